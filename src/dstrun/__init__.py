@@ -1,0 +1,26 @@
+"""dstrun: an experiment runner for Dynamic Sparse Training.
+
+`dstrun.sparsify` and `dstrun.ThresholdMask` bring the method to any torch model, and `dstrun.Splits` and
+`dstrun.Split` are what a data set of your own is made of. Importing the package imports no torch.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "sparsify": "dstrun.layers",
+    "ThresholdMask": "dstrun.masking",
+    "DynamicSparseTraining": "dstrun.methods",
+    "RecurrentLinear": "dstrun.recurrent",
+    "Split": "dstrun.data.splits",
+    "Splits": "dstrun.data.splits",
+}
+__all__ = [*_PUBLIC, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'dstrun' has no attribute {name!r}")

@@ -1,0 +1,181 @@
+"""Config → objects: device, data, model, method, optimiser; and every check that can be made before they exist.
+
+build → initialise → sparsify → device → optimiser, in that order, in `training_objects`. Knows config and the rooms
+it builds from; with `run` the only module that sees a config. Writes nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dstrun import checkpoint, data, models
+from dstrun.config import Config, InputError, near
+from dstrun.data import Batches, Split, Splits
+from dstrun.data.splits import check as check_splits
+from dstrun.data.splits import chosen, stratified
+from dstrun.layers import maskable
+from dstrun.machine import choose_device, set_deterministic
+from dstrun.methods import Dense, DynamicSparseTraining, Method
+
+EVALUATION_BYTES = 2**20  # of pixels in a batch of the test split: large enough to fill two cores, small for a GPU
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run needs and can have on this machine: checked, and nothing of it trained yet."""
+
+    device: torch.device
+    splits: Splits
+    validation: Split | None
+    build_model: Callable[[], nn.Module]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.splits.shape
+
+
+def prepare(config: Config) -> Prepared:
+    """Device, data and a model that fits the data, or InputError for what cannot be had."""
+    try:
+        device = choose_device(config.device)
+    except ValueError as error:
+        raise InputError(f"device: {error}") from error
+    if config.init:
+        _initial_weights(config.init)
+    splits, validation = _load_data(config)
+    builder = registered("model.builder", config.model.builder, models.BUILDERS, "dstrun.models")
+    build_model = partial(builder, splits.shape, splits.classes, **config.model.args)
+    _try_model(config, build_model, splits)
+    return Prepared(device, splits, validation, build_model)
+
+
+def training_objects(config: Config, prepared: Prepared) -> tuple[nn.Module, Method]:
+    """The model on the device, initialised from the seed (or from `init`), with its method's masks in it."""
+    set_deterministic(config.deterministic)
+    torch.manual_seed(config.seed)
+    model = prepared.build_model()
+    method = make_method(config)
+    method.prepare(model)
+    if config.init:
+        _take_weights(model, _initial_weights(config.init), config.init)
+    return model.to(prepared.device), method
+
+
+def make_method(config: Config) -> Method:
+    """What `reg` asks for."""
+    reg = config.reg
+    if reg.method == "dense":
+        return Dense(reg.exclude)
+    return DynamicSparseTraining(reg.alpha, reg.granularity, reg.floor, reg.exclude)
+
+
+def make_batches(config: Config, prepared: Prepared) -> tuple[Batches, dict[str, Callable]]:
+    """Training batches, and for each split to evaluate on a function that goes through it in order."""
+    options = {"mean": config.data.mean, "std": config.data.std, "device": prepared.device}
+    train = Batches(
+        prepared.splits.train, config.schedule.batch_size, pad=config.data.pad, flip=config.data.flip,
+        seed=config.seed, **options,
+    )  # fmt: skip
+    pixels = torch.Size(prepared.shape).numel()
+    size = max(config.schedule.batch_size, EVALUATION_BYTES // pixels)
+    held_out = {"validation": prepared.validation, "test": prepared.splits.test}
+    return train, {name: Batches(split, size, **options).in_order for name, split in held_out.items() if split}
+
+
+def make_autocast(config: Config, device: torch.device) -> Callable[[], AbstractContextManager]:
+    """The context the forward pass runs in."""
+    if config.schedule.precision == "fp32":
+        return nullcontext
+    return partial(torch.autocast, device.type, torch.bfloat16)
+
+
+def registered(option: str, name: str, builtin: Mapping[str, Callable], group: str) -> Callable:
+    """The builder of that name: one of ours, or of an installed package's entry points; InputError for none."""
+    if name in builtin:
+        return builtin[name]
+    offered = entry_points(group=group)
+    if name not in offered.names:
+        known = sorted({*builtin, *offered.names})
+        raise InputError(f"{option}: there is no {name!r}{near(name, known)} (known: {', '.join(known)})")
+    return offered[name].load()
+
+
+def _load_data(config: Config) -> tuple[Splits, Split | None]:
+    wanted = config.data
+    load = registered("data.builder", wanted.builder, data.BUILDERS, "dstrun.data")
+    options = {key: getattr(wanted, key) for key in ("download", "size", "train_limit", "test_limit")}
+    try:
+        splits = check_splits(load(Path(wanted.root).expanduser(), **options, **wanted.args))
+    except (ValueError, OSError) as error:
+        option = "data.root" if isinstance(error, data.DataError | OSError) else f"data={wanted.name}"
+        raise InputError(f"{option}: {error}") from error
+    train, test = (
+        part.subset(chosen(len(part), limit)) if limit else part
+        for part, limit in ((splits.train, wanted.train_limit), (splits.test, wanted.test_limit))
+    )
+    for name in ("mean", "std"):
+        if len(values := getattr(wanted, name)) not in (1, splits.shape[0]):
+            raise InputError(f"data.{name}: got {len(values)} values, expected 1 or {splits.shape[0]}, one a channel")
+    validation = None
+    if wanted.validation:
+        rest, held_out = stratified(train.labels, wanted.validation)
+        if not len(rest) or not len(held_out):
+            raise InputError(f"data.validation: {wanted.validation} of {len(train)} images leaves one side empty")
+        train, validation = train.subset(rest), train.subset(held_out)
+    return Splits(train, test, splits.classes), validation
+
+
+def _try_model(config: Config, build_model: Callable[[], nn.Module], splits: Splits) -> None:
+    """Builds and calls the model without memory or arithmetic (on torch's meta device): do arguments and sizes fit?"""
+    size = "×".join(map(str, splits.shape))
+    try:
+        with torch.device("meta"):
+            model = build_model().eval()
+    except TypeError as error:
+        raise InputError(f"model.args: {_first_line(error)}") from error
+    except ValueError as error:
+        raise InputError(f"model={config.model.name}: {_first_line(error)}") from error
+    try:
+        maskable(model, config.reg.exclude)
+    except ValueError as error:
+        raise InputError(f"reg.exclude: {error}") from error
+    try:
+        with torch.device("meta"), torch.no_grad():
+            logits = model(torch.empty(2, *splits.shape))
+    except NotImplementedError:  # a model with an operation that meta tensors lack: it is tried when it trains
+        return
+    except (RuntimeError, ValueError) as error:
+        problem = f"cannot take the images of data={config.data.name}, {size} ({_first_line(error)})"
+        raise InputError(f"model={config.model.name}: {problem}") from error
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != (2, splits.classes):
+        gave = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise InputError(f"model={config.model.name}: gives {gave} for 2 images, expected (2, {splits.classes})")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0]
+
+
+def _initial_weights(run: str) -> dict[str, Any]:
+    try:
+        return checkpoint.load(Path(run) / "checkpoint.pt")["model"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"init: {error}") from error
+
+
+def _take_weights(model: nn.Module, weights: dict[str, Any], run: str) -> None:
+    """Copies the weights of another run; thresholds come along where both runs have them."""
+    own = model.state_dict()
+    thresholds = {name for name in {*weights, *own} if name.endswith(".mask.threshold")}
+    for name in sorted({*weights, *own} - thresholds):
+        if name not in weights or name not in own or weights[name].shape != own[name].shape:
+            raise InputError(f"init: {name} of {run} does not fit this model")
+    fitting = {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}
+    model.load_state_dict(fitting, strict=False)

@@ -1,0 +1,247 @@
+"""How Hydra composes a config here: where conf and sweeps are found, and errors in one line.
+
+Sources, the first that has a file wins: ./conf of the user, conf of dstrun, models and data sets that installed
+packages offer through entry points; files of ./sweeps and of dstrun's sweeps are the choices of the group `sweep`.
+Knows config and Hydra; it knows nothing of runs, and no torch.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dstrun.config import FREE, GROUPS, OPTIONS, Config, InputError, check_key, expected, explained, flat, near
+
+_group_folders: list[Path] = []
+
+
+def packaged(name: str) -> Path:
+    """dstrun's own `conf` or `sweeps`: inside the package (wheel), else at the checkout's root (editable)."""
+    package = Path(__file__).resolve().parent
+    return package / name if (package / "conf" / "config.yaml").is_file() else package.parents[1] / name
+
+
+class SearchPath(SearchPathPlugin):
+    """The sources of the module's docstring, in their order."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        own = Path("conf").resolve()
+        if own.is_dir() and own != packaged("conf"):
+            search_path.prepend("user", f"file://{own}", anchor="main")
+        search_path.append("plugins", "plugins://")
+        for folder in dict.fromkeys((Path("sweeps").resolve(), packaged("sweeps"))):
+            if folder.is_dir():
+                search_path.append("sweeps", f"sweeps://{folder}")
+
+
+class NamedSource(ConfigSource):
+    """A source that serves flat names as the choices of groups: subclasses say which names, and what is in one."""
+
+    def names(self, group: str) -> list[str]:
+        raise NotImplementedError
+
+    def groups(self) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    def available(self) -> bool:
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        return config_path == "" or config_path in self.groups()
+
+    def is_config(self, config_path: str) -> bool:
+        group, _, name = config_path.removesuffix(".yaml").partition("/")
+        return group in self.groups() and name in self.names(group)
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        if config_path in self.groups():
+            return [] if results_filter == ObjectType.GROUP else sorted(self.names(config_path))
+        return [] if results_filter == ObjectType.CONFIG else list(self.groups())
+
+
+class SweepSource(NamedSource):
+    """A flat folder of sweep files."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "sweeps"
+
+    def groups(self) -> tuple[str, ...]:
+        return ("sweep",)
+
+    def names(self, group: str) -> list[str]:
+        return [file.stem for file in Path(self.path).glob("*.yaml")]
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        file = Path(self.path) / f"{config_path.removesuffix('.yaml').removeprefix('sweep/')}.yaml"
+        header = self._get_header_dict(file.read_text())
+        return ConfigResult(self.provider, self.full_path(), OmegaConf.load(file), header)  # type: ignore[arg-type]
+
+
+class PluginSource(NamedSource):
+    """Models and data sets of installed packages, by the names of their entry points."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "plugins"
+
+    def groups(self) -> tuple[str, ...]:
+        return ("model", "data")
+
+    def names(self, group: str) -> list[str]:
+        return list(entry_points(group=_entry_group(group)).names)
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        name = config_path.removesuffix(".yaml").rpartition("/")[2]
+        config = OmegaConf.create({"name": name, "builder": name})
+        return ConfigResult(self.provider, self.full_path(), config, {"package": None})
+
+
+def _entry_group(group: str) -> str:
+    return {"model": "dstrun.models", "data": "dstrun.data"}[group]
+
+
+def _group_folder(outputs: str, group: str | None) -> str:
+    _group_folders.append(Path(outputs) / (group or "grid"))
+    return str(_group_folders[-1])
+
+
+def _registered() -> None:
+    """Makes Hydra and OmegaConf know the schema, the sources and the resolvers."""
+    ConfigStore.instance().store("schema", Config)
+    for plugin in (SearchPath, SweepSource, PluginSource):
+        Plugins.instance().register(plugin)
+    OmegaConf.register_new_resolver("dstrun.group_folder", _group_folder, replace=True)
+    OmegaConf.register_new_resolver("dstrun.last_part", lambda path: Path(path).resolve().name, replace=True)
+
+
+def compose_and_run(arguments: Sequence[str], task: Callable[[DictConfig], None]) -> None:
+    """Hands the arguments to Hydra, which calls `task` once, or once a job of a multirun.
+
+    InputError for what Hydra or the schema refuses. Hydra's own droppings of a multirun are taken away.
+    """
+    _registered()
+    flags = [argument for argument in arguments if argument in ("-m", "--multirun")]
+    words = [argument for argument in arguments if argument not in flags]
+    overrides = [_prepared(word) if _is_override(word) else word for word in words]
+    sys.argv = [sys.argv[0], *flags[:1], *overrides]
+    traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors itself and exits
+    try:
+        hydra.main(version_base="1.3", config_path=str(packaged("conf")), config_name="config")(task)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(one_line(error)) from error
+    finally:
+        if not traceback_wanted:
+            del os.environ["HYDRA_FULL_ERROR"]
+        for folder in _group_folders:
+            _tidy(folder)
+
+
+def _tidy(folder: Path) -> None:
+    (folder / "multirun.yaml").unlink(missing_ok=True)
+    for empty in (folder, folder.parent):
+        if empty.is_dir() and not any(empty.iterdir()):
+            empty.rmdir()
+
+
+def _is_override(word: str) -> bool:
+    return not word.startswith("-") and ("=" in word or word.startswith("~"))
+
+
+def _prepared(word: str) -> str:
+    """The override as Hydra should get it; InputError for a key that is no option, however it is written."""
+    for override in parsed([word]):
+        key = override.key_or_group
+        if key == "recipe":
+            raise InputError("recipe: it follows from model and data; choose those, or an experiment")
+        if key in GROUPS or key.startswith("hydra") or "/" in key or override.is_delete():
+            continue
+        check_key(key)
+        if any(key.startswith(f"{free}.") for free in FREE):
+            return "++" + word.lstrip("+")
+    return word
+
+
+def parsed(words: Sequence[str]) -> list[Override]:
+    """Overrides in Hydra's grammar; InputError for what is not one."""
+    try:
+        return OverridesParser.create().parse_overrides(list(words))
+    except (OverrideParseException, HydraException) as error:
+        raise InputError(f"{' '.join(words)}: expected KEY=VALUE ({one_line(error)})") from error
+
+
+def saved(file: Path, words: Sequence[str] = ()) -> dict[str, Any]:
+    """The config of a run's folder, some of it changed: plain values, not yet checked.
+
+    A group's choice, such as reg=dense, brings the values of its file. InputError for a file or word that is none.
+    """
+    try:
+        config = OmegaConf.load(file)
+        assert isinstance(config, DictConfig)
+    except (OSError, AssertionError, ValueError, Exception) as error:
+        raise InputError(f"{file}: no config of a run can be read there ({type(error).__name__})") from error
+    for override in parsed(words):
+        key = override.key_or_group
+        if key in GROUPS:
+            config = OmegaConf.merge(config, _choice(key, str(override.value())))  # type: ignore[assignment]
+        else:
+            check_key(key)
+            OmegaConf.update(config, key, override.value())
+    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+
+
+def _choice(group: str, name: str) -> DictConfig:
+    """What choosing `name` in `group` sets, as composed from its file."""
+    _registered()
+    try:
+        with hydra.initialize_config_dir(str(packaged("conf")), version_base="1.3"):
+            return hydra.compose(f"{group}/{name}")
+    except HydraException as error:
+        raise InputError(one_line(error)) from error
+
+
+def one_line(error: BaseException) -> str:
+    """A complaint of Hydra or OmegaConf in one line: the option, what came, what was expected."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return f"{group}: there is no {name!r}{near(name, error.options)} (choices: {', '.join(error.options)})"
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, OmegaConfBaseException):
+            key = cause.full_key or ""
+            return explained(cause) if key in OPTIONS or not key else _unknown(key, causes)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if lines and lines[0].startswith("Ambiguous value"):
+        key, _, value = lines[0].split("'")[1].partition("=")
+        return f"{key}: got {value!r}, expected {expected(key) if key in OPTIONS else 'one choice'}; several need -m"
+    return lines[0] if lines else type(error).__name__
+
+
+def _unknown(key: str, causes: Sequence[BaseException]) -> str:
+    try:
+        check_key(key)
+    except InputError as error:
+        return str(error)
+    return str(causes[-1]).splitlines()[0]
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__

@@ -1,0 +1,258 @@
+"""Every option: its type, meaning, unit and bounds; and the check that every run's config goes through.
+
+The defaults here are the base that recipes, experiments and the command line build on. A default never changes:
+a run's identity is made of the options that differ from it, so a changed default would rename every old run. A new
+option gets the value that means "as before". Knows omegaconf; it knows nothing else of ours, and no torch.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+
+class InputError(Exception):
+    """What a user gave cannot be used. One line: the option, what came, what was expected. Exit code 2."""
+
+
+def option(
+    default: Any,
+    doc: str,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    below: float | None = None,
+    choices: tuple[str, ...] = (),
+    when: tuple[str, str] | None = None,
+    identity: bool = True,
+) -> Any:
+    """A dataclass field with what the check, the help and the identity of a run need to know about it.
+
+    low and high are inclusive bounds, above and below exclusive ones, of a number or of each number in a list;
+    `when` = (key, value) says that the option applies only there; identity=False: not part of what a run is.
+    """
+    metadata = locals().copy()
+    if isinstance(default, list | dict):
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class ModelConfig:
+    name: str = option("", "label of the network, in names, tables and plots")
+    builder: str = option("", "registered builder: lenet_300_100, lenet5, lstm, vgg, wide_resnet, resnet50, or yours")
+    args: dict[str, Any] = option({}, "keyword arguments of the builder")
+
+
+@dataclass
+class DataConfig:
+    name: str = option("", "label of the data set, in names, tables and plots")
+    builder: str = option("", "registered builder: digits, mnist, fashion_mnist, cifar10, cifar100, folder, or yours")
+    args: dict[str, Any] = option({}, "keyword arguments of the builder")
+    root: str = option("${oc.env:DSTRUN_DATA,data}", "folder the data lies below", identity=False)
+    download: bool = option(False, "fetch the data set where it is missing", identity=False)
+    train_limit: int = option(0, "train on so many images, chosen once for all seeds (0: all)", low=0)
+    test_limit: int = option(0, "test on so many images, chosen once for all seeds (0: all)", low=0)
+    validation: float = option(0.0, "share of each class held out of training for validation", low=0, below=1)
+    size: int = option(32, "side of the images, pixels", low=1, when=("data.builder", "folder"))
+    mean: list[float] = option([0.0], "subtracted from pixels in [0, 1]: one value, or one a channel")
+    std: list[float] = option([1.0], "divides them after that: one value, or one a channel", above=0)
+    pad: int = option(0, "random crops after padding by so many pixels", low=0)
+    flip: bool = option(False, "mirror half of the training images")
+
+
+@dataclass
+class RegConfig:
+    method: str = option("dst", "what makes the network sparse", choices=("dst", "dense"))
+    alpha: float = option(5e-4, "weight of the penalty Σ exp(−t)", low=0, when=("reg.method", "dst"))
+    granularity: str = option(
+        "neuron", "what shares a threshold", choices=("neuron", "layer", "weight"), when=("reg.method", "dst")
+    )
+    floor: float = option(
+        0.01, "density at or under which a layer's thresholds are reset (0: never)", low=0, below=1,
+        when=("reg.method", "dst"),
+    )  # fmt: skip
+    exclude: list[str] = option([], "globs of layer names left dense")
+
+
+@dataclass
+class ScheduleConfig:
+    epochs: int = option(20, "passes over the training images", low=0)
+    batch_size: int = option(64, "images an update", low=1)
+    accumulate: int = option(1, "pieces a batch is computed in, to save memory", low=1)
+    optimiser: str = option("sgd", "update rule", choices=("sgd", "adam", "adamw"))
+    lr: float = option(0.01, "learning rate: the base of the rate, or its peak for onecycle", above=0)
+    momentum: float = option(0.9, "momentum", low=0, below=1, when=("schedule.optimiser", "sgd"))
+    nesterov: bool = option(False, "Nesterov's momentum", when=("schedule.optimiser", "sgd"))
+    betas: list[float] = option([0.9, 0.999], "Adam's two decay rates", low=0, below=1)
+    weight_decay: float = option(0.0, "weight decay", low=0)
+    threshold_decay: float = option(
+        1.0, "share of the weight decay that thresholds get (the paper: 1)", low=0, when=("reg.method", "dst")
+    )
+    rate: str = option(
+        "constant", "course of the learning rate", choices=("constant", "multistep", "cosine", "onecycle")
+    )
+    milestones: list[int] = option(
+        [], "epochs at which the rate is multiplied by gamma", low=1, when=("schedule.rate", "multistep")
+    )
+    gamma: float = option(0.1, "factor at a milestone", above=0, when=("schedule.rate", "multistep"))
+    warmup: float = option(0.0, "epochs over which the rate first rises from 0", low=0)
+    clip: float = option(0.0, "bound on the norm of the gradient (0: none)", low=0)
+    precision: str = option("fp32", "arithmetic of the layers; masks are always fp32", choices=("fp32", "bf16"))
+
+
+@dataclass
+class CheckpointConfig:
+    every: float = option(300.0, "seconds between checkpoints (0: one at every row)", low=0, identity=False)
+
+
+@dataclass
+class LogConfig:
+    steps: int = option(0, "rows in layers.csv every so many updates (0: at epochs' ends only)", low=0, identity=False)
+
+
+@dataclass
+class WandbConfig:
+    mode: str = option(
+        "auto", "auto: online where a key is set, else offline", choices=("auto", "online", "offline", "disabled"),
+        identity=False,
+    )  # fmt: skip
+    project: str = option("dstrun", "W&B project", identity=False)
+    entity: str | None = option(None, "W&B user or team", identity=False)
+    tags: list[str] = option([], "W&B tags", identity=False)
+
+
+@dataclass
+class Config:
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    reg: RegConfig = field(default_factory=RegConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    seed: int = option(0, "seed of weights, order and augmentation", low=0, high=2**32 - 1)
+    init: str | None = option(None, "a run whose weights to start from")
+    device: str = option("auto", "auto (a GPU where there is one), cpu, cuda, cuda:1, …", identity=False)
+    threads: int = option(0, "CPU threads (0: as many as torch finds right)", low=0, identity=False)
+    deterministic: bool = option(False, "only operations that repeat bit for bit on a GPU; slower")
+    outputs: str = option("outputs", "folder of all runs", identity=False)
+    group: str | None = option(None, "folder of this run in it (default: single, grid or the sweep's)", identity=False)
+    name: str | None = option(None, "a label for people", identity=False)
+    overwrite: bool = option(False, "start over where the run exists already", identity=False)
+    dry_run: bool = option(False, "say what would be done, and do nothing", identity=False)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    wandb: WandbConfig = field(default_factory=WandbConfig)
+
+
+GROUPS = ("model", "data", "reg", "schedule", "experiment", "sweep")
+
+
+def options(section: Any = Config, prefix: str = "") -> Iterator[tuple[str, Field]]:
+    """Every option as (dotted key, field), in order."""
+    for entry in fields(section):
+        key = prefix + entry.name
+        if is_dataclass(entry.type):
+            yield from options(entry.type, f"{key}.")
+        else:
+            yield key, entry
+
+
+OPTIONS = dict(options())
+FREE = tuple(key for key, entry in OPTIONS.items() if entry.type == dict[str, Any])
+
+
+def check(config: DictConfig | Mapping[str, Any]) -> Config:
+    """The config as typed objects, or InputError for the first key or value that no run could use."""
+    try:
+        plain = OmegaConf.to_container(OmegaConf.create(config), resolve=True)  # type: ignore[call-overload]
+        for key in flat(plain):
+            check_key(key)
+        checked = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain))
+    except OmegaConfBaseException as error:
+        raise InputError(explained(error)) from error
+    assert isinstance(checked, Config)
+    for key, entry in OPTIONS.items():
+        _check_value(key, value_of(checked, key), entry.metadata)
+    return checked
+
+
+def check_key(key: str) -> None:
+    """InputError, with near names, for a dotted key that is no option."""
+    if key not in OPTIONS and not any(key.startswith(f"{free}.") for free in FREE):
+        raise InputError(f"{key}: there is no such option{near(key, OPTIONS)}")
+
+
+def near(word: str, known: Any) -> str:
+    """'; did you mean …?' for the closest of the known words, or nothing."""
+    by_last = {key.rsplit(".", 1)[-1]: key for key in known}
+    found = get_close_matches(word, list(known), n=3, cutoff=0.7)
+    found += [by_last[last] for last in get_close_matches(word.rsplit(".", 1)[-1], by_last, n=1, cutoff=0.7)]
+    return f"; did you mean {' or '.join(dict.fromkeys(found))}?" if found else ""
+
+
+def value_of(config: Any, key: str) -> Any:
+    """The value at a dotted key of typed objects."""
+    for part in key.split("."):
+        config = getattr(config, part)
+    return config
+
+
+def flat(section: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as {dotted key: value}; options that are themselves mappings are kept whole."""
+    found: dict[str, Any] = {}
+    for name, value in section.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and key not in FREE:
+            found |= flat(value, f"{key}.")
+        else:
+            found[key] = value
+    return found
+
+
+def expected(key: str) -> str:
+    """What an option takes, in words: 'a number > 0', 'one of sgd, adam, adamw'."""
+    entry = OPTIONS[key]
+    meta = entry.metadata
+    if meta["choices"]:
+        return f"one of {', '.join(meta['choices'])}"
+    words = {
+        int: "a whole number", float: "a number", bool: "true or false", str: "text", str | None: "text or null",
+        list[int]: "a list of whole numbers", list[float]: "a list of numbers", list[str]: "a list of words",
+    }  # fmt: skip
+    bounds = [
+        f"{sign} {meta[bound]:g}"
+        for sign, bound in (("≥", "low"), (">", "above"), ("≤", "high"), ("<", "below"))
+        if meta[bound] is not None
+    ]
+    return " ".join([words.get(entry.type, "key: value pairs"), " and ".join(bounds)]).strip()  # type: ignore[call-overload]
+
+
+def _check_value(key: str, value: Any, meta: Mapping[str, Any]) -> None:
+    if meta["choices"] and value not in meta["choices"]:
+        raise InputError(f"{key}: got {value!r}, expected {expected(key)}{near(value, meta['choices'])}")
+    for number in value if isinstance(value, list) else [value]:
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            continue
+        if not (
+            math.isfinite(number)
+            and (meta["low"] is None or number >= meta["low"])
+            and (meta["above"] is None or number > meta["above"])
+            and (meta["high"] is None or number <= meta["high"])
+            and (meta["below"] is None or number < meta["below"])
+        ):
+            raise InputError(f"{key}: got {value}, expected {expected(key)}")
+    if key in ("schedule.betas",) and len(value) != 2:
+        raise InputError(f"{key}: got {value}, expected two numbers")
+
+
+def explained(error: OmegaConfBaseException) -> str:
+    """omegaconf's complaint in one line: the option, what came, what was expected."""
+    key = (error.full_key or "").split("[")[0]
+    if key in OPTIONS and error.value is not None:
+        return f"{key}: got {error.value!r}, expected {expected(key)}"
+    first = str(error.msg or error).splitlines()[0]
+    return f"{key}: {first}" if key else first

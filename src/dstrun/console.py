@@ -1,0 +1,96 @@
+"""What a person sees while a run goes: a bar on a terminal, a line an epoch otherwise, a table at the end.
+
+Fractions are shown as percentages. Lines and table go to train.log as well. Knows rich alone.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+class RunConsole:
+    """The console of one run. `log` receives every line too."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._bar: Progress | None = None
+        self._looked = 0.0
+
+    def say(self, line: str) -> None:
+        self._log.info(line)
+        self._console.print(line, markup=False)
+
+    def start(self, epochs: int, steps_per_epoch: int, step: int) -> None:
+        """Shows the bar, where there is a terminal to show it on."""
+        if not self._console.is_terminal:
+            return
+        self._bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("updates"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._steps_per_epoch = steps_per_epoch
+        self._task = self._bar.add_task("train", total=epochs * steps_per_epoch, completed=step, epoch="")
+        self._bar.start()
+
+    def step(self, step: int) -> None:
+        """Moves the bar, ten times a second at most."""
+        if self._bar and (at := time.monotonic()) - self._looked > 0.1:
+            self._looked = at
+            self._bar.update(self._task, completed=step, epoch=step // self._steps_per_epoch + 1)
+
+    def epoch(self, epoch: int, epochs: int, figures: dict[str, Any]) -> None:
+        words = [f"epoch {epoch:>{len(str(epochs))}}/{epochs}"]
+        if (loss := figures.get("train_loss")) is not None:
+            words.append(f"loss {loss:.4f}")
+        for split in ("validation", "test"):
+            if (accuracy := figures.get(f"{split}_accuracy")) is not None:
+                words.append(f"{split} {accuracy:7.2%}")
+        words += [f"density {figures['density']:7.2%}", f"{figures['seconds']:.1f} s"]
+        self.say("  ".join(words))
+
+    def stop(self) -> None:
+        """Takes the bar away."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+    def layers(self, rows: Sequence[dict[str, Any]]) -> None:
+        """The closing table: what each layer kept, and all of them together."""
+        table = Table("layer", title="density by layer")
+        for column in ("kept", "total", "density", "dead rows"):
+            table.add_column(column, justify="right")
+        for row in rows:
+            density = row["kept"] / row["total"]
+            table.add_row(row["layer"], f"{row['kept']:,}", f"{row['total']:,}", f"{density:.2%}", str(row["dead_rows"]))
+        kept, total = (sum(row[key] for row in rows) for key in ("kept", "total"))
+        table.add_section()
+        table.add_row("model", f"{kept:,}", f"{total:,}", f"{kept / total:.2%}", str(sum(r["dead_rows"] for r in rows)))
+        self._console.print(table)
+        plain = Console(width=100, file=_LogLines(self._log))  # type: ignore[arg-type]
+        plain.print(table)
+
+
+class _LogLines:
+    """A file whose lines are entries of a log."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+
+    def write(self, text: str) -> None:
+        for line in text.splitlines():
+            if line.strip():
+                self._log.info(line.rstrip())
+
+    def flush(self) -> None:
+        pass

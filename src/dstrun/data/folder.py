@@ -1,0 +1,94 @@
+"""A tree of images, one folder a class, read into memory once.
+
+    ROOT/train/CLASS/*.png and ROOT/test/CLASS/*.png (or val/), or
+    ROOT/CLASS/*.png, of which a fifth of each class is held out for testing
+
+Images become RGB, their shorter side `size` pixels long, and are cut square at the centre. Knows torch, and Pillow
+through torchvision.
+"""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dstrun.data.splits import DataError, Split, Splits, chosen, stratified
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+
+
+def folder(root: Path, *, size: int = 32, train_limit: int = 0, test_limit: int = 0, **_: Any) -> Splits:
+    """The tree below `root` as splits of (3, size, size) images; limits are applied before anything is decoded.
+
+    Raises DataError for a tree with no images, an empty class, a class that only the test part has, an image that
+    cannot be decoded (by name), or more images than memory holds.
+    """
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}")
+    parts = {part.name: part for part in root.iterdir() if part.is_dir()}
+    test_part = parts.get("test") or parts.get("val")
+    if "train" in parts and test_part:
+        files, labels, classes = _listing(parts["train"])
+        test_files, test_labels, _ = _listing(test_part, classes)
+    else:
+        all_files, all_labels, classes = _listing(root)
+        train, test = stratified(all_labels, 0.2)
+        files, labels = [all_files[i] for i in train], all_labels[train]
+        test_files, test_labels = [all_files[i] for i in test], all_labels[test]
+    return Splits(
+        _decoded(files, labels, train_limit, size), _decoded(test_files, test_labels, test_limit, size), len(classes)
+    )
+
+
+def _listing(root: Path, classes: Sequence[str] | None = None) -> tuple[list[Path], Tensor, list[str]]:
+    """The image files below `root`, their labels, and the classes in the order of the labels."""
+    found = sorted(part.name for part in root.iterdir() if part.is_dir())
+    if classes is not None and (extra := sorted(set(found) - set(classes))):
+        raise DataError(f"{root} has classes that the training part has not: {', '.join(extra[:5])}")
+    names = list(classes or found)
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(names):
+        images = sorted(path for path in (root / name).rglob("*") if path.suffix.lower() in ENDINGS)
+        if not images and name in found:
+            raise DataError(f"class {name!r} in {root} holds no image ({', '.join(ENDINGS)})")
+        files += images
+        labels += [label] * len(images)
+    if not files:
+        raise DataError(f"{root} holds no class folders with images in them")
+    return files, torch.tensor(labels), names
+
+
+def _decoded(files: Sequence[Path], labels: Tensor, limit: int, size: int) -> Split:
+    indices = chosen(len(files), limit)
+    needed, memory = len(indices) * 3 * size * size, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory * 0.8:
+        raise DataError(
+            f"{len(indices):,} images of {size}×{size} take {needed / 2**30:.0f} GiB, this machine has "
+            f"{memory / 2**30:.0f}: lower data.size or set data.train_limit"
+        )
+    images = torch.empty(len(indices), 3, size, size, dtype=torch.uint8)
+
+    def decode(position: int) -> None:
+        images[position] = _read(files[indices[position]], size)
+
+    with ThreadPoolExecutor() as pool:
+        for _ in pool.map(decode, range(len(indices))):
+            pass
+    return Split(images, labels[indices])
+
+
+def _read(path: Path, size: int) -> Tensor:
+    """One image, uint8 (3, size, size)."""
+    from PIL import Image, ImageOps
+    from torchvision.transforms.functional import pil_to_tensor
+
+    try:
+        with Image.open(path) as image:
+            return pil_to_tensor(ImageOps.fit(image.convert("RGB"), (size, size)))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} cannot be decoded ({error})") from error

@@ -1,0 +1,133 @@
+"""Disk → tensors: a data set is two splits of uint8 images (N, C, H, W) with int64 labels (N,).
+
+What cannot be read raises DataError with one line that says what was looked for and where. Knows torch, and
+torchvision or scikit-learn where a set comes from them.
+"""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class DataError(ValueError):
+    """A data set that is missing, damaged or not what it says; the message is one line for the user."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """images: uint8 (N, C, H, W); labels: int64 (N,)."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: Tensor) -> "Split":
+        return Split(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A data set: what to train on, what to test on, and how many classes the labels 0 … classes − 1 stand for."""
+
+    train: Split
+    test: Split
+    classes: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of an image."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+
+def check(splits: Splits) -> Splits:
+    """The same splits, or DataError for shapes, types or labels that no run could use."""
+    for name, split in (("train", splits.train), ("test", splits.test)):
+        images, labels = split.images, split.labels
+        if images.dtype != torch.uint8 or images.dim() != 4:
+            raise DataError(f"{name} images are {images.dtype} {tuple(images.shape)}, expected uint8 (N, C, H, W)")
+        if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+            raise DataError(
+                f"{name} labels are {labels.dtype} {tuple(labels.shape)}, expected int64 ({len(images)},)"
+            )
+        if not len(labels):
+            raise DataError(f"the {name} split has no images")
+        if labels.min() < 0 or labels.max() >= splits.classes:
+            raise DataError(
+                f"{name} labels go from {labels.min()} to {labels.max()}, expected 0 to {splits.classes - 1}"
+            )
+    if splits.classes < 2:
+        raise DataError(f"there is {splits.classes} class, expected at least 2")
+    if splits.train.images.shape[1:] != splits.test.images.shape[1:]:
+        raise DataError(
+            f"train images are {tuple(splits.train.images.shape[1:])}, test images {tuple(splits.test.images.shape[1:])}"
+        )
+    return splits
+
+
+def chosen(count: int, limit: int) -> Tensor:
+    """Indices of `limit` of `count` examples (0: all), the same for every seed, in ascending order."""
+    if limit == 0 or limit >= count:
+        return torch.arange(count)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:limit].sort().values
+
+
+def stratified(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Indices (rest, held out): of every class the same share is held out, the same examples for every seed."""
+    generator = torch.Generator().manual_seed(0)
+    held_out = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique():
+        members = (labels == label).nonzero().flatten()
+        order = torch.randperm(len(members), generator=generator)
+        held_out[members[order[: round(share * len(members))]]] = True
+    return (~held_out).nonzero().flatten(), held_out.nonzero().flatten()
+
+
+def digits(root: Path, **_: Any) -> Splits:
+    """scikit-learn's 1,797 digits of 8×8 pixels in its own wheel, enlarged to 1×28×28 with a blank margin of 2.
+
+    Four fifths of each class are for training, the rest for testing.
+    """
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    small = torch.from_numpy(bunch.images).float()[:, None] * (255 / 16)
+    enlarged = torch.nn.functional.interpolate(small, (24, 24), mode="bilinear", align_corners=False)
+    images = torch.nn.functional.pad(enlarged, (2, 2, 2, 2)).round().to(torch.uint8)
+    whole = Split(images, torch.from_numpy(bunch.target).long())
+    train, test = stratified(whole.labels, 0.2)
+    return Splits(whole.subset(train), whole.subset(test), classes=10)
+
+
+def torchvision_set(kind: str, root: Path, *, download: bool = False, **_: Any) -> Splits:
+    """One of torchvision's sets by its class name, read from its usual place below `root`."""
+    import torchvision
+
+    build = getattr(torchvision.datasets, kind)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # CIFAR's pickles are older than numpy's wishes about them
+            sets = [build(root, train=train, download=download) for train in (True, False)]
+        train, test = (Split(_channels_first(part.data), torch.as_tensor(part.targets)) for part in sets)
+    except Exception as error:  # torchvision raises whatever its parsers do, RuntimeError to UnpicklingError
+        raise DataError(_why_unreadable(kind, root, download, error)) from error
+    return Splits(train, test, classes=len(sets[0].classes))
+
+
+def _channels_first(data: Any) -> Tensor:
+    images = torch.as_tensor(data)
+    return images[:, None] if images.dim() == 3 else images.permute(0, 3, 1, 2).contiguous()
+
+
+def _why_unreadable(kind: str, root: Path, download: bool, error: Exception) -> str:
+    place = root / {"CIFAR10": "cifar-10-batches-py", "CIFAR100": "cifar-100-python"}.get(kind, f"{kind}/raw")
+    if download:
+        return f"{kind} could not be downloaded to {root} ({type(error).__name__}: {error})"
+    what = "is damaged" if place.is_dir() and any(place.iterdir()) else "is not there"
+    return f"{kind} {what}: expected its files in {place} (data.download=true fetches them)"

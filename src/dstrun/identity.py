@@ -1,0 +1,47 @@
+"""What a run is: a short hash over the options that make a difference, and the folder name that carries it.
+
+Two configs are the same run when they agree in every option that applies and can change a figure. Options at their
+default are left out of the hash, so one that is added later, with its old behaviour as default, renames no run.
+Knows config.
+"""
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from dstrun.config import OPTIONS, Config, value_of
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """The options that make this run what it is: {dotted key: value} of what applies and differs from its default."""
+    found = {}
+    for key, entry in OPTIONS.items():
+        value = value_of(config, key)
+        when = entry.metadata["when"]
+        applies = when is None or value_of(config, when[0]) == when[1]
+        if entry.metadata["identity"] and applies and value != entry.metadata["default"]:
+            found[key] = value
+    if config.schedule.optimiser == "sgd":
+        found.pop("schedule.betas", None)
+    return found
+
+
+def run_hash(config: Config) -> str:
+    """Eight hexadecimal digits over `settings`."""
+    canonical = json.dumps(settings(config), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
+
+def run_name(config: Config) -> str:
+    """The name of the run's folder, such as lenet_300_100-mnist-a5e-4-s0-1f3c9a2b: no '=', no space."""
+    sparsity = f"a{short(config.reg.alpha)}" if config.reg.method == "dst" else config.reg.method
+    words = [config.model.name, config.data.name, sparsity, f"s{config.seed}", run_hash(config)]
+    return "-".join(re.sub(r"[^\w.-]+", "_", word) for word in words)
+
+
+def short(number: float) -> str:
+    """A number in as few characters as tell it apart: 5e-4, 1.5e-5, 0, 0.02 as 2e-2."""
+    mantissa, exponent = f"{number:.6e}".split("e")
+    digits = mantissa.rstrip("0").rstrip(".")
+    return digits if int(exponent) == 0 else f"{digits}e{int(exponent)}"

@@ -1,0 +1,104 @@
+"""The machine a run is on: its device and threads, what is installed, and its wish that we stop.
+
+Knows torch alone.
+"""
+
+import os
+import platform
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+PACKAGES = ("dstrun", "torch", "torchvision", "hydra-core", "omegaconf", "numpy", "wandb", "scikit-learn")
+
+
+def choose_device(name: str) -> torch.device:
+    """'auto' is the GPU where there is one, else the CPU. ValueError for a device that is not here."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        there = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+        raise ValueError(f"got {name!r}, expected auto or a device of this machine: {', '.join(there)}") from error
+    return device
+
+
+def set_threads(threads: int) -> int:
+    """Lets torch use so many CPU threads (0: as it finds right) and says how many it uses."""
+    if threads:
+        torch.set_num_threads(threads)
+    return torch.get_num_threads()
+
+
+def set_deterministic(wanted: bool) -> None:
+    """Makes torch use only operations that repeat bit for bit, or leaves it free to use faster ones."""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.deterministic = wanted
+
+
+def facts(device: torch.device) -> dict[str, Any]:
+    """What figures may depend on: device, versions of packages, the git commit of the folder we are in."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {"device": str(device), "device_name": name, "versions": _versions(), "git_commit": _git_commit()}
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    if torch.version.cuda:
+        found["cuda"] = torch.version.cuda
+    return found
+
+
+def _git_commit() -> str | None:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
+
+
+class StopRequest:
+    """Whether SIGINT or SIGTERM has come; a second SIGINT stops at once, as without us."""
+
+    signal: int | None = None
+
+    def note(self, number: int, _: object) -> None:
+        if self.signal == signal.SIGINT == number:
+            raise KeyboardInterrupt
+        self.signal = number
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+
+@contextmanager
+def stop_request() -> Iterator[StopRequest]:
+    """Collects the signals of a block instead of dying of them. In a thread other than the main: never any."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before: Mapping[int, Any] = {
+        number: signal.signal(number, request.note) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,124 @@
+"""What makes a network sparse: a method meets the training loop at four named moments.
+
+    prepare(model)   once, after initialisation, before the optimiser is made
+    penalty()        every step, before the backward pass: the loss grows by alpha · penalty()
+    after_step()     every step, after the optimiser's
+    measure()        at the rows of layers.csv: figures of every layer
+
+The dense baseline is a method like any other. This module knows layers, masking and density; it knows no loop,
+no optimiser and no config.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from dstrun.density import LayerFigures, measure
+from dstrun.layers import Maskable, MaskedLayer, maskable, sparsify
+from dstrun.masking import ThresholdMask, guard, penalty
+
+
+class Method(Protocol):
+    """The four moments, and what of the method belongs into a checkpoint beyond the model's own state."""
+
+    alpha: float
+    left_dense: dict[str, str]
+
+    def prepare(self, model: nn.Module) -> None: ...
+    def penalty(self) -> Tensor | float: ...
+    def after_step(self) -> None: ...
+    def measure(self) -> list[LayerFigures]: ...
+    def thresholds(self) -> list[nn.Parameter]: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Dense:
+    """No masks: every layer that could have one is reported at density 1."""
+
+    alpha = 0.0
+
+    def __init__(self, exclude: Sequence[str] = ()) -> None:
+        self._exclude = exclude
+        self._layers: dict[str, Maskable] = {}
+        self.left_dense: dict[str, str] = {}
+
+    def prepare(self, model: nn.Module) -> None:
+        self._layers = maskable(model, self._exclude).layers
+
+    def penalty(self) -> float:
+        return 0.0
+
+    def after_step(self) -> None:
+        pass
+
+    def measure(self) -> list[LayerFigures]:
+        totals = {name: layer.weight.numel() for name, layer in self._layers.items()}
+        return [LayerFigures(name, total, total, None, None, None, 0.0, 0) for name, total in totals.items()]
+
+    def thresholds(self) -> list[nn.Parameter]:
+        return []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+class DynamicSparseTraining:
+    """The paper's method: trainable thresholds, pushed up by α · Σ exp(−t).
+
+    alpha ≥ 0 weighs the penalty; granularity is neuron, layer or weight; a layer whose density falls to `floor` or
+    under has its thresholds reset (0: never); `exclude` holds globs of layer names left dense.
+    """
+
+    def __init__(
+        self, alpha: float, granularity: str = "neuron", floor: float = 0.01, exclude: Sequence[str] = ()
+    ) -> None:
+        self.alpha = alpha
+        self._granularity, self._floor, self._exclude = granularity, floor, exclude
+        self._layers: dict[str, MaskedLayer] = {}
+        self._masks_before: dict[str, Tensor] = {}
+        self.left_dense: dict[str, str] = {}
+
+    def prepare(self, model: nn.Module) -> None:
+        selection = sparsify(model, partial(ThresholdMask, granularity=self._granularity), self._exclude)
+        self._layers = {name: cast(MaskedLayer, layer) for name, layer in selection.layers.items()}
+        self.left_dense = selection.left_dense
+
+    def thresholds(self) -> list[nn.Parameter]:
+        return [layer.mask.threshold for layer in self._layers.values()]
+
+    def penalty(self) -> Tensor:
+        """L_s, a scalar."""
+        return penalty(self.thresholds())
+
+    def after_step(self) -> None:
+        if self._floor > 0:
+            for layer in self._layers.values():
+                guard(layer.weight, layer.mask.threshold, self._floor)
+
+    @torch.no_grad()
+    def measure(self) -> list[LayerFigures]:
+        """Figures of every masked layer; churn counts from the measurement before, at first from all kept."""
+        masks = self._masks()
+        before = self._masks_before or {name: torch.ones_like(mask) for name, mask in masks.items()}
+        figures = measure(masks, before, dict(zip(masks, self.thresholds(), strict=True)))
+        self._masks_before = masks
+        return figures
+
+    def _masks(self) -> dict[str, Tensor]:
+        return {name: layer.mask.kept(layer.weight) for name, layer in self._layers.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"masks_before": self._masks_before}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._masks_before = {
+            name: mask.to(self._layers[name].weight.device)
+            for name, mask in state["masks_before"].items()
+        }

@@ -1,0 +1,28 @@
+"""The networks: plain torch modules, initialised when built, with no mask and no config.
+
+A builder takes the image shape (channels, height, width), the number of classes and the model's own arguments
+(`model.args`), and raises ValueError for what it cannot take. `BUILDERS` maps the names that `model.builder` may
+have to them; other packages add theirs through the entry-point group `dstrun.models`.
+"""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from dstrun.models.lenet import LeNet5, LeNet300100
+from dstrun.models.lstm import LSTMClassifier
+from dstrun.models.resnet import resnet50
+from dstrun.models.vgg import VGG
+from dstrun.models.wide_resnet import WideResNet
+
+Shape = tuple[int, int, int]
+Builder = Callable[..., nn.Module]
+
+BUILDERS: dict[str, Builder] = {
+    "lenet_300_100": LeNet300100,
+    "lenet5": LeNet5,
+    "lstm": LSTMClassifier,
+    "vgg": VGG,
+    "wide_resnet": WideResNet,
+    "resnet50": resnet50,
+}

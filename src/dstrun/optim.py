@@ -1,0 +1,94 @@
+"""The optimiser, its parameter groups, and the learning rate as a pure function of the step. Knows torch alone.
+
+A rate that is a function needs no state: a resumed run asks it for the step it is at.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from math import cos, pi
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+OPTIMISERS = ("sgd", "adam", "adamw")
+RATES = ("constant", "multistep", "cosine", "onecycle")
+
+Rate = Callable[[int], float]
+
+
+def make_optimiser(
+    name: str,
+    model: nn.Module,
+    thresholds: Sequence[nn.Parameter],
+    *,
+    lr: float,
+    momentum: float = 0.9,
+    nesterov: bool = False,
+    betas: Sequence[float] = (0.9, 0.999),
+    weight_decay: float = 0.0,
+    threshold_decay: float = 1.0,
+) -> Optimizer:
+    """SGD, Adam or AdamW over two groups: weights, with `weight_decay`, and thresholds, with `threshold_decay` of it.
+
+    The paper decays both alike. Raises ValueError for another name.
+    """
+    apart = {id(threshold) for threshold in thresholds}
+    weights = [p for p in model.parameters() if id(p) not in apart]
+    groups = [{"params": weights, "weight_decay": weight_decay}]
+    if thresholds:
+        groups.append({"params": list(thresholds), "weight_decay": weight_decay * threshold_decay})
+    if name == "sgd":
+        return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov)
+    if name == "adam":
+        return torch.optim.Adam(groups, lr=lr, betas=(betas[0], betas[1]))
+    if name == "adamw":
+        return torch.optim.AdamW(groups, lr=lr, betas=(betas[0], betas[1]))
+    raise ValueError(f"optimiser is {name!r}, expected one of {', '.join(OPTIMISERS)}")
+
+
+def make_rate(
+    name: str,
+    *,
+    lr: float,
+    epochs: int,
+    steps_per_epoch: int,
+    milestones: Sequence[int] = (),
+    gamma: float = 0.1,
+    warmup: float = 0.0,
+) -> Rate:
+    """step (from 0) → learning rate, whose base or, for one-cycle, peak is `lr`.
+
+    multistep: × gamma at each milestone, in epochs; cosine: from lr to 0 over the run; onecycle: from lr / 25 up to
+    lr over three tenths of the run and down to lr / 250,000, along cosines (Smith & Topin, 2017); `warmup` epochs
+    rise linearly from 0 before any of them. Raises ValueError for another name.
+    """
+    total = max(epochs * steps_per_epoch, 1)
+    warm = round(warmup * steps_per_epoch)
+
+    def multistep(step: int) -> float:
+        return lr * gamma ** bisect_right(milestones, step // steps_per_epoch)
+
+    def cosine(step: int) -> float:
+        return lr * (1 + cos(pi * (step - warm) / max(total - warm, 1))) / 2
+
+    def onecycle(step: int) -> float:
+        top, last = 0.3 * total - 1, total - 1
+        if step <= top:
+            return _along_cosine(lr / 25, lr, step / top)
+        return _along_cosine(lr, lr / 25e4, (step - top) / (last - top))
+
+    shapes: dict[str, Rate] = {
+        "constant": lambda step: lr,
+        "multistep": multistep,
+        "cosine": cosine,
+        "onecycle": onecycle,
+    }
+    if name not in shapes:
+        raise ValueError(f"rate is {name!r}, expected one of {', '.join(RATES)}")
+    shape = shapes[name]
+    return lambda step: shape(warm) * (step + 1) / warm if step < warm else shape(step)
+
+
+def _along_cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + cos(pi * share)) / 2

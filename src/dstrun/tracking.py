@@ -1,0 +1,211 @@
+"""Writes what a run leaves: status.json, the CSV rows, summary.json, train.log, and a run in Weights & Biases.
+
+Rows are appended whole and flushed; JSON is written beside and moved into place. These files are the source of
+truth; W&B is a copy that may fail without harm. Knows nothing else of ours: plain values come in.
+"""
+
+import csv
+import fcntl
+import io
+import json
+import logging
+import netrc
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+HEARTBEAT_SECONDS = 30
+FINISHED = "finished"
+
+
+class Busy(Exception):
+    """Another process is writing this run; the message says which."""
+
+
+def now() -> str:
+    """The time in UTC, to the second, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes beside and moves into place, so that a reader sees the old file or the new one."""
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(text)
+    beside.replace(path)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """The object as a whole file, indented for people."""
+    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The file's object; an empty one for a file that is missing or damaged."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+class Rows:
+    """A CSV file that grows by whole rows. Cut to `keep` bytes when opened; with 0 it begins with its header."""
+
+    def __init__(self, path: Path, columns: Sequence[str], keep: int = 0) -> None:
+        self._columns = columns
+        self._file = path.open("a", newline="")
+        self._file.truncate(keep)
+        if keep == 0:
+            self._write([list(columns)])
+
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Adds rows; a column that a row lacks stays empty."""
+        self._write([["" if (value := row.get(c)) is None else value for c in self._columns] for row in rows])
+
+    def size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write(self, rows: Sequence[Sequence[Any]]) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        self._file.write(text.getvalue())
+        self._file.flush()
+
+
+class Status:
+    """status.json of a run this process owns, with a heartbeat, and a lock that the kernel drops when we die."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "status.json"
+        self._lock = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = read_json(self._path).get("owner", {})
+            os.close(self._lock)
+            raise Busy(f"{folder} is being written by process {owner.get('pid')} on {owner.get('host')}") from error
+        self._content = read_json(self._path)
+        self._writing = threading.Lock()
+        self._ended = threading.Event()
+        self._beats = threading.Thread(target=self._beat, daemon=True)
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        return self._content
+
+    def begin(self, **facts: Any) -> None:
+        """State running, owned by this process; keeps what earlier sessions of the run have written."""
+        started = now()
+        owner = {"host": socket.gethostname(), "pid": os.getpid(), "start": started, "heartbeat": started}
+        self._content.setdefault("created", started)
+        self.write(state="running", owner=owner, started=started, ended=None, error=None, **facts)
+        self._beats.start()
+
+    def write(self, **changes: Any) -> None:
+        with self._writing:
+            self._content.update(changes)
+            write_json(self._path, self._content)
+
+    def end(self, state: str, error: str | None = None) -> None:
+        """The last state: finished, failed or interrupted; releases the lock."""
+        self._ended.set()
+        self.write(state=state, error=error, ended=now())
+        self.release()
+
+    def release(self) -> None:
+        os.close(self._lock)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(HEARTBEAT_SECONDS):
+            self.write(owner={**self._content["owner"], "heartbeat": now()})
+
+
+def run_log(path: Path) -> logging.Logger:
+    """A logger that writes lines with their time to train.log, and nowhere else."""
+    log = logging.Logger("dstrun.run")
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    log.addHandler(handler)
+    return log
+
+
+def close_log(log: logging.Logger) -> None:
+    for handler in log.handlers:
+        handler.close()
+
+
+class Tracker(Protocol):
+    """What a run tells the outside: a row of named figures an epoch, and that it has ended."""
+
+    def log(self, row: Mapping[str, float]) -> None: ...
+    def finish(self, exit_code: int) -> None: ...
+
+
+class NoTracker:
+    """wandb.mode=disabled."""
+
+    def log(self, row: Mapping[str, float]) -> None:
+        pass
+
+    def finish(self, exit_code: int) -> None:
+        pass
+
+
+class WandbTracker:
+    """A W&B run in the run's own folder; figures are drawn over `epoch`."""
+
+    def __init__(self, mode: str, seconds: float, **init: Any) -> None:
+        import wandb
+
+        settings = wandb.Settings(init_timeout=seconds, login_timeout=seconds, console="off", silent=True)
+        self._run = wandb.init(mode=mode, resume="allow", reinit="finish_previous", settings=settings, **init)  # type: ignore[arg-type]
+        self._run.define_metric("epoch")
+        self._run.define_metric("*", step_metric="epoch")
+
+    def log(self, row: Mapping[str, float]) -> None:
+        self._run.log(dict(row))
+
+    def finish(self, exit_code: int) -> None:
+        self._run.finish(exit_code=exit_code)
+
+
+def start_wandb(mode: str, log: logging.Logger, seconds: float = 8.0, **init: Any) -> Tracker:
+    """W&B as asked: auto is online where a key is set, else offline; a server that does not answer means offline.
+
+    `init` goes to wandb.init: dir, project, entity, group, id, name, tags, config.
+    """
+    if mode == "disabled":
+        return NoTracker()
+    if mode == "auto":
+        mode = "online" if _has_key() else "offline"
+    if mode == "online":
+        started = time.monotonic()
+        try:
+            return WandbTracker("online", seconds, **init)
+        except Exception as error:  # wandb raises its own kinds, and those of what it is built on
+            waited = time.monotonic() - started
+            log.warning("W&B: no run online after %.0f s (%s); offline, `wandb sync` sends it", waited, error)
+    return WandbTracker("offline", seconds, **init)
+
+
+def _has_key() -> bool:
+    """Whether W&B would find credentials without asking a person."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    for name in (os.environ.get("NETRC"), "~/.netrc", "~/_netrc"):
+        try:
+            if name and netrc.netrc(os.path.expanduser(name)).authenticators(host):
+                return True
+        except (OSError, netrc.NetrcParseError):
+            continue
+    return False

@@ -1,0 +1,163 @@
+"""The training loop: a generator of Records.
+
+    a step:   batch → logits → cross-entropy + α · method.penalty() → backward → optimiser → method.after_step()
+    an epoch: its steps, then the test split, then one reading of what the device has summed up
+
+Order on the page is order in time. The caller owns files, progress bar and W&B, and may save `progress` with model,
+optimiser and method after any Record to go on from there. Knows evaluation and the Method protocol; no config.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from dstrun.data import Batches
+from dstrun.density import LayerFigures, model_density
+from dstrun.evaluate import Autocast, correct, evaluate
+from dstrun.methods import Method
+from dstrun.optim import Rate
+
+
+@dataclass
+class Progress:
+    """Where training stands: whole epochs and updates done, and of the epoch under way its batches and sums."""
+
+    epoch: int = 0
+    step: int = 0
+    batch: int = 0
+    images: int = 0
+    loss_sum: Tensor | float = 0.0
+    right: Tensor | int = 0
+    seconds: float = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def next_epoch(self) -> None:
+        self.epoch += 1
+        self.batch = self.images = self.right = 0
+        self.loss_sum = self.seconds = 0.0
+
+
+@dataclass(frozen=True)
+class Record:
+    """What there is to say at one moment; accuracies are in [0, 1], losses in nats, seconds of wall time.
+
+    kind: "epoch" at an epoch's end, "step" every log_steps updates (layers only), "pause" where the caller asked.
+    """
+
+    kind: Literal["epoch", "step", "pause"]
+    epoch: int
+    step: int
+    layers: list[LayerFigures] = field(default_factory=list)
+    figures: dict[str, float | None] = field(default_factory=dict)
+
+
+def train(
+    model: nn.Module,
+    batches: Batches,
+    method: Method,
+    optimiser: Optimizer,
+    rate: Rate,
+    splits: dict[str, Callable[[], Iterator[tuple[Tensor, Tensor]]]],
+    *,
+    epochs: int,
+    progress: Progress,
+    accumulate: int = 1,
+    clip: float = 0.0,
+    log_steps: int = 0,
+    autocast: Autocast = nullcontext,
+    between_steps: Callable[[Progress], bool] = lambda progress: False,
+) -> Iterator[Record]:
+    """Trains from `progress` to the end of `epochs`, yielding a Record at each epoch's end and where else asked.
+
+    `splits` names what to evaluate on at an epoch's end ("test", "validation"); `accumulate` is the number of pieces
+    a batch is computed in; `clip` > 0 bounds the norm of the gradient; `between_steps` is called after every update
+    and may ask for a Record by returning True. With epochs = 0 the model is evaluated once.
+    """
+    if epochs == 0:
+        yield _epoch_record(model, method, progress, splits, autocast, lr=rate(0))
+    while progress.epoch < epochs:
+        model.train()
+        lap = time.perf_counter()
+        for images, labels in batches.shuffled(progress.epoch, start=progress.batch):
+            for group in optimiser.param_groups:
+                group["lr"] = rate(progress.step)
+            optimiser.zero_grad()
+            _backward(model, method, images, labels, accumulate, autocast, progress)
+            if clip > 0:
+                nn.utils.clip_grad_norm_(model.parameters(), clip)
+            optimiser.step()
+            method.after_step()
+            progress.step += 1
+            progress.batch += 1
+            asked = between_steps(progress)
+            logged = log_steps > 0 and progress.step % log_steps == 0 and progress.batch < len(batches)
+            if asked or logged:
+                progress.seconds += time.perf_counter() - lap
+                layers = method.measure() if logged else []
+                yield Record("step" if logged else "pause", progress.epoch + 1, progress.step, layers)
+                lap = time.perf_counter()
+        figures = _training_figures(progress, lap, rate)
+        progress.next_epoch()
+        yield _epoch_record(model, method, progress, splits, autocast, **figures)
+
+
+def _backward(
+    model: nn.Module,
+    method: Method,
+    images: Tensor,
+    labels: Tensor,
+    accumulate: int,
+    autocast: Autocast,
+    progress: Progress,
+) -> None:
+    """Gradients of mean cross-entropy + α · penalty over a batch, computed in `accumulate` pieces."""
+    extra = method.alpha * method.penalty()
+    for piece, piece_labels in zip(images.chunk(accumulate), labels.chunk(accumulate), strict=True):
+        with autocast():
+            logits = model(piece)
+        loss = F.cross_entropy(logits.float(), piece_labels)
+        progress.loss_sum = progress.loss_sum + loss.detach().double() * len(piece)
+        progress.right = progress.right + correct(logits.detach(), piece_labels)
+        progress.images += len(piece)
+        (loss * (len(piece) / len(images)) + extra).backward()
+        extra = 0.0
+
+
+def _training_figures(progress: Progress, lap: float, rate: Rate) -> dict[str, float | None]:
+    """Of the epoch just trained; the first reading waits for the device, so the seconds are whole."""
+    loss_sum, right = float(progress.loss_sum), float(progress.right)
+    seconds = progress.seconds + time.perf_counter() - lap
+    return {
+        "lr": rate(progress.step - 1),
+        "train_loss": loss_sum / progress.images,
+        "train_accuracy": right / progress.images,
+        "seconds": seconds,
+        "images_per_second": progress.images / seconds,
+    }
+
+
+def _epoch_record(
+    model: nn.Module,
+    method: Method,
+    progress: Progress,
+    splits: dict[str, Callable[[], Iterator[tuple[Tensor, Tensor]]]],
+    autocast: Autocast,
+    **figures: float | None,
+) -> Record:
+    lap = time.perf_counter()
+    layers = method.measure()
+    with torch.no_grad():
+        figures |= {"penalty": float(method.penalty()), "density": model_density(layers)}
+    for name, split in splits.items():
+        figures[f"{name}_loss"], figures[f"{name}_accuracy"] = evaluate(model, split(), autocast)
+    figures["seconds"] = (figures.get("seconds") or 0.0) + time.perf_counter() - lap
+    return Record("epoch", progress.epoch, progress.step, layers, figures)
