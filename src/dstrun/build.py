@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from dstrun import checkpoint, data, models
 from dstrun.config import Config, InputError, near
 from dstrun.data import Batches, Split, Splits
 from dstrun.data.splits import check as check_splits
 from dstrun.data.splits import chosen, stratified
-from dstrun.layers import maskable
 from dstrun.machine import choose_device, set_deterministic
 from dstrun.methods import Dense, DynamicSparseTraining, Method
+from dstrun.optim import Rate, make_optimiser, make_rate
 
 EVALUATION_BYTES = 2**20  # of pixels in a batch of the test split: large enough to fill two cores, small for a GPU
 
@@ -47,8 +47,6 @@ def prepare(config: Config) -> Prepared:
         device = choose_device(config.device)
     except ValueError as error:
         raise InputError(f"device: {error}") from error
-    if config.init:
-        _initial_weights(config.init)
     splits, validation = _load_data(config)
     builder = registered("model.builder", config.model.builder, models.BUILDERS, "dstrun.models")
     build_model = partial(builder, splits.shape, splits.classes, **config.model.args)
@@ -64,7 +62,7 @@ def training_objects(config: Config, prepared: Prepared) -> tuple[nn.Module, Met
     method = make_method(config)
     method.prepare(model)
     if config.init:
-        _take_weights(model, _initial_weights(config.init), config.init)
+        model.load_state_dict(_fitting(model, config.init), strict=False)
     return model.to(prepared.device), method
 
 
@@ -78,15 +76,31 @@ def make_method(config: Config) -> Method:
 
 def make_batches(config: Config, prepared: Prepared) -> tuple[Batches, dict[str, Callable]]:
     """Training batches, and for each split to evaluate on a function that goes through it in order."""
-    options = {"mean": config.data.mean, "std": config.data.std, "device": prepared.device}
-    train = Batches(
-        prepared.splits.train, config.schedule.batch_size, pad=config.data.pad, flip=config.data.flip,
-        seed=config.seed, **options,
-    )  # fmt: skip
-    pixels = torch.Size(prepared.shape).numel()
-    size = max(config.schedule.batch_size, EVALUATION_BYTES // pixels)
+    data, size = config.data, config.schedule.batch_size
+    on_device = partial(Batches, device=prepared.device, mean=data.mean, std=data.std)
+    train = on_device(prepared.splits.train, size, pad=data.pad, flip=data.flip, seed=config.seed)
+    size = max(size, EVALUATION_BYTES // torch.Size(prepared.shape).numel())
     held_out = {"validation": prepared.validation, "test": prepared.splits.test}
-    return train, {name: Batches(split, size, **options).in_order for name, split in held_out.items() if split}
+    return train, {name: on_device(split, size).in_order for name, split in held_out.items() if split}
+
+
+def make_optimiser_for(config: Config, model: nn.Module, method: Method) -> Optimizer:
+    """What `schedule` asks for, over weights and thresholds."""
+    schedule = config.schedule
+    return make_optimiser(
+        schedule.optimiser, model, method.thresholds(), lr=schedule.lr, momentum=schedule.momentum,
+        nesterov=schedule.nesterov, betas=schedule.betas, weight_decay=schedule.weight_decay,
+        threshold_decay=schedule.threshold_decay,
+    )  # fmt: skip
+
+
+def make_rate_for(config: Config, steps_per_epoch: int) -> Rate:
+    """The course of the learning rate that `schedule` asks for."""
+    schedule = config.schedule
+    return make_rate(
+        schedule.rate, lr=schedule.lr, epochs=schedule.epochs, steps_per_epoch=steps_per_epoch,
+        milestones=schedule.milestones, gamma=schedule.gamma, warmup=schedule.warmup,
+    )  # fmt: skip
 
 
 def make_autocast(config: Config, device: torch.device) -> Callable[[], AbstractContextManager]:
@@ -113,6 +127,8 @@ def _load_data(config: Config) -> tuple[Splits, Split | None]:
     options = {key: getattr(wanted, key) for key in ("download", "size", "train_limit", "test_limit")}
     try:
         splits = check_splits(load(Path(wanted.root).expanduser(), **options, **wanted.args))
+    except TypeError as error:
+        raise InputError(f"data.args: {_first_line(error)}") from error
     except (ValueError, OSError) as error:
         option = "data.root" if isinstance(error, data.DataError | OSError) else f"data={wanted.name}"
         raise InputError(f"{option}: {error}") from error
@@ -143,9 +159,12 @@ def _try_model(config: Config, build_model: Callable[[], nn.Module], splits: Spl
     except ValueError as error:
         raise InputError(f"model={config.model.name}: {_first_line(error)}") from error
     try:
-        maskable(model, config.reg.exclude)
+        make_method(config).prepare(model)
     except ValueError as error:
-        raise InputError(f"reg.exclude: {error}") from error
+        option = "reg.exclude" if config.reg.exclude else f"model={config.model.name}"
+        raise InputError(f"{option}: {error}") from error
+    if config.init:
+        _fitting(model, config.init)
     try:
         with torch.device("meta"), torch.no_grad():
             logits = model(torch.empty(2, *splits.shape))
@@ -163,19 +182,15 @@ def _first_line(error: BaseException) -> str:
     return str(error).strip().split("\n")[0]
 
 
-def _initial_weights(run: str) -> dict[str, Any]:
+def _fitting(model: nn.Module, run: str) -> dict[str, Tensor]:
+    """The weights of another run for this model; thresholds come along where both have them. Else InputError."""
     try:
-        return checkpoint.load(Path(run) / "checkpoint.pt")["model"]
+        weights = checkpoint.load(Path(run) / "checkpoint.pt")["model"]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"init: {error}") from error
-
-
-def _take_weights(model: nn.Module, weights: dict[str, Any], run: str) -> None:
-    """Copies the weights of another run; thresholds come along where both runs have them."""
     own = model.state_dict()
-    thresholds = {name for name in {*weights, *own} if name.endswith(".mask.threshold")}
-    for name in sorted({*weights, *own} - thresholds):
-        if name not in weights or name not in own or weights[name].shape != own[name].shape:
+    for name in sorted({*weights, *own}):
+        fits = name in weights and name in own and weights[name].shape == own[name].shape
+        if not fits and not name.endswith(".mask.threshold"):
             raise InputError(f"init: {name} of {run} does not fit this model")
-    fitting = {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}
-    model.load_state_dict(fitting, strict=False)
+    return {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}

@@ -22,7 +22,9 @@ def main() -> None:
             _stop(f"{arguments[0]}: neither a verb ({', '.join(VERBS)}) nor KEY=VALUE{hint}", USAGE)
         else:
             _train(arguments)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        if type(error).__name__ == "Interrupted":  # said when it happened
+            sys.exit(128 + error.args[0])
         _stop("interrupted", INTERRUPTED)
     except Exception as error:
         _report(error)
@@ -42,7 +44,7 @@ def _task(composed: object) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from dstrun.config import InputError, check
+    from dstrun.config import check
 
     grid = HydraConfig.get().mode == RunMode.MULTIRUN
     try:
@@ -50,10 +52,10 @@ def _task(composed: object) -> None:
         from dstrun.run import run
 
         run(config, default_group="grid" if grid else "single")
-    except InputError as error:
-        if grid:  # Hydra would go on with the next job, and tell at the end
-            _report(error)
-        raise
+    except Exception as error:
+        if grid and type(error).__name__ == "RunFailedError":
+            raise  # costs itself only: Hydra goes on with the next job
+        _report(error)
 
 
 def _rerun(arguments: Sequence[str]) -> None:
@@ -114,7 +116,7 @@ def _report(error: Exception) -> None:
     kind = type(error).__name__
     if kind == "InputError":
         _stop(str(error), USAGE)
-    if kind == "RunFailed":  # said when it happened
+    if kind == "RunFailedError":  # said when it happened
         sys.exit(1)
     raise error
 

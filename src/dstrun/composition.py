@@ -25,7 +25,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dstrun.config import FREE, GROUPS, OPTIONS, Config, InputError, check_key, expected, explained, flat, near
+from dstrun.config import FREE, GROUPS, OPTIONS, Config, InputError, check_key, expected, explained, near, plain_key
 
 _group_folders: list[Path] = []
 
@@ -90,7 +90,7 @@ class SweepSource(NamedSource):
     def load_config(self, config_path: str) -> ConfigResult:
         file = Path(self.path) / f"{config_path.removesuffix('.yaml').removeprefix('sweep/')}.yaml"
         header = self._get_header_dict(file.read_text())
-        return ConfigResult(self.provider, self.full_path(), OmegaConf.load(file), header)  # type: ignore[arg-type]
+        return ConfigResult(self.provider, self.full_path(), OmegaConf.load(file), header)
 
 
 class PluginSource(NamedSource):
@@ -170,6 +170,8 @@ def _prepared(word: str) -> str:
         key = override.key_or_group
         if key == "recipe":
             raise InputError("recipe: it follows from model and data; choose those, or an experiment")
+        if key in GROUPS and not (override.is_sweep_override() or isinstance(override.value(), str | None)):
+            raise InputError(f"{key}: got {override.value()!r}, expected the name of a choice")
         if key in GROUPS or key.startswith("hydra") or "/" in key or override.is_delete():
             continue
         check_key(key)
@@ -199,7 +201,7 @@ def saved(file: Path, words: Sequence[str] = ()) -> dict[str, Any]:
     for override in parsed(words):
         key = override.key_or_group
         if key in GROUPS:
-            config = OmegaConf.merge(config, _choice(key, str(override.value())))  # type: ignore[assignment]
+            config = OmegaConf.merge(config, _choice(key, str(override.value())))
         else:
             check_key(key)
             OmegaConf.update(config, key, override.value())
@@ -224,7 +226,7 @@ def one_line(error: BaseException) -> str:
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, OmegaConfBaseException):
-            key = cause.full_key or ""
+            key = plain_key(cause.full_key)
             return explained(cause) if key in OPTIONS or not key else _unknown(key, causes)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if lines and lines[0].startswith("Ambiguous value"):

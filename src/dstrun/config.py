@@ -6,6 +6,7 @@ option gets the value that means "as before". Knows omegaconf; it knows nothing 
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
@@ -28,12 +29,14 @@ def option(
     high: float | None = None,
     below: float | None = None,
     choices: tuple[str, ...] = (),
+    pattern: str | None = None,
     when: tuple[str, str] | None = None,
     identity: bool = True,
 ) -> Any:
     """A dataclass field with what the check, the help and the identity of a run need to know about it.
 
-    low and high are inclusive bounds, above and below exclusive ones, of a number or of each number in a list;
+    low and high are inclusive bounds, above and below exclusive ones, of a number or of each number in a list; a
+    text must match `pattern` whole;
     `when` = (key, value) says that the option applies only there; identity=False: not part of what a run is.
     """
     metadata = locals().copy()
@@ -139,7 +142,9 @@ class Config:
     threads: int = option(0, "CPU threads (0: as many as torch finds right)", low=0, identity=False)
     deterministic: bool = option(False, "only operations that repeat bit for bit on a GPU; slower")
     outputs: str = option("outputs", "folder of all runs", identity=False)
-    group: str | None = option(None, "folder of this run in it (default: single, grid or the sweep's)", identity=False)
+    group: str | None = option(
+        None, "folder of this run in it (default: single, grid or the sweep's)", pattern=r"\w[\w.-]*", identity=False
+    )
     name: str | None = option(None, "a label for people", identity=False)
     overwrite: bool = option(False, "start over where the run exists already", identity=False)
     dry_run: bool = option(False, "say what would be done, and do nothing", identity=False)
@@ -168,7 +173,7 @@ FREE = tuple(key for key, entry in OPTIONS.items() if entry.type == dict[str, An
 def check(config: DictConfig | Mapping[str, Any]) -> Config:
     """The config as typed objects, or InputError for the first key or value that no run could use."""
     try:
-        plain = OmegaConf.to_container(OmegaConf.create(config), resolve=True)  # type: ignore[call-overload]
+        plain = OmegaConf.to_container(OmegaConf.create(config), resolve=True)  # type: ignore[arg-type]
         for key in flat(plain):
             check_key(key)
         checked = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain))
@@ -183,7 +188,12 @@ def check(config: DictConfig | Mapping[str, Any]) -> Config:
 def check_key(key: str) -> None:
     """InputError, with near names, for a dotted key that is no option."""
     if key not in OPTIONS and not any(key.startswith(f"{free}.") for free in FREE):
-        raise InputError(f"{key}: there is no such option{near(key, OPTIONS)}")
+        raise InputError(f"{key}: there is no such option{near(key, [*GROUPS, *OPTIONS])}")
+
+
+def plain_key(full_key: str | None) -> str:
+    """omegaconf's key without the index into a list."""
+    return (full_key or "").split("[")[0]
 
 
 def near(word: str, known: Any) -> str:
@@ -224,16 +234,18 @@ def expected(key: str) -> str:
         list[int]: "a list of whole numbers", list[float]: "a list of numbers", list[str]: "a list of words",
     }  # fmt: skip
     bounds = [
-        f"{sign} {meta[bound]:g}"
+        f"{sign} {meta[bound]:.10g}"
         for sign, bound in (("≥", "low"), (">", "above"), ("≤", "high"), ("<", "below"))
         if meta[bound] is not None
     ]
-    return " ".join([words.get(entry.type, "key: value pairs"), " and ".join(bounds)]).strip()  # type: ignore[call-overload]
+    return " ".join([words.get(entry.type, "key: value pairs"), " and ".join(bounds)]).strip()  # type: ignore[arg-type]
 
 
 def _check_value(key: str, value: Any, meta: Mapping[str, Any]) -> None:
     if meta["choices"] and value not in meta["choices"]:
         raise InputError(f"{key}: got {value!r}, expected {expected(key)}{near(value, meta['choices'])}")
+    if meta["pattern"] and value is not None and not re.fullmatch(meta["pattern"], value):
+        raise InputError(f"{key}: got {value!r}, expected one word of letters, digits, '_', '-' and '.'")
     for number in value if isinstance(value, list) else [value]:
         if isinstance(number, bool) or not isinstance(number, int | float):
             continue
@@ -251,8 +263,8 @@ def _check_value(key: str, value: Any, meta: Mapping[str, Any]) -> None:
 
 def explained(error: OmegaConfBaseException) -> str:
     """omegaconf's complaint in one line: the option, what came, what was expected."""
-    key = (error.full_key or "").split("[")[0]
-    if key in OPTIONS and error.value is not None:
-        return f"{key}: got {error.value!r}, expected {expected(key)}"
+    key = plain_key(error.full_key)
+    if key in OPTIONS and (error.value is not None or "Optional" in str(error.msg)):
+        return f"{key}: got {'null' if error.value is None else repr(error.value)}, expected {expected(key)}"
     first = str(error.msg or error).splitlines()[0]
     return f"{key}: {first}" if key else first

@@ -72,7 +72,9 @@ class RunConsole:
             table.add_column(column, justify="right")
         for row in rows:
             density = row["kept"] / row["total"]
-            table.add_row(row["layer"], f"{row['kept']:,}", f"{row['total']:,}", f"{density:.2%}", str(row["dead_rows"]))
+            table.add_row(
+                row["layer"], f"{row['kept']:,}", f"{row['total']:,}", f"{density:.2%}", str(row["dead_rows"])
+            )
         kept, total = (sum(row[key] for row in rows) for key in ("kept", "total"))
         table.add_section()
         table.add_row("model", f"{kept:,}", f"{total:,}", f"{kept / total:.2%}", str(sum(r["dead_rows"] for r in rows)))

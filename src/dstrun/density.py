@@ -45,9 +45,7 @@ def dead_rows(mask: Tensor) -> Tensor:
     return (~mask.flatten(1).any(1)).sum()
 
 
-def measure(
-    masks: dict[str, Tensor], before: dict[str, Tensor], thresholds: dict[str, Tensor]
-) -> list[LayerFigures]:
+def measure(masks: dict[str, Tensor], before: dict[str, Tensor], thresholds: dict[str, Tensor]) -> list[LayerFigures]:
     """The figures of all layers, read from the device in one transfer."""
     columns = [
         torch.stack([x.double() for x in (kept(m), churn(m, before[n]), dead_rows(m), t.mean(), t.min(), t.max())])

@@ -21,8 +21,8 @@ def positions(model: nn.Module, example: Tensor) -> dict[str, int]:
         if isinstance(module, nn.Linear | nn.Conv2d):
 
             def count(module: nn.Module, _: object, output: Tensor, name: str = name) -> None:
-                outputs = module.out_features if isinstance(module, nn.Linear) else module.out_channels
-                used[name] = used.get(name, 0) + output.numel() // int(outputs)  # type: ignore[call-overload]
+                rows = len(module.weight)  # type: ignore[arg-type]
+                used[name] = used.get(name, 0) + output.numel() // rows
 
             handles.append(module.register_forward_hook(count))
     training = model.training

@@ -111,7 +111,7 @@ def sparsify(
         mask = mask_factory(module.weight)
         module.__class__ = MASKED[type(module)]
         cast(MaskedLayer, module).mask = mask
-    for module in model.modules():
-        if isinstance(module, nn.TransformerEncoderLayer):
-            module.activation_relu_or_gelu = 0  # its fused inference kernel would read weights past the masks
+    for part in model.modules():
+        if isinstance(part, nn.TransformerEncoderLayer):
+            part.activation_relu_or_gelu = 0  # its fused inference kernel would read weights past the masks
     return selection

@@ -15,6 +15,7 @@ the value of a tensor or waits for the device.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,12 +37,12 @@ class _MaskWeight(torch.autograd.Function):
     """(W, t) → W ⊙ S(|W| − t), with the gradients in the module's docstring, kept in the dtype of W."""
 
     @staticmethod
-    def forward(ctx, weight: Tensor, threshold: Tensor) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, threshold: Tensor) -> Tensor:
         ctx.save_for_backward(weight, threshold)
         return weight * kept_mask(weight, threshold)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         weight, threshold = ctx.saved_tensors
         structure = (grad * weight).mul_(long_tailed(weight.abs().sub_(threshold)))
         to_threshold = structure.sum_to_size(threshold.shape).neg()

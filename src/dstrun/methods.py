@@ -119,6 +119,5 @@ class DynamicSparseTraining:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._masks_before = {
-            name: mask.to(self._layers[name].weight.device)
-            for name, mask in state["masks_before"].items()
+            name: mask.to(self._layers[name].weight.device) for name, mask in state["masks_before"].items()
         }

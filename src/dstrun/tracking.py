@@ -14,17 +14,26 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+METRICS = (
+    "epoch", "step", "lr", "train_loss", "penalty", "train_accuracy", "test_loss", "test_accuracy", "density",
+    "flops_fraction", "seconds", "images_per_second",
+)  # fmt: skip
+VALIDATION = ("validation_loss", "validation_accuracy")
+LAYERS = (
+    "epoch", "step", "layer", "kept", "total", "density", "threshold_mean", "threshold_min", "threshold_max", "churn",
+    "dead_rows",
+)  # fmt: skip
 HEARTBEAT_SECONDS = 30
 FINISHED = "finished"
 
 
-class Busy(Exception):
+class BusyError(Exception):
     """Another process is writing this run; the message says which."""
 
 
@@ -58,7 +67,7 @@ class Rows:
     """A CSV file that grows by whole rows. Cut to `keep` bytes when opened; with 0 it begins with its header."""
 
     def __init__(self, path: Path, columns: Sequence[str], keep: int = 0) -> None:
-        self._columns = columns
+        self._path, self._columns = path, columns
         self._file = path.open("a", newline="")
         self._file.truncate(keep)
         if keep == 0:
@@ -68,7 +77,13 @@ class Rows:
         """Adds rows; a column that a row lacks stays empty."""
         self._write([["" if (value := row.get(c)) is None else value for c in self._columns] for row in rows])
 
+    def read(self) -> list[dict[str, float | None]]:
+        """All rows so far, of a file of numbers; an empty column is None."""
+        with self._path.open(newline="") as file:
+            return [{key: _number(text) for key, text in row.items()} for row in csv.DictReader(file)]
+
     def size(self) -> int:
+        """Bytes written so far."""
         return os.fstat(self._file.fileno()).st_size
 
     def close(self) -> None:
@@ -79,6 +94,12 @@ class Rows:
         csv.writer(text, lineterminator="\n").writerows(rows)
         self._file.write(text.getvalue())
         self._file.flush()
+
+
+def _number(text: str) -> float | None:
+    if text == "":
+        return None
+    return int(text) if text.isdigit() else float(text)
 
 
 class Status:
@@ -92,7 +113,9 @@ class Status:
         except OSError as error:
             owner = read_json(self._path).get("owner", {})
             os.close(self._lock)
-            raise Busy(f"{folder} is being written by process {owner.get('pid')} on {owner.get('host')}") from error
+            raise BusyError(
+                f"{folder} is being written by process {owner.get('pid')} on {owner.get('host')}"
+            ) from error
         self._content = read_json(self._path)
         self._writing = threading.Lock()
         self._ended = threading.Event()
@@ -163,19 +186,26 @@ class NoTracker:
 class WandbTracker:
     """A W&B run in the run's own folder; figures are drawn over `epoch`."""
 
-    def __init__(self, mode: str, seconds: float, **init: Any) -> None:
+    def __init__(self, mode: str, seconds: float, log: logging.Logger, **init: Any) -> None:
         import wandb
 
+        self._log = log
         settings = wandb.Settings(init_timeout=seconds, login_timeout=seconds, console="off", silent=True)
         self._run = wandb.init(mode=mode, resume="allow", reinit="finish_previous", settings=settings, **init)  # type: ignore[arg-type]
         self._run.define_metric("epoch")
         self._run.define_metric("*", step_metric="epoch")
 
     def log(self, row: Mapping[str, float]) -> None:
-        self._run.log(dict(row))
+        self._harmless(self._run.log, dict(row))
 
     def finish(self, exit_code: int) -> None:
-        self._run.finish(exit_code=exit_code)
+        self._harmless(self._run.finish, exit_code=exit_code)
+
+    def _harmless(self, call: Callable, *args: Any, **options: Any) -> None:
+        try:
+            call(*args, **options)
+        except Exception as error:  # a copy that fails must not take the run with it
+            self._log.warning("W&B: %s: %s", type(error).__name__, error)
 
 
 def start_wandb(mode: str, log: logging.Logger, seconds: float = 8.0, **init: Any) -> Tracker:
@@ -190,11 +220,15 @@ def start_wandb(mode: str, log: logging.Logger, seconds: float = 8.0, **init: An
     if mode == "online":
         started = time.monotonic()
         try:
-            return WandbTracker("online", seconds, **init)
+            return WandbTracker("online", seconds, log, **init)
         except Exception as error:  # wandb raises its own kinds, and those of what it is built on
             waited = time.monotonic() - started
             log.warning("W&B: no run online after %.0f s (%s); offline, `wandb sync` sends it", waited, error)
-    return WandbTracker("offline", seconds, **init)
+    try:
+        return WandbTracker("offline", seconds, log, **init)
+    except Exception as error:
+        log.warning("W&B: no run at all (%s: %s)", type(error).__name__, error)
+        return NoTracker()
 
 
 def _has_key() -> bool:
@@ -209,3 +243,21 @@ def _has_key() -> bool:
         except (OSError, netrc.NetrcParseError):
             continue
     return False
+
+
+def wandb_row(metrics: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """A row of metrics.csv and its rows of layers.csv under W&B's keys.
+
+    Layers are numbered, from 00 on, so that charts stand in the order of the model.
+    """
+    names = {"epoch": "epoch", "density": "density/model", "flops_fraction": "flops/model", "lr": "lr"}
+    names |= {"penalty": "penalty"}
+    names |= {f"{s}_{kind}": f"{kind}/{s}" for s in ("train", "validation", "test") for kind in ("loss", "accuracy")}
+    row = {names[key]: value for key, value in metrics.items() if key in names and value is not None}
+    digits = max(2, len(str(len(layers) - 1)))
+    for number, layer in enumerate(layers):
+        label = f"{number:0{digits}}.{layer['layer']}"
+        row[f"density/{label}"] = layer["density"]
+        if layer["threshold_mean"] is not None:
+            row[f"threshold/{label}"] = layer["threshold_mean"]
+    return row

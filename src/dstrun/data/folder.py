@@ -11,7 +11,6 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ from dstrun.data.splits import DataError, Split, Splits, chosen, stratified
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 
 
-def folder(root: Path, *, size: int = 32, train_limit: int = 0, test_limit: int = 0, **_: Any) -> Splits:
+def folder(root: Path, download: bool = False, size: int = 32, train_limit: int = 0, test_limit: int = 0) -> Splits:
     """The tree below `root` as splits of (3, size, size) images; limits are applied before anything is decoded.
 
     Raises DataError for a tree with no images, an empty class, a class that only the test part has, an image that
@@ -64,7 +63,7 @@ def _listing(root: Path, classes: Sequence[str] | None = None) -> tuple[list[Pat
 
 
 def _decoded(files: Sequence[Path], labels: Tensor, limit: int, size: int) -> Split:
-    indices = chosen(len(files), limit)
+    indices = chosen(len(files), limit).tolist()
     needed, memory = len(indices) * 3 * size * size, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > memory * 0.8:
         raise DataError(

@@ -53,9 +53,7 @@ def check(splits: Splits) -> Splits:
         if images.dtype != torch.uint8 or images.dim() != 4:
             raise DataError(f"{name} images are {images.dtype} {tuple(images.shape)}, expected uint8 (N, C, H, W)")
         if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-            raise DataError(
-                f"{name} labels are {labels.dtype} {tuple(labels.shape)}, expected int64 ({len(images)},)"
-            )
+            raise DataError(f"{name} labels are {labels.dtype} {tuple(labels.shape)}, expected int64 ({len(images)},)")
         if not len(labels):
             raise DataError(f"the {name} split has no images")
         if labels.min() < 0 or labels.max() >= splits.classes:
@@ -64,10 +62,9 @@ def check(splits: Splits) -> Splits:
             )
     if splits.classes < 2:
         raise DataError(f"there is {splits.classes} class, expected at least 2")
-    if splits.train.images.shape[1:] != splits.test.images.shape[1:]:
-        raise DataError(
-            f"train images are {tuple(splits.train.images.shape[1:])}, test images {tuple(splits.test.images.shape[1:])}"
-        )
+    shapes = [tuple(split.images.shape[1:]) for split in (splits.train, splits.test)]
+    if shapes[0] != shapes[1]:
+        raise DataError(f"train images are {shapes[0]}, test images {shapes[1]}")
     return splits
 
 
@@ -89,7 +86,7 @@ def stratified(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
     return (~held_out).nonzero().flatten(), held_out.nonzero().flatten()
 
 
-def digits(root: Path, **_: Any) -> Splits:
+def digits(root: Path, download: bool = False, size: int = 0, train_limit: int = 0, test_limit: int = 0) -> Splits:
     """scikit-learn's 1,797 digits of 8×8 pixels in its own wheel, enlarged to 1×28×28 with a blank margin of 2.
 
     Four fifths of each class are for training, the rest for testing.
@@ -105,7 +102,9 @@ def digits(root: Path, **_: Any) -> Splits:
     return Splits(whole.subset(train), whole.subset(test), classes=10)
 
 
-def torchvision_set(kind: str, root: Path, *, download: bool = False, **_: Any) -> Splits:
+def torchvision_set(
+    kind: str, root: Path, download: bool = False, size: int = 0, train_limit: int = 0, test_limit: int = 0
+) -> Splits:
     """One of torchvision's sets by its class name, read from its usual place below `root`."""
     import torchvision
 

@@ -1,0 +1,231 @@
+"""One process's work on one run: what is open while it trains, and what happens at each Record.
+
+    take up the checkpoint, if any  →  train  →  at each Record: rows, console, W&B, checkpoint  →  summary
+
+Ends with the run finished, or with its folder in a state that the same command goes on from. Knows config, what
+`build` makes of it, the loop, and the writers of files.
+"""
+
+import logging
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from dstrun import checkpoint
+from dstrun.build import Prepared, make_autocast, make_batches, make_optimiser_for, make_rate_for, training_objects
+from dstrun.config import Config
+from dstrun.console import RunConsole
+from dstrun.density import LayerFigures
+from dstrun.flops import flops_fraction, positions
+from dstrun.identity import run_hash
+from dstrun.machine import StopRequest, facts, set_threads, stop_request
+from dstrun.tracking import (
+    FINISHED,
+    LAYERS,
+    METRICS,
+    VALIDATION,
+    Rows,
+    Status,
+    Tracker,
+    close_log,
+    run_log,
+    start_wandb,
+    wandb_row,
+    write_json,
+    write_whole,
+)  # fmt: skip
+from dstrun.train import Progress, Record, train
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run was asked to stop by the signal whose number is the argument, and has saved where it was."""
+
+
+class RunFailedError(Exception):
+    """A run that was under way has ended without its result; its folder says why. Exit code 1."""
+
+
+class Session:
+    """One process's work on one run: what is open while it trains, and what happens at each Record."""
+
+    def __init__(self, folder: Path, config: Config, prepared: Prepared, status: Status) -> None:
+        self._folder, self._config, self._prepared, self._status = folder, config, prepared, status
+        self._log: logging.Logger = run_log(folder / "train.log")
+        self._console = RunConsole(self._log)
+        self._saved_at = time.monotonic()
+
+    def go(self) -> None:
+        """Trains to the end, or raises Interrupted or RunFailedError with the folder ready to go on from."""
+        write_whole(self._folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(self._config)))
+        threads = set_threads(self._config.threads or self._status.content.get("threads", 0))
+        self._status.begin(threads=threads, **facts(self._prepared.device))
+        try:
+            with stop_request() as stop:
+                self._set_up()
+                self._train(stop)
+                self._finish()
+        except KeyboardInterrupt:
+            self._status.end("interrupted")
+            raise
+        except Exception as error:
+            line = f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
+            self._log.error(traceback.format_exc())
+            self._console.stop()
+            self._console.say(f"{self._folder}: failed, {line} (traceback in train.log)")
+            self._status.end("failed", error=line)
+            raise RunFailedError(line) from error
+        else:
+            self._status.end(FINISHED)
+            checkpoint.save(self._folder / "checkpoint.pt", {"model": self._model.state_dict()})
+        finally:
+            self._console.stop()
+            close_log(self._log)
+
+    def _set_up(self) -> None:
+        config, prepared = self._config, self._prepared
+        self._model, self._method = training_objects(config, prepared)
+        self._batches, self._splits = make_batches(config, prepared)
+        self._optimiser = make_optimiser_for(config, self._model, self._method)
+        self._progress = Progress()
+        self._used = positions(self._model, next(self._batches.in_order(1))[0])
+        self._totals = {name: self._model.get_parameter(f"{name}.weight").numel() for name in self._used}
+        kept_bytes = self._resume()
+        metrics = METRICS + (VALIDATION if prepared.validation else ())
+        self._metrics = Rows(self._folder / "metrics.csv", metrics, kept_bytes.get("metrics.csv", 0))
+        self._layers = Rows(self._folder / "layers.csv", LAYERS, kept_bytes.get("layers.csv", 0))
+        self._console.say(f"{self._folder}: {self._opening()}")
+
+    def _train(self, stop: StopRequest) -> None:
+        schedule = self._config.schedule
+        self._tracker = self._start_wandb()
+        exit_code = 1
+        try:
+            self._console.start(schedule.epochs, len(self._batches), self._progress.step)
+            for record in train(
+                self._model, self._batches, self._method, self._optimiser,
+                make_rate_for(self._config, len(self._batches)), self._splits,
+                epochs=schedule.epochs, progress=self._progress, accumulate=schedule.accumulate, clip=schedule.clip,
+                log_steps=self._config.log.steps, autocast=make_autocast(self._config, self._prepared.device),
+                between_steps=lambda progress: self._between_steps(progress, stop),
+            ):  # fmt: skip
+                self._take(record, stop)
+            self._save()
+            exit_code = 0
+        finally:
+            self._metrics.close()
+            self._layers.close()
+            self._tracker.finish(exit_code)
+
+    def _opening(self) -> str:
+        device, threads = self._status.content["device"], self._status.content["threads"]
+        where = f"on {device}, {threads} threads" if device == "cpu" else f"on {device}"
+        begun = f"goes on at update {self._progress.step}" if self._progress.step else "begins"
+        left = [f"{name} ({reason})" for name, reason in self._method.left_dense.items()]
+        return f"{begun} {where}" + (f"; left dense: {', '.join(left)}" if left else "")
+
+    def _resume(self) -> dict[str, int]:
+        """Takes up the checkpoint where there is a usable one, and says how long each file was then."""
+        path = self._folder / "checkpoint.pt"
+        if self._config.overwrite:
+            for leftover in (path, self._folder / "summary.json"):
+                leftover.unlink(missing_ok=True)
+        try:
+            state = checkpoint.load(path)
+            sizes = state["bytes"]
+            if any((self._folder / name).stat().st_size < size for name, size in sizes.items()):
+                raise ValueError(f"the rows that {path} was written after are not there")
+        except FileNotFoundError:
+            return {}
+        except (ValueError, KeyError) as error:
+            self._console.say(f"{error}: starting over")
+            return {}
+        self._model.load_state_dict(state["model"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._method.load_state_dict(state["method"])
+        self._progress = Progress(**state["progress"])
+        checkpoint.set_generators(state["generators"])
+        return sizes
+
+    def _between_steps(self, progress: Progress, stop: StopRequest) -> bool:
+        self._console.step(progress.step)
+        return bool(stop) or self._checkpoint_due()
+
+    def _checkpoint_due(self) -> bool:
+        every = self._config.checkpoint.every
+        return every > 0 and time.monotonic() - self._saved_at > every
+
+    def _take(self, record: Record, stop: StopRequest) -> None:
+        """Writes what a Record says; then saves where it is due, and stops where it is asked for."""
+        layers = [_layer_row(record, layer) for layer in record.layers]
+        self._layers.append(layers)
+        if record.kind == "epoch":
+            figures = record.figures | {"epoch": record.epoch, "step": record.step}
+            kept = {layer.layer: layer.kept for layer in record.layers}
+            figures["flops_fraction"] = flops_fraction(self._totals, kept, self._used)
+            self._metrics.append([figures])
+            self._console.epoch(record.epoch, self._config.schedule.epochs, figures)
+            self._tracker.log(wandb_row(figures, layers))
+        if self._progress.epoch == self._config.schedule.epochs:
+            return
+        if stop or self._checkpoint_due() or self._config.checkpoint.every == 0:
+            self._save()
+        if stop.signal:
+            self._console.stop()
+            self._console.say(f"{self._folder}: interrupted at update {record.step}; the same command goes on")
+            raise Interrupted(stop.signal)
+
+    def _save(self) -> None:
+        state = {
+            "model": self._model.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "method": self._method.state_dict(),
+            "progress": self._progress.state_dict(),
+            "generators": checkpoint.generators(),
+            "bytes": {"metrics.csv": self._metrics.size(), "layers.csv": self._layers.size()},
+        }
+        checkpoint.save(self._folder / "checkpoint.pt", state)
+        self._saved_at = time.monotonic()
+
+    def _finish(self) -> None:
+        layers = [asdict(layer) for layer in self._method.measure()]
+        write_json(self._folder / "summary.json", self._summary(layers))
+        self._console.stop()
+        self._console.layers(layers)
+        self._console.say(str(self._folder))
+
+    def _summary(self, layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The last epoch's figures; the best by validation where there is one; what was kept of what there was."""
+        rows = self._metrics.read()
+        thresholds = sum(threshold.numel() for threshold in self._method.thresholds())
+        parameters = sum(parameter.numel() for parameter in self._model.parameters()) - thresholds
+        kept, total = (sum(layer[key] for layer in layers) for key in ("kept", "total"))
+        summary: dict[str, Any] = {
+            **rows[-1],
+            "kept": kept,
+            "total": total,
+            "parameters": parameters,
+            "parameters_kept": parameters - (total - kept),
+            "thresholds": thresholds,
+            "total_seconds": sum(row["seconds"] or 0 for row in rows),
+        }
+        if self._prepared.validation:
+            summary["best_by_validation"] = max(rows, key=lambda row: row["validation_accuracy"] or 0)
+        return summary
+
+    def _start_wandb(self) -> Tracker:
+        wandb = self._config.wandb
+        config = asdict(self._config)
+        return start_wandb(
+            wandb.mode, self._log, dir=str(self._folder), project=wandb.project, entity=wandb.entity,
+            tags=wandb.tags, group=self._folder.parent.name, id=run_hash(self._config),
+            name=self._config.name or self._folder.name, config=config,
+        )  # fmt: skip
+
+
+def _layer_row(record: Record, layer: LayerFigures) -> dict[str, Any]:
+    return {"epoch": record.epoch, "step": record.step, **asdict(layer), "density": layer.density}
