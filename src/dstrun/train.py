@@ -4,25 +4,30 @@
     an epoch: its steps, then the test split, then one reading of what the device has summed up
 
 Order on the page is order in time. The caller owns files, progress bar and W&B, and may save `progress` with model,
-optimiser and method after any Record to go on from there. Knows evaluation and the Method protocol; no config.
+optimiser and method after any Record to go on from there. Knows evaluation, density and the Method protocol; no config.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from dstrun.data import Batches
 from dstrun.density import LayerFigures, model_density
 from dstrun.evaluate import Autocast, correct, evaluate
 from dstrun.methods import Method
-from dstrun.optim import Rate
+
+
+class TrainingBatches(Protocol):
+    """What is trained on: `len` batches an epoch, of images and labels, in an order that the epoch decides."""
+
+    def __len__(self) -> int: ...
+    def shuffled(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]: ...
 
 
 @dataclass
@@ -62,10 +67,10 @@ class Record:
 
 def train(
     model: nn.Module,
-    batches: Batches,
+    batches: TrainingBatches,
     method: Method,
     optimiser: Optimizer,
-    rate: Rate,
+    rate: Callable[[int], float],
     splits: dict[str, Callable[[], Iterator[tuple[Tensor, Tensor]]]],
     *,
     epochs: int,
@@ -132,7 +137,7 @@ def _backward(
         extra = 0.0
 
 
-def _training_figures(progress: Progress, lap: float, rate: Rate) -> dict[str, float | None]:
+def _training_figures(progress: Progress, lap: float, rate: Callable[[int], float]) -> dict[str, float | None]:
     """Of the epoch just trained; the first reading waits for the device, so the seconds are whole."""
     loss_sum, right = float(progress.loss_sum), float(progress.right)
     seconds = progress.seconds + time.perf_counter() - lap

@@ -1,0 +1,93 @@
+"""What several tests share: the command line in this process, small made-up data, and where real data lies."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dstrun import cli
+from dstrun.data import BUILDERS, Split, Splits
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test works in an empty folder of its own, with one thread, and leaves torch as it was."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("WANDB_API_KEY", "HYDRA_FULL_ERROR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """`dstrun WORDS` in this process, without W&B unless the words ask for it."""
+
+    def call(*words: str) -> Outcome:
+        verb = words and words[0] in cli.VERBS
+        quiet = [] if verb or any(word.startswith("wandb.mode") for word in words) else ["wandb.mode=disabled"]
+        monkeypatch.setattr("sys.argv", ["dstrun", *words, *quiet])
+        capfd.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        said = capfd.readouterr()
+        return Outcome(code, said.out, said.err)
+
+    return call
+
+
+def made_up(shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, train: int = 40, test: int = 20) -> Splits:
+    """Random images of which the brightness tells the class, the same every time."""
+    generator = torch.Generator().manual_seed(0)
+
+    def split(count: int) -> Split:
+        labels = torch.arange(count) % classes
+        noise = torch.randint(0, 128, (count, *shape), generator=generator)
+        return Split((noise + labels.view(-1, 1, 1, 1) * (127 // classes)).to(torch.uint8), labels)
+
+    return Splits(split(train), split(test), classes)
+
+
+SHAPES = {"mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28), "cifar10": (3, 32, 32), "cifar100": (3, 32, 32)}
+
+
+@pytest.fixture
+def made_up_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every data set but the digits is made up, and small."""
+    for name in BUILDERS:
+        if name != "digits":
+            classes = 100 if name == "cifar100" else 10
+            splits = made_up(SHAPES.get(name, (3, 64, 64)), classes, train=2 * classes, test=classes)
+            monkeypatch.setitem(BUILDERS, name, lambda root, splits=splits, **_: splits)
+
+
+def _real_data(*below: str) -> Any:
+    root = os.environ.get("DSTRUN_DATA", "")
+    missing = not root or not Path(root, *below).exists()
+    return pytest.mark.skipif(missing, reason=f"$DSTRUN_DATA holds no {'/'.join(below)}")
+
+
+needs_mnist = _real_data("MNIST", "raw", "train-images-idx3-ubyte")
+needs_cifar10 = _real_data("cifar-10-batches-py", "data_batch_1")

@@ -1,0 +1,106 @@
+"""Who may know whom: the table of CONTRIBUTING.md, held against the imports."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "dstrun"
+
+MAY_KNOW: dict[str, set[str]] = {
+    "masking": set(),
+    "recurrent": set(),
+    "density": set(),
+    "flops": set(),
+    "evaluate": set(),
+    "optim": set(),
+    "checkpoint": set(),
+    "tracking": set(),
+    "console": set(),
+    "machine": set(),
+    "config": set(),
+    "data": set(),
+    "models": {"recurrent"},
+    "layers": {"masking", "recurrent"},
+    "methods": {"layers", "masking", "density"},
+    "train": {"evaluate", "density", "methods"},
+    "identity": {"config"},
+    "composition": {"config"},
+    "build": {"config", "data", "models", "methods", "optim", "checkpoint", "machine"},
+    "session": {
+        "config", "identity", "build", "train", "density", "flops", "checkpoint", "console", "machine", "tracking",
+    },
+    "run": {
+        "config", "identity", "composition", "build", "session", "data", "evaluate", "density", "checkpoint", "machine",
+        "tracking",
+    },
+    "cli": {"config", "composition", "run"},
+}  # fmt: skip
+WITHOUT_TORCH = {"cli", "config", "composition", "identity", "tracking", "console"}
+
+
+def rooms(imported: str) -> str:
+    return imported.removeprefix("dstrun.").split(".")[0]
+
+
+def imports(file: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            package = node.module == "dstrun"
+            found |= {f"dstrun.{alias.name}" for alias in node.names} if package else {node.module}
+    return found
+
+
+def files(room: str) -> list[Path]:
+    return sorted((SOURCE / room).glob("*.py")) if (SOURCE / room).is_dir() else [SOURCE / f"{room}.py"]
+
+
+def test_every_module_has_its_row() -> None:
+    there = {path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert there - {"__init__"} == set(MAY_KNOW)
+
+
+@pytest.mark.parametrize("room", MAY_KNOW)
+def test_a_module_knows_only_what_its_row_allows(room: str) -> None:
+    for file in files(room):
+        ours = {rooms(name) for name in imports(file) if name.startswith("dstrun.")} - {room}
+        assert ours <= MAY_KNOW[room], file.name
+        if room in WITHOUT_TORCH:
+            assert not {name for name in imports(file) if name.split(".")[0] == "torch"}, file.name
+
+
+def test_the_table_that_people_read_is_this_one() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    written = {
+        row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1]))
+        for row in re.findall(r"^\| (`\w+`) \| .* \| ([^|]*) \|$", text, re.MULTILINE)
+    }
+    assert written == MAY_KNOW
+
+
+def test_the_formula_stands_once() -> None:
+    """|W| > t in masking.py and nowhere else."""
+    holding = [file.name for file in SOURCE.rglob("*.py") if re.search(r"abs\(\) [>-] ?threshold", file.read_text())]
+    assert holding == ["masking.py"]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"], ["rerun", "--help"], ["seed=x"]])
+def test_torch_is_not_imported_before_it_is_needed(words: list[str]) -> None:
+    script = f"""
+import sys
+sys.argv = ["dstrun", *{words!r}]
+from dstrun.cli import main
+try:
+    main()
+except SystemExit:
+    pass
+assert not {{"torch", "torchvision", "sklearn", "wandb", "pandas"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)

@@ -1,0 +1,237 @@
+"""Splits and batches: what is read, in which order it comes, and how it is cropped, flipped and normalised."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import functional as transforms
+
+from dstrun.data import BUILDERS, Batches, DataError, Split, Splits
+from dstrun.data.splits import check, chosen, stratified
+from tests.conftest import made_up, needs_cifar10, needs_mnist
+
+CPU = torch.device("cpu")
+
+
+def numbered(count: int, side: int = 4) -> Split:
+    """Images whose pixels are distinct within an image and whose label is their number."""
+    pixels = torch.arange(side * side, dtype=torch.uint8).view(1, 1, side, side)
+    return Split((pixels + torch.arange(count).view(-1, 1, 1, 1)).to(torch.uint8), torch.arange(count))
+
+
+def labels_of(batches: Batches, epoch: int, start: int = 0) -> list[list[int]]:
+    return [labels.tolist() for _, labels in batches.shuffled(epoch, start)]
+
+
+def test_an_epoch_is_every_image_once_in_an_order_of_seed_and_epoch() -> None:
+    batches = Batches(numbered(10), 4, CPU, seed=1)
+    first = labels_of(batches, 0)
+    assert [len(batch) for batch in first] == [4, 4, 2]
+    assert sorted(sum(first, [])) == list(range(10))
+    assert first == labels_of(Batches(numbered(10), 4, CPU, seed=1), 0)
+    assert first != labels_of(batches, 1)
+    assert first != labels_of(Batches(numbered(10), 4, CPU, seed=2), 0)
+
+
+def test_neighbouring_seeds_and_epochs_do_not_share_orders() -> None:
+    orders = {str(labels_of(Batches(numbered(10), 4, CPU, seed=s), e)) for s in range(10) for e in range(10)}
+    assert len(orders) == 100
+
+
+def test_an_epoch_goes_on_at_any_batch_exactly() -> None:
+    batches = Batches(made_up((3, 8, 8)).train, 8, CPU, pad=2, flip=True, seed=5)
+    whole = list(batches.shuffled(3))
+    for start in range(len(batches) + 1):
+        rest = list(batches.shuffled(3, start))
+        assert len(rest) == len(batches) - start
+        for (x, y), (a, b) in zip(rest, whole[start:], strict=True):
+            assert torch.equal(x, a)
+            assert torch.equal(y, b)
+
+
+@pytest.mark.parametrize(("images", "batches"), [(8, 2), (9, 2), (10, 3), (1, 1)])
+def test_a_last_batch_of_one_image_is_left_out(images: int, batches: int) -> None:
+    made = Batches(numbered(images), 4, CPU)
+    assert len(made) == batches == len(labels_of(made, 0))
+
+
+def test_images_are_normalised_as_torchvision_does_it() -> None:
+    split = made_up((3, 8, 8)).test
+    mean, std = [0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]
+    ours = torch.cat([x for x, _ in Batches(split, 7, CPU, mean=mean, std=std).in_order()])
+    theirs = [
+        transforms.normalize(transforms.to_tensor(image.permute(1, 2, 0).numpy()), mean, std) for image in split.images
+    ]
+    assert torch.equal(ours, torch.stack(theirs))
+
+
+def test_without_normalisation_pixels_are_in_zero_to_one() -> None:
+    ((images, _),) = Batches(numbered(1, 16), 1, CPU).in_order()
+    assert images.min() == 0
+    assert images.max() == 1
+
+
+def test_crops_and_flips_are_windows_of_the_padded_image() -> None:
+    split = made_up((2, 5, 6), train=60).train
+    seen: set[tuple[int, int, bool]] = set()
+    for epoch in range(3):
+        for images, labels in Batches(split, 60, CPU, pad=1, flip=True, seed=4).shuffled(epoch):
+            assert len(labels) == 60
+            for image in (images * 255).round().to(torch.uint8):
+                seen.add(_window(image, split.images))
+    assert len(seen) == 3 * 3 * 2  # every offset, mirrored and not
+
+
+def _window(image: torch.Tensor, images: torch.Tensor) -> tuple[int, int, bool]:
+    """Which crop of which padded image this is; fails when it is none."""
+    padded = torch.nn.functional.pad(images, (1, 1, 1, 1))
+    for top in range(3):
+        for left in range(3):
+            windows = padded[:, :, top : top + 5, left : left + 6]
+            for mirrored in (False, True):
+                if (windows.flip(3) if mirrored else windows).eq(image).all((1, 2, 3)).any():
+                    return top, left, mirrored
+    raise AssertionError("not a crop of any image")
+
+
+def test_half_of_the_images_are_flipped() -> None:
+    split = numbered(1000)
+    batches = Batches(split, 1000, CPU, flip=True)
+    ((images, labels),) = batches.shuffled(0)
+    plain = split.images[labels].float() / 255
+    share = (images != plain).flatten(1).any(1).float().mean().item()
+    assert share == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_number_of_means_that_fits_no_channels_is_refused() -> None:
+    with pytest.raises(ValueError, match="mean has 3 values, expected 1 or 2"):
+        Batches(made_up((2, 4, 4)).train, 4, CPU, mean=[0, 0, 0])
+
+
+def test_a_limit_chooses_the_same_images_every_time() -> None:
+    assert chosen(5, 0).tolist() == [0, 1, 2, 3, 4]
+    assert torch.equal(chosen(1000, 10), chosen(1000, 10))
+    assert chosen(1000, 10).tolist() == sorted(set(chosen(1000, 10).tolist()))
+
+
+def test_a_stratified_split_takes_the_same_share_of_every_class() -> None:
+    labels = torch.tensor([0] * 10 + [1] * 20 + [2] * 5)
+    rest, held_out = stratified(labels, 0.2)
+    assert labels[held_out].bincount().tolist() == [2, 4, 1]
+    assert sorted([*rest.tolist(), *held_out.tolist()]) == list(range(35))
+
+
+def test_digits_are_split_four_to_one_and_fill_28_by_28() -> None:
+    splits = check(BUILDERS["digits"](Path()))
+    assert splits.shape == (1, 28, 28)
+    assert len(splits.train) + len(splits.test) == 1797
+    assert len(splits.test) == pytest.approx(1797 / 5, abs=5)
+    assert splits.train.labels.bincount().min() > 130
+    assert not splits.train.images[:, :, :2].any()
+    assert splits.train.images.max() > 240
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (Split(torch.zeros(2, 1, 4, 4), torch.zeros(2).long()), "train images are torch.float32"),
+        (Split(torch.zeros(2, 4, 4, dtype=torch.uint8), torch.zeros(2).long()), r"expected uint8 \(N, C, H, W\)"),
+        (Split(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(3).long()), r"expected int64 \(2,\)"),
+        (Split(torch.zeros(0, 1, 4, 4, dtype=torch.uint8), torch.zeros(0).long()), "has no images"),
+        (Split(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 9])), "go from 0 to 9, expected 0 to 2"),
+        (Split(torch.zeros(2, 1, 5, 4, dtype=torch.uint8), torch.zeros(2).long()), "test images"),
+    ],
+)
+def test_splits_that_no_run_could_use_are_refused(broken: Split, message: str) -> None:
+    test = Split(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(2).long())
+    with pytest.raises(DataError, match=message):
+        check(Splits(broken, test, classes=3))
+
+
+def _tree(root: Path, images: dict[str, int], size: tuple[int, int] = (20, 10)) -> None:
+    for name, count in images.items():
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            Image.fromarray(np.full((*size, 3), 10 * number, np.uint8)).save(root / name / f"{number}.png")
+
+
+def test_a_folder_with_train_and_test_is_read_as_it_lies(tmp_path: Path) -> None:
+    _tree(tmp_path / "train", {"cat": 3, "dog": 2})
+    _tree(tmp_path / "val", {"dog": 1})
+    splits = check(BUILDERS["folder"](tmp_path, size=8))
+    assert splits.shape == (3, 8, 8)
+    assert splits.train.labels.tolist() == [0, 0, 0, 1, 1]
+    assert splits.test.labels.tolist() == [1]
+    assert splits.train.images[2].unique().tolist() == [20]
+
+
+def test_a_folder_of_classes_is_split_by_class(tmp_path: Path) -> None:
+    _tree(tmp_path, {"a": 10, "b": 5})
+    splits = BUILDERS["folder"](tmp_path, size=8, train_limit=6)
+    assert len(splits.train) == 6
+    assert splits.test.labels.tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("what", ["nothing", "no images", "empty class", "damaged", "new class", "too many"])
+def test_a_folder_that_cannot_be_read_says_why(tmp_path: Path, what: str) -> None:
+    root, size = tmp_path / "tree", 8
+    if what != "nothing":
+        _tree(root, {"a": 5, "b": 5} if what != "no images" else {})
+        root.mkdir(exist_ok=True)
+    if what == "empty class":
+        (root / "c").mkdir()
+    if what == "damaged":
+        (root / "a" / "3.png").write_bytes(b"not an image")
+    if what == "new class":
+        _tree(root / "train", {"a": 1, "b": 1})
+        _tree(root / "test", {"z": 1})
+    if what == "too many":
+        size = 200_000
+    messages = {
+        "nothing": "there is no folder",
+        "no images": "no class folders with images",
+        "empty class": "class 'c' in .* holds no image",
+        "damaged": "3.png cannot be decoded",
+        "new class": "has classes that the training part has not: z",
+        "too many": "this machine has .*: lower data.size",
+    }
+    with pytest.raises(DataError, match=messages[what]):
+        BUILDERS["folder"](root, size=size)
+
+
+def test_torchvisions_sets_say_what_is_missing_and_what_is_damaged(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="MNIST is not there: expected its files in .*MNIST/raw"):
+        BUILDERS["mnist"](tmp_path)
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (raw / f"{name}-ubyte").write_bytes(b"\x00\x00\x08\x03")
+    with pytest.raises(DataError, match="MNIST is damaged"):
+        BUILDERS["mnist"](tmp_path)
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"half")
+    with pytest.raises(DataError, match="CIFAR10 is damaged"):
+        BUILDERS["cifar10"](tmp_path)
+
+
+@needs_mnist
+def test_mnist_is_the_real_one() -> None:
+    import os
+
+    splits = check(BUILDERS["mnist"](Path(os.environ["DSTRUN_DATA"])))
+    assert (len(splits.train), len(splits.test), splits.shape, splits.classes) == (60_000, 10_000, (1, 28, 28), 10)
+    assert splits.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert splits.train.images.float().mean().item() / 255 == pytest.approx(0.1307, abs=1e-4)
+
+
+@needs_cifar10
+def test_cifar10_is_the_real_one() -> None:
+    import os
+
+    splits = check(BUILDERS["cifar10"](Path(os.environ["DSTRUN_DATA"])))
+    assert (len(splits.train), len(splits.test), splits.shape, splits.classes) == (50_000, 10_000, (3, 32, 32), 10)
+    assert splits.train.labels.bincount().tolist() == [5000] * 10
+    means = splits.train.images.float().mean((0, 2, 3)) / 255
+    assert means.tolist() == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)

@@ -1,0 +1,145 @@
+"""sparsify: what it converts, what it leaves dense and says so, and that nothing else about a model changes."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from dstrun.layers import MaskedConv2d, MaskedLinear, maskable, sparsify
+from dstrun.masking import ThresholdMask
+from dstrun.methods import DynamicSparseTraining
+from dstrun.models import BUILDERS
+
+
+def small() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3))
+
+
+def test_parameters_stay_the_same_objects_under_the_same_names() -> None:
+    model = small()
+    before = dict(model.named_parameters())
+    sparsify(model)
+    after = dict(model.named_parameters())
+    assert all(after[name] is parameter for name, parameter in before.items())
+    assert set(after) - set(before) == {"0.mask.threshold", "3.mask.threshold"}
+    assert isinstance(model[0], MaskedConv2d)
+    assert isinstance(model[3], MaskedLinear)
+
+
+def test_at_threshold_zero_a_sparse_model_computes_what_the_dense_one_does() -> None:
+    model, x = small(), torch.randn(2, 2, 4, 4)
+    dense = model(x)
+    sparsify(model)
+    assert torch.equal(model(x), dense)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_convolution_uses_its_options_and_its_masked_weight(memory_format: torch.memory_format) -> None:
+    plain = nn.Conv2d(4, 6, 3, stride=2, padding=2, dilation=2, groups=2, padding_mode="reflect")
+    plain = plain.to(memory_format=memory_format)  # type: ignore[call-overload]
+    masked = copy.deepcopy(plain)
+    sparsify(masked)
+    masked.mask.threshold.data.fill_(0.1)  # type: ignore[union-attr]
+    plain.weight.data[plain.weight.abs() <= 0.1] = 0
+    x = torch.randn(2, 4, 9, 9).to(memory_format=memory_format)
+    assert torch.equal(masked(x), plain(x))
+    masked(x).sum().backward()
+    assert masked.weight.grad is not None
+    assert torch.isfinite(masked.weight.grad).all()
+
+
+def test_a_sparse_model_can_be_copied_and_pickled() -> None:
+    model, x = small(), torch.randn(1, 2, 4, 4)
+    sparsify(model)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(other(x), model(x))
+        assert isinstance(other[0].mask, ThresholdMask)
+
+
+def test_excluded_layers_stay_dense_and_are_named() -> None:
+    selection = sparsify(model := small(), exclude=["3"])
+    assert list(selection.layers) == ["0"]
+    assert selection.left_dense == {"3.weight": "excluded"}
+    assert type(model[3]) is nn.Linear
+
+
+def test_a_glob_that_matches_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'fc\*' matches no layer; the layers are 0, 3"):
+        sparsify(small(), exclude=["fc*"])
+
+
+def test_tied_weights_are_left_dense() -> None:
+    model = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 5), nn.Linear(5, 5))
+    model[1].weight = model[0].weight
+    selection = sparsify(model)
+    assert list(selection.layers) == ["2"]
+    assert selection.left_dense == {"0.weight": "a parameter of Embedding", "1.weight": "tied to another module"}
+
+
+def test_attention_is_left_dense_and_the_rest_of_a_transformer_is_masked_in_inference_too() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    selection = sparsify(layer)
+    assert list(selection.layers) == ["linear1", "linear2"]
+    assert set(selection.left_dense) == {"self_attn.in_proj_weight", "self_attn.out_proj.weight"}
+    for child in (layer.linear1, layer.linear2):
+        child.mask.threshold.data.fill_(0.2)
+    x = torch.randn(2, 3, 8)
+    with torch.no_grad():  # torch's fused kernel would read past the masks here
+        inference = layer.eval()(x)
+    torch.testing.assert_close(inference, layer.train()(x))
+
+
+def test_twice_or_with_nothing_to_mask_is_refused() -> None:
+    model = small()
+    sparsify(model)
+    with pytest.raises(ValueError, match="masks already"):
+        sparsify(model)
+    with pytest.raises(ValueError, match="nothing to mask"):
+        sparsify(nn.BatchNorm1d(3))
+
+
+@pytest.mark.parametrize(
+    ("builder", "options", "shape", "layers", "weights"),
+    [
+        ("lenet_300_100", {}, (1, 28, 28), 3, 266_200),
+        ("lenet5", {}, (1, 28, 28), 4, 430_500),
+        ("lstm", {"hidden": 128}, (1, 28, 28), 5, 4 * 128 * (28 + 128 + 128 + 128) + 1280),
+        ("vgg", {}, (3, 32, 32), 15, 14_977_728),
+        ("wide_resnet", {"depth": 16, "width": 8}, (3, 32, 32), 17, None),
+        ("wide_resnet", {"depth": 28, "width": 8}, (3, 32, 32), 29, None),
+        ("resnet50", {}, (3, 224, 224), 54, 25_502_912),
+    ],
+)
+def test_models_have_the_papers_layers(
+    builder: str, options: dict[str, int], shape: tuple[int, int, int], layers: int, weights: int | None
+) -> None:
+    classes = 1000 if builder == "resnet50" else 10
+    with torch.device("meta"):
+        model = BUILDERS[builder](shape, classes, **options)
+        selection = maskable(model)
+        DynamicSparseTraining(1e-3).prepare(model)
+        assert model.eval()(torch.empty(2, *shape)).shape == (2, classes)
+    assert len(selection.layers) == layers
+    assert weights in (None, sum(layer.weight.numel() for layer in selection.layers.values()))
+    assert not selection.left_dense
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 17, 40)])
+@pytest.mark.parametrize("builder", sorted(BUILDERS))
+def test_every_model_takes_every_size_of_image(builder: str, shape: tuple[int, int, int]) -> None:
+    with torch.device("meta"):
+        assert BUILDERS[builder](shape, 7).eval()(torch.empty(2, *shape)).shape == (2, 7)
+
+
+@pytest.mark.parametrize("builder", ["lenet5", "vgg"])
+def test_images_too_small_are_refused(builder: str) -> None:
+    with pytest.raises(ValueError, match="images are 8×8, .* needs at least 16×16"):
+        BUILDERS[builder]((1, 8, 8), 10)
+
+
+def test_wide_resnet_16_8_has_11_million_parameters() -> None:
+    with torch.device("meta"):
+        model = BUILDERS["wide_resnet"]((3, 32, 32), 10, depth=16, width=8)
+    assert sum(p.numel() for p in model.parameters()) == 10_961_370

@@ -1,0 +1,101 @@
+"""Mask, gradient, penalty and guard on weights whose answer a person can work out."""
+
+import pytest
+import torch
+
+from dstrun.masking import ThresholdMask, guard, kept_mask, long_tailed, penalty, threshold_shape
+
+WEIGHT = torch.tensor([[0.5, -0.25, 0.125], [-2.0, 0.75, 0.0]])
+
+
+def test_estimator_has_the_papers_pieces() -> None:
+    x = torch.tensor([0.0, 0.25, -0.25, 0.375, 0.5, -1.0, 1.0, 1.25, -9.0])
+    assert long_tailed(x).tolist() == pytest.approx([2, 1, 1, 0.5, 0.4, 0.4, 0.4, 0, 0])
+
+
+def test_estimator_equals_the_written_pieces_at_every_float_around_their_seam() -> None:
+    first, last = (torch.tensor(x).view(torch.int32).item() for x in (0.399, 0.401))
+    x = torch.arange(first, last, dtype=torch.int32).view(torch.float32)
+    written = torch.where(x > 0.4, torch.tensor(0.4), 2 - 4 * x)
+    differing = x[long_tailed(x) != written]
+    assert differing.tolist() == [torch.tensor(0.4).item()]  # one float: 2 − 4·0.4 is 0.4 less one rounding
+
+
+def test_a_weight_takes_part_when_it_is_larger_than_its_threshold() -> None:
+    threshold = torch.tensor([[0.25], [0.0]])
+    assert kept_mask(WEIGHT, threshold).tolist() == [[True, False, False], [True, True, False]]
+
+
+def test_gradients_are_those_of_the_module_docstring() -> None:
+    mask = ThresholdMask(WEIGHT)
+    with torch.no_grad():
+        mask.threshold.copy_(torch.tensor([[0.25], [0.5]]))
+    weight = WEIGHT.clone().requires_grad_()
+    masked = mask(weight)
+    masked.backward(torch.tensor([[1.0, 2.0, 4.0], [1.0, 1.0, 3.0]]))
+    assert masked.tolist() == [[0.5, 0, 0], [-2, 0.75, 0]]
+    # Q = [[.25, 0, −.125], [1.5, .25, −.5]], H(Q) = [[1, 2, 1.5], [0, 1, .4]], G ⊙ W ⊙ H = [[.5, −1, .75], [0, .75, 0]]
+    assert weight.grad is not None
+    assert weight.grad.tolist() == [[1 + 0.5, 0 + 1, 0 + 0.75], [1, 1 + 0.75, 0]]
+    assert mask.threshold.grad is not None
+    assert mask.threshold.grad.tolist() == [[-0.25], [-0.75]]
+
+
+@pytest.mark.parametrize(
+    ("granularity", "linear", "convolution"),
+    [("neuron", (2, 1), (4, 1, 1, 1)), ("layer", (1, 1), (1, 1, 1, 1)), ("weight", (2, 3), (4, 2, 3, 3))],
+)
+def test_granularity_is_the_shape_of_the_thresholds(
+    granularity: str, linear: tuple[int, ...], convolution: tuple[int, ...]
+) -> None:
+    assert threshold_shape(WEIGHT, granularity) == linear
+    assert threshold_shape(torch.zeros(4, 2, 3, 3), granularity) == convolution
+
+
+def test_a_threshold_shared_by_a_layer_gets_the_sum_over_the_layer() -> None:
+    mask = ThresholdMask(WEIGHT, "layer")
+    mask(WEIGHT).sum().backward()
+    # |W| ≤ .4: 2 − 4|W|; else .4 up to 1: Σ W·H = .5·.4 − .25·1 + .125·1.5 + 0 + .75·.4 + 0
+    assert mask.threshold.grad is not None
+    assert mask.threshold.grad.item() == pytest.approx(-(0.2 - 0.25 + 0.1875 + 0.3))
+
+
+def test_unknown_granularity_is_refused() -> None:
+    with pytest.raises(ValueError, match="'row', expected one of neuron, layer, weight"):
+        threshold_shape(WEIGHT, "row")
+
+
+def test_penalty_is_the_sum_of_exponentials() -> None:
+    thresholds = [torch.zeros(3, 1), torch.log(torch.tensor([[2.0], [4.0]]))]
+    assert penalty(thresholds).item() == pytest.approx(3 + 1 / 2 + 1 / 4)
+
+
+def test_penalty_pushes_every_threshold_up() -> None:
+    threshold = torch.zeros(2, 1, requires_grad=True)
+    penalty([threshold]).backward()
+    assert threshold.grad is not None
+    assert threshold.grad.tolist() == [[-1], [-1]]
+
+
+@pytest.mark.parametrize(("floor", "after"), [(0.5, 0.0), (0.33, 0.375)])
+def test_guard_resets_a_layer_at_or_under_its_floor(floor: float, after: float) -> None:
+    threshold = torch.tensor([[0.375], [0.9]])  # keeps .5 and −2: 2 of 6
+    guard(WEIGHT, threshold, floor)
+    assert threshold[0].item() == after
+
+
+def test_guard_at_exactly_the_floor_resets_as_the_authors_do() -> None:
+    weight = torch.zeros(100, 1)
+    weight[0] = 1
+    threshold = torch.full((100, 1), 0.5)
+    guard(weight, threshold, 0.01)
+    assert not threshold.any()
+
+
+def test_a_pruned_weight_is_not_overwritten() -> None:
+    weight = WEIGHT.clone()
+    mask = ThresholdMask(weight)
+    with torch.no_grad():
+        mask.threshold.fill_(10)
+    assert not mask(weight).any()
+    assert torch.equal(weight, WEIGHT)

@@ -1,0 +1,97 @@
+"""Learning rates against torch's own schedulers, and what weight decay reaches."""
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
+
+from dstrun.methods import DynamicSparseTraining
+from dstrun.optim import make_optimiser, make_rate
+
+STEPS = 7
+EPOCHS = 10
+
+
+def follow(make: type[LRScheduler], per_epoch: bool, **options: object) -> list[float]:
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler = make(optimiser, **options)
+    rates = []
+    for step in range(EPOCHS * STEPS):
+        rates.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        if not per_epoch or step % STEPS == STEPS - 1:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                scheduler.step()
+    return rates
+
+
+def ours(name: str, **options: object) -> list[float]:
+    rate = make_rate(name, lr=0.1, epochs=EPOCHS, steps_per_epoch=STEPS, **options)  # type: ignore[arg-type]
+    return [rate(step) for step in range(EPOCHS * STEPS)]
+
+
+def test_multistep_is_torchs() -> None:
+    assert ours("multistep", milestones=[4, 6]) == pytest.approx(follow(MultiStepLR, True, milestones=[4, 6]))
+
+
+def test_cosine_is_torchs() -> None:
+    assert ours("cosine") == pytest.approx(follow(CosineAnnealingLR, False, T_max=EPOCHS * STEPS))
+
+
+def test_onecycle_is_torchs() -> None:
+    theirs = follow(OneCycleLR, False, max_lr=0.1, total_steps=EPOCHS * STEPS, cycle_momentum=False)
+    assert ours("onecycle") == pytest.approx(theirs)
+
+
+def test_constant_is_constant() -> None:
+    assert set(ours("constant")) == {0.1}
+
+
+def test_warmup_rises_in_equal_steps_to_where_the_course_begins() -> None:
+    rates = ours("cosine", warmup=2)
+    assert rates[:14] == pytest.approx([0.1 * (step + 1) / 14 for step in range(14)])
+    assert rates[14] == pytest.approx(0.1)
+    assert rates[-1] < 1e-3
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+@pytest.mark.parametrize("name", ["constant", "multistep", "cosine", "onecycle"])
+def test_the_shortest_runs_have_a_rate(name: str, epochs: int) -> None:
+    assert 0 < make_rate(name, lr=0.1, epochs=epochs, steps_per_epoch=1)(0) <= 0.1
+
+
+def sparse_pair() -> tuple[nn.Linear, DynamicSparseTraining]:
+    model, method = nn.Linear(3, 2), DynamicSparseTraining(1e-3)
+    method.prepare(model)
+    return model, method
+
+
+@pytest.mark.parametrize(("share", "left"), [(1.0, 0.95), (0.0, 1.0), (0.5, 0.975)])
+def test_thresholds_get_their_share_of_the_weight_decay(share: float, left: float) -> None:
+    model, method = sparse_pair()
+    sgd = make_optimiser("sgd", model, method.thresholds(), lr=0.1, weight_decay=0.5, threshold_decay=share)
+    for parameter in model.parameters():
+        parameter.data.fill_(1.0)
+        parameter.grad = torch.zeros_like(parameter)
+    sgd.step()
+    (threshold,) = method.thresholds()
+    assert model.weight.unique().item() == pytest.approx(0.95)
+    assert threshold.unique().item() == pytest.approx(left)
+
+
+def test_every_parameter_is_in_one_group() -> None:
+    model, method = sparse_pair()
+    for name, kind in (("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)):
+        optimiser = make_optimiser(name, model, method.thresholds(), lr=0.1)
+        assert type(optimiser) is kind
+        assert sum(len(group["params"]) for group in optimiser.param_groups) == 3
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(ValueError, match="optimiser is 'lion', expected one of sgd, adam, adamw"):
+        make_optimiser("lion", nn.Linear(1, 1), [], lr=0.1)
+    with pytest.raises(ValueError, match="rate is 'step', expected one of"):
+        make_rate("step", lr=0.1, epochs=1, steps_per_epoch=1)
