@@ -70,7 +70,7 @@ def made_up(shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, train:
     return Splits(split(train), split(test), classes)
 
 
-SHAPES = {"mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28), "cifar10": (3, 32, 32), "cifar100": (3, 32, 32)}
+SHAPES = {"mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28), "cifar10": (3, 16, 16), "cifar100": (3, 16, 16)}
 
 
 @pytest.fixture
@@ -78,8 +78,8 @@ def made_up_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every data set but the digits is made up, and small."""
     for name in BUILDERS:
         if name != "digits":
-            classes = 100 if name == "cifar100" else 10
-            splits = made_up(SHAPES.get(name, (3, 64, 64)), classes, train=2 * classes, test=classes)
+            classes = 100 if name == "cifar100" else 10  # images are smaller than the real ones
+            splits = made_up(SHAPES.get(name, (3, 32, 32)), classes, train=2 * classes, test=classes)
             monkeypatch.setitem(BUILDERS, name, lambda root, splits=splits, **_: splits)
 
 

@@ -121,7 +121,7 @@ def _group_folder(outputs: str, group: str | None) -> str:
     return str(_group_folders[-1])
 
 
-def _registered() -> None:
+def registered() -> None:
     """Makes Hydra and OmegaConf know the schema, the sources and the resolvers."""
     ConfigStore.instance().store("schema", Config)
     for plugin in (SearchPath, SweepSource, PluginSource):
@@ -135,7 +135,7 @@ def compose_and_run(arguments: Sequence[str], task: Callable[[DictConfig], None]
 
     InputError for what Hydra or the schema refuses. Hydra's own droppings of a multirun are taken away.
     """
-    _registered()
+    registered()
     flags = [argument for argument in arguments if argument in ("-m", "--multirun")]
     words = [argument for argument in arguments if argument not in flags]
     overrides = [_prepared(word) if _is_override(word) else word for word in words]
@@ -210,7 +210,7 @@ def saved(file: Path, words: Sequence[str] = ()) -> dict[str, Any]:
 
 def _choice(group: str, name: str) -> DictConfig:
     """What choosing `name` in `group` sets, as composed from its file."""
-    _registered()
+    registered()
     try:
         with hydra.initialize_config_dir(str(packaged("conf")), version_base="1.3"):
             return hydra.compose(f"{group}/{name}")

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 
 class InputError(Exception):
@@ -264,7 +264,7 @@ def _check_value(key: str, value: Any, meta: Mapping[str, Any]) -> None:
 def explained(error: OmegaConfBaseException) -> str:
     """omegaconf's complaint in one line: the option, what came, what was expected."""
     key = plain_key(error.full_key)
-    if key in OPTIONS and (error.value is not None or "Optional" in str(error.msg)):
+    if key in OPTIONS and isinstance(error, ValidationError):
         return f"{key}: got {'null' if error.value is None else repr(error.value)}, expected {expected(key)}"
     first = str(error.msg or error).splitlines()[0]
     return f"{key}: {first}" if key else first

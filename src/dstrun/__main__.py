@@ -1,0 +1,5 @@
+"""`python -m dstrun` is `dstrun`."""
+
+from dstrun.cli import main
+
+main()

@@ -1,0 +1,137 @@
+"""Options, their checks, and what makes two runs the same run."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from dstrun import identity
+from dstrun.config import OPTIONS, Config, DataConfig, InputError, ModelConfig, RegConfig, ScheduleConfig, check
+from dstrun.identity import run_hash, run_name, settings, short
+
+
+def config(**sections: Any) -> Config:
+    base: dict[str, Any] = {"model": ModelConfig("lenet5", "lenet5"), "data": DataConfig("mnist", "mnist", root="x")}
+    return Config(**(base | sections))
+
+
+def test_defaults_pass_their_own_check() -> None:
+    assert check(OmegaConf.structured(config())) == config()
+
+
+def test_every_option_says_what_it_means() -> None:
+    assert all(entry.metadata["doc"] for entry in OPTIONS.values())
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("reg.alpha", -1, "reg.alpha: got -1.0, expected a number ≥ 0"),
+        ("reg.alpha", float("nan"), "reg.alpha: got nan, expected a number ≥ 0"),
+        ("reg.alpha", float("inf"), "reg.alpha: got inf, expected a number ≥ 0"),
+        ("reg.floor", 1, "reg.floor: got 1.0, expected a number ≥ 0 and < 1"),
+        ("reg.granularity", "neurons", "expected one of neuron, layer, weight; did you mean neuron"),
+        ("schedule.epochs", -1, "schedule.epochs: got -1, expected a whole number ≥ 0"),
+        ("schedule.epochs", "ten", "schedule.epochs: got 'ten', expected a whole number ≥ 0"),
+        ("schedule.epochs", None, "schedule.epochs: got null, expected a whole number"),
+        ("schedule.lr", 0, "schedule.lr: got 0.0, expected a number > 0"),
+        ("schedule.milestones", ["a"], "schedule.milestones: got 'a', expected a list of whole numbers"),
+        ("schedule.milestones", [80, 0], r"schedule.milestones: got \[80, 0\], expected a list of whole numbers ≥ 1"),
+        ("schedule.betas", [0.9], "schedule.betas: got .*, expected two numbers"),
+        ("data.std", [0.0], "data.std: got .*, expected a list of numbers > 0"),
+        ("data.flip", "maybe", "data.flip: got 'maybe', expected true or false"),
+        ("seed", 2**32, "seed: got 4294967296, expected a whole number ≥ 0 and ≤ 4294967295"),
+        ("group", "../elsewhere", "group: got '../elsewhere', expected one word"),
+        ("wandb.mode", "of", "wandb.mode: got 'of', expected one of auto, online, offline, disabled"),
+    ],
+)
+def test_a_value_out_of_bounds_is_named_with_what_was_expected(key: str, value: Any, message: str) -> None:
+    raw = OmegaConf.to_container(OmegaConf.structured(config()))
+    OmegaConf.update(given := OmegaConf.create(raw), key, value)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=message):
+        check(given)
+
+
+@pytest.mark.parametrize(
+    ("key", "near"), [("reg.alhpa", "reg.alpha"), ("schedule.epoch", "schedule.epochs"), ("alpha", "reg.alpha")]
+)
+def test_an_unknown_key_is_refused_with_the_near_ones(key: str, near: str) -> None:
+    given = OmegaConf.create({})
+    OmegaConf.update(given, key, 1)
+    with pytest.raises(InputError, match=f"{key}: there is no such option; did you mean .*{near}"):
+        check(given)
+
+
+def test_a_models_own_arguments_may_have_any_name() -> None:
+    checked = check(OmegaConf.create({"model": {"name": "x", "builder": "x", "args": {"width": {"of": 3}}}}))
+    assert checked.model.args == {"width": {"of": 3}}
+
+
+def test_identity_is_what_differs_from_the_defaults() -> None:
+    assert settings(config(seed=3)) == {
+        "model.name": "lenet5", "model.builder": "lenet5", "data.name": "mnist", "data.builder": "mnist", "seed": 3,
+    }  # fmt: skip
+
+
+def test_the_hash_of_a_known_run_never_changes() -> None:
+    assert run_hash(config()) == "d713ad73"
+    assert run_name(config(reg=RegConfig(alpha=1.5e-5), seed=2)).startswith("lenet5-mnist-a1.5e-5-s2-")
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        config(outputs="elsewhere", group="g", name="n", device="cpu", threads=3, overwrite=True, dry_run=True),
+        config(data=DataConfig("mnist", "mnist", root="another", download=True)),
+        config(data=DataConfig("mnist", "mnist", size=64)),
+        config(schedule=ScheduleConfig(milestones=[3], gamma=0.5, betas=[0.5, 0.5])),
+    ],
+)
+def test_what_cannot_change_a_figure_changes_no_hash(same: Config) -> None:
+    assert run_hash(same) == run_hash(config())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        config(seed=1),
+        config(reg=RegConfig(alpha=1e-3)),
+        config(reg=RegConfig(method="dense")),
+        config(schedule=ScheduleConfig(rate="multistep", milestones=[3])),
+        config(data=DataConfig("mnist", "mnist", train_limit=5)),
+        config(deterministic=True),
+        config(init="outputs/single/x"),
+    ],
+)
+def test_what_can_change_a_figure_changes_the_hash(other: Config) -> None:
+    assert run_hash(other) != run_hash(config())
+
+
+def test_a_dense_run_has_no_alpha() -> None:
+    one, two = (config(reg=RegConfig(method="dense", alpha=alpha)) for alpha in (1e-3, 1e-4))
+    assert run_hash(one) == run_hash(two)
+    assert run_name(one).startswith("lenet5-mnist-dense-s0-")
+
+
+def test_an_option_added_with_its_old_behaviour_as_default_changes_no_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = run_hash(config(seed=7))
+    entry = dataclasses.field(default=0, metadata=dict(OPTIONS["seed"].metadata) | {"default": 0})
+    monkeypatch.setitem(identity.OPTIONS, "seed_of_the_future", entry)
+    monkeypatch.setattr(Config, "seed_of_the_future", 0, raising=False)
+    assert run_hash(config(seed=7)) == before
+    monkeypatch.setattr(Config, "seed_of_the_future", 1)
+    assert run_hash(config(seed=7)) != before
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(5e-4, "5e-4"), (1.5e-5, "1.5e-5"), (0, "0"), (1, "1"), (0.02, "2e-2"), (1e-12, "1e-12")]
+)
+def test_numbers_in_names_are_short(number: float, text: str) -> None:
+    assert short(number) == text
+
+
+def test_names_of_runs_are_one_plain_word() -> None:
+    name = run_name(config(data=DataConfig("my=data set/ü", "folder")))
+    assert name.startswith("lenet5-my_data_set_")
+    assert not set("= /") & set(name)

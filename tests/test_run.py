@@ -1,0 +1,345 @@
+"""Whole runs through the command line, on real digits: what they leave, resume, rerun, eval, refuse."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from dstrun import session
+from dstrun.tracking import LAYERS, METRICS
+from tests.conftest import Command, made_up
+
+QUICK = ["schedule.epochs=2", "data.train_limit=200", "data.test_limit=100"]
+TIMES = {"seconds", "images_per_second"}
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as text:
+        return list(csv.DictReader(text))
+
+
+def without_times(file: Path) -> list[dict[str, str]]:
+    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows(file)]
+
+
+def only_run(group: str = "outputs/single") -> Path:
+    (folder,) = Path(group).iterdir()
+    return folder
+
+
+def test_a_run_leaves_its_files(command: Command) -> None:
+    outcome = command(*QUICK, "seed=3")
+    assert (outcome.code, outcome.err) == (0, "")
+    folder = only_run()
+    assert re.fullmatch(r"lenet_300_100-digits-a2e-3-s3-[0-9a-f]{8}", folder.name)
+    names = {"config.yaml", "status.json", "metrics.csv", "layers.csv", "summary.json", "checkpoint.pt", "train.log"}
+    assert {file.name for file in folder.iterdir()} == names
+
+    metrics, layers = rows(folder / "metrics.csv"), rows(folder / "layers.csv")
+    assert tuple(metrics[0]) == METRICS
+    assert tuple(layers[0]) == LAYERS
+    assert [(row["epoch"], row["step"]) for row in metrics] == [("1", "4"), ("2", "8")]
+    assert [row["layer"] for row in layers] == ["fc1", "fc2", "fc3"] * 2
+    last = layers[3:]
+    assert float(metrics[1]["density"]) == sum(int(r["kept"]) for r in last) / sum(int(r["total"]) for r in last)
+    assert all(0 <= float(metrics[1][key]) <= 1 for key in ("train_accuracy", "test_accuracy", "flops_fraction"))
+
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["test_accuracy"] == float(metrics[1]["test_accuracy"])
+    assert (summary["total"], summary["parameters"], summary["thresholds"]) == (266_200, 266_610, 410)
+    assert summary["parameters_kept"] == 266_610 - 266_200 + summary["kept"]
+
+    status = json.loads((folder / "status.json").read_text())
+    assert (status["state"], status["error"], status["device"], status["threads"]) == ("finished", None, "cpu", 1)
+    assert status["owner"]["pid"] == os.getpid()
+    assert {"python", "torch", "dstrun"} <= set(status["versions"])
+    assert OmegaConf.load(folder / "config.yaml").seed == 3
+    assert set(torch.load(folder / "checkpoint.pt", weights_only=True)) == {"model"}
+    log = (folder / "train.log").read_text()
+    assert "epoch 2/2" in log
+    assert "fc1" in log
+    assert "density by layer" in outcome.out
+
+
+def test_the_default_run_is_accurate_and_sparse(command: Command) -> None:
+    assert command().code == 0
+    summary = json.loads((only_run() / "summary.json").read_text())
+    assert summary["test_accuracy"] >= 0.95
+    assert summary["density"] <= 0.20
+
+
+def test_the_same_command_again_does_nothing(command: Command) -> None:
+    command(*QUICK)
+    before = {file.name: file.stat().st_mtime_ns for file in only_run().iterdir()}
+    outcome = command(*QUICK)
+    assert outcome.code == 0
+    assert "finished already" in outcome.out
+    assert {file.name: file.stat().st_mtime_ns for file in only_run().iterdir()} == before
+
+
+def test_the_same_seed_gives_the_same_figures_and_another_does_not(command: Command) -> None:
+    for group, seed in (("a", 0), ("b", 0), ("c", 1)):
+        command(*QUICK, f"seed={seed}", f"group={group}")
+    a, b, c = (without_times(only_run(f"outputs/{group}") / "metrics.csv") for group in "abc")
+    assert a == b != c
+
+
+def test_overwrite_starts_over(command: Command) -> None:
+    command(*QUICK)
+    first = without_times(only_run() / "metrics.csv")
+    assert command(*QUICK, "overwrite=true").code == 0
+    assert without_times(only_run() / "metrics.csv") == first
+
+
+def test_a_dense_run_is_a_run_like_any_other(command: Command) -> None:
+    command(*QUICK, "reg=dense")
+    folder = only_run()
+    assert folder.name.startswith("lenet_300_100-digits-dense-s0-")
+    layers = rows(folder / "layers.csv")
+    assert {(row["density"], row["threshold_mean"]) for row in layers} == {("1.0", "")}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["reg.granularity=layer"],
+        ["reg.granularity=weight"],
+        ["schedule.precision=bf16"],
+        ["schedule.optimiser=adamw", "schedule.lr=1e-3", "schedule.clip=1", "schedule.warmup=1"],
+        ["schedule.nesterov=true", "schedule=cosine"],
+        ["reg.exclude=[fc3]", "reg.floor=0"],
+        ["deterministic=true"],
+        ["model=lstm_a"],
+    ],
+    ids=" ".join,
+)
+def test_options_of_a_run(command: Command, words: list[str]) -> None:
+    outcome = command(*QUICK, *words)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert float(rows(only_run() / "metrics.csv")[1]["train_loss"]) < 3
+
+
+def test_a_batch_in_pieces_gives_the_gradient_of_the_whole(command: Command) -> None:
+    for pieces in (1, 4):
+        command(*QUICK, f"schedule.accumulate={pieces}", f"group=p{pieces}")
+    one, four = (float(rows(only_run(f"outputs/p{p}") / "metrics.csv")[1]["train_loss"]) for p in (1, 4))
+    assert one == pytest.approx(four, rel=1e-4)
+
+
+def test_a_validation_split_is_reported_and_chooses_the_best_epoch(command: Command) -> None:
+    command(*QUICK, "data.validation=0.25")
+    folder = only_run()
+    metrics = rows(folder / "metrics.csv")
+    assert tuple(metrics[0]) == (*METRICS, "validation_loss", "validation_accuracy")
+    best = json.loads((folder / "summary.json").read_text())["best_by_validation"]
+    assert best["validation_accuracy"] == max(float(row["validation_accuracy"]) for row in metrics)
+    assert metrics[0]["step"] == "3"  # 150 images left
+
+
+def test_rows_of_layers_every_so_many_steps(command: Command) -> None:
+    command(*QUICK, "log.steps=1")
+    steps = [int(row["step"]) for row in rows(only_run() / "layers.csv")]
+    assert steps == [step for step in range(1, 9) for _ in range(3)]
+
+
+def test_no_epochs_is_an_evaluation(command: Command) -> None:
+    command(*QUICK)
+    trained = only_run()
+    assert command("schedule.epochs=0", "data.test_limit=100", f"init={trained}", "group=again").code == 0
+    (row,) = rows(only_run("outputs/again") / "metrics.csv")
+    assert row["test_accuracy"] == rows(trained / "metrics.csv")[1]["test_accuracy"]
+    assert row["density"] == rows(trained / "metrics.csv")[1]["density"]
+    assert row["train_loss"] == ""
+
+
+def test_dry_run_says_what_would_be_done_and_writes_nothing(command: Command) -> None:
+    outcome = command("dry_run=true")
+    assert (outcome.code, list(Path().iterdir())) == (0, [])
+    assert re.search(r"outputs/single/lenet_300_100-digits-a2e-3-s0-\w{8}: new", outcome.out)
+
+
+def test_several_runs_with_one_command(command: Command) -> None:
+    assert command("reg.alpha=1e-3,1e-2", *QUICK, "-m", "seed=0,1").code == 0
+    assert len(list(Path("outputs/grid").iterdir())) == 4
+    assert not Path("multirun.yaml").exists()
+
+
+def test_rerun_with_changes_stays_in_the_group(command: Command) -> None:
+    command(*QUICK, "group=here")
+    folder = only_run("outputs/here")
+    assert command("rerun", str(folder), "reg=dense", "seed=5", "wandb.mode=disabled").code == 0
+    names = {run.name for run in Path("outputs/here").iterdir()} - {folder.name}
+    assert re.fullmatch(r"lenet_300_100-digits-dense-s5-\w{8}", names.pop())
+    assert "finished already" in command("rerun", str(folder)).out
+
+
+def test_eval_gives_the_figures_of_the_last_epoch(command: Command) -> None:
+    command(*QUICK)
+    outcome = command("eval", str(only_run()), "threads=1")
+    summary = json.loads((only_run() / "summary.json").read_text())
+    assert outcome.code == 0
+    assert f"test accuracy {summary['test_accuracy']:.2%}" in outcome.out
+    assert f"density {summary['density']:.2%}" in outcome.out
+    changed = command("eval", str(only_run()), "seed=4")
+    assert changed.code == 2
+    assert "seed: eval leaves a run as it was trained" in changed.err
+
+
+def test_initial_weights_of_a_dense_run_for_a_sparse_one(command: Command) -> None:
+    command(*QUICK, "reg=dense", "group=dense")
+    dense = only_run("outputs/dense")
+    assert command(*QUICK, f"init={dense}", "group=sparse").code == 0
+    first = float(rows(only_run("outputs/sparse") / "metrics.csv")[0]["train_loss"])
+    assert first < float(rows(dense / "metrics.csv")[0]["train_loss"])
+    wrong = command(*QUICK, "model=lenet5", f"init={dense}", "group=wrong")
+    assert wrong.code == 2
+    assert "init: conv1.bias of" in wrong.err
+    assert not Path("outputs/wrong").exists()
+
+
+def test_a_folder_of_images_trains_resnet50(command: Command, tmp_path: Path) -> None:
+    from torchvision.utils import save_image
+
+    splits = made_up((3, 40, 40), classes=2, train=12)
+    for number, (image, label) in enumerate(zip(splits.train.images, splits.train.labels, strict=True)):
+        folder = tmp_path / "photos" / f"class{label}"
+        folder.mkdir(parents=True, exist_ok=True)
+        save_image(image / 255, folder / f"{number}.png")
+    words = ["model=resnet50", "data=folder", f"data.root={tmp_path / 'photos'}", "data.size=32"]
+    outcome = command(*words, "schedule.epochs=1", "schedule.batch_size=5")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert only_run().name.startswith("resnet50-photos-")
+    assert len(rows(only_run() / "layers.csv")) == 54
+
+
+def in_another_process(*words: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "dstrun", *words, "threads=1", "wandb.mode=disabled"]
+    with Path("said.txt").open("a") as said:
+        return subprocess.Popen(command, stdout=said, stderr=said)
+
+
+LONG = ["schedule.epochs=6", "log.steps=3", "checkpoint.every=0", "data.validation=0.2"]
+
+
+def _kill_when_in_mid_epoch(process: subprocess.Popen[bytes], folder: Path, number: int) -> None:
+    """Sends the signal once a checkpoint of the third epoch's middle has been written and more has happened."""
+    layers = next(iter(folder.glob("*/layers.csv")), None)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        layers = layers or next(iter(folder.glob("*/layers.csv")), None)
+        if layers and layers.read_text().count("\n3,") > 3:
+            process.send_signal(number)
+            break
+        time.sleep(0.002)
+    process.wait(60)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_in_mid_epoch_and_started_again_equals_undisturbed(number: int) -> None:
+    whole = in_another_process(*LONG, "group=whole")
+    broken = in_another_process(*LONG, "group=broken")
+    _kill_when_in_mid_epoch(broken, Path("outputs/broken"), number)
+    assert broken.returncode == (-number if number == signal.SIGKILL else 128 + number)
+    folder = only_run("outputs/broken")
+    state = json.loads((folder / "status.json").read_text())["state"]
+    assert state == ("running" if number == signal.SIGKILL else "interrupted")
+    progress = torch.load(folder / "checkpoint.pt", weights_only=True)["progress"]
+    assert 0 < progress["epoch"] < 6
+    with (folder / "metrics.csv").open("a") as metrics:
+        metrics.write("9,9,0.1")  # what a kill in the middle of a row leaves behind
+    again = in_another_process(*LONG, "group=broken")
+    assert again.wait(60) == 0
+    assert whole.wait(60) == 0
+    assert f"goes on at update {progress['step']}" in Path("said.txt").read_text()
+    undisturbed = only_run("outputs/whole")
+    for name in ("metrics.csv", "layers.csv"):
+        assert without_times(folder / name) == without_times(undisturbed / name)
+    models = [torch.load(run / "checkpoint.pt", weights_only=True)["model"] for run in (folder, undisturbed)]
+    assert all(torch.equal(models[0][key], models[1][key]) for key in models[1])
+
+
+def test_a_damaged_checkpoint_means_starting_over(command: Command) -> None:
+    command(*QUICK)
+    folder = only_run()
+    undisturbed = without_times(folder / "metrics.csv")
+    status = json.loads((folder / "status.json").read_text())
+    (folder / "status.json").write_text(json.dumps(status | {"state": "running"}))
+    (folder / "checkpoint.pt").write_bytes(b"PK damaged")
+    outcome = command(*QUICK)
+    assert outcome.code == 0
+    assert "cannot be read" in outcome.out
+    assert without_times(folder / "metrics.csv") == undisturbed
+
+
+def test_a_disk_that_is_full_at_the_summary_costs_no_epoch(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    command(*QUICK, "group=whole")
+    with monkeypatch.context() as patch:
+        def die(*_: object) -> None:
+            raise OSError("No space left on device")
+
+        patch.setattr(session, "write_json", die)
+        outcome = command(*QUICK, "group=broken")
+    assert outcome.code == 1
+    assert "failed, OSError: No space left on device (traceback in train.log)" in outcome.out
+    folder = only_run("outputs/broken")
+    assert json.loads((folder / "status.json").read_text())["state"] == "failed"
+    assert "Traceback" in (folder / "train.log").read_text()
+    assert command(*QUICK, "group=broken").code == 0
+    for name in ("metrics.csv", "layers.csv"):
+        assert without_times(folder / name) == without_times(only_run("outputs/whole") / name)
+
+
+def test_two_processes_do_not_write_one_run(command: Command) -> None:
+    first = in_another_process("schedule.epochs=2000", "group=g")
+    try:
+        deadline = time.monotonic() + 60
+        while not list(Path("outputs").glob("g/*/metrics.csv")) and time.monotonic() < deadline:
+            assert first.poll() is None
+            time.sleep(0.05)
+        outcome = command("schedule.epochs=2000", "group=g")
+        assert outcome.code == 2
+        assert f"is being written by process {first.pid} on" in outcome.err
+    finally:
+        first.kill()
+        first.wait()
+
+
+def test_a_folder_that_holds_another_run_is_not_taken_for_this_one(command: Command) -> None:
+    command(*QUICK)
+    config = OmegaConf.load(only_run() / "config.yaml")
+    config.seed = 99
+    OmegaConf.save(config, only_run() / "config.yaml")
+    outcome = command(*QUICK)
+    assert outcome.code == 2
+    assert "holds another run, which differs in seed" in outcome.err
+
+
+def test_an_offline_wandb_run_has_a_density_of_every_layer_at_every_epoch(command: Command) -> None:
+    assert command(*QUICK, "wandb.mode=offline", "wandb.tags=[a,b]").code == 0
+    folder = only_run()
+    wandb = Path(sys.executable).with_name("wandb")
+    answer = subprocess.run(
+        [wandb, "leet", "inspect", "--json", folder / "wandb"], capture_output=True, text=True, check=True
+    )
+    records = [json.loads(line) for line in answer.stdout.splitlines()]
+    history = [record["history"]["item"] for record in records if record["type"] == "history"]
+    assert [row["epoch"] for row in history] == [1, 2]
+    densities = {key: [row[key] for row in history] for key in history[0] if key.startswith("density/")}
+    expected: dict[str, list[float]] = {"density/model": [float(r["density"]) for r in rows(folder / "metrics.csv")]}
+    for number, layer in enumerate(("fc1", "fc2", "fc3")):
+        of_layer = [row for row in rows(folder / "layers.csv") if row["layer"] == layer]
+        expected[f"density/{number:02}.{layer}"] = [float(row["density"]) for row in of_layer]
+    assert densities == expected
+    (run,) = (record["run"] for record in records if record["type"] == "run")
+    logged = {key: value for key, value in run["config"]["update"].items() if key != "_wandb"}
+    assert logged == OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
+    assert (run["run_id"], run["run_group"]) == (folder.name[-8:], "single")
