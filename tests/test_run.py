@@ -227,39 +227,37 @@ def in_another_process(*words: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdout=said, stderr=said)
 
 
-LONG = ["schedule.epochs=6", "log.steps=3", "checkpoint.every=0", "data.validation=0.2"]
+LONG = ["schedule.epochs=6", "log.steps=3", "checkpoint.every=0", "data.validation=0.2", "group=broken", "threads=1"]
 
 
-def _kill_when_in_mid_epoch(process: subprocess.Popen[bytes], folder: Path, number: int) -> None:
-    """Sends the signal once a checkpoint of the third epoch's middle has been written and more has happened."""
-    layers = next(iter(folder.glob("*/layers.csv")), None)
+def stop_in_mid_epoch(epoch: int, number: int) -> Path:
+    """Starts the run, sends the signal in the middle of the epoch, and gives the run's folder."""
+    process = in_another_process(*LONG)
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        layers = layers or next(iter(folder.glob("*/layers.csv")), None)
-        if layers and layers.read_text().count("\n3,") > 3:
+    while process.poll() is None and time.monotonic() < deadline:
+        layers = next(iter(Path("outputs/broken").glob("*/layers.csv")), None)
+        if layers and layers.read_text().count(f"\n{epoch},") > 3:
             process.send_signal(number)
             break
         time.sleep(0.002)
-    process.wait(60)
+    assert process.wait(60) == (-number if number == signal.SIGKILL else 128 + number)
+    return only_run("outputs/broken")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_killed_in_mid_epoch_and_started_again_equals_undisturbed(number: int) -> None:
-    whole = in_another_process(*LONG, "group=whole")
-    broken = in_another_process(*LONG, "group=broken")
-    _kill_when_in_mid_epoch(broken, Path("outputs/broken"), number)
-    assert broken.returncode == (-number if number == signal.SIGKILL else 128 + number)
-    folder = only_run("outputs/broken")
-    state = json.loads((folder / "status.json").read_text())["state"]
-    assert state == ("running" if number == signal.SIGKILL else "interrupted")
+def test_stopped_and_killed_in_mid_epoch_and_started_again_equals_undisturbed(command: Command) -> None:
+    command(*LONG, "group=whole")
+    folder = stop_in_mid_epoch(2, signal.SIGTERM)
+    assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+    folder = stop_in_mid_epoch(4, signal.SIGKILL)
+    assert json.loads((folder / "status.json").read_text())["state"] == "running"
     progress = torch.load(folder / "checkpoint.pt", weights_only=True)["progress"]
-    assert 0 < progress["epoch"] < 6
+    assert progress["epoch"] < 6
+    assert progress["step"] > 18
     with (folder / "metrics.csv").open("a") as metrics:
         metrics.write("9,9,0.1")  # what a kill in the middle of a row leaves behind
-    again = in_another_process(*LONG, "group=broken")
-    assert again.wait(60) == 0
-    assert whole.wait(60) == 0
-    assert f"goes on at update {progress['step']}" in Path("said.txt").read_text()
+    outcome = command(*LONG)
+    assert outcome.code == 0
+    assert f"goes on at update {progress['step']}" in outcome.out
     undisturbed = only_run("outputs/whole")
     for name in ("metrics.csv", "layers.csv"):
         assert without_times(folder / name) == without_times(undisturbed / name)

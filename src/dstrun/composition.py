@@ -246,4 +246,4 @@ def _unknown(key: str, causes: Sequence[BaseException]) -> str:
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
-        error = error.__cause__
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,122 @@
+"""Bad input: one line that names the option, what came and what was expected; exit code 2; nothing left behind."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Command, made_up_data  # noqa: F401
+
+BAD = [
+    ("reg.alhpa=1", "reg.alhpa: there is no such option; did you mean reg.alpha?"),
+    ("+reg.alhpa=1", "reg.alhpa: there is no such option; did you mean reg.alpha?"),
+    ("++reg.alhpa=1", "reg.alhpa: there is no such option; did you mean reg.alpha?"),
+    ("modle=vgg16", "modle: there is no such option; did you mean model"),
+    ("model=vg16", "model: there is no 'vg16'; did you mean vgg16? (choices: lenet5, "),
+    ("data=minst", "data: there is no 'minst'; did you mean mnist?"),
+    ("experiment=bets_lenet_300_100", "did you mean best_lenet_300_100?"),
+    ("sweep=quik", "sweep: there is no 'quik'; did you mean quick?"),
+    ("schedule=cosin", "schedule: there is no 'cosin'; did you mean cosine?"),
+    ("reg=3", "reg: got 3, expected the name of a choice"),
+    ("recipe=vgg16-cifar10", "recipe: it follows from model and data"),
+    ("schedule.epochs=abc", "schedule.epochs: got 'abc', expected a whole number ≥ 0"),
+    ("schedule.epochs=1.5", "schedule.epochs: got 1.5, expected a whole number ≥ 0"),
+    ("schedule.epochs=-1", "schedule.epochs: got -1, expected a whole number ≥ 0"),
+    ("schedule.milestones=[a]", "schedule.milestones: got 'a', expected a list of whole numbers ≥ 1"),
+    ("reg.alpha=-1", "reg.alpha: got -1.0, expected a number ≥ 0"),
+    ("reg.alpha=nan", "reg.alpha: got nan, expected a number ≥ 0"),
+    ("reg.alpha=1e-3,1e-4", "reg.alpha: got '1e-3,1e-4', expected a number ≥ 0; several need -m"),
+    ("reg.floor=null", "reg.floor: got null, expected a number ≥ 0 and < 1"),
+    ("reg.exclude=[fc9]", "reg.exclude: 'fc9' matches no layer; the layers are fc1, fc2, fc3"),
+    ("device=cuda:77", "device: got 'cuda:77', expected auto or a device of this machine: cpu"),
+    ("device=gpu", "device: got 'gpu', expected auto or a device of this machine: cpu"),
+    ("model.args.width=3", "model.args: LeNet300100.__init__() got an unexpected keyword argument 'width'"),
+    ("data.args.width=3", "data.args: digits() got an unexpected keyword argument 'width'"),
+    ("model.builder=lenet", "model.builder: there is no 'lenet'; did you mean lenet5"),
+    ("data.mean=[0,0,0]", "data.mean: got 3 values, expected 1 or 1, one a channel"),
+    ("data.validation=1e-9", "data.validation: 1e-09 of 1438 images leaves one side empty"),
+    ("data.root=${oc.env:NOT_SET_ANYWHERE}", "data.root: KeyError raised while resolving interpolation: \"Environment variable 'NOT_SET_ANYWHERE' not found"),
+    ("data=mnist data.root=nowhere", "data.root: MNIST is not there: expected its files in nowhere/MNIST/raw"),
+    ("data=folder data.root=nowhere", "data.root: there is no folder nowhere"),
+    ("model=wrn_16_8 model.args.depth=17", "model=wrn_16_8: depth is 17 and width 8, expected depth 10, 16"),
+    ("init=nowhere", "init: there is no checkpoint nowhere/checkpoint.pt"),
+    ("outputs=/proc/nowhere", "outputs: "),
+    ("trian", "trian: neither a verb (rerun, eval) nor KEY=VALUE"),
+    ("evla run", "evla: neither a verb (rerun, eval) nor KEY=VALUE; did you mean eval?"),
+    ("rerun nowhere", "nowhere: expected the folder of a run, with a config.yaml in it"),
+    ("eval nowhere", "nowhere: expected the folder of a run"),
+    ("reg.alpha=[1", "reg.alpha=[1: expected KEY=VALUE"),
+    ("~reg.alpha", "reg.alpha: "),
+]
+
+
+@pytest.mark.parametrize(("words", "line"), BAD, ids=[words for words, _ in BAD])
+def test_one_line_and_exit_code_2(command: Command, words: str, line: str) -> None:
+    outcome = command(*words.split())
+    assert outcome.code == 2
+    assert outcome.out == ""
+    (said,) = outcome.err.splitlines()
+    assert said.startswith("dstrun: ")
+    assert line in said
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("model", ["lenet5", "vgg16"])
+@pytest.mark.usefixtures("made_up_data")
+def test_a_model_that_cannot_take_the_images(command: Command, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    from dstrun.data import BUILDERS
+    from tests.conftest import made_up
+
+    monkeypatch.setitem(BUILDERS, "mnist", lambda root, **_: made_up((1, 8, 8)))
+    outcome = command(f"model={model}", "data=mnist")
+    assert outcome.code == 2
+    assert f"model={model}: images are 8×8" in outcome.err
+    assert list(Path().iterdir()) == []
+
+
+def test_a_damaged_data_root(command: Command) -> None:
+    Path("root/MNIST/raw").mkdir(parents=True)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        Path(f"root/MNIST/raw/{name}-ubyte").write_bytes(b"\0" * 40)
+    outcome = command("data=mnist", "data.root=root")
+    assert outcome.code == 2
+    assert outcome.err.startswith("dstrun: data.root: MNIST is damaged: expected its files in root/MNIST/raw")
+    assert [path.name for path in Path().iterdir()] == ["root"]
+
+
+def test_a_bad_value_in_a_grid_stops_it(command: Command) -> None:
+    outcome = command("-m", "seed=0", "reg.alpha=-1,-2")
+    assert (outcome.code, outcome.err) == (2, "dstrun: reg.alpha: got -1.0, expected a number ≥ 0\n")
+    assert list(Path().iterdir()) == []
+
+
+def test_a_typo_in_a_file_of_the_user_is_named(command: Command) -> None:
+    Path("conf/experiment").mkdir(parents=True)
+    Path("conf/experiment/mine.yaml").write_text("# @package _global_\nreg:\n  alhpa: 1\n")
+    outcome = command("experiment=mine")
+    assert outcome.code == 2
+    assert outcome.err == "dstrun: reg.alhpa: there is no such option; did you mean reg.alpha?\n"
+
+
+def test_the_traceback_is_there_for_who_asks() -> None:
+    command = [sys.executable, "-m", "dstrun", "reg.alpha=-1"]
+    environment = {**os.environ, "HYDRA_FULL_ERROR": "1"}
+    answer = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert answer.returncode != 0
+    assert "Traceback" in answer.stderr
+    assert "InputError: reg.alpha: got -1.0" in answer.stderr
+
+
+def test_a_model_or_data_set_with_an_error_of_its_own_is_not_hidden(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dstrun.models import BUILDERS
+
+    def broken(shape: object, classes: int) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setitem(BUILDERS, "lenet5", broken)
+    with pytest.raises(ZeroDivisionError):
+        command("model=lenet5")

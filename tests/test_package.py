@@ -1,0 +1,110 @@
+"""The installed command: conf and sweeps travel in the wheel, plugins are found, documents agree with the code."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from dstrun import composition
+from dstrun.config import OPTIONS, expected
+from tests.conftest import Command
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, unpacked as an installation would."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in files.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder, source]
+    subprocess.run(pip, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    with zipfile.ZipFile(built) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def test_the_wheel_holds_every_config_and_sweep(wheel: Path) -> None:
+    for folder in ("conf", "sweeps"):
+        there = {path.relative_to(wheel / "dstrun" / folder) for path in (wheel / "dstrun" / folder).rglob("*.yaml")}
+        assert there == {path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("*.yaml")}
+    assert not list(wheel.glob("tests*"))
+
+
+def test_the_wheels_command_composes_from_any_folder(wheel: Path) -> None:
+    command = [sys.executable, "-m", "dstrun", "--cfg", "job", "model=vgg16", "data=cifar10"]
+    answer = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(wheel)}
+    )
+    assert "alpha: 5.0e-06" in answer.stdout
+    script = "import dstrun.composition as c; print(c.packaged('sweeps'))"
+    answer = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(wheel)}, check=True
+    )
+    assert answer.stdout.strip() == str(wheel / "dstrun" / "sweeps")
+
+
+def test_a_model_and_a_data_set_of_another_package(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of the README, as an installed package would be."""
+    Path("stripes.py").write_text(readme_block("stripes.py"))
+    metadata = Path("stripes-0.1.dist-info")
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: stripes\nVersion: 0.1\n")
+    project = readme_block("pyproject.toml")
+    entry_points = project[project.index("[project.entry-points") :].replace("project.entry-points.", "")
+    (metadata / "entry_points.txt").write_text(entry_points.replace('"', ""))
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    monkeypatch.delitem(sys.modules, "stripes", raising=False)
+    outcome = command("model=tiny", "data=stripes", "model.args.width=8", "schedule.epochs=3")
+    assert (outcome.code, outcome.err) == (0, "")
+    (folder,) = Path("outputs/single").iterdir()
+    assert folder.name.startswith("tiny-stripes-a5e-4-s0-")
+    assert "tiny" in command("model=tinny").err
+
+
+def readme_block(name: str) -> str:
+    """The fenced block of the README whose first line names the file."""
+    text = (ROOT / "README.md").read_text()
+    start = text.index(f"# {name}")
+    return text[start : text.index("```", start)]
+
+
+def test_a_users_sweep_is_found(command: Command) -> None:
+    Path("sweeps").mkdir()
+    Path("sweeps/mine.yaml").write_text(
+        "# @package _global_\ngroup: mine\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 0,1\n"
+    )
+    assert command("sweep=mine", "schedule.epochs=1", "data.train_limit=64", "data.test_limit=20").code == 0
+    assert len(list(Path("outputs/mine").glob("*/summary.json"))) == 2
+
+
+def test_help_shows_verbs_choices_and_options(command: Command) -> None:
+    said = command("--help").out
+    for word in ("dstrun rerun RUN", "model: lenet5, lenet_300_100", "sweep: quick", "experiment: best_", "alpha"):
+        assert word in said
+
+
+@pytest.mark.parametrize("verb", ["rerun", "eval"])
+def test_a_verb_has_help(command: Command, verb: str) -> None:
+    assert f"dstrun {verb} RUN" in command(verb, "--help").out
+
+
+def test_every_option_is_in_the_documents() -> None:
+    text = (ROOT / "docs" / "options.md").read_text()
+    for key, entry in OPTIONS.items():
+        assert f"| `{key}` |" in text
+        assert entry.metadata["doc"] in text
+        assert expected(key) in text
+
+
+def test_where_conf_is_found_in_a_checkout() -> None:
+    assert composition.packaged("conf") == ROOT / "conf"
