@@ -80,7 +80,7 @@ def test_the_table_that_people_read_is_this_one() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
     written = {
         row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1]))
-        for row in re.findall(r"^\| (`\w+`) \| .* \| ([^|]*) \|$", text, re.MULTILINE)
+        for row in re.findall(r"^\| (`\w+`) \| [^|]* \|([^|]*)\|$", text, re.MULTILINE)
     }
     assert written == MAY_KNOW
 

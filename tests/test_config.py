@@ -48,7 +48,7 @@ def test_every_option_says_what_it_means() -> None:
 )
 def test_a_value_out_of_bounds_is_named_with_what_was_expected(key: str, value: Any, message: str) -> None:
     raw = OmegaConf.to_container(OmegaConf.structured(config()))
-    OmegaConf.update(given := OmegaConf.create(raw), key, value)  # type: ignore[arg-type]
+    OmegaConf.update(given := OmegaConf.create(raw), key, value)
     with pytest.raises(InputError, match=message):
         check(given)
 

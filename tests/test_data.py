@@ -29,7 +29,7 @@ def test_an_epoch_is_every_image_once_in_an_order_of_seed_and_epoch() -> None:
     batches = Batches(numbered(10), 4, CPU, seed=1)
     first = labels_of(batches, 0)
     assert [len(batch) for batch in first] == [4, 4, 2]
-    assert sorted(sum(first, [])) == list(range(10))
+    assert sorted(label for batch in first for label in batch) == list(range(10))
     assert first == labels_of(Batches(numbered(10), 4, CPU, seed=1), 0)
     assert first != labels_of(batches, 1)
     assert first != labels_of(Batches(numbered(10), 4, CPU, seed=2), 0)
@@ -202,7 +202,7 @@ def test_a_folder_that_cannot_be_read_says_why(tmp_path: Path, what: str) -> Non
 
 
 def test_torchvisions_sets_say_what_is_missing_and_what_is_damaged(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="MNIST is not there: expected its files in .*MNIST/raw"):
+    with pytest.raises(DataError, match=r"MNIST is not there: expected its files in .*MNIST/raw"):
         BUILDERS["mnist"](tmp_path)
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)

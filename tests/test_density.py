@@ -65,7 +65,12 @@ def test_a_dense_run_has_density_one_and_no_thresholds() -> None:
 
 
 def test_multiply_adds_agree_with_torchs_counter() -> None:
-    for name, shape in {"lenet5": (1, 28, 28), "lstm": (1, 28, 28), "vgg": (3, 32, 32), "wide_resnet": (3, 32, 32)}.items():
+    for name, shape in {
+        "lenet5": (1, 28, 28),
+        "lstm": (1, 28, 28),
+        "vgg": (3, 32, 32),
+        "wide_resnet": (3, 32, 32),
+    }.items():
         with torch.device("meta"):
             model, example = BUILDERS[name](shape, 10).eval(), torch.empty(1, *shape)
         with FlopCounterMode(display=False) as counter, torch.no_grad():

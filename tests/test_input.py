@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Command, made_up_data  # noqa: F401
+from tests.conftest import Command, made_up
 
 BAD = [
     ("reg.alhpa=1", "reg.alhpa: there is no such option; did you mean reg.alpha?"),
@@ -37,7 +37,10 @@ BAD = [
     ("model.builder=lenet", "model.builder: there is no 'lenet'; did you mean lenet5"),
     ("data.mean=[0,0,0]", "data.mean: got 3 values, expected 1 or 1, one a channel"),
     ("data.validation=1e-9", "data.validation: 1e-09 of 1438 images leaves one side empty"),
-    ("data.root=${oc.env:NOT_SET_ANYWHERE}", "data.root: KeyError raised while resolving interpolation: \"Environment variable 'NOT_SET_ANYWHERE' not found"),
+    (
+        "data.root=${oc.env:NOT_SET_ANYWHERE}",
+        "data.root: KeyError raised while resolving interpolation: \"Environment variable 'NOT_SET_ANYWHERE' not found",
+    ),
     ("data=mnist data.root=nowhere", "data.root: MNIST is not there: expected its files in nowhere/MNIST/raw"),
     ("data=folder data.root=nowhere", "data.root: there is no folder nowhere"),
     ("model=wrn_16_8 model.args.depth=17", "model=wrn_16_8: depth is 17 and width 8, expected depth 10, 16"),
@@ -64,10 +67,8 @@ def test_one_line_and_exit_code_2(command: Command, words: str, line: str) -> No
 
 
 @pytest.mark.parametrize("model", ["lenet5", "vgg16"])
-@pytest.mark.usefixtures("made_up_data")
 def test_a_model_that_cannot_take_the_images(command: Command, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
     from dstrun.data import BUILDERS
-    from tests.conftest import made_up
 
     monkeypatch.setitem(BUILDERS, "mnist", lambda root, **_: made_up((1, 8, 8)))
     outcome = command(f"model={model}", "data=mnist")

@@ -38,10 +38,10 @@ def test_at_threshold_zero_a_sparse_model_computes_what_the_dense_one_does() -> 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_a_convolution_uses_its_options_and_its_masked_weight(memory_format: torch.memory_format) -> None:
     plain = nn.Conv2d(4, 6, 3, stride=2, padding=2, dilation=2, groups=2, padding_mode="reflect")
-    plain = plain.to(memory_format=memory_format)  # type: ignore[call-overload]
+    plain = plain.to(memory_format=memory_format)
     masked = copy.deepcopy(plain)
     sparsify(masked)
-    masked.mask.threshold.data.fill_(0.1)  # type: ignore[union-attr]
+    masked.mask.threshold.data.fill_(0.1)
     plain.weight.data[plain.weight.abs() <= 0.1] = 0
     x = torch.randn(2, 4, 9, 9).to(memory_format=memory_format)
     assert torch.equal(masked(x), plain(x))
@@ -135,7 +135,7 @@ def test_every_model_takes_every_size_of_image(builder: str, shape: tuple[int, i
 
 @pytest.mark.parametrize("builder", ["lenet5", "vgg"])
 def test_images_too_small_are_refused(builder: str) -> None:
-    with pytest.raises(ValueError, match="images are 8×8, .* needs at least 16×16"):
+    with pytest.raises(ValueError, match=r"images are 8×8, .* needs at least 16×16"):
         BUILDERS[builder]((1, 8, 8), 10)
 
 

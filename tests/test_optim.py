@@ -29,7 +29,7 @@ def follow(make: type[LRScheduler], per_epoch: bool, **options: object) -> list[
 
 
 def ours(name: str, **options: object) -> list[float]:
-    rate = make_rate(name, lr=0.1, epochs=EPOCHS, steps_per_epoch=STEPS, **options)  # type: ignore[arg-type]
+    rate = make_rate(name, lr=0.1, epochs=EPOCHS, steps_per_epoch=STEPS, **options)
     return [rate(step) for step in range(EPOCHS * STEPS)]
 
 

@@ -25,7 +25,15 @@ def compose(*overrides: str) -> Config:
     return check(OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"]))
 
 
-MNIST = {"epochs": 20, "batch_size": 64, "optimiser": "sgd", "momentum": 0.9, "weight_decay": 0, "lr": 0.01, "rate": "constant"}
+MNIST = {
+    "epochs": 20,
+    "batch_size": 64,
+    "optimiser": "sgd",
+    "momentum": 0.9,
+    "weight_decay": 0,
+    "lr": 0.01,
+    "rate": "constant",
+}
 LSTM = {"epochs": 20, "batch_size": 100, "optimiser": "adam", "lr": 0.001, "rate": "constant", "weight_decay": 0}
 CIFAR = {
     "epochs": 160, "batch_size": 64, "optimiser": "sgd", "momentum": 0.9, "weight_decay": 1e-4, "threshold_decay": 1,

@@ -57,7 +57,7 @@ class Reference(nn.Module):
 
 
 def conv(layer: nn.Conv2d) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
-    return lambda x, w, b: F.conv2d(x, w, b, layer.stride, layer.padding, layer.dilation, layer.groups)  # type: ignore[arg-type]
+    return lambda x, w, b: F.conv2d(x, w, b, layer.stride, layer.padding, layer.dilation, layer.groups)
 
 
 def two_layers(kind: str) -> nn.Sequential:
@@ -67,7 +67,7 @@ def two_layers(kind: str) -> nn.Sequential:
         first = nn.Sequential(nn.Flatten(), nn.Linear(64, 50))
     else:
         options = {"groups": 2, "dilation": 2, "stride": 1} if kind == "dilated groups" else {"stride": 2}
-        first = nn.Sequential(nn.Conv2d(4, 50, 2, **options), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())  # type: ignore[arg-type]
+        first = nn.Sequential(nn.Conv2d(4, 50, 2, **options), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return nn.Sequential(first, nn.ReLU(), nn.Linear(50, 5))
 
 

@@ -281,6 +281,7 @@ def test_a_damaged_checkpoint_means_starting_over(command: Command) -> None:
 def test_a_disk_that_is_full_at_the_summary_costs_no_epoch(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     command(*QUICK, "group=whole")
     with monkeypatch.context() as patch:
+
         def die(*_: object) -> None:
             raise OSError("No space left on device")
 

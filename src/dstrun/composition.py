@@ -196,10 +196,12 @@ def saved(file: Path, words: Sequence[str] = ()) -> dict[str, Any]:
     try:
         config = OmegaConf.load(file)
         assert isinstance(config, DictConfig)
-    except (OSError, AssertionError, ValueError, Exception) as error:
+    except Exception as error:  # whatever the file system, YAML or OmegaConf make of a damaged file
         raise InputError(f"{file}: no config of a run can be read there ({type(error).__name__})") from error
     for override in parsed(words):
         key = override.key_or_group
+        if override.is_sweep_override() or override.is_delete():
+            raise InputError(f"{override.input_line}: expected one value for {key}")
         if key in GROUPS:
             config = OmegaConf.merge(config, _choice(key, str(override.value())))
         else:

@@ -5,7 +5,7 @@ Fractions are shown as percentages. Lines and table go to train.log as well. Kno
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -65,22 +65,33 @@ class RunConsole:
             self._bar.stop()
             self._bar = None
 
-    def layers(self, rows: Sequence[dict[str, Any]]) -> None:
-        """The closing table: what each layer kept, and all of them together."""
-        table = Table("layer", title="density by layer")
+    def layers(self, rows: Sequence[Mapping[str, Any]], courses: Mapping[str, Sequence[float]]) -> None:
+        """The closing table: what each layer kept, and all of them together ("model"), and how they came to it.
+
+        `courses` are densities in [0, 1] over the run, by the names of the rows and "model".
+        """
+        table = Table("layer", title="density by layer", title_justify="left")
         for column in ("kept", "total", "density", "dead rows"):
             table.add_column(column, justify="right")
-        for row in rows:
-            density = row["kept"] / row["total"]
-            table.add_row(
-                row["layer"], f"{row['kept']:,}", f"{row['total']:,}", f"{density:.2%}", str(row["dead_rows"])
-            )
-        kept, total = (sum(row[key] for row in rows) for key in ("kept", "total"))
-        table.add_section()
-        table.add_row("model", f"{kept:,}", f"{total:,}", f"{kept / total:.2%}", str(sum(r["dead_rows"] for r in rows)))
+        table.add_column("density over the run")
+        kept, total, dead = (sum(row[key] for row in rows) for key in ("kept", "total", "dead_rows"))
+        model = {"layer": "model", "kept": kept, "total": total, "dead_rows": dead}
+        for row in [*rows, model]:
+            if row is model:
+                table.add_section()
+            density = f"{row['kept'] / row['total']:.2%}"
+            course = spark(courses[row["layer"]])
+            table.add_row(row["layer"], f"{row['kept']:,}", f"{row['total']:,}", density, str(row["dead_rows"]), course)
         self._console.print(table)
-        plain = Console(width=100, file=_LogLines(self._log))  # type: ignore[arg-type]
-        plain.print(table)
+        Console(width=120, file=_LogLines(self._log)).print(table)  # type: ignore[arg-type]
+
+
+def spark(fractions: Sequence[float], width: int = 32) -> str:
+    """A course of fractions in [0, 1] as blocks of eight heights, at most `width` of them, first and last included."""
+    steps = max(len(fractions) - 1, 1)
+    shown = min(len(fractions), width)
+    chosen = [fractions[round(i * steps / max(shown - 1, 1))] for i in range(shown)]
+    return "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * fraction))] for fraction in chosen)
 
 
 class _LogLines:

@@ -195,7 +195,10 @@ class Session:
         layers = [asdict(layer) for layer in self._method.measure()]
         write_json(self._folder / "summary.json", self._summary(layers))
         self._console.stop()
-        self._console.layers(layers)
+        courses: dict[str, list[float]] = {"model": [row["density"] for row in self._metrics.read()]}
+        for row in self._layers.read():
+            courses.setdefault(str(row["layer"]), []).append(row["density"])
+        self._console.layers(layers, courses)
         self._console.say(str(self._folder))
 
     def _summary(self, layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -211,10 +214,10 @@ class Session:
             "parameters": parameters,
             "parameters_kept": parameters - (total - kept),
             "thresholds": thresholds,
-            "total_seconds": sum(row["seconds"] or 0 for row in rows),
+            "total_seconds": sum(row["seconds"] for row in rows),
         }
         if self._prepared.validation:
-            summary["best_by_validation"] = max(rows, key=lambda row: row["validation_accuracy"] or 0)
+            summary["best_by_validation"] = max(rows, key=lambda row: row["validation_accuracy"])
         return summary
 
     def _start_wandb(self) -> Tracker:

@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -77,10 +78,10 @@ class Rows:
         """Adds rows; a column that a row lacks stays empty."""
         self._write([["" if (value := row.get(c)) is None else value for c in self._columns] for row in rows])
 
-    def read(self) -> list[dict[str, float | None]]:
-        """All rows so far, of a file of numbers; an empty column is None."""
+    def read(self) -> list[dict[str, Any]]:
+        """All rows so far: numbers where they are, an empty column as None."""
         with self._path.open(newline="") as file:
-            return [{key: _number(text) for key, text in row.items()} for row in csv.DictReader(file)]
+            return [{key: _value(text) for key, text in row.items()} for row in csv.DictReader(file)]
 
     def size(self) -> int:
         """Bytes written so far."""
@@ -96,10 +97,12 @@ class Rows:
         self._file.flush()
 
 
-def _number(text: str) -> float | None:
+def _value(text: str) -> float | str | None:
     if text == "":
         return None
-    return int(text) if text.isdigit() else float(text)
+    with suppress(ValueError):
+        return int(text) if text.isdigit() else float(text)
+    return text
 
 
 class Status:

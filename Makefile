@@ -1,0 +1,42 @@
+# Everything below makes its own virtual environment first: `make run` and `make test` work on a fresh checkout.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test check fast proof docs clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+install: $(INSTALLED) ## dstrun and its tools into .venv
+
+run: $(INSTALLED) ## train LeNet-300-100 on scikit-learn's digits: no download, seconds
+	$(BIN)/dstrun
+
+test: check ## everything that must hold: format, lint, types, tests
+
+check: $(INSTALLED) ## the same, in an environment that is there already
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/pytest -m "not slow"
+
+fast: $(INSTALLED) ## tests alone
+	$(BIN)/pytest -m "not slow" -x -q
+
+proof: $(INSTALLED) ## the long proofs; those on real data need $$DSTRUN_DATA
+	$(BIN)/pytest -m slow
+
+docs: $(INSTALLED) ## docs/options.md, from the options themselves
+	$(BIN)/python docs/options.py > docs/options.md
+
+clean: ## take away what make has made; runs in outputs/ stay
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
