@@ -37,6 +37,8 @@ def drawing(lines: dict[str, list[float]]) -> str:
         x = at(epoch, 0).split(",")[0]
         parts.append(f'<text x="{x}" y="{TOP + HEIGHT + 20}" text-anchor="middle">{epoch}</text>')
     parts.append(f'<text x="{LEFT + WIDTH / 2}" y="{TOP + HEIGHT + 42}" text-anchor="middle">epoch</text>')
+    middle = TOP + HEIGHT / 2
+    parts.append(f'<text transform="translate(14 {middle}) rotate(-90)" text-anchor="middle">weights kept</text>')
     ends: list[float] = []
     for number, (name, densities) in enumerate(sorted(lines.items(), key=lambda line: -line[1][-1])):
         colour = "#777" if name == "model" else COLOURS[number % len(COLOURS)]

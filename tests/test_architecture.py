@@ -38,9 +38,10 @@ MAY_KNOW: dict[str, set[str]] = {
         "config", "identity", "composition", "build", "session", "data", "evaluate", "density", "checkpoint", "machine",
         "tracking",
     },
-    "cli": {"config", "composition", "run"},
+    "help": {"config", "composition"},
+    "cli": {"config", "composition", "help", "run"},
 }  # fmt: skip
-WITHOUT_TORCH = {"cli", "config", "composition", "identity", "tracking", "console"}
+WITHOUT_TORCH = {"cli", "config", "composition", "identity", "tracking", "console", "help"}
 
 
 def rooms(imported: str) -> str:

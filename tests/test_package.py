@@ -93,8 +93,17 @@ def test_a_users_sweep_is_found(command: Command) -> None:
 
 
 def test_help_shows_verbs_choices_and_options(command: Command) -> None:
+    Path("conf/model").mkdir(parents=True)
+    Path("conf/model/mine.yaml").write_text("name: mine")
     said = command("--help").out
-    for word in ("dstrun rerun RUN", "model: lenet5, lenet_300_100", "sweep: quick", "experiment: best_", "alpha"):
+    for word in (
+        "dstrun rerun RUN",
+        "lenet5, lenet_300_100, lstm_a",
+        "quick",
+        "best_",
+        "weight of the penalty",
+        "mine",
+    ):
         assert word in said
 
 

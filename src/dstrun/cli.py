@@ -14,7 +14,11 @@ def main() -> None:
     """`dstrun`: a first argument that is a verb is a verb; everything else goes to Hydra."""
     arguments = sys.argv[1:]
     try:
-        if arguments and arguments[0] in VERBS:
+        if arguments and arguments[0] in ("-h", "--help", "help"):
+            from dstrun.help import text
+
+            print(text())
+        elif arguments and arguments[0] in VERBS:
             VERBS[arguments[0]](arguments[1:])
         elif arguments and _is_stray(arguments[0]):
             near = get_close_matches(arguments[0], VERBS, n=1)

@@ -36,6 +36,14 @@ def packaged(name: str) -> Path:
     return package / name if (package / "conf" / "config.yaml").is_file() else package.parents[1] / name
 
 
+def choices(group: str) -> list[str]:
+    """What GROUP=… may be, from the sources in the module's docstring."""
+    if group == "sweep":
+        return sorted({file.stem for folder in (Path("sweeps"), packaged("sweeps")) for file in folder.glob("*.yaml")})
+    files = [file for conf in (Path("conf"), packaged("conf")) for file in (conf / group).glob("*.yaml")]
+    return sorted({file.stem for file in files} | set(_offered(group)))
+
+
 class SearchPath(SearchPathPlugin):
     """The sources of the module's docstring, in their order."""
 
@@ -104,7 +112,7 @@ class PluginSource(NamedSource):
         return ("model", "data")
 
     def names(self, group: str) -> list[str]:
-        return list(entry_points(group=_entry_group(group)).names)
+        return _offered(group)
 
     def load_config(self, config_path: str) -> ConfigResult:
         name = config_path.removesuffix(".yaml").rpartition("/")[2]
@@ -112,8 +120,10 @@ class PluginSource(NamedSource):
         return ConfigResult(self.provider, self.full_path(), config, {"package": None})
 
 
-def _entry_group(group: str) -> str:
-    return {"model": "dstrun.models", "data": "dstrun.data"}[group]
+def _offered(group: str) -> list[str]:
+    """Names that installed packages offer for a group."""
+    entry_group = {"model": "dstrun.models", "data": "dstrun.data"}.get(group)
+    return list(entry_points(group=entry_group).names) if entry_group else []
 
 
 def _group_folder(outputs: str, group: str | None) -> str:
