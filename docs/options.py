@@ -29,7 +29,7 @@ def page() -> str:
             section = part
             lines += [f"## {part}\n", "| option | base | expects | meaning | identity |", "|---|---|---|---|---|"]
         meta = entry.metadata
-        only = f" (with `{meta['when'][0]}={meta['when'][1]}`)" if meta["when"] else ""
+        only = f" (with `{meta['when'][0]}={'` or `'.join(meta['when'][1:])}`)" if meta["when"] else ""
         base, mark = shown(meta["default"]), "●" if meta["identity"] else ""
         lines.append(f"| `{key}` | {f'`{base}`' if base else ''} | {expected(key)} | {meta['doc']}{only} | {mark} |")
     text = "\n".join(lines) + "\n"

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the figures that tests compare are the CPU's
+
 import torch
 
-from dstrun import cli
+from dstrun import cli, machine
 from dstrun.data import BUILDERS, Split, Splits
 
 
@@ -27,14 +30,13 @@ Command = Callable[..., Outcome]
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every test works in an empty folder of its own, with one thread, and leaves torch as it was."""
+    """Every test works in an empty folder of its own, with one thread."""
     monkeypatch.chdir(tmp_path)
     for name in ("WANDB_API_KEY", "HYDRA_FULL_ERROR", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
-    threads = torch.get_num_threads()
+    monkeypatch.setattr(machine, "THREADS_AT_FIRST", 1)
     torch.set_num_threads(1)
     yield
-    torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(False)
 
 

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "dstrun"
 
+# fmt: off
 MAY_KNOW: dict[str, set[str]] = {
     "masking": set(),
     "recurrent": set(),
@@ -19,29 +20,32 @@ MAY_KNOW: dict[str, set[str]] = {
     "evaluate": set(),
     "optim": set(),
     "checkpoint": set(),
-    "tracking": set(),
+    "tracking": {"errors"},
     "console": set(),
     "machine": set(),
-    "config": set(),
+    "errors": set(),
+    "config": {"errors"},
     "data": set(),
     "models": {"recurrent"},
     "layers": {"masking", "recurrent"},
     "methods": {"layers", "masking", "density"},
     "train": {"evaluate", "density", "methods"},
     "identity": {"config"},
-    "composition": {"config"},
-    "build": {"config", "data", "models", "methods", "optim", "checkpoint", "machine"},
+    "composition": {"config", "errors"},
+    "build": {"config", "errors", "data", "models", "methods", "optim", "checkpoint", "machine"},
     "session": {
-        "config", "identity", "build", "train", "density", "flops", "checkpoint", "console", "machine", "tracking",
-    },
-    "run": {
-        "config", "identity", "composition", "build", "session", "data", "evaluate", "density", "checkpoint", "machine",
+        "config", "errors", "identity", "build", "train", "density", "flops", "checkpoint", "console", "machine",
         "tracking",
     },
+    "run": {
+        "config", "errors", "identity", "composition", "build", "session", "evaluate", "density", "checkpoint",
+        "machine", "tracking",
+    },
     "help": {"config", "composition"},
-    "cli": {"config", "composition", "help", "run"},
-}  # fmt: skip
-WITHOUT_TORCH = {"cli", "config", "composition", "identity", "tracking", "console", "help"}
+    "cli": {"config", "errors", "composition", "help", "run"},
+}
+# fmt: on
+WITHOUT_TORCH = {"cli", "errors", "config", "composition", "identity", "tracking", "console", "help"}
 
 
 def rooms(imported: str) -> str:

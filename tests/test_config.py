@@ -7,7 +7,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from dstrun import identity
-from dstrun.config import OPTIONS, Config, DataConfig, InputError, ModelConfig, RegConfig, ScheduleConfig, check
+from dstrun.config import OPTIONS, Config, DataConfig, ModelConfig, RegConfig, ScheduleConfig, check
+from dstrun.errors import InputError
 from dstrun.identity import run_hash, run_name, settings, short
 
 
@@ -39,6 +40,7 @@ def test_every_option_says_what_it_means() -> None:
         ("schedule.milestones", ["a"], "schedule.milestones: got 'a', expected a list of whole numbers"),
         ("schedule.milestones", [80, 0], r"schedule.milestones: got \[80, 0\], expected a list of whole numbers ≥ 1"),
         ("schedule.betas", [0.9], "schedule.betas: got .*, expected two numbers"),
+        ("schedule.milestones", [120, 80], "schedule.milestones: got .*, expected epochs in ascending order"),
         ("data.std", [0.0], "data.std: got .*, expected a list of numbers > 0"),
         ("data.flip", "maybe", "data.flip: got 'maybe', expected true or false"),
         ("seed", 2**32, "seed: got 4294967296, expected a whole number ≥ 0 and ≤ 4294967295"),
@@ -84,8 +86,8 @@ def test_the_hash_of_a_known_run_never_changes() -> None:
     [
         config(outputs="elsewhere", group="g", name="n", device="cpu", threads=3, overwrite=True, dry_run=True),
         config(data=DataConfig("mnist", "mnist", root="another", download=True)),
-        config(data=DataConfig("mnist", "mnist", size=64)),
         config(schedule=ScheduleConfig(milestones=[3], gamma=0.5, betas=[0.5, 0.5])),
+        config(reg=RegConfig(method="dst", alpha=5e-4)),
     ],
 )
 def test_what_cannot_change_a_figure_changes_no_hash(same: Config) -> None:
@@ -106,6 +108,16 @@ def test_what_cannot_change_a_figure_changes_no_hash(same: Config) -> None:
 )
 def test_what_can_change_a_figure_changes_the_hash(other: Config) -> None:
     assert run_hash(other) != run_hash(config())
+
+
+def test_the_size_of_images_is_part_of_any_data_set_that_may_use_it() -> None:
+    one, two = (config(data=DataConfig("stripes", "stripes", size=size)) for size in (32, 64))
+    assert run_hash(one) != run_hash(two)
+
+
+def test_however_its_folder_is_spelled_an_initial_run_is_the_same() -> None:
+    spellings = ("outputs/single/x", "outputs/single/x/", "./outputs/../outputs/single/x", "/elsewhere/x")
+    assert len({run_hash(config(init=spelling)) for spelling in spellings}) == 1
 
 
 def test_a_dense_run_has_no_alpha() -> None:

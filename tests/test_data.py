@@ -105,11 +105,6 @@ def test_half_of_the_images_are_flipped() -> None:
     assert share == pytest.approx(0.5, abs=0.05)
 
 
-def test_a_number_of_means_that_fits_no_channels_is_refused() -> None:
-    with pytest.raises(ValueError, match="mean has 3 values, expected 1 or 2"):
-        Batches(made_up((2, 4, 4)).train, 4, CPU, mean=[0, 0, 0])
-
-
 def test_a_limit_chooses_the_same_images_every_time() -> None:
     assert chosen(5, 0).tolist() == [0, 1, 2, 3, 4]
     assert torch.equal(chosen(1000, 10), chosen(1000, 10))
@@ -174,7 +169,7 @@ def test_a_folder_of_classes_is_split_by_class(tmp_path: Path) -> None:
     assert splits.test.labels.tolist() == [0, 0, 1]
 
 
-@pytest.mark.parametrize("what", ["nothing", "no images", "empty class", "damaged", "new class", "too many"])
+@pytest.mark.parametrize("what", ["nothing", "no images", "empty class", "damaged", "new class", "no test", "too many"])
 def test_a_folder_that_cannot_be_read_says_why(tmp_path: Path, what: str) -> None:
     root, size = tmp_path / "tree", 8
     if what != "nothing":
@@ -187,6 +182,8 @@ def test_a_folder_that_cannot_be_read_says_why(tmp_path: Path, what: str) -> Non
     if what == "new class":
         _tree(root / "train", {"a": 1, "b": 1})
         _tree(root / "test", {"z": 1})
+    if what == "no test":
+        _tree(root / "train", {"a": 1, "b": 1})
     if what == "too many":
         size = 200_000
     messages = {
@@ -195,6 +192,7 @@ def test_a_folder_that_cannot_be_read_says_why(tmp_path: Path, what: str) -> Non
         "empty class": "class 'c' in .* holds no image",
         "damaged": "3.png cannot be decoded",
         "new class": "has classes that the training part has not: z",
+        "no test": "has train/ but neither test/ nor val/ beside it",
         "too many": "this machine has .*: lower data.size",
     }
     with pytest.raises(DataError, match=messages[what]):

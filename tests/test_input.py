@@ -31,6 +31,10 @@ BAD = [
     ("reg.floor=null", "reg.floor: got null, expected a number ≥ 0 and < 1"),
     ("reg.exclude=[fc9]", "reg.exclude: 'fc9' matches no layer; the layers are fc1, fc2, fc3"),
     ("device=cuda:77", "device: got 'cuda:77', expected auto or a device of this machine: cpu"),
+    ("device=meta", "device: got 'meta', expected auto or a device of this machine: cpu"),
+    ("schedule.nesterov=true schedule.momentum=0", "schedule.nesterov: got true with schedule.momentum=0"),
+    ("reg=dense reg.exclude=[fc*]", "reg.exclude: there is no layer that could be masked"),
+    ("model=lstm_a model.args.hidden=0", "model=lstm_a: hidden is 0, expected at least 1"),
     ("device=gpu", "device: got 'gpu', expected auto or a device of this machine: cpu"),
     ("model.args.width=3", "model.args: LeNet300100.__init__() got an unexpected keyword argument 'width'"),
     ("data.args.width=3", "data.args: digits() got an unexpected keyword argument 'width'"),
@@ -105,7 +109,7 @@ def test_the_traceback_is_there_for_who_asks() -> None:
     command = [sys.executable, "-m", "dstrun", "reg.alpha=-1"]
     environment = {**os.environ, "HYDRA_FULL_ERROR": "1"}
     answer = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert answer.returncode != 0
+    assert answer.returncode == 2
     assert "Traceback" in answer.stderr
     assert "InputError: reg.alpha: got -1.0" in answer.stderr
 

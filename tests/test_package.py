@@ -112,6 +112,17 @@ def test_a_verb_has_help(command: Command, verb: str) -> None:
     assert f"dstrun {verb} RUN" in command(verb, "--help").out
 
 
+def test_the_shell_completes_keys_and_choices() -> None:
+    def completed(line: str) -> list[str]:
+        environment = {**os.environ, "COMP_LINE": line, "COMP_POINT": str(len(line))}
+        command = [sys.executable, "-m", "dstrun", "-sc", "query=bash"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.split()
+
+    assert completed("dstrun model=l") == [f"model={name}" for name in ("lenet5", "lenet_300_100", "lstm_a", "lstm_b")]
+    assert "reg.alpha=" in " ".join(completed("dstrun reg.al"))
+    assert completed("dstrun sweep=q") == ["sweep=quick"]
+
+
 def test_where_conf_is_found_in_a_checkout() -> None:
     assert composition.packaged("conf") == ROOT / "conf"
 

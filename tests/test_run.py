@@ -1,6 +1,7 @@
 """Whole runs through the command line, on real digits: what they leave, resume, rerun, eval, refuse."""
 
 import csv
+import fcntl
 import json
 import os
 import re
@@ -13,8 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import OmegaConf
+from torch import nn
 
-from dstrun import session
+from dstrun import models, session
 from dstrun.tracking import LAYERS, METRICS
 from tests.conftest import Command, made_up
 
@@ -33,6 +35,11 @@ def without_times(file: Path) -> list[dict[str, str]]:
 
 def only_run(group: str = "outputs/single") -> Path:
     (folder,) = Path(group).iterdir()
+    return folder
+
+
+def only_run_named(beginning: str) -> Path:
+    (folder,) = Path("outputs/single").glob(f"{beginning}-*")
     return folder
 
 
@@ -182,6 +189,15 @@ def test_rerun_with_changes_stays_in_the_group(command: Command) -> None:
     assert "finished already" in command("rerun", str(folder)).out
 
 
+def test_rerun_with_another_model_takes_no_arguments_of_the_old_one(command: Command) -> None:
+    command(*QUICK, "model=lstm_a", "model.args.hidden=8")
+    assert command("rerun", str(only_run()), "model=lenet5", "schedule.epochs=1", "wandb.mode=disabled").code == 0
+    (config,) = (OmegaConf.load(file) for file in Path("outputs/single").glob("lenet5-*/config.yaml"))
+    assert (config.model.args, config.data.train_limit) == ({}, 200)
+    several = command("rerun", str(only_run_named("lenet5")), "seed=1,2")
+    assert (several.code, several.err) == (2, "dstrun: seed=1,2: expected one value for seed\n")
+
+
 def test_eval_gives_the_figures_of_the_last_epoch(command: Command) -> None:
     command(*QUICK)
     outcome = command("eval", str(only_run()), "threads=1")
@@ -189,9 +205,10 @@ def test_eval_gives_the_figures_of_the_last_epoch(command: Command) -> None:
     assert outcome.code == 0
     assert f"test accuracy {summary['test_accuracy']:.2%}" in outcome.out
     assert f"density {summary['density']:.2%}" in outcome.out
-    changed = command("eval", str(only_run()), "seed=4")
-    assert changed.code == 2
-    assert "seed: eval leaves a run as it was trained" in changed.err
+    for change in ("seed=4", "data.test_limit=0"):
+        changed = command("eval", str(only_run()), change)
+        assert changed.code == 2
+        assert f"eval leaves a run as it was trained, `dstrun rerun` changes {change.split('=')[0]}" in changed.err
 
 
 def test_initial_weights_of_a_dense_run_for_a_sparse_one(command: Command) -> None:
@@ -295,6 +312,70 @@ def test_a_disk_that_is_full_at_the_summary_costs_no_epoch(command: Command, mon
     assert command(*QUICK, "group=broken").code == 0
     for name in ("metrics.csv", "layers.csv"):
         assert without_times(folder / name) == without_times(only_run("outputs/whole") / name)
+
+
+def test_a_finished_run_is_not_trained_again_when_its_status_is_lost(command: Command) -> None:
+    command(*QUICK)
+    folder = only_run()
+    before = (folder / "metrics.csv").read_bytes()
+    (folder / "status.json").write_text("{")
+    assert "finished already" in command(*QUICK).out
+    assert (folder / "metrics.csv").read_bytes() == before
+
+
+def test_rows_lost_behind_a_checkpoint_mean_starting_over(command: Command) -> None:
+    folder = stop_in_mid_epoch(2, signal.SIGTERM)
+    (folder / "layers.csv").unlink()
+    outcome = command(*LONG)
+    assert outcome.code == 0
+    assert "has lost rows" in outcome.out
+    assert "starting over" in outcome.out
+    assert len(rows(folder / "metrics.csv")) == 6
+
+
+class Nested(nn.Module):
+    """Layers with names that look like numbers, batch norm on vectors, and a builder that looks at values."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        width = int(torch.linspace(8, 16, 2)[1].item())
+        inner = [nn.Flatten(), nn.Linear(784, width), nn.BatchNorm1d(width), *(nn.Identity() for _ in range(7))]
+        self.stages = nn.Sequential(nn.Sequential(*inner, nn.Linear(width, classes)))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.stages(images)
+
+
+def test_names_of_layers_are_text_and_no_piece_of_a_batch_is_one_image(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(models.BUILDERS, "lenet5", Nested)
+    words = ["data.train_limit=69", "schedule.batch_size=64", "schedule.accumulate=4", "schedule.epochs=2"]
+    outcome = command("model=lenet5", *words)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "stages.0.10" in outcome.out
+
+
+def test_a_run_that_diverges_leaves_json_that_any_reader_takes(command: Command) -> None:
+    assert command(*QUICK, "schedule.lr=1e30", "schedule=cosine", "schedule.lr=1e30").code == 0
+
+    def no_constants(word: str) -> None:
+        raise AssertionError(word)
+
+    summary = json.loads((only_run() / "summary.json").read_text(), parse_constant=no_constants)
+    assert summary["train_loss"] is None
+
+
+def test_a_grid_leaves_a_busy_run_to_its_owner_and_goes_on(command: Command) -> None:
+    command("seed=0", *QUICK, "group=grid")
+    folder = only_run("outputs/grid")
+    (folder / "status.json").write_text('{"state": "running", "owner": {"pid": 1, "host": "there"}}')
+    with (folder / "train.log").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        outcome = command("-m", "seed=0,1", *QUICK)
+    assert outcome.code == 0
+    assert "is being written by process 1 on there; left to it" in outcome.err
+    assert len(list(Path("outputs/grid").glob("*-s1-*/summary.json"))) == 1
 
 
 def test_two_processes_do_not_write_one_run(command: Command) -> None:

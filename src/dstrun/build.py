@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dstrun import checkpoint, data, models
-from dstrun.config import Config, InputError, near
+from dstrun.config import Config, near
 from dstrun.data import Batches, Split, Splits
 from dstrun.data.splits import check as check_splits
 from dstrun.data.splits import chosen, stratified
+from dstrun.errors import InputError
 from dstrun.machine import choose_device, set_deterministic
 from dstrun.methods import Dense, DynamicSparseTraining, Method
 from dstrun.optim import Rate, make_optimiser, make_rate
@@ -133,7 +134,7 @@ def _load_data(config: Config) -> tuple[Splits, Split | None]:
         option = "data.root" if isinstance(error, data.DataError | OSError) else f"data={wanted.name}"
         raise InputError(f"{option}: {error}") from error
     train, test = (
-        part.subset(chosen(len(part), limit)) if limit else part
+        part.subset(chosen(len(part), limit)) if 0 < limit < len(part) else part
         for part, limit in ((splits.train, wanted.train_limit), (splits.test, wanted.test_limit))
     )
     for name in ("mean", "std"):
@@ -149,33 +150,42 @@ def _load_data(config: Config) -> tuple[Splits, Split | None]:
 
 
 def _try_model(config: Config, build_model: Callable[[], nn.Module], splits: Splits) -> None:
-    """Builds and calls the model without memory or arithmetic (on torch's meta device): do arguments and sizes fit?"""
-    size = "×".join(map(str, splits.shape))
+    """Do the model's arguments and the images' size fit? Tried with no memory or arithmetic, on torch's meta device.
+
+    What meta tensors cannot do (a builder or a forward pass that looks at values) is tried on the CPU instead.
+    """
     try:
-        with torch.device("meta"):
+        _try_model_on("meta", config, build_model, splits)
+    except RuntimeError:
+        _try_model_on("cpu", config, build_model, splits)
+
+
+def _try_model_on(device: str, config: Config, build_model: Callable[[], nn.Module], splits: Splits) -> None:
+    option = f"model={config.model.name}"
+    with torch.device(device), torch.no_grad():
+        try:
             model = build_model().eval()
-    except TypeError as error:
-        raise InputError(f"model.args: {_first_line(error)}") from error
-    except ValueError as error:
-        raise InputError(f"model={config.model.name}: {_first_line(error)}") from error
-    try:
-        make_method(config).prepare(model)
-    except ValueError as error:
-        option = "reg.exclude" if config.reg.exclude else f"model={config.model.name}"
-        raise InputError(f"{option}: {error}") from error
-    if config.init:
-        _fitting(model, config.init)
-    try:
-        with torch.device("meta"), torch.no_grad():
-            logits = model(torch.empty(2, *splits.shape))
-    except NotImplementedError:  # a model with an operation that meta tensors lack: it is tried when it trains
-        return
-    except (RuntimeError, ValueError) as error:
-        problem = f"cannot take the images of data={config.data.name}, {size} ({_first_line(error)})"
-        raise InputError(f"model={config.model.name}: {problem}") from error
+        except TypeError as error:
+            raise InputError(f"model.args: {_first_line(error)}") from error
+        except ValueError as error:
+            raise InputError(f"{option}: {_first_line(error)}") from error
+        try:
+            make_method(config).prepare(model)
+        except ValueError as error:
+            raise InputError(f"{'reg.exclude' if config.reg.exclude else option}: {error}") from error
+        if config.init:
+            _fitting(model, config.init)
+        try:
+            logits = model(torch.zeros(2, *splits.shape))
+        except (RuntimeError, ValueError) as error:
+            if device == "meta":
+                raise RuntimeError from error
+            size = "×".join(map(str, splits.shape))
+            problem = f"cannot take the images of data={config.data.name}, {size} ({_first_line(error)})"
+            raise InputError(f"{option}: {problem}") from error
     if not isinstance(logits, Tensor) or tuple(logits.shape) != (2, splits.classes):
         gave = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise InputError(f"model={config.model.name}: gives {gave} for 2 images, expected (2, {splits.classes})")
+        raise InputError(f"{option}: gives {gave} for 2 images, expected (2, {splits.classes})")
 
 
 def _first_line(error: BaseException) -> str:

@@ -17,7 +17,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     beside.replace(path)
 
 
-def load(path: Path, device: str = "cpu") -> dict[str, Any]:
+def load(path: Path) -> dict[str, Any]:
     """The state as saved: tensors, numbers, words and containers of them; anything else is refused.
 
     Raises FileNotFoundError where there is none, ValueError for a file that cannot be read.
@@ -25,17 +25,19 @@ def load(path: Path, device: str = "cpu") -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}")
     try:
-        return torch.load(path, map_location=device, weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle and torch each raise their own kinds
         raise ValueError(f"checkpoint {path} cannot be read ({type(error).__name__})") from error
 
 
-def generators() -> dict[str, Any]:
-    """The state of torch's global generators, which layers such as dropout draw from."""
-    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
+def generators(device: torch.device) -> dict[str, Any]:
+    """The state of torch's global generators, on the CPU and on the run's device, which dropout, say, draws from."""
+    on_device = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
+    return {"cpu": torch.get_rng_state(), **on_device}
 
 
-def set_generators(state: dict[str, Any]) -> None:
-    torch.set_rng_state(state["cpu"].cpu())
-    if len(state["cuda"]) == torch.cuda.device_count() > 0:
-        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+def set_generators(state: dict[str, Any], device: torch.device) -> None:
+    """Puts the generators back; a state of another kind of device than the run's is left out."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)

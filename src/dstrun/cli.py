@@ -1,12 +1,19 @@
-"""The command line: verbs, and the Hydra entry for everything else. No logic; heavy imports where they are used."""
+"""The command line: verbs, and the Hydra entry for everything else. No logic; heavy imports where they are used.
+
+Knows errors, and where a verb needs them run, composition, config and help.
+"""
 
 import os
+import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
+from typing import NoReturn
 
-USAGE = 2
-INTERRUPTED = 130
+from dstrun.errors import BusyError, InputError, Interrupted, RunFailedError
+
 TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -23,15 +30,11 @@ def main() -> None:
         elif arguments and _is_stray(arguments[0]):
             near = get_close_matches(arguments[0], VERBS, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            _stop(f"{arguments[0]}: neither a verb ({', '.join(VERBS)}) nor KEY=VALUE{hint}", USAGE)
+            raise InputError(f"{arguments[0]}: neither a verb ({', '.join(VERBS)}) nor KEY=VALUE{hint}")
         else:
             _train(arguments)
-    except KeyboardInterrupt as error:
-        if type(error).__name__ == "Interrupted":  # said when it happened
-            sys.exit(128 + error.args[0])
-        _stop("interrupted", INTERRUPTED)
-    except Exception as error:
-        _report(error)
+    except (Exception, KeyboardInterrupt) as error:
+        _end(error)
 
 
 def _is_stray(word: str) -> bool:
@@ -56,14 +59,21 @@ def _task(composed: object) -> None:
         from dstrun.run import run
 
         run(config, default_group="grid" if grid else "single")
+    except BusyError as error:
+        if not grid:
+            _end(error)
+        print(f"dstrun: {error}; left to it", file=sys.stderr)
     except Exception as error:
-        if grid and type(error).__name__ == "RunFailedError":
+        if grid and isinstance(error, RunFailedError):
             raise  # costs itself only: Hydra goes on with the next job
-        _report(error)
+        _end(error)
 
 
 def _rerun(arguments: Sequence[str]) -> None:
-    """dstrun rerun RUN [key=value ...]: the same settings, or some of them changed."""
+    """dstrun rerun RUN [KEY=VALUE ...]: the same settings, or some of them changed.
+
+    The other settings stay as they were: a new model or data set brings no recipe along.
+    """
     folder, words = _run_and_overrides(_rerun, arguments)
     from dstrun.composition import saved
     from dstrun.config import check
@@ -78,7 +88,7 @@ def _rerun(arguments: Sequence[str]) -> None:
 
 
 def _evaluate(arguments: Sequence[str]) -> None:
-    """dstrun eval RUN [key=value ...]: test figures of a trained run."""
+    """dstrun eval RUN [KEY=VALUE ...]: test figures of a trained run."""
     folder, words = _run_and_overrides(_evaluate, arguments)
     from dstrun.composition import saved
     from dstrun.config import check
@@ -92,39 +102,33 @@ def _evaluate(arguments: Sequence[str]) -> None:
 VERBS: dict[str, Callable[[Sequence[str]], None]] = {"rerun": _rerun, "eval": _evaluate}
 
 
-def _place(folder: "os.PathLike[str]") -> dict[str, str | bool]:
+def _place(folder: Path) -> dict[str, str | bool]:
     """Where a run lies now, which may be elsewhere than where it was made; and no leftovers of how it was started."""
-    from pathlib import Path
-
-    path = Path(folder).resolve()
+    path = folder.resolve()
     return {"outputs": str(path.parent.parent), "group": path.parent.name, "overwrite": False, "dry_run": False}
 
 
-def _run_and_overrides(verb: Callable, arguments: Sequence[str]):  # type: ignore[no-untyped-def]
-    """The run's folder and the overrides from a verb's arguments; exits for help and for a folder that is no run."""
-    from pathlib import Path
-
+def _run_and_overrides(verb: Callable, arguments: Sequence[str]) -> tuple[Path, Sequence[str]]:
+    """The run's folder and the overrides from a verb's arguments; InputError for a folder that is no run."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(verb.__doc__)
-        sys.exit(0 if arguments else USAGE)
+        sys.exit(0 if arguments else InputError.exit_code)
     folder = Path(arguments[0])
     if not (folder / "config.yaml").is_file():
-        _stop(f"{folder}: expected the folder of a run, with a config.yaml in it", USAGE)
+        raise InputError(f"{folder}: expected the folder of a run, with a config.yaml in it")
     return folder, arguments[1:]
 
 
-def _report(error: Exception) -> None:
-    """One line and the exit code: 2 for input that cannot be used, 1 for a run that failed; else the traceback."""
-    if TRACEBACK:
+def _end(error: BaseException) -> NoReturn:
+    """Exits: one line for input that cannot be used, none for what has been said already; else the traceback."""
+    if TRACEBACK and isinstance(error, Exception):
+        traceback.print_exception(error)
+        sys.exit(getattr(error, "exit_code", 1))
+    if isinstance(error, InputError):
+        print(f"dstrun: {error}", file=sys.stderr)
+    elif isinstance(error, KeyboardInterrupt) and not isinstance(error, Interrupted):
+        print("dstrun: interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    elif not isinstance(error, RunFailedError | Interrupted):
         raise error
-    kind = type(error).__name__
-    if kind == "InputError":
-        _stop(str(error), USAGE)
-    if kind == "RunFailedError":  # said when it happened
-        sys.exit(1)
-    raise error
-
-
-def _stop(line: str, code: int) -> None:
-    print(f"dstrun: {line}", file=sys.stderr)
-    sys.exit(code)
+    sys.exit(error.exit_code)

@@ -25,7 +25,8 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dstrun.config import FREE, GROUPS, OPTIONS, Config, InputError, check_key, expected, explained, near, plain_key
+from dstrun.config import FREE, GROUPS, OPTIONS, Config, check_key, expected, explained, near, plain_key
+from dstrun.errors import InputError
 
 _group_folders: list[Path] = []
 
@@ -148,7 +149,8 @@ def compose_and_run(arguments: Sequence[str], task: Callable[[DictConfig], None]
     registered()
     flags = [argument for argument in arguments if argument in ("-m", "--multirun")]
     words = [argument for argument in arguments if argument not in flags]
-    overrides = [_prepared(word) if _is_override(word) else word for word in words]
+    completing = {"-sc", "--shell-completion"} & set(words)  # its words, install=bash, look like overrides
+    overrides = [_prepared(word) if _is_override(word) and not completing else word for word in words]
     sys.argv = [sys.argv[0], *flags[:1], *overrides]
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors itself and exits
@@ -201,7 +203,8 @@ def parsed(words: Sequence[str]) -> list[Override]:
 def saved(file: Path, words: Sequence[str] = ()) -> dict[str, Any]:
     """The config of a run's folder, some of it changed: plain values, not yet checked.
 
-    A group's choice, such as reg=dense, brings the values of its file. InputError for a file or word that is none.
+    A group's choice, such as reg=dense, brings the values of its file; another model or data set brings all of its own,
+    but for the data's place and limits. Recipes are not looked at. InputError for a file or word that is none.
     """
     try:
         config = OmegaConf.load(file)
@@ -213,11 +216,19 @@ def saved(file: Path, words: Sequence[str] = ()) -> dict[str, Any]:
         if override.is_sweep_override() or override.is_delete():
             raise InputError(f"{override.input_line}: expected one value for {key}")
         if key in GROUPS:
-            config = OmegaConf.merge(config, _choice(key, str(override.value())))
+            config = OmegaConf.merge(_without(config, key), _choice(key, str(override.value())))
         else:
             check_key(key)
             OmegaConf.update(config, key, override.value())
     return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+
+
+def _without(config: Any, group: str) -> DictConfig:
+    """The config less what a new choice of `group` must not inherit; the check puts base values there."""
+    if group in ("model", "data"):
+        kept = ("root", "download", "train_limit", "test_limit", "validation")
+        config[group] = {key: value for key, value in config[group].items() if key in kept}
+    return config
 
 
 def _choice(group: str, name: str) -> DictConfig:

@@ -2,22 +2,21 @@
 
 The defaults here are the base that recipes, experiments and the command line build on. A default never changes:
 a run's identity is made of the options that differ from it, so a changed default would rename every old run. A new
-option gets the value that means "as before". Knows omegaconf; it knows nothing else of ours, and no torch.
+option gets the value that means "as before". Knows omegaconf and errors, and no torch.
 """
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
-
-class InputError(Exception):
-    """What a user gave cannot be used. One line: the option, what came, what was expected. Exit code 2."""
+from dstrun.errors import InputError
 
 
 def option(
@@ -30,14 +29,15 @@ def option(
     below: float | None = None,
     choices: tuple[str, ...] = (),
     pattern: str | None = None,
-    when: tuple[str, str] | None = None,
-    identity: bool = True,
+    when: tuple[str, ...] = (),
+    identity: bool | Callable[[Any], Any] = True,
 ) -> Any:
     """A dataclass field with what the check, the help and the identity of a run need to know about it.
 
     low and high are inclusive bounds, above and below exclusive ones, of a number or of each number in a list; a
     text must match `pattern` whole;
-    `when` = (key, value) says that the option applies only there; identity=False: not part of what a run is.
+    `when` = (key, value, …) says that the option applies only where the key has one of the values; identity=False: not
+    part of what a run is; a function: what of the value is.
     """
     metadata = locals().copy()
     if isinstance(default, list | dict):
@@ -62,7 +62,7 @@ class DataConfig:
     train_limit: int = option(0, "train on so many images, chosen once for all seeds (0: all)", low=0)
     test_limit: int = option(0, "test on so many images, chosen once for all seeds (0: all)", low=0)
     validation: float = option(0.0, "share of each class held out of training for validation", low=0, below=1)
-    size: int = option(32, "side of the images, pixels", low=1, when=("data.builder", "folder"))
+    size: int = option(32, "side of the images, pixels, where the files leave it open (folder)", low=1)
     mean: list[float] = option([0.0], "subtracted from pixels in [0, 1]: one value, or one a channel")
     std: list[float] = option([1.0], "divides them after that: one value, or one a channel", above=0)
     pad: int = option(0, "random crops after padding by so many pixels", low=0)
@@ -92,7 +92,9 @@ class ScheduleConfig:
     lr: float = option(0.01, "learning rate: the base of the rate, or its peak for onecycle", above=0)
     momentum: float = option(0.9, "momentum", low=0, below=1, when=("schedule.optimiser", "sgd"))
     nesterov: bool = option(False, "Nesterov's momentum", when=("schedule.optimiser", "sgd"))
-    betas: list[float] = option([0.9, 0.999], "Adam's two decay rates", low=0, below=1)
+    betas: list[float] = option(
+        [0.9, 0.999], "Adam's two decay rates", low=0, below=1, when=("schedule.optimiser", "adam", "adamw")
+    )
     weight_decay: float = option(0.0, "weight decay", low=0)
     threshold_decay: float = option(
         1.0, "share of the weight decay that thresholds get (the paper: 1)", low=0, when=("reg.method", "dst")
@@ -106,7 +108,11 @@ class ScheduleConfig:
     gamma: float = option(0.1, "factor at a milestone", above=0, when=("schedule.rate", "multistep"))
     warmup: float = option(0.0, "epochs over which the rate first rises from 0", low=0)
     clip: float = option(0.0, "bound on the norm of the gradient (0: none)", low=0)
-    precision: str = option("fp32", "arithmetic of the layers; masks are always fp32", choices=("fp32", "bf16"))
+    precision: str = option(
+        "fp32",
+        "arithmetic of the layers (fp32 as torch does it: TF32 in a GPU's convolutions); masks are fp32",
+        choices=("fp32", "bf16"),
+    )
 
 
 @dataclass
@@ -137,7 +143,9 @@ class Config:
     reg: RegConfig = field(default_factory=RegConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     seed: int = option(0, "seed of weights, order and augmentation", low=0, high=2**32 - 1)
-    init: str | None = option(None, "a run whose weights to start from")
+    init: str | None = option(
+        None, "folder of a run whose weights to start from", identity=lambda path: path and Path(path).resolve().name
+    )
     device: str = option("auto", "auto (a GPU where there is one), cpu, cuda, cuda:1, …", identity=False)
     threads: int = option(0, "CPU threads (0: as many as torch finds right)", low=0, identity=False)
     deterministic: bool = option(False, "only operations that repeat bit for bit on a GPU; slower")
@@ -182,6 +190,7 @@ def check(config: DictConfig | Mapping[str, Any]) -> Config:
     assert isinstance(checked, Config)
     for key, entry in OPTIONS.items():
         _check_value(key, value_of(checked, key), entry.metadata)
+    _check_together(checked.schedule)
     return checked
 
 
@@ -257,8 +266,15 @@ def _check_value(key: str, value: Any, meta: Mapping[str, Any]) -> None:
             and (meta["below"] is None or number < meta["below"])
         ):
             raise InputError(f"{key}: got {value}, expected {expected(key)}")
-    if key in ("schedule.betas",) and len(value) != 2:
-        raise InputError(f"{key}: got {value}, expected two numbers")
+
+
+def _check_together(schedule: ScheduleConfig) -> None:
+    if len(schedule.betas) != 2:
+        raise InputError(f"schedule.betas: got {schedule.betas}, expected two numbers")
+    if schedule.milestones != sorted(set(schedule.milestones)):
+        raise InputError(f"schedule.milestones: got {schedule.milestones}, expected epochs in ascending order")
+    if schedule.optimiser == "sgd" and schedule.nesterov and schedule.momentum == 0:
+        raise InputError("schedule.nesterov: got true with schedule.momentum=0, expected a momentum > 0")
 
 
 def explained(error: OmegaConfBaseException) -> str:

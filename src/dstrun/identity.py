@@ -17,13 +17,12 @@ def settings(config: Config) -> dict[str, Any]:
     """The options that make this run what it is: {dotted key: value} of what applies and differs from its default."""
     found = {}
     for key, entry in OPTIONS.items():
-        value = value_of(config, key)
-        when = entry.metadata["when"]
-        applies = when is None or value_of(config, when[0]) == when[1]
-        if entry.metadata["identity"] and applies and value != entry.metadata["default"]:
+        value, (identity, when) = value_of(config, key), (entry.metadata[name] for name in ("identity", "when"))
+        if callable(identity):
+            value = identity(value)
+        applies = not when or value_of(config, when[0]) in when[1:]
+        if identity and applies and value != entry.metadata["default"]:
             found[key] = value
-    if config.schedule.optimiser == "sgd":
-        found.pop("schedule.betas", None)
     return found
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+THREADS_AT_FIRST = torch.get_num_threads()
 PACKAGES = ("dstrun", "torch", "torchvision", "hydra-core", "omegaconf", "numpy", "wandb", "scikit-learn")
 
 
@@ -24,6 +25,8 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError(f"no runs on {device.type}")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         there = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
@@ -33,8 +36,7 @@ def choose_device(name: str) -> torch.device:
 
 def set_threads(threads: int) -> int:
     """Lets torch use so many CPU threads (0: as it finds right) and says how many it uses."""
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or THREADS_AT_FIRST)
     return torch.get_num_threads()
 
 

@@ -48,6 +48,8 @@ class Dense:
 
     def prepare(self, model: nn.Module) -> None:
         self._layers = maskable(model, self._exclude).layers
+        if not self._layers:
+            raise ValueError("there is no layer that could be masked, so none to compare with")
 
     def penalty(self) -> float:
         return 0.0

@@ -5,18 +5,20 @@
 Nothing is written before everything that can be checked has been. The only module that knows all the others.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from dstrun import checkpoint
 from dstrun.build import make_autocast, make_batches, prepare, training_objects
 from dstrun.composition import saved
-from dstrun.config import Config, InputError, check
+from dstrun.config import Config, check
 from dstrun.density import model_density
+from dstrun.errors import InputError
 from dstrun.evaluate import evaluate
 from dstrun.identity import run_name, settings
 from dstrun.machine import set_threads
 from dstrun.session import Session
-from dstrun.tracking import FINISHED, BusyError, Status, read_json
+from dstrun.tracking import FINISHED, Status, read_json
 
 
 def run(config: Config, default_group: str) -> Path:
@@ -31,17 +33,23 @@ def run(config: Config, default_group: str) -> Path:
         print(f"{folder}: {state}")
         return folder
     if state == FINISHED and not config.overwrite:
-        print(f"{folder}: finished already (overwrite=true starts over)")
-        return folder
-    prepared = prepare(config)
+        return _already_finished(folder)
+    resumes = (folder / "checkpoint.pt").is_file() and not config.overwrite
+    prepared = prepare(replace(config, init=None) if resumes else config)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         status = Status(folder)
-    except BusyError as error:
-        raise InputError(str(error)) from error
     except OSError as error:
         raise InputError(f"outputs: {error}") from error
+    if _state_of(folder, config) == FINISHED and not config.overwrite:  # by another process, while we prepared
+        status.release()
+        return _already_finished(folder)
     Session(folder, config, prepared, status).go()
+    return folder
+
+
+def _already_finished(folder: Path) -> Path:
+    print(f"{folder}: finished already (overwrite=true starts over)")
     return folder
 
 
@@ -49,18 +57,24 @@ def _state_of(folder: Path, config: Config) -> str:
     """new, or what status.json says; InputError for a folder that holds something else."""
     if not (folder / "config.yaml").is_file():
         return "new"
-    there = settings(check(saved(folder / "config.yaml")))
-    if there != settings(config):
-        differing = sorted(key for key in {**there, **settings(config)} if there.get(key) != settings(config).get(key))
-        raise InputError(f"{folder}: holds another run, which differs in {', '.join(differing)}")
-    return read_json(folder / "status.json").get("state", "unfinished")
+    _differing(folder, config, "holds another run, which differs in")
+    state = read_json(folder / "status.json").get("state")
+    if state is None and (folder / "summary.json").is_file():  # written once all is trained
+        return FINISHED
+    return state or "unfinished"
+
+
+def _differing(folder: Path, config: Config, complaint: str) -> None:
+    """InputError with the complaint and the options in which the run of a folder and this config are not the same."""
+    there, here = settings(check(saved(folder / "config.yaml"))), settings(config)
+    if keys := sorted(key for key in {**there, **here} if there.get(key) != here.get(key)):
+        raise InputError(f"{folder}: {complaint} {', '.join(keys)}")
 
 
 def evaluate_run(folder: Path, config: Config) -> None:
     """Prints the test figures of a run's checkpoint, under the run's config with what eval may change in it."""
-    original = settings(check(saved(folder / "config.yaml")))
-    if changed := sorted(key for key, value in settings(config).items() if original.get(key) != value):
-        raise InputError(f"{changed[0]}: eval leaves a run as it was trained; `dstrun rerun` changes it")
+    _differing(folder, config, "eval leaves a run as it was trained, `dstrun rerun` changes")
+    config = replace(config, init=None)
     prepared = prepare(config)
     set_threads(config.threads)
     model, method = training_objects(config, prepared)

@@ -10,10 +10,12 @@ import logging
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import OmegaConf
 
 from dstrun import checkpoint
@@ -21,6 +23,7 @@ from dstrun.build import Prepared, make_autocast, make_batches, make_optimiser_f
 from dstrun.config import Config
 from dstrun.console import RunConsole
 from dstrun.density import LayerFigures
+from dstrun.errors import Interrupted, RunFailedError
 from dstrun.flops import flops_fraction, positions
 from dstrun.identity import run_hash
 from dstrun.machine import StopRequest, facts, set_threads, stop_request
@@ -33,6 +36,7 @@ from dstrun.tracking import (
     Status,
     Tracker,
     close_log,
+    number,
     run_log,
     start_wandb,
     wandb_row,
@@ -40,14 +44,6 @@ from dstrun.tracking import (
     write_whole,
 )  # fmt: skip
 from dstrun.train import Progress, Record, train
-
-
-class Interrupted(KeyboardInterrupt):
-    """A run was asked to stop by the signal whose number is the argument, and has saved where it was."""
-
-
-class RunFailedError(Exception):
-    """A run that was under way has ended without its result; its folder says why. Exit code 1."""
 
 
 class Session:
@@ -81,20 +77,27 @@ class Session:
             raise RunFailedError(line) from error
         else:
             self._status.end(FINISHED)
-            checkpoint.save(self._folder / "checkpoint.pt", {"model": self._model.state_dict()})
+            with suppress(OSError):  # the full one serves as well
+                checkpoint.save(self._folder / "checkpoint.pt", {"model": self._model.state_dict()})
+            if stop.signal:  # came too late for this run, but not for those after it
+                raise Interrupted(stop.signal)
         finally:
             self._console.stop()
             close_log(self._log)
 
     def _set_up(self) -> None:
         config, prepared = self._config, self._prepared
-        self._model, self._method = training_objects(config, prepared)
+        state = self._checkpoint()
+        begins = config if state is None else replace(config, init=None)
+        self._model, self._method = training_objects(begins, prepared)
         self._batches, self._splits = make_batches(config, prepared)
         self._optimiser = make_optimiser_for(config, self._model, self._method)
         self._progress = Progress()
-        self._used = positions(self._model, next(self._batches.in_order(1))[0])
+        self._used = positions(self._model, torch.zeros(1, *prepared.shape, device=prepared.device))
         self._totals = {name: self._model.get_parameter(f"{name}.weight").numel() for name in self._used}
-        kept_bytes = self._resume()
+        if state is not None:
+            self._take_up(state)
+        kept_bytes = state["bytes"] if state else {}
         metrics = METRICS + (VALIDATION if prepared.validation else ())
         self._metrics = Rows(self._folder / "metrics.csv", metrics, kept_bytes.get("metrics.csv", 0))
         self._layers = Rows(self._folder / "layers.csv", LAYERS, kept_bytes.get("layers.csv", 0))
@@ -128,28 +131,33 @@ class Session:
         left = [f"{name} ({reason})" for name, reason in self._method.left_dense.items()]
         return f"{begun} {where}" + (f"; left dense: {', '.join(left)}" if left else "")
 
-    def _resume(self) -> dict[str, int]:
-        """Takes up the checkpoint where there is a usable one, and says how long each file was then."""
+    def _checkpoint(self) -> dict[str, Any] | None:
+        """The state to go on from, or None where there is none that can be used."""
         path = self._folder / "checkpoint.pt"
         if self._config.overwrite:
             for leftover in (path, self._folder / "summary.json"):
                 leftover.unlink(missing_ok=True)
         try:
             state = checkpoint.load(path)
-            sizes = state["bytes"]
-            if any((self._folder / name).stat().st_size < size for name, size in sizes.items()):
-                raise ValueError(f"the rows that {path} was written after are not there")
+            for name, size in state["bytes"].items():
+                file = self._folder / name
+                if not file.is_file() or file.stat().st_size < size:
+                    raise ValueError(f"{file} has lost rows that {path} counts on")
         except FileNotFoundError:
-            return {}
+            return None
         except (ValueError, KeyError) as error:
             self._console.say(f"{error}: starting over")
-            return {}
+            return None
+        return state
+
+    def _take_up(self, state: dict[str, Any]) -> None:
         self._model.load_state_dict(state["model"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._method.load_state_dict(state["method"])
         self._progress = Progress(**state["progress"])
-        checkpoint.set_generators(state["generators"])
-        return sizes
+        checkpoint.set_generators(state["generators"], self._prepared.device)
+        if state["device"] != self._prepared.device.type:
+            self._console.say(f"begun on {state['device']}: the figures to come may differ in their last digits")
 
     def _between_steps(self, progress: Progress, stop: StopRequest) -> bool:
         self._console.step(progress.step)
@@ -185,7 +193,8 @@ class Session:
             "optimiser": self._optimiser.state_dict(),
             "method": self._method.state_dict(),
             "progress": self._progress.state_dict(),
-            "generators": checkpoint.generators(),
+            "generators": checkpoint.generators(self._prepared.device),
+            "device": self._prepared.device.type,
             "bytes": {"metrics.csv": self._metrics.size(), "layers.csv": self._layers.size()},
         }
         checkpoint.save(self._folder / "checkpoint.pt", state)
@@ -195,15 +204,15 @@ class Session:
         layers = [asdict(layer) for layer in self._method.measure()]
         write_json(self._folder / "summary.json", self._summary(layers))
         self._console.stop()
-        courses: dict[str, list[float]] = {"model": [row["density"] for row in self._metrics.read()]}
+        courses = {"model": [float(row["density"]) for row in self._metrics.read()]}
         for row in self._layers.read():
-            courses.setdefault(str(row["layer"]), []).append(row["density"])
+            courses.setdefault(row["layer"], []).append(float(row["density"]))
         self._console.layers(layers, courses)
         self._console.say(str(self._folder))
 
     def _summary(self, layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """The last epoch's figures; the best by validation where there is one; what was kept of what there was."""
-        rows = self._metrics.read()
+        rows = [{column: number(text) for column, text in row.items()} for row in self._metrics.read()]
         thresholds = sum(threshold.numel() for threshold in self._method.thresholds())
         parameters = sum(parameter.numel() for parameter in self._model.parameters()) - thresholds
         kept, total = (sum(layer[key] for layer in layers) for key in ("kept", "total"))
@@ -214,10 +223,10 @@ class Session:
             "parameters": parameters,
             "parameters_kept": parameters - (total - kept),
             "thresholds": thresholds,
-            "total_seconds": sum(row["seconds"] for row in rows),
+            "total_seconds": sum(row["seconds"] or 0 for row in rows),
         }
         if self._prepared.validation:
-            summary["best_by_validation"] = max(rows, key=lambda row: row["validation_accuracy"])
+            summary["best_by_validation"] = max(rows, key=lambda row: row["validation_accuracy"] or 0)
         return summary
 
     def _start_wandb(self) -> Tracker:

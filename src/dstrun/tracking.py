@@ -9,17 +9,19 @@ import fcntl
 import io
 import json
 import logging
+import math
 import netrc
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
+
+from dstrun.errors import BusyError
 
 METRICS = (
     "epoch", "step", "lr", "train_loss", "penalty", "train_accuracy", "test_loss", "test_accuracy", "density",
@@ -34,10 +36,6 @@ HEARTBEAT_SECONDS = 30
 FINISHED = "finished"
 
 
-class BusyError(Exception):
-    """Another process is writing this run; the message says which."""
-
-
 def now() -> str:
     """The time in UTC, to the second, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
@@ -46,13 +44,24 @@ def now() -> str:
 def write_whole(path: Path, text: str) -> None:
     """Writes beside and moves into place, so that a reader sees the old file or the new one."""
     beside = path.with_name(path.name + ".new")
-    beside.write_text(text)
+    with beside.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     beside.replace(path)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """The object as a whole file, indented for people."""
-    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    """The object as a whole file, indented for people; what is not finite becomes null, which JSON has."""
+    write_whole(path, json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _finite(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {key: _finite(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_finite(value) for value in node]
+    return None if isinstance(node, float) and not math.isfinite(node) else node
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -78,13 +87,14 @@ class Rows:
         """Adds rows; a column that a row lacks stays empty."""
         self._write([["" if (value := row.get(c)) is None else value for c in self._columns] for row in rows])
 
-    def read(self) -> list[dict[str, Any]]:
-        """All rows so far: numbers where they are, an empty column as None."""
+    def read(self) -> Iterator[dict[str, str]]:
+        """All rows so far, as they stand in the file."""
         with self._path.open(newline="") as file:
-            return [{key: _value(text) for key, text in row.items()} for row in csv.DictReader(file)]
+            yield from csv.DictReader(file)
 
     def size(self) -> int:
-        """Bytes written so far."""
+        """Bytes written so far, all of them on the disk."""
+        os.fsync(self._file.fileno())
         return os.fstat(self._file.fileno()).st_size
 
     def close(self) -> None:
@@ -97,12 +107,11 @@ class Rows:
         self._file.flush()
 
 
-def _value(text: str) -> float | str | None:
+def number(text: str) -> float | None:
+    """A column's text as a number; an empty one is None."""
     if text == "":
         return None
-    with suppress(ValueError):
-        return int(text) if text.isdigit() else float(text)
-    return text
+    return int(text) if text.isdigit() else float(text)
 
 
 class Status:
@@ -110,15 +119,17 @@ class Status:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "status.json"
-        self._lock = os.open(folder, os.O_RDONLY)
+        self._lock = os.open(folder / "train.log", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             owner = read_json(self._path).get("owner", {})
-            os.close(self._lock)
+            self.release()
             raise BusyError(
                 f"{folder} is being written by process {owner.get('pid')} on {owner.get('host')}"
             ) from error
+        except OSError:  # a file system that has no locks must not keep a run from being made
+            pass
         self._content = read_json(self._path)
         self._writing = threading.Lock()
         self._ended = threading.Event()
@@ -193,7 +204,9 @@ class WandbTracker:
         import wandb
 
         self._log = log
-        settings = wandb.Settings(init_timeout=seconds, login_timeout=seconds, console="off", silent=True)
+        settings = wandb.Settings(
+            init_timeout=seconds, login_timeout=seconds, finish_timeout=seconds, console="off", silent=True
+        )
         self._run = wandb.init(mode=mode, resume="allow", reinit="finish_previous", settings=settings, **init)  # type: ignore[arg-type]
         self._run.define_metric("epoch")
         self._run.define_metric("*", step_metric="epoch")

@@ -106,8 +106,8 @@ def train(
             asked = between_steps(progress)
             logged = log_steps > 0 and progress.step % log_steps == 0 and progress.batch < len(batches)
             if asked or logged:
+                layers = method.measure() if logged else []  # waits for the device, so before the clock is read
                 progress.seconds += time.perf_counter() - lap
-                layers = method.measure() if logged else []
                 yield Record("step" if logged else "pause", progress.epoch + 1, progress.step, layers)
                 lap = time.perf_counter()
         figures = _training_figures(progress, lap, rate)
@@ -126,7 +126,8 @@ def _backward(
 ) -> None:
     """Gradients of mean cross-entropy + α · penalty over a batch, computed in `accumulate` pieces."""
     extra = method.alpha * method.penalty()
-    for piece, piece_labels in zip(images.chunk(accumulate), labels.chunk(accumulate), strict=True):
+    pieces = min(accumulate, max(1, len(images) // 2))  # batch norm cannot train on a piece of one image
+    for piece, piece_labels in zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True):
         with autocast():
             logits = model(piece)
         loss = F.cross_entropy(logits.float(), piece_labels)

@@ -1,9 +1,10 @@
 """Batches of a split that lies on the device as one uint8 tensor: no worker, no copy from the host.
 
-    an epoch = one permutation, one crop offset and one flip an image, all drawn on the device from (seed, epoch);
+    an epoch = one permutation, one crop offset and one flip an image, all drawn at its start from (seed, epoch);
     a batch  = a slice of it, gathered, cropped, flipped and normalised by a handful of whole-batch operations
 
-Since (seed, epoch) decides an epoch whole, going on at batch k needs no generator's state. Knows torch alone.
+Since (seed, epoch) decides an epoch whole, going on at batch k needs no generator's state. The draws are the CPU's,
+some bytes an image and once an epoch, so that every device sees the same images in the same order. Knows torch alone.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ class Batches:
     """Images as (B, C, H, W) floats, (pixel / 255 − mean) / std, with their labels (B,).
 
     `pad` > 0 crops at random after padding by so many black pixels; `flip` mirrors half of the images; both act in
-    `shuffled` only. `mean` and `std` have one value, or one a channel. Raises ValueError for another number.
+    `shuffled` only. `mean` and `std` have one value, or one a channel.
     """
 
     def __init__(
@@ -38,10 +39,6 @@ class Batches:
         flip: bool = False,
         seed: int = 0,
     ) -> None:
-        channels = split.images.shape[1]
-        for name, values in (("mean", mean), ("std", std)):
-            if len(values) not in (1, channels):
-                raise ValueError(f"{name} has {len(values)} values, expected 1 or {channels}, one a channel")
         self._images, self._labels = split.images.to(device), split.labels.to(device)
         self._padded = F.pad(self._images, (pad,) * 4) if pad else self._images
         self._mean, self._std = (torch.tensor(v, device=device).view(-1, 1, 1) for v in (mean, std))
@@ -57,10 +54,10 @@ class Batches:
     def shuffled(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from number `start` on, in the order and with the augmentation of (seed, epoch)."""
         device = self._images.device
-        generator = torch.Generator(device).manual_seed(_mixed(self._seed, epoch))
-        order = torch.randperm(self.images, generator=generator, device=device)
-        shifts = torch.randint(2 * self._pad + 1, (2, self.images), generator=generator, device=device)
-        flips = torch.rand(self.images, generator=generator, device=device) < 0.5 if self._flip else None
+        generator = torch.Generator().manual_seed(_mixed(self._seed, epoch))
+        order = torch.randperm(self.images, generator=generator).to(device)
+        shifts = torch.randint(2 * self._pad + 1, (2, self.images), generator=generator).to(device)
+        flips = (torch.rand(self.images, generator=generator) < 0.5).to(device) if self._flip else None
         for batch in range(start, len(self)):
             piece = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
             chosen = order[piece]

@@ -1,6 +1,6 @@
 """A tree of images, one folder a class, read into memory once.
 
-    ROOT/train/CLASS/*.png and ROOT/test/CLASS/*.png (or val/), or
+    ROOT/train/CLASS/*.png and ROOT/test/CLASS/*.png (or val/, valid/, validation/), or
     ROOT/CLASS/*.png, of which a fifth of each class is held out for testing
 
 Images become RGB, their shorter side `size` pixels long, and are cut square at the centre. Knows torch, and Pillow
@@ -29,7 +29,9 @@ def folder(root: Path, download: bool = False, size: int = 32, train_limit: int 
     if not root.is_dir():
         raise DataError(f"there is no folder {root}")
     parts = {part.name: part for part in root.iterdir() if part.is_dir()}
-    test_part = parts.get("test") or parts.get("val")
+    test_part = next((parts[name] for name in ("test", "val", "valid", "validation") if name in parts), None)
+    if "train" in parts and not test_part:
+        raise DataError(f"{root} has train/ but neither test/ nor val/ beside it")
     if "train" in parts and test_part:
         files, labels, classes = _listing(parts["train"])
         test_files, test_labels, _ = _listing(test_part, classes)

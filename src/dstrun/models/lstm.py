@@ -42,6 +42,8 @@ class LSTMClassifier(nn.Module):
 
     def __init__(self, shape: tuple[int, int, int], classes: int, hidden: int = 128) -> None:
         super().__init__()
+        if hidden < 1:
+            raise ValueError(f"hidden is {hidden}, expected at least 1")
         channels, _, width = shape
         self.lstm1 = LSTMLayer(channels * width, hidden)
         self.lstm2 = LSTMLayer(hidden, hidden)

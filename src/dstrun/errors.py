@@ -1,0 +1,25 @@
+"""The ways a command ends other than well, each with its exit code. Knows nothing."""
+
+
+class InputError(Exception):
+    """What a user gave cannot be used. One line: the option, what came, what was expected."""
+
+    exit_code = 2
+
+
+class BusyError(InputError):
+    """Another process is writing the run; the line says which."""
+
+
+class RunFailedError(Exception):
+    """A run that was under way has ended without its result; its folder says why, and the console has said so."""
+
+    exit_code = 1
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run was asked to stop by a signal, has saved where it was, and has said so."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(signal)
+        self.exit_code = 128 + signal
