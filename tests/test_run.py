@@ -17,8 +17,10 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from dstrun import models, session
+from dstrun.machine import StopRequest
 from dstrun.tracking import LAYERS, METRICS
-from tests.conftest import Command, made_up
+from dstrun.train import Progress
+from tests.conftest import Command, Outcome, made_up
 
 QUICK = ["schedule.epochs=2", "data.train_limit=200", "data.test_limit=100"]
 TIMES = {"seconds", "images_per_second"}
@@ -238,48 +240,69 @@ def test_a_folder_of_images_trains_resnet50(command: Command, tmp_path: Path) ->
     assert len(rows(only_run() / "layers.csv")) == 54
 
 
-def in_another_process(*words: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "dstrun", *words, "threads=1", "wandb.mode=disabled"]
-    with Path("said.txt").open("a") as said:
-        return subprocess.Popen(command, stdout=said, stderr=said)
+LONG = ["schedule.epochs=4", "log.steps=3", "checkpoint.every=0", "data.validation=0.2", "data.train_limit=800"]
 
 
-LONG = ["schedule.epochs=6", "log.steps=3", "checkpoint.every=0", "data.validation=0.2", "group=broken", "threads=1"]
+def stop_at(command: Command, monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> Outcome:
+    """Starts or resumes the run and sends its process the signal once so many updates are done."""
+    between = session.Session._between_steps
+
+    def and_then_the_signal(self: session.Session, progress: Progress, stop: StopRequest) -> bool:
+        if progress.step == step:
+            os.kill(os.getpid(), number)
+        return between(self, progress, stop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session.Session, "_between_steps", and_then_the_signal)
+        return command(*LONG, "group=broken")
 
 
-def stop_in_mid_epoch(epoch: int, number: int) -> Path:
-    """Starts the run, sends the signal in the middle of the epoch, and gives the run's folder."""
-    process = in_another_process(*LONG)
+def kill_in_epoch(epoch: int) -> None:
+    """Resumes the run in a process of its own and kills it, with no chance to clean up, in the middle of the epoch."""
+    words = [*LONG, "group=broken", "threads=1", "wandb.mode=disabled"]
+    process = subprocess.Popen([sys.executable, "-m", "dstrun", *words], stdout=subprocess.DEVNULL)
+    layers = only_run("outputs/broken") / "layers.csv"
     deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        layers = next(iter(Path("outputs/broken").glob("*/layers.csv")), None)
-        if layers and layers.read_text().count(f"\n{epoch},") > 3:
-            process.send_signal(number)
-            break
+    while process.poll() is None and layers.read_text().count(f"\n{epoch},") < 4 and time.monotonic() < deadline:
         time.sleep(0.002)
-    assert process.wait(60) == (-number if number == signal.SIGKILL else 128 + number)
-    return only_run("outputs/broken")
+    process.kill()
+    assert process.wait(60) == -signal.SIGKILL
 
 
-def test_stopped_and_killed_in_mid_epoch_and_started_again_equals_undisturbed(command: Command) -> None:
+def test_stopped_and_killed_in_mid_epoch_and_started_again_equals_undisturbed(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     command(*LONG, "group=whole")
-    folder = stop_in_mid_epoch(2, signal.SIGTERM)
+    stopped = stop_at(command, monkeypatch, step=14, number=signal.SIGTERM)
+    assert (stopped.code, stopped.err) == (128 + signal.SIGTERM, "")
+    assert "interrupted at update 14; the same command goes on" in stopped.out
+    folder = only_run("outputs/broken")
     assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
-    folder = stop_in_mid_epoch(4, signal.SIGKILL)
+    kill_in_epoch(3)
     assert json.loads((folder / "status.json").read_text())["state"] == "running"
     progress = torch.load(folder / "checkpoint.pt", weights_only=True)["progress"]
-    assert progress["epoch"] < 6
-    assert progress["step"] > 18
+    assert 20 < progress["step"] < 40
     with (folder / "metrics.csv").open("a") as metrics:
         metrics.write("9,9,0.1")  # what a kill in the middle of a row leaves behind
-    outcome = command(*LONG)
+    outcome = command(*LONG, "group=broken")
     assert outcome.code == 0
     assert f"goes on at update {progress['step']}" in outcome.out
     undisturbed = only_run("outputs/whole")
     for name in ("metrics.csv", "layers.csv"):
         assert without_times(folder / name) == without_times(undisturbed / name)
-    models = [torch.load(run / "checkpoint.pt", weights_only=True)["model"] for run in (folder, undisturbed)]
-    assert all(torch.equal(models[0][key], models[1][key]) for key in models[1])
+    states = [torch.load(run / "checkpoint.pt", weights_only=True)["model"] for run in (folder, undisturbed)]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
+
+
+def test_a_signal_at_the_very_end_stops_the_grid_and_not_the_run(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def signalled(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(session.RunConsole, "layers", signalled)
+    assert command("-m", "seed=0,1", *QUICK).code == 128 + signal.SIGINT
+    assert json.loads((only_run("outputs/grid") / "status.json").read_text())["state"] == "finished"
 
 
 def test_a_damaged_checkpoint_means_starting_over(command: Command) -> None:
@@ -323,14 +346,15 @@ def test_a_finished_run_is_not_trained_again_when_its_status_is_lost(command: Co
     assert (folder / "metrics.csv").read_bytes() == before
 
 
-def test_rows_lost_behind_a_checkpoint_mean_starting_over(command: Command) -> None:
-    folder = stop_in_mid_epoch(2, signal.SIGTERM)
+def test_rows_lost_behind_a_checkpoint_mean_starting_over(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_at(command, monkeypatch, step=14, number=signal.SIGINT)
+    folder = only_run("outputs/broken")
     (folder / "layers.csv").unlink()
-    outcome = command(*LONG)
+    outcome = command(*LONG, "group=broken")
     assert outcome.code == 0
     assert "has lost rows" in outcome.out
     assert "starting over" in outcome.out
-    assert len(rows(folder / "metrics.csv")) == 6
+    assert len(rows(folder / "metrics.csv")) == 4
 
 
 class Nested(nn.Module):
@@ -378,19 +402,13 @@ def test_a_grid_leaves_a_busy_run_to_its_owner_and_goes_on(command: Command) -> 
     assert len(list(Path("outputs/grid").glob("*-s1-*/summary.json"))) == 1
 
 
-def test_two_processes_do_not_write_one_run(command: Command) -> None:
-    first = in_another_process("schedule.epochs=2000", "group=g")
-    try:
-        deadline = time.monotonic() + 60
-        while not list(Path("outputs").glob("g/*/metrics.csv")) and time.monotonic() < deadline:
-            assert first.poll() is None
-            time.sleep(0.05)
-        outcome = command("schedule.epochs=2000", "group=g")
-        assert outcome.code == 2
-        assert f"is being written by process {first.pid} on" in outcome.err
-    finally:
-        first.kill()
-        first.wait()
+def test_two_processes_do_not_write_one_run(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_at(command, monkeypatch, step=5, number=signal.SIGINT)
+    with (only_run("outputs/broken") / "train.log").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        outcome = command(*LONG, "group=broken")
+    assert outcome.code == 2
+    assert f"is being written by process {os.getpid()} on" in outcome.err
 
 
 def test_a_folder_that_holds_another_run_is_not_taken_for_this_one(command: Command) -> None:
