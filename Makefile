@@ -26,10 +26,10 @@ check: $(INSTALLED) ## the same, in an environment that is there already
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n 2
 
 fast: $(INSTALLED) ## tests alone
-	$(BIN)/pytest -m "not slow" -x -q
+	$(BIN)/pytest -m "not slow" -n 2 -x -q
 
 proof: $(INSTALLED) ## the long proofs; those on real data need $$DSTRUN_DATA
 	$(BIN)/pytest -m slow

@@ -16,7 +16,7 @@ def test_lenet_300_100_follows_the_authors_code(command: Command) -> None:
 
     The schedule is constant, so two epochs of it are the first two of twenty.
     """
-    assert command("model=lenet_300_100", "data=mnist", "seed=1", "schedule.epochs=2", "threads=2").code == 0
+    assert command("model=lenet_300_100", "data=mnist", "seed=1", "schedule.epochs=2").code == 0
     first, second = rows(only_run() / "metrics.csv")
     assert float(first["density"]) == pytest.approx(0.68, abs=0.015)
     assert float(first["test_accuracy"]) == pytest.approx(0.935, abs=0.012)
