@@ -35,6 +35,7 @@ BAD = [
     ("schedule.nesterov=true schedule.momentum=0", "schedule.nesterov: got true with schedule.momentum=0"),
     ("reg=dense reg.exclude=[fc*]", "reg.exclude: there is no layer that could be masked"),
     ("model=lstm_a model.args.hidden=0", "model=lstm_a: hidden is 0, expected at least 1"),
+    ("--experimental-rerun x.pickle", "--experimental-rerun: it runs what a file holds; `dstrun rerun RUN` does not"),
     ("device=gpu", "device: got 'gpu', expected auto or a device of this machine: cpu"),
     ("model.args.width=3", "model.args: LeNet300100.__init__() got an unexpected keyword argument 'width'"),
     ("data.args.width=3", "data.args: digits() got an unexpected keyword argument 'width'"),
@@ -95,6 +96,13 @@ def test_a_bad_value_in_a_grid_stops_it(command: Command) -> None:
     outcome = command("-m", "seed=0", "reg.alpha=-1,-2")
     assert (outcome.code, outcome.err) == (2, "dstrun: reg.alpha: got -1.0, expected a number ≥ 0\n")
     assert list(Path().iterdir()) == []
+
+
+def test_a_run_is_no_folder_of_configs(command: Command) -> None:
+    Path("run").mkdir()
+    Path("run/status.json").touch()
+    outcome = command("--config-dir", "run")
+    assert (outcome.code, "run is a run, its config would not be used" in outcome.err) == (2, True)
 
 
 def test_a_typo_in_a_file_of_the_user_is_named(command: Command) -> None:

@@ -81,7 +81,7 @@ def test_every_model_and_every_data_set_composes_with_a_recipe_or_without(model:
     assert config.data.name == ("images" if data == "folder" else data)
 
 
-def test_a_users_own_conf_wins_and_needs_no_recipe() -> None:
+def test_a_users_own_conf_wins_and_needs_no_recipe_but_may_have_one() -> None:
     for group, name, text in (
         ("model", "wrn_10_1", "name: wrn_10_1\nbuilder: wide_resnet\nargs: {depth: 10, width: 1}"),
         ("data", "cifar10", "name: cifar10\nbuilder: cifar10\npad: 2"),
@@ -92,6 +92,9 @@ def test_a_users_own_conf_wins_and_needs_no_recipe() -> None:
     assert config.model.args == {"depth": 10, "width": 1}
     assert config.data.pad == 2
     assert config.schedule == Config().schedule
+    Path("conf/recipe").mkdir()
+    Path("conf/recipe/wrn_10_1-cifar10.yaml").write_text("# @package _global_\nreg:\n  alpha: 3e-5\n")
+    assert compose("model=wrn_10_1", "data=cifar10").reg.alpha == 3e-5
 
 
 def _experiments() -> list[list[str]]:

@@ -147,6 +147,7 @@ def compose_and_run(arguments: Sequence[str], task: Callable[[DictConfig], None]
     InputError for what Hydra or the schema refuses. Hydra's own droppings of a multirun are taken away.
     """
     registered()
+    _refuse_traps(arguments)
     flags = [argument for argument in arguments if argument in ("-m", "--multirun")]
     words = [argument for argument in arguments if argument not in flags]
     completing = {"-sc", "--shell-completion"} & set(words)  # its words, install=bash, look like overrides
@@ -163,6 +164,16 @@ def compose_and_run(arguments: Sequence[str], task: Callable[[DictConfig], None]
             del os.environ["HYDRA_FULL_ERROR"]
         for folder in _group_folders:
             _tidy(folder)
+
+
+def _refuse_traps(arguments: Sequence[str]) -> None:
+    """InputError for flags of Hydra that would train something else than asked for, or run what they read."""
+    for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, _, attached = flag.partition("=")
+        if name == "--experimental-rerun":
+            raise InputError(f"{name}: it runs what a file holds; `dstrun rerun RUN` does not")
+        if name in ("--config-dir", "-cd") and (Path(attached or value) / "status.json").is_file():
+            raise InputError(f"{name}: {attached or value} is a run, its config would not be used; `dstrun rerun` does")
 
 
 def _tidy(folder: Path) -> None:
