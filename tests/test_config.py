@@ -41,6 +41,11 @@ def test_every_option_says_what_it_means() -> None:
         ("schedule.milestones", [80, 0], r"schedule.milestones: got \[80, 0\], expected a list of whole numbers ≥ 1"),
         ("schedule.betas", [0.9], "schedule.betas: got .*, expected two numbers"),
         ("schedule.milestones", [120, 80], "schedule.milestones: got .*, expected epochs in ascending order"),
+        (
+            "schedule.rate",
+            "multistep",
+            "schedule.milestones: got .. with schedule.rate=multistep, expected at least one",
+        ),
         ("data.std", [0.0], "data.std: got .*, expected a list of numbers > 0"),
         ("data.flip", "maybe", "data.flip: got 'maybe', expected true or false"),
         ("seed", 2**32, "seed: got 4294967296, expected a whole number ≥ 0 and ≤ 4294967295"),

@@ -40,7 +40,7 @@ BAD = [
     ("model.args.width=3", "model.args: LeNet300100.__init__() got an unexpected keyword argument 'width'"),
     ("data.args.width=3", "data.args: digits() got an unexpected keyword argument 'width'"),
     ("model.builder=lenet", "model.builder: there is no 'lenet'; did you mean lenet5"),
-    ("data.mean=[0,0,0]", "data.mean: got 3 values, expected 1 or 1, one a channel"),
+    ("data.mean=[0,0,0]", "data.mean: got 3 values, expected 1, or 1, one a channel"),
     ("data.validation=1e-9", "data.validation: 1e-09 of 1438 images leaves one side empty"),
     (
         "data.root=${oc.env:NOT_SET_ANYWHERE}",
@@ -111,6 +111,27 @@ def test_a_typo_in_a_file_of_the_user_is_named(command: Command) -> None:
     outcome = command("experiment=mine")
     assert outcome.code == 2
     assert outcome.err == "dstrun: reg.alhpa: there is no such option; did you mean reg.alpha?\n"
+
+
+@pytest.mark.parametrize("group", ["experiment", "recipe", "sweep"])
+def test_a_file_of_the_user_without_its_first_line_is_told_so(command: Command, group: str) -> None:
+    file = {"recipe": "conf/recipe/lenet5-mnist.yaml", "sweep": "sweeps/mine.yaml"}.get(
+        group, "conf/experiment/mine.yaml"
+    )
+    Path(file).parent.mkdir(parents=True)
+    Path(file).write_text("seed: 1\n")
+    outcome = command("model=lenet5", "data=mnist") if group == "recipe" else command(f"{group}=mine")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == f"dstrun: {group}: its file must begin with the line `# @package _global_`\n"
+
+
+def test_yaml_that_is_none_is_one_line(command: Command) -> None:
+    Path("conf/model").mkdir(parents=True)
+    Path("conf/model/broken.yaml").write_text("name: [oops\n")
+    outcome = command("model=broken")
+    assert outcome.code == 2
+    (line,) = outcome.err.splitlines()
+    assert "broken.yaml" in line
 
 
 def test_the_traceback_is_there_for_who_asks() -> None:

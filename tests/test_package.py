@@ -107,6 +107,14 @@ def test_help_shows_verbs_choices_and_options(command: Command) -> None:
         assert word in said
 
 
+def test_the_version_is_dstruns() -> None:
+    import dstrun
+
+    answer = subprocess.run([sys.executable, "-m", "dstrun", "--version"], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == dstrun.__version__
+    assert "sparsify" in dir(dstrun)
+
+
 @pytest.mark.parametrize("verb", ["rerun", "eval"])
 def test_a_verb_has_help(command: Command, verb: str) -> None:
     assert f"dstrun {verb} RUN" in command(verb, "--help").out

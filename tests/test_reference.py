@@ -109,6 +109,13 @@ def maskable_weights(model: nn.Module) -> list[Any]:
     return [module for module in model.modules() if hasattr(module, "mask")]
 
 
+def test_a_method_that_is_not_ready_or_has_no_sense_says_so() -> None:
+    with pytest.raises(ValueError, match="alpha is -1, expected a number ≥ 0"):
+        DynamicSparseTraining(-1)
+    with pytest.raises(RuntimeError, match="call prepare"):
+        DynamicSparseTraining(1).penalty()
+
+
 def test_lstm_follows_the_cell_with_eight_masked_matrices() -> None:
     """The authors' cell: a weight (inputs, hidden) and a threshold (hidden) for each gate and each of x and h."""
     torch.manual_seed(0)

@@ -388,6 +388,16 @@ def test_a_run_that_diverges_leaves_json_that_any_reader_takes(command: Command)
 
     summary = json.loads((only_run() / "summary.json").read_text(), parse_constant=no_constants)
     assert summary["train_loss"] is None
+    assert "the loss is not finite: this run has diverged" in (only_run() / "train.log").read_text()
+
+
+def test_a_run_can_be_evaluated_from_another_folder(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    command(*QUICK, "data.root=here")
+    folder = only_run().resolve()
+    assert OmegaConf.load(folder / "config.yaml").data.root == str(Path("here").absolute())
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert command("eval", str(folder)).code == 0
 
 
 def test_a_grid_leaves_a_busy_run_to_its_owner_and_goes_on(command: Command) -> None:

@@ -139,7 +139,7 @@ def _load_data(config: Config) -> tuple[Splits, Split | None]:
     )
     for name in ("mean", "std"):
         if len(values := getattr(wanted, name)) not in (1, splits.shape[0]):
-            raise InputError(f"data.{name}: got {len(values)} values, expected 1 or {splits.shape[0]}, one a channel")
+            raise InputError(f"data.{name}: got {len(values)} values, expected 1, or {splits.shape[0]}, one a channel")
     validation = None
     if wanted.validation:
         rest, held_out = stratified(train.labels, wanted.validation)

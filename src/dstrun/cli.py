@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,6 +26,8 @@ def main() -> None:
             from dstrun.help import text
 
             print(text())
+        elif arguments == ["--version"]:
+            print(version("dstrun"))
         elif arguments and arguments[0] in VERBS:
             VERBS[arguments[0]](arguments[1:])
         elif arguments and _is_stray(arguments[0]):

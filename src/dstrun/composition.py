@@ -24,6 +24,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from dstrun.config import FREE, GROUPS, OPTIONS, Config, check_key, expected, explained, near, plain_key
 from dstrun.errors import InputError
@@ -159,6 +160,8 @@ def compose_and_run(arguments: Sequence[str], task: Callable[[DictConfig], None]
         hydra.main(version_base="1.3", config_path=str(packaged("conf")), config_name="config")(task)()
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(one_line(error)) from error
+    except YAMLError as error:
+        raise InputError(" ".join(str(error).split())) from error
     finally:
         if not traceback_wanted:
             del os.environ["HYDRA_FULL_ERROR"]
@@ -224,7 +227,7 @@ def saved(file: Path, words: Sequence[str] = ()) -> dict[str, Any]:
         raise InputError(f"{file}: no config of a run can be read there ({type(error).__name__})") from error
     for override in parsed(words):
         key = override.key_or_group
-        if override.is_sweep_override() or override.is_delete():
+        if override.is_sweep_override() or override.is_delete() or key == "sweep":
             raise InputError(f"{override.input_line}: expected one value for {key}")
         if key in GROUPS:
             config = OmegaConf.merge(_without(config, key), _choice(key, str(override.value())))
@@ -270,6 +273,8 @@ def one_line(error: BaseException) -> str:
 
 
 def _unknown(key: str, causes: Sequence[BaseException]) -> str:
+    if key in ("recipe", "experiment", "sweep"):
+        return f"{key}: its file must begin with the line `# @package _global_`"
     try:
         check_key(key)
     except InputError as error:

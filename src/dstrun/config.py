@@ -273,6 +273,8 @@ def _check_together(schedule: ScheduleConfig) -> None:
         raise InputError(f"schedule.betas: got {schedule.betas}, expected two numbers")
     if schedule.milestones != sorted(set(schedule.milestones)):
         raise InputError(f"schedule.milestones: got {schedule.milestones}, expected epochs in ascending order")
+    if schedule.rate == "multistep" and not schedule.milestones:
+        raise InputError("schedule.milestones: got [] with schedule.rate=multistep, expected at least one epoch")
     if schedule.optimiser == "sgd" and schedule.nesterov and schedule.momentum == 0:
         raise InputError("schedule.nesterov: got true with schedule.momentum=0, expected a momentum > 0")
 

@@ -106,7 +106,8 @@ def sparsify(
         raise ValueError("this model has masks already")
     selection = maskable(model, exclude)
     if not selection.layers:
-        raise ValueError(f"nothing to mask in this model; left dense: {selection.left_dense or 'no weights at all'}")
+        left = ", ".join(f"{name} ({reason})" for name, reason in selection.left_dense.items())
+        raise ValueError(f"nothing to mask in this model; left dense: {left or 'no weights at all'}")
     for module in selection.layers.values():
         mask = mask_factory(module.weight)
         module.__class__ = MASKED[type(module)]

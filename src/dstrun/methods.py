@@ -81,6 +81,8 @@ class DynamicSparseTraining:
     def __init__(
         self, alpha: float, granularity: str = "neuron", floor: float = 0.01, exclude: Sequence[str] = ()
     ) -> None:
+        if not alpha >= 0:
+            raise ValueError(f"alpha is {alpha}, expected a number ≥ 0")
         self.alpha = alpha
         self._granularity, self._floor, self._exclude = granularity, floor, exclude
         self._layers: dict[str, MaskedLayer] = {}
@@ -96,7 +98,9 @@ class DynamicSparseTraining:
         return [layer.mask.threshold for layer in self._layers.values()]
 
     def penalty(self) -> Tensor:
-        """L_s, a scalar."""
+        """L_s, a scalar. Raises RuntimeError before `prepare`."""
+        if not self._layers:
+            raise RuntimeError("there are no thresholds yet: call prepare(model) first")
         return penalty(self.thresholds())
 
     def after_step(self) -> None:

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,10 @@ class Session:
     """One process's work on one run: what is open while it trains, and what happens at each Record."""
 
     def __init__(self, folder: Path, config: Config, prepared: Prepared, status: Status) -> None:
-        self._folder, self._config, self._prepared, self._status = folder, config, prepared, status
+        root = str(Path(config.data.root).expanduser().absolute())  # what is written must hold from any folder
+        self._config = replace(config, data=replace(config.data, root=root))
+        self._folder, self._prepared, self._status = folder, prepared, status
+        self._diverged = False
         self._log: logging.Logger = run_log(folder / "train.log")
         self._console = RunConsole(self._log)
         self._saved_at = time.monotonic()
@@ -126,7 +130,7 @@ class Session:
 
     def _opening(self) -> str:
         device, threads = self._status.content["device"], self._status.content["threads"]
-        where = f"on {device}, {threads} threads" if device == "cpu" else f"on {device}"
+        where = f"on {device}, {threads} thread{'s' * (threads != 1)}" if device == "cpu" else f"on {device}"
         begun = f"goes on at update {self._progress.step}" if self._progress.step else "begins"
         left = [f"{name} ({reason})" for name, reason in self._method.left_dense.items()]
         return f"{begun} {where}" + (f"; left dense: {', '.join(left)}" if left else "")
@@ -145,7 +149,10 @@ class Session:
                     raise ValueError(f"{file} has lost rows that {path} counts on")
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError) as error:
+        except KeyError:
+            self._console.say(f"{path} is not one that a run can go on from: starting over")
+            return None
+        except ValueError as error:
             self._console.say(f"{error}: starting over")
             return None
         return state
@@ -177,6 +184,9 @@ class Session:
             figures["flops_fraction"] = flops_fraction(self._totals, kept, self._used)
             self._metrics.append([figures])
             self._console.epoch(record.epoch, self._config.schedule.epochs, figures)
+            if not self._diverged and not all(isfinite(figures.get(f"{s}_loss") or 0) for s in ("train", "test")):
+                self._diverged = True
+                self._console.say("the loss is not finite: this run has diverged; a lower schedule.lr may help")
             self._tracker.log(wandb_row(figures, layers))
         if self._progress.epoch == self._config.schedule.epochs:
             return
@@ -204,10 +214,13 @@ class Session:
         layers = [asdict(layer) for layer in self._method.measure()]
         write_json(self._folder / "summary.json", self._summary(layers))
         self._console.stop()
-        courses = {"model": [float(row["density"]) for row in self._metrics.read()]}
+        kept: dict[str, int] = {}
+        courses: dict[str, list[float]] = {}
         for row in self._layers.read():
             courses.setdefault(row["layer"], []).append(float(row["density"]))
-        self._console.layers(layers, courses)
+            kept[row["step"]] = kept.get(row["step"], 0) + int(row["kept"])
+        total = sum(layer["total"] for layer in layers)
+        self._console.layers(layers, courses | {"model": [count / total for count in kept.values()]})
         self._console.say(str(self._folder))
 
     def _summary(self, layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -233,7 +246,7 @@ class Session:
         wandb = self._config.wandb
         config = asdict(self._config)
         return start_wandb(
-            wandb.mode, self._log, dir=str(self._folder), project=wandb.project, entity=wandb.entity,
+            wandb.mode, self._log, self._console.say, dir=str(self._folder), project=wandb.project, entity=wandb.entity,
             tags=wandb.tags, group=self._folder.parent.name, id=run_hash(self._config),
             name=self._config.name or self._folder.name, config=config,
         )  # fmt: skip

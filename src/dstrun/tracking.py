@@ -224,13 +224,18 @@ class WandbTracker:
             self._log.warning("W&B: %s: %s", type(error).__name__, error)
 
 
-def start_wandb(mode: str, log: logging.Logger, seconds: float = 8.0, **init: Any) -> Tracker:
+def start_wandb(
+    mode: str, log: logging.Logger, say: Callable[[str], None], seconds: float = 8.0, **init: Any
+) -> Tracker:
     """W&B as asked: auto is online where a key is set, else offline; a server that does not answer means offline.
 
-    `init` goes to wandb.init: dir, project, entity, group, id, name, tags, config.
+    What does not go as asked is said to the user by `say`. `init` goes to wandb.init: dir, project, entity, group, id,
+    name, tags, config.
     """
     if mode == "disabled":
         return NoTracker()
+    import wandb
+
     if mode == "auto":
         mode = "online" if _has_key() else "offline"
     if mode == "online":
@@ -239,19 +244,26 @@ def start_wandb(mode: str, log: logging.Logger, seconds: float = 8.0, **init: An
             return WandbTracker("online", seconds, log, **init)
         except Exception as error:  # wandb raises its own kinds, and those of what it is built on
             waited = time.monotonic() - started
-            log.warning("W&B: no run online after %.0f s (%s); offline, `wandb sync` sends it", waited, error)
+            say(f"W&B: no run online after {waited:.0f} s ({_first_line(error)}); offline, `wandb sync` sends it")
+            wandb.teardown()  # else the attempt keeps the run's id to itself
     try:
         return WandbTracker("offline", seconds, log, **init)
     except Exception as error:
-        log.warning("W&B: no run at all (%s: %s)", type(error).__name__, error)
+        say(f"W&B: no run at all ({type(error).__name__}: {_first_line(error)})")
         return NoTracker()
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _has_key() -> bool:
     """Whether W&B would find credentials without asking a person."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    import wandb
+
+    host = urlsplit(wandb.setup().settings.base_url).hostname or ""
     for name in (os.environ.get("NETRC"), "~/.netrc", "~/_netrc"):
         try:
             if name and netrc.netrc(os.path.expanduser(name)).authenticators(host):
