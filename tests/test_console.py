@@ -31,6 +31,16 @@ def test_lines_and_table_go_to_the_log_too(tmp_path: Path, capsys: pytest.Captur
         assert "█▃" in text
 
 
+def test_the_name_of_a_layer_is_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "stages.11.blocks.3.shortcut"
+    course = [i / 40 for i in range(40)]
+    row = {"layer": name, "kept": 1_000_000, "total": 2_359_296, "dead_rows": 12}
+    RunConsole(logging.Logger("none")).layers([row], {name: course, "model": course})
+    said = capsys.readouterr().out
+    assert name in said
+    assert max(map(len, said.splitlines())) <= 80
+
+
 def test_without_a_terminal_there_is_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
     console = RunConsole(logging.Logger("none"))
     console.start(epochs=2, steps_per_epoch=5, step=0)

@@ -70,10 +70,11 @@ class RunConsole:
 
         `courses` are densities in [0, 1] over the run, by the names of the rows and "model".
         """
-        table = Table("layer", title="density by layer", title_justify="left")
+        table = Table(title="density by layer", title_justify="left")
+        table.add_column("layer", min_width=max(len(row["layer"]) for row in rows))
         for column in ("kept", "total", "density", "dead rows"):
             table.add_column(column, justify="right")
-        table.add_column("density over the run")
+        table.add_column("over the run", no_wrap=True, overflow="crop")
         kept, total, dead = (sum(row[key] for row in rows) for key in ("kept", "total", "dead_rows"))
         model = {"layer": "model", "kept": kept, "total": total, "dead_rows": dead}
         for row in [*rows, model]:

@@ -82,7 +82,6 @@ def evaluate_run(folder: Path, config: Config) -> None:
         model.load_state_dict(checkpoint.load(folder / "checkpoint.pt")["model"])
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"{folder}: {str(error).splitlines()[0]}") from error
-    model.to(prepared.device)
     _, splits = make_batches(config, prepared)
     layers = method.measure()
     words = [str(folder)]

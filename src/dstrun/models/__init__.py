@@ -15,7 +15,6 @@ from dstrun.models.resnet import resnet50
 from dstrun.models.vgg import VGG
 from dstrun.models.wide_resnet import WideResNet
 
-Shape = tuple[int, int, int]
 Builder = Callable[..., nn.Module]
 
 BUILDERS: dict[str, Builder] = {
