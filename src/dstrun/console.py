@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+LOG_WIDTH = 120
+
 
 class RunConsole:
     """The console of one run. `log` receives every line too."""
@@ -70,21 +72,28 @@ class RunConsole:
 
         `courses` are densities in [0, 1] over the run, by the names of the rows and "model".
         """
-        table = Table(title="density by layer", title_justify="left")
-        table.add_column("layer", min_width=max(len(row["layer"]) for row in rows))
-        for column in ("kept", "total", "density", "dead rows"):
-            table.add_column(column, justify="right")
-        table.add_column("over the run", no_wrap=True, overflow="crop")
-        kept, total, dead = (sum(row[key] for row in rows) for key in ("kept", "total", "dead_rows"))
-        model = {"layer": "model", "kept": kept, "total": total, "dead_rows": dead}
-        for row in [*rows, model]:
-            if row is model:
-                table.add_section()
-            density = f"{row['kept'] / row['total']:.2%}"
-            course = spark(courses[row["layer"]])
-            table.add_row(row["layer"], f"{row['kept']:,}", f"{row['total']:,}", density, str(row["dead_rows"]), course)
-        self._console.print(table)
-        Console(width=120, file=_LogLines(self._log)).print(table)  # type: ignore[arg-type]
+        self._console.print(_table(rows, courses, self._console.width))
+        Console(width=LOG_WIDTH, file=_LogLines(self._log)).print(_table(rows, courses, LOG_WIDTH))  # type: ignore[arg-type]
+
+
+def _table(rows: Sequence[Mapping[str, Any]], courses: Mapping[str, Sequence[float]], width: int) -> Table:
+    """Names and numbers whole; the courses take what is left of the width."""
+    kept, total, dead = (sum(row[key] for row in rows) for key in ("kept", "total", "dead_rows"))
+    model = {"layer": "model", "kept": kept, "total": total, "dead_rows": dead}
+    longest = max(len(row["layer"]) for row in rows)
+    left = width - max(longest, 5) - 2 * len(f"{total:,}") - len("100.00%") - len("dead rows") - 19
+    table = Table(title="density by layer", title_justify="left")
+    table.add_column("layer", no_wrap=True)
+    for column in ("kept", "total", "density", "dead rows"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("over the run"[: max(left, 0)], no_wrap=True)
+    for row in [*rows, model]:
+        if row is model:
+            table.add_section()
+        density = f"{row['kept'] / row['total']:.2%}"
+        course = spark(courses[row["layer"]], min(left, 32)) if left > 0 else ""
+        table.add_row(row["layer"], f"{row['kept']:,}", f"{row['total']:,}", density, str(row["dead_rows"]), course)
+    return table
 
 
 def spark(fractions: Sequence[float], width: int = 32) -> str:
