@@ -1,7 +1,7 @@
 """Config → objects: device, data, model, method, optimiser; and every check that can be made before they exist.
 
 build → initialise → sparsify → device → optimiser, in that order, in `training_objects`. Knows config and the rooms
-it builds from; with `run` the only module that sees a config. Writes nothing.
+it builds from; besides `session` and `run` the only module that sees a config. Writes nothing.
 """
 
 from collections.abc import Callable, Mapping

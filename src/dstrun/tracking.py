@@ -1,7 +1,7 @@
 """Writes what a run leaves: status.json, the CSV rows, summary.json, train.log, and a run in Weights & Biases.
 
 Rows are appended whole and flushed; JSON is written beside and moved into place. These files are the source of
-truth; W&B is a copy that may fail without harm. Knows nothing else of ours: plain values come in.
+truth; W&B is a copy that may fail without harm. Knows errors and nothing else of ours: plain values come in.
 """
 
 import csv
