@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dstrun.masking import ThresholdMask, guard, kept_mask, long_tailed, penalty, threshold_shape
+from dstrun.masking import Penalty, ThresholdMask, guard, kept_mask, long_tailed, penalty, threshold_shape
 
 WEIGHT = torch.tensor([[0.5, -0.25, 0.125], [-2.0, 0.75, 0.0]])
 
@@ -72,7 +72,7 @@ def test_penalty_is_the_sum_of_exponentials() -> None:
 
 def test_penalty_pushes_every_threshold_up() -> None:
     threshold = torch.zeros(2, 1, requires_grad=True)
-    penalty([threshold]).backward()
+    Penalty.apply(threshold).backward()
     assert threshold.grad is not None
     assert threshold.grad.tolist() == [[-1], [-1]]
 
@@ -80,7 +80,7 @@ def test_penalty_pushes_every_threshold_up() -> None:
 @pytest.mark.parametrize(("floor", "after"), [(0.5, 0.0), (0.33, 0.375)])
 def test_guard_resets_a_layer_at_or_under_its_floor(floor: float, after: float) -> None:
     threshold = torch.tensor([[0.375], [0.9]])  # keeps .5 and −2: 2 of 6
-    guard(WEIGHT, threshold, floor)
+    guard([WEIGHT], [threshold], floor)
     assert threshold[0].item() == after
 
 
@@ -88,7 +88,7 @@ def test_guard_at_exactly_the_floor_resets_as_the_authors_do() -> None:
     weight = torch.zeros(100, 1)
     weight[0] = 1
     threshold = torch.full((100, 1), 0.5)
-    guard(weight, threshold, 0.01)
+    guard([weight], [threshold], 0.01)
     assert not threshold.any()
 
 

@@ -21,9 +21,11 @@ from dstrun.data import Batches, Split, Splits
 from dstrun.data.splits import check as check_splits
 from dstrun.data.splits import chosen, stratified
 from dstrun.errors import InputError
+from dstrun.fused import whole_batches
 from dstrun.machine import choose_device, set_deterministic
 from dstrun.methods import Dense, DynamicSparseTraining, Method
 from dstrun.optim import Rate, make_optimiser, make_rate
+from dstrun.train import Classify
 
 EVALUATION_BYTES = 2**20  # of pixels in a batch of the test split: large enough to fill two cores, small for a GPU
 
@@ -72,7 +74,7 @@ def make_method(config: Config) -> Method:
     reg = config.reg
     if reg.method == "dense":
         return Dense(reg.exclude)
-    return DynamicSparseTraining(reg.alpha, reg.granularity, reg.floor, reg.exclude)
+    return DynamicSparseTraining(reg.alpha, reg.granularity, reg.floor, reg.exclude, config.schedule.compile)
 
 
 def make_batches(config: Config, prepared: Prepared) -> tuple[Batches, dict[str, Callable]]:
@@ -109,6 +111,14 @@ def make_autocast(config: Config, device: torch.device) -> Callable[[], Abstract
     if config.schedule.precision == "fp32":
         return nullcontext
     return partial(torch.autocast, device.type, torch.bfloat16)
+
+
+def make_compiled(config: Config, device: torch.device) -> Callable[[Classify], Classify]:
+    """What the loop does with its forward pass: leaves it as it is, or has it compiled for whole batches."""
+    schedule = config.schedule
+    if schedule.compile != "step":
+        return lambda classify: classify
+    return partial(whole_batches, size=schedule.batch_size // schedule.accumulate, device=device)
 
 
 def registered(option: str, name: str, builtin: Mapping[str, Callable], group: str) -> Callable:

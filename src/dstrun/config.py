@@ -113,6 +113,11 @@ class ScheduleConfig:
         "arithmetic of the layers (fp32 as torch does it: TF32 in a GPU's convolutions); masks are fp32",
         choices=("fp32", "bf16"),
     )
+    compile: str = option(
+        "off",
+        "what torch.compile makes faster: the masks, or the masks and the forward and backward pass of a step",
+        choices=("off", "mask", "step"),
+    )
 
 
 @dataclass

@@ -14,7 +14,7 @@ This module knows torch and nothing else: no layer, no model, no optimiser, no c
 the value of a tensor or waits for the device.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,36 +23,102 @@ from torch import Tensor, nn
 GRANULARITIES = ("neuron", "layer", "weight")
 
 
+def kept_mask(weight: Tensor, threshold: Tensor) -> Tensor:
+    """M: True where a weight takes part, of the weight's shape; threshold broadcasts over weight."""
+    return weight.abs() > threshold
+
+
+def masked(weight: Tensor, threshold: Tensor, dtype: torch.dtype) -> Tensor:
+    """W ⊙ M, of the weight's shape, compared in the weight's dtype and then cast."""
+    return _where_positive(weight, weight.abs().sub_(threshold)).to(dtype)
+
+
+def gradients(grad: Tensor, weight: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
+    """(dL/dW, dL/dt) from G = dL/d(W ⊙ M), in the shapes and the dtype of weight and threshold."""
+    grad = grad.to(weight.dtype)
+    distance = weight.abs().sub_(threshold)
+    performance = _where_positive(grad, distance)
+    structure = (grad * weight).mul_(long_tailed(distance))
+    to_threshold = structure.sum_to_size(threshold.shape).neg_()
+    return performance.addcmul_(structure, weight.sign()), to_threshold
+
+
 def long_tailed(x: Tensor) -> Tensor:
     """H(x): 2 − 4|x| up to 0.4, then 0.4 up to 1, then 0 (paper, section 3.2, figure 2d).
 
     2 − 4|x| falls through 0.4 at |x| = 0.4, so the first two pieces are one maximum.
     """
     distance = x.abs()
-    height = distance.mul(-4).add_(2).clamp_min_(0.4)
-    return height.mul_(distance <= 1)
+    height = torch.rsub(distance, 2, alpha=4).clamp_min_(0.4)
+    above_one = 1 + torch.finfo(x.dtype).eps
+    return torch.ops.aten.hardtanh_backward(height, distance, -above_one, above_one)  # height where |x| ≤ 1, else 0
 
 
-class _MaskWeight(torch.autograd.Function):
-    """(W, t) → W ⊙ S(|W| − t), with the gradients in the module's docstring, kept in the dtype of W."""
+def _where_positive(x: Tensor, condition: Tensor) -> Tensor:
+    """x where condition > 0, else 0: one pass, where a comparison and a product with booleans would be four."""
+    return torch.ops.aten.threshold_backward(x, condition, 0)
+
+
+def penalty(thresholds: Sequence[Tensor]) -> Tensor:
+    """L_s = Σ exp(−t) over all thresholds of all masked layers: a scalar (paper, section 3.3)."""
+    return _exponentials(thresholds).sum()
+
+
+def penalty_gradients(grad: Tensor, thresholds: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """−grad · exp(−t) for every threshold, grad being the scalar dL/dL_s."""
+    pieces = (_exponentials(thresholds) * grad.neg()).split([threshold.numel() for threshold in thresholds])
+    return tuple(piece.view(threshold.shape) for piece, threshold in zip(pieces, thresholds, strict=True))
+
+
+def _exponentials(thresholds: Sequence[Tensor]) -> Tensor:
+    """exp(−t), all thresholds laid end to end, so that the number of layers costs nothing."""
+    return torch.cat([threshold.flatten() for threshold in thresholds]).neg_().exp_()
+
+
+@torch.no_grad()
+def guard(weights: Sequence[Tensor], thresholds: Sequence[Tensor], floor: float) -> None:
+    """Sets the thresholds of each layer whose density is at or under `floor` (in [0, 1]) back to 0, in place.
+
+    To be called after the optimiser's step. The authors reset inside the next forward pass, which gives the same
+    weights bit for bit and waits for the device. Counts in fp32, which is exact up to 2²⁴ kept weights a layer.
+    """
+    for weight, threshold in zip(weights, thresholds, strict=True):
+        kept = weight.abs().gt_(threshold).sum(tuple(range(1, weight.dim()))).sum()
+        threshold.masked_fill_(kept / weight.numel() <= floor, 0.0)
+
+
+class MaskWeight(torch.autograd.Function):
+    """(W, t) → W ⊙ M in the dtype asked for, with the gradients above in the dtype of W."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, threshold: Tensor) -> Tensor:
+    def forward(ctx: Any, weight: Tensor, threshold: Tensor, dtype: torch.dtype) -> Tensor:
         ctx.save_for_backward(weight, threshold)
-        return weight * kept_mask(weight, threshold)
+        return masked(weight, threshold, dtype)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        weight, threshold = ctx.saved_tensors
-        structure = (grad * weight).mul_(long_tailed(weight.abs().sub_(threshold)))
-        to_threshold = structure.sum_to_size(threshold.shape).neg()
-        to_weight = structure.mul_(weight.sign()).add_(grad * kept_mask(weight, threshold))
-        return to_weight, to_threshold
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        return *gradients(grad, *ctx.saved_tensors), None
 
 
-def kept_mask(weight: Tensor, threshold: Tensor) -> Tensor:
-    """M: True where a weight takes part, of the weight's shape; threshold broadcasts over weight."""
-    return weight.abs() > threshold
+class Penalty(torch.autograd.Function):
+    """(t, …) → L_s, a scalar, with its gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, *thresholds: Tensor) -> Tensor:
+        ctx.save_for_backward(*thresholds)
+        return penalty(thresholds)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        return penalty_gradients(grad, ctx.saved_tensors)
+
+
+def compute_dtype(weight: Tensor) -> torch.dtype:
+    """Autocast's dtype where that is on for the weight's device, else the weight's own."""
+    kind = weight.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.get_autocast_dtype(kind)
+    return weight.dtype
 
 
 def threshold_shape(weight: Tensor, granularity: str) -> tuple[int, ...]:
@@ -79,10 +145,14 @@ class ThresholdMask(nn.Module):
     def __init__(self, weight: Tensor, granularity: str = "neuron") -> None:
         super().__init__()
         self.threshold = nn.Parameter(weight.new_zeros(threshold_shape(weight, granularity)))
+        self.ready: Tensor | None = None
 
     def forward(self, weight: Tensor) -> Tensor:
-        """W ⊙ M, of the weight's shape."""
-        return _MaskWeight.apply(weight, self.threshold)
+        """W ⊙ M, of the weight's shape, in the dtype the layer computes in; `ready`, once, where that was set."""
+        if self.ready is not None:
+            ready, self.ready = self.ready, None
+            return ready
+        return MaskWeight.apply(weight, self.threshold, compute_dtype(weight))
 
     def kept(self, weight: Tensor) -> Tensor:
         """M as booleans, of the weight's shape, without gradient."""
@@ -90,19 +160,3 @@ class ThresholdMask(nn.Module):
 
     def extra_repr(self) -> str:
         return f"threshold={tuple(self.threshold.shape)}"
-
-
-def penalty(thresholds: Iterable[Tensor]) -> Tensor:
-    """L_s = Σ exp(−t) over all thresholds of all masked layers: a scalar (paper, section 3.3)."""
-    return torch.cat([threshold.flatten() for threshold in thresholds]).neg().exp().sum()
-
-
-@torch.no_grad()
-def guard(weight: Tensor, threshold: Tensor, floor: float) -> None:
-    """Sets a layer's thresholds back to 0, in place, when its density is at or under `floor` (in [0, 1]).
-
-    To be called after the optimiser's step. The authors reset inside the next forward pass, which gives the same
-    weights bit for bit and waits for the device.
-    """
-    mask = kept_mask(weight, threshold)
-    threshold.masked_fill_(mask.sum() / mask.numel() <= floor, 0.0)

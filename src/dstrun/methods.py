@@ -1,6 +1,7 @@
-"""What makes a network sparse: a method meets the training loop at four named moments.
+"""What makes a network sparse: a method meets the training loop at five named moments.
 
     prepare(model)   once, after initialisation, before the optimiser is made
+    before_pass()    every forward pass of training
     penalty()        every step, before the backward pass: the loss grows by alpha · penalty()
     after_step()     every step, after the optimiser's
     measure()        at the rows of layers.csv: figures of every layer
@@ -17,17 +18,19 @@ import torch
 from torch import Tensor, nn
 
 from dstrun.density import LayerFigures, measure
+from dstrun.fused import compiled, hand_out
 from dstrun.layers import Maskable, MaskedLayer, maskable, sparsify
-from dstrun.masking import ThresholdMask, guard, penalty
+from dstrun.masking import Penalty, ThresholdMask, guard
 
 
 class Method(Protocol):
-    """The four moments, and what of the method belongs into a checkpoint beyond the model's own state."""
+    """The five moments, and what of the method belongs into a checkpoint beyond the model's own state."""
 
     alpha: float
     left_dense: dict[str, str]
 
     def prepare(self, model: nn.Module) -> None: ...
+    def before_pass(self) -> None: ...
     def penalty(self) -> Tensor | float: ...
     def after_step(self) -> None: ...
     def measure(self) -> list[LayerFigures]: ...
@@ -50,6 +53,9 @@ class Dense:
         self._layers = maskable(model, self._exclude).layers
         if not self._layers:
             raise ValueError("there is no layer that could be masked, so none to compare with")
+
+    def before_pass(self) -> None:
+        pass
 
     def penalty(self) -> float:
         return 0.0
@@ -75,16 +81,26 @@ class DynamicSparseTraining:
     """The paper's method: trainable thresholds, pushed up by α · Σ exp(−t).
 
     alpha ≥ 0 weighs the penalty; granularity is neuron, layer or weight; a layer whose density falls to `floor` or
-    under has its thresholds reset (0: never); `exclude` holds globs of layer names left dense.
+    under has its thresholds reset (0: never); `exclude` holds globs of layer names left dense. `compile`
+    says what goes to torch.compile: nothing (off), masks, penalty and guard (mask), or the guard alone (step), for a
+    model that is itself compiled with the masks in it.
     """
 
     def __init__(
-        self, alpha: float, granularity: str = "neuron", floor: float = 0.01, exclude: Sequence[str] = ()
+        self,
+        alpha: float,
+        granularity: str = "neuron",
+        floor: float = 0.01,
+        exclude: Sequence[str] = (),
+        compile: str = "off",
     ) -> None:
         if not alpha >= 0:
             raise ValueError(f"alpha is {alpha}, expected a number ≥ 0")
         self.alpha = alpha
         self._granularity, self._floor, self._exclude = granularity, floor, exclude
+        self._compile = compile
+        self._ready_penalty: Tensor | None = None
+        self._guard = guard if compile == "off" else compiled(guard)
         self._layers: dict[str, MaskedLayer] = {}
         self._masks_before: dict[str, Tensor] = {}
         self.left_dense: dict[str, str] = {}
@@ -97,16 +113,25 @@ class DynamicSparseTraining:
     def thresholds(self) -> list[nn.Parameter]:
         return [layer.mask.threshold for layer in self._layers.values()]
 
+    def before_pass(self) -> None:
+        if self._compile == "mask":
+            self._ready_penalty = hand_out(self._weights(), [layer.mask for layer in self._layers.values()])
+
     def penalty(self) -> Tensor:
         """L_s, a scalar. Raises RuntimeError before `prepare`."""
         if not self._layers:
             raise RuntimeError("there are no thresholds yet: call prepare(model) first")
-        return penalty(self.thresholds())
+        if self._ready_penalty is not None:
+            ready, self._ready_penalty = self._ready_penalty, None
+            return ready
+        return Penalty.apply(*self.thresholds())
 
     def after_step(self) -> None:
         if self._floor > 0:
-            for layer in self._layers.values():
-                guard(layer.weight, layer.mask.threshold, self._floor)
+            self._guard(self._weights(), self.thresholds(), self._floor)
+
+    def _weights(self) -> list[nn.Parameter]:
+        return [layer.weight for layer in self._layers.values()]
 
     @torch.no_grad()
     def measure(self) -> list[LayerFigures]:

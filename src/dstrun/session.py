@@ -20,14 +20,22 @@ import torch
 from omegaconf import OmegaConf
 
 from dstrun import checkpoint
-from dstrun.build import Prepared, make_autocast, make_batches, make_optimiser_for, make_rate_for, training_objects
+from dstrun.build import (
+    Prepared,
+    make_autocast,
+    make_batches,
+    make_compiled,
+    make_optimiser_for,
+    make_rate_for,
+    training_objects,
+)
 from dstrun.config import Config
 from dstrun.console import RunConsole
 from dstrun.density import LayerFigures
 from dstrun.errors import Interrupted, RunFailedError
 from dstrun.flops import flops_fraction, positions
 from dstrun.identity import run_hash
-from dstrun.machine import StopRequest, facts, set_threads, stop_request
+from dstrun.machine import StopRequest, facts, keep_freed_memory, set_threads, stop_request
 from dstrun.tracking import (
     FINISHED,
     LAYERS,
@@ -62,6 +70,7 @@ class Session:
     def go(self) -> None:
         """Trains to the end, or raises Interrupted or RunFailedError with the folder ready to go on from."""
         write_whole(self._folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(self._config)))
+        keep_freed_memory()
         threads = set_threads(self._config.threads or self._status.content.get("threads", 0))
         self._status.begin(threads=threads, **facts(self._prepared.device))
         try:
@@ -118,6 +127,7 @@ class Session:
                 make_rate_for(self._config, len(self._batches)), self._splits,
                 epochs=schedule.epochs, progress=self._progress, accumulate=schedule.accumulate, clip=schedule.clip,
                 log_steps=self._config.log.steps, autocast=make_autocast(self._config, self._prepared.device),
+                compiled=make_compiled(self._config, self._prepared.device),
                 between_steps=lambda progress: self._between_steps(progress, stop),
             ):  # fmt: skip
                 self._take(record, stop)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import torch
@@ -21,6 +22,8 @@ from torch.optim import Optimizer
 from dstrun.density import LayerFigures, model_density
 from dstrun.evaluate import Autocast, correct, evaluate
 from dstrun.methods import Method
+
+Classify = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class TrainingBatches(Protocol):
@@ -79,14 +82,17 @@ def train(
     clip: float = 0.0,
     log_steps: int = 0,
     autocast: Autocast = nullcontext,
+    compiled: Callable[[Classify], Classify] = lambda classify: classify,
     between_steps: Callable[[Progress], bool] = lambda progress: False,
 ) -> Iterator[Record]:
     """Trains from `progress` to the end of `epochs`, yielding a Record at each epoch's end and where else asked.
 
     `splits` names what to evaluate on at an epoch's end ("test", "validation"); `accumulate` is the number of pieces
-    a batch is computed in; `clip` > 0 bounds the norm of the gradient; `between_steps` is called after every update
-    and may ask for a Record by returning True. With epochs = 0 the model is evaluated once.
+    a batch is computed in; `clip` > 0 bounds the norm of the gradient; `compiled` may put a faster function in the
+    place of the forward pass; `between_steps` is called after every update and may ask for a Record by returning
+    True. With epochs = 0 the model is evaluated once.
     """
+    forward = compiled(partial(classify, model, autocast))
     if epochs == 0:
         yield _epoch_record(model, method, progress, splits, autocast, lr=rate(0))
     while progress.epoch < epochs:
@@ -96,7 +102,7 @@ def train(
             for group in optimiser.param_groups:
                 group["lr"] = rate(progress.step)
             optimiser.zero_grad()
-            _backward(model, method, images, labels, accumulate, autocast, progress)
+            _backward(forward, method, images, labels, accumulate, autocast, progress)
             if clip > 0:
                 nn.utils.clip_grad_norm_(model.parameters(), clip)
             optimiser.step()
@@ -115,8 +121,15 @@ def train(
         yield _epoch_record(model, method, progress, splits, autocast, **figures)
 
 
+def classify(model: nn.Module, autocast: Autocast, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """(mean cross-entropy in nats, how many images are classified right): the forward pass, 0-dim tensors."""
+    with autocast():
+        logits = model(images)
+    return F.cross_entropy(logits.float(), labels), correct(logits.detach(), labels)
+
+
 def _backward(
-    model: nn.Module,
+    forward: Classify,
     method: Method,
     images: Tensor,
     labels: Tensor,
@@ -125,17 +138,18 @@ def _backward(
     progress: Progress,
 ) -> None:
     """Gradients of mean cross-entropy + α · penalty over a batch, computed in `accumulate` pieces."""
-    extra = method.alpha * method.penalty()
     pieces = min(accumulate, max(1, len(images) // 2))  # batch norm cannot train on a piece of one image
-    for piece, piece_labels in zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True):
+    for number, (piece, piece_labels) in enumerate(
+        zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True)
+    ):
         with autocast():
-            logits = model(piece)
-        loss = F.cross_entropy(logits.float(), piece_labels)
+            method.before_pass()
+        loss, right = forward(piece, piece_labels)
         progress.loss_sum = progress.loss_sum + loss.detach().double() * len(piece)
-        progress.right = progress.right + correct(logits.detach(), piece_labels)
+        progress.right = progress.right + right
         progress.images += len(piece)
-        (loss * (len(piece) / len(images)) + extra).backward()
-        extra = 0.0
+        share = loss * (len(piece) / len(images)) if pieces > 1 else loss
+        (share + method.alpha * method.penalty() if number == 0 else share).backward()
 
 
 def _training_figures(progress: Progress, lap: float, rate: Callable[[int], float]) -> dict[str, float | None]:

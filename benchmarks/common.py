@@ -1,0 +1,142 @@
+"""What the benchmarks share: a config from words, training that can be timed a few updates at a time, one table."""
+
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from dstrun import models
+from dstrun.build import (
+    Prepared,
+    make_autocast,
+    make_compiled,
+    make_optimiser_for,
+    make_rate_for,
+    registered,
+    training_objects,
+)
+from dstrun.composition import compose_and_run
+from dstrun.config import Config, check
+from dstrun.data import Split, Splits
+from dstrun.machine import choose_device, facts, keep_freed_memory, set_threads
+from dstrun.methods import Method
+from dstrun.train import Progress, train
+
+SHAPES = {
+    "digits": (1, 8, 8), "mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28), "cifar10": (3, 32, 32),
+    "cifar100": (3, 32, 32), "imagenet": (3, 224, 224),
+}  # fmt: skip
+
+
+@dataclass
+class Training:
+    """A model in training on one batch of random images, and updates of it on demand."""
+
+    model: nn.Module
+    method: Method
+    images: Tensor
+    update: Callable[[int], None]
+
+
+def config_of(words: Sequence[str]) -> Config:
+    """The config that `dstrun WORDS` would have."""
+    configs: list[Config] = []
+    compose_and_run(words, lambda config: configs.append(check(config)))
+    return configs[0]
+
+
+def training(words: Sequence[str]) -> Training:
+    """What `dstrun WORDS` would train, by the loop it would be trained with, on one batch that lies on the device."""
+    config = config_of(words)
+    keep_freed_memory()
+    set_threads(config.threads)
+    device, shape = choose_device(config.device), SHAPES[config.data.name]
+    classes = {"cifar100": 100, "imagenet": 1000}.get(config.data.name, 10)
+    build = registered("model.builder", config.model.builder, models.BUILDERS, "dstrun.models")
+    nothing = Split(torch.zeros(1, *shape, dtype=torch.uint8), torch.zeros(1, dtype=torch.long))
+    prepared = Prepared(
+        device, Splits(nothing, nothing, classes), None, partial(build, shape, classes, **config.model.args)
+    )
+    model, method = training_objects(config, prepared)
+    size = config.schedule.batch_size
+    images = torch.rand(size, *shape, device=device)
+    labels = torch.randint(classes, (size,), device=device)
+    asked = 0
+
+    def enough(progress: Progress) -> bool:
+        return progress.step >= asked
+
+    records = train(
+        model, Repeated(images, labels), method, make_optimiser_for(config, model, method), make_rate_for(config, 10**9),
+        {}, epochs=1, progress=Progress(), accumulate=config.schedule.accumulate, clip=config.schedule.clip,
+        autocast=make_autocast(config, device), compiled=make_compiled(config, device), between_steps=enough,
+    )  # fmt: skip
+
+    def update(count: int) -> None:
+        nonlocal asked
+        asked += count
+        next(records)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    return Training(model, method, images, update)
+
+
+@dataclass
+class Repeated:
+    """One batch, over and over."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return 10**9
+
+    def shuffled(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            yield self.images, self.labels
+
+
+def seconds(task: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    task()
+    return time.perf_counter() - start
+
+
+def spread(values: Sequence[float]) -> tuple[float, float, float]:
+    """(median, lower quartile, upper quartile)."""
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return statistics.median(values), low, high
+
+
+def report(title: str, rows: Sequence[dict[str, Any]], file: Path | None, **more: Any) -> None:
+    """Prints one table and, where a file is named, writes the same as JSON with the machine it was measured on."""
+    table = Table(title=title, title_justify="left")
+    for column in rows[0]:
+        table.add_column(column, justify="left" if isinstance(rows[0][column], str) else "right")
+    for row in rows:
+        table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
+    console = Console(width=max(100, Console().width))
+    console.print(table)
+    for name, value in more.items():
+        console.print(f"{name.replace('_', ' ')}: {value}")
+    device = torch.device(more.get("device", "cpu"))
+    if file:
+        content = {
+            "title": title,
+            "rows": rows,
+            **more,
+            "machine": facts(device) | {"threads": torch.get_num_threads()},
+        }
+        file.write_text(json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,75 @@
+"""The formulas of `masking`, compiled: the masks of all layers in one call, one pass over memory a layer.
+
+    before a forward pass   (W, t) of every layer  →  W ⊙ M of every layer, handed to their masks, and L_s
+    after its backward      G of every layer       →  dL/dW, dL/dt of every layer, the penalty's share in it
+
+One call for all, since a call into compiled code costs more than the mask of a small layer. The arithmetic is
+`masking`'s own, handed to torch.compile; what may change is the last bit, because the compiler orders a sum as it
+likes. torch keeps compiled code on disk, so that only the first run of a network waits for it. Knows torch and masking.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dstrun import masking
+from dstrun.masking import ThresholdMask, compute_dtype
+
+
+@cache
+def compiled(function: Callable) -> Callable:
+    """The function, compiled on first use for the shapes that it is then called with."""
+    return torch.compile(function, dynamic=False, fullgraph=True)
+
+
+def hand_out(weights: Sequence[nn.Parameter], masks: Sequence[ThresholdMask]) -> Tensor:
+    """Computes all W ⊙ M, each of which its mask's next call returns, and the penalty L_s, which is given back."""
+    thresholds = [mask.threshold for mask in masks]
+    *ready, penalty = _MaskAll.apply(compute_dtype(weights[0]), *weights, *thresholds)
+    for mask, weight in zip(masks, ready, strict=True):
+        mask.ready = weight
+    return penalty
+
+
+class _MaskAll(torch.autograd.Function):
+    """(W, …, t, …) → (W ⊙ M, …, L_s)."""
+
+    @staticmethod
+    def forward(ctx: Any, dtype: torch.dtype, *weights_and_thresholds: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(*weights_and_thresholds)
+        half = len(weights_and_thresholds) // 2
+        return compiled(_masked)(weights_and_thresholds[:half], weights_and_thresholds[half:], dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        *grads_masked, grad_penalty = grads
+        half = len(grads_masked)
+        weights, thresholds = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
+        return None, *compiled(_gradients)(grads_masked, grad_penalty, weights, thresholds)
+
+
+def _masked(weights: Sequence[Tensor], thresholds: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, ...]:
+    ready = (masking.masked(w, t, dtype) for w, t in zip(weights, thresholds, strict=True))
+    return *ready, masking.penalty(thresholds)
+
+
+def _gradients(
+    grads: Sequence[Tensor], grad_penalty: Tensor, weights: Sequence[Tensor], thresholds: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    pairs = [masking.gradients(g, w, t) for g, w, t in zip(grads, weights, thresholds, strict=True)]
+    pushes = masking.penalty_gradients(grad_penalty, thresholds)
+    to_thresholds = (to_threshold + push for (_, to_threshold), push in zip(pairs, pushes, strict=True))
+    return *(to_weight for to_weight, _ in pairs), *to_thresholds
+
+
+def whole_batches(forward: Callable, size: int, device: torch.device) -> Callable:
+    """`forward(images, labels)` compiled for batches of `size` images or one more; smaller ones are left as they are.
+
+    An epoch's last batch is smaller than the others, and compiling again for it would cost more than it saves. On a
+    GPU the kernels of a pass are replayed as CUDA graphs.
+    """
+    graph = torch.compile(forward, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)
+    return lambda images, labels: (graph if len(images) >= size else forward)(images, labels)
