@@ -76,10 +76,20 @@ def training(words: Sequence[str]) -> Training:
         return progress.step >= asked
 
     records = train(
-        model, Repeated(images, labels), method, make_optimiser_for(config, model, method), make_rate_for(config, 10**9),
-        {}, epochs=1, progress=Progress(), accumulate=config.schedule.accumulate, clip=config.schedule.clip,
-        autocast=make_autocast(config, device), compiled=make_compiled(config, device), between_steps=enough,
-    )  # fmt: skip
+        model,
+        Repeated(images, labels),
+        method,
+        make_optimiser_for(config, model, method),
+        make_rate_for(config, 10**9),
+        {},
+        epochs=1,
+        progress=Progress(),
+        accumulate=config.schedule.accumulate,
+        clip=config.schedule.clip,
+        autocast=make_autocast(config, device),
+        compiled=make_compiled(config, device),
+        between_steps=enough,
+    )
 
     def update(count: int) -> None:
         nonlocal asked

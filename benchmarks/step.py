@@ -49,8 +49,8 @@ def main() -> None:
         base = "dense, compile=step" if name.endswith("step") and "dense, compile=step" in times else "dense"
         ratio, low, high = spread([mine / other for mine, other in zip(values, times[base], strict=True)])
         rows.append({
-            "variant": name, "ms an update": 1e3 * spread(values)[0], "ratio": ratio, "quartiles": f"{low:.3f} to {high:.3f}",
-            "to": base, "first update, s": first[name],
+            "variant": name, "ms an update": 1e3 * spread(values)[0], "ratio": ratio,
+            "quartiles": f"{low:.3f} to {high:.3f}", "to": base, "first update, s": first[name],
         })  # fmt: skip
     sparse = variants.get("DST, eager") or next(made for name, made in variants.items() if "DST" in name)
     weights, floor, speed = floor_of(sparse)

@@ -28,11 +28,14 @@ MAY_KNOW: dict[str, set[str]] = {
     "data": set(),
     "models": {"recurrent"},
     "layers": {"masking", "recurrent"},
-    "methods": {"layers", "masking", "density"},
+    "fused": {"masking"},
+    "methods": {"layers", "masking", "density", "fused"},
     "train": {"evaluate", "density", "methods"},
     "identity": {"config"},
     "composition": {"config", "errors"},
-    "build": {"config", "errors", "data", "models", "methods", "optim", "checkpoint", "machine"},
+    "build": {
+        "config", "errors", "data", "models", "methods", "optim", "checkpoint", "machine", "fused", "train",
+    },
     "session": {
         "config", "errors", "identity", "build", "train", "density", "flops", "checkpoint", "console", "machine",
         "tracking",

@@ -22,7 +22,7 @@ from dstrun.data.splits import check as check_splits
 from dstrun.data.splits import chosen, stratified
 from dstrun.errors import InputError
 from dstrun.fused import whole_batches
-from dstrun.machine import choose_device, set_deterministic
+from dstrun.machine import choose_device, missing_for_compilation, set_deterministic
 from dstrun.methods import Dense, DynamicSparseTraining, Method
 from dstrun.optim import Rate, make_optimiser, make_rate
 from dstrun.train import Classify
@@ -50,6 +50,9 @@ def prepare(config: Config) -> Prepared:
         device = choose_device(config.device)
     except ValueError as error:
         raise InputError(f"device: {error}") from error
+    compilation = config.schedule.compile
+    if compilation != "off" and (missing := missing_for_compilation(device)):
+        raise InputError(f"schedule.compile: got {compilation!r}, which needs {missing}; schedule.compile=off does not")
     splits, validation = _load_data(config)
     builder = registered("model.builder", config.model.builder, models.BUILDERS, "dstrun.models")
     build_model = partial(builder, splits.shape, splits.classes, **config.model.args)
@@ -60,6 +63,8 @@ def prepare(config: Config) -> Prepared:
 def training_objects(config: Config, prepared: Prepared) -> tuple[nn.Module, Method]:
     """The model on the device, initialised from the seed (or from `init`), with its method's masks in it."""
     set_deterministic(config.deterministic)
+    if config.schedule.compile != "off":
+        torch.compiler.reset()  # torch compiles a function for eight models in a process, then no more
     torch.manual_seed(config.seed)
     model = prepared.build_model()
     method = make_method(config)

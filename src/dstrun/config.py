@@ -186,9 +186,11 @@ FREE = tuple(key for key, entry in OPTIONS.items() if entry.type == dict[str, An
 def check(config: DictConfig | Mapping[str, Any]) -> Config:
     """The config as typed objects, or InputError for the first key or value that no run could use."""
     try:
-        plain = OmegaConf.to_container(OmegaConf.create(config), resolve=True)  # type: ignore[arg-type]
+        plain: Any = OmegaConf.to_container(OmegaConf.create(config), resolve=True)  # type: ignore[arg-type]
         for key in flat(plain):
             check_key(key)
+        if str(plain.get("schedule", {}).get("compile")) == "False":  # how YAML reads a bare off
+            plain["schedule"]["compile"] = "off"
         checked = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain))
     except OmegaConfBaseException as error:
         raise InputError(explained(error)) from error

@@ -1,7 +1,7 @@
-"""The formulas of `masking`, compiled: the masks of all layers in one call, one pass over memory a layer.
+"""The formulas of `masking`, compiled: all layers in one call between an update and the next forward pass.
 
-    before a forward pass   (W, t) of every layer  →  W ⊙ M of every layer, handed to their masks, and L_s
-    after its backward      G of every layer       →  dL/dW, dL/dt of every layer, the penalty's share in it
+    after an update      W, t of every layer  →  guard; W ⊙ M of every layer, handed to their masks; L_s
+    in the backward pass G of every layer     →  dL/dW, dL/dt of every layer, the penalty's share in it
 
 One call for all, since a call into compiled code costs more than the mask of a small layer. The arithmetic is
 `masking`'s own, handed to torch.compile; what may change is the last bit, because the compiler orders a sum as it
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dstrun import masking
-from dstrun.masking import ThresholdMask, compute_dtype
+from dstrun.masking import ThresholdMask
 
 
 @cache
@@ -25,33 +25,45 @@ def compiled(function: Callable) -> Callable:
     return torch.compile(function, dynamic=False, fullgraph=True)
 
 
-def hand_out(weights: Sequence[nn.Parameter], masks: Sequence[ThresholdMask]) -> Tensor:
-    """Computes all W ⊙ M, each of which its mask's next call returns, and the penalty L_s, which is given back."""
+def guard_and_mask(
+    weights: Sequence[nn.Parameter], masks: Sequence[ThresholdMask], floor: float, dtype: torch.dtype
+) -> Tensor:
+    """Guards every layer, then computes W ⊙ M of all, which each mask's next call returns, and gives L_s back.
+
+    The weights must not change before those calls; autograd refuses the backward pass if they do.
+    """
     thresholds = [mask.threshold for mask in masks]
-    *ready, penalty = _MaskAll.apply(compute_dtype(weights[0]), *weights, *thresholds)
+    *ready, penalty = _GuardAndMask.apply(floor, dtype, *weights, *thresholds)
     for mask, weight in zip(masks, ready, strict=True):
-        mask.ready = weight
+        mask.put_ready(weight)
     return penalty
 
 
-class _MaskAll(torch.autograd.Function):
-    """(W, …, t, …) → (W ⊙ M, …, L_s)."""
+class _GuardAndMask(torch.autograd.Function):
+    """(W, …, t, …) → (W ⊙ M, …, L_s), t being set back in place where the guard fires."""
 
     @staticmethod
-    def forward(ctx: Any, dtype: torch.dtype, *weights_and_thresholds: Tensor) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(*weights_and_thresholds)
+    def forward(ctx: Any, floor: float, dtype: torch.dtype, *weights_and_thresholds: Tensor) -> tuple[Tensor, ...]:
         half = len(weights_and_thresholds) // 2
-        return compiled(_masked)(weights_and_thresholds[:half], weights_and_thresholds[half:], dtype)
+        weights, thresholds = weights_and_thresholds[:half], weights_and_thresholds[half:]
+        detached = [threshold.detach() for threshold in thresholds]  # autograd has no say in what the guard does
+        results = compiled(_guard_and_mask)(weights, detached, floor, dtype)
+        ctx.save_for_backward(*weights_and_thresholds)
+        return results
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         *grads_masked, grad_penalty = grads
         half = len(grads_masked)
         weights, thresholds = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
-        return None, *compiled(_gradients)(grads_masked, grad_penalty, weights, thresholds)
+        return None, None, *compiled(_gradients)(grads_masked, grad_penalty, weights, thresholds)
 
 
-def _masked(weights: Sequence[Tensor], thresholds: Sequence[Tensor], dtype: torch.dtype) -> tuple[Tensor, ...]:
+def _guard_and_mask(
+    weights: Sequence[Tensor], thresholds: Sequence[Tensor], floor: float, dtype: torch.dtype
+) -> tuple[Tensor, ...]:
+    if floor > 0:
+        masking.guard(weights, thresholds, floor)
     ready = (masking.masked(w, t, dtype) for w, t in zip(weights, thresholds, strict=True))
     return *ready, masking.penalty(thresholds)
 

@@ -6,13 +6,16 @@ Knows torch alone.
 import ctypes
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +69,23 @@ def keep_freed_memory() -> None:
     than the arithmetic done in it. Of glibc; elsewhere nothing happens.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    for parameter, value in MALLOPT.values() if mallopt else ():
-        mallopt(parameter, value)
+    if mallopt is not None:
+        for parameter, value in MALLOPT.values():
+            mallopt(parameter, value)
+
+
+def missing_for_compilation(device: torch.device) -> str | None:
+    """What torch.compile needs for code of that device and does not find here, in words; None where all is there."""
+    cpu = device.type == "cpu"
+    default = ("clang++" if sys.platform == "darwin" else "g++") if cpu else "gcc"
+    compiler = os.environ.get("CXX" if cpu else "CC", default)
+    if not shutil.which(compiler):
+        return f"a C++ compiler ({compiler})" if cpu else f"a C compiler ({compiler})"
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        return "Python's headers (Debian: python3-dev)"
+    if not cpu and not find_spec("triton"):
+        return "the package triton"
+    return None
 
 
 def set_deterministic(wanted: bool) -> None:

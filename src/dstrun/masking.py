@@ -83,8 +83,8 @@ def guard(weights: Sequence[Tensor], thresholds: Sequence[Tensor], floor: float)
     weights bit for bit and waits for the device. Counts in fp32, which is exact up to 2²⁴ kept weights a layer.
     """
     for weight, threshold in zip(weights, thresholds, strict=True):
-        kept = weight.abs().gt_(threshold).sum(tuple(range(1, weight.dim()))).sum()
-        threshold.masked_fill_(kept / weight.numel() <= floor, 0.0)
+        kept = weight.abs().gt_(threshold).sum()
+        threshold.masked_fill_(kept <= floor * weight.numel(), 0.0)
 
 
 class MaskWeight(torch.autograd.Function):
@@ -145,14 +145,20 @@ class ThresholdMask(nn.Module):
     def __init__(self, weight: Tensor, granularity: str = "neuron") -> None:
         super().__init__()
         self.threshold = nn.Parameter(weight.new_zeros(threshold_shape(weight, granularity)))
-        self.ready: Tensor | None = None
+        self._ready: list[Tensor] = []
 
     def forward(self, weight: Tensor) -> Tensor:
-        """W ⊙ M, of the weight's shape, in the dtype the layer computes in; `ready`, once, where that was set."""
-        if self.ready is not None:
-            ready, self.ready = self.ready, None
-            return ready
+        """W ⊙ M, of the weight's shape, in the dtype the layer computes in; what was put ready, once."""
+        if self._ready:
+            return self._ready.pop()
         return MaskWeight.apply(weight, self.threshold, compute_dtype(weight))
+
+    def put_ready(self, masked: Tensor) -> None:
+        """Lets the next call return `masked`, which must be what it would have computed."""
+        self._ready[:] = [masked]
+
+    def is_ready(self) -> bool:
+        return bool(self._ready)
 
     def kept(self, weight: Tensor) -> Tensor:
         """M as booleans, of the weight's shape, without gradient."""

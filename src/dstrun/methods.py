@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from dstrun.density import LayerFigures, measure
-from dstrun.fused import compiled, hand_out
+from dstrun.fused import compiled, guard_and_mask
 from dstrun.layers import Maskable, MaskedLayer, maskable, sparsify
-from dstrun.masking import Penalty, ThresholdMask, guard
+from dstrun.masking import Penalty, ThresholdMask, compute_dtype, guard
 
 
 class Method(Protocol):
@@ -100,22 +100,29 @@ class DynamicSparseTraining:
         self._granularity, self._floor, self._exclude = granularity, floor, exclude
         self._compile = compile
         self._ready_penalty: Tensor | None = None
+        self._dtype = torch.float32
         self._guard = guard if compile == "off" else compiled(guard)
         self._layers: dict[str, MaskedLayer] = {}
+        self._weights: list[nn.Parameter] = []
+        self._masks: list[ThresholdMask] = []
         self._masks_before: dict[str, Tensor] = {}
         self.left_dense: dict[str, str] = {}
 
     def prepare(self, model: nn.Module) -> None:
         selection = sparsify(model, partial(ThresholdMask, granularity=self._granularity), self._exclude)
         self._layers = {name: cast(MaskedLayer, layer) for name, layer in selection.layers.items()}
+        self._weights = [cast(nn.Parameter, layer.weight) for layer in self._layers.values()]
+        self._masks = [layer.mask for layer in self._layers.values()]
         self.left_dense = selection.left_dense
 
     def thresholds(self) -> list[nn.Parameter]:
-        return [layer.mask.threshold for layer in self._layers.values()]
+        return [mask.threshold for mask in self._masks]
 
     def before_pass(self) -> None:
         if self._compile == "mask":
-            self._ready_penalty = hand_out(self._weights(), [layer.mask for layer in self._layers.values()])
+            self._dtype = compute_dtype(self._weights[0])
+            if self._ready_penalty is None or not all(mask.is_ready() for mask in self._masks):
+                self._guard_and_mask()
 
     def penalty(self) -> Tensor:
         """L_s, a scalar. Raises RuntimeError before `prepare`."""
@@ -127,23 +134,23 @@ class DynamicSparseTraining:
         return Penalty.apply(*self.thresholds())
 
     def after_step(self) -> None:
-        if self._floor > 0:
-            self._guard(self._weights(), self.thresholds(), self._floor)
+        """The guard; where masks are compiled, the next pass's in the same call: change no weight after it."""
+        if self._compile == "mask":
+            self._guard_and_mask()
+        elif self._floor > 0:
+            self._guard(self._weights, self.thresholds(), self._floor)
 
-    def _weights(self) -> list[nn.Parameter]:
-        return [layer.weight for layer in self._layers.values()]
+    def _guard_and_mask(self) -> None:
+        self._ready_penalty = guard_and_mask(self._weights, self._masks, self._floor, self._dtype)
 
     @torch.no_grad()
     def measure(self) -> list[LayerFigures]:
         """Figures of every masked layer; churn counts from the measurement before, at first from all kept."""
-        masks = self._masks()
+        masks = {name: layer.mask.kept(layer.weight) for name, layer in self._layers.items()}
         before = self._masks_before or {name: torch.ones_like(mask) for name, mask in masks.items()}
         figures = measure(masks, before, dict(zip(masks, self.thresholds(), strict=True)))
         self._masks_before = masks
         return figures
-
-    def _masks(self) -> dict[str, Tensor]:
-        return {name: layer.mask.kept(layer.weight) for name, layer in self._layers.items()}
 
     def state_dict(self) -> dict[str, Any]:
         return {"masks_before": self._masks_before}

@@ -29,14 +29,13 @@ def make_optimiser(
     weight_decay: float = 0.0,
     threshold_decay: float = 1.0,
 ) -> Optimizer:
-    """SGD, Adam or AdamW over two groups: weights, with `weight_decay`, and thresholds, with `threshold_decay` of it.
+    """SGD, Adam or AdamW over all parameters; thresholds decay by `threshold_decay` of `weight_decay`, the paper's 1.
 
-    The paper decays both alike. Each is torch's fused form: all parameters in one pass. ValueError for another name.
+    Each is torch's fused form: all parameters of a group in one pass. Raises ValueError for another name.
     """
-    apart = {id(threshold) for threshold in thresholds}
-    weights = [p for p in model.parameters() if id(p) not in apart]
-    groups = [{"params": weights, "weight_decay": weight_decay}]
-    if thresholds:
+    apart = {id(threshold) for threshold in thresholds} if threshold_decay != 1 else set()
+    groups = [{"params": [p for p in model.parameters() if id(p) not in apart], "weight_decay": weight_decay}]
+    if apart:
         groups.append({"params": list(thresholds), "weight_decay": weight_decay * threshold_decay})
     if name == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=True)

@@ -66,6 +66,7 @@ class Session:
         self._log: logging.Logger = run_log(folder / "train.log")
         self._console = RunConsole(self._log)
         self._saved_at = time.monotonic()
+        self._compiling_since: float | None = None
 
     def go(self) -> None:
         """Trains to the end, or raises Interrupted or RunFailedError with the folder ready to go on from."""
@@ -121,6 +122,9 @@ class Session:
         self._tracker = self._start_wandb()
         exit_code = 1
         try:
+            if schedule.compile != "off" and schedule.epochs:
+                self._compiling_since = time.monotonic()
+                self._console.say("compiling: seconds where torch has kept it from an earlier run, else up to minutes")
             self._console.start(schedule.epochs, len(self._batches), self._progress.step)
             for record in train(
                 self._model, self._batches, self._method, self._optimiser,
@@ -178,6 +182,9 @@ class Session:
 
     def _between_steps(self, progress: Progress, stop: StopRequest) -> bool:
         self._console.step(progress.step)
+        if self._compiling_since is not None:
+            self._console.say(f"compiled: first update after {time.monotonic() - self._compiling_since:.1f} s")
+            self._compiling_since = None
         return bool(stop) or self._checkpoint_due()
 
     def _checkpoint_due(self) -> bool:

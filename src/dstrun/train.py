@@ -149,7 +149,7 @@ def _backward(
         progress.right = progress.right + right
         progress.images += len(piece)
         share = loss * (len(piece) / len(images)) if pieces > 1 else loss
-        (share + method.alpha * method.penalty() if number == 0 else share).backward()
+        (torch.add(share, method.penalty(), alpha=method.alpha) if number == 0 else share).backward()
 
 
 def _training_figures(progress: Progress, lap: float, rate: Callable[[int], float]) -> dict[str, float | None]:
