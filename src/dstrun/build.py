@@ -25,9 +25,10 @@ from dstrun.fused import whole_batches
 from dstrun.machine import choose_device, missing_for_compilation, set_deterministic
 from dstrun.methods import Dense, DynamicSparseTraining, Method
 from dstrun.optim import Rate, make_optimiser, make_rate
-from dstrun.train import Classify
+from dstrun.train import Pass
 
-EVALUATION_BYTES = 2**20  # of pixels in a batch of the test split: large enough to fill two cores, small for a GPU
+EVALUATION_BYTES = 2**20  # of pixels in a batch of the test split: fills the cores, and stays near the caches
+GPU_EVALUATION_BYTES = 2**23
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ def make_batches(config: Config, prepared: Prepared) -> tuple[Batches, dict[str,
     data, size = config.data, config.schedule.batch_size
     on_device = partial(Batches, device=prepared.device, mean=data.mean, std=data.std)
     train = on_device(prepared.splits.train, size, pad=data.pad, flip=data.flip, seed=config.seed)
-    size = max(size, EVALUATION_BYTES // torch.Size(prepared.shape).numel())
+    pixels = GPU_EVALUATION_BYTES if prepared.device.type == "cuda" else EVALUATION_BYTES
+    size = max(size, pixels // torch.Size(prepared.shape).numel())
     held_out = {"validation": prepared.validation, "test": prepared.splits.test}
     return train, {name: on_device(split, size).in_order for name, split in held_out.items() if split}
 
@@ -118,12 +120,13 @@ def make_autocast(config: Config, device: torch.device) -> Callable[[], Abstract
     return partial(torch.autocast, device.type, torch.bfloat16)
 
 
-def make_compiled(config: Config, device: torch.device) -> Callable[[Classify], Classify]:
-    """What the loop does with its forward pass: leaves it as it is, or has it compiled for whole batches."""
+def make_compiled(config: Config, device: torch.device) -> Callable[[Pass], Pass]:
+    """What the loop does with its forward and backward pass: leaves it as it is, or has it compiled."""
     schedule = config.schedule
     if schedule.compile != "step":
-        return lambda classify: classify
-    return partial(whole_batches, size=schedule.batch_size // schedule.accumulate, device=device)
+        return lambda gradients: gradients
+    size = schedule.batch_size // schedule.accumulate
+    return partial(whole_batches, size=size, device=device, replay=schedule.accumulate == 1)
 
 
 def registered(option: str, name: str, builtin: Mapping[str, Callable], group: str) -> Callable:

@@ -77,11 +77,14 @@ def _gradients(
     return *(to_weight for to_weight, _ in pairs), *to_thresholds
 
 
-def whole_batches(forward: Callable, size: int, device: torch.device) -> Callable:
-    """`forward(images, labels)` compiled for batches of `size` images or one more; smaller ones are left as they are.
+def whole_batches(gradients: Callable, size: int, device: torch.device, replay: bool) -> Callable:
+    """`gradients(images, …)`, forward and backward in one compiled call, for batches of `size` images or more.
 
-    An epoch's last batch is smaller than the others, and compiling again for it would cost more than it saves. On a
-    GPU the kernels of a pass are replayed as CUDA graphs.
+    An epoch's last batch is smaller than the others and left as it is: compiling again for it would cost more than it
+    saves. `replay` has a GPU run the call's kernels as one CUDA graph; each call then overwrites what the one before
+    it returned.
     """
-    graph = torch.compile(forward, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)
-    return lambda images, labels: (graph if len(images) >= size else forward)(images, labels)
+    torch._dynamo.config.trace_autograd_ops = True  # lets torch.autograd.grad be part of what is compiled
+    mode = "reduce-overhead" if replay and device.type == "cuda" else None
+    graph = torch.compile(gradients, dynamic=False, fullgraph=True, mode=mode)
+    return lambda images, *rest: (graph if len(images) >= size else gradients)(images, *rest)

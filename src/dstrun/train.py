@@ -8,7 +8,7 @@ optimiser and method after any Record to go on from there. Knows evaluation, den
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -23,7 +23,7 @@ from dstrun.density import LayerFigures, model_density
 from dstrun.evaluate import Autocast, correct, evaluate
 from dstrun.methods import Method
 
-Classify = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Pass = Callable[[Tensor, Tensor, float, bool], tuple[Tensor, Tensor, Sequence[Tensor | None]]]
 
 
 class TrainingBatches(Protocol):
@@ -82,17 +82,18 @@ def train(
     clip: float = 0.0,
     log_steps: int = 0,
     autocast: Autocast = nullcontext,
-    compiled: Callable[[Classify], Classify] = lambda classify: classify,
+    compiled: Callable[[Pass], Pass] = lambda gradients: gradients,
     between_steps: Callable[[Progress], bool] = lambda progress: False,
 ) -> Iterator[Record]:
     """Trains from `progress` to the end of `epochs`, yielding a Record at each epoch's end and where else asked.
 
     `splits` names what to evaluate on at an epoch's end ("test", "validation"); `accumulate` is the number of pieces
     a batch is computed in; `clip` > 0 bounds the norm of the gradient; `compiled` may put a faster function in the
-    place of the forward pass; `between_steps` is called after every update and may ask for a Record by returning
-    True. With epochs = 0 the model is evaluated once.
+    place of forward and backward pass; `between_steps` is called after every update and may ask for a Record by
+    returning True. With epochs = 0 the model is evaluated once.
     """
-    forward = compiled(partial(classify, model, autocast))
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    gradients = compiled(partial(_gradients, model, method, parameters, autocast))
     if epochs == 0:
         yield _epoch_record(model, method, progress, splits, autocast, lr=rate(0))
     while progress.epoch < epochs:
@@ -102,7 +103,7 @@ def train(
             for group in optimiser.param_groups:
                 group["lr"] = rate(progress.step)
             optimiser.zero_grad()
-            _backward(forward, method, images, labels, accumulate, autocast, progress)
+            _backward(gradients, parameters, images, labels, accumulate, progress)
             if clip > 0:
                 nn.utils.clip_grad_norm_(model.parameters(), clip)
             optimiser.step()
@@ -121,20 +122,12 @@ def train(
         yield _epoch_record(model, method, progress, splits, autocast, **figures)
 
 
-def classify(model: nn.Module, autocast: Autocast, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """(mean cross-entropy in nats, how many images are classified right): the forward pass, 0-dim tensors."""
-    with autocast():
-        logits = model(images)
-    return F.cross_entropy(logits.float(), labels), correct(logits.detach(), labels)
-
-
 def _backward(
-    forward: Classify,
-    method: Method,
+    gradients: Pass,
+    parameters: Sequence[nn.Parameter],
     images: Tensor,
     labels: Tensor,
     accumulate: int,
-    autocast: Autocast,
     progress: Progress,
 ) -> None:
     """Gradients of mean cross-entropy + α · penalty over a batch, computed in `accumulate` pieces."""
@@ -142,14 +135,33 @@ def _backward(
     for number, (piece, piece_labels) in enumerate(
         zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True)
     ):
-        with autocast():
-            method.before_pass()
-        loss, right = forward(piece, piece_labels)
-        progress.loss_sum = progress.loss_sum + loss.detach().double() * len(piece)
+        loss, right, grads = gradients(piece, piece_labels, len(piece) / len(images), number == 0)
+        for parameter, grad in zip(parameters, grads, strict=True):
+            parameter.grad = grad if parameter.grad is None or grad is None else parameter.grad.add_(grad)
+        progress.loss_sum = progress.loss_sum + loss.double() * len(piece)
         progress.right = progress.right + right
         progress.images += len(piece)
-        share = loss * (len(piece) / len(images)) if pieces > 1 else loss
-        (torch.add(share, method.penalty(), alpha=method.alpha) if number == 0 else share).backward()
+
+
+def _gradients(
+    model: nn.Module,
+    method: Method,
+    parameters: Sequence[nn.Parameter],
+    autocast: Autocast,
+    images: Tensor,
+    labels: Tensor,
+    share: float,
+    penalised: bool,
+) -> tuple[Tensor, Tensor, Sequence[Tensor | None]]:
+    """(mean cross-entropy, number classified right, gradients of `share` of it and, where asked, of α · penalty)."""
+    with autocast():
+        method.before_pass()
+        logits = model(images)
+    loss = F.cross_entropy(logits.float(), labels)
+    total = loss * share if share < 1 else loss
+    if penalised and method.alpha:
+        total = torch.add(total, method.penalty(), alpha=method.alpha)
+    return loss.detach(), correct(logits.detach(), labels), torch.autograd.grad(total, parameters, allow_unused=True)
 
 
 def _training_figures(progress: Progress, lap: float, rate: Callable[[int], float]) -> dict[str, float | None]:

@@ -1,7 +1,7 @@
 """Batches of a split that lies on the device as one uint8 tensor: no worker, no copy from the host.
 
     an epoch = one permutation, one crop offset and one flip an image, all drawn at its start from (seed, epoch);
-    a batch  = a slice of it, gathered, cropped, flipped and normalised by a handful of whole-batch operations
+    a batch  = a slice of it; some batches at a time are gathered, cropped, flipped and normalised together
 
 Since (seed, epoch) decides an epoch whole, going on at batch k needs no generator's state. The draws are the CPU's,
 some bytes an image and once an epoch, so that every device sees the same images in the same order. Knows torch alone.
@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dstrun.data.splits import Split
+
+ASSEMBLED_BYTES = 2**22  # of floats made at once: batches of small images then cost one dozen operations for many
 
 Batch = tuple[Tensor, Tensor]
 
@@ -58,14 +60,17 @@ class Batches:
         order = torch.randperm(self.images, generator=generator).to(device)
         shifts = torch.randint(2 * self._pad + 1, (2, self.images), generator=generator).to(device)
         flips = (torch.rand(self.images, generator=generator) < 0.5).to(device) if self._flip else None
-        for batch in range(start, len(self)):
-            piece = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+        together = max(1, ASSEMBLED_BYTES // (4 * self._images[0].numel() * self.batch_size))
+        for batch in range(start, len(self), together):
+            end = min(batch + together, len(self))
+            piece = slice(batch * self.batch_size, end * self.batch_size)
             chosen = order[piece]
             if self._pad or flips is not None:
                 pixels = self._cropped(chosen, shifts[:, piece], None if flips is None else flips[piece])
             else:
                 pixels = self._images[chosen]
-            yield self._floats(pixels), self._labels[chosen]
+            images, labels = self._floats(pixels), self._labels[chosen]
+            yield from zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True)
 
     def in_order(self, batch_size: int | None = None) -> Iterator[Batch]:
         """Every image once, in the split's order, with no augmentation."""

@@ -1,0 +1,91 @@
+"""An epoch of dstrun against an epoch of the authors' own training script, on MNIST, evaluation included.
+
+    python benchmarks/epoch.py --authors PATH [--model lenet_300_100|lenet5|lstm_a|lstm_b] [--rounds 3] [--json FILE]
+
+PATH is a checkout of github.com/junjieliu2910/DynamicSparseTraining. Both train on the files below $DSTRUN_DATA
+(MNIST/raw), each in a process of its own with the settings of its own, one after the other. An epoch is the time
+between the same line of output in one epoch and the next, so that neither imports nor reading the data count. The
+authors' LSTM script tests only once, at its end: its epochs are without evaluation, ours with.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from common import report, spread
+
+LENETS, LSTMS = ("mnist", "Epoch start"), ("mnist_lstm", r"Step \[100/")
+THEIRS = {
+    "lenet_300_100": (*LENETS, ["--model", "Lenet300_100"]),
+    "lenet5": (*LENETS, ["--model", "Lenet5"]),
+    "lstm_a": (*LSTMS, ["--hidden_size", "128"]),
+    "lstm_b": (*LSTMS, ["--hidden_size", "256"]),
+}
+OURS = {
+    "dstrun": [],
+    "dstrun, compile=mask": ["schedule.compile=mask"],
+    "dstrun, compile=step": ["schedule.compile=step"],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--authors", type=Path, required=True, metavar="PATH")
+    parser.add_argument("--model", choices=list(THEIRS), default="lenet_300_100")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    data = Path(os.environ.get("DSTRUN_DATA", "data")).resolve()
+    if not (data / "MNIST" / "raw").is_dir():
+        parser.error(f"there is no MNIST/raw below {data}; set DSTRUN_DATA")
+    folder, line, words = THEIRS[options.model]
+    script = options.authors.resolve() / folder / "train.py"
+    if not script.is_file():
+        parser.error(f"--authors: there is no {script}")
+    theirs = [sys.executable, str(script), *words, "--mask", "--max_epoch", "2", "--data_root", str(data)]
+    times: dict[str, list[float]] = {"authors' script": [], **{name: [] for name in OURS}}
+    for _ in range(options.rounds):
+        times["authors' script"].append(epoch(theirs, line))
+        for name, more in OURS.items():
+            ours = [sys.executable, "-m", "dstrun", f"model={options.model}", "data=mnist", f"data.root={data}", *more]
+            times[name].append(epoch([*ours, "schedule.epochs=3", "wandb.mode=disabled"], r"^epoch "))
+    base = times["authors' script"]
+    rows = []
+    for name, values in times.items():
+        ratio, low, high = spread([theirs / mine for mine, theirs in zip(values, base, strict=True)])
+        rows.append({
+            "epoch of": name, "seconds": spread(values)[0], "times faster": ratio, "quartiles": f"{low:.2f} to {high:.2f}",
+        })  # fmt: skip
+    report(f"{options.model} on MNIST: {options.rounds} rounds", rows, options.json)
+
+
+def epoch(command: Sequence[str], line: str) -> float:
+    """Seconds between the first two lines of output that match."""
+    seen: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+        said = []
+        try:
+            for said_line in process.stdout or ():
+                said.append(said_line)
+                if re.search(line, said_line):
+                    seen.append(time.perf_counter())
+                if len(seen) == 2:
+                    return seen[1] - seen[0]
+        finally:
+            process.kill()
+            process.wait()
+    raise SystemExit(f"{' '.join(command)} ended without a second line like {line!r}:\n{''.join(said[-20:])}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Peak memory of training, sparse against dense.
+
+    python benchmarks/memory.py model=vgg16 data=cifar10 [any option of dstrun ...] [--updates 4] [--json FILE]
+
+Every variant trains in a process of its own, on one batch. On a CPU the figure is the process's largest resident size
+less what it had once everything was imported; on a GPU the most that torch had allocated on it.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from common import report, training
+
+VARIANTS = {
+    "dense": ["reg=dense"],
+    "DST, eager": [],
+    "DST, compile=mask": ["schedule.compile=mask"],
+    "DST, compile=step": ["schedule.compile=step"],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*", help="options of dstrun: model=… data=… schedule.batch_size=… device=…")
+    parser.add_argument("--updates", type=int, default=4)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.alone:
+        print(json.dumps(peak(options.words, options.updates)))
+        return
+    rows = []
+    for name, words in VARIANTS.items():
+        command = [sys.executable, __file__, "--alone", "--updates", str(options.updates), *options.words, *words]
+        found = json.loads(
+            subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1]
+        )
+        rows.append({"variant": name, "peak, MiB": found["peak"], "ratio": 0.0, "with imports, MiB": found["whole"]})
+    for row in rows:
+        row["ratio"] = row["peak, MiB"] / rows[0]["peak, MiB"]
+    report(f"{' '.join(options.words)}: {options.updates} updates", rows, options.json)
+
+
+def peak(words: list[str], updates: int) -> dict[str, int]:
+    """Of this process, MiB."""
+    made = training([*words, "model=lenet_300_100", "data=digits"])  # what is loaded on first use
+    made.update(1)
+    before = _resident()
+    made = training(words)
+    made.update(updates)
+    whole = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    if made.images.is_cuda:
+        return {"peak": torch.cuda.max_memory_allocated() // 2**20, "whole": whole}
+    return {"peak": whole - before, "whole": whole}
+
+
+def _resident() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() // 2**20
+
+
+if __name__ == "__main__":
+    main()
