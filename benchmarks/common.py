@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from dstrun import models
 from dstrun.build import (
     Prepared,
-    make_autocast,
-    make_compiled,
     make_optimiser_for,
     make_rate_for,
+    make_update,
     registered,
     training_objects,
 )
@@ -75,21 +74,9 @@ def training(words: Sequence[str]) -> Training:
     def enough(progress: Progress) -> bool:
         return progress.step >= asked
 
-    records = train(
-        model,
-        Repeated(images, labels),
-        method,
-        make_optimiser_for(config, model, method),
-        make_rate_for(config, 10**9),
-        {},
-        epochs=1,
-        progress=Progress(),
-        accumulate=config.schedule.accumulate,
-        clip=config.schedule.clip,
-        autocast=make_autocast(config, device),
-        compiled=make_compiled(config, device),
-        between_steps=enough,
-    )
+    one_update = make_update(config, model, method, make_optimiser_for(config, model, method), device)
+    batches, rate = Repeated(images, labels), make_rate_for(config, 10**9)
+    records = train(one_update, batches, rate, {}, epochs=1, progress=Progress(), between_steps=enough)
 
     def update(count: int) -> None:
         nonlocal asked

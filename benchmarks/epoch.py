@@ -60,7 +60,8 @@ def main() -> None:
     for name, values in times.items():
         ratio, low, high = spread([theirs / mine for mine, theirs in zip(values, base, strict=True)])
         rows.append({
-            "epoch of": name, "seconds": spread(values)[0], "times faster": ratio, "quartiles": f"{low:.2f} to {high:.2f}",
+            "epoch of": name, "seconds": spread(values)[0], "times faster": ratio,
+            "quartiles": f"{low:.2f} to {high:.2f}",
         })  # fmt: skip
     report(f"{options.model} on MNIST: {options.rounds} rounds", rows, options.json)
 

@@ -30,11 +30,12 @@ MAY_KNOW: dict[str, set[str]] = {
     "layers": {"masking", "recurrent"},
     "fused": {"masking"},
     "methods": {"layers", "masking", "density", "fused"},
-    "train": {"evaluate", "density", "methods"},
+    "update": {"evaluate", "methods", "optim"},
+    "train": {"evaluate", "density", "methods", "update"},
     "identity": {"config"},
     "composition": {"config", "errors"},
     "build": {
-        "config", "errors", "data", "models", "methods", "optim", "checkpoint", "machine", "fused", "train",
+        "config", "errors", "data", "models", "methods", "optim", "checkpoint", "machine", "update",
     },
     "session": {
         "config", "errors", "identity", "build", "train", "density", "flops", "checkpoint", "console", "machine",

@@ -21,11 +21,10 @@ from dstrun.data import Batches, Split, Splits
 from dstrun.data.splits import check as check_splits
 from dstrun.data.splits import chosen, stratified
 from dstrun.errors import InputError
-from dstrun.fused import whole_batches
 from dstrun.machine import choose_device, missing_for_compilation, set_deterministic
 from dstrun.methods import Dense, DynamicSparseTraining, Method
 from dstrun.optim import Rate, make_optimiser, make_rate
-from dstrun.train import Pass
+from dstrun.update import CompiledUpdate, Update
 
 EVALUATION_BYTES = 2**20  # of pixels in a batch of the test split: fills the cores, and stays near the caches
 GPU_EVALUATION_BYTES = 2**23
@@ -120,13 +119,16 @@ def make_autocast(config: Config, device: torch.device) -> Callable[[], Abstract
     return partial(torch.autocast, device.type, torch.bfloat16)
 
 
-def make_compiled(config: Config, device: torch.device) -> Callable[[Pass], Pass]:
-    """What the loop does with its forward and backward pass: leaves it as it is, or has it compiled."""
+def make_update(config: Config, model: nn.Module, method: Method, optimiser: Optimizer, device: torch.device) -> Update:
+    """The update of the weights that `schedule` asks for."""
     schedule = config.schedule
-    if schedule.compile != "step":
-        return lambda gradients: gradients
-    size = schedule.batch_size // schedule.accumulate
-    return partial(whole_batches, size=size, device=device, replay=schedule.accumulate == 1)
+    autocast = make_autocast(config, device)
+    if schedule.compile == "step":
+        return CompiledUpdate(
+            model, method, optimiser, schedule.batch_size,
+            autocast=autocast, accumulate=schedule.accumulate, clip=schedule.clip,
+        )  # fmt: skip
+    return Update(model, method, optimiser, autocast=autocast, accumulate=schedule.accumulate, clip=schedule.clip)
 
 
 def registered(option: str, name: str, builtin: Mapping[str, Callable], group: str) -> Callable:

@@ -54,9 +54,8 @@ class _GuardAndMask(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         *grads_masked, grad_penalty = grads
-        half = len(grads_masked)
-        weights, thresholds = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
-        return None, None, *compiled(_gradients)(grads_masked, grad_penalty, weights, thresholds)
+        saved, half = ctx.saved_tensors, len(grads_masked)
+        return None, None, *compiled(_gradients)(grads_masked, grad_penalty, saved[:half], saved[half:])
 
 
 def _guard_and_mask(
@@ -75,16 +74,3 @@ def _gradients(
     pushes = masking.penalty_gradients(grad_penalty, thresholds)
     to_thresholds = (to_threshold + push for (_, to_threshold), push in zip(pairs, pushes, strict=True))
     return *(to_weight for to_weight, _ in pairs), *to_thresholds
-
-
-def whole_batches(gradients: Callable, size: int, device: torch.device, replay: bool) -> Callable:
-    """`gradients(images, …)`, forward and backward in one compiled call, for batches of `size` images or more.
-
-    An epoch's last batch is smaller than the others and left as it is: compiling again for it would cost more than it
-    saves. `replay` has a GPU run the call's kernels as one CUDA graph; each call then overwrites what the one before
-    it returned.
-    """
-    torch._dynamo.config.trace_autograd_ops = True  # lets torch.autograd.grad be part of what is compiled
-    mode = "reduce-overhead" if replay and device.type == "cuda" else None
-    graph = torch.compile(gradients, dynamic=False, fullgraph=True, mode=mode)
-    return lambda images, *rest: (graph if len(images) >= size else gradients)(images, *rest)

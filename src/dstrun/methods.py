@@ -138,7 +138,8 @@ class DynamicSparseTraining:
         if self._compile == "mask":
             self._guard_and_mask()
         elif self._floor > 0:
-            self._guard(self._weights, self.thresholds(), self._floor)
+            guarded = guard if torch.compiler.is_compiling() else self._guard
+            guarded(self._weights, self.thresholds(), self._floor)
 
     def _guard_and_mask(self) -> None:
         self._ready_penalty = guard_and_mask(self._weights, self._masks, self._floor, self._dtype)

@@ -6,10 +6,12 @@ A rate that is a function needs no state: a resumed run asks it for the step it 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from math import cos, pi
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.sgd import sgd
 
 OPTIMISERS = ("sgd", "adam", "adamw")
 RATES = ("constant", "multistep", "cosine", "onecycle")
@@ -44,6 +46,37 @@ def make_optimiser(
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=lr, betas=(betas[0], betas[1]), fused=True)
     raise ValueError(f"optimiser is {name!r}, expected one of {', '.join(OPTIMISERS)}")
+
+
+class TracedSGD:
+    """The step of a torch.optim.SGD, on its own state, in a form that can be part of what torch.compile compiles."""
+
+    def __init__(self, optimiser: torch.optim.SGD, parameters: Sequence[nn.Parameter]) -> None:
+        self._optimiser, self._parameters = optimiser, parameters
+        places = {id(parameter): place for place, parameter in enumerate(parameters)}
+        self._groups = [
+            ([places[id(p)] for p in group["params"] if id(p) in places], group)
+            for group in ({**group} for group in optimiser.param_groups)
+        ]
+
+    def momenta(self) -> list[Tensor]:
+        """The momentum of every parameter, as the optimiser holds it: zeros where it has none yet."""
+        state = self._optimiser.state
+        for parameter in self._parameters:
+            if state[parameter].get("momentum_buffer") is None:
+                state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return [state[parameter]["momentum_buffer"] for parameter in self._parameters]
+
+    @torch.no_grad()
+    def __call__(self, grads: Sequence[Tensor | None], lr: Any, momenta: Sequence[Tensor]) -> None:
+        """Moves every parameter that has a gradient; `lr` is a 0-dim tensor, so that its value is not compiled in."""
+        for places, group in self._groups:
+            moved = [(self._parameters[p], grad, momenta[p]) for p in places if (grad := grads[p]) is not None]
+            sgd(
+                [parameter for parameter, _, _ in moved], [grad for _, grad, _ in moved],
+                [momentum if group["momentum"] else None for _, _, momentum in moved], foreach=True, lr=lr,
+                **{name: group[name] for name in ("weight_decay", "momentum", "dampening", "nesterov", "maximize")},
+            )  # fmt: skip
 
 
 def make_rate(

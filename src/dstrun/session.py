@@ -24,9 +24,9 @@ from dstrun.build import (
     Prepared,
     make_autocast,
     make_batches,
-    make_compiled,
     make_optimiser_for,
     make_rate_for,
+    make_update,
     training_objects,
 )
 from dstrun.config import Config
@@ -126,12 +126,12 @@ class Session:
                 self._compiling_since = time.monotonic()
                 self._console.say("compiling: seconds where torch has kept it from an earlier run, else up to minutes")
             self._console.start(schedule.epochs, len(self._batches), self._progress.step)
+            device = self._prepared.device
             for record in train(
-                self._model, self._batches, self._method, self._optimiser,
+                make_update(self._config, self._model, self._method, self._optimiser, device), self._batches,
                 make_rate_for(self._config, len(self._batches)), self._splits,
-                epochs=schedule.epochs, progress=self._progress, accumulate=schedule.accumulate, clip=schedule.clip,
-                log_steps=self._config.log.steps, autocast=make_autocast(self._config, self._prepared.device),
-                compiled=make_compiled(self._config, self._prepared.device),
+                epochs=schedule.epochs, progress=self._progress, log_steps=self._config.log.steps,
+                autocast=make_autocast(self._config, device),
                 between_steps=lambda progress: self._between_steps(progress, stop),
             ):  # fmt: skip
                 self._take(record, stop)

@@ -1,6 +1,6 @@
 """The training loop: a generator of Records.
 
-    a step:   batch → logits → cross-entropy + α · method.penalty() → backward → optimiser → method.after_step()
+    a step:   batch → update of the weights
     an epoch: its steps, then the test split, then one reading of what the device has summed up
 
 Order on the page is order in time. The caller owns files, progress bar and W&B, and may save `progress` with model,
@@ -8,22 +8,18 @@ optimiser and method after any Record to go on from there. Knows evaluation, den
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.optim import Optimizer
 
 from dstrun.density import LayerFigures, model_density
-from dstrun.evaluate import Autocast, correct, evaluate
+from dstrun.evaluate import Autocast, evaluate
 from dstrun.methods import Method
-
-Pass = Callable[[Tensor, Tensor, float, bool], tuple[Tensor, Tensor, Sequence[Tensor | None]]]
+from dstrun.update import Update
 
 
 class TrainingBatches(Protocol):
@@ -69,45 +65,33 @@ class Record:
 
 
 def train(
-    model: nn.Module,
+    update: Update,
     batches: TrainingBatches,
-    method: Method,
-    optimiser: Optimizer,
     rate: Callable[[int], float],
     splits: dict[str, Callable[[], Iterator[tuple[Tensor, Tensor]]]],
     *,
     epochs: int,
     progress: Progress,
-    accumulate: int = 1,
-    clip: float = 0.0,
     log_steps: int = 0,
     autocast: Autocast = nullcontext,
-    compiled: Callable[[Pass], Pass] = lambda gradients: gradients,
     between_steps: Callable[[Progress], bool] = lambda progress: False,
 ) -> Iterator[Record]:
     """Trains from `progress` to the end of `epochs`, yielding a Record at each epoch's end and where else asked.
 
-    `splits` names what to evaluate on at an epoch's end ("test", "validation"); `accumulate` is the number of pieces
-    a batch is computed in; `clip` > 0 bounds the norm of the gradient; `compiled` may put a faster function in the
-    place of forward and backward pass; `between_steps` is called after every update and may ask for a Record by
-    returning True. With epochs = 0 the model is evaluated once.
+    `splits` names what to evaluate on at an epoch's end ("test", "validation"), under `autocast`; `between_steps` is
+    called after every update and may ask for a Record by returning True. With epochs = 0 the model is evaluated once.
     """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    gradients = compiled(partial(_gradients, model, method, parameters, autocast))
+    model, method = update.model, update.method
     if epochs == 0:
         yield _epoch_record(model, method, progress, splits, autocast, lr=rate(0))
     while progress.epoch < epochs:
         model.train()
         lap = time.perf_counter()
         for images, labels in batches.shuffled(progress.epoch, start=progress.batch):
-            for group in optimiser.param_groups:
-                group["lr"] = rate(progress.step)
-            optimiser.zero_grad()
-            _backward(gradients, parameters, images, labels, accumulate, progress)
-            if clip > 0:
-                nn.utils.clip_grad_norm_(model.parameters(), clip)
-            optimiser.step()
-            method.after_step()
+            loss, right = update(images, labels, rate(progress.step))
+            progress.loss_sum = progress.loss_sum + loss.double() * len(images)
+            progress.right = progress.right + right
+            progress.images += len(images)
             progress.step += 1
             progress.batch += 1
             asked = between_steps(progress)
@@ -120,48 +104,6 @@ def train(
         figures = _training_figures(progress, lap, rate)
         progress.next_epoch()
         yield _epoch_record(model, method, progress, splits, autocast, **figures)
-
-
-def _backward(
-    gradients: Pass,
-    parameters: Sequence[nn.Parameter],
-    images: Tensor,
-    labels: Tensor,
-    accumulate: int,
-    progress: Progress,
-) -> None:
-    """Gradients of mean cross-entropy + α · penalty over a batch, computed in `accumulate` pieces."""
-    pieces = min(accumulate, max(1, len(images) // 2))  # batch norm cannot train on a piece of one image
-    for number, (piece, piece_labels) in enumerate(
-        zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True)
-    ):
-        loss, right, grads = gradients(piece, piece_labels, len(piece) / len(images), number == 0)
-        for parameter, grad in zip(parameters, grads, strict=True):
-            parameter.grad = grad if parameter.grad is None or grad is None else parameter.grad.add_(grad)
-        progress.loss_sum = progress.loss_sum + loss.double() * len(piece)
-        progress.right = progress.right + right
-        progress.images += len(piece)
-
-
-def _gradients(
-    model: nn.Module,
-    method: Method,
-    parameters: Sequence[nn.Parameter],
-    autocast: Autocast,
-    images: Tensor,
-    labels: Tensor,
-    share: float,
-    penalised: bool,
-) -> tuple[Tensor, Tensor, Sequence[Tensor | None]]:
-    """(mean cross-entropy, number classified right, gradients of `share` of it and, where asked, of α · penalty)."""
-    with autocast():
-        method.before_pass()
-        logits = model(images)
-    loss = F.cross_entropy(logits.float(), labels)
-    total = loss * share if share < 1 else loss
-    if penalised and method.alpha:
-        total = torch.add(total, method.penalty(), alpha=method.alpha)
-    return loss.detach(), correct(logits.detach(), labels), torch.autograd.grad(total, parameters, allow_unused=True)
 
 
 def _training_figures(progress: Progress, lap: float, rate: Callable[[int], float]) -> dict[str, float | None]:
