@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--authors", type=Path, required=True, metavar="PATH")
     parser.add_argument("--model", choices=list(THEIRS), default="lenet_300_100")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--without", nargs="*", default=[], metavar="VARIANT", help="leave variants out")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     data = Path(os.environ.get("DSTRUN_DATA", "data")).resolve()
@@ -49,12 +50,14 @@ def main() -> None:
     if not script.is_file():
         parser.error(f"--authors: there is no {script}")
     theirs = [sys.executable, str(script), *words, "--mask", "--max_epoch", "2", "--data_root", str(data)]
-    times: dict[str, list[float]] = {"authors' script": [], **{name: [] for name in OURS}}
+    ours = {name: words for name, words in OURS.items() if name not in options.without}
+    times: dict[str, list[float]] = {"authors' script": [], **{name: [] for name in ours}}
     for _ in range(options.rounds):
         times["authors' script"].append(epoch(theirs, line))
-        for name, more in OURS.items():
-            ours = [sys.executable, "-m", "dstrun", f"model={options.model}", "data=mnist", f"data.root={data}", *more]
-            times[name].append(epoch([*ours, "schedule.epochs=3", "wandb.mode=disabled"], r"^epoch "))
+        for name, more in ours.items():
+            words = [f"model={options.model}", "data=mnist", f"data.root={data}", *more]
+            command = [sys.executable, "-m", "dstrun", *words, "schedule.epochs=3", "wandb.mode=disabled"]
+            times[name].append(epoch(command, r"^epoch "))
     base = times["authors' script"]
     rows = []
     for name, values in times.items():
@@ -69,22 +72,21 @@ def main() -> None:
 def epoch(command: Sequence[str], line: str) -> float:
     """Seconds between the first two lines of output that match."""
     seen: list[float] = []
-    with tempfile.TemporaryDirectory() as folder:
-        process = subprocess.Popen(
+    said: list[str] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen(
             command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )  # fmt: skip
-        said = []
-        try:
-            for said_line in process.stdout or ():
-                said.append(said_line)
-                if re.search(line, said_line):
-                    seen.append(time.perf_counter())
-                if len(seen) == 2:
-                    return seen[1] - seen[0]
-        finally:
-            process.kill()
-            process.wait()
+        ) as process,
+    ):  # fmt: skip
+        for said_line in process.stdout or ():
+            said.append(said_line)
+            if re.search(line, said_line):
+                seen.append(time.perf_counter())
+            if len(seen) == 2:
+                process.kill()
+                return seen[1] - seen[0]
     raise SystemExit(f"{' '.join(command)} ended without a second line like {line!r}:\n{''.join(said[-20:])}")
 
 

@@ -28,6 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", help="options of dstrun: model=… data=… schedule.batch_size=… device=…")
     parser.add_argument("--updates", type=int, default=4)
+    parser.add_argument("--without", nargs="*", default=[], metavar="VARIANT", help="leave variants out")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -35,7 +36,8 @@ def main() -> None:
         print(json.dumps(peak(options.words, options.updates)))
         return
     rows = []
-    for name, words in VARIANTS.items():
+    for name in [name for name in VARIANTS if name not in options.without]:
+        words = VARIANTS[name]
         command = [sys.executable, __file__, "--alone", "--updates", str(options.updates), *options.words, *words]
         found = json.loads(
             subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1]

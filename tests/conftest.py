@@ -14,6 +14,7 @@ import torch
 
 from dstrun import cli, machine
 from dstrun.data import BUILDERS, Split, Splits
+from dstrun.machine import missing_for_compilation
 
 
 @dataclass(frozen=True)
@@ -93,3 +94,6 @@ def _real_data(*below: str) -> Any:
 
 needs_mnist = _real_data("MNIST", "raw", "train-images-idx3-ubyte")
 needs_cifar10 = _real_data("cifar-10-batches-py", "data_batch_1")
+needs_compiler = pytest.mark.skipif(
+    missing_for_compilation(torch.device("cpu")) is not None, reason="there is no compiler for torch.compile"
+)

@@ -38,20 +38,22 @@ def gradients(grad: Tensor, weight: Tensor, threshold: Tensor) -> tuple[Tensor, 
     grad = grad.to(weight.dtype)
     distance = weight.abs().sub_(threshold)
     performance = _where_positive(grad, distance)
-    structure = (grad * weight).mul_(long_tailed(distance))
+    structure = (grad * weight).mul_(_height(distance.abs_()))
     to_threshold = structure.sum_to_size(threshold.shape).neg_()
     return performance.addcmul_(structure, weight.sign()), to_threshold
 
 
 def long_tailed(x: Tensor) -> Tensor:
-    """H(x): 2 − 4|x| up to 0.4, then 0.4 up to 1, then 0 (paper, section 3.2, figure 2d).
+    """H(x): 2 − 4|x| up to 0.4, then 0.4 up to 1, then 0 (paper, section 3.2, figure 2d)."""
+    return _height(x.abs())
 
-    2 − 4|x| falls through 0.4 at |x| = 0.4, so the first two pieces are one maximum.
-    """
-    distance = x.abs()
+
+def _height(distance: Tensor) -> Tensor:
+    """H of a distance ≥ 0. 2 − 4·0.4 is 0.4, so the first two pieces are one maximum."""
     height = torch.rsub(distance, 2, alpha=4).clamp_min_(0.4)
-    above_one = 1 + torch.finfo(x.dtype).eps
-    return torch.ops.aten.hardtanh_backward(height, distance, -above_one, above_one)  # height where |x| ≤ 1, else 0
+    above_one = 1 + torch.finfo(distance.dtype).eps
+    within = torch.ops.aten.hardtanh_backward.grad_input  # height where distance ≤ 1, else 0
+    return within(height, distance, -above_one, above_one, grad_input=height)
 
 
 def _where_positive(x: Tensor, condition: Tensor) -> Tensor:

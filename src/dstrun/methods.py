@@ -119,10 +119,11 @@ class DynamicSparseTraining:
         return [mask.threshold for mask in self._masks]
 
     def before_pass(self) -> None:
-        if self._compile == "mask":
+        if self._compile != "mask":
+            return
+        if self._ready_penalty is None or not all(mask.is_ready() for mask in self._masks):
             self._dtype = compute_dtype(self._weights[0])
-            if self._ready_penalty is None or not all(mask.is_ready() for mask in self._masks):
-                self._guard_and_mask()
+            self._guard_and_mask()
 
     def penalty(self) -> Tensor:
         """L_s, a scalar. Raises RuntimeError before `prepare`."""

@@ -71,10 +71,14 @@ class TracedSGD:
     def __call__(self, grads: Sequence[Tensor | None], lr: Any, momenta: Sequence[Tensor]) -> None:
         """Moves every parameter that has a gradient; `lr` is a 0-dim tensor, so that its value is not compiled in."""
         for places, group in self._groups:
-            moved = [(self._parameters[p], grad, momenta[p]) for p in places if (grad := grads[p]) is not None]
+            moved: list[tuple[Tensor, Tensor, Tensor | None]] = []
+            for place in places:
+                grad = grads[place]
+                if grad is not None:
+                    moved.append((self._parameters[place], grad, momenta[place] if group["momentum"] else None))
             sgd(
                 [parameter for parameter, _, _ in moved], [grad for _, grad, _ in moved],
-                [momentum if group["momentum"] else None for _, _, momentum in moved], foreach=True, lr=lr,
+                [momentum for _, _, momentum in moved], foreach=True, lr=lr,
                 **{name: group[name] for name in ("weight_decay", "momentum", "dampening", "nesterov", "maximize")},
             )  # fmt: skip
 

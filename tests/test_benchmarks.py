@@ -1,0 +1,58 @@
+"""The benchmarks run and write what they say; how fast anything is, is no matter for a test."""
+
+import json
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import needs_mnist
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+COMPILED = ["DST, compile=mask", "dense, compile=step", "DST, compile=step"]
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    def call(script: str, *words: str) -> dict[str, Any]:
+        monkeypatch.syspath_prepend(str(BENCHMARKS))
+        monkeypatch.setattr("sys.argv", [script, *words, "--json", "figures.json"])
+        runpy.run_path(str(BENCHMARKS / script), run_name="__main__")
+        return json.loads(Path("figures.json").read_text())
+
+    return call
+
+
+def test_step_compares_updates(benchmark: Callable[..., dict[str, Any]]) -> None:
+    words = ["model=lenet5", "data=mnist", "schedule.batch_size=4", "threads=1"]
+    found = benchmark("step.py", *words, "--rounds", "2", "--seconds", "0.01", "--without", *COMPILED)
+    assert [row["variant"] for row in found["rows"]] == ["dense", "DST, eager"]
+    assert found["rows"][0]["ratio"] == 1
+    assert found["weights"] == 430500
+    assert found["machine"]["versions"]["torch"]
+
+
+@pytest.mark.slow
+def test_memory_compares_processes(benchmark: Callable[..., dict[str, Any]]) -> None:
+    words = ["model=lenet_300_100", "data=mnist", "schedule.batch_size=4", "threads=1"]
+    found = benchmark("memory.py", *words, "--updates", "1", "--without", *COMPILED)
+    assert [row["variant"] for row in found["rows"]] == ["dense", "DST, eager"]
+
+
+def test_startup_times_commands(benchmark: Callable[..., dict[str, Any]]) -> None:
+    assert len(benchmark("startup.py", "--rounds", "1")["rows"]) == 7
+
+
+@pytest.mark.slow
+@needs_mnist
+def test_epoch_times_both_sides_by_their_output(benchmark: Callable[..., dict[str, Any]]) -> None:
+    script = Path("authors", "mnist", "train.py")
+    script.parent.mkdir(parents=True)
+    script.write_text("import time\nprint('Epoch start')\ntime.sleep(1.5)\nprint('Epoch start')\n")
+    words = ["--authors", "authors", "--rounds", "1", "--without", "dstrun, compile=mask", "dstrun, compile=step"]
+    theirs, ours = benchmark("epoch.py", *words)["rows"]
+    assert theirs["seconds"] == pytest.approx(1.5, abs=0.2)
+    assert ours["epoch of"] == "dstrun"
+    assert ours["times faster"] == pytest.approx(theirs["seconds"] / ours["seconds"])

@@ -1,0 +1,152 @@
+"""Compiled masks and compiled updates against plain ones: the same training, to the last bits of a sum."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dstrun.masking import ThresholdMask
+from dstrun.methods import Dense, DynamicSparseTraining, Method
+from dstrun.optim import make_optimiser
+from dstrun.update import CompiledUpdate, Update
+
+from .conftest import Command, needs_compiler
+
+pytestmark = needs_compiler
+BATCH = 16
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(24, 12), nn.ReLU(), nn.Linear(12, 3)
+    )
+
+
+def batch(step: int, size: int = BATCH) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(step)
+    return torch.randn(size, 2, 4, 4), torch.randint(3, (size,))
+
+
+def trained(
+    make: Callable[..., Update],
+    method: Method,
+    optimiser: str = "sgd",
+    steps: int = 12,
+    autocast: bool = False,
+    **options: float,
+) -> dict[str, Tensor]:
+    """The state of the network after so many updates, of which every fifth is of half a batch."""
+    torch.compiler.reset()
+    model = network()
+    method.prepare(model)
+    sgd = make_optimiser(optimiser, model, method.thresholds(), lr=0.1, weight_decay=1e-3)
+    if autocast:
+        options["autocast"] = partial(torch.autocast, "cpu", torch.bfloat16)  # type: ignore[assignment]
+    update = make(model.train(), method, sgd, **options)
+    for step in range(steps):
+        update(*batch(step, BATCH if step % 5 else BATCH // 2), 0.1 if step < 8 else 0.01)
+    return model.state_dict() | {
+        f"momentum of {n}": value for n, state in enumerate(sgd.state.values()) for value in state.values()
+    }
+
+
+def assert_same(ours: dict[str, Tensor], plain: dict[str, Tensor], tolerance: float = 1e-5) -> None:
+    assert ours.keys() == plain.keys()
+    for name, value in plain.items():
+        torch.testing.assert_close(ours[name], value, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def dst(compile: str, granularity: str = "neuron") -> DynamicSparseTraining:
+    return DynamicSparseTraining(0.05, granularity, floor=0.3, compile=compile)
+
+
+whole = partial(CompiledUpdate, batch_size=BATCH)
+
+
+slow = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "granularity", ["neuron", pytest.param("layer", marks=slow), pytest.param("weight", marks=slow)]
+)
+def test_compiled_masks_train_as_plain_ones(granularity: str) -> None:
+    plain = trained(Update, dst("off", granularity))
+    assert_same(trained(Update, dst("mask", granularity)), plain)
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", pytest.param("adam", marks=slow)])
+def test_a_compiled_update_trains_as_a_plain_one(optimiser: str) -> None:
+    plain = trained(Update, dst("off"), optimiser)
+    assert_same(trained(whole, dst("step"), optimiser), plain, 1e-4 if optimiser == "adam" else 1e-5)
+
+
+@slow
+@pytest.mark.parametrize("options", [{"accumulate": 2}, {"clip": 0.1}])
+def test_pieces_and_clipping_are_those_of_a_plain_update(options: dict[str, float]) -> None:
+    assert_same(trained(whole, dst("step"), **options), trained(Update, dst("off"), **options))
+    if "accumulate" in options:
+        assert_same(trained(Update, dst("mask"), **options), trained(Update, dst("off"), **options))
+
+
+@slow
+def test_a_dense_network_can_be_compiled_too() -> None:
+    assert_same(trained(whole, Dense()), trained(Update, Dense()))
+
+
+def test_bf16_masks_compare_in_fp32_and_round_once() -> None:
+    weight, threshold = torch.tensor([[1.0, 1.0009765625]]), 1.0  # the second is 1.0 in bf16
+    mask = ThresholdMask(weight)
+    with torch.no_grad():
+        mask.threshold.fill_(threshold)
+    with torch.autocast("cpu", torch.bfloat16):
+        masked = mask(weight)
+    assert masked.dtype == torch.bfloat16
+    assert masked.tolist() == [[0.0, 1.0]]
+
+
+@slow
+def test_bf16_training_is_near_fp32_and_the_same_with_compiled_masks() -> None:
+    fp32, bf16 = trained(Update, dst("off"), steps=4), trained(Update, dst("off"), steps=4, autocast=True)
+    assert_same(bf16, fp32, 0.05)
+    assert not torch.equal(bf16["0.weight"], fp32["0.weight"])
+    assert_same(trained(Update, dst("mask"), steps=4, autocast=True), bf16, 0.01)
+
+
+def test_the_guard_fires_in_all_of_this() -> None:
+    resets = 0
+    for compile in ("off", "mask"):
+        torch.compiler.reset()
+        model, method = network(), dst(compile)
+        method.prepare(model)
+        update = Update(model, method, make_optimiser("sgd", model, method.thresholds(), lr=0.1))
+        for step in range(12):
+            update(*batch(step), 0.1)
+            resets += any(not threshold.any() for threshold in method.thresholds())
+    assert resets >= 4
+
+
+def test_a_weight_changed_behind_a_compiled_mask_is_noticed() -> None:
+    model, method = network(), dst("mask")
+    method.prepare(model)
+    update = Update(model, method, make_optimiser("sgd", model, method.thresholds(), lr=0.1))
+    update(*batch(0), 0.1)
+    with torch.no_grad():
+        model[0].weight.mul_(2)  # type: ignore[operator, union-attr]
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        update(*batch(1), 0.1)
+
+
+@slow
+def test_a_run_says_that_it_compiles_and_goes_on_bit_for_bit(command: Command) -> None:
+    words = ("schedule.compile=mask", "data.train_limit=200", "reg.alpha=0.01")
+    said = command(*words, "schedule.epochs=2", "outputs=whole").out
+    assert "compiling" in said
+    assert "compiled: first update after" in said
+    command(*words, "schedule.epochs=2", "outputs=parts", "checkpoint.every=0")
+    folders = [next(Path(outputs, "single").iterdir()) for outputs in ("whole", "parts")]
+    layers = [(folder / "layers.csv").read_text() for folder in folders]
+    assert layers[0] == layers[1]
