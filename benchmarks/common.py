@@ -3,7 +3,7 @@
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -101,6 +101,12 @@ class Repeated:
     def shuffled(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         while True:
             yield self.images, self.labels
+
+
+def base_of(variant: str, measured: Iterable[str]) -> str:
+    """The dense variant to compare with: one compiled whole for one compiled whole."""
+    whole = "dense, compile=step"
+    return whole if variant.endswith("compile=step") and whole in measured else "dense"
 
 
 def seconds(task: Callable[[], object]) -> float:

@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from common import Training, report, seconds, spread, training
+from common import Training, base_of, report, seconds, spread, training
 
 VARIANTS = {
     "dense": ["reg=dense"],
@@ -46,7 +46,7 @@ def main() -> None:
     times = {name: values[1:] for name, values in times.items()}  # the first round warms up
     rows = []
     for name, values in times.items():
-        base = "dense, compile=step" if name.endswith("step") and "dense, compile=step" in times else "dense"
+        base = base_of(name, times)
         ratio, low, high = spread([mine / other for mine, other in zip(values, times[base], strict=True)])
         rows.append({
             "variant": name, "ms an update": 1e3 * spread(values)[0], "ratio": ratio,

@@ -5,6 +5,7 @@ A rate that is a function needs no state: a resumed run asks it for the step it 
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from math import cos, pi
 from typing import Any
 
@@ -59,8 +60,9 @@ class TracedSGD:
             for group in ({**group} for group in optimiser.param_groups)
         ]
 
+    @cached_property
     def momenta(self) -> list[Tensor]:
-        """The momentum of every parameter, as the optimiser holds it: zeros where it has none yet."""
+        """The momentum of every parameter, as the optimiser holds it from here on: zeros where it has none yet."""
         state = self._optimiser.state
         for parameter in self._parameters:
             if state[parameter].get("momentum_buffer") is None:

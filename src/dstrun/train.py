@@ -44,6 +44,17 @@ class Progress:
     def state_dict(self) -> dict[str, Any]:
         return asdict(self)
 
+    def add(self, loss: Tensor, right: Tensor, images: int) -> None:
+        """Counts an update by its mean loss and number right; the sums stay on the device."""
+        if isinstance(self.loss_sum, Tensor):
+            self.loss_sum = torch.add(self.loss_sum, loss, alpha=images)
+        else:
+            self.loss_sum = loss.double() * images
+        self.right = self.right + right
+        self.images += images
+        self.step += 1
+        self.batch += 1
+
     def next_epoch(self) -> None:
         self.epoch += 1
         self.batch = self.images = self.right = 0
@@ -89,11 +100,7 @@ def train(
         lap = time.perf_counter()
         for images, labels in batches.shuffled(progress.epoch, start=progress.batch):
             loss, right = update(images, labels, rate(progress.step))
-            progress.loss_sum = progress.loss_sum + loss.double() * len(images)
-            progress.right = progress.right + right
-            progress.images += len(images)
-            progress.step += 1
-            progress.batch += 1
+            progress.add(loss, right, len(images))
             asked = between_steps(progress)
             logged = log_steps > 0 and progress.step % log_steps == 0 and progress.batch < len(batches)
             if asked or logged:

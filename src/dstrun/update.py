@@ -115,7 +115,7 @@ class CompiledUpdate(Update):
         if self._descent is None or len(images) < self._smallest:
             return super().__call__(images, labels, lr)
         self._lr.fill_(lr)
-        return self._whole(images, labels, self._lr, self._descent.momenta())
+        return self._whole(images, labels, self._lr, self._descent.momenta)
 
     def _update(self, images: Tensor, labels: Tensor, lr: Tensor, momenta: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         loss, right, grads = self._uncompiled(images, labels, 1.0, True)
