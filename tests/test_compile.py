@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -90,6 +91,13 @@ def test_pieces_and_clipping_are_those_of_a_plain_update(options: dict[str, floa
     assert_same(trained(whole, dst("step"), **options), trained(Update, dst("off"), **options))
     if "accumulate" in options:
         assert_same(trained(Update, dst("mask"), **options), trained(Update, dst("off"), **options))
+
+
+def test_the_layout_of_convolutions_changes_the_last_bits_at_most() -> None:
+    def channels_last(model: nn.Module, *rest: Any, **options: Any) -> Update:
+        return Update(model.to(memory_format=torch.channels_last), *rest, **options)
+
+    assert_same(trained(channels_last, dst("off")), trained(Update, dst("off")))
 
 
 @slow

@@ -51,6 +51,16 @@ def test_an_epoch_goes_on_at_any_batch_exactly() -> None:
             assert torch.equal(y, b)
 
 
+def test_batches_made_together_are_those_made_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"pad": 1, "flip": True, "mean": (0.5,), "std": (0.25,), "seed": 2}
+    batches = Batches(made_up((3, 8, 8), train=43).train, 4, CPU, **options)
+    together = list(batches.shuffled(1))
+    monkeypatch.setattr("dstrun.data.batches.ASSEMBLED_BYTES", 1)
+    for (x, y), (a, b) in zip(together, batches.shuffled(1), strict=True):
+        assert torch.equal(x, a)
+        assert torch.equal(y, b)
+
+
 @pytest.mark.parametrize(("images", "batches"), [(8, 2), (9, 2), (10, 3), (1, 1)])
 def test_a_last_batch_of_one_image_is_left_out(images: int, batches: int) -> None:
     made = Batches(numbered(images), 4, CPU)

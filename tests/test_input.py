@@ -32,6 +32,7 @@ BAD = [
     ("reg.exclude=[fc9]", "reg.exclude: 'fc9' matches no layer; the layers are fc1, fc2, fc3"),
     ("device=cuda:77", "device: got 'cuda:77', expected auto or a device of this machine: cpu"),
     ("device=meta", "device: got 'meta', expected auto or a device of this machine: cpu"),
+    ("schedule.compile=masks", "schedule.compile: got 'masks', expected one of off, mask, step; did you mean mask?"),
     ("schedule.nesterov=true schedule.momentum=0", "schedule.nesterov: got true with schedule.momentum=0"),
     ("reg=dense reg.exclude=[fc*]", "reg.exclude: there is no layer that could be masked"),
     ("model=lstm_a model.args.hidden=0", "model=lstm_a: hidden is 0, expected at least 1"),
@@ -154,3 +155,22 @@ def test_a_model_or_data_set_with_an_error_of_its_own_is_not_hidden(
     monkeypatch.setitem(BUILDERS, "lenet5", broken)
     with pytest.raises(ZeroDivisionError):
         command("model=lenet5")
+
+
+def test_compiling_without_a_compiler_is_refused_before_anything_is_written(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    ended = command("schedule.compile=step")
+    assert ended.code == 2
+    assert ended.err == (
+        "dstrun: schedule.compile: got 'step', which needs a C++ compiler (no-such-compiler);"
+        " schedule.compile=off does not\n"
+    )
+    assert not Path("outputs").exists()
+
+
+def test_a_bare_off_in_yaml_is_the_word_off(command: Command) -> None:
+    Path("conf/experiment").mkdir(parents=True)
+    Path("conf/experiment/plain.yaml").write_text("# @package _global_\nschedule:\n  compile: off\n")
+    assert "new" in command("experiment=plain", "dry_run=true").out

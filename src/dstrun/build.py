@@ -71,7 +71,8 @@ def training_objects(config: Config, prepared: Prepared) -> tuple[nn.Module, Met
     method.prepare(model)
     if config.init:
         model.load_state_dict(_fitting(model, config.init), strict=False)
-    return model.to(prepared.device), method
+    layout = torch.channels_last if config.schedule.channels_last else torch.preserve_format
+    return model.to(prepared.device, memory_format=layout), method
 
 
 def make_method(config: Config) -> Method:

@@ -113,6 +113,9 @@ class ScheduleConfig:
         "arithmetic of the layers (fp32 as torch does it: TF32 in a GPU's convolutions); masks are fp32",
         choices=("fp32", "bf16"),
     )
+    channels_last: bool = option(
+        False, "convolutions' weights and images with the channels innermost, as a GPU's bf16 units want them"
+    )
     compile: str = option(
         "off",
         "what torch.compile makes faster: the masks, or the masks and the forward and backward pass of a step",

@@ -67,7 +67,10 @@ class TracedSGD:
         for parameter in self._parameters:
             if state[parameter].get("momentum_buffer") is None:
                 state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-        return [state[parameter]["momentum_buffer"] for parameter in self._parameters]
+        momenta = [state[parameter]["momentum_buffer"] for parameter in self._parameters]
+        for momentum in momenta:
+            torch._dynamo.mark_static_address(momentum)  # else a CUDA graph may not change it in place
+        return momenta
 
     @torch.no_grad()
     def __call__(self, grads: Sequence[Tensor | None], lr: Any, momenta: Sequence[Tensor]) -> None:

@@ -1,0 +1,38 @@
+"""What of the machine a run uses."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dstrun import machine
+
+
+@pytest.mark.parametrize(
+    ("granted", "cores"), [("max 100000", 8), ("200000 100000", 2), ("250000 100000", 2), ("50000 100000", 1), ("", 8)]
+)
+def test_no_more_threads_than_the_container_is_granted(
+    granted: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)))
+    if granted:
+        (tmp_path / "cpu.max").write_text(granted + "\n")
+    assert machine.usable_cores(tmp_path) == cores
+
+
+def test_what_a_step_frees_is_kept_for_the_next() -> None:
+    """32 MiB that come and go cost no page fault once they have been there."""
+    resource = pytest.importorskip("resource")
+    machine.keep_freed_memory()
+
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(7 * 2**20)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    assert min(faults() for _ in range(5)) < 700  # of the 7168 pages
+
+
+def test_compilation_on_a_gpu_needs_a_c_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    assert machine.missing_for_compilation(torch.device("cuda")) == "a C compiler (no-such-compiler)"
