@@ -71,8 +71,9 @@ def training_objects(config: Config, prepared: Prepared) -> tuple[nn.Module, Met
     method.prepare(model)
     if config.init:
         model.load_state_dict(_fitting(model, config.init), strict=False)
-    layout = torch.channels_last if config.schedule.channels_last else torch.preserve_format
-    return model.to(prepared.device, memory_format=layout), method
+    if config.schedule.channels_last:
+        model = model.to(memory_format=torch.channels_last)
+    return model.to(prepared.device), method
 
 
 def make_method(config: Config) -> Method:
