@@ -36,6 +36,15 @@ SHAPES = {
 }  # fmt: skip
 
 
+VARIANTS = {
+    "dense": ["reg=dense"],
+    "DST, eager": [],
+    "DST, compile=mask": ["schedule.compile=mask"],
+    "dense, compile=step": ["reg=dense", "schedule.compile=step"],
+    "DST, compile=step": ["schedule.compile=step"],
+}
+
+
 @dataclass
 class Training:
     """A model in training on one batch of random images, and updates of it on demand."""

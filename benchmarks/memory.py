@@ -14,15 +14,7 @@ import sys
 from pathlib import Path
 
 import torch
-from common import base_of, report, training
-
-VARIANTS = {
-    "dense": ["reg=dense"],
-    "DST, eager": [],
-    "DST, compile=mask": ["schedule.compile=mask"],
-    "dense, compile=step": ["reg=dense", "schedule.compile=step"],
-    "DST, compile=step": ["schedule.compile=step"],
-}
+from common import VARIANTS, base_of, report, training
 
 
 def main() -> None:

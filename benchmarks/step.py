@@ -14,15 +14,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from common import Training, base_of, report, seconds, spread, training
-
-VARIANTS = {
-    "dense": ["reg=dense"],
-    "DST, eager": [],
-    "DST, compile=mask": ["schedule.compile=mask"],
-    "dense, compile=step": ["reg=dense", "schedule.compile=step"],
-    "DST, compile=step": ["schedule.compile=step"],
-}
+from common import VARIANTS, Training, base_of, report, seconds, spread, training
 
 
 def main() -> None:

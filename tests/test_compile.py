@@ -1,5 +1,6 @@
 """Compiled masks and compiled updates against plain ones: the same training, to the last bits of a sum."""
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -142,8 +143,13 @@ def test_a_weight_changed_behind_a_compiled_mask_is_noticed() -> None:
     method.prepare(model)
     update = Update(model, method, make_optimiser("sgd", model, method.thresholds(), lr=0.1))
     update(*batch(0), 0.1)
+    copied = copy.deepcopy(model).eval()
     with torch.no_grad():
-        model[0].weight.mul_(2)  # type: ignore[operator, union-attr]
+        for changed in (model, copied):
+            changed[0].weight.mul_(2)  # type: ignore[index]
+    x, _ = batch(1)
+    assert torch.equal(model.eval()(x), copied(x))  # masks put ready for training are no matter in evaluation
+    model.train()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         update(*batch(1), 0.1)
 

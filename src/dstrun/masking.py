@@ -150,14 +150,17 @@ class ThresholdMask(nn.Module):
         self._ready: list[Tensor] = []
 
     def forward(self, weight: Tensor) -> Tensor:
-        """W ⊙ M, of the weight's shape, in the dtype the layer computes in; what was put ready, once."""
-        if self._ready:
+        """W ⊙ M, of the weight's shape, in the dtype the layer computes in; in training, what was put ready."""
+        if self._ready and self.training:
             return self._ready.pop()
         return MaskWeight.apply(weight, self.threshold, compute_dtype(weight))
 
     def put_ready(self, masked: Tensor) -> None:
-        """Lets the next call return `masked`, which must be what it would have computed."""
+        """Lets the next call in training return `masked`, which must be what it would have computed."""
         self._ready[:] = [masked]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_ready": []}  # part of an autograd graph, which cannot be copied
 
     def is_ready(self) -> bool:
         return bool(self._ready)
