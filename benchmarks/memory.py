@@ -7,7 +7,6 @@ less what it had once everything was imported; on a GPU the most that torch had 
 """
 
 import argparse
-import json
 import resource
 import subprocess
 import sys
@@ -26,23 +25,21 @@ def main() -> None:
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.alone:
-        print(json.dumps(peak(options.words, options.updates)))
+        print(peak(options.words, options.updates))
         return
     rows = []
     for name in [name for name in VARIANTS if name not in options.without]:
         words = VARIANTS[name]
         command = [sys.executable, __file__, "--alone", "--updates", str(options.updates), *options.words, *words]
-        found = json.loads(
-            subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1]
-        )
-        rows.append({"variant": name, "peak, MiB": found["peak"], "ratio": 1.0, "to": base_of(name, VARIANTS)})
+        found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1]
+        rows.append({"variant": name, "peak, MiB": int(found), "ratio": 1.0, "to": base_of(name, VARIANTS)})
     peaks = {row["variant"]: row["peak, MiB"] for row in rows}
     for row in rows:
         row["ratio"] = row["peak, MiB"] / peaks[row["to"]]
     report(f"{' '.join(options.words)}: {options.updates} updates", rows, options.json)
 
 
-def peak(words: list[str], updates: int) -> dict[str, int]:
+def peak(words: list[str], updates: int) -> int:
     """Of this process, MiB."""
     made = training([*words, "model=lenet_300_100", "data=digits"])  # what is loaded on first use
     made.update(1)
@@ -50,8 +47,8 @@ def peak(words: list[str], updates: int) -> dict[str, int]:
     made = training(words)
     made.update(updates)
     if made.images.is_cuda:
-        return {"peak": torch.cuda.max_memory_allocated() // 2**20}
-    return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024 - before}
+        return torch.cuda.max_memory_allocated() // 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024 - before
 
 
 def _resident() -> int:

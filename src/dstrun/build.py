@@ -20,7 +20,7 @@ from dstrun.config import Config, near
 from dstrun.data import Batches, Split, Splits
 from dstrun.data.splits import check as check_splits
 from dstrun.data.splits import chosen, stratified
-from dstrun.errors import InputError
+from dstrun.errors import InputError, first_line
 from dstrun.machine import choose_device, missing_for_compilation, set_deterministic
 from dstrun.methods import Dense, DynamicSparseTraining, Method
 from dstrun.optim import Rate, make_optimiser, make_rate
@@ -151,7 +151,7 @@ def _load_data(config: Config) -> tuple[Splits, Split | None]:
     try:
         splits = check_splits(load(Path(wanted.root).expanduser(), **options, **wanted.args))
     except TypeError as error:
-        raise InputError(f"data.args: {_first_line(error)}") from error
+        raise InputError(f"data.args: {first_line(error)}") from error
     except (ValueError, OSError) as error:
         option = "data.root" if isinstance(error, data.DataError | OSError) else f"data={wanted.name}"
         raise InputError(f"{option}: {error}") from error
@@ -188,9 +188,9 @@ def _try_model_on(device: str, config: Config, build_model: Callable[[], nn.Modu
         try:
             model = build_model().eval()
         except TypeError as error:
-            raise InputError(f"model.args: {_first_line(error)}") from error
+            raise InputError(f"model.args: {first_line(error)}") from error
         except ValueError as error:
-            raise InputError(f"{option}: {_first_line(error)}") from error
+            raise InputError(f"{option}: {first_line(error)}") from error
         try:
             make_method(config).prepare(model)
         except ValueError as error:
@@ -203,15 +203,11 @@ def _try_model_on(device: str, config: Config, build_model: Callable[[], nn.Modu
             if device == "meta":
                 raise RuntimeError from error
             size = "×".join(map(str, splits.shape))
-            problem = f"cannot take the images of data={config.data.name}, {size} ({_first_line(error)})"
+            problem = f"cannot take the images of data={config.data.name}, {size} ({first_line(error)})"
             raise InputError(f"{option}: {problem}") from error
     if not isinstance(logits, Tensor) or tuple(logits.shape) != (2, splits.classes):
         gave = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise InputError(f"{option}: gives {gave} for 2 images, expected (2, {splits.classes})")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0]
 
 
 def _fitting(model: nn.Module, run: str) -> dict[str, Tensor]:

@@ -1,6 +1,11 @@
 """The ways a command ends other than well, each with its exit code. Knows nothing."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, '' where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), "")
+
+
 class InputError(Exception):
     """What a user gave cannot be used. One line: the option, what came, what was expected."""
 

@@ -101,7 +101,6 @@ class DynamicSparseTraining:
         self._compile = compile
         self._ready_penalty: Tensor | None = None
         self._dtype = torch.float32
-        self._guard = guard if compile == "off" else compiled(guard)
         self._layers: dict[str, MaskedLayer] = {}
         self._weights: list[nn.Parameter] = []
         self._masks: list[ThresholdMask] = []
@@ -139,8 +138,9 @@ class DynamicSparseTraining:
         if self._compile == "mask":
             self._guard_and_mask()
         elif self._floor > 0:
-            guarded = guard if torch.compiler.is_compiling() else self._guard
-            guarded(self._weights, self.thresholds(), self._floor)
+            alone = self._compile == "step" and not torch.compiler.is_compiling()
+            guard_all = compiled(guard) if alone else guard
+            guard_all(self._weights, self.thresholds(), self._floor)
 
     def _guard_and_mask(self) -> None:
         self._ready_penalty = guard_and_mask(self._weights, self._masks, self._floor, self._dtype)

@@ -13,7 +13,7 @@ from dstrun.build import make_autocast, make_batches, prepare, training_objects
 from dstrun.composition import saved
 from dstrun.config import Config, check
 from dstrun.density import model_density
-from dstrun.errors import InputError
+from dstrun.errors import InputError, first_line
 from dstrun.evaluate import evaluate
 from dstrun.identity import run_name, settings
 from dstrun.machine import set_threads
@@ -81,7 +81,7 @@ def evaluate_run(folder: Path, config: Config) -> None:
     try:
         model.load_state_dict(checkpoint.load(folder / "checkpoint.pt")["model"])
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise InputError(f"{folder}: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{folder}: {first_line(error)}") from error
     _, splits = make_batches(config, prepared)
     layers = method.measure()
     words = [str(folder)]

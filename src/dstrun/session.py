@@ -22,7 +22,6 @@ from omegaconf import OmegaConf
 from dstrun import checkpoint
 from dstrun.build import (
     Prepared,
-    make_autocast,
     make_batches,
     make_optimiser_for,
     make_rate_for,
@@ -32,7 +31,7 @@ from dstrun.build import (
 from dstrun.config import Config
 from dstrun.console import RunConsole
 from dstrun.density import LayerFigures
-from dstrun.errors import Interrupted, RunFailedError
+from dstrun.errors import Interrupted, RunFailedError, first_line
 from dstrun.flops import flops_fraction, positions
 from dstrun.identity import run_hash
 from dstrun.machine import StopRequest, facts, keep_freed_memory, set_threads, stop_request
@@ -83,7 +82,7 @@ class Session:
             self._status.end("interrupted")
             raise
         except Exception as error:
-            line = f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
+            line = f"{type(error).__name__}: {first_line(error)}"
             self._log.error(traceback.format_exc())
             self._console.stop()
             self._console.say(f"{self._folder}: failed, {line} (traceback in train.log)")
@@ -126,12 +125,11 @@ class Session:
                 self._compiling_since = time.monotonic()
                 self._console.say("compiling: seconds where torch has kept it from an earlier run, else up to minutes")
             self._console.start(schedule.epochs, len(self._batches), self._progress.step)
-            device = self._prepared.device
+            update = make_update(self._config, self._model, self._method, self._optimiser, self._prepared.device)
             for record in train(
-                make_update(self._config, self._model, self._method, self._optimiser, device), self._batches,
+                update, self._batches,
                 make_rate_for(self._config, len(self._batches)), self._splits,
                 epochs=schedule.epochs, progress=self._progress, log_steps=self._config.log.steps,
-                autocast=make_autocast(self._config, device),
                 between_steps=lambda progress: self._between_steps(progress, stop),
             ):  # fmt: skip
                 self._take(record, stop)

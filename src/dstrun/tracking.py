@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from dstrun.errors import BusyError
+from dstrun.errors import BusyError, first_line
 
 METRICS = (
     "epoch", "step", "lr", "train_loss", "penalty", "train_accuracy", "test_loss", "test_accuracy", "density",
@@ -244,17 +244,14 @@ def start_wandb(
             return WandbTracker("online", seconds, log, **init)
         except Exception as error:  # wandb raises its own kinds, and those of what it is built on
             waited = time.monotonic() - started
-            say(f"W&B: no run online after {waited:.0f} s ({_first_line(error)}); offline, `wandb sync` sends it")
+            why = first_line(error) or type(error).__name__
+            say(f"W&B: no run online after {waited:.0f} s ({why}); offline, `wandb sync` sends it")
             wandb.teardown()  # else the attempt keeps the run's id to itself
     try:
         return WandbTracker("offline", seconds, log, **init)
     except Exception as error:
-        say(f"W&B: no run at all ({type(error).__name__}: {_first_line(error)})")
+        say(f"W&B: no run at all ({type(error).__name__}: {first_line(error) or type(error).__name__})")
         return NoTracker()
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _has_key() -> bool:

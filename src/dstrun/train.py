@@ -9,7 +9,6 @@ optimiser and method after any Record to go on from there. Knows evaluation, den
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -84,15 +83,15 @@ def train(
     epochs: int,
     progress: Progress,
     log_steps: int = 0,
-    autocast: Autocast = nullcontext,
     between_steps: Callable[[Progress], bool] = lambda progress: False,
 ) -> Iterator[Record]:
     """Trains from `progress` to the end of `epochs`, yielding a Record at each epoch's end and where else asked.
 
-    `splits` names what to evaluate on at an epoch's end ("test", "validation"), under `autocast`; `between_steps` is
-    called after every update and may ask for a Record by returning True. With epochs = 0 the model is evaluated once.
+    `splits` names what to evaluate on at an epoch's end ("test", "validation"), under the update's autocast;
+    `between_steps` is called after every update and may ask for a Record by returning True. With epochs = 0 the model
+    is evaluated once.
     """
-    model, method = update.model, update.method
+    model, method, autocast = update.model, update.method, update.autocast
     if epochs == 0:
         yield _epoch_record(model, method, progress, splits, autocast, lr=rate(0))
     while progress.epoch < epochs:

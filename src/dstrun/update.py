@@ -38,7 +38,7 @@ class Update:
         clip: float = 0.0,
     ) -> None:
         self.model, self.method, self.optimiser = model, method, optimiser
-        self._autocast, self._accumulate, self._clip = autocast, accumulate, clip
+        self.autocast, self._accumulate, self._clip = autocast, accumulate, clip
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def __call__(self, images: Tensor, labels: Tensor, lr: float) -> tuple[Tensor, Tensor]:
@@ -57,25 +57,28 @@ class Update:
         pieces = min(self._accumulate, max(1, len(images) // 2))  # batch norm cannot train on a piece of one image
         if pieces == 1:
             loss, right, grads = self._gradients(images, labels, 1.0, True)
-            for parameter, grad in zip(self._parameters, grads, strict=True):
-                parameter.grad = grad
+            self._add(grads)
             return loss, right
         losses: list[Tensor] = []
         rights: list[Tensor] = []
         for piece, piece_labels in zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True):
             share = len(piece) / len(images)
             loss, right, grads = self._gradients(piece, piece_labels, share, not losses)
-            for parameter, grad in zip(self._parameters, grads, strict=True):
-                parameter.grad = grad if parameter.grad is None or grad is None else parameter.grad.add_(grad)
+            self._add(grads)
             losses.append(loss * share)
             rights.append(right)
         return torch.stack(losses).sum(), torch.stack(rights).sum()
+
+    def _add(self, grads: Gradients) -> None:
+        for parameter, grad in zip(self._parameters, grads, strict=True):
+            if grad is not None:
+                parameter.grad = grad if parameter.grad is None else parameter.grad.add_(grad)
 
     def _gradients(
         self, images: Tensor, labels: Tensor, share: float, penalised: bool
     ) -> tuple[Tensor, Tensor, Gradients]:
         """Loss, number right, and the gradients of `share` of the loss and, where asked, of α · penalty."""
-        with self._autocast():
+        with self.autocast():
             self.method.before_pass()
             logits = self.model(images)
         loss = F.cross_entropy(logits.float(), labels)
@@ -100,15 +103,15 @@ class CompiledUpdate(Update):
     ) -> None:
         super().__init__(model, method, optimiser, **options)  # type: ignore[arg-type]
         torch._dynamo.config.trace_autograd_ops = True  # lets torch.autograd.grad be part of what is compiled
-        self._device = self._parameters[0].device
-        replay = self._device.type == "cuda" and self._accumulate == 1
+        device = self._parameters[0].device
+        replay = device.type == "cuda" and self._accumulate == 1
         compiled = torch.compile(dynamic=False, fullgraph=True, mode="reduce-overhead" if replay else None)
         self._smallest = batch_size // self._accumulate
         self._uncompiled, self._compiled = super()._gradients, compiled(super()._gradients)
         self._descent: TracedSGD | None = None
         if isinstance(optimiser, torch.optim.SGD) and self._accumulate == 1 and self._clip == 0:
             self._descent = TracedSGD(optimiser, self._parameters)
-            self._lr = torch.zeros((), device=self._device)
+            self._lr = torch.zeros((), device=device)
             self._whole: Callable = compiled(self._update)
 
     def __call__(self, images: Tensor, labels: Tensor, lr: float) -> tuple[Tensor, Tensor]:
