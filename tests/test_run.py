@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from dstrun import models, session
-from dstrun.machine import StopRequest
+from dstrun.signals import StopRequest
 from dstrun.tracking import LAYERS, METRICS
 from dstrun.train import Progress
 from tests.conftest import Command, Outcome, made_up

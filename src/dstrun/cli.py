@@ -51,24 +51,28 @@ def _train(arguments: Sequence[str]) -> None:
 
 
 def _task(composed: object) -> None:
+    """What Hydra calls: a single run, or a job of a sweep whose launcher is not dstrun's own."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
     from dstrun.config import check
 
-    grid = HydraConfig.get().mode == RunMode.MULTIRUN
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN:
+        config = check(composed)  # type: ignore[arg-type]
+        from dstrun.run import run_as_job
+
+        try:
+            run_as_job(config, default_group=hydra.runtime.choices.get("sweep") or "grid")
+        except BusyError as error:
+            print(f"dstrun: {error}; left to it", file=sys.stderr)
+        return
     try:
         config = check(composed)  # type: ignore[arg-type]
         from dstrun.run import run
 
-        run(config, default_group="grid" if grid else "single")
-    except BusyError as error:
-        if not grid:
-            _end(error)
-        print(f"dstrun: {error}; left to it", file=sys.stderr)
+        run(config, default_group="single")
     except Exception as error:
-        if grid and isinstance(error, RunFailedError):
-            raise  # costs itself only: Hydra goes on with the next job
         _end(error)
 
 

@@ -8,6 +8,7 @@ Knows config and Hydra; it knows nothing of runs, and no torch.
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,6 @@ from yaml import YAMLError
 
 from dstrun.config import FREE, GROUPS, OPTIONS, Config, check_key, expected, explained, near, plain_key
 from dstrun.errors import InputError
-
-_group_folders: list[Path] = []
 
 
 def packaged(name: str) -> Path:
@@ -128,31 +127,33 @@ def _offered(group: str) -> list[str]:
     return list(entry_points(group=entry_group).names) if entry_group else []
 
 
-def _group_folder(outputs: str, group: str | None) -> str:
-    _group_folders.append(Path(outputs) / (group or "grid"))
-    return str(_group_folders[-1])
+def _group_folder(outputs: str, group: str | None, sweep: str | None) -> Path:
+    return Path(outputs) / (group or sweep or "grid")
 
 
 def registered() -> None:
     """Makes Hydra and OmegaConf know the schema, the sources and the resolvers."""
     ConfigStore.instance().store("schema", Config)
-    for plugin in (SearchPath, SweepSource, PluginSource):
+    own = import_module("hydra_plugins.dstrun_launcher.local"), import_module("hydra_plugins.dstrun_sweeper.grid")
+    for plugin in (SearchPath, SweepSource, PluginSource, own[0].LocalLauncher, own[1].GridSweeper):
         Plugins.instance().register(plugin)
-    OmegaConf.register_new_resolver("dstrun.group_folder", _group_folder, replace=True)
+    OmegaConf.register_new_resolver("dstrun.group_folder", lambda *parts: str(_group_folder(*parts)), replace=True)
     OmegaConf.register_new_resolver("dstrun.last_part", lambda path: Path(path).resolve().name, replace=True)
 
 
 def compose_and_run(arguments: Sequence[str], task: Callable[[DictConfig], None]) -> None:
     """Hands the arguments to Hydra, which calls `task` once, or once a job of a multirun.
 
-    InputError for what Hydra or the schema refuses. Hydra's own droppings of a multirun are taken away.
+    InputError for what Hydra or the schema refuses.
     """
     registered()
     _refuse_traps(arguments)
     flags = [argument for argument in arguments if argument in ("-m", "--multirun")]
     words = [argument for argument in arguments if argument not in flags]
     completing = {"-sc", "--shell-completion"} & set(words)  # its words, install=bash, look like overrides
-    overrides = [_prepared(word) if _is_override(word) and not completing else word for word in words]
+    if any(word.startswith("sweep=") and word != "sweep=null" for word in words) and not completing:
+        flags.append("-m")  # else Hydra refuses several values of a key beside a sweep
+    overrides = [as_hydra_takes_it(word) if _is_override(word) and not completing else word for word in words]
     sys.argv = [sys.argv[0], *flags[:1], *overrides]
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints errors itself and exits
@@ -165,8 +166,6 @@ def compose_and_run(arguments: Sequence[str], task: Callable[[DictConfig], None]
     finally:
         if not traceback_wanted:
             del os.environ["HYDRA_FULL_ERROR"]
-        for folder in _group_folders:
-            _tidy(folder)
 
 
 def _refuse_traps(arguments: Sequence[str]) -> None:
@@ -179,18 +178,11 @@ def _refuse_traps(arguments: Sequence[str]) -> None:
             raise InputError(f"{name}: {attached or value} is a run, its config would not be used; `dstrun rerun` does")
 
 
-def _tidy(folder: Path) -> None:
-    (folder / "multirun.yaml").unlink(missing_ok=True)
-    for empty in (folder, folder.parent):
-        if empty.is_dir() and not any(empty.iterdir()):
-            empty.rmdir()
-
-
 def _is_override(word: str) -> bool:
     return not word.startswith("-") and ("=" in word or word.startswith("~"))
 
 
-def _prepared(word: str) -> str:
+def as_hydra_takes_it(word: str) -> str:
     """The override as Hydra should get it; InputError for a key that is no option, however it is written."""
     for override in parsed([word]):
         key = override.key_or_group

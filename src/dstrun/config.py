@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException, ValidationError
+from omegaconf import BooleanNode, DictConfig, FloatNode, IntegerNode, OmegaConf, StringNode, ValueNode
+from omegaconf.errors import OmegaConfBaseException, UnsupportedValueType, ValidationError
 
 from dstrun.errors import InputError
 
@@ -164,6 +164,12 @@ class Config:
     name: str | None = option(None, "a label for people", identity=False)
     overwrite: bool = option(False, "start over where the run exists already", identity=False)
     dry_run: bool = option(False, "say what would be done, and do nothing", identity=False)
+    n_jobs: int = option(
+        0, "runs of a sweep at a time on this machine (0: one a GPU, or else one a core)", low=0, identity=False
+    )
+    retry: str = option(
+        "failed", "what a sweep does again: runs that failed, or none", choices=("failed", "none"), identity=False
+    )
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     log: LogConfig = field(default_factory=LogConfig)
     wandb: WandbConfig = field(default_factory=WandbConfig)
@@ -187,21 +193,61 @@ FREE = tuple(key for key, entry in OPTIONS.items() if entry.type == dict[str, An
 
 
 def check(config: DictConfig | Mapping[str, Any]) -> Config:
-    """The config as typed objects, or InputError for the first key or value that no run could use."""
+    """The config as typed objects, or InputError for the first key or value that no run could use.
+
+    A mapping is taken as it stands, without interpolations. (omegaconf's own merge with the schema takes a hundred
+    times as long, which a grid of a thousand runs would wait for.)
+    """
     try:
-        plain: Any = OmegaConf.to_container(OmegaConf.create(config), resolve=True)  # type: ignore[arg-type]
-        for key in flat(plain):
-            check_key(key)
-        if str(plain.get("schedule", {}).get("compile")) == "False":  # how YAML reads a bare off
-            plain["schedule"]["compile"] = "off"
-        checked = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain))
+        plain: Any = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
     except OmegaConfBaseException as error:
         raise InputError(explained(error)) from error
-    assert isinstance(checked, Config)
+    given = flat(plain)
+    for key in given:
+        check_key(key)
+    if str(given.get("schedule.compile")) == "False":  # how YAML reads a bare off
+        given["schedule.compile"] = "off"
+    checked = _typed(Config, given)
     for key, entry in OPTIONS.items():
         _check_value(key, value_of(checked, key), entry.metadata)
     _check_together(checked.schedule)
     return checked
+
+
+def _typed(section: Any, given: Mapping[str, Any], prefix: str = "") -> Any:
+    """The dataclass with the given values as its types have them, and its own where none is given."""
+    values = {}
+    for entry in fields(section):
+        key = prefix + entry.name
+        if is_dataclass(entry.type):
+            values[entry.name] = _typed(entry.type, given, f"{key}.")
+        elif key in given:
+            values[entry.name] = _converted(key, given[key], entry.type)
+        elif "${" in str(default := entry.metadata["default"]):
+            values[entry.name] = OmegaConf.create({"default": default}).default
+    return section(**values)
+
+
+NODES: dict[Any, Callable[..., ValueNode]] = {int: IntegerNode, float: FloatNode, bool: BooleanNode, str: StringNode}
+
+
+def _converted(key: str, value: Any, wanted: Any) -> Any:
+    """The value as an option of that type has it: 1e-4 for the text '1e-4', and so on; InputError for what has none."""
+    try:
+        if wanted == dict[str, Any]:
+            if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+                raise ValidationError
+            return dict(value)
+        if get_origin(wanted) is list:
+            if not isinstance(value, list | tuple):
+                raise ValidationError
+            return [_converted(key, item, *get_args(wanted)) for item in value]
+        optional = wanted == str | None
+        if value == "???":
+            raise ValidationError
+        return NODES[str if optional else wanted](value, is_optional=optional)._value()
+    except (ValidationError, UnsupportedValueType) as error:
+        raise InputError(f"{key}: got {'null' if value is None else repr(value)}, expected {expected(key)}") from error
 
 
 def check_key(key: str) -> None:

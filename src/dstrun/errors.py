@@ -6,6 +6,11 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), "")
 
 
+def described(error: BaseException) -> str:
+    """An error in one line: its kind, and the first line of what it says."""
+    return f"{type(error).__name__}: {first_line(error)}".removesuffix(": ")
+
+
 class InputError(Exception):
     """What a user gave cannot be used. One line: the option, what came, what was expected."""
 
@@ -20,6 +25,10 @@ class RunFailedError(Exception):
     """A run that was under way has ended without its result; its folder says why, and the console has said so."""
 
     exit_code = 1
+
+
+class DivergedError(Exception):
+    """A figure of a run is no longer finite; the line says which, and when."""
 
 
 class Interrupted(KeyboardInterrupt):

@@ -17,13 +17,18 @@ def settings(config: Config) -> dict[str, Any]:
     """The options that make this run what it is: {dotted key: value} of what applies and differs from its default."""
     found = {}
     for key, entry in OPTIONS.items():
-        value, (identity, when) = value_of(config, key), (entry.metadata[name] for name in ("identity", "when"))
+        value, identity = value_of(config, key), entry.metadata["identity"]
         if callable(identity):
             value = identity(value)
-        applies = not when or value_of(config, when[0]) in when[1:]
-        if identity and applies and value != entry.metadata["default"]:
+        if identity and applies(config, key) and value != entry.metadata["default"]:
             found[key] = value
     return found
+
+
+def applies(config: Config, key: str) -> bool:
+    """Whether an option has any say in this run, as α has none in a dense one."""
+    when = OPTIONS[key].metadata["when"]
+    return not when or value_of(config, when[0]) in when[1:]
 
 
 def run_hash(config: Config) -> str:

@@ -1,25 +1,23 @@
-"""The machine a run is on: its device and threads, what is installed, and its wish that we stop.
+"""The machine a run is on: its device and threads, and what is installed.
 
-Knows torch alone.
+Knows torch and cores.
 """
 
 import ctypes
 import os
 import platform
 import shutil
-import signal
 import subprocess
 import sys
 import sysconfig
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from dstrun.cores import usable_cores
 
 MALLOPT = {"M_MMAP_THRESHOLD": (-3, 32 << 20), "M_TRIM_THRESHOLD": (-1, 1 << 30), "M_TOP_PAD": (-2, 64 << 20)}
 PACKAGES = ("dstrun", "torch", "torchvision", "hydra-core", "omegaconf", "numpy", "wandb", "scikit-learn")
@@ -46,20 +44,13 @@ def set_threads(threads: int) -> int:
     return torch.get_num_threads()
 
 
-def usable_cores(group: Path = Path("/sys/fs/cgroup")) -> int:
-    """How many cores this process may use: those of its affinity, at most what its container is granted.
-
-    torch looks at neither, and a thread too many waits for its turn in every operation.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = (group / "cpu.max").read_text().split()
-        return max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):  # no such file, or "max": no bound
-        return cores
-
-
 THREADS_AT_FIRST = min(torch.get_num_threads(), usable_cores())
+
+
+def share_cores(threads: int) -> None:
+    """From now on, as many threads as torch finds right are at most so many: others need the rest."""
+    global THREADS_AT_FIRST
+    THREADS_AT_FIRST = min(THREADS_AT_FIRST, threads)
 
 
 def keep_freed_memory() -> None:
@@ -121,34 +112,3 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() or None
-
-
-class StopRequest:
-    """Whether SIGINT or SIGTERM has come; a second SIGINT stops at once, as without us."""
-
-    signal: int | None = None
-
-    def note(self, number: int, _: object) -> None:
-        if self.signal == signal.SIGINT == number:
-            raise KeyboardInterrupt
-        self.signal = number
-
-    def __bool__(self) -> bool:
-        return self.signal is not None
-
-
-@contextmanager
-def stop_request() -> Iterator[StopRequest]:
-    """Collects the signals of a block instead of dying of them. In a thread other than the main: never any."""
-    request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield request
-        return
-    before: Mapping[int, Any] = {
-        number: signal.signal(number, request.note) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -5,20 +5,20 @@
 Nothing is written before everything that can be checked has been. The only module that knows all the others.
 """
 
+import traceback
 from dataclasses import replace
 from pathlib import Path
 
 from dstrun import checkpoint
 from dstrun.build import make_autocast, make_batches, prepare, training_objects
-from dstrun.composition import saved
-from dstrun.config import Config, check
+from dstrun.config import Config
 from dstrun.density import model_density
-from dstrun.errors import InputError, first_line
+from dstrun.errors import BusyError, InputError, RunFailedError, described, first_line
 from dstrun.evaluate import evaluate
-from dstrun.identity import run_name, settings
+from dstrun.ledger import record_failure, refuse_difference, run_folder, state_of
 from dstrun.machine import set_threads
 from dstrun.session import Session
-from dstrun.tracking import FINISHED, Status, read_json
+from dstrun.status import FINISHED, RUNNING, Status, holder
 
 
 def run(config: Config, default_group: str) -> Path:
@@ -27,13 +27,15 @@ def run(config: Config, default_group: str) -> Path:
     InputError before anything is written; RunFailedError, with the story in the folder, after that; Interrupted once a
     request to stop has been met with a checkpoint.
     """
-    folder = Path(config.outputs) / (config.group or default_group) / run_name(config)
-    state = _state_of(folder, config)
+    folder = run_folder(config, default_group)
+    state = state_of(folder, config)
     if config.dry_run:
         print(f"{folder}: {state}")
         return folder
     if state == FINISHED and not config.overwrite:
         return _already_finished(folder)
+    if state == RUNNING:
+        raise BusyError(f"{folder} is being written by {holder(folder)}")
     resumes = (folder / "checkpoint.pt").is_file() and not config.overwrite
     prepared = prepare(replace(config, init=None) if resumes else config)
     try:
@@ -41,11 +43,28 @@ def run(config: Config, default_group: str) -> Path:
         status = Status(folder)
     except OSError as error:
         raise InputError(f"outputs: {error}") from error
-    if _state_of(folder, config) == FINISHED and not config.overwrite:  # by another process, while we prepared
+    if state_of(folder, config) == FINISHED and not config.overwrite:  # by another process, while we prepared
         status.release()
         return _already_finished(folder)
     Session(folder, config, prepared, status).go()
     return folder
+
+
+def run_as_job(config: Config, default_group: str) -> None:
+    """`run` for a sweep, where a run that cannot even begin has failed like any other: its folder says so.
+
+    BusyError, RunFailedError and Interrupted as `run`.
+    """
+    try:
+        run(config, default_group)
+    except BusyError:
+        raise
+    except Exception as error:
+        if isinstance(error, RunFailedError):
+            raise
+        line = str(error) if isinstance(error, InputError) else described(error)
+        record_failure(run_folder(config, default_group), config, line, traceback.format_exc())
+        raise RunFailedError(line) from error
 
 
 def _already_finished(folder: Path) -> Path:
@@ -53,27 +72,9 @@ def _already_finished(folder: Path) -> Path:
     return folder
 
 
-def _state_of(folder: Path, config: Config) -> str:
-    """new, or what status.json says; InputError for a folder that holds something else."""
-    if not (folder / "config.yaml").is_file():
-        return "new"
-    _differing(folder, config, "holds another run, which differs in")
-    state = read_json(folder / "status.json").get("state")
-    if state is None and (folder / "summary.json").is_file():  # written once all is trained
-        return FINISHED
-    return state or "unfinished"
-
-
-def _differing(folder: Path, config: Config, complaint: str) -> None:
-    """InputError with the complaint and the options in which the run of a folder and this config are not the same."""
-    there, here = settings(check(saved(folder / "config.yaml"))), settings(config)
-    if keys := sorted(key for key in {**there, **here} if there.get(key) != here.get(key)):
-        raise InputError(f"{folder}: {complaint} {', '.join(keys)}")
-
-
 def evaluate_run(folder: Path, config: Config) -> None:
     """Prints the test figures of a run's checkpoint, under the run's config with what eval may change in it."""
-    _differing(folder, config, "eval leaves a run as it was trained, `dstrun rerun` changes")
+    refuse_difference(folder, config, "eval leaves a run as it was trained, `dstrun rerun` changes")
     config = replace(config, init=None)
     prepared = prepare(config)
     set_threads(config.threads)

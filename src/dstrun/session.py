@@ -7,6 +7,7 @@ Ends with the run finished, or with its folder in a state that the same command 
 """
 
 import logging
+import signal
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 
 from dstrun import checkpoint
 from dstrun.build import (
@@ -31,17 +31,18 @@ from dstrun.build import (
 from dstrun.config import Config
 from dstrun.console import RunConsole
 from dstrun.density import LayerFigures
-from dstrun.errors import Interrupted, RunFailedError, first_line
+from dstrun.errors import BusyError, DivergedError, InputError, Interrupted, RunFailedError, described
 from dstrun.flops import flops_fraction, positions
 from dstrun.identity import run_hash
-from dstrun.machine import StopRequest, facts, keep_freed_memory, set_threads, stop_request
+from dstrun.ledger import write_config
+from dstrun.machine import facts, keep_freed_memory, set_threads
+from dstrun.signals import StopRequest, stop_request
+from dstrun.status import FAILED, FINISHED, INTERRUPTED, Status
 from dstrun.tracking import (
-    FINISHED,
     LAYERS,
     METRICS,
     VALIDATION,
     Rows,
-    Status,
     Tracker,
     close_log,
     number,
@@ -49,19 +50,19 @@ from dstrun.tracking import (
     start_wandb,
     wandb_row,
     write_json,
-    write_whole,
 )  # fmt: skip
 from dstrun.train import Progress, Record, train
+
+STOP = "stop"  # a file of this name in a run's folder stops the run at the next epoch's end, from whatever machine
 
 
 class Session:
     """One process's work on one run: what is open while it trains, and what happens at each Record."""
 
     def __init__(self, folder: Path, config: Config, prepared: Prepared, status: Status) -> None:
-        root = str(Path(config.data.root).expanduser().absolute())  # what is written must hold from any folder
-        self._config = replace(config, data=replace(config.data, root=root))
+        self._config = config
         self._folder, self._prepared, self._status = folder, prepared, status
-        self._diverged = False
+        self._stop_file = folder / STOP
         self._log: logging.Logger = run_log(folder / "train.log")
         self._console = RunConsole(self._log)
         self._saved_at = time.monotonic()
@@ -69,24 +70,33 @@ class Session:
 
     def go(self) -> None:
         """Trains to the end, or raises Interrupted or RunFailedError with the folder ready to go on from."""
-        write_whole(self._folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(self._config)))
         keep_freed_memory()
         threads = set_threads(self._config.threads or self._status.content.get("threads", 0))
-        self._status.begin(threads=threads, **facts(self._prepared.device))
+        try:
+            write_config(self._folder, self._config)
+            self._status.begin(threads=threads, **facts(self._prepared.device))
+            self._stop_file.unlink(missing_ok=True)
+        except OSError as error:
+            self._status.release()
+            raise InputError(f"outputs: {error}") from error
         try:
             with stop_request() as stop:
                 self._set_up()
                 self._train(stop)
                 self._finish()
+        except BusyError:
+            self._status.release()
+            raise
         except KeyboardInterrupt:
-            self._status.end("interrupted")
+            self._status.end(INTERRUPTED)
             raise
         except Exception as error:
-            line = f"{type(error).__name__}: {first_line(error)}"
+            line = described(error)
             self._log.error(traceback.format_exc())
             self._console.stop()
             self._console.say(f"{self._folder}: failed, {line} (traceback in train.log)")
-            self._status.end("failed", error=line)
+            with suppress(OSError):  # on a full disk the state stays running, of a process that is no more
+                self._status.end(FAILED, error=line)
             raise RunFailedError(line) from error
         else:
             self._status.end(FINISHED)
@@ -110,6 +120,7 @@ class Session:
         self._totals = {name: self._model.get_parameter(f"{name}.weight").numel() for name in self._used}
         if state is not None:
             self._take_up(state)
+        self._status.confirm()
         kept_bytes = state["bytes"] if state else {}
         metrics = METRICS + (VALIDATION if prepared.validation else ())
         self._metrics = Rows(self._folder / "metrics.csv", metrics, kept_bytes.get("metrics.csv", 0))
@@ -180,6 +191,8 @@ class Session:
 
     def _between_steps(self, progress: Progress, stop: StopRequest) -> bool:
         self._console.step(progress.step)
+        if self._status.lost:
+            self._status.confirm()
         if self._compiling_since is not None:
             self._console.say(f"compiled: first update after {time.monotonic() - self._compiling_since:.1f} s")
             self._compiling_since = None
@@ -199,12 +212,15 @@ class Session:
             figures["flops_fraction"] = flops_fraction(self._totals, kept, self._used)
             self._metrics.append([figures])
             self._console.epoch(record.epoch, self._config.schedule.epochs, figures)
-            if not self._diverged and not all(isfinite(figures.get(f"{s}_loss") or 0) for s in ("train", "test")):
-                self._diverged = True
-                self._console.say("the loss is not finite: this run has diverged; a lower schedule.lr may help")
             self._tracker.log(wandb_row(figures, layers))
+            for split in ("train", "test"):
+                if not isfinite(loss := figures.get(f"{split}_loss") or 0):
+                    message = f"{split}_loss is {loss} at epoch {record.epoch}; a lower schedule.lr may help"
+                    raise DivergedError(message)
         if self._progress.epoch == self._config.schedule.epochs:
             return
+        if record.kind == "epoch" and self._stop_file.exists():
+            stop.signal = signal.SIGTERM
         if stop or self._checkpoint_due() or self._config.checkpoint.every == 0:
             self._save()
         if stop.signal:

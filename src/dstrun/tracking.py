@@ -1,27 +1,23 @@
-"""Writes what a run leaves: status.json, the CSV rows, summary.json, train.log, and a run in Weights & Biases.
+"""Writes what a run leaves: the CSV rows, summary.json, train.log, and a run in Weights & Biases.
 
 Rows are appended whole and flushed; JSON is written beside and moved into place. These files are the source of
 truth; W&B is a copy that may fail without harm. Knows errors and nothing else of ours: plain values come in.
 """
 
 import csv
-import fcntl
 import io
 import json
 import logging
 import math
 import netrc
 import os
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from dstrun.errors import BusyError, first_line
+from dstrun.errors import first_line
 
 METRICS = (
     "epoch", "step", "lr", "train_loss", "penalty", "train_accuracy", "test_loss", "test_accuracy", "density",
@@ -32,13 +28,6 @@ LAYERS = (
     "epoch", "step", "layer", "kept", "total", "density", "threshold_mean", "threshold_min", "threshold_max", "churn",
     "dead_rows",
 )  # fmt: skip
-HEARTBEAT_SECONDS = 30
-FINISHED = "finished"
-
-
-def now() -> str:
-    """The time in UTC, to the second, ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -107,63 +96,24 @@ class Rows:
         self._file.flush()
 
 
+def last_row(path: Path) -> dict[str, str]:
+    """The last whole row of a CSV file that may be growing; an empty one where there is none yet."""
+    try:
+        with path.open("rb") as file:
+            header = file.readline()
+            file.seek(max(len(header), file.seek(0, os.SEEK_END) - 4096))
+            *lines, _ = file.read().decode(errors="replace").split("\n")
+    except (OSError, ValueError):
+        return {}
+    names, cells = (next(csv.reader([line])) for line in (header.decode().strip(), lines[-1] if lines else ","))
+    return dict(zip(names, cells, strict=True)) if lines and len(names) == len(cells) else {}
+
+
 def number(text: str) -> float | None:
     """A column's text as a number; an empty one is None."""
     if text == "":
         return None
     return int(text) if text.isdigit() else float(text)
-
-
-class Status:
-    """status.json of a run this process owns, with a heartbeat, and a lock that the kernel drops when we die."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "status.json"
-        self._lock = os.open(folder / "train.log", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            owner = read_json(self._path).get("owner", {})
-            self.release()
-            raise BusyError(
-                f"{folder} is being written by process {owner.get('pid')} on {owner.get('host')}"
-            ) from error
-        except OSError:  # a file system that has no locks must not keep a run from being made
-            pass
-        self._content = read_json(self._path)
-        self._writing = threading.Lock()
-        self._ended = threading.Event()
-        self._beats = threading.Thread(target=self._beat, daemon=True)
-
-    @property
-    def content(self) -> Mapping[str, Any]:
-        return self._content
-
-    def begin(self, **facts: Any) -> None:
-        """State running, owned by this process; keeps what earlier sessions of the run have written."""
-        started = now()
-        owner = {"host": socket.gethostname(), "pid": os.getpid(), "start": started, "heartbeat": started}
-        self._content.setdefault("created", started)
-        self.write(state="running", owner=owner, started=started, ended=None, error=None, **facts)
-        self._beats.start()
-
-    def write(self, **changes: Any) -> None:
-        with self._writing:
-            self._content.update(changes)
-            write_json(self._path, self._content)
-
-    def end(self, state: str, error: str | None = None) -> None:
-        """The last state: finished, failed or interrupted; releases the lock."""
-        self._ended.set()
-        self.write(state=state, error=error, ended=now())
-        self.release()
-
-    def release(self) -> None:
-        os.close(self._lock)
-
-    def _beat(self) -> None:
-        while not self._ended.wait(HEARTBEAT_SECONDS):
-            self.write(owner={**self._content["owner"], "heartbeat": now()})
 
 
 def run_log(path: Path) -> logging.Logger:

@@ -1,0 +1,241 @@
+"""What a person sees of a sweep: a line a running job, a line for each that ends, and what became of all of them.
+
+All of it is read from the runs' folders, so it is the same for jobs on this machine and on others. Knows plan, ledger,
+summary, status, tracking and errors.
+"""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from dstrun.errors import InputError, RunFailedError
+from dstrun.ledger import state_of
+from dstrun.plan import Job
+from dstrun.status import FAILED, FINISHED, INTERRUPTED, RUNNING, holder
+from dstrun.summary import FILE, Summary
+from dstrun.tracking import last_row, read_json
+
+LOOK_EVERY = 1.0
+LINES_EVERY = 60.0  # where there is no terminal to redraw
+Stamp = tuple[int, int]
+
+
+@dataclass
+class Entry:
+    """A job as it stood when last looked at."""
+
+    job: Job
+    state: str
+    row: dict[str, str]
+    stamp: Stamp = (0, 0)
+
+    @property
+    def ended(self) -> bool:
+        return self.state in (FINISHED, FAILED)
+
+
+class Board:
+    """The jobs of a sweep and how each stands; keeps the summary of their groups. InputError for a foreign folder."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._entries = [Entry(job, state_of(job.folder, job.config), {}) for job in jobs]
+        groups = dict.fromkeys(job.folder.parent for job in jobs)
+        self._summaries = {
+            group: Summary(group, {job.folder: job.config for job in jobs if job.folder.parent == group})
+            for group in groups
+        }
+        self._began = time.monotonic()
+        self._ended_before = sum(entry.ended for entry in self._entries)
+        self._said = self._began
+
+    def left(self) -> list[Job]:
+        """The jobs that are to be done: not the finished ones, nor, with retry=none, the failed ones."""
+        return [
+            entry.job
+            for entry in self._entries
+            if entry.job.config.overwrite
+            or not (entry.state == FINISHED or (entry.state == FAILED and entry.job.config.retry == "none"))
+        ]
+
+    def preview(self) -> None:
+        """What a dry run says: every run, how it stands, and how long the rest will take, by the finished ones."""
+        for entry in self._entries:
+            self.say(f"{entry.job.folder}: {entry.state}")
+        left = self.left()
+        words = f"{len(self._entries)} runs, {len(left)} to do"
+        if left and (seconds := self._estimate(left)) is not None:
+            words += f", about {duration(seconds)} of training by the runs that are finished"
+        self.say(words)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Shows and writes down what happens while the block does the jobs. InputError where nothing can be written."""
+        try:
+            self._write()
+        except OSError as error:
+            raise InputError(f"outputs: {error}") from error
+        left = {job.folder for job in self.left()}
+        for entry in self._entries:
+            if entry.ended and entry.job.folder in left:  # to be done again
+                entry.state, entry.stamp = INTERRUPTED, _stamp(entry.job.folder)
+                self._ended_before -= 1
+        self.say(f"{len(self._entries)} runs, {len(left)} to do")
+        live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=2, transient=True)
+        done = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(done,), daemon=True)
+        try:
+            if self._console.is_terminal:
+                live.start()
+            watch.start()
+            yield
+        finally:
+            done.set()
+            watch.join()
+            live.stop()
+            self._look()
+
+    def close(self) -> None:
+        """Reports; RunFailedError unless every run is finished."""
+        self.report()
+        if left := sum(entry.state != FINISHED for entry in self._entries):
+            raise RunFailedError(f"{left} of {len(self._entries)} runs are not finished")
+
+    def report(self) -> None:
+        """The end: how many runs stand how, and what failed."""
+        for group in self._summaries:
+            self.say(str(group / FILE))
+        counts = {state: sum(entry.state == state for entry in self._entries) for state in (FINISHED, FAILED)}
+        open_ = [entry for entry in self._entries if not entry.ended]
+        words = [f"{counts[FINISHED]} of {len(self._entries)} runs finished"]
+        words += [f"{counts[FAILED]} failed"] * bool(counts[FAILED])
+        words += [f"{len(open_)} not done; the same command goes on"] * bool(open_)
+        self.say(", ".join(words))
+        failed = [entry for entry in self._entries if entry.state == FAILED]
+        if failed:
+            table = Table(title="failed", title_justify="left")
+            table.add_column("run", overflow="fold")
+            table.add_column("why", overflow="fold")
+            for entry in failed:
+                table.add_row(Text(entry.job.folder.name), Text(str(self._error(entry))))
+            self._console.print(table)
+
+    def states(self) -> dict[Path, str]:
+        """How each job's run stands."""
+        return {entry.job.folder: entry.state for entry in self._entries}
+
+    def _watch(self, done: threading.Event) -> None:
+        while not done.wait(LOOK_EVERY):
+            self._look()
+            if not self._console.is_terminal and time.monotonic() - self._said > LINES_EVERY:
+                self._said = time.monotonic()
+                for entry in self._running():
+                    self.say(_line(entry))
+
+    def _look(self) -> None:
+        changed = [entry for entry in self._entries if not entry.ended and self._take_in(entry)]
+        if any(entry.ended for entry in changed):
+            try:
+                self._write()
+            except OSError as error:
+                self.say(f"{FILE}: {error}")
+
+    def _take_in(self, entry: Entry) -> bool:
+        """Reads a job's folder if something is new there, and says so if it has ended."""
+        folder = entry.job.folder
+        stamp = _stamp(folder)
+        if stamp == entry.stamp:
+            return False
+        entry.stamp, entry.row = stamp, last_row(folder / "metrics.csv")
+        entry.state = read_json(folder / "status.json").get("state") or entry.state
+        if entry.ended:
+            self._summaries[folder.parent].read(folder)
+            ended = sum(other.ended for other in self._entries)
+            self.say(f"[{ended}/{len(self._entries)}] {folder.name}  {self._ending(entry)}")
+        return True
+
+    def _ending(self, entry: Entry) -> str:
+        if entry.state == FAILED:
+            return f"failed: {self._error(entry)}"
+        seconds = read_json(entry.job.folder / "summary.json").get("total_seconds")
+        return "  ".join([*_figures(entry.row), duration(seconds or 0)])
+
+    def _error(self, entry: Entry) -> Any:
+        return read_json(entry.job.folder / "status.json").get("error")
+
+    def _write(self) -> None:
+        for summary in self._summaries.values():
+            summary.write()
+
+    def _running(self) -> list[Entry]:
+        return [entry for entry in self._entries if entry.state == RUNNING and holder(entry.job.folder)]
+
+    def _picture(self) -> Group:
+        ended = sum(entry.ended for entry in self._entries)
+        words = f"{ended} of {len(self._entries)} done"
+        if (since := ended - self._ended_before) and ended < len(self._entries):
+            left = (time.monotonic() - self._began) / since * (len(self._entries) - ended)
+            words += f", about {duration(left)} left"
+        lines = [Text(_line(entry), no_wrap=True, overflow="ellipsis") for entry in self._running()]
+        return Group(*lines, Text(words))
+
+    def _estimate(self, left: Sequence[Job]) -> float | None:
+        """Seconds for the jobs, by finished ones of the same model and data; None where one has no such."""
+        seen: dict[tuple[str, str], list[float]] = {}
+        for entry in self._entries:
+            summary = read_json(entry.job.folder / "summary.json") if entry.state == FINISHED else {}
+            if summary.get("total_seconds") and summary.get("epoch"):
+                seen.setdefault(_pair(entry.job), []).append(summary["total_seconds"] / summary["epoch"])
+        if not all(_pair(job) in seen for job in left):
+            return None
+        return sum(job.config.schedule.epochs * sum(seen[_pair(job)]) / len(seen[_pair(job)]) for job in left)
+
+    def say(self, line: str) -> None:
+        self._console.print(line, markup=False)
+
+
+def _pair(job: Job) -> tuple[str, str]:
+    return job.config.model.name, job.config.data.name
+
+
+def _stamp(folder: Path) -> Stamp:
+    """Changes when a run's status or metrics do."""
+
+    def changed(name: str) -> int:
+        try:
+            return (folder / name).stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    return changed("status.json"), changed("metrics.csv")
+
+
+def _line(entry: Entry) -> str:
+    epochs = entry.job.config.schedule.epochs
+    epoch = int(entry.row.get("epoch") or 0)
+    words = [entry.job.folder.name, f"epoch {epoch}/{epochs}", *_figures(entry.row)]
+    if epoch:
+        words.append(f"{duration((epochs - epoch) * float(entry.row['seconds']))} left")
+    return "  ".join(words)
+
+
+def _figures(row: dict[str, str]) -> list[str]:
+    names = {"test_accuracy": "accuracy", "density": "density"}
+    return [f"{name} {float(row[column]):.2%}" for column, name in names.items() if row.get(column)]
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 4 s, 12 min, 3.5 h, 2.1 days."""
+    for unit, size in (("s", 1), ("min", 60), ("h", 3600)):
+        if seconds < {"s": 100, "min": 6000, "h": 48 * 3600}[unit]:
+            return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"
+    return f"{seconds / 86400:.1f} days"

@@ -1,0 +1,80 @@
+"""Where a run lies, and what has become of it, from its folder's files alone.
+
+Knows config, identity, composition (to read a saved config), tracking and status; no torch.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+from omegaconf import OmegaConf
+
+from dstrun.composition import saved
+from dstrun.config import Config, check
+from dstrun.errors import InputError
+from dstrun.identity import run_name, settings
+from dstrun.status import FAILED, FINISHED, INTERRUPTED, RUNNING, Status, holder
+from dstrun.tracking import close_log, read_json, run_log, write_whole
+
+NEW = "new"
+
+
+def run_folder(config: Config, default_group: str) -> Path:
+    """outputs/<group>/<run>, the folder that this config's run has or will have."""
+    return Path(config.outputs) / (config.group or default_group) / run_name(config)
+
+
+def state_of(folder: Path, config: Config) -> str:
+    """How the run that `config` describes stands: new, running, finished, failed or interrupted.
+
+    A run whose process has died without a word is interrupted. InputError for a folder that holds another run.
+    """
+    if not (folder / "config.yaml").is_file():
+        return NEW
+    there = config_there(folder)
+    if there is None or settings(there) != settings(config):
+        refuse_difference(folder, config, "holds another run, which differs in")
+    state = read_json(folder / "status.json").get("state")
+    if state == FINISHED or (state is None and (folder / "summary.json").is_file()):  # written once all is trained
+        return FINISHED
+    if holder(folder):
+        return RUNNING
+    return FAILED if state == FAILED else INTERRUPTED
+
+
+def config_there(folder: Path) -> Config | None:
+    """The config of a folder's run; None for a folder that holds none that can be read."""
+    try:
+        return check(yaml.load((folder / "config.yaml").read_bytes(), yaml.CSafeLoader))
+    except Exception:  # whatever YAML and the check make of a damaged file; who needs to know why uses `saved`
+        return None
+
+
+def write_config(folder: Path, config: Config) -> None:
+    """config.yaml, with the data's place as it is found from any folder."""
+    root = str(Path(config.data.root).expanduser().absolute())
+    config = replace(config, data=replace(config.data, root=root))
+    write_whole(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
+
+
+def record_failure(folder: Path, config: Config, error: str, story: str) -> None:
+    """Makes of a run one that failed: the error in one line in status.json, the story in train.log.
+
+    For a run that could not say so itself: refused before it began, or killed. OSError where nothing can be written,
+    BusyError where another process is at work on it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "config.yaml").is_file():
+        write_config(folder, config)
+    status = Status(folder)
+    log = run_log(folder / "train.log")
+    log.error(story)
+    close_log(log)
+    status.end(FAILED, error=error)
+
+
+def refuse_difference(folder: Path, config: Config, complaint: str) -> None:
+    """InputError with the complaint and the options in which the run of a folder and this config are not the same."""
+    there, here = settings(check(saved(folder / "config.yaml"))), settings(config)
+    if keys := sorted(key for key in {**there, **here} if there.get(key) != here.get(key)):
+        raise InputError(f"{folder}: {complaint} {', '.join(keys)}")

@@ -1,0 +1,127 @@
+"""What a sweep is made of: axes → combinations → configs → runs, each run once.
+
+Hydra composes a config in a seventh of a second. So combinations that choose the same files are composed once, and the
+plain values of their axes set afterwards, which is the order in which Hydra itself does it: a grid of a thousand runs
+is planned in seconds. Knows composition, config, ledger and errors; no torch.
+"""
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from dstrun.composition import as_hydra_takes_it, parsed
+from dstrun.config import FREE, OPTIONS, Config, check
+from dstrun.errors import InputError
+from dstrun.ledger import run_folder
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep: the overrides it is made by, what they come to, and where it lies."""
+
+    overrides: tuple[str, ...]
+    config: Config
+    folder: Path
+
+
+def combinations(params: Mapping[str, Any], grids: Sequence[Mapping[str, Any]], words: Sequence[str]) -> list[tuple]:
+    """Every combination of the axes, as tuples of overrides; a word of the command line replaces a file's axis.
+
+    `params` and each of `grids` map a key to its values, a list or text in Hydra's grammar ("1,2", "range(3)"). Several
+    grids stand beside one another, each with the params before it. InputError for an empty axis or an unknown key.
+    """
+    given = {override.key_or_group for override in parsed(words)}
+    word_axes = [_alternatives(word) for word in words]
+    found: dict[tuple, None] = {}
+    for grid in grids or [{}]:
+        axes = [_axis(key, values) for key, values in {**params, **grid}.items() if key not in given]
+        found |= dict.fromkeys(itertools.product(*axes, *word_axes))
+    return list(found)
+
+
+def _axis(key: str, values: Any) -> list[str]:
+    """The overrides that a key of a sweep's file stands for."""
+    if isinstance(values, list | tuple | ListConfig):
+        texts = [Override._get_value_element_as_str(value) for value in values]
+        return [as_hydra_takes_it(f"{key}={text}") for text in texts] or _empty(key)
+    if values is None or values == "":
+        return _empty(key)
+    return _alternatives(as_hydra_takes_it(f"{key}={values}"))
+
+
+def _alternatives(word: str) -> list[str]:
+    """The overrides that one with several values stands for; itself where it has one value."""
+    (override,) = parsed([word])
+    if not override.is_sweep_override():
+        return [word]
+    if override.is_interval_sweep():
+        raise InputError(f"{override.key_or_group}: got {word.partition('=')[2]}; only a search takes intervals")
+    key = override.get_key_element()
+    return [f"{key}={value}" for value in override.sweep_string_iterator()] or _empty(key)
+
+
+def _empty(key: str) -> list[str]:
+    raise InputError(f"{key}: got an empty axis, expected at least one value")
+
+
+class Planner:
+    """Makes jobs of overrides, by Hydra's loader and the config of the whole sweep."""
+
+    def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
+        self._loader, self._master = loader, master
+        self.default_group = master.hydra.runtime.choices.get("sweep") or "grid"
+        self._composed: dict[tuple[str, ...], tuple[dict[str, Any], bool]] = {}
+
+    def jobs(self, combinations: Iterable[Sequence[str]]) -> list[Job]:
+        """A job for each run that the overrides come to, in their order; InputError for the first that is none."""
+        jobs: dict[Path, Job] = {}
+        for words in combinations:
+            config = self._config(words)
+            folder = run_folder(config, self.default_group)
+            jobs.setdefault(folder, Job(tuple(words), config, folder))
+        return list(jobs.values())
+
+    def _config(self, words: Sequence[str]) -> Config:
+        overrides = [(word, _parsed(word)) for word in words]
+        values = [override for _, override in overrides if _is_plain_value(override)]
+        key = tuple(word for word, override in overrides if not _is_plain_value(override))
+        if key not in self._composed:
+            self._composed[key] = self._compose(key)
+        composed, interpolated = self._composed[key]
+        config = deepcopy(composed)
+        for override in values:
+            *path, last = override.key_or_group.split(".")
+            section = config
+            for part in path:
+                section = section.setdefault(part, {})
+            section[last] = override.value()
+        return check(OmegaConf.create(config) if interpolated else config)
+
+    def _compose(self, words: tuple[str, ...]) -> tuple[dict[str, Any], bool]:
+        """The config as plain values, and whether some of them are made from others, so that they must wait."""
+        config = self._loader.load_sweep_config(self._master, list(words))
+        task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        plain = OmegaConf.to_container(task, resolve=False)
+        interpolated = "${" in str(plain).replace("${oc.env:", "")
+        return (plain if interpolated else OmegaConf.to_container(task, resolve=True)), interpolated  # type: ignore[return-value]
+
+
+@cache
+def _parsed(word: str) -> Override:
+    (override,) = parsed([word])
+    return override
+
+
+def _is_plain_value(override: Override) -> bool:
+    """Whether an override sets one option to a value, and no more."""
+    key = override.key_or_group
+    known = (key in OPTIONS and key not in FREE) or any(key.startswith(f"{free}.") for free in FREE)
+    return known and not override.is_delete() and "${" not in str(override.value()) and override.package is None

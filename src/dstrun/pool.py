@@ -1,0 +1,286 @@
+"""Runs jobs on this machine, some at a time, each in a process of its own.
+
+    forkserver: has torch loaded, has touched no GPU
+        ├── slot 0: job, job, …      a process a job: 0.02 s instead of the 2 s that importing torch takes
+        └── slot 1: job, job, …      cores divided among the slots; a GPU, or a share of one, a slot
+
+A job costs itself only: what it dies of stands in its folder. Asked to stop, all jobs are, with a checkpoint each; when
+this process dies, they notice and do the same. How jobs fare is read from their folders, by whoever wants to know.
+Knows plan, ledger, status, signals, cores and errors; in the child, run.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.forkserver import ensure_running
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from dstrun.config import Config
+from dstrun.cores import usable_cores
+from dstrun.errors import BusyError, InputError, Interrupted
+from dstrun.ledger import FINISHED, NEW, record_failure, state_of
+from dstrun.plan import Job
+from dstrun.signals import stop_request
+from dstrun.status import FAILED, INTERRUPTED, holder
+from dstrun.tracking import read_json
+
+BUSY_EXIT_CODE = 75
+SECONDS_TO_STOP = 60  # for a job, to reach the end of an update and write its checkpoint
+LOOK_EVERY = 2.0  # seconds between looks at a run that another process is at work on
+TAIL_BYTES = 8192
+CHECKED_BEFORE = ("model.", "data.", "reg.method", "reg.granularity", "reg.exclude", "init", "schedule.compile")
+
+
+def run_jobs(jobs: Sequence[Job], default_group: str) -> None:
+    """Has every job done: by us, or by whoever is at work on it already.
+
+    How many at a time: `n_jobs` of the jobs' config. InputError, with nothing begun, where one of them could not be; a
+    job that fails later says so in its folder. Interrupted once a request to stop has been met by all.
+    """
+    if not jobs:
+        return
+    _start_forkserver(jobs)
+    with stop_request() as stop:
+        gpus = _survey(jobs, default_group)
+        slots = min(jobs[0].config.n_jobs or len(gpus) or usable_cores(), len(jobs))
+        pool = _Pool(deque(jobs), default_group, [gpus[slot % len(gpus)] if gpus else None for slot in range(slots)])
+        try:
+            while pool.goes_on():
+                if stop.signal:
+                    pool.stop()
+                    raise Interrupted(stop.signal)
+        finally:
+            pool.kill()
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A process at work on a job; what it has said on stderr, the last of it."""
+
+    job: Job
+    slot: int
+    process: BaseProcess
+    stderr: Connection
+    said: bytes = b""
+
+    def listen(self) -> None:
+        while self.stderr.poll() and (more := os.read(self.stderr.fileno(), 65536)):
+            self.said = (self.said + more)[-TAIL_BYTES:]
+
+
+class _Pool:
+    """Slots, the jobs that wait for one, and those that wait for somebody else to end."""
+
+    def __init__(self, pending: deque[Job], default_group: str, gpus: Sequence[str | None]) -> None:
+        self._pending, self._default_group, self._gpus = pending, default_group, gpus
+        self._free = list(range(len(gpus)))[::-1]
+        self._running: list[_Worker] = []
+        self._elsewhere: list[tuple[float, Job]] = []
+
+    def goes_on(self) -> bool:
+        """Starts what there is a slot for, waits a moment, takes in what has ended; False once all has."""
+        while self._free and (job := self._next()):
+            if state_of(job.folder, job.config) == FINISHED and not job.config.overwrite:
+                continue
+            if holder(job.folder):
+                self._elsewhere.append((time.monotonic() + LOOK_EVERY, job))
+            else:
+                self._start(job)
+        self._wait()
+        return bool(self._pending or self._running or self._elsewhere)
+
+    def stop(self) -> None:
+        """Asks every job to stop, and waits until it has; a second Ctrl-C, or a minute, ends the patience."""
+        for worker in self._running:
+            worker.process.terminate()
+        until = time.monotonic() + SECONDS_TO_STOP
+        while self._running and time.monotonic() < until:
+            self._wait(stopping=True)
+
+    def kill(self) -> None:
+        for worker in self._running:
+            worker.process.kill()
+            worker.process.join()
+
+    def _next(self) -> Job | None:
+        if self._pending:
+            return self._pending.popleft()
+        if self._elsewhere and self._elsewhere[0][0] <= time.monotonic():
+            return self._elsewhere.pop(0)[1]
+        return None
+
+    def _start(self, job: Job) -> None:
+        slot = self._free.pop()
+        reader, writer = multiprocessing.Pipe(duplex=False)
+        surroundings = _Surroundings(self._gpus[slot], max(1, usable_cores() // len(self._gpus)))
+        process = _context().Process(target=_work, args=(job.config, self._default_group, surroundings, writer))
+        process.start()
+        writer.close()
+        self._running.append(_Worker(job, slot, process, reader))
+
+    def _wait(self, stopping: bool = False) -> None:
+        events = [thing for worker in self._running for thing in (worker.process.sentinel, worker.stderr)]
+        if events:
+            wait(events, timeout=0.5)
+        elif self._elsewhere:
+            time.sleep(0.2)
+        for worker in list(self._running):
+            worker.listen()
+            if worker.process.exitcode is not None:
+                self._running.remove(worker)
+                self._free.append(worker.slot)
+                worker.stderr.close()
+                if not stopping:
+                    self._take_in(worker)
+
+    def _take_in(self, worker: _Worker) -> None:
+        """Looks whether a process that has ended has left its run's state in order, and does so where it has not."""
+        job, code = worker.job, worker.process.exitcode or 0
+        if code == BUSY_EXIT_CODE:
+            self._elsewhere.append((time.monotonic() + LOOK_EVERY, job))
+            return
+        state = read_json(job.folder / "status.json").get("state")
+        if state == FINISHED or (code > 0 and state in (FAILED, INTERRUPTED)):
+            return
+        line = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        if code == -signal.SIGKILL:
+            line += " (by the system where memory ran out: fewer n_jobs, or a smaller schedule.batch_size, need less)"
+        with suppress(OSError, BusyError):
+            said = worker.said.decode(errors="replace")
+            record_failure(job.folder, job.config, line, f"{line}\n{said}".strip())
+
+
+@dataclass
+class _Surroundings:
+    """What a process needs to be told, since it starts as a copy of the forkserver and not of us."""
+
+    gpu: str | None
+    threads: int
+    folder: str = field(default_factory=os.getcwd)
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    def enter(self) -> None:
+        os.setsid()  # a Ctrl-C at the terminal goes to the sweep, which asks its jobs to stop, once
+        os.chdir(self.folder)
+        os.environ.update(self.environment)
+        if self.gpu is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        from dstrun.machine import share_cores
+
+        share_cores(self.threads)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(SECONDS_TO_STOP)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _work(config: Config, default_group: str, surroundings: _Surroundings, stderr: Connection) -> None:
+    """A job's process, from its first line to its exit code."""
+    surroundings.enter()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # train.log has all of it
+    os.dup2(stderr.fileno(), 2)
+    stderr.close()
+    from dstrun.errors import RunFailedError
+    from dstrun.run import run_as_job
+
+    try:
+        run_as_job(config, default_group)
+    except BusyError:
+        sys.exit(BUSY_EXIT_CODE)
+    except (RunFailedError, Interrupted) as error:
+        sys.exit(error.exit_code)
+
+
+def _survey(jobs: Sequence[Job], default_group: str) -> list[str]:
+    """The GPUs for the jobs, as CUDA_VISIBLE_DEVICES names them. InputError for the first job that could not begin.
+
+    Found out in a process of its own: it loads data, and asking for GPUs makes a process unfit to be forked.
+    """
+    chosen: dict[str, Config] = {}
+    for job in jobs:
+        if state_of(job.folder, job.config) == NEW:
+            chosen.setdefault(repr(_checked_before(job)), job.config)
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    surroundings = _Surroundings(None, usable_cores())
+    devices = {job.config.device for job in jobs}
+    process = _context().Process(target=_look, args=(list(chosen.values()), devices, surroundings, writer))
+    process.start()
+    writer.close()
+    try:
+        gpus, error = reader.recv()
+    except EOFError:  # it has died: each job will find out for itself
+        return []
+    finally:
+        process.join()
+        reader.close()
+    if error:
+        raise InputError(error)
+    return gpus
+
+
+def _checked_before(job: Job) -> dict[str, Any]:
+    from dstrun.identity import settings
+
+    return {key: value for key, value in settings(job.config).items() if key.startswith(CHECKED_BEFORE)}
+
+
+def _look(configs: Sequence[Config], devices: set[str], surroundings: _Surroundings, answer: Connection) -> None:
+    surroundings.enter()
+    import torch
+
+    from dstrun.build import prepare
+
+    error = None
+    for config in configs:
+        try:
+            prepare(config)
+        except InputError as refused:
+            error = str(refused)
+            break
+        except Exception:  # the job's own process meets it again, and leaves the traceback in its folder
+            continue
+    count = torch.cuda.device_count() if devices <= {"auto", "cuda"} else 0
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    answer.send(((visible or [str(index) for index in range(count)])[:count], error))
+
+
+def _context() -> Any:
+    return multiprocessing.get_context("forkserver")
+
+
+def _start_forkserver(jobs: Sequence[Job]) -> None:
+    """Starts the server, unless it is there, with what the jobs will import, and no more threads than they may use."""
+    modules = ["dstrun.run", "dstrun.pool"]
+    modules += ["sklearn.datasets"] * any(job.config.data.builder == "digits" for job in jobs)
+    modules += ["wandb"] * any(job.config.wandb.mode != "disabled" for job in jobs)
+    _context().set_forkserver_preload(modules)
+    threads = max(1, usable_cores() // min(jobs[0].config.n_jobs or usable_cores(), len(jobs)))
+    with _environment(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads)):
+        ensure_running()
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """Variables for what is started inside; those that a user has set stay."""
+    added = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]

@@ -1,0 +1,46 @@
+"""The wish of a person, or of a cluster, that we stop. Knows nothing."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+# the last two are what a scheduler sends ahead of a time limit or pre-emption, where it is told to
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class StopRequest:
+    """Whether a signal to stop has come; a second SIGINT stops at once, as without us."""
+
+    signal: int | None = None
+
+    def note(self, number: int, _: FrameType | None) -> None:
+        if self.signal == signal.SIGINT == number:
+            raise KeyboardInterrupt
+        self.signal = number
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+
+@contextmanager
+def stop_request() -> Iterator[StopRequest]:
+    """Collects the signals of a block instead of dying of them. In a thread other than the main: never any.
+
+    A handler of SIGUSR1 or SIGUSR2 that was there before gets its signal once the block has ended: submitit's puts the
+    job into the queue again, and must not do so before the checkpoint is written.
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before: dict[int, Any] = {number: signal.signal(number, request.note) for number in STOPPING}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if request.signal in (signal.SIGUSR1, signal.SIGUSR2) and callable(before[request.signal]):
+            signal.raise_signal(request.signal)

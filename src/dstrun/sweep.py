@@ -1,0 +1,38 @@
+"""A sweep from its jobs to its end, whichever launcher does them.
+
+    plan  →  what is there already  →  the launcher does the rest, watched  →  summary, and a table of what failed
+
+Knows board, plan and errors.
+"""
+
+from collections.abc import Callable, Sequence
+
+from dstrun.board import Board
+from dstrun.errors import InputError, described
+from dstrun.plan import Job
+
+Launch = Callable[[list[list[str]]], object]
+
+
+def sweep(jobs: Sequence[Job], launch: Launch) -> None:
+    """Has the jobs done that are not done yet. InputError where nothing was begun; RunFailedError if any has failed.
+
+    `launch` takes lists of overrides and returns when their runs have ended.
+    """
+    board = Board(jobs)
+    if jobs[0].config.dry_run:
+        board.preview()
+        return
+    left = board.left()
+    try:
+        with board.watching():
+            if left:
+                launch([list(job.overrides) for job in left])
+    except InputError:
+        raise
+    except KeyboardInterrupt:
+        board.report()
+        raise
+    except Exception as error:  # a launcher's own; how the runs stand is in their folders
+        board.say(f"the launcher: {described(error)}")
+    board.close()
