@@ -265,8 +265,7 @@ def _context() -> Any:
 
 def _start_forkserver(jobs: Sequence[Job]) -> None:
     """Starts the server, unless it is there, with what the jobs will import, and no more threads than they may use."""
-    modules = ["dstrun.run", "dstrun.pool"]
-    modules += ["sklearn.datasets"] * any(job.config.data.builder == "digits" for job in jobs)
+    modules = ["dstrun.run", "dstrun.pool", "torch._dynamo"]  # the last is loaded by the first use of a meta tensor
     modules += ["wandb"] * any(job.config.wandb.mode != "disabled" for job in jobs)
     _context().set_forkserver_preload(modules)
     threads = max(1, usable_cores() // min(jobs[0].config.n_jobs or usable_cores(), len(jobs)))

@@ -6,9 +6,11 @@ torchvision or scikit-learn where a set comes from them.
 
 import warnings
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -91,15 +93,23 @@ def digits(root: Path, download: bool = False, size: int = 0, train_limit: int =
 
     Four fifths of each class are for training, the rest for testing.
     """
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
-    small = torch.from_numpy(bunch.images).float()[:, None] * (255 / 16)
+    pixels, labels = _digits_table()
+    small = pixels.view(-1, 1, 8, 8) * (255 / 16)
     enlarged = torch.nn.functional.interpolate(small, (24, 24), mode="bilinear", align_corners=False)
     images = torch.nn.functional.pad(enlarged, (2, 2, 2, 2)).round().to(torch.uint8)
-    whole = Split(images, torch.from_numpy(bunch.target).long())
+    whole = Split(images, labels)
     train, test = stratified(whole.labels, 0.2)
     return Splits(whole.subset(train), whole.subset(test), classes=10)
+
+
+def _digits_table() -> tuple[Tensor, Tensor]:
+    """The 64 pixels, in [0, 16], and the label of each digit: scikit-learn's table, without a second of imports."""
+    package = find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise DataError("digits come with scikit-learn, which is not installed")
+    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    table = torch.from_numpy(np.loadtxt(file, delimiter=",", dtype=np.float32))
+    return table[:, :-1], table[:, -1].long()
 
 
 def torchvision_set(
