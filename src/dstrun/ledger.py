@@ -3,7 +3,7 @@
 Knows config, identity, composition (to read a saved config), tracking and status; no torch.
 """
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import yaml
@@ -54,7 +54,7 @@ def write_config(folder: Path, config: Config) -> None:
     """config.yaml, with the data's place as it is found from any folder."""
     root = str(Path(config.data.root).expanduser().absolute())
     config = replace(config, data=replace(config.data, root=root))
-    write_whole(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.structured(config)))
+    write_whole(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(asdict(config))))
 
 
 def record_failure(folder: Path, config: Config, error: str, story: str) -> None:
