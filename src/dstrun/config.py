@@ -242,9 +242,11 @@ def _converted(key: str, value: Any, wanted: Any) -> Any:
             if not isinstance(value, list | tuple):
                 raise ValidationError
             return [_converted(key, item, *get_args(wanted)) for item in value]
-        optional = wanted == str | None
         if value == "???":
             raise ValidationError
+        if type(value) is wanted:
+            return value
+        optional = wanted == str | None
         return NODES[str if optional else wanted](value, is_optional=optional)._value()
     except (ValidationError, UnsupportedValueType) as error:
         raise InputError(f"{key}: got {'null' if value is None else repr(value)}, expected {expected(key)}") from error
