@@ -6,7 +6,7 @@ summary, status, tracking and errors.
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +44,16 @@ class Entry:
 
 
 class Board:
-    """The jobs of a sweep and how each stands; keeps the summary of their groups. InputError for a foreign folder."""
+    """The jobs of a sweep and how each stands; keeps the summary of their groups. InputError for a foreign folder.
 
-    def __init__(self, jobs: Sequence[Job]) -> None:
+    In a search the jobs are a batch of a larger `total`, of which so many are `done`; `on_row` gets an entry whenever
+    its run has a new epoch.
+    """
+
+    def __init__(
+        self, jobs: Sequence[Job], done: int = 0, total: int = 0, on_row: Callable[[Entry], None] | None = None
+    ) -> None:
+        self._done, self._total, self._on_row = done, total or len(jobs), on_row
         self._console = Console(highlight=False, soft_wrap=True)
         self._entries = [Entry(job, state_of(job.folder, job.config), {}) for job in jobs]
         groups = dict.fromkeys(job.folder.parent for job in jobs)
@@ -89,7 +96,8 @@ class Board:
             if entry.ended and entry.job.folder in left:  # to be done again
                 entry.state, entry.stamp = INTERRUPTED, _stamp(entry.job.folder)
                 self._ended_before -= 1
-        self.say(f"{len(self._entries)} runs, {len(left)} to do")
+        if self._total == len(self._entries):
+            self.say(f"{self._total} runs, {len(left)} to do")
         live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=2, transient=True)
         done = threading.Event()
         watch = threading.Thread(target=self._watch, args=(done,), daemon=True)
@@ -159,8 +167,10 @@ class Board:
         entry.state = read_json(folder / "status.json").get("state") or entry.state
         if entry.ended:
             self._summaries[folder.parent].read(folder)
-            ended = sum(other.ended for other in self._entries)
-            self.say(f"[{ended}/{len(self._entries)}] {folder.name}  {self._ending(entry)}")
+            ended = self._done + sum(other.ended for other in self._entries)
+            self.say(f"[{ended}/{self._total}] {folder.name}  {self._ending(entry)}")
+        elif self._on_row and entry.state == RUNNING:
+            self._on_row(entry)
         return True
 
     def _ending(self, entry: Entry) -> str:
@@ -181,7 +191,7 @@ class Board:
 
     def _picture(self) -> Group:
         ended = sum(entry.ended for entry in self._entries)
-        words = f"{ended} of {len(self._entries)} done"
+        words = f"{self._done + ended} of {self._total} done"
         if (since := ended - self._ended_before) and ended < len(self._entries):
             left = (time.monotonic() - self._began) / since * (len(self._entries) - ended)
             words += f", about {duration(left)} left"

@@ -30,6 +30,13 @@ from yaml import YAMLError
 from dstrun.config import FREE, GROUPS, OPTIONS, Config, check_key, expected, explained, near, plain_key
 from dstrun.errors import InputError
 
+EXTRAS = {"submitit_slurm": "slurm", "submitit_local": "slurm", "ray": "ray", "ray_aws": "ray"}
+HYDRA_PLUGINS = {
+    "dstrun_launcher.local": "LocalLauncher",
+    "dstrun_sweeper.grid": "GridSweeper",
+    "dstrun_sweeper.pareto": "ParetoSweeper",
+}
+
 
 def packaged(name: str) -> Path:
     """dstrun's own `conf` or `sweeps`: inside the package (wheel), else at the checkout's root (editable)."""
@@ -134,9 +141,10 @@ def _group_folder(outputs: str, group: str | None, sweep: str | None) -> Path:
 def registered() -> None:
     """Makes Hydra and OmegaConf know the schema, the sources and the resolvers."""
     ConfigStore.instance().store("schema", Config)
-    own = import_module("hydra_plugins.dstrun_launcher.local"), import_module("hydra_plugins.dstrun_sweeper.grid")
-    for plugin in (SearchPath, SweepSource, PluginSource, own[0].LocalLauncher, own[1].GridSweeper):
+    for plugin in (SearchPath, SweepSource, PluginSource):
         Plugins.instance().register(plugin)
+    for module, name in HYDRA_PLUGINS.items():  # which Hydra does not find by itself in an editable install
+        Plugins.instance().register(getattr(import_module(f"hydra_plugins.{module}"), name))
     OmegaConf.register_new_resolver("dstrun.group_folder", lambda *parts: str(_group_folder(*parts)), replace=True)
     OmegaConf.register_new_resolver("dstrun.last_part", lambda path: Path(path).resolve().name, replace=True)
 
@@ -151,8 +159,11 @@ def compose_and_run(arguments: Sequence[str], task: Callable[[DictConfig], None]
     flags = [argument for argument in arguments if argument in ("-m", "--multirun")]
     words = [argument for argument in arguments if argument not in flags]
     completing = {"-sc", "--shell-completion"} & set(words)  # its words, install=bash, look like overrides
-    if any(word.startswith("sweep=") and word != "sweep=null" for word in words) and not completing:
-        flags.append("-m")  # else Hydra refuses several values of a key beside a sweep
+    showing = any(word.partition("=")[0] in ("--cfg", "-c", "--info", "-i", "--hydra-help") for word in words)
+    if showing or completing:
+        flags.clear()  # Hydra shows a config, or sweeps
+    elif any(word.startswith("sweep=") and word != "sweep=null" for word in words):
+        flags.append("-m")  # else it refuses several values of a key beside a sweep
     overrides = [as_hydra_takes_it(word) if _is_override(word) and not completing else word for word in words]
     sys.argv = [sys.argv[0], *flags[:1], *overrides]
     traceback_wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -251,6 +262,8 @@ def one_line(error: BaseException) -> str:
     """A complaint of Hydra or OmegaConf in one line: the option, what came, what was expected."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
+        if extra := EXTRAS.get(name):
+            return f"{group}: needs a package that is not installed: pip install 'dstrun[{extra}]'"
         return f"{group}: there is no {name!r}{near(name, error.options)} (choices: {', '.join(error.options)})"
     causes = list(_causes(error))
     for cause in causes:

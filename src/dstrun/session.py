@@ -242,6 +242,7 @@ class Session:
         self._saved_at = time.monotonic()
 
     def _finish(self) -> None:
+        self._stop_file.unlink(missing_ok=True)
         layers = [asdict(layer) for layer in self._method.measure()]
         write_json(self._folder / "summary.json", self._summary(layers))
         self._console.stop()

@@ -78,8 +78,7 @@ class Rows:
 
     def read(self) -> Iterator[dict[str, str]]:
         """All rows so far, as they stand in the file."""
-        with self._path.open(newline="") as file:
-            yield from csv.DictReader(file)
+        return read_csv(self._path)
 
     def size(self) -> int:
         """Bytes written so far, all of them on the disk."""
@@ -94,6 +93,12 @@ class Rows:
         csv.writer(text, lineterminator="\n").writerows(rows)
         self._file.write(text.getvalue())
         self._file.flush()
+
+
+def read_csv(path: Path) -> Iterator[dict[str, str]]:
+    """The rows of a CSV file, as text by column."""
+    with path.open(newline="") as file:
+        yield from csv.DictReader(file)
 
 
 def last_row(path: Path) -> dict[str, str]:

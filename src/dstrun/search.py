@@ -1,0 +1,284 @@
+"""A search for the Pareto front: accuracy up, density down, over whatever options it is given intervals for.
+
+    ask Optuna for a batch of trials  →  the launcher runs them  →  tell Optuna  →  …  →  front.csv
+
+The accuracy is that of a validation split, so that nothing is selected on the test set. The history lies in search.db
+in the group's folder, the runs beside it; the same command goes on where it was. Knows plan, board, ledger, config,
+tracking, status, cores and errors, and Optuna.
+"""
+
+import csv
+import io
+import json
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from omegaconf import ListConfig
+from rich.console import Console
+from rich.table import Table
+
+from dstrun.board import Board, Entry
+from dstrun.composition import as_hydra_takes_it, parsed
+from dstrun.config import OPTIONS
+from dstrun.cores import usable_cores
+from dstrun.errors import InputError, RunFailedError, described
+from dstrun.ledger import state_of
+from dstrun.plan import Job, Planner
+from dstrun.status import FAILED, FINISHED, holder
+from dstrun.tracking import read_csv, read_json, write_whole
+
+VALIDATION = 0.1  # share held out where the config holds out none
+JUDGED_FROM = 0.25  # of a run's epochs: before that, a density says little
+COMPARED = 4  # runs at least that have come as far
+SAMPLERS = ("tpe", "nsga2")
+Launch = Callable[[list[list[str]]], object]
+
+
+def search(
+    planner: Planner, launch: Launch, params: Mapping[str, Any], words: Sequence[str], *, trials: int, sampler: str,
+    batch: int, prune: bool, seed: int,
+) -> None:  # fmt: skip
+    """Has so many trials done in all, counting those of earlier commands, and writes the front.
+
+    `params` and `words` give options their values; one with interval(a, b), tag(log, interval(a, b)) or a choice of
+    values is searched over. InputError for a search that cannot be made, or that is not the one begun there.
+    RunFailedError if a trial's run failed other than by diverging.
+    """
+    optuna = _optuna()
+    for name, value, least in (("trials", trials, 1), ("batch", batch, 0)):
+        if value < least:
+            raise InputError(f"hydra.sweeper.{name}: got {value}, expected a whole number ≥ {least}")
+    if sampler not in SAMPLERS:
+        raise InputError(f"hydra.sweeper.sampler: got {sampler!r}, expected one of {', '.join(SAMPLERS)}")
+    space, fixed = _space(optuna, params, words)
+    first = planner.jobs([[*fixed, *(f"{key}={_any(value)}" for key, value in space.items())]])[0]
+    if not first.config.data.validation:
+        fixed.append(f"data.validation={VALIDATION}")
+    if first.config.group is None and planner.default_group == "grid":
+        fixed.append("group=search")
+        first = planner.jobs([[*first.overrides, "group=search"]])[0]
+    if first.config.dry_run:
+        print(f"{first.folder.parent}: a search over {', '.join(space)}, {trials} trials")
+        return
+    study = _study(optuna, first.folder.parent, sampler, seed, {"space": space, "fixed": fixed})
+    _Search(study, planner, launch, space, fixed, prune).go(trials, batch or first.config.n_jobs or usable_cores())
+
+
+class _Search:
+    """A study under way."""
+
+    def __init__(
+        self, study: Any, planner: Planner, launch: Launch, space: Mapping[str, Any], fixed: Sequence[str], prune: bool
+    ) -> None:
+        self._study, self._planner, self._launch = study, planner, launch
+        self._space, self._fixed, self._prune = space, fixed, prune
+        self._courses: dict[Path, dict[int, tuple[float, float]]] = {}
+
+    def go(self, trials: int, batch: int) -> None:
+        for trial in self._told():
+            self._courses[self._job(trial).folder] = {}
+        left_over = [trial for trial in self._study.trials if not trial.state.is_finished()]
+        while (done := len(self._told())) < trials:
+            taken, left_over = left_over[:batch], left_over[batch:]
+            while len(taken) < min(batch, trials - done):
+                taken.append(self._study.ask(dict(self._space)))
+            self._do({trial.number: self._job(trial) for trial in taken}, done, trials)
+        self._report()
+
+    def _told(self) -> list[Any]:
+        return [trial for trial in self._study.trials if trial.state.is_finished()]
+
+    def _job(self, trial: Any) -> Job:
+        words = [as_hydra_takes_it(f"{key}={_text(value)}") for key, value in trial.params.items()]
+        return self._planner.jobs([[*words, *self._fixed]])[0]
+
+    def _do(self, jobs: Mapping[int, Job], done: int, trials: int) -> None:
+        """Runs a batch of trials, and tells the study what came of them."""
+        distinct = list({job.folder: job for job in jobs.values()}.values())
+        board = Board(distinct, done=done, total=trials, on_row=self._judge if self._prune else None)
+        try:
+            with board.watching():
+                if left := [job for job in distinct if state_of(job.folder, job.config) != FINISHED]:
+                    self._launch([list(job.overrides) for job in left])
+        except (InputError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            board.say(f"the launcher: {described(error)}")
+        for number, job in jobs.items():
+            self._tell(number, job, board)
+
+    def _tell(self, number: int, job: Job, board: Board) -> None:
+        summary, status = (read_json(job.folder / f"{name}.json") for name in ("summary", "status"))
+        states = _optuna().trial.TrialState
+        if status.get("state") == FINISHED:
+            values, state = [summary["validation_accuracy"], summary["density"]], states.COMPLETE
+        elif holder(job.folder):
+            return  # another process is at work on it
+        else:
+            failed = status.get("state") == FAILED and not str(status.get("error")).startswith("DivergedError")
+            values, state = None, states.FAIL if failed else states.PRUNED
+        if state is states.PRUNED:
+            why = status.get("error") or "half of the runs before it were ahead in accuracy and density"
+            board.say(f"{job.folder.name}  stopped: {why}")
+        self._study.tell(number, values, state=state, skip_if_finished=True)
+        self._courses[job.folder] = {}
+
+    def _judge(self, entry: Entry) -> None:
+        """Asks a run to stop if at this epoch half of the runs before it were both more accurate and sparser."""
+        epoch, epochs = int(entry.row.get("epoch") or 0), entry.job.config.schedule.epochs
+        if not JUDGED_FROM * epochs <= epoch < epochs:
+            return
+        here = _point(entry.row)
+        others = [point for folder in self._courses if (point := self._course(folder).get(epoch))]
+        ahead = sum(other != here and other[0] >= here[0] and other[1] <= here[1] for other in others)
+        if len(others) >= COMPARED and 2 * ahead >= len(others):
+            (entry.job.folder / "stop").touch()
+
+    def _course(self, folder: Path) -> dict[int, tuple[float, float]]:
+        """Accuracy and density by epoch of a run that has ended."""
+        if not self._courses[folder]:
+            self._courses[folder] = {int(row["epoch"]): _point(row) for row in read_csv(folder / "metrics.csv")}
+        return self._courses[folder]
+
+    def _report(self) -> None:
+        """front.csv and its picture in the terminal; RunFailedError if trials failed."""
+        keys = list(self._space)
+        columns = ["run", *keys, "validation_accuracy", "density", "test_accuracy"]
+        rows = []
+        for trial in sorted(self._study.best_trials, key=lambda trial: trial.values[1]):
+            folder = self._job(trial).folder
+            test = read_json(folder / "summary.json").get("test_accuracy")
+            rows.append([folder.name, *(trial.params[key] for key in keys), *trial.values, test])
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+        group = self._job(self._study.trials[0]).folder.parent
+        write_whole(group / "front.csv", text.getvalue())
+        table = Table(title="Pareto front", title_justify="left")
+        for column in [*keys, "validation", "density", "test"]:
+            table.add_column(column.rpartition(".")[2], justify="right")
+        for _, *values, accuracy, density, test in rows:
+            shown = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in values]
+            table.add_row(*shown, f"{accuracy:.2%}", f"{density:.2%}", f"{test:.2%}")
+        console = Console(highlight=False, soft_wrap=True)
+        console.print(table)
+        counts = Counter(trial.state.name for trial in self._told())
+        console.print(
+            f"{group / 'front.csv'}: {len(rows)} on the front; {counts['COMPLETE']} trials finished, "
+            f"{counts['PRUNED']} stopped as hopeless, {counts['FAIL']} failed"
+        )
+        if counts["FAIL"]:
+            raise RunFailedError(f"{counts['FAIL']} trials failed")
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise InputError("hydra/sweeper=pareto needs Optuna: pip install 'dstrun[search]'") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _space(optuna: Any, params: Mapping[str, Any], words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """What is searched over, as Optuna's distributions by option, and the overrides that hold for all trials."""
+    given = {override.key_or_group for override in parsed(words)}
+    texts = [f"{key}={_listed(value)}" for key, value in params.items() if key not in given]
+    space: dict[str, Any] = {}
+    fixed = []
+    for word in [*map(as_hydra_takes_it, texts), *words]:
+        (override,) = parsed([word])
+        if not override.is_sweep_override():
+            fixed.append(word)
+        elif override.key_or_group == "seed":
+            raise InputError("seed: a search compares settings, not seeds; expected one value")
+        else:
+            space[override.key_or_group] = _distribution(optuna, override)
+    if not space:
+        example = "'reg.alpha=tag(log,interval(1e-4,1e-1))'"
+        raise InputError(f"hydra/sweeper=pareto: nothing to search over; expected an interval, such as {example}")
+    return space, fixed
+
+
+def _listed(value: Any) -> str:
+    """A value of a sweep's file: text is Hydra's grammar already, a list one of several values."""
+    if isinstance(value, str):
+        return value
+    return ",".join(map(_text, value)) if isinstance(value, list | tuple | ListConfig) else _text(value)
+
+
+def _distribution(optuna: Any, override: Any) -> Any:
+    key, sweep = override.key_or_group, override.value()
+    try:
+        if override.is_interval_sweep():
+            log = "log" in sweep.tags
+            if key in OPTIONS and OPTIONS[key].type is int:
+                return optuna.distributions.IntDistribution(int(sweep.start), int(sweep.end), log=log)
+            return optuna.distributions.FloatDistribution(float(sweep.start), float(sweep.end), log=log)
+        values = list(override.sweep_iterator(transformer=lambda value: getattr(value, "text", value)))
+        if not all(isinstance(value, str | int | float | bool) for value in values) or not values:
+            raise ValueError("expected plain values")
+        return optuna.distributions.CategoricalDistribution(values)
+    except ValueError as error:
+        raise InputError(f"{override.input_line}: {error}") from error
+
+
+def _any(distribution: Any) -> str:
+    """A value that a distribution may take, to see what the options come to."""
+    return _text(distribution.choices[0] if hasattr(distribution, "choices") else distribution.low)
+
+
+def _text(value: Any) -> str:
+    """A value in Hydra's grammar."""
+    return str(Override._get_value_element_as_str(value))
+
+
+def _study(optuna: Any, group: Path, sampler: str, seed: int, what: Mapping[str, Any]) -> Any:
+    """The study of a group's folder, begun now or before; InputError if that one was about something else."""
+    try:
+        group.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"outputs: {error}") from error
+    space = {key: json.loads(optuna.distributions.distribution_to_json(kind)) for key, kind in what["space"].items()}
+    fixed = sorted(word for word in what["fixed"] if _matters(word))
+    about = json.dumps({"space": space, "fixed": fixed}, sort_keys=True)
+    history = group / "search.db"
+    with _quietly():
+        try:
+            patient = {"connect_args": {"timeout": 60}}  # seconds, where two commands write
+            storage = optuna.storages.RDBStorage(f"sqlite:///{history}", engine_kwargs=patient)
+            study = optuna.create_study(
+                storage=storage, study_name="search", directions=["maximize", "minimize"], load_if_exists=True
+            )
+        except Exception as error:  # whatever SQLAlchemy makes of a file that is no database
+            raise InputError(f"{history}: no history of a search can be read there ({described(error)})") from error
+        begun = study.user_attrs.get("about", about)
+        if begun != about:
+            raise InputError(f"group: {group} holds another search; group=NAME begins one of its own")
+        study.set_user_attr("about", about)
+        number = seed + len(study.trials)  # a sampler that went on from its first seed would repeat its first trials
+        kinds = {"tpe": optuna.samplers.TPESampler, "nsga2": optuna.samplers.NSGAIISampler}
+        study.sampler = kinds[sampler](seed=number)
+    return study
+
+
+def _matters(word: str) -> bool:
+    """Whether an override can change a run's figures, and so a search."""
+    (override,) = parsed([word])
+    key = override.key_or_group
+    return not key.startswith("hydra") and (key not in OPTIONS or bool(OPTIONS[key].metadata["identity"]))
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _point(row: Mapping[str, str]) -> tuple[float, float]:
+    return float(row["validation_accuracy"]), float(row["density"])

@@ -1,0 +1,46 @@
+"""hydra/sweeper=pareto: dstrun's own, a search for accurate and sparse runs with Optuna. See dstrun.search."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+@dataclass
+class ParetoConf:
+    _target_: str = "hydra_plugins.dstrun_sweeper.pareto.ParetoSweeper"
+    trials: int = 24  # in all, those of earlier commands counted
+    sampler: str = "tpe"  # tpe or nsga2
+    batch: int = 0  # trials at a time (0: n_jobs, or else one a core)
+    prune: bool = True  # stop a run that half of those before it were ahead of in both
+    seed: int = 0  # of the sampler
+    params: dict[str, Any] | None = field(default_factory=dict)  # option: value, values or interval
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="pareto", node=ParetoConf, provider="dstrun")
+
+
+class ParetoSweeper(Sweeper):
+    """Hands the launcher a batch of trials at a time."""
+
+    def __init__(self, params: dict[str, Any] | None, **options: Any) -> None:
+        self._params, self._options = params or {}, options
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from dstrun.plan import Planner
+
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+        self._launch = partial(launcher.launch, initial_job_idx=0)
+        self._planner = Planner(hydra_context.config_loader, config)
+
+    def sweep(self, arguments: list[str]) -> None:
+        from dstrun.search import search
+
+        search(self._planner, self._launch, self._params, arguments, **self._options)
