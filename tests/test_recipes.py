@@ -123,13 +123,3 @@ def test_every_recipe_and_experiment_runs_two_steps(command: Command, overrides:
     (metrics,) = Path("o", "g").glob("*/metrics.csv")
     header, row = (line.split(",") for line in metrics.read_text().splitlines())
     assert row[header.index("step")] == "2"
-
-
-@pytest.mark.parametrize("name", [file.stem for file in packaged("sweeps").glob("*.yaml")])
-def test_every_sweep_says_how_to_start_it_and_has_known_axes(name: str) -> None:
-    text = packaged("sweeps").joinpath(f"{name}.yaml").read_text()
-    assert text.startswith("# @package _global_\n# ")
-    assert f"dstrun sweep={name}" in text
-    sweep = OmegaConf.create(text)
-    for key, values in sweep.hydra.sweeper.params.items():
-        compose(f"{key}={str(values).split(',')[0]}")

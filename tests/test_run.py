@@ -17,8 +17,9 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from dstrun import models, session
+from dstrun.console import RunConsole
 from dstrun.signals import StopRequest
-from dstrun.tracking import LAYERS, METRICS
+from dstrun.tracking import LAYERS, METRICS, write_json
 from dstrun.train import Progress
 from tests.conftest import Command, Outcome, made_up
 
@@ -380,15 +381,29 @@ def test_names_of_layers_are_text_and_no_piece_of_a_batch_is_one_image(
     assert "stages.0.10" in outcome.out
 
 
-def test_a_run_that_diverges_leaves_json_that_any_reader_takes(command: Command) -> None:
-    assert command(*QUICK, "schedule.lr=1e30", "schedule=cosine", "schedule.lr=1e30").code == 0
+def test_a_run_that_diverges_fails_and_says_when(command: Command) -> None:
+    outcome = command(*QUICK, "schedule.lr=1e30")
+    assert outcome.code == 1
+    assert "DivergedError: train_loss is nan at epoch 1; a lower schedule.lr may help" in outcome.out
+    status = json.loads((only_run() / "status.json").read_text())
+    assert (status["state"], status["error"][:42]) == ("failed", "DivergedError: train_loss is nan at epoch ")
+    assert [row["train_loss"] for row in rows(only_run() / "metrics.csv")] == ["nan"]
 
-    def no_constants(word: str) -> None:
-        raise AssertionError(word)
 
-    summary = json.loads((only_run() / "summary.json").read_text(), parse_constant=no_constants)
-    assert summary["train_loss"] is None
-    assert "the loss is not finite: this run has diverged" in (only_run() / "train.log").read_text()
+def test_what_is_not_finite_is_null_in_json(tmp_path: Path) -> None:
+    write_json(tmp_path / "it", {"a": float("nan"), "b": [float("inf"), 1.5]})
+    assert json.loads((tmp_path / "it").read_text()) == {"a": None, "b": [None, 1.5]}
+
+
+def test_a_file_named_stop_stops_a_run_at_an_epochs_end(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    epoch = RunConsole.epoch
+    monkeypatch.setattr(RunConsole, "epoch", lambda *words: (epoch(*words), (only_run() / "stop").touch()))
+    assert command(*QUICK, "group=single").code == 128 + signal.SIGTERM
+    assert json.loads((only_run() / "status.json").read_text())["state"] == "interrupted"
+    assert len(rows(only_run() / "metrics.csv")) == 1
+    monkeypatch.setattr(RunConsole, "epoch", epoch)
+    assert command(*QUICK, "group=single").code == 0
+    assert not (only_run() / "stop").exists()
 
 
 def test_a_run_can_be_evaluated_from_another_folder(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -398,18 +413,6 @@ def test_a_run_can_be_evaluated_from_another_folder(command: Command, monkeypatc
     Path("elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
     assert command("eval", str(folder)).code == 0
-
-
-def test_a_grid_leaves_a_busy_run_to_its_owner_and_goes_on(command: Command) -> None:
-    command("seed=0", *QUICK, "group=grid")
-    folder = only_run("outputs/grid")
-    (folder / "status.json").write_text('{"state": "running", "owner": {"pid": 1, "host": "there"}}')
-    with (folder / "train.log").open("a") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        outcome = command("-m", "seed=0,1", *QUICK)
-    assert outcome.code == 0
-    assert "is being written by process 1 on there; left to it" in outcome.err
-    assert len(list(Path("outputs/grid").glob("*-s1-*/summary.json"))) == 1
 
 
 def test_two_processes_do_not_write_one_run(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,10 +79,10 @@ def test_a_sweep_that_is_killed_again_and_again_ends_as_one_that_is_not(tmp_path
         whose = "parent" if kills["parent"] <= kills["job"] else "job"
         process = started(folder=killed)
         until = time.monotonic() + chance.uniform(0, 5)
-        while not job_processes(killed) or time.monotonic() < until:
+        while not (jobs := job_processes(killed)) or time.monotonic() < until:
             time.sleep(0.02)
             assert process.poll() is None, f"ended after {kills}"
-        os.kill(process.pid if whose == "parent" else chance.choice(job_processes(killed)), signal.SIGKILL)
+        os.kill(process.pid if whose == "parent" else chance.choice(jobs), signal.SIGKILL)
         kills[whose] += 1
         if whose == "job":
             time.sleep(1)

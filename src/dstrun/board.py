@@ -7,7 +7,7 @@ summary, status, tracking and errors.
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,15 @@ class Board:
             watch.join()
             live.stop()
             self._look()
+
+    def withdraw(self) -> None:
+        """Takes back what `watching` has written, where nothing was begun."""
+        for group in self._summaries:
+            if not any(group.glob("*/config.yaml")):
+                with suppress(OSError):  # never made, or not empty
+                    (group / FILE).unlink()
+                    group.rmdir()
+                    group.parent.rmdir()
 
     def close(self) -> None:
         """Reports; RunFailedError unless every run is finished."""

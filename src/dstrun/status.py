@@ -87,6 +87,7 @@ class Status:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._path = folder, folder / "status.json"
+        self._ended = threading.Event()
         self._lock = os.open(folder / "train.log", os.O_RDWR | os.O_CREAT, 0o644)
         for _ in range(5):  # another may hold it for a moment, to see whether anybody does
             busy = _holder(folder, self._lock, fcntl.LOCK_EX)
@@ -98,7 +99,6 @@ class Status:
             raise BusyError(f"{folder} is being written by {busy}")
         self._content = read_json(self._path)
         self._writing = threading.Lock()
-        self._ended = threading.Event()
         self._beats = threading.Thread(target=self._beat, daemon=True)
         self.lost = False
 

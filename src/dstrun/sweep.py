@@ -29,6 +29,7 @@ def sweep(jobs: Sequence[Job], launch: Launch) -> None:
             if left:
                 launch([list(job.overrides) for job in left])
     except InputError:
+        board.withdraw()
         raise
     except KeyboardInterrupt:
         board.report()

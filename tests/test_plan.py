@@ -1,0 +1,156 @@
+"""What a sweep's axes come to: combinations, the configs Hydra would make of them, each run once."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from dstrun.composition import packaged, registered
+from dstrun.config import check
+from dstrun.errors import InputError
+from dstrun.plan import Planner, combinations
+
+
+def test_axes_are_combined_and_the_last_one_runs_fastest() -> None:
+    found = combinations({"reg.alpha": [1e-4, 0.5], "seed": "0,1"}, [], ["model=lenet5"])
+    assert found == [
+        ("reg.alpha=0.0001", "seed=0", "model=lenet5"),
+        ("reg.alpha=0.0001", "seed=1", "model=lenet5"),
+        ("reg.alpha=0.5", "seed=0", "model=lenet5"),
+        ("reg.alpha=0.5", "seed=1", "model=lenet5"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ("range(3)", ["seed=0", "seed=1", "seed=2"]),
+        ("choice(4,5)", ["seed=4", "seed=5"]),
+        (7, ["seed=7"]),
+        ([7], ["seed=7"]),
+    ],
+)
+def test_values_of_an_axis_are_a_list_or_hydras_grammar(values: Any, words: list[str]) -> None:
+    assert combinations({"seed": values}, [], []) == [(word,) for word in words]
+
+
+def test_an_axis_of_lists() -> None:
+    found = combinations({"schedule.milestones": [[1, 2], [3]]}, [], [])
+    assert found == [("schedule.milestones=[1,2]",), ("schedule.milestones=[3]",)]
+
+
+def test_a_word_of_the_command_line_replaces_an_axis() -> None:
+    assert combinations({"seed": "0,1"}, [{"reg": "dense"}, {"reg.alpha": [1, 2]}], ["seed=5,6", "reg.alpha=3"]) == [
+        ("reg=dense", "seed=5", "reg.alpha=3"),
+        ("reg=dense", "seed=6", "reg.alpha=3"),
+        ("seed=5", "reg.alpha=3"),
+        ("seed=6", "reg.alpha=3"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("params", "words", "message"),
+    [
+        ({"seed": []}, [], "seed: got an empty axis, expected at least one value"),
+        ({"seed": None}, [], "seed: got an empty axis"),
+        ({"seed": ""}, [], "seed: got an empty axis"),
+        ({}, ["seed=range(0,0)"], "seed: got an empty axis"),
+        ({"reg.alhpa": [1]}, [], "reg.alhpa: there is no such option; did you mean reg.alpha?"),
+        ({}, ["reg.alpha=interval(0,1)"], "reg.alpha: got interval.0,1.; only a search takes intervals"),
+    ],
+)
+def test_an_axis_that_is_none(params: dict, words: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        combinations(params, [], words)
+
+
+@pytest.fixture
+def planner() -> Callable[..., Planner]:
+    """A planner for a command line without axes, as a sweeper has one."""
+    registered()
+
+    def make(*words: str) -> Planner:
+        with hydra.initialize_config_dir(str(packaged("conf")), version_base="1.3"):
+            loader = GlobalHydra.instance().config_loader()
+            return Planner(loader, loader.load_configuration("config", list(words), RunMode.MULTIRUN))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["reg.alpha=1e-3", "seed=3"],
+        ["seed=3", "model=lenet5", "data=mnist", "reg.alpha=1"],
+        ["reg=dense", "schedule=cosine", "schedule.milestones=[3,4]"],
+        ["experiment=best_lenet_300_100", "data=mnist", "reg.alpha=7"],
+        ["++model.args.width=3", "model=wrn_16_8", "data=cifar10"],
+        ["data.root=/x/${seed}", "seed=4"],
+        ["sweep=table2", "model=vgg16", "schedule.compile=off", "wandb.tags=[a,b]"],
+        ["name='1e-4'", "init=null", "schedule.lr=1", "data.flip=yes"],
+    ],
+)
+def test_configs_are_those_that_hydra_composes(planner: Callable[..., Planner], words: list[str]) -> None:
+    ours = planner().jobs([["seed=9"], words])[-1].config
+    with hydra.initialize_config_dir(str(packaged("conf")), version_base="1.3"):
+        theirs = check(hydra.compose("config", words))
+    assert ours == theirs
+
+
+def test_a_value_made_from_an_axis_follows_it(planner: Callable[..., Planner]) -> None:
+    jobs = planner().jobs([["data.root=/x/${seed}", f"seed={seed}"] for seed in (1, 2)])
+    assert [job.config.data.root for job in jobs] == ["/x/1", "/x/2"]
+
+
+def test_combinations_that_come_to_the_same_run_are_one(planner: Callable[..., Planner]) -> None:
+    combined = combinations({"reg": ["dense", "dst"], "reg.alpha": [1, 2], "seed": [0, 1]}, [], [])
+    jobs = planner().jobs(combined)
+    assert [job.folder.name.rsplit("-", 1)[0] for job in jobs] == [
+        "lenet_300_100-digits-dense-s0",
+        "lenet_300_100-digits-dense-s1",
+        "lenet_300_100-digits-a1-s0",
+        "lenet_300_100-digits-a1-s1",
+        "lenet_300_100-digits-a2-s0",
+        "lenet_300_100-digits-a2-s1",
+    ]
+    assert {job.folder.parent for job in jobs} == {Path("outputs/grid")}
+
+
+def test_the_group_is_the_sweeps_name(planner: Callable[..., Planner]) -> None:
+    assert planner("sweep=quick").jobs([["sweep=quick"]])[0].folder.parent == Path("outputs/quick")
+    assert planner("sweep=quick").jobs([["sweep=quick", "group=mine"]])[0].folder.parent == Path("outputs/mine")
+
+
+RUNS = {
+    "quick": 8 * 2, "table1": 4 * 2 * 3, "table2": 2 * 3 + 2 * 3 + 2 * 3, "table3": 1 + 2, "figure3": 3 * 3 * (1 + 7),
+    "figure4": 2 * 3, "figure5": 2 * 3, "figure6": 2 * 3, "figure7": 3 * (1 + 3), "granularity": 3 * (1 + 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [file.stem for file in packaged("sweeps").glob("*.yaml")])
+def test_a_sweep_says_how_to_start_it_and_comes_to_its_runs(planner: Callable[..., Planner], name: str) -> None:
+    text = (packaged("sweeps") / f"{name}.yaml").read_text()
+    first, comment, *_ = text.splitlines()
+    assert first == "# @package _global_"
+    assert f"dstrun sweep={name}" in comment
+    sweeper = OmegaConf.create(text).hydra.sweeper
+    combined = combinations(sweeper.get("params", {}), sweeper.get("grids", []), [f"sweep={name}"])
+    jobs = planner(f"sweep={name}").jobs(combined)
+    assert len(jobs) == RUNS[name]
+    assert name == "quick" or any(job.config.reg.method == "dense" for job in jobs)
+
+
+def test_hydra_knows_our_plugins() -> None:
+    registered()
+    known = Plugins.instance().class_name_to_class
+    assert {"hydra_plugins.dstrun_launcher.local.LocalLauncher"} <= set(known)
+    assert {f"hydra_plugins.dstrun_sweeper.{name}" for name in ("grid.GridSweeper", "pareto.ParetoSweeper")} <= set(
+        known
+    )

@@ -1,0 +1,271 @@
+"""Sweeps through the command line: what they leave, what they do again, what a job that fails costs."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dstrun import board, ledger, pool, summary
+from dstrun.config import check
+from dstrun.status import Status
+from tests.conftest import Command
+
+SMALL = ["schedule.epochs=2", "data.train_limit=200", "data.test_limit=100", "threads=1"]
+LONG = ["schedule.epochs=100000", "data.train_limit=200", "data.test_limit=100", "threads=1", "checkpoint.every=0"]
+TIMES = {"seconds", "images_per_second", "total_seconds"}
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as text:
+        return [{key: value for key, value in row.items() if key not in TIMES} for row in csv.DictReader(text)]
+
+
+def state(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "status.json").read_text())
+
+
+def the_run(beginning: str, group: str = "outputs/grid") -> Path:
+    (folder,) = Path(group).glob(f"{beginning}-*")
+    return folder
+
+
+def wait_for(what: Any, seconds: float = 60) -> Any:
+    until = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return found
+
+
+def begun(*words: str) -> subprocess.Popen:
+    """A command in a process of its own, in this folder."""
+    command = [sys.executable, "-m", "dstrun", *words, "wandb.mode=disabled"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def running() -> list[Path]:
+    """The runs that have an epoch behind them and are under way."""
+    return [
+        file.parent for file in Path().glob("outputs/*/*/checkpoint.pt") if state(file.parent)["state"] == "running"
+    ]
+
+
+def test_a_grid_leaves_a_run_a_combination_and_a_summary(command: Command) -> None:
+    outcome = command("-m", "reg.alpha=1e-3,2e-3", "seed=0,1", *SMALL)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "4 runs, 4 to do" in outcome.out
+    assert "4 of 4 runs finished" in outcome.out
+    table = rows(Path("outputs/grid/summary.csv"))
+    assert [(row["state"], row["reg.alpha"], row["seed"]) for row in table] == [
+        ("finished", alpha, seed) for alpha in ("0.001", "0.002") for seed in "01"
+    ]
+    for row in table:
+        of_run = json.loads(Path("outputs/grid", row["run"], "summary.json").read_text())
+        assert all(str(of_run[key]) == row[key] for key in ("test_accuracy", "density", "kept", "epoch"))
+    assert {path.name for path in Path("outputs/grid").iterdir()} == {row["run"] for row in table} | {"summary.csv"}
+
+    single = command("reg.alpha=2e-3", "seed=1", *SMALL)
+    assert single.code == 0
+    run = the_run("lenet_300_100-digits-a2e-3-s1")
+    for file in ("metrics.csv", "layers.csv"):
+        assert rows(run / file) == rows(Path("outputs/single", run.name, file))
+    assert "epoch 2/2" in (run / "train.log").read_text()
+
+
+def test_the_same_sweep_again_does_what_is_new(command: Command) -> None:
+    command("-m", "seed=0,1", *SMALL)
+    before = {file: file.stat().st_mtime_ns for file in Path("outputs").rglob("*") if file.is_file()}
+    outcome = command("-m", "seed=0,1", *SMALL)
+    assert outcome.code == 0
+    assert "2 runs, 0 to do" in outcome.out
+    assert {file: file.stat().st_mtime_ns for file in Path("outputs").rglob("*") if file.is_file()} == before
+
+    listed = command("-m", "seed=0,1,2", *SMALL, "dry_run=true")
+    assert [line.rpartition(" ")[2] for line in listed.out.splitlines()[:3]] == ["finished", "finished", "new"]
+    assert "3 runs, 1 to do, about " in listed.out
+    assert "3 runs, 1 to do" in command("-m", "seed=0,1,2", *SMALL).out
+    assert [row["seed"] for row in rows(Path("outputs/grid/summary.csv"))] == ["0", "1", "2"]
+    assert "1 runs, 0 to do" in command("-m", "seed=1", *SMALL).out
+    assert len(rows(Path("outputs/grid/summary.csv"))) == 3, "runs of earlier grids stay in the summary"
+
+
+def test_a_sweeps_file_is_a_grid_whose_axes_the_command_line_replaces(command: Command) -> None:
+    outcome = command("sweep=quick", "reg.alpha=1e-3", "seed=3,4", *SMALL)
+    assert outcome.code == 0
+    assert {row["seed"] for row in rows(Path("outputs/quick/summary.csv"))} == {"3", "4"}
+
+
+def test_a_run_that_diverges_costs_itself_only(command: Command) -> None:
+    words = ["-m", "schedule.lr=0.01,1e30", *SMALL]
+    outcome = command(*words)
+    assert outcome.code == 1
+    assert "1 of 2 runs finished, 1 failed" in outcome.out
+    assert "failed: DivergedError: train_loss is nan at epoch 1" in outcome.out
+    table = rows(Path("outputs/grid/summary.csv"))
+    assert [row["state"] for row in table] == ["finished", "failed"]
+    assert table[1]["error"].startswith("DivergedError")
+    log = Path("outputs/grid", table[1]["run"], "train.log")
+    assert "Traceback" in log.read_text()
+
+    tried = log.read_text().count("begins on")
+    again = command(*words, "retry=none")
+    assert (again.code, log.read_text().count("begins on")) == (1, tried)
+    assert "1 of 2 runs finished, 1 failed" in again.out
+    assert command(*words).code == 1
+    assert log.read_text().count("begins on") == tried + 1
+
+
+def test_a_job_that_is_killed_has_failed_and_goes_on_with_the_next_command(command: Command) -> None:
+    words = ["-m", "seed=0,1", "n_jobs=2", "threads=1", "checkpoint.every=0", "schedule.epochs=12"]
+
+    def kill() -> None:
+        victim = wait_for(lambda: [run for run in running() if "-s1-" in run.name])[0]
+        os.kill(state(victim)["owner"]["pid"], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    outcome = command(*words)
+    killer.join()
+    assert outcome.code == 1
+    killed = the_run("lenet_300_100-digits-a2e-3-s1")
+    assert (state(killed)["state"], state(killed)["error"][:17]) == ("failed", "killed by SIGKILL")
+    assert "killed by SIGKILL" in (killed / "train.log").read_text()
+    assert "failed: killed by SIGKILL" in outcome.out
+    assert state(the_run("lenet_300_100-digits-a2e-3-s0"))["state"] == "finished"
+
+    assert command(*words).code == 0
+    assert "goes on at update" in (killed / "train.log").read_text()
+    assert command("-m", "seed=1", *words[2:], "group=alone").code == 0
+    assert rows(killed / "metrics.csv") == rows(Path("outputs/alone", killed.name, "metrics.csv"))
+
+
+def test_a_job_whose_data_vanishes_fails_with_its_story(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_survey", lambda *_: [])  # as if the data were still there when the sweep began
+    outcome = command("-m", "data=digits,mnist", "data.root=gone", *SMALL)
+    assert outcome.code == 1
+    failed = the_run("lenet_300_100-mnist-a5e-4-s0")
+    assert state(failed)["error"].startswith("data.root: MNIST is not there")
+    assert "Traceback" in (failed / "train.log").read_text()
+    assert "1 of 2 runs finished, 1 failed" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["-m", "reg.alpha=1e-3,-1"], "reg.alpha: got -1"),
+        (["-m", "seed=0,x"], "seed: got 'x', expected a whole number ≥ 0"),
+        (["-m", "reg.alhpa=1,2"], "reg.alhpa: there is no such option; did you mean reg.alpha?"),
+        (["-m", "seed=range(0,0)"], "seed: got an empty axis, expected at least one value"),
+        (["-m", "seed="], "seed: got '', expected a whole number"),
+        (["sweep=quikc"], "sweep: there is no 'quikc'; did you mean quick?"),
+        (["-m", "model=lenet5,vgg61"], "model: there is no 'vgg61'; did you mean vgg16"),
+        (["-m", "data=digits,mnist", "data.root=gone"], "data.root: MNIST is not there"),
+        (["-m", "model=lenet5,vgg16", "model.args.depht=1"], "model.args: "),
+        (["-m", "seed=0,1", "outputs=file/below"], "outputs: "),
+        (["-m", "retry=often"], "retry: got 'often', expected one of failed, none"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line_and_nothing_is_begun(command: Command, words: list[str], line: str) -> None:
+    Path("file").touch()
+    outcome = command(*words)
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"dstrun: {line}")
+    assert outcome.err.count("\n") == 1
+    assert [path.name for path in Path().iterdir()] == ["file"]
+
+
+def test_a_full_disk_is_met_before_anything_is_begun(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, text: str) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(summary, "write_whole", full)
+    outcome = command("-m", "seed=0", *SMALL)
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert outcome.err.startswith("dstrun: outputs: [Errno 28] No space left on device")
+
+
+def test_an_interrupted_sweep_leaves_no_process(command: Command) -> None:
+    sweep = begun("-m", "seed=0,1,2", "n_jobs=2", *LONG)
+    runs = wait_for(lambda: len(found := running()) == 2 and found)
+    pids = [state(run)["owner"]["pid"] for run in runs]
+    sweep.send_signal(signal.SIGINT)
+    output, _ = sweep.communicate(timeout=60)
+    assert sweep.returncode == 128 + signal.SIGINT
+    assert "0 of 3 runs finished, 3 not done; the same command goes on" in output
+    assert [state(run)["state"] for run in runs] == ["interrupted"] * 2
+    for pid in pids:
+        wait_for(lambda pid=pid: not Path(f"/proc/{pid}").exists())
+
+
+@pytest.mark.slow
+def test_two_copies_of_a_sweep_share_the_work(command: Command) -> None:
+    words = ["-m", "seed=range(6)", "n_jobs=1", *SMALL]
+    sweeps = [begun(*words), begun(*words)]
+    outputs = [sweep.communicate(timeout=120)[0] for sweep in sweeps]
+    assert [sweep.returncode for sweep in sweeps] == [0, 0], outputs
+    logs = [(folder / "train.log").read_text() for folder in Path("outputs/grid").iterdir() if folder.is_dir()]
+    assert [log.count("begins on") for log in logs] == [1] * 6
+    assert all("6 of 6 runs finished" in output for output in outputs)
+
+
+def test_a_run_that_somebody_else_is_at_work_on_is_waited_for(command: Command) -> None:
+    command("-m", "seed=0", *SMALL, "dry_run=true")
+    config = check({"schedule": {"epochs": 2}, "data": {"train_limit": 200, "test_limit": 100}})
+    assert config.schedule.epochs == 2
+    command("seed=0", *SMALL, "group=grid")
+    run = the_run("lenet_300_100-digits-a2e-3-s0")
+    for name in ("status.json", "summary.json", "checkpoint.pt"):
+        (run / name).unlink()
+    somebody = Status(run)
+    somebody.begin()
+    release = threading.Timer(4, somebody.release)
+    release.start()
+    outcome = command("-m", "seed=0,1", *SMALL)
+    release.join()
+    assert outcome.code == 0
+    assert "2 of 2 runs finished" in outcome.out
+
+
+def test_what_differs_between_runs_stands_in_the_summary() -> None:
+    group = Path("outputs/mine")
+    for alpha, method in ((0.1, "dst"), (0.2, "dst"), (0.1, "dense")):
+        settings = {"reg": {"alpha": alpha, "method": method}, "schedule": {"betas": [0.5, 0.6], "lr": alpha}}
+        config = check({"model": {"name": "m"}, "data": {"name": "d"}, **settings})
+        folder = group / f"{method}{alpha}"
+        ledger.record_failure(folder, config, "why", "because")
+    (group / "foreign").mkdir()
+    (group / "damaged").mkdir()
+    (group / "damaged" / "config.yaml").write_text("{")
+    summary.Summary(group, {}).write()
+    table = rows(group / "summary.csv")
+    assert [row["run"] for row in table] == ["dense0.1", "dst0.1", "dst0.2"]
+    assert [(row["reg.method"], row["reg.alpha"], row["schedule.lr"]) for row in table] == [
+        ("dense", "", "0.1"), ("dst", "0.1", "0.1"), ("dst", "0.2", "0.2"),
+    ]  # fmt: skip
+    assert {(row["state"], row["error"], row["density"]) for row in table} == {("failed", "why", "")}
+    assert "schedule.betas" not in table[0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (99, "99 s"), (600, "10 min"), (9000, "2.5 h"), (864000, "10.0 days")]
+)
+def test_durations_are_said_as_people_do(seconds: float, text: str) -> None:
+    assert board.duration(seconds) == text
+
+
+@pytest.mark.slow
+def test_submitit_runs_a_sweep(command: Command) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    outcome = begun("-m", "seed=0,1", "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5", *SMALL)
+    output, _ = outcome.communicate(timeout=120)
+    assert outcome.returncode == 0, output
+    assert "2 of 2 runs finished" in output
+    assert [row["state"] for row in rows(Path("outputs/grid/summary.csv"))] == ["finished"] * 2
