@@ -3,6 +3,7 @@
 import csv
 import fcntl
 import json
+import logging
 import os
 import re
 import signal
@@ -16,7 +17,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from dstrun import models, session
+from dstrun import models, session, tracking
 from dstrun.console import RunConsole
 from dstrun.signals import StopRequest
 from dstrun.tracking import LAYERS, METRICS, write_json
@@ -179,8 +180,8 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(command: Command) ->
 
 def test_several_runs_with_one_command(command: Command) -> None:
     assert command("reg.alpha=1e-3,1e-2", *QUICK, "-m", "seed=0,1").code == 0
-    assert len(list(Path("outputs/grid").iterdir())) == 4
-    assert not Path("multirun.yaml").exists()
+    assert len(list(Path("outputs/grid").glob("*/summary.json"))) == 4
+    assert {path.name for path in Path().iterdir()} == {"outputs"}
 
 
 def test_rerun_with_changes_stays_in_the_group(command: Command) -> None:
@@ -295,15 +296,13 @@ def test_stopped_and_killed_in_mid_epoch_and_started_again_equals_undisturbed(
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
 
 
-def test_a_signal_at_the_very_end_stops_the_grid_and_not_the_run(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_signal_at_the_very_end_costs_no_run(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     def signalled(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(session.RunConsole, "layers", signalled)
-    assert command("-m", "seed=0,1", *QUICK).code == 128 + signal.SIGINT
-    assert json.loads((only_run("outputs/grid") / "status.json").read_text())["state"] == "finished"
+    assert command(*QUICK).code == 128 + signal.SIGINT
+    assert json.loads((only_run() / "status.json").read_text())["state"] == "finished"
 
 
 def test_a_damaged_checkpoint_means_starting_over(command: Command) -> None:
@@ -384,9 +383,12 @@ def test_names_of_layers_are_text_and_no_piece_of_a_batch_is_one_image(
 def test_a_run_that_diverges_fails_and_says_when(command: Command) -> None:
     outcome = command(*QUICK, "schedule.lr=1e30")
     assert outcome.code == 1
-    assert "DivergedError: train_loss is nan at epoch 1; a lower schedule.lr may help" in outcome.out
+    assert (
+        "DivergedError: NaN or infinite after epoch 1: fc1.weight and 5 more; a lower schedule.lr may help"
+        in outcome.out
+    )
     status = json.loads((only_run() / "status.json").read_text())
-    assert (status["state"], status["error"][:42]) == ("failed", "DivergedError: train_loss is nan at epoch ")
+    assert (status["state"], status["error"][:14]) == ("failed", "DivergedError:")
     assert [row["train_loss"] for row in rows(only_run() / "metrics.csv")] == ["nan"]
 
 
@@ -453,4 +455,14 @@ def test_an_offline_wandb_run_has_a_density_of_every_layer_at_every_epoch(comman
     (run,) = (record["run"] for record in records if record["type"] == "run")
     logged = {key: value for key, value in run["config"]["update"].items() if key != "_wandb"}
     assert logged == OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
-    assert (run["run_id"], run["run_group"]) == (folder.name[-8:], "single")
+    assert (run["run_id"], run["run_group"]) == (f"single-{folder.name[-8:]}", "single")
+    assert (run["job_type"], run["display_name"]) == ("dst", folder.name)
+
+
+def test_under_a_wandb_agent_the_run_is_the_agents(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict] = []
+    monkeypatch.setattr(tracking, "WandbTracker", lambda *words, **init: given.append(init))
+    for sweep in ("", "abc"):
+        monkeypatch.setenv("WANDB_SWEEP_ID", sweep)
+        tracking.start_wandb("offline", logging.getLogger(), print, id="mine", name="run")
+    assert given == [{"id": "mine", "name": "run"}, {"name": "run"}]

@@ -36,3 +36,10 @@ def evaluate(
 def correct(logits: Tensor, labels: Tensor) -> Tensor:
     """How many rows of logits (B, classes) have their largest value at the label: a 0-dim integer tensor."""
     return (logits.argmax(1) == labels).sum()
+
+
+def not_finite(model: nn.Module) -> list[str]:
+    """Names of the parameters, thresholds included, that hold NaN or infinity; waits for the device once."""
+    named = list(model.named_parameters())
+    finite = torch.stack([parameter.detach().isfinite().all() for _, parameter in named]).tolist()
+    return [name for (name, _), whole in zip(named, finite, strict=True) if not whole]

@@ -50,11 +50,12 @@ def config_there(folder: Path) -> Config | None:
         return None
 
 
-def write_config(folder: Path, config: Config) -> None:
-    """config.yaml, with the data's place as it is found from any folder."""
+def write_config(folder: Path, config: Config) -> Config:
+    """config.yaml, with the data's place as it is found from any folder; gives the config as it stands there."""
     root = str(Path(config.data.root).expanduser().absolute())
     config = replace(config, data=replace(config.data, root=root))
     write_whole(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(asdict(config))))
+    return config
 
 
 def record_failure(folder: Path, config: Config, error: str, story: str) -> None:

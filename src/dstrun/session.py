@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from dstrun.config import Config
 from dstrun.console import RunConsole
 from dstrun.density import LayerFigures
 from dstrun.errors import BusyError, DivergedError, InputError, Interrupted, RunFailedError, described
+from dstrun.evaluate import not_finite
 from dstrun.flops import flops_fraction, positions
 from dstrun.identity import run_hash
 from dstrun.ledger import write_config
@@ -73,7 +73,7 @@ class Session:
         keep_freed_memory()
         threads = set_threads(self._config.threads or self._status.content.get("threads", 0))
         try:
-            write_config(self._folder, self._config)
+            self._config = write_config(self._folder, self._config)
             self._status.begin(threads=threads, **facts(self._prepared.device))
             self._stop_file.unlink(missing_ok=True)
         except OSError as error:
@@ -213,10 +213,11 @@ class Session:
             self._metrics.append([figures])
             self._console.epoch(record.epoch, self._config.schedule.epochs, figures)
             self._tracker.log(wandb_row(figures, layers))
-            for split in ("train", "test"):
-                if not isfinite(loss := figures.get(f"{split}_loss") or 0):
-                    message = f"{split}_loss is {loss} at epoch {record.epoch}; a lower schedule.lr may help"
-                    raise DivergedError(message)
+            if broken := not_finite(self._model):
+                where = f"{broken[0]} and {len(broken) - 1} more" if len(broken) > 1 else broken[0]
+                raise DivergedError(
+                    f"NaN or infinite after epoch {record.epoch}: {where}; a lower schedule.lr may help"
+                )
         if self._progress.epoch == self._config.schedule.epochs:
             return
         if record.kind == "epoch" and self._stop_file.exists():
@@ -276,11 +277,11 @@ class Session:
 
     def _start_wandb(self) -> Tracker:
         wandb = self._config.wandb
-        config = asdict(self._config)
+        config, group = asdict(self._config), self._folder.parent.name
         return start_wandb(
             wandb.mode, self._log, self._console.say, dir=str(self._folder), project=wandb.project, entity=wandb.entity,
-            tags=wandb.tags, group=self._folder.parent.name, id=run_hash(self._config),
-            name=self._config.name or self._folder.name, config=config,
+            tags=wandb.tags, group=group, job_type=self._config.reg.method, id=f"{group}-{run_hash(self._config)}",
+            name=self._folder.name, notes=self._config.name, config=config,
         )  # fmt: skip
 
 

@@ -162,7 +162,8 @@ class WandbTracker:
         settings = wandb.Settings(
             init_timeout=seconds, login_timeout=seconds, finish_timeout=seconds, console="off", silent=True
         )
-        self._run = wandb.init(mode=mode, resume="allow", reinit="finish_previous", settings=settings, **init)  # type: ignore[arg-type]
+        resume = "allow" if "id" in init else None
+        self._run = wandb.init(mode=mode, resume=resume, reinit="finish_previous", settings=settings, **init)  # type: ignore[arg-type]
         self._run.define_metric("epoch")
         self._run.define_metric("*", step_metric="epoch")
 
@@ -184,12 +185,15 @@ def start_wandb(
 ) -> Tracker:
     """W&B as asked: auto is online where a key is set, else offline; a server that does not answer means offline.
 
-    What does not go as asked is said to the user by `say`. `init` goes to wandb.init: dir, project, entity, group, id,
-    name, tags, config.
+    What does not go as asked is said to the user by `say`. `init` goes to wandb.init: dir, project, entity, group,
+    job_type, id, name, notes, tags, config.
     """
     if mode == "disabled":
         return NoTracker()
     import wandb
+
+    if os.environ.get("WANDB_SWEEP_ID"):  # the agent of a W&B sweep has chosen the run's id already
+        init.pop("id", None)
 
     if mode == "auto":
         mode = "online" if _has_key() else "offline"
