@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -303,6 +304,35 @@ def test_a_signal_at_the_very_end_costs_no_run(command: Command, monkeypatch: py
     monkeypatch.setattr(session.RunConsole, "layers", signalled)
     assert command(*QUICK).code == 128 + signal.SIGINT
     assert json.loads((only_run() / "status.json").read_text())["state"] == "finished"
+
+
+def test_a_schedulers_handler_gets_its_signal_once_the_run_is_safe(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """submitit puts a job into the queue again from its handler of SIGUSR2, and lets SIGTERM pass."""
+    seen: list[str] = []
+
+    def queue_again(*_: object) -> None:
+        status = json.loads((only_run() / "status.json").read_text())
+        seen.append(f"{status['state']} {(only_run() / 'checkpoint.pt').is_file()}")
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGUSR2, signal.SIGTERM)}
+    signal.signal(signal.SIGUSR2, queue_again)
+    signal.signal(signal.SIGTERM, lambda *_: seen.append("passed"))
+    epoch = RunConsole.epoch
+
+    def signalled(*words: Any) -> None:
+        epoch(*words)
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGUSR2)
+
+    monkeypatch.setattr(RunConsole, "epoch", signalled)
+    try:
+        assert command(*QUICK).code == 128 + signal.SIGUSR2
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert seen == ["passed", "interrupted True"]
 
 
 def test_a_damaged_checkpoint_means_starting_over(command: Command) -> None:

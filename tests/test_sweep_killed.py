@@ -1,8 +1,10 @@
-"""The long proof of sweeps: killed again and again, they end with the figures of one that was left alone."""
+"""The long proofs of sweeps: what goes wrong with a job, or with all of them, costs no other run anything."""
 
 import csv
+import itertools
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,9 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 TIMES = {"total_seconds"}
-SWEEP = ["sweep=quick", "wandb.mode=disabled", "n_jobs=2", "checkpoint.every=0", "group=killed", "schedule.epochs=50"]
+SWEEP = ["sweep=quick", "wandb.mode=disabled", "n_jobs=2", "checkpoint.every=0", "group=killed", "schedule.epochs=40"]
 KILLS = 10  # of the parent, and as many of a job
 
 
@@ -78,7 +81,7 @@ def test_a_sweep_that_is_killed_again_and_again_ends_as_one_that_is_not(tmp_path
     while min(kills.values()) < KILLS:
         whose = "parent" if kills["parent"] <= kills["job"] else "job"
         process = started(folder=killed)
-        until = time.monotonic() + chance.uniform(0, 5)
+        until = time.monotonic() + chance.uniform(0, 4)
         while not (jobs := job_processes(killed)) or time.monotonic() < until:
             time.sleep(0.02)
             assert process.poll() is None, f"ended after {kills}"
@@ -108,3 +111,38 @@ def test_a_sweep_that_is_killed_again_and_again_ends_as_one_that_is_not(tmp_path
             for name in ("metrics.csv", "layers.csv"):
                 theirs = (alone / folder.relative_to(killed) / name).read_text()
                 assert (folder / name).read_text().count("\n") == theirs.count("\n")
+
+
+@pytest.mark.slow
+def test_three_jobs_that_fail_in_three_ways_cost_the_other_thirteen_nothing(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    for split, label, number in itertools.product(("train", "test"), ("a", "b"), range(4)):
+        (tree / split / label).mkdir(parents=True, exist_ok=True)
+        Image.new("L", (28, 28), 60 * number).save(tree / split / label / f"{number}.png")
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "mixed.yaml").write_text(
+        "# @package _global_\nhydra:\n  sweeper:\n    grids:\n"
+        "      - {reg.alpha: [1e-4, 3e-4, 1e-3, 2e-3, 3e-3, 5e-3, 1e-2], seed: [0, 1]}\n"
+        "      - {schedule.lr: 1e30}\n"
+        f"      - {{data: folder, data.size: 28, data.root: {tree}}}\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dstrun", "sweep=mixed", "wandb.mode=disabled", "threads=1", "n_jobs=2"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    while not (jobs := job_processes(tmp_path)):
+        time.sleep(0.02)
+    shutil.rmtree(tree)
+    os.kill(jobs[0], signal.SIGKILL)
+    output, _ = process.communicate()
+    print(output)
+    assert process.returncode == 1
+    assert "13 of 16 runs finished, 3 failed" in output
+    with (tmp_path / "outputs" / "mixed" / "summary.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    whys = sorted(row["error"].split(":")[0].split(" (")[0] for row in table if row["state"] == "failed")
+    assert whys == ["DivergedError", "data.root", "killed by SIGKILL"]
+    assert sum(row["state"] == "finished" for row in table) == 13
+    for row in table:
+        log = (tmp_path / "outputs" / "mixed" / row["run"] / "train.log").read_text()
+        assert row["state"] == "finished" or row["error"].split(" (")[0] in log

@@ -154,7 +154,7 @@ class _Pool:
             return
         line = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         if code == -signal.SIGKILL:
-            line += " (by the system where memory ran out: fewer n_jobs, or a smaller schedule.batch_size, need less)"
+            line += " (if memory ran out: fewer n_jobs or a smaller schedule.batch_size need less)"
         with suppress(OSError, BusyError):
             said = worker.said.decode(errors="replace")
             record_failure(job.folder, job.config, line, f"{line}\n{said}".strip())

@@ -79,11 +79,14 @@ class Session:
         except OSError as error:
             self._status.release()
             raise InputError(f"outputs: {error}") from error
+        with stop_request() as stop:
+            self._go(stop)
+
+    def _go(self, stop: StopRequest) -> None:
         try:
-            with stop_request() as stop:
-                self._set_up()
-                self._train(stop)
-                self._finish()
+            self._set_up()
+            self._train(stop)
+            self._finish()
         except BusyError:
             self._status.release()
             raise

@@ -30,13 +30,15 @@ def stop_request() -> Iterator[StopRequest]:
     """Collects the signals of a block instead of dying of them. In a thread other than the main: never any.
 
     A handler of SIGUSR1 or SIGUSR2 that was there before gets its signal once the block has ended: submitit's puts the
-    job into the queue again, and must not do so before the checkpoint is written.
+    job into the queue again, and must not do so before the checkpoint is written. A handler of SIGTERM stays:
+    submitit's makes nothing of it, since SLURM sends it ahead of the signal that counts.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before: dict[int, Any] = {number: signal.signal(number, request.note) for number in STOPPING}
+    ours = [number for number in STOPPING if number != signal.SIGTERM or signal.getsignal(number) is signal.SIG_DFL]
+    before: dict[int, Any] = {number: signal.signal(number, request.note) for number in ours}
     try:
         yield request
     finally:
