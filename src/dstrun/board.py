@@ -140,7 +140,7 @@ class Board:
         failed = [entry for entry in self._entries if entry.state == FAILED]
         if failed:
             table = Table(title="failed", title_justify="left")
-            table.add_column("run", overflow="fold")
+            table.add_column("run", no_wrap=True)
             table.add_column("why", overflow="fold")
             for entry in failed:
                 table.add_row(Text(entry.job.folder.name), Text(str(self._error(entry))))

@@ -14,6 +14,8 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from math import log10
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from rich.table import Table
 
 from dstrun.board import Board, Entry
 from dstrun.composition import as_hydra_takes_it, parsed
-from dstrun.config import OPTIONS
+from dstrun.config import OPTIONS, value_of
 from dstrun.cores import usable_cores
 from dstrun.errors import InputError, RunFailedError, described
 from dstrun.ledger import state_of
@@ -36,6 +38,9 @@ VALIDATION = 0.1  # share held out where the config holds out none
 JUDGED_FROM = 0.25  # of a run's epochs: before that, a density says little
 COMPARED = 4  # runs at least that have come as far
 SAMPLERS = ("tpe", "nsga2")
+EVENLY = 8  # trials, before TPE has something to go by
+LEAST = 1e-4  # of an error or a density, so that its logarithm is finite
+FRONT = ("validation_accuracy", "density", "test_accuracy")
 Launch = Callable[[list[list[str]]], object]
 
 
@@ -65,17 +70,23 @@ def search(
     if first.config.dry_run:
         print(f"{first.folder.parent}: a search over {', '.join(space)}, {trials} trials")
         return
-    study = _study(optuna, first.folder.parent, sampler, seed, {"space": space, "fixed": fixed})
-    _Search(study, planner, launch, space, fixed, prune).go(trials, batch or first.config.n_jobs or usable_cores())
+    study = _study(optuna, first.folder.parent, {"space": space, "fixed": fixed})
+    if not study.trials and (base := _base_values(planner, space, fixed)):
+        study.enqueue_trial(base)  # the settings as they are without a search
+    choose = partial(_sampler, optuna, sampler, seed)
+    _Search(study, choose, planner, launch, space, fixed, prune).go(
+        trials, batch or first.config.n_jobs or usable_cores()
+    )
 
 
 class _Search:
     """A study under way."""
 
     def __init__(
-        self, study: Any, planner: Planner, launch: Launch, space: Mapping[str, Any], fixed: Sequence[str], prune: bool
-    ) -> None:
-        self._study, self._planner, self._launch = study, planner, launch
+        self, study: Any, choose: Callable[[int], Any], planner: Planner, launch: Launch, space: Mapping[str, Any],
+        fixed: Sequence[str], prune: bool,
+    ) -> None:  # fmt: skip
+        self._study, self._choose, self._planner, self._launch = study, choose, planner, launch
         self._space, self._fixed, self._prune = space, fixed, prune
         self._courses: dict[Path, dict[int, tuple[float, float]]] = {}
 
@@ -85,8 +96,10 @@ class _Search:
         left_over = [trial for trial in self._study.trials if not trial.state.is_finished()]
         while (done := len(self._told())) < trials:
             taken, left_over = left_over[:batch], left_over[batch:]
-            while len(taken) < min(batch, trials - done):
-                taken.append(self._study.ask(dict(self._space)))
+            with _quietly():
+                self._study.sampler = self._choose(len(self._study.trials))
+                while len(taken) < min(batch, trials - done):
+                    taken.append(self._study.ask(dict(self._space)))
             self._do({trial.number: self._job(trial) for trial in taken}, done, trials)
         self._report()
 
@@ -116,12 +129,12 @@ class _Search:
         summary, status = (read_json(job.folder / f"{name}.json") for name in ("summary", "status"))
         states = _optuna().trial.TrialState
         if status.get("state") == FINISHED:
-            values, state = [summary["validation_accuracy"], summary["density"]], states.COMPLETE
+            values, state = _objectives(summary), states.COMPLETE
         elif holder(job.folder):
             return  # another process is at work on it
         else:
             failed = status.get("state") == FAILED and not str(status.get("error")).startswith("DivergedError")
-            values, state = None, states.FAIL if failed else states.PRUNED
+            values, state = None, (states.FAIL if failed else states.PRUNED)
         if state is states.PRUNED:
             why = status.get("error") or "half of the runs before it were ahead in accuracy and density"
             board.say(f"{job.folder.name}  stopped: {why}")
@@ -148,12 +161,12 @@ class _Search:
     def _report(self) -> None:
         """front.csv and its picture in the terminal; RunFailedError if trials failed."""
         keys = list(self._space)
-        columns = ["run", *keys, "validation_accuracy", "density", "test_accuracy"]
+        columns = ["run", *keys, *FRONT]
         rows = []
         for trial in sorted(self._study.best_trials, key=lambda trial: trial.values[1]):
             folder = self._job(trial).folder
-            test = read_json(folder / "summary.json").get("test_accuracy")
-            rows.append([folder.name, *(trial.params[key] for key in keys), *trial.values, test])
+            summary = read_json(folder / "summary.json")
+            rows.append([folder.name, *(trial.params[key] for key in keys), *(summary.get(name) for name in FRONT)])
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([columns, *rows])
         group = self._job(self._study.trials[0]).folder.parent
@@ -204,6 +217,13 @@ def _space(optuna: Any, params: Mapping[str, Any], words: Sequence[str]) -> tupl
     return space, fixed
 
 
+def _base_values(planner: Planner, space: Mapping[str, Any], fixed: Sequence[str]) -> dict[str, Any]:
+    """The config's own values of what is searched over, where they lie inside the intervals."""
+    config = planner.jobs([fixed])[0].config
+    values = {key: value_of(config, key) for key in space if key in OPTIONS}
+    return {key: value for key, value in values.items() if space[key]._contains(space[key].to_internal_repr(value))}
+
+
 def _listed(value: Any) -> str:
     """A value of a sweep's file: text is Hydra's grammar already, a list one of several values."""
     if isinstance(value, str):
@@ -237,7 +257,7 @@ def _text(value: Any) -> str:
     return str(Override._get_value_element_as_str(value))
 
 
-def _study(optuna: Any, group: Path, sampler: str, seed: int, what: Mapping[str, Any]) -> Any:
+def _study(optuna: Any, group: Path, what: Mapping[str, Any]) -> Any:
     """The study of a group's folder, begun now or before; InputError if that one was about something else."""
     try:
         group.mkdir(parents=True, exist_ok=True)
@@ -252,7 +272,7 @@ def _study(optuna: Any, group: Path, sampler: str, seed: int, what: Mapping[str,
             patient = {"connect_args": {"timeout": 60}}  # seconds, where two commands write
             storage = optuna.storages.RDBStorage(f"sqlite:///{history}", engine_kwargs=patient)
             study = optuna.create_study(
-                storage=storage, study_name="search", directions=["maximize", "minimize"], load_if_exists=True
+                storage=storage, study_name="search", directions=["minimize"] * 2, load_if_exists=True
             )
         except Exception as error:  # whatever SQLAlchemy makes of a file that is no database
             raise InputError(f"{history}: no history of a search can be read there ({described(error)})") from error
@@ -260,10 +280,18 @@ def _study(optuna: Any, group: Path, sampler: str, seed: int, what: Mapping[str,
         if begun != about:
             raise InputError(f"group: {group} holds another search; group=NAME begins one of its own")
         study.set_user_attr("about", about)
-        number = seed + len(study.trials)  # a sampler that went on from its first seed would repeat its first trials
-        kinds = {"tpe": optuna.samplers.TPESampler, "nsga2": optuna.samplers.NSGAIISampler}
-        study.sampler = kinds[sampler](seed=number)
     return study
+
+
+def _sampler(optuna: Any, kind: str, seed: int, trials: int) -> Any:
+    """What chooses the next trials. TPE has something to go by after a first few, which cover the space evenly."""
+    seed += trials  # one that went on from its first seed would repeat its first trials
+    if kind == "nsga2":
+        return optuna.samplers.NSGAIISampler(seed=seed)
+    first = optuna.samplers.QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
+    if trials < EVENLY:
+        return first
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=0, multivariate=True, constant_liar=True)
 
 
 def _matters(word: str) -> bool:
@@ -278,6 +306,13 @@ def _quietly() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def _objectives(figures: Mapping[str, float]) -> list[float]:
+    """What Optuna makes small: error and density, both on a logarithmic scale, where 2 % and 4 % lie as far apart as
+    20 % and 40 %. The front is the same on any scale.
+    """
+    return [log10(max(1 - figures["validation_accuracy"], LEAST)), log10(max(figures["density"], LEAST))]
 
 
 def _point(row: Mapping[str, str]) -> tuple[float, float]:
