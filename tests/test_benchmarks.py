@@ -56,3 +56,16 @@ def test_epoch_times_both_sides_by_their_output(benchmark: Callable[..., dict[st
     assert theirs["seconds"] == pytest.approx(1.5, abs=0.2)
     assert ours["epoch of"] == "dstrun"
     assert ours["times faster"] == pytest.approx(theirs["seconds"] / ours["seconds"])
+
+
+@pytest.mark.slow
+def test_sweep_compares_whole_sweeps(benchmark: Callable[..., dict[str, Any]]) -> None:
+    words = ["reg.alpha=1e-3", "schedule.epochs=1", "data.train_limit=64", "data.test_limit=20"]
+    found = benchmark("sweep.py", "--finished", "3", "--words", *words)
+    assert [row["what"] for row in found["rows"]] == [
+        "one run at a time, one thread",
+        "2 at a time",
+        "training in it, one at a time",
+        "between two runs",
+        "3 finished runs recognised",
+    ]

@@ -150,6 +150,12 @@ class Board:
         """How each job's run stands."""
         return {entry.job.folder: entry.state for entry in self._entries}
 
+    def wait(self) -> None:
+        """Until no run is under way any more."""
+        while self._running():
+            time.sleep(LOOK_EVERY)
+            self._look()
+
     def _watch(self, done: threading.Event) -> None:
         while not done.wait(LOOK_EVERY):
             self._look()
@@ -239,17 +245,18 @@ def _stamp(folder: Path) -> Stamp:
 
 
 def _line(entry: Entry) -> str:
+    """A running job; its name last, since that is what a narrow terminal may cut."""
     epochs = entry.job.config.schedule.epochs
     epoch = int(entry.row.get("epoch") or 0)
-    words = [entry.job.folder.name, f"epoch {epoch}/{epochs}", *_figures(entry.row)]
+    words = [f"epoch {epoch:>{len(str(epochs))}}/{epochs}", *_figures(entry.row)]
     if epoch:
-        words.append(f"{duration((epochs - epoch) * float(entry.row['seconds']))} left")
-    return "  ".join(words)
+        words.append(f"{duration((epochs - epoch) * float(entry.row['seconds'])):>6} left")
+    return "  ".join([*words, entry.job.folder.name])
 
 
 def _figures(row: dict[str, str]) -> list[str]:
     names = {"test_accuracy": "accuracy", "density": "density"}
-    return [f"{name} {float(row[column]):.2%}" for column, name in names.items() if row.get(column)]
+    return [f"{name} {float(row[column]):7.2%}" for column, name in names.items() if row.get(column)]
 
 
 def duration(seconds: float) -> str:

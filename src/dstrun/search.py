@@ -221,7 +221,13 @@ def _base_values(planner: Planner, space: Mapping[str, Any], fixed: Sequence[str
     """The config's own values of what is searched over, where they lie inside the intervals."""
     config = planner.jobs([fixed])[0].config
     values = {key: value_of(config, key) for key in space if key in OPTIONS}
-    return {key: value for key, value in values.items() if space[key]._contains(space[key].to_internal_repr(value))}
+    return {key: value for key, value in values.items() if _within(space[key], value)}
+
+
+def _within(distribution: Any, value: Any) -> bool:
+    if hasattr(distribution, "choices"):
+        return value in distribution.choices
+    return distribution.low <= value <= distribution.high
 
 
 def _listed(value: Any) -> str:

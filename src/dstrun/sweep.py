@@ -27,13 +27,21 @@ def sweep(jobs: Sequence[Job], launch: Launch) -> None:
     try:
         with board.watching():
             if left:
-                launch([list(job.overrides) for job in left])
+                _launched(board, launch, left)
     except InputError:
         board.withdraw()
         raise
     except KeyboardInterrupt:
         board.report()
         raise
-    except Exception as error:  # a launcher's own; how the runs stand is in their folders
-        board.say(f"the launcher: {described(error)}")
     board.close()
+
+
+def _launched(board: Board, launch: Launch, left: Sequence[Job]) -> None:
+    try:
+        launch([list(job.overrides) for job in left])
+    except InputError:
+        raise
+    except Exception as error:  # such as submitit's for one job that was lost, while the others go on
+        board.say(f"the launcher: {described(error)}")
+        board.wait()

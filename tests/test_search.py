@@ -1,0 +1,127 @@
+"""Searches for the Pareto front, on real digits: resumed, pruned, refused."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dstrun import search
+from dstrun.board import Entry
+from dstrun.plan import Job
+from tests.conftest import Command
+
+pytest.importorskip("optuna")
+
+SMALL = ["schedule.epochs=2", "data.train_limit=200", "data.test_limit=100", "threads=1", "hydra/sweeper=pareto"]
+SPACE = ["reg.alpha=tag(log,interval(1e-4,3e-2))", "schedule.lr=0.01,0.05"]
+
+
+def rows(file: str) -> list[dict[str, str]]:
+    with Path(file).open(newline="") as text:
+        return list(csv.DictReader(text))
+
+
+def test_a_search_goes_on_with_its_history_and_writes_its_front(command: Command) -> None:
+    outcome = command("-m", *SMALL, *SPACE, "hydra.sweeper.trials=2")
+    assert (outcome.code, outcome.err) == (0, "")
+    first = {row["run"]: row for row in rows("outputs/search/summary.csv")}
+    assert len(first) == 2
+    assert "lenet_300_100-digits-a2e-3-s0" in " ".join(first), "the config's own values come first"
+    assert {json.loads(Path("outputs/search", run, "summary.json").read_text())["epoch"] for run in first} == {2}
+
+    outcome = command("-m", *SMALL, *SPACE, "hydra.sweeper.trials=4", "n_jobs=1")
+    assert "[4/4]" in outcome.out
+    assert "[2/4]" not in outcome.out
+    assert "4 trials finished, 0 stopped as hopeless, 0 failed" in outcome.out
+    table = {row["run"]: row for row in rows("outputs/search/summary.csv")}
+    assert len(table) == 4
+    assert all(table[run]["total_seconds"] == row["total_seconds"] for run, row in first.items())
+    points = {run: (float(row["validation_accuracy"]), float(row["density"])) for run, row in table.items()}
+    best = {
+        run
+        for run, (accuracy, density) in points.items()
+        if not any(a >= accuracy and d <= density and (a, d) != (accuracy, density) for a, d in points.values())
+    }
+    front = rows("outputs/search/front.csv")
+    assert {row["run"] for row in front} == best
+    assert [float(row["density"]) for row in front] == sorted(points[run][1] for run in best)
+    assert {"reg.alpha", "schedule.lr", "validation_accuracy", "test_accuracy"} <= set(front[0])
+
+    refused = command("-m", *SMALL, *SPACE, "schedule.momentum=0.5")
+    assert refused.code == 2
+    assert refused.err.startswith(
+        "dstrun: group: outputs/search holds another search; group=NAME begins one of its own"
+    )
+
+
+def test_a_diverging_trial_is_hopeless_and_no_failure(command: Command) -> None:
+    outcome = command("-m", *SMALL, "schedule.lr=1e30,2e30", "hydra.sweeper.trials=1", "n_jobs=1", "group=far")
+    assert outcome.code == 0
+    assert "stopped: DivergedError" in outcome.out
+    assert "0 on the front; 0 trials finished, 1 stopped as hopeless, 0 failed" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ([], "hydra/sweeper=pareto: nothing to search over; expected an interval, such as 'reg.alpha="),
+        (["seed=1,2", *SPACE], "seed: a search compares settings, not seeds; expected one value"),
+        ([*SPACE, "hydra.sweeper.trials=0"], "hydra.sweeper.trials: got 0, expected a whole number ≥ 1"),
+        ([*SPACE, "hydra.sweeper.sampler=cma"], "hydra.sweeper.sampler: got 'cma', expected one of tpe, nsga2"),
+        (["reg.alpha=tag(log,interval(0,1))"], "reg.alpha=tag(log,interval(0,1)): "),
+        (["reg.alpha=interval(-2,-1)"], "reg.alpha: got -2.0, expected a number ≥ 0"),
+        (["reg.alhpa=interval(0,1)"], "reg.alhpa: there is no such option; did you mean reg.alpha?"),
+        (["data=mnist", "data.root=gone", *SPACE], "data.root: MNIST is not there"),
+    ],
+)
+def test_a_search_that_cannot_be_made(command: Command, words: list[str], line: str) -> None:
+    outcome = command("-m", *SMALL, *words)
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"dstrun: {line}")
+    assert outcome.err.count("\n") == 1
+    assert not list(Path().rglob("config.yaml"))
+
+
+def test_a_damaged_history_is_said(command: Command) -> None:
+    Path("outputs/search").mkdir(parents=True)
+    Path("outputs/search/search.db").write_text("no database" * 1000)
+    outcome = command("-m", *SMALL, *SPACE)
+    assert outcome.code == 2
+    assert outcome.err.startswith("dstrun: outputs/search/search.db: no history of a search can be read there")
+
+
+def course(folder: Path, points: list[tuple[float, float]]) -> Path:
+    folder.mkdir()
+    lines = ["epoch,validation_accuracy,density"]
+    lines += [f"{epoch},{accuracy},{density}" for epoch, (accuracy, density) in enumerate(points, 1)]
+    (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("epoch", "accuracy", "density", "stopped"),
+    [
+        (2, 0.5, 0.5, True),  # four of four ahead in both
+        (1, 0.5, 0.5, False),  # too early to tell
+        (4, 0.5, 0.5, False),  # it has ended
+        (2, 0.95, 0.5, False),  # the most accurate
+        (2, 0.5, 0.01, False),  # the sparsest
+        (2, 0.85, 0.15, True),  # two of four ahead
+        (2, 0.85, 0.05, False),  # one of four ahead
+    ],
+)
+def test_a_run_that_half_of_those_before_it_are_ahead_of_is_stopped(
+    tmp_path: Path, epoch: int, accuracy: float, density: float, stopped: bool
+) -> None:
+    from dstrun.config import check
+
+    ours: Any = search._Search(*[None] * 6, prune=True)
+    for name, point in (("a", (0.9, 0.1)), ("b", (0.9, 0.04)), ("c", (0.8, 0.1)), ("d", (0.7, 0.04))):
+        ours._courses[course(tmp_path / name, [point] * 4)] = {}
+    config = check({"schedule": {"epochs": 6 if epoch == 1 else 4}})
+    row = {"epoch": str(epoch), "validation_accuracy": str(accuracy), "density": str(density)}
+    (tmp_path / "new").mkdir()
+    ours._judge(Entry(Job((), config, tmp_path / "new"), "running", row))
+    assert (tmp_path / "new" / "stop").exists() == stopped
