@@ -179,12 +179,6 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(command: Command) ->
     assert re.search(r"outputs/single/lenet_300_100-digits-a2e-3-s0-\w{8}: new", outcome.out)
 
 
-def test_several_runs_with_one_command(command: Command) -> None:
-    assert command("reg.alpha=1e-3,1e-2", *QUICK, "-m", "seed=0,1").code == 0
-    assert len(list(Path("outputs/grid").glob("*/summary.json"))) == 4
-    assert {path.name for path in Path().iterdir()} == {"outputs"}
-
-
 def test_rerun_with_changes_stays_in_the_group(command: Command) -> None:
     command(*QUICK, "group=here")
     folder = only_run("outputs/here")
