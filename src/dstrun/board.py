@@ -158,7 +158,8 @@ class Board:
 
     def _watch(self, done: threading.Event) -> None:
         while not done.wait(LOOK_EVERY):
-            self._look()
+            with suppress(Exception):  # whatever a folder holds, a display must not end before the runs do
+                self._look()
             if not self._console.is_terminal and time.monotonic() - self._said > LINES_EVERY:
                 self._said = time.monotonic()
                 for entry in self._running():

@@ -71,11 +71,13 @@ def record_failure(folder: Path, config: Config, error: str, story: str) -> None
     """Makes of a run one that failed: the error in one line in status.json, the story in train.log.
 
     For a run that could not say so itself: refused before it began, or killed. OSError where nothing can be written,
-    BusyError where another process is at work on it.
+    BusyError where another process is at work on it, InputError where the folder holds another run.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "config.yaml").is_file():
         write_config(folder, config)
+    elif not _is_plainly(folder, config):
+        refuse_difference(folder, config, "holds another run, which differs in")
     status = Status(folder)
     log = run_log(folder / "train.log")
     log.error(story)

@@ -48,9 +48,9 @@ THREADS_AT_FIRST = min(torch.get_num_threads(), usable_cores())
 
 
 def share_cores(threads: int) -> None:
-    """From now on, as many threads as torch finds right are at most so many: others need the rest."""
+    """From now on so many threads are what torch finds right: other processes need the rest."""
     global THREADS_AT_FIRST
-    THREADS_AT_FIRST = min(THREADS_AT_FIRST, threads)
+    THREADS_AT_FIRST = threads
 
 
 def keep_freed_memory() -> None:

@@ -28,10 +28,10 @@ from typing import Any
 from dstrun.config import Config
 from dstrun.cores import usable_cores
 from dstrun.errors import BusyError, InputError, Interrupted
-from dstrun.ledger import FINISHED, NEW, record_failure, state_of
+from dstrun.ledger import NEW, record_failure, state_of
 from dstrun.plan import Job
 from dstrun.signals import stop_request
-from dstrun.status import FAILED, INTERRUPTED, holder
+from dstrun.status import FAILED, FINISHED, INTERRUPTED, holder
 from dstrun.tracking import read_json
 
 BUSY_EXIT_CODE = 75
@@ -52,15 +52,28 @@ def run_jobs(jobs: Sequence[Job], default_group: str) -> None:
     _start_forkserver(jobs)
     with stop_request() as stop:
         gpus = _survey(jobs, default_group)
-        slots = min(jobs[0].config.n_jobs or len(gpus) or usable_cores(), len(jobs))
+        slots = _slots(jobs, len(gpus))
         pool = _Pool(deque(jobs), default_group, [gpus[slot % len(gpus)] if gpus else None for slot in range(slots)])
         try:
-            while pool.goes_on():
-                if stop.signal:
-                    pool.stop()
-                    raise Interrupted(stop.signal)
+            while not stop.signal and pool.goes_on():
+                continue
+            if stop.signal:
+                pool.stop()
+                raise Interrupted(stop.signal)
         finally:
             pool.kill()
+
+
+def _slots(jobs: Sequence[Job], gpus: int) -> int:
+    """How many jobs at a time."""
+    return min(jobs[0].config.n_jobs or gpus or usable_cores(), len(jobs))
+
+
+def _threads(slots: int) -> int:
+    """A slot's share of the cores, or fewer where OMP_NUM_THREADS says so."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    share = max(1, usable_cores() // slots)
+    return min(share, int(wanted)) if wanted.isdigit() and int(wanted) else share
 
 
 @dataclass(eq=False)
@@ -90,8 +103,8 @@ class _Pool:
     def goes_on(self) -> bool:
         """Starts what there is a slot for, waits a moment, takes in what has ended; False once all has."""
         while self._free and (job := self._next()):
-            if state_of(job.folder, job.config) == FINISHED and not job.config.overwrite:
-                continue
+            if read_json(job.folder / "status.json").get("state") == FINISHED and not job.config.overwrite:
+                continue  # by another copy of the sweep
             if holder(job.folder):
                 self._elsewhere.append((time.monotonic() + LOOK_EVERY, job))
             else:
@@ -122,7 +135,7 @@ class _Pool:
     def _start(self, job: Job) -> None:
         slot = self._free.pop()
         reader, writer = multiprocessing.Pipe(duplex=False)
-        surroundings = _Surroundings(self._gpus[slot], max(1, usable_cores() // len(self._gpus)))
+        surroundings = _Surroundings(self._gpus[slot], _threads(len(self._gpus)))
         process = _context().Process(target=_work, args=(job.config, self._default_group, surroundings, writer))
         process.start()
         writer.close()
@@ -155,7 +168,7 @@ class _Pool:
         line = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         if code == -signal.SIGKILL:
             line += " (if memory ran out: fewer n_jobs or a smaller schedule.batch_size need less)"
-        with suppress(OSError, BusyError):
+        with suppress(OSError, InputError):  # BusyError among them
             said = worker.said.decode(errors="replace")
             record_failure(job.folder, job.config, line, f"{line}\n{said}".strip())
 
@@ -218,7 +231,7 @@ def _survey(jobs: Sequence[Job], default_group: str) -> list[str]:
         if state_of(job.folder, job.config) == NEW:
             chosen.setdefault(repr(_checked_before(job)), job.config)
     reader, writer = multiprocessing.Pipe(duplex=False)
-    surroundings = _Surroundings(None, usable_cores())
+    surroundings = _Surroundings(None, _threads(1))
     devices = {job.config.device for job in jobs}
     process = _context().Process(target=_look, args=(list(chosen.values()), devices, surroundings, writer))
     process.start()
@@ -270,7 +283,7 @@ def _start_forkserver(jobs: Sequence[Job]) -> None:
     modules = ["dstrun.run", "dstrun.pool", "torch._dynamo"]  # the last is loaded by the first use of a meta tensor
     modules += ["wandb"] * any(job.config.wandb.mode != "disabled" for job in jobs)
     _context().set_forkserver_preload(modules)
-    threads = max(1, usable_cores() // min(jobs[0].config.n_jobs or usable_cores(), len(jobs)))
+    threads = _threads(_slots(jobs, gpus=0))
     with _environment(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads)):
         ensure_running()
 

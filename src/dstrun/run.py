@@ -6,6 +6,7 @@ Nothing is written before everything that can be checked has been. The only modu
 """
 
 import traceback
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,7 +64,8 @@ def run_as_job(config: Config, default_group: str) -> None:
         if isinstance(error, RunFailedError):
             raise
         line = str(error) if isinstance(error, InputError) else described(error)
-        record_failure(run_folder(config, default_group), config, line, traceback.format_exc())
+        with suppress(OSError, InputError):  # a full disk, or a folder of another run, which stays as it is
+            record_failure(run_folder(config, default_group), config, line, traceback.format_exc())
         raise RunFailedError(line) from error
 
 

@@ -93,7 +93,7 @@ class _Search:
     def go(self, trials: int, batch: int) -> None:
         for trial in self._told():
             self._courses[self._job(trial).folder] = {}
-        left_over = [trial for trial in self._study.trials if not trial.state.is_finished()]
+        left_over = [trial for trial in self._study.trials if trial.state.name == "RUNNING"]
         while (done := len(self._told())) < trials:
             taken, left_over = left_over[:batch], left_over[batch:]
             with _quietly():
