@@ -56,7 +56,7 @@ MAY_KNOW: dict[str, set[str]] = {
         "build", "run",
     },
     "sweep": {"errors", "plan", "board"},
-    "search": {"config", "errors", "composition", "plan", "board", "ledger", "tracking", "status", "cores"},
+    "search": {"config", "errors", "composition", "plan", "board", "sweep", "ledger", "tracking", "status", "cores"},
     "hydra_plugins": {"plan", "pool", "sweep", "search"},
     "help": {"config", "composition"},
     "cli": {"config", "errors", "composition", "help", "run"},

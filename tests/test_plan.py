@@ -40,9 +40,14 @@ def test_values_of_an_axis_are_a_list_or_hydras_grammar(values: Any, words: list
     assert combinations({"seed": values}, [], []) == [(word,) for word in words]
 
 
-def test_an_axis_of_lists() -> None:
-    found = combinations({"schedule.milestones": [[1, 2], [3]]}, [], [])
+@pytest.mark.parametrize("made", [dict, OmegaConf.create])
+def test_an_axis_of_lists(made: Callable[[dict], Any]) -> None:
+    found = combinations(made({"schedule.milestones": [[1, 2], [3]]}), [], [])
     assert found == [("schedule.milestones=[1,2]",), ("schedule.milestones=[3]",)]
+
+
+def test_nothing_is_a_value_where_an_option_takes_it() -> None:
+    assert combinations({"init": None}, [], []) == [("init=null",)]
 
 
 def test_a_word_of_the_command_line_replaces_an_axis() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dstrun import search
+from dstrun import pool, search
 from dstrun.board import Entry
 from dstrun.plan import Job
 from tests.conftest import Command
@@ -61,6 +61,20 @@ def test_a_diverging_trial_is_hopeless_and_no_failure(command: Command) -> None:
     assert outcome.code == 0
     assert "stopped: DivergedError" in outcome.out
     assert "0 on the front; 0 trials finished, 1 stopped as hopeless, 0 failed" in outcome.out
+
+
+def test_a_launcher_that_starts_nothing_uses_up_no_trial(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("no cluster")
+
+    monkeypatch.setattr(pool, "run_jobs", broken)
+    outcome = command("-m", *SMALL, *SPACE, "hydra.sweeper.trials=3", "n_jobs=1")
+    assert outcome.code == 1
+    assert outcome.out.count("the launcher: RuntimeError: no cluster") == 1
+    assert "0 of 1 runs finished, 1 not done; the same command goes on" in outcome.out
+    monkeypatch.undo()
+    again = command("-m", *SMALL, *SPACE, "hydra.sweeper.trials=1", "n_jobs=1")
+    assert (again.code, "1 trials finished" in again.out) == (0, True)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +135,7 @@ def test_a_run_that_half_of_those_before_it_are_ahead_of_is_stopped(
     for name, point in (("a", (0.9, 0.1)), ("b", (0.9, 0.04)), ("c", (0.8, 0.1)), ("d", (0.7, 0.04))):
         ours._courses[course(tmp_path / name, [point] * 4)] = {}
     config = check({"schedule": {"epochs": 6 if epoch == 1 else 4}})
+    ours._courses[tmp_path / "one that failed before its first row"] = {}
     row = {"epoch": str(epoch), "validation_accuracy": str(accuracy), "density": str(density)}
     (tmp_path / "new").mkdir()
     ours._judge(Entry(Job((), config, tmp_path / "new"), "running", row))

@@ -8,18 +8,22 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dstrun import board, ledger, pool, summary
+from dstrun import board, ledger, pool, session, summary
 from dstrun.config import check
-from dstrun.status import Status
+from dstrun.errors import RunFailedError
+from dstrun.run import run_as_job
+from dstrun.status import Status, holder
 from tests.conftest import Command
 
 SMALL = ["schedule.epochs=2", "data.train_limit=200", "data.test_limit=100", "threads=1"]
 LONG = ["schedule.epochs=100000", "data.train_limit=200", "data.test_limit=100", "threads=1", "checkpoint.every=0"]
+DIGITS = {"name": "digits", "builder": "digits"}
 TIMES = {"seconds", "images_per_second", "total_seconds"}
 
 
@@ -166,6 +170,8 @@ def test_a_job_whose_data_vanishes_fails_with_its_story(command: Command, monkey
         (["-m", "reg.alhpa=1,2"], "reg.alhpa: there is no such option; did you mean reg.alpha?"),
         (["-m", "seed=range(0,0)"], "seed: got an empty axis, expected at least one value"),
         (["-m", "seed="], "seed: got '', expected a whole number"),
+        (["sweep=quick,table1"], "sweep: got quick,table1, expected one sweep"),
+        (["-m", "seed=0,1", "threads=99999999999"], "threads: got 99999999999, expected a whole number"),
         (["sweep=quikc"], "sweep: there is no 'quikc'; did you mean quick?"),
         (["-m", "model=lenet5,vgg61"], "model: there is no 'vgg61'; did you mean vgg16"),
         (["-m", "data=digits,mnist", "data.root=gone"], "data.root: MNIST is not there"),
@@ -193,6 +199,33 @@ def test_a_full_disk_is_met_before_anything_is_begun(command: Command, monkeypat
     assert outcome.err.startswith("dstrun: outputs: [Errno 28] No space left on device")
 
 
+def test_a_run_that_breaks_before_its_first_line_is_let_go_of(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("no driver")
+
+    monkeypatch.setattr(session, "facts", broken)
+    config = check({"model": {"name": "lenet_300_100", "builder": "lenet_300_100"}, "data": DIGITS})
+    with pytest.raises(RunFailedError, match="RuntimeError: no driver"):
+        run_as_job(config, "grid")
+    folder = ledger.run_folder(config, "grid")
+    assert (state(folder)["state"], state(folder)["error"]) == ("failed", "RuntimeError: no driver")
+    assert holder(folder) is None
+    other = replace(config, seed=1)
+    moved = folder.rename(ledger.run_folder(other, "grid"))
+    with pytest.raises(RunFailedError, match="holds another run, which differs in seed"):
+        run_as_job(other, "grid")
+    assert state(moved)["error"] == "RuntimeError: no driver", "the other run's folder stays as it is"
+
+
+def test_what_others_put_beside_a_sweep_stands_in_its_summary(command: Command) -> None:
+    command("-m", "seed=0", *SMALL)
+    command("seed=1", "group=grid", *SMALL)
+    command("-m", "seed=0", *SMALL)
+    assert [row["seed"] for row in rows(Path("outputs/grid/summary.csv"))] == ["0", "1"]
+
+
 def test_an_interrupted_sweep_leaves_no_process(command: Command) -> None:
     sweep = begun("-m", "seed=0,1,2", "n_jobs=2", *LONG)
     runs = wait_for(lambda: len(found := running()) == 2 and found)
@@ -202,6 +235,7 @@ def test_an_interrupted_sweep_leaves_no_process(command: Command) -> None:
     assert sweep.returncode == 128 + signal.SIGINT
     assert "0 of 3 runs finished, 3 not done; the same command goes on" in output
     assert [state(run)["state"] for run in runs] == ["interrupted"] * 2
+    assert {row["state"] for row in rows(Path("outputs/grid/summary.csv"))} == {"interrupted"}
     for pid in pids:
         wait_for(lambda pid=pid: not Path(f"/proc/{pid}").exists())
 

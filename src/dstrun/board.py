@@ -24,7 +24,7 @@ from dstrun.status import FAILED, FINISHED, INTERRUPTED, RUNNING, holder
 from dstrun.summary import FILE, Summary
 from dstrun.tracking import last_row, read_json
 
-LOOK_EVERY = 1.0
+LOOK_EVERY = 1.0  # seconds between looks at the folders
 LINES_EVERY = 60.0  # where there is no terminal to redraw
 Stamp = tuple[int, int]
 
@@ -63,7 +63,7 @@ class Board:
         }
         self._began = time.monotonic()
         self._ended_before = sum(entry.ended for entry in self._entries)
-        self._said = self._began
+        self._lines_at = self._began
 
     def left(self) -> list[Job]:
         """The jobs that are to be done: not the finished ones, nor, with retry=none, the failed ones."""
@@ -129,6 +129,8 @@ class Board:
 
     def report(self) -> None:
         """The end: how many runs stand how, and what failed."""
+        with suppress(OSError):
+            self._write()
         for group in self._summaries:
             self.say(str(group / FILE))
         counts = {state: sum(entry.state == state for entry in self._entries) for state in (FINISHED, FAILED)}
@@ -146,10 +148,6 @@ class Board:
                 table.add_row(Text(entry.job.folder.name), Text(str(self._error(entry))))
             self._console.print(table)
 
-    def states(self) -> dict[Path, str]:
-        """How each job's run stands."""
-        return {entry.job.folder: entry.state for entry in self._entries}
-
     def wait(self) -> None:
         """Until no run is under way any more."""
         while self._running():
@@ -158,36 +156,38 @@ class Board:
 
     def _watch(self, done: threading.Event) -> None:
         while not done.wait(LOOK_EVERY):
-            with suppress(Exception):  # whatever a folder holds, a display must not end before the runs do
-                self._look()
-            if not self._console.is_terminal and time.monotonic() - self._said > LINES_EVERY:
-                self._said = time.monotonic()
+            self._look()
+            if not self._console.is_terminal and time.monotonic() - self._lines_at > LINES_EVERY:
+                self._lines_at = time.monotonic()
                 for entry in self._running():
                     self.say(_line(entry))
 
     def _look(self) -> None:
-        changed = [entry for entry in self._entries if not entry.ended and self._take_in(entry)]
-        if any(entry.ended for entry in changed):
+        ended = False
+        for entry in self._entries:
+            if not entry.ended:
+                with suppress(Exception):  # whatever a folder holds, a display must not end before the runs do
+                    self._take_in(entry)
+                ended = ended or entry.ended
+        if ended:
             try:
                 self._write()
             except OSError as error:
                 self.say(f"{FILE}: {error}")
 
-    def _take_in(self, entry: Entry) -> bool:
+    def _take_in(self, entry: Entry) -> None:
         """Reads a job's folder if something is new there, and says so if it has ended."""
         folder = entry.job.folder
         stamp = _stamp(folder)
         if stamp == entry.stamp:
-            return False
+            return
         entry.stamp, entry.row = stamp, last_row(folder / "metrics.csv")
         entry.state = read_json(folder / "status.json").get("state") or entry.state
         if entry.ended:
-            self._summaries[folder.parent].read(folder)
             ended = self._done + sum(other.ended for other in self._entries)
             self.say(f"[{ended}/{self._total}] {folder.name}  {self._ending(entry)}")
         elif self._on_row and entry.state == RUNNING:
             self._on_row(entry)
-        return True
 
     def _ending(self, entry: Entry) -> str:
         if entry.state == FAILED:

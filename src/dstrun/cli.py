@@ -8,12 +8,13 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from dstrun.errors import BusyError, InputError, Interrupted, RunFailedError
+from dstrun.errors import BusyError, InputError, Interrupted, RunFailedError, StoppedByFile
 
 TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
@@ -59,13 +60,19 @@ def _task(composed: object) -> None:
 
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
+        with suppress(OSError):
+            os.chdir(hydra.runtime.cwd)  # a cluster's worker may have begun elsewhere
         config = check(composed)  # type: ignore[arg-type]
+        if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
+            config.overwrite = False  # it has begun already
         from dstrun.run import run_as_job
 
         try:
             run_as_job(config, default_group=hydra.runtime.choices.get("sweep") or "grid")
         except BusyError as error:
             print(f"dstrun: {error}; left to it", file=sys.stderr)
+        except StoppedByFile:
+            pass
         return
     try:
         config = check(composed)  # type: ignore[arg-type]

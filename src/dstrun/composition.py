@@ -197,6 +197,8 @@ def as_hydra_takes_it(word: str) -> str:
     """The override as Hydra should get it; InputError for a key that is no option, however it is written."""
     for override in parsed([word]):
         key = override.key_or_group
+        if key == "sweep" and override.is_sweep_override():
+            raise InputError(f"sweep: got {word.partition('=')[2]}, expected one sweep")
         if key == "recipe":
             raise InputError("recipe: it follows from model and data; choose those, or an experiment")
         if key in GROUPS and not (override.is_sweep_override() or isinstance(override.value(), str | None)):

@@ -155,7 +155,7 @@ class Config:
         None, "folder of a run whose weights to start from", identity=lambda path: path and Path(path).resolve().name
     )
     device: str = option("auto", "auto (a GPU where there is one), cpu, cuda, cuda:1, …", identity=False)
-    threads: int = option(0, "CPU threads (0: as many as torch finds right)", low=0, identity=False)
+    threads: int = option(0, "CPU threads (0: as many as torch finds right)", low=0, high=4096, identity=False)
     deterministic: bool = option(False, "only operations that repeat bit for bit on a GPU; slower")
     outputs: str = option("outputs", "folder of all runs", identity=False)
     group: str | None = option(

@@ -37,3 +37,7 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, signal: int) -> None:
         super().__init__(signal)
         self.exit_code = 128 + signal
+
+
+class StoppedByFile(Interrupted):
+    """A run was asked to stop by the file `stop` in its folder: that run alone."""

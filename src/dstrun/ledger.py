@@ -28,10 +28,14 @@ def run_folder(config: Config, default_group: str) -> Path:
 def state_of(folder: Path, config: Config) -> str:
     """How the run that `config` describes stands: new, running, finished, failed or interrupted.
 
-    A run whose process has died without a word is interrupted. InputError for a folder that holds another run.
+    A run whose process has died without a word is interrupted. InputError for a folder that holds another run, or that
+    may not be read.
     """
-    if not (folder / "config.yaml").is_file():
-        return NEW
+    try:
+        if not (folder / "config.yaml").is_file():
+            return NEW
+    except OSError as error:
+        raise InputError(f"outputs: {error}") from error
     if not _is_plainly(folder, config):
         refuse_difference(folder, config, "holds another run, which differs in")
     state = read_json(folder / "status.json").get("state")

@@ -15,7 +15,7 @@ from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from dstrun.composition import as_hydra_takes_it, parsed
 from dstrun.config import FREE, OPTIONS, Config, check
@@ -49,11 +49,15 @@ def combinations(params: Mapping[str, Any], grids: Sequence[Mapping[str, Any]], 
 
 def _axis(key: str, values: Any) -> list[str]:
     """The overrides that a key of a sweep's file stands for."""
-    if isinstance(values, list | tuple | ListConfig):
+    if OmegaConf.is_config(values):
+        values = OmegaConf.to_container(values, resolve=True)
+    if isinstance(values, list | tuple):
         texts = [Override._get_value_element_as_str(value) for value in values]
         return [as_hydra_takes_it(f"{key}={text}") for text in texts] or _empty(key)
-    if values is None or values == "":
+    if values == "" or (values is None and not (key in OPTIONS and OPTIONS[key].type == str | None)):
         return _empty(key)
+    if values is None:
+        return [as_hydra_takes_it(f"{key}=null")]
     return _alternatives(as_hydra_takes_it(f"{key}={values}"))
 
 

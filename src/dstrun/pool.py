@@ -18,7 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.forkserver import ensure_running
@@ -30,8 +30,8 @@ from dstrun.cores import usable_cores
 from dstrun.errors import BusyError, InputError, Interrupted
 from dstrun.ledger import NEW, record_failure, state_of
 from dstrun.plan import Job
-from dstrun.signals import stop_request
-from dstrun.status import FAILED, FINISHED, INTERRUPTED, holder
+from dstrun.signals import StopRequest, stop_request
+from dstrun.status import FAILED, FINISHED, INTERRUPTED, holder, now
 from dstrun.tracking import read_json
 
 BUSY_EXIT_CODE = 75
@@ -51,22 +51,22 @@ def run_jobs(jobs: Sequence[Job], default_group: str) -> None:
         return
     _start_forkserver(jobs)
     with stop_request() as stop:
-        gpus = _survey(jobs, default_group)
-        slots = _slots(jobs, len(gpus))
+        gpus = _survey(jobs, stop)
+        slots = _slots(jobs, gpus)
         pool = _Pool(deque(jobs), default_group, [gpus[slot % len(gpus)] if gpus else None for slot in range(slots)])
         try:
             while not stop.signal and pool.goes_on():
                 continue
             if stop.signal:
-                pool.stop()
                 raise Interrupted(stop.signal)
         finally:
-            pool.kill()
+            pool.stop()
 
 
-def _slots(jobs: Sequence[Job], gpus: int) -> int:
-    """How many jobs at a time."""
-    return min(jobs[0].config.n_jobs or gpus or usable_cores(), len(jobs))
+def _slots(jobs: Sequence[Job], gpus: Sequence[str] | None) -> int:
+    """How many jobs at a time: with no `n_jobs`, one a GPU, or one a core; one where it is not known what fits."""
+    fitting = 1 if gpus is None else len(gpus) or usable_cores()
+    return min(jobs[0].config.n_jobs or fitting, len(jobs))
 
 
 def _threads(slots: int) -> int:
@@ -94,17 +94,18 @@ class _Worker:
 class _Pool:
     """Slots, the jobs that wait for one, and those that wait for somebody else to end."""
 
-    def __init__(self, pending: deque[Job], default_group: str, gpus: Sequence[str | None]) -> None:
-        self._pending, self._default_group, self._gpus = pending, default_group, gpus
-        self._free = list(range(len(gpus)))[::-1]
+    def __init__(self, pending: deque[Job], default_group: str, gpu_of_slot: Sequence[str | None]) -> None:
+        self._pending, self._default_group, self._gpu_of_slot = pending, default_group, gpu_of_slot
+        self._began = now()
+        self._free = list(range(len(gpu_of_slot)))[::-1]
         self._running: list[_Worker] = []
         self._elsewhere: list[tuple[float, Job]] = []
 
     def goes_on(self) -> bool:
         """Starts what there is a slot for, waits a moment, takes in what has ended; False once all has."""
         while self._free and (job := self._next()):
-            if read_json(job.folder / "status.json").get("state") == FINISHED and not job.config.overwrite:
-                continue  # by another copy of the sweep
+            if self._has_ended(job):
+                continue
             if holder(job.folder):
                 self._elsewhere.append((time.monotonic() + LOOK_EVERY, job))
             else:
@@ -117,13 +118,20 @@ class _Pool:
         for worker in self._running:
             worker.process.terminate()
         until = time.monotonic() + SECONDS_TO_STOP
-        while self._running and time.monotonic() < until:
-            self._wait(stopping=True)
+        try:
+            while self._running and time.monotonic() < until:
+                self._wait(stopping=True)
+        finally:
+            for worker in self._running:
+                worker.process.kill()
+                worker.process.join()
 
-    def kill(self) -> None:
-        for worker in self._running:
-            worker.process.kill()
-            worker.process.join()
+    def _has_ended(self, job: Job) -> bool:
+        """Whether a job was finished before, or has ended since we began, in the hands of another copy of the sweep."""
+        status = read_json(job.folder / "status.json")
+        if status.get("state") == FINISHED and not job.config.overwrite:
+            return True
+        return status.get("state") in (FINISHED, FAILED) and (status.get("ended") or "") > self._began
 
     def _next(self) -> Job | None:
         if self._pending:
@@ -135,7 +143,7 @@ class _Pool:
     def _start(self, job: Job) -> None:
         slot = self._free.pop()
         reader, writer = multiprocessing.Pipe(duplex=False)
-        surroundings = _Surroundings(self._gpus[slot], _threads(len(self._gpus)))
+        surroundings = _Surroundings(self._gpu_of_slot[slot], _threads(len(self._gpu_of_slot)))
         process = _context().Process(target=_work, args=(job.config, self._default_group, surroundings, writer))
         process.start()
         writer.close()
@@ -159,18 +167,20 @@ class _Pool:
     def _take_in(self, worker: _Worker) -> None:
         """Looks whether a process that has ended has left its run's state in order, and does so where it has not."""
         job, code = worker.job, worker.process.exitcode or 0
-        if code == BUSY_EXIT_CODE:
+        if code == BUSY_EXIT_CODE or holder(job.folder):  # the latter: the forkserver has died, the job has not
             self._elsewhere.append((time.monotonic() + LOOK_EVERY, job))
             return
         state = read_json(job.folder / "status.json").get("state")
-        if state == FINISHED or (code > 0 and state in (FAILED, INTERRUPTED)):
+        if self._has_ended(job) or (code > 0 and state in (FAILED, INTERRUPTED)):
             return
+        said = worker.said.decode(errors="replace").strip()
         line = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         if code == -signal.SIGKILL:
             line += " (if memory ran out: fewer n_jobs or a smaller schedule.batch_size need less)"
-        with suppress(OSError, InputError):  # BusyError among them
-            said = worker.said.decode(errors="replace")
+        try:
             record_failure(job.folder, job.config, line, f"{line}\n{said}".strip())
+        except (OSError, InputError) as error:  # a full disk, say: then it is said here alone
+            print(f"dstrun: {job.folder}: {(said or line).splitlines()[-1]} ({error})", file=sys.stderr)
 
 
 @dataclass
@@ -221,10 +231,11 @@ def _work(config: Config, default_group: str, surroundings: _Surroundings, stder
         sys.exit(error.exit_code)
 
 
-def _survey(jobs: Sequence[Job], default_group: str) -> list[str]:
-    """The GPUs for the jobs, as CUDA_VISIBLE_DEVICES names them. InputError for the first job that could not begin.
+def _survey(jobs: Sequence[Job], stop: StopRequest) -> list[str] | None:
+    """The GPUs for the jobs, as CUDA_VISIBLE_DEVICES names them; None where the jobs name some, or nothing was found
+    out. InputError for the first job that could not begin.
 
-    Found out in a process of its own: it loads data, and asking for GPUs makes a process unfit to be forked.
+    Done in a process of its own: it loads data, and asking for GPUs makes a process unfit to be forked.
     """
     chosen: dict[str, Config] = {}
     for job in jobs:
@@ -233,13 +244,17 @@ def _survey(jobs: Sequence[Job], default_group: str) -> list[str]:
     reader, writer = multiprocessing.Pipe(duplex=False)
     surroundings = _Surroundings(None, _threads(1))
     devices = {job.config.device for job in jobs}
-    process = _context().Process(target=_look, args=(list(chosen.values()), devices, surroundings, writer))
+    process = _context().Process(target=_survey_process, args=(list(chosen.values()), devices, surroundings, writer))
     process.start()
     writer.close()
     try:
+        while not reader.poll(0.2):
+            if stop.signal:
+                process.kill()
+                raise Interrupted(stop.signal)
         gpus, error = reader.recv()
     except EOFError:  # it has died: each job will find out for itself
-        return []
+        return None
     finally:
         process.join()
         reader.close()
@@ -254,7 +269,9 @@ def _checked_before(job: Job) -> dict[str, Any]:
     return {key: value for key, value in settings(job.config).items() if key.startswith(CHECKED_BEFORE)}
 
 
-def _look(configs: Sequence[Config], devices: set[str], surroundings: _Surroundings, answer: Connection) -> None:
+def _survey_process(
+    configs: Sequence[Config], devices: set[str], surroundings: _Surroundings, answer: Connection
+) -> None:
     surroundings.enter()
     import torch
 
@@ -271,7 +288,8 @@ def _look(configs: Sequence[Config], devices: set[str], surroundings: _Surroundi
             continue
     count = torch.cuda.device_count() if devices <= {"auto", "cuda"} else 0
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    answer.send(((visible or [str(index) for index in range(count)])[:count], error))
+    gpus = (visible or [str(index) for index in range(count)])[:count]
+    answer.send((gpus if devices <= {"auto", "cuda", "cpu"} else None, error))
 
 
 def _context() -> Any:
@@ -283,9 +301,13 @@ def _start_forkserver(jobs: Sequence[Job]) -> None:
     modules = ["dstrun.run", "dstrun.pool", "torch._dynamo"]  # the last is loaded by the first use of a meta tensor
     modules += ["wandb"] * any(job.config.wandb.mode != "disabled" for job in jobs)
     _context().set_forkserver_preload(modules)
-    threads = _threads(_slots(jobs, gpus=0))
-    with _environment(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads)):
-        ensure_running()
+    threads = _threads(_slots(jobs, []))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the server inherits: a Ctrl-C is ours to deal with
+    try:
+        with _environment(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads)):
+            ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -44,10 +44,12 @@ def run(config: Config, default_group: str) -> Path:
         status = Status(folder)
     except OSError as error:
         raise InputError(f"outputs: {error}") from error
-    if state_of(folder, config) == FINISHED and not config.overwrite:  # by another process, while we prepared
+    try:
+        if state_of(folder, config) == FINISHED and not config.overwrite:  # by another process, while we prepared
+            return _already_finished(folder)
+        Session(folder, config, prepared, status).go()
+    finally:
         status.release()
-        return _already_finished(folder)
-    Session(folder, config, prepared, status).go()
     return folder
 
 

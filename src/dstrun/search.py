@@ -3,8 +3,8 @@
     ask Optuna for a batch of trials  →  the launcher runs them  →  tell Optuna  →  …  →  front.csv
 
 The accuracy is that of a validation split, so that nothing is selected on the test set. The history lies in search.db
-in the group's folder, the runs beside it; the same command goes on where it was. Knows plan, board, ledger, config,
-tracking, status, cores and errors, and Optuna.
+in the group's folder, the runs beside it; the same command goes on where it was. Knows plan, board, sweep, ledger,
+config, composition, tracking, status, cores and errors, and Optuna.
 """
 
 import csv
@@ -13,7 +13,7 @@ import json
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from math import log10
 from pathlib import Path
@@ -31,17 +31,18 @@ from dstrun.cores import usable_cores
 from dstrun.errors import InputError, RunFailedError, described
 from dstrun.ledger import state_of
 from dstrun.plan import Job, Planner
-from dstrun.status import FAILED, FINISHED, holder
+from dstrun.status import FAILED, FINISHED
+from dstrun.sweep import Launch, launched
 from dstrun.tracking import read_csv, read_json, write_whole
 
 VALIDATION = 0.1  # share held out where the config holds out none
 JUDGED_FROM = 0.25  # of a run's epochs: before that, a density says little
 COMPARED = 4  # runs at least that have come as far
 SAMPLERS = ("tpe", "nsga2")
-EVENLY = 8  # trials, before TPE has something to go by
-LEAST = 1e-4  # of an error or a density, so that its logarithm is finite
+FIRST_TRIALS = 8  # which cover the space evenly, before TPE has something to go by
+MOST_AT_A_TIME = 4  # trials: more would be chosen without knowing of one another
+SMALLEST = 1e-4  # of an error or a density, so that its logarithm is finite
 FRONT = ("validation_accuracy", "density", "test_accuracy")
-Launch = Callable[[list[list[str]]], object]
 
 
 def search(
@@ -61,7 +62,7 @@ def search(
     if sampler not in SAMPLERS:
         raise InputError(f"hydra.sweeper.sampler: got {sampler!r}, expected one of {', '.join(SAMPLERS)}")
     space, fixed = _space(optuna, params, words)
-    first = planner.jobs([[*fixed, *(f"{key}={_any(value)}" for key, value in space.items())]])[0]
+    first = planner.jobs([[*fixed, *(f"{key}={_sample_value(value)}" for key, value in space.items())]])[0]
     if not first.config.data.validation:
         fixed.append(f"data.validation={VALIDATION}")
     if first.config.group is None and planner.default_group == "grid":
@@ -75,7 +76,7 @@ def search(
         study.enqueue_trial(base)  # the settings as they are without a search
     choose = partial(_sampler, optuna, sampler, seed)
     _Search(study, choose, planner, launch, space, fixed, prune).go(
-        trials, batch or first.config.n_jobs or usable_cores()
+        trials, batch or first.config.n_jobs or min(usable_cores(), MOST_AT_A_TIME)
     )
 
 
@@ -89,11 +90,17 @@ class _Search:
         self._study, self._choose, self._planner, self._launch = study, choose, planner, launch
         self._space, self._fixed, self._prune = space, fixed, prune
         self._courses: dict[Path, dict[int, tuple[float, float]]] = {}
+        self._hopeless: set[Path] = set()
+        self._failed = 0
 
     def go(self, trials: int, batch: int) -> None:
         for trial in self._told():
             self._courses[self._job(trial).folder] = {}
-        left_over = [trial for trial in self._study.trials if trial.state.name == "RUNNING"]
+        left_over = [  # by a command that was stopped; not those it was stopped in the middle of choosing
+            trial
+            for trial in self._study.trials
+            if trial.state.name == "RUNNING" and set(trial.params) == set(self._space)
+        ]
         while (done := len(self._told())) < trials:
             taken, left_over = left_over[:batch], left_over[batch:]
             with _quietly():
@@ -114,32 +121,34 @@ class _Search:
         """Runs a batch of trials, and tells the study what came of them."""
         distinct = list({job.folder: job for job in jobs.values()}.values())
         board = Board(distinct, done=done, total=trials, on_row=self._judge if self._prune else None)
-        try:
-            with board.watching():
-                if left := [job for job in distinct if state_of(job.folder, job.config) != FINISHED]:
-                    self._launch([list(job.overrides) for job in left])
-        except (InputError, KeyboardInterrupt):
-            raise
-        except Exception as error:
-            board.say(f"the launcher: {described(error)}")
-        for number, job in jobs.items():
-            self._tell(number, job, board)
+        with board.watching():
+            if left := [job for job in distinct if state_of(job.folder, job.config) != FINISHED]:
+                launched(board, self._launch, left)
+        told = [self._tell(number, job, board) for number, job in jobs.items()]
+        if not any(told):
+            board.close()  # which raises: no run of the batch has come to an end
 
-    def _tell(self, number: int, job: Job, board: Board) -> None:
+    def _tell(self, number: int, job: Job, board: Board) -> bool:
+        """Tells the study what came of a trial; False where nothing has yet, and the next command goes on with it."""
         summary, status = (read_json(job.folder / f"{name}.json") for name in ("summary", "status"))
         states = _optuna().trial.TrialState
+        diverged = str(status.get("error")).startswith("DivergedError")
+        values = None
         if status.get("state") == FINISHED:
             values, state = _objectives(summary), states.COMPLETE
-        elif holder(job.folder):
-            return  # another process is at work on it
+        elif diverged or job.folder in self._hopeless:
+            state = states.PRUNED
+        elif status.get("state") == FAILED:
+            state = states.FAIL
+            self._failed += 1
         else:
-            failed = status.get("state") == FAILED and not str(status.get("error")).startswith("DivergedError")
-            values, state = None, (states.FAIL if failed else states.PRUNED)
+            return False
         if state is states.PRUNED:
             why = status.get("error") or "half of the runs before it were ahead in accuracy and density"
             board.say(f"{job.folder.name}  stopped: {why}")
         self._study.tell(number, values, state=state, skip_if_finished=True)
         self._courses[job.folder] = {}
+        return True
 
     def _judge(self, entry: Entry) -> None:
         """Asks a run to stop if at this epoch half of the runs before it were both more accurate and sparser."""
@@ -151,11 +160,14 @@ class _Search:
         ahead = sum(other != here and other[0] >= here[0] and other[1] <= here[1] for other in others)
         if len(others) >= COMPARED and 2 * ahead >= len(others):
             (entry.job.folder / "stop").touch()
+            self._hopeless.add(entry.job.folder)
 
     def _course(self, folder: Path) -> dict[int, tuple[float, float]]:
         """Accuracy and density by epoch of a run that has ended."""
         if not self._courses[folder]:
-            self._courses[folder] = {int(row["epoch"]): _point(row) for row in read_csv(folder / "metrics.csv")}
+            with suppress(OSError, ValueError, KeyError, TypeError):  # one that failed early, or a row that was cut
+                for row in read_csv(folder / "metrics.csv"):
+                    self._courses[folder][int(row["epoch"])] = _point(row)
         return self._courses[folder]
 
     def _report(self) -> None:
@@ -176,7 +188,7 @@ class _Search:
             table.add_column(column.rpartition(".")[2], justify="right")
         for _, *values, accuracy, density, test in rows:
             shown = [f"{value:.3g}" if isinstance(value, float) else str(value) for value in values]
-            table.add_row(*shown, f"{accuracy:.2%}", f"{density:.2%}", f"{test:.2%}")
+            table.add_row(*shown, *("" if figure is None else f"{figure:.2%}" for figure in (accuracy, density, test)))
         console = Console(highlight=False, soft_wrap=True)
         console.print(table)
         counts = Counter(trial.state.name for trial in self._told())
@@ -184,8 +196,8 @@ class _Search:
             f"{group / 'front.csv'}: {len(rows)} on the front; {counts['COMPLETE']} trials finished, "
             f"{counts['PRUNED']} stopped as hopeless, {counts['FAIL']} failed"
         )
-        if counts["FAIL"]:
-            raise RunFailedError(f"{counts['FAIL']} trials failed")
+        if self._failed:
+            raise RunFailedError(f"{self._failed} trials failed")
 
 
 def _optuna() -> Any:
@@ -253,7 +265,7 @@ def _distribution(optuna: Any, override: Any) -> Any:
         raise InputError(f"{override.input_line}: {error}") from error
 
 
-def _any(distribution: Any) -> str:
+def _sample_value(distribution: Any) -> str:
     """A value that a distribution may take, to see what the options come to."""
     return _text(distribution.choices[0] if hasattr(distribution, "choices") else distribution.low)
 
@@ -283,7 +295,10 @@ def _study(optuna: Any, group: Path, what: Mapping[str, Any]) -> Any:
         except Exception as error:  # whatever SQLAlchemy makes of a file that is no database
             raise InputError(f"{history}: no history of a search can be read there ({described(error)})") from error
         begun = study.user_attrs.get("about", about)
-        if begun != about:
+        if begun != about and not any(group.glob("*/config.yaml")):  # it never came to a run
+            optuna.delete_study(study_name="search", storage=storage)
+            study = optuna.create_study(storage=storage, study_name="search", directions=["minimize"] * 2)
+        elif begun != about:
             raise InputError(f"group: {group} holds another search; group=NAME begins one of its own")
         study.set_user_attr("about", about)
     return study
@@ -295,7 +310,7 @@ def _sampler(optuna: Any, kind: str, seed: int, trials: int) -> Any:
     if kind == "nsga2":
         return optuna.samplers.NSGAIISampler(seed=seed)
     first = optuna.samplers.QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False)
-    if trials < EVENLY:
+    if trials < FIRST_TRIALS:
         return first
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=0, multivariate=True, constant_liar=True)
 
@@ -318,7 +333,7 @@ def _objectives(figures: Mapping[str, float]) -> list[float]:
     """What Optuna makes small: error and density, both on a logarithmic scale, where 2 % and 4 % lie as far apart as
     20 % and 40 %. The front is the same on any scale.
     """
-    return [log10(max(1 - figures["validation_accuracy"], LEAST)), log10(max(figures["density"], LEAST))]
+    return [log10(max(1 - figures["validation_accuracy"], SMALLEST)), log10(max(figures["density"], SMALLEST))]
 
 
 def _point(row: Mapping[str, str]) -> tuple[float, float]:

@@ -30,7 +30,7 @@ from dstrun.build import (
 from dstrun.config import Config
 from dstrun.console import RunConsole
 from dstrun.density import LayerFigures
-from dstrun.errors import BusyError, DivergedError, InputError, Interrupted, RunFailedError, described
+from dstrun.errors import BusyError, DivergedError, InputError, Interrupted, RunFailedError, StoppedByFile, described
 from dstrun.evaluate import not_finite
 from dstrun.flops import flops_fraction, positions
 from dstrun.identity import run_hash
@@ -69,18 +69,23 @@ class Session:
         self._compiling_since: float | None = None
 
     def go(self) -> None:
-        """Trains to the end, or raises Interrupted or RunFailedError with the folder ready to go on from."""
+        """Trains to the end, or raises Interrupted or RunFailedError with the folder ready to go on from.
+
+        InputError where the folder cannot be written, BusyError where another process has taken the run.
+        """
         keep_freed_memory()
-        threads = set_threads(self._config.threads or self._status.content.get("threads", 0))
         try:
+            threads = set_threads(self._config.threads or self._status.content.get("threads", 0))
             self._config = write_config(self._folder, self._config)
             self._status.begin(threads=threads, **facts(self._prepared.device))
             self._stop_file.unlink(missing_ok=True)
+            with stop_request() as stop:
+                self._go(stop)
         except OSError as error:
-            self._status.release()
             raise InputError(f"outputs: {error}") from error
-        with stop_request() as stop:
-            self._go(stop)
+        finally:
+            self._console.stop()
+            close_log(self._log)
 
     def _go(self, stop: StopRequest) -> None:
         try:
@@ -88,7 +93,6 @@ class Session:
             self._train(stop)
             self._finish()
         except BusyError:
-            self._status.release()
             raise
         except KeyboardInterrupt:
             self._status.end(INTERRUPTED)
@@ -107,9 +111,6 @@ class Session:
                 checkpoint.save(self._folder / "checkpoint.pt", {"model": self._model.state_dict()})
             if stop.signal:  # came too late for this run, but not for those after it
                 raise Interrupted(stop.signal)
-        finally:
-            self._console.stop()
-            close_log(self._log)
 
     def _set_up(self) -> None:
         config, prepared = self._config, self._prepared
@@ -223,14 +224,15 @@ class Session:
                 )
         if self._progress.epoch == self._config.schedule.epochs:
             return
-        if record.kind == "epoch" and self._stop_file.exists():
+        asked = record.kind == "epoch" and self._stop_file.exists()
+        if asked:
             stop.signal = signal.SIGTERM
         if stop or self._checkpoint_due() or self._config.checkpoint.every == 0:
             self._save()
         if stop.signal:
             self._console.stop()
             self._console.say(f"{self._folder}: interrupted at update {record.step}; the same command goes on")
-            raise Interrupted(stop.signal)
+            raise (StoppedByFile if asked else Interrupted)(stop.signal)
 
     def _save(self) -> None:
         state = {

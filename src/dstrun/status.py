@@ -88,7 +88,7 @@ class Status:
     def __init__(self, folder: Path) -> None:
         self._folder, self._path = folder, folder / "status.json"
         self._ended = threading.Event()
-        self._lock = os.open(folder / "train.log", os.O_RDWR | os.O_CREAT, 0o644)
+        self._lock: int | None = os.open(folder / "train.log", os.O_RDWR | os.O_CREAT, 0o644)
         for _ in range(5):  # another may hold it for a moment, to see whether anybody does
             busy = _holder(folder, self._lock, fcntl.LOCK_EX)
             if not busy:
@@ -133,13 +133,17 @@ class Status:
     def end(self, state: str, error: str | None = None) -> None:
         """The last state: finished, failed or interrupted; releases the lock."""
         self._ended.set()
-        self.write(state=state, error=error, ended=now())
-        self.release()
+        try:
+            self.write(state=state, error=error, ended=now())
+        finally:
+            self.release()
 
     def release(self) -> None:
-        """Gives the lock back, and writes nothing more."""
+        """Gives the lock back, once, and writes nothing more."""
         self._ended.set()
-        os.close(self._lock)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_SECONDS):

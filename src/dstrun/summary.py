@@ -6,9 +6,12 @@ Knows config, identity, ledger, status and tracking; no torch, and no pandas, wh
 """
 
 import csv
+import fcntl
 import io
 import json
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +35,22 @@ class Summary:
 
     def __init__(self, group: Path, configs: Mapping[Path, Config]) -> None:
         self._group, self._configs = group, dict(configs)
-        self._rows: dict[Path, dict[str, Any]] = {}
-        there = sorted(file.parent for file in group.glob("*/config.yaml"))
-        for folder in dict.fromkeys([*configs, *there]):
-            self.read(folder)
+        self._rows: dict[Path, dict[str, Any]] = {folder: {} for folder in configs}  # in their order, before all others
+        self._read_at: dict[Path, int] = {}
 
-    def read(self, folder: Path) -> dict[str, Any]:
-        """Takes in a run's folder as it stands now, and gives its row; {} for a folder without a run."""
+    def _read(self) -> None:
+        """Takes in what is new in the group's folder, whoever has put it there."""
+        for file in sorted(self._group.glob("*/status.json")):
+            with suppress(OSError):  # a folder that somebody has just taken away, or that is not ours to read
+                changed = file.stat().st_mtime_ns
+                if self._read_at.get(file.parent) != changed:
+                    self._read_run(file.parent)
+                    self._read_at[file.parent] = changed
+
+    def _read_run(self, folder: Path) -> None:
         config = self._configs.get(folder) or config_there(folder)
-        if config is None or not (folder / "config.yaml").is_file():
-            return {}
+        if config is None:
+            return
         self._configs[folder] = config
         status = read_json(folder / "status.json")
         state = status.get("state")
@@ -49,26 +58,37 @@ class Summary:
             state = "interrupted"
         figures = read_json(folder / "summary.json") if state == "finished" else {}
         self._rows[folder] = {"run": folder.name, "state": state, **figures, "error": status.get("error")}
-        return self._rows[folder]
 
     def write(self) -> None:
         """Puts the file in place, unless it says the same already. OSError where it cannot be written."""
+        self._group.mkdir(parents=True, exist_ok=True)
+        directory = os.open(self._group, os.O_RDONLY)
+        try:
+            with suppress(OSError):  # a disk without locks; two copies of a sweep would hardly write in one moment
+                fcntl.flock(directory, fcntl.LOCK_EX)
+            self._read()
+            self._write()
+        finally:
+            os.close(directory)
+
+    def _write(self) -> None:
         options = self._options()
         columns = ["run", "state", *options, *FIGURES, "error"]
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns)
         for folder, row in self._rows.items():
+            if not row:
+                continue
             values = row | {key: _shown(self._configs[folder], key) for key in options}
             writer.writerow(["" if (value := values.get(column)) is None else value for column in columns])
         file = self._group / FILE
         if not file.is_file() or file.read_text() != text.getvalue():
-            self._group.mkdir(parents=True, exist_ok=True)
             write_whole(file, text.getvalue())
 
     def _options(self) -> list[str]:
         """The options to show: some always, and those in which runs differ."""
-        every = [settings(self._configs[folder]) for folder in self._rows]
+        every = [settings(self._configs[folder]) for folder, row in self._rows.items() if row]
         first = every[0] if every else {}
         differing = {key for one in every for key in {**first, **one} if first.get(key) != one.get(key)}
         named = {"model.builder", "model.args", "data.builder", "data.args"}  # the names stand for them

@@ -27,7 +27,7 @@ def sweep(jobs: Sequence[Job], launch: Launch) -> None:
     try:
         with board.watching():
             if left:
-                _launched(board, launch, left)
+                launched(board, launch, left)
     except InputError:
         board.withdraw()
         raise
@@ -37,11 +37,12 @@ def sweep(jobs: Sequence[Job], launch: Launch) -> None:
     board.close()
 
 
-def _launched(board: Board, launch: Launch, left: Sequence[Job]) -> None:
+def launched(board: Board, launch: Launch, jobs: Sequence[Job]) -> None:
+    """Has a launcher do the jobs, and waits for those that are under way still, here or in other hands."""
     try:
-        launch([list(job.overrides) for job in left])
+        launch([list(job.overrides) for job in jobs])
     except InputError:
         raise
     except Exception as error:  # such as submitit's for one job that was lost, while the others go on
         board.say(f"the launcher: {described(error)}")
-        board.wait()
+    board.wait()

@@ -16,7 +16,7 @@ class ParetoConf:
     _target_: str = "hydra_plugins.dstrun_sweeper.pareto.ParetoSweeper"
     trials: int = 24  # in all, those of earlier commands counted
     sampler: str = "tpe"  # tpe or nsga2
-    batch: int = 0  # trials at a time (0: n_jobs, or else one a core)
+    batch: int = 0  # trials at a time (0: n_jobs, or else one a core and four at most)
     prune: bool = True  # stop a run that half of those before it were ahead of in both
     seed: int = 0  # of the sampler
     params: dict[str, Any] | None = field(default_factory=dict)  # option: value, values or interval
