@@ -1,14 +1,11 @@
 """hydra/sweeper=grid: dstrun's own, every combination of the axes that is not finished yet. See dstrun.plan."""
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.plugins import Plugins
-from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+
+from hydra_plugins.dstrun_sweeper.planned import PlannedSweeper
 
 
 @dataclass
@@ -21,20 +18,11 @@ class GridConf:
 ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GridConf, provider="dstrun")
 
 
-class GridSweeper(Sweeper):
+class GridSweeper(PlannedSweeper):
     """Plans all jobs before the launcher gets those that are left."""
 
     def __init__(self, params: dict[str, Any] | None, grids: list[dict[str, Any]] | None) -> None:
         self._params, self._grids = params or {}, grids or []
-
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from dstrun.plan import Planner
-
-        launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
-        self._launch = partial(launcher.launch, initial_job_idx=0)
-        self._planner = Planner(hydra_context.config_loader, config)
 
     def sweep(self, arguments: list[str]) -> None:
         from dstrun.plan import combinations

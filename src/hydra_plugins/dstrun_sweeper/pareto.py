@@ -1,14 +1,11 @@
 """hydra/sweeper=pareto: dstrun's own, a search for accurate and sparse runs with Optuna. See dstrun.search."""
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.plugins import Plugins
-from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+
+from hydra_plugins.dstrun_sweeper.planned import PlannedSweeper
 
 
 @dataclass
@@ -25,20 +22,11 @@ class ParetoConf:
 ConfigStore.instance().store(group="hydra/sweeper", name="pareto", node=ParetoConf, provider="dstrun")
 
 
-class ParetoSweeper(Sweeper):
+class ParetoSweeper(PlannedSweeper):
     """Hands the launcher a batch of trials at a time."""
 
     def __init__(self, params: dict[str, Any] | None, **options: Any) -> None:
         self._params, self._options = params or {}, options
-
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from dstrun.plan import Planner
-
-        launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
-        )
-        self._launch = partial(launcher.launch, initial_job_idx=0)
-        self._planner = Planner(hydra_context.config_loader, config)
 
     def sweep(self, arguments: list[str]) -> None:
         from dstrun.search import search
