@@ -189,14 +189,22 @@ def test_what_cannot_be_used_is_one_line_and_nothing_is_begun(command: Command, 
     assert [path.name for path in Path().iterdir()] == ["file"]
 
 
-def test_a_full_disk_is_met_before_anything_is_begun(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, text: str) -> None:
+@pytest.mark.parametrize("there", [False, True])
+def test_a_full_disk_is_met_before_anything_is_begun(
+    command: Command, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    def full(path: Path, content: object) -> None:
         raise OSError(28, "No space left on device", str(path))
 
+    if there:
+        command("-m", "seed=0", *SMALL)
+    before = sorted(Path().rglob("*"))
     monkeypatch.setattr(summary, "write_whole", full)
-    outcome = command("-m", "seed=0", *SMALL)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    outcome = command("-m", "seed=0,1", *SMALL)
     assert (outcome.code, outcome.err.count("\n")) == (2, 1)
     assert outcome.err.startswith("dstrun: outputs: [Errno 28] No space left on device")
+    assert sorted(Path().rglob("*")) == before
 
 
 def test_a_run_that_breaks_before_its_first_line_is_let_go_of(

@@ -25,6 +25,7 @@ from dstrun.summary import FILE, Summary
 from dstrun.tracking import last_row, read_json
 
 LOOK_EVERY = 1.0  # seconds between looks at the folders
+ROOM = 1 << 18  # bytes that must be free where runs are to be written
 LINES_EVERY = 60.0  # where there is no terminal to redraw
 Stamp = tuple[int, int]
 
@@ -89,6 +90,8 @@ class Board:
         """Shows and writes down what happens while the block does the jobs. InputError where nothing can be written."""
         try:
             self._write()
+            for group in self._summaries:
+                _try_to_write(group)
         except OSError as error:
             raise InputError(f"outputs: {error}") from error
         left = {job.folder for job in self.left()}
@@ -117,7 +120,7 @@ class Board:
         for group in self._summaries:
             if not any(group.glob("*/config.yaml")):
                 with suppress(OSError):  # never made, or not empty
-                    (group / FILE).unlink()
+                    (group / FILE).unlink(missing_ok=True)
                     group.rmdir()
                     group.parent.rmdir()
 
@@ -227,6 +230,15 @@ class Board:
 
     def say(self, line: str) -> None:
         self._console.print(line, markup=False)
+
+
+def _try_to_write(group: Path) -> None:
+    """OSError where not even a run's small files could be written."""
+    trial = group / "trial.new"
+    try:
+        trial.write_bytes(bytes(ROOM))
+    finally:
+        trial.unlink(missing_ok=True)
 
 
 def _pair(job: Job) -> tuple[str, str]:
