@@ -14,6 +14,7 @@ dstrun trains sparse networks by Dynamic Sparse Training.
   dstrun model=vgg16 data=cifar10 reg.alpha=1e-6  the settings of the pair follow by themselves
   dstrun -m reg.alpha=1e-3,2e-3 seed=0,1          every combination
   dstrun sweep=NAME                               a grid from sweeps/; the same command again resumes it
+  dstrun -m hydra/sweeper=pareto KEY=interval(A,B) ...  a search for accurate and sparse runs
   dstrun rerun RUN [KEY=VALUE ...]                a run's settings again, some of them changed
   dstrun eval RUN [KEY=VALUE ...]                 test figures of a run
 
