@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,15 @@ def test_a_bare_off_in_yaml_is_the_word_off(command: Command) -> None:
     Path("conf/experiment").mkdir(parents=True)
     Path("conf/experiment/plain.yaml").write_text("# @package _global_\nschedule:\n  compile: off\n")
     assert "new" in command("experiment=plain", "dry_run=true").out
+
+
+@pytest.mark.parametrize("launcher", ["slurm", "submitit_local", "ray", "ray_cluster"])
+def test_a_launcher_whose_package_is_missing_says_which(command: Command, launcher: str) -> None:
+    package = "ray" if "ray" in launcher else "submitit"
+    if find_spec(f"hydra_plugins.hydra_{package}_launcher"):
+        pytest.skip("it is installed")
+    extra = "ray" if package == "ray" else "slurm"
+    outcome = command("-m", f"hydra/launcher={launcher}", "seed=0")
+    assert (outcome.code, outcome.err) == (
+        2, f"dstrun: hydra/launcher: needs a package that is not installed: pip install 'dstrun[{extra}]'\n",
+    )  # fmt: skip

@@ -262,11 +262,12 @@ def _choice(group: str, name: str) -> DictConfig:
 
 def one_line(error: BaseException) -> str:
     """A complaint of Hydra or OmegaConf in one line: the option, what came, what was expected."""
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         if extra := EXTRAS.get(name):
             return f"{group}: needs a package that is not installed: pip install 'dstrun[{extra}]'"
-        return f"{group}: there is no {name!r}{near(name, error.options)} (choices: {', '.join(error.options)})"
+        if error.options is not None:
+            return f"{group}: there is no {name!r}{near(name, error.options)} (choices: {', '.join(error.options)})"
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, OmegaConfBaseException):
