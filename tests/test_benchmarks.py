@@ -41,6 +41,7 @@ def test_memory_compares_processes(benchmark: Callable[..., dict[str, Any]]) -> 
     assert [row["variant"] for row in found["rows"]] == ["dense", "DST, eager"]
 
 
+@pytest.mark.slow
 def test_startup_times_commands(benchmark: Callable[..., dict[str, Any]]) -> None:
     assert len(benchmark("startup.py", "--rounds", "1")["rows"]) == 7
 

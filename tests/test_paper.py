@@ -11,6 +11,7 @@ from tests.test_run import only_run, rows
 
 
 @needs_mnist
+@pytest.mark.slow
 def test_lenet_300_100_follows_the_authors_code(command: Command) -> None:
     """Density and accuracy after one and two epochs of the paper's settings, against runs of the authors' code.
 
