@@ -65,10 +65,11 @@ def _task(composed: object) -> None:
         config = check(composed)  # type: ignore[arg-type]
         if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
             config.overwrite = False  # it has begun already
+        from dstrun.composition import sweep_group
         from dstrun.run import run_as_job
 
         try:
-            run_as_job(config, default_group=hydra.runtime.choices.get("sweep") or "grid")
+            run_as_job(config, default_group=sweep_group(hydra.runtime.choices.get("sweep")))
         except BusyError as error:
             print(f"dstrun: {error}; left to it", file=sys.stderr)
         except StoppedByFile:

@@ -30,6 +30,7 @@ from yaml import YAMLError
 from dstrun.config import FREE, GROUPS, OPTIONS, Config, check_key, expected, explained, near, plain_key
 from dstrun.errors import InputError
 
+AD_HOC = "grid"
 EXTRAS = {"submitit_slurm": "slurm", "submitit_local": "slurm", "ray": "ray", "ray_aws": "ray"}
 HYDRA_PLUGINS = {
     "dstrun_launcher.local": "LocalLauncher",
@@ -134,8 +135,13 @@ def _offered(group: str) -> list[str]:
     return list(entry_points(group=entry_group).names) if entry_group else []
 
 
-def _group_folder(outputs: str, group: str | None, sweep: str | None) -> Path:
-    return Path(outputs) / (group or sweep or "grid")
+def sweep_group(sweep: str | None) -> str:
+    """The group of a sweep's runs where none is given: the name of its file, if it has one."""
+    return sweep or AD_HOC
+
+
+def _group_folder(outputs: str, group: str | None, sweep: str | None) -> str:
+    return str(Path(outputs) / (group or sweep_group(sweep)))
 
 
 def registered() -> None:
@@ -145,7 +151,7 @@ def registered() -> None:
         Plugins.instance().register(plugin)
     for module, name in HYDRA_PLUGINS.items():  # which Hydra does not find by itself in an editable install
         Plugins.instance().register(getattr(import_module(f"hydra_plugins.{module}"), name))
-    OmegaConf.register_new_resolver("dstrun.group_folder", lambda *parts: str(_group_folder(*parts)), replace=True)
+    OmegaConf.register_new_resolver("dstrun.group_folder", _group_folder, replace=True)
     OmegaConf.register_new_resolver("dstrun.last_part", lambda path: Path(path).resolve().name, replace=True)
 
 

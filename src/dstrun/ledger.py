@@ -36,14 +36,18 @@ def state_of(folder: Path, config: Config) -> str:
             return NEW
     except OSError as error:
         raise InputError(f"outputs: {error}") from error
-    if not _is_plainly(folder, config):
-        refuse_difference(folder, config, "holds another run, which differs in")
+    _refuse_another_run(folder, config)
     state = read_json(folder / "status.json").get("state")
     if state == FINISHED or (state is None and (folder / "summary.json").is_file()):  # written once all is trained
         return FINISHED
     if holder(folder):
         return RUNNING
     return FAILED if state == FAILED else INTERRUPTED
+
+
+def _refuse_another_run(folder: Path, config: Config) -> None:
+    if not _is_plainly(folder, config):
+        refuse_difference(folder, config, "holds another run, which differs in")
 
 
 def _is_plainly(folder: Path, config: Config) -> bool:
@@ -80,8 +84,8 @@ def record_failure(folder: Path, config: Config, error: str, story: str) -> None
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "config.yaml").is_file():
         write_config(folder, config)
-    elif not _is_plainly(folder, config):
-        refuse_difference(folder, config, "holds another run, which differs in")
+    else:
+        _refuse_another_run(folder, config)
     status = Status(folder)
     log = run_log(folder / "train.log")
     log.error(story)

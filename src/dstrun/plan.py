@@ -17,7 +17,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
-from dstrun.composition import as_hydra_takes_it, parsed
+from dstrun.composition import as_hydra_takes_it, parsed, sweep_group
 from dstrun.config import FREE, OPTIONS, Config, check
 from dstrun.errors import InputError
 from dstrun.ledger import run_folder
@@ -42,38 +42,44 @@ def combinations(params: Mapping[str, Any], grids: Sequence[Mapping[str, Any]], 
     word_axes = [_alternatives(word) for word in words]
     found: dict[tuple, None] = {}
     for grid in grids or [{}]:
-        axes = [_axis(key, values) for key, values in {**params, **grid}.items() if key not in given]
+        axes = [_alternatives(axis(key, values)) for key, values in {**params, **grid}.items() if key not in given]
         found |= dict.fromkeys(itertools.product(*axes, *word_axes))
     return list(found)
 
 
-def _axis(key: str, values: Any) -> list[str]:
-    """The overrides that a key of a sweep's file stands for."""
+def axis(key: str, values: Any) -> str:
+    """The override that a key of a sweep's file stands for; InputError for an empty axis or an unknown key."""
     if OmegaConf.is_config(values):
         values = OmegaConf.to_container(values, resolve=True)
-    if isinstance(values, list | tuple):
-        texts = [Override._get_value_element_as_str(value) for value in values]
-        return [as_hydra_takes_it(f"{key}={text}") for text in texts] or _empty(key)
-    if values == "" or (values is None and not (key in OPTIONS and OPTIONS[key].type == str | None)):
-        return _empty(key)
-    if values is None:
-        return [as_hydra_takes_it(f"{key}=null")]
-    return _alternatives(as_hydra_takes_it(f"{key}={values}"))
+    nullable = key in OPTIONS and OPTIONS[key].type == str | None
+    if values in ("", []) or (values is None and not nullable):
+        raise _empty(key)
+    if isinstance(values, list):
+        values = ",".join(map(in_grammar, values))
+    return as_hydra_takes_it(f"{key}={values if isinstance(values, str) else in_grammar(values)}")
+
+
+def in_grammar(value: Any) -> str:
+    """One value as Hydra's grammar writes it."""
+    return str(Override._get_value_element_as_str(value))
 
 
 def _alternatives(word: str) -> list[str]:
     """The overrides that one with several values stands for; itself where it has one value."""
-    (override,) = parsed([word])
+    override = override_of(word)
     if not override.is_sweep_override():
         return [word]
     if override.is_interval_sweep():
         raise InputError(f"{override.key_or_group}: got {word.partition('=')[2]}; only a search takes intervals")
     key = override.get_key_element()
-    return [f"{key}={value}" for value in override.sweep_string_iterator()] or _empty(key)
+    found = [f"{key}={value}" for value in override.sweep_string_iterator()]
+    if not found:
+        raise _empty(key)
+    return found
 
 
-def _empty(key: str) -> list[str]:
-    raise InputError(f"{key}: got an empty axis, expected at least one value")
+def _empty(key: str) -> InputError:
+    return InputError(f"{key}: got an empty axis, expected at least one value")
 
 
 class Planner:
@@ -81,7 +87,7 @@ class Planner:
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self._loader, self._master = loader, master
-        self.default_group = master.hydra.runtime.choices.get("sweep") or "grid"
+        self.default_group = sweep_group(master.hydra.runtime.choices.get("sweep"))
         self._composed: dict[tuple[str, ...], tuple[dict[str, Any], bool]] = {}
 
     def jobs(self, combinations: Iterable[Sequence[str]]) -> list[Job]:
@@ -94,7 +100,7 @@ class Planner:
         return list(jobs.values())
 
     def _config(self, words: Sequence[str]) -> Config:
-        overrides = [(word, _parsed(word)) for word in words]
+        overrides = [(word, override_of(word)) for word in words]
         values = [override for _, override in overrides if _is_plain_value(override)]
         key = tuple(word for word, override in overrides if not _is_plain_value(override))
         if key not in self._composed:
@@ -119,7 +125,8 @@ class Planner:
 
 
 @cache
-def _parsed(word: str) -> Override:
+def override_of(word: str) -> Override:
+    """One word as Hydra parses it. (Kept, since a grid has few words and many combinations.)"""
     (override,) = parsed([word])
     return override
 

@@ -6,7 +6,7 @@
 
 A job costs itself only: what it dies of stands in its folder. Asked to stop, all jobs are, with a checkpoint each; when
 this process dies, they notice and do the same. How jobs fare is read from their folders, by whoever wants to know.
-Knows plan, ledger, status, signals, cores and errors; in the child, run.
+Knows config, identity, plan, ledger, tracking, status, signals, cores and errors; in the child, build, machine and run.
 """
 
 import gc
@@ -27,7 +27,8 @@ from typing import Any
 
 from dstrun.config import Config
 from dstrun.cores import usable_cores
-from dstrun.errors import BusyError, InputError, Interrupted
+from dstrun.errors import BusyError, InputError, Interrupted, RunFailedError
+from dstrun.identity import settings
 from dstrun.ledger import NEW, record_failure, state_of
 from dstrun.plan import Job
 from dstrun.signals import StopRequest, stop_request
@@ -220,7 +221,6 @@ def _work(config: Config, default_group: str, surroundings: _Surroundings, stder
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # train.log has all of it
     os.dup2(stderr.fileno(), 2)
     stderr.close()
-    from dstrun.errors import RunFailedError
     from dstrun.run import run_as_job
 
     try:
@@ -264,8 +264,6 @@ def _survey(jobs: Sequence[Job], stop: StopRequest) -> list[str] | None:
 
 
 def _checked_before(job: Job) -> dict[str, Any]:
-    from dstrun.identity import settings
-
     return {key: value for key, value in settings(job.config).items() if key.startswith(CHECKED_BEFORE)}
 
 

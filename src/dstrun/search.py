@@ -7,8 +7,6 @@ in the group's folder, the runs beside it; the same command goes on where it was
 config, composition, tracking, status, cores and errors, and Optuna.
 """
 
-import csv
-import io
 import json
 import warnings
 from collections import Counter
@@ -19,21 +17,19 @@ from math import log10
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.types import Override
-from omegaconf import ListConfig
 from rich.console import Console
 from rich.table import Table
 
 from dstrun.board import Board, Entry
-from dstrun.composition import as_hydra_takes_it, parsed
+from dstrun.composition import AD_HOC, as_hydra_takes_it, parsed
 from dstrun.config import OPTIONS, value_of
 from dstrun.cores import usable_cores
 from dstrun.errors import InputError, RunFailedError, described
 from dstrun.ledger import state_of
-from dstrun.plan import Job, Planner
+from dstrun.plan import Job, Planner, axis, in_grammar, override_of
 from dstrun.status import FAILED, FINISHED
 from dstrun.sweep import Launch, launched
-from dstrun.tracking import read_csv, read_json, write_whole
+from dstrun.tracking import csv_text, read_csv, read_json, write_whole
 
 VALIDATION = 0.1  # share held out where the config holds out none
 JUDGED_FROM = 0.25  # of a run's epochs: before that, a density says little
@@ -65,7 +61,7 @@ def search(
     first = planner.jobs([[*fixed, *(f"{key}={_sample_value(value)}" for key, value in space.items())]])[0]
     if not first.config.data.validation:
         fixed.append(f"data.validation={VALIDATION}")
-    if first.config.group is None and planner.default_group == "grid":
+    if first.config.group is None and planner.default_group == AD_HOC:
         fixed.append("group=search")
         first = planner.jobs([[*first.overrides, "group=search"]])[0]
     if first.config.dry_run:
@@ -114,7 +110,7 @@ class _Search:
         return [trial for trial in self._study.trials if trial.state.is_finished()]
 
     def _job(self, trial: Any) -> Job:
-        words = [as_hydra_takes_it(f"{key}={_text(value)}") for key, value in trial.params.items()]
+        words = [as_hydra_takes_it(f"{key}={in_grammar(value)}") for key, value in trial.params.items()]
         return self._planner.jobs([[*words, *self._fixed]])[0]
 
     def _do(self, jobs: Mapping[int, Job], done: int, trials: int) -> None:
@@ -179,10 +175,8 @@ class _Search:
             folder = self._job(trial).folder
             summary = read_json(folder / "summary.json")
             rows.append([folder.name, *(trial.params[key] for key in keys), *(summary.get(name) for name in FRONT)])
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
         group = self._job(self._study.trials[0]).folder.parent
-        write_whole(group / "front.csv", text.getvalue())
+        write_whole(group / "front.csv", csv_text([columns, *rows]))
         table = Table(title="Pareto front", title_justify="left")
         for column in [*keys, "validation", "density", "test"]:
             table.add_column(column.rpartition(".")[2], justify="right")
@@ -212,11 +206,11 @@ def _optuna() -> Any:
 def _space(optuna: Any, params: Mapping[str, Any], words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """What is searched over, as Optuna's distributions by option, and the overrides that hold for all trials."""
     given = {override.key_or_group for override in parsed(words)}
-    texts = [f"{key}={_listed(value)}" for key, value in params.items() if key not in given]
+    axes = [axis(key, values) for key, values in params.items() if key not in given]
     space: dict[str, Any] = {}
     fixed = []
-    for word in [*map(as_hydra_takes_it, texts), *words]:
-        (override,) = parsed([word])
+    for word in [*axes, *words]:
+        override = override_of(word)
         if not override.is_sweep_override():
             fixed.append(word)
         elif override.key_or_group == "seed":
@@ -242,13 +236,6 @@ def _within(distribution: Any, value: Any) -> bool:
     return distribution.low <= value <= distribution.high
 
 
-def _listed(value: Any) -> str:
-    """A value of a sweep's file: text is Hydra's grammar already, a list one of several values."""
-    if isinstance(value, str):
-        return value
-    return ",".join(map(_text, value)) if isinstance(value, list | tuple | ListConfig) else _text(value)
-
-
 def _distribution(optuna: Any, override: Any) -> Any:
     key, sweep = override.key_or_group, override.value()
     try:
@@ -267,12 +254,7 @@ def _distribution(optuna: Any, override: Any) -> Any:
 
 def _sample_value(distribution: Any) -> str:
     """A value that a distribution may take, to see what the options come to."""
-    return _text(distribution.choices[0] if hasattr(distribution, "choices") else distribution.low)
-
-
-def _text(value: Any) -> str:
-    """A value in Hydra's grammar."""
-    return str(Override._get_value_element_as_str(value))
+    return in_grammar(distribution.choices[0] if hasattr(distribution, "choices") else distribution.low)
 
 
 def _study(optuna: Any, group: Path, what: Mapping[str, Any]) -> Any:
@@ -317,8 +299,7 @@ def _sampler(optuna: Any, kind: str, seed: int, trials: int) -> Any:
 
 def _matters(word: str) -> bool:
     """Whether an override can change a run's figures, and so a search."""
-    (override,) = parsed([word])
-    key = override.key_or_group
+    key = override_of(word).key_or_group
     return not key.startswith("hydra") and (key not in OPTIONS or bool(OPTIONS[key].metadata["identity"]))
 
 

@@ -5,9 +5,7 @@
 Knows config, identity, ledger, status and tracking; no torch, and no pandas, which take a second to load.
 """
 
-import csv
 import fcntl
-import io
 import json
 import os
 from collections.abc import Mapping
@@ -18,8 +16,8 @@ from typing import Any
 from dstrun.config import OPTIONS, Config, value_of
 from dstrun.identity import applies, settings
 from dstrun.ledger import config_there
-from dstrun.status import RUNNING, holder
-from dstrun.tracking import read_json, write_whole
+from dstrun.status import FINISHED, INTERRUPTED, RUNNING, holder
+from dstrun.tracking import csv_text, read_json, write_whole
 
 FILE = "summary.csv"
 ALWAYS = ("model.name", "data.name", "reg.method", "reg.alpha", "seed")
@@ -55,8 +53,8 @@ class Summary:
         status = read_json(folder / "status.json")
         state = status.get("state")
         if state == RUNNING and not holder(folder):
-            state = "interrupted"
-        figures = read_json(folder / "summary.json") if state == "finished" else {}
+            state = INTERRUPTED
+        figures = read_json(folder / "summary.json") if state == FINISHED else {}
         self._rows[folder] = {"run": folder.name, "state": state, **figures, "error": status.get("error")}
 
     def write(self) -> None:
@@ -74,17 +72,15 @@ class Summary:
     def _write(self) -> None:
         options = self._options()
         columns = ["run", "state", *options, *FIGURES, "error"]
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(columns)
-        for folder, row in self._rows.items():
-            if not row:
-                continue
-            values = row | {key: _shown(self._configs[folder], key) for key in options}
-            writer.writerow(["" if (value := values.get(column)) is None else value for column in columns])
+        rows = [
+            row | {key: _shown(self._configs[folder], key) for key in options}
+            for folder, row in self._rows.items()
+            if row
+        ]
+        text = csv_text([columns, *([row.get(column) for column in columns] for row in rows)])
         file = self._group / FILE
-        if not file.is_file() or file.read_text() != text.getvalue():
-            write_whole(file, text.getvalue())
+        if not file.is_file() or file.read_text() != text:
+            write_whole(file, text)
 
     def _options(self) -> list[str]:
         """The options to show: some always, and those in which runs differ."""

@@ -12,7 +12,7 @@ import math
 import netrc
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -74,7 +74,7 @@ class Rows:
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Adds rows; a column that a row lacks stays empty."""
-        self._write([["" if (value := row.get(c)) is None else value for c in self._columns] for row in rows])
+        self._write([[row.get(column) for column in self._columns] for row in rows])
 
     def read(self) -> Iterator[dict[str, str]]:
         """All rows so far, as they stand in the file."""
@@ -89,10 +89,15 @@ class Rows:
         self._file.close()
 
     def _write(self, rows: Sequence[Sequence[Any]]) -> None:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        self._file.write(text.getvalue())
+        self._file.write(csv_text(rows))
         self._file.flush()
+
+
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows as the text of a CSV file, a line each; None is an empty cell."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def read_csv(path: Path) -> Iterator[dict[str, str]]:
