@@ -50,7 +50,7 @@ MAY_KNOW: dict[str, set[str]] = {
     },
     "plan": {"config", "errors", "composition", "ledger"},
     "summary": {"config", "identity", "ledger", "tracking", "status"},
-    "board": {"errors", "plan", "ledger", "summary", "tracking", "status"},
+    "board": {"errors", "plan", "ledger", "summary", "tracking", "status", "console"},
     "pool": {
         "config", "errors", "identity", "plan", "ledger", "tracking", "status", "signals", "cores", "machine",
         "build", "run",
@@ -58,12 +58,25 @@ MAY_KNOW: dict[str, set[str]] = {
     "sweep": {"errors", "plan", "board"},
     "search": {"config", "errors", "composition", "plan", "board", "sweep", "ledger", "tracking", "status", "cores"},
     "hydra_plugins": {"plan", "pool", "sweep", "search"},
+    "arguments": {"errors"},
+    "paper": set(),
+    "store": {"config", "errors", "identity", "status", "tracking"},
+    "compare": {"config", "errors", "identity", "paper", "status"},
+    "drawing": set(),
+    "figures": {"compare", "drawing"},
+    "views": {"store", "compare", "figures"},
+    "report": {"errors", "console", "tracking", "store", "compare", "page"},
+    "page": {"store", "compare", "drawing", "views"},
+    "panes": {"compare"},
+    "contents": {"store", "compare", "drawing", "views"},
+    "dashboard": {"errors", "store", "compare", "report", "panes", "contents"},
     "help": {"config", "composition"},
-    "cli": {"config", "errors", "composition", "help", "run"},
+    "cli": {"config", "errors", "composition", "help", "run", "arguments", "report", "dashboard"},
 }
 WITHOUT_TORCH = {
     "cli", "errors", "config", "composition", "identity", "tracking", "console", "help", "signals", "cores", "status",
-    "ledger", "plan", "summary", "board", "sweep", "search", "hydra_plugins",
+    "ledger", "plan", "summary", "board", "sweep", "search", "hydra_plugins", "paper", "store", "compare", "drawing",
+    "figures", "views", "report", "page", "panes", "contents", "dashboard", "arguments",
 }
 # fmt: on
 
@@ -118,7 +131,10 @@ def test_the_formula_stands_once() -> None:
     assert holding == ["masking.py"]
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"], ["rerun", "--help"], ["seed=x"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["--cfg", "job"], ["rerun", "--help"], ["seed=x"], ["report", "--help"], ["dashboard", "--help"]],
+)
 def test_torch_is_not_imported_before_it_is_needed(words: list[str]) -> None:
     script = f"""
 import sys
@@ -128,6 +144,6 @@ try:
     main()
 except SystemExit:
     pass
-assert not {{"torch", "torchvision", "sklearn", "wandb", "pandas"}} & set(sys.modules)
+assert not {{"torch", "torchvision", "sklearn", "wandb", "pandas", "plotly", "dash"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)

@@ -1,7 +1,7 @@
 """What a person sees of a sweep: a line a running job, a line for each that ends, and what became of all of them.
 
 All of it is read from the runs' folders, so it is the same for jobs on this machine and on others. Knows plan, ledger,
-summary, status, tracking and errors.
+summary, status, tracking, console and errors.
 """
 
 import threading
@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from dstrun.console import duration
 from dstrun.errors import InputError, RunFailedError
 from dstrun.ledger import state_of
 from dstrun.plan import Job
@@ -270,11 +271,3 @@ def _line(entry: Entry) -> str:
 def _figures(row: dict[str, str]) -> list[str]:
     names = {"test_accuracy": "accuracy", "density": "density"}
     return [f"{name} {float(row[column]):7.2%}" for column, name in names.items() if row.get(column)]
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 4 s, 12 min, 3.5 h, 2.1 days."""
-    for unit, size in (("s", 1), ("min", 60), ("h", 3600)):
-        if seconds < {"s": 100, "min": 6000, "h": 48 * 3600}[unit]:
-            return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"
-    return f"{seconds / 86400:.1f} days"

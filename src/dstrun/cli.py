@@ -1,6 +1,6 @@
 """The command line: verbs, and the Hydra entry for everything else. No logic; heavy imports where they are used.
 
-Knows errors, and where a verb needs them run, composition, config and help.
+Knows errors, and where a verb needs them run, composition, config, help, arguments, report and dashboard.
 """
 
 import os
@@ -114,7 +114,29 @@ def _evaluate(arguments: Sequence[str]) -> None:
     evaluate_run(folder, checked)
 
 
-VERBS: dict[str, Callable[[Sequence[str]], None]] = {"rerun": _rerun, "eval": _evaluate}
+def _report(arguments: Sequence[str]) -> None:
+    """dstrun report PATH...: what runs came to, in a table or a page with figures."""
+    from dstrun.arguments import report as parsed
+
+    given = parsed(arguments)
+    from dstrun.report import report
+
+    report(given)
+
+
+def _dashboard(arguments: Sequence[str]) -> None:
+    """dstrun dashboard PATH: a local page over runs, live while they train."""
+    from dstrun.arguments import dashboard as parsed
+
+    given = parsed(arguments)
+    from dstrun.dashboard import dashboard
+
+    dashboard(given)
+
+
+VERBS: dict[str, Callable[[Sequence[str]], None]] = {
+    "rerun": _rerun, "eval": _evaluate, "report": _report, "dashboard": _dashboard
+}  # fmt: skip
 
 
 def _place(folder: Path) -> dict[str, str | bool]:

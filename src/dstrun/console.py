@@ -104,6 +104,14 @@ def spark(fractions: Sequence[float], width: int = 32) -> str:
     return "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * fraction))] for fraction in chosen)
 
 
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 4 s, 12 min, 3.5 h, 2.1 days."""
+    for unit, size in (("s", 1), ("min", 60), ("h", 3600)):
+        if seconds < {"s": 100, "min": 6000, "h": 48 * 3600}[unit]:
+            return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"
+    return f"{seconds / 86400:.1f} days"
+
+
 class _LogLines:
     """A file whose lines are entries of a log."""
 

@@ -12,15 +12,17 @@ from typing import Any
 
 from dstrun.config import OPTIONS, Config, value_of
 
+SETTINGS = {key: option for key, option in OPTIONS.items() if option.metadata["identity"]}
+
 
 def settings(config: Config) -> dict[str, Any]:
     """The options that make this run what it is: {dotted key: value} of what applies and differs from its default."""
     found = {}
-    for key, entry in OPTIONS.items():
+    for key, entry in SETTINGS.items():
         value, identity = value_of(config, key), entry.metadata["identity"]
         if callable(identity):
             value = identity(value)
-        if identity and applies(config, key) and value != entry.metadata["default"]:
+        if applies(config, key) and value != entry.metadata["default"]:
             found[key] = value
     return found
 

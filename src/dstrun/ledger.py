@@ -10,14 +10,13 @@ import yaml
 from omegaconf import OmegaConf
 
 from dstrun.composition import saved
-from dstrun.config import OPTIONS, Config, check, flat, value_of
+from dstrun.config import Config, check, flat, value_of
 from dstrun.errors import InputError
-from dstrun.identity import run_name, settings
+from dstrun.identity import SETTINGS, run_name, settings
 from dstrun.status import FAILED, FINISHED, INTERRUPTED, RUNNING, Status, holder
 from dstrun.tracking import close_log, read_json, run_log, write_whole
 
 NEW = "new"
-MATTERING = {key: option for key, option in OPTIONS.items() if option.metadata["identity"]}
 
 
 def run_folder(config: Config, default_group: str) -> Path:
@@ -56,7 +55,7 @@ def _is_plainly(folder: Path, config: Config) -> bool:
         there = flat(yaml.load((folder / "config.yaml").read_bytes(), yaml.CSafeLoader))
     except Exception:  # whatever YAML makes of a damaged file; who needs to know why uses `saved`
         return False
-    return all(there.get(key, option.metadata["default"]) == value_of(config, key) for key, option in MATTERING.items())
+    return all(there.get(key, option.metadata["default"]) == value_of(config, key) for key, option in SETTINGS.items())
 
 
 def config_there(folder: Path) -> Config | None:

@@ -1,0 +1,282 @@
+"""What runs say together: functions from tables to tables.
+
+    runs  →  settings: a row for all seeds of one setting, mean and standard deviation over its finished runs
+
+A setting is all that makes a run's figures but its seed. Figures are fractions in [0, 1]; standard deviations are
+those of a sample (n − 1), absent for one run. Knows config and identity (which options there are, and their words),
+errors, status (the words for states) and paper.
+"""
+
+import json
+import re
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import pandas as pd
+
+from dstrun.config import near
+from dstrun.errors import InputError
+from dstrun.identity import SETTINGS, short
+from dstrun.paper import FIGURE_3, TABLES, Published
+from dstrun.status import FAILED, FINISHED, RUNNING
+
+AVERAGED = {
+    "accuracy": "test_accuracy", "density": "density", "flops": "flops_fraction", "parameters": "parameters_kept",
+    "epochs": "epoch", "seconds": "total_seconds",
+}  # fmt: skip
+NAMES = {  # what people type, beside the columns themselves
+    "accuracy": "test_accuracy", "remaining": "density", "multiply_adds": "flops_fraction", "flops": "flops_fraction",
+    "model": "model.name", "data": "data.name", "time": "total_seconds", "α": "reg.alpha", "epochs": "schedule.epochs",
+    "lr": "schedule.lr",
+}  # fmt: skip
+HIDDEN = ("model.builder", "model.args", "data.builder", "data.args")  # the names stand for them
+OWN = {key for key, option in SETTINGS.items() if key.startswith("reg.") or "reg.method" in option.metadata["when"]}
+COMPARISONS = {"<=": "le", ">=": "ge", "!=": "ne", "==": "eq", "=": "eq", "<": "lt", ">": "gt"}
+CONDITION = re.compile(r"\s*([\w.α]+)\s*(<=|>=|!=|==|=|<|>)\s*([^\s,]+)\s*(?:,|and\b|$)?\s*")
+
+
+def column(word: str, table: pd.DataFrame) -> str:
+    """The column that a word means: its name, a short name, or the last part of an option's; InputError for none."""
+    if NAMES.get(word, word) in table:
+        return NAMES.get(word, word)
+    last = [key for key in table if key.rpartition(".")[2] == word]
+    if len(last) == 1:
+        return last[0]
+    known = [name for name in (*NAMES, *table) if name not in ("number", "setting")]
+    some = near(word, known) or f"; there are {', '.join(shown(key) for key in _often(table))}"
+    raise InputError(f"{word}: there is no such column{some}")
+
+
+def _often(table: pd.DataFrame) -> list[str]:
+    wanted = (
+        "model.name",
+        "data.name",
+        "reg.method",
+        "reg.alpha",
+        "seed",
+        "state",
+        "epoch",
+        "test_accuracy",
+        "density",
+    )
+    return [key for key in wanted if key in table]
+
+
+def where(runs: pd.DataFrame, conditions: str) -> pd.DataFrame:
+    """The runs that meet conditions such as 'alpha>1e-6 density<5% state=finished', all of them.
+
+    A word is compared as text, a number as a number; what a run does not have meets no condition but !=. InputError
+    for a column that is not there, and for what is no condition.
+    """
+    rest = conditions.strip()
+    while rest:
+        match = CONDITION.match(rest)
+        if not match:
+            raise InputError(f"filter: got {rest!r}, expected a condition such as alpha>1e-6 or model=vgg16")
+        word, comparison, value = match.groups()
+        runs = runs[_meets(runs[column(word, runs)], COMPARISONS[comparison], value)]
+        rest = rest[match.end() :]
+    return runs
+
+
+def _meets(cells: pd.Series, comparison: str, value: str) -> pd.Series:
+    number = _number(value)
+    numbers = pd.to_numeric(cells, errors="coerce") if number is not None else cells
+    if number is not None and (numbers.notna().any() or not cells.notna().any()):
+        if comparison in ("eq", "ne"):
+            equal = pd.Series(np.isclose(numbers, number, rtol=1e-9, atol=0), index=cells.index)
+            return equal if comparison == "eq" else ~equal
+        return getattr(numbers, comparison)(number)
+    words = cells.astype("object").where(cells.notna(), "").astype(str).str.lower()
+    return getattr(words, comparison)(value.lower())
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        return None
+
+
+def differing(runs: pd.DataFrame) -> list[str]:
+    """The options in which runs differ, in the order of the options.
+
+    An option that applies to some of the runs only differs if it does among those; what a name stands for counts only
+    where the name does not tell it.
+    """
+    found = [
+        key for key in SETTINGS if key in runs and runs[key].nunique(dropna=bool(SETTINGS[key].metadata["when"])) > 1
+    ]
+    told = ["model.name", "data.name"]
+    pairs = len(runs[told].drop_duplicates())
+    return [key for key in found if key not in HIDDEN or len(runs[[*told, key]].drop_duplicates()) > pairs]
+
+
+def shown(key: str) -> str:
+    """The word for a column in tables and figures: α, model, lr, test accuracy."""
+    if key in ("model.name", "data.name"):
+        return key.partition(".")[0]
+    return {"reg.alpha": "α", "epoch": "epochs", "flops_fraction": "multiply-adds"}.get(
+        key, key.rpartition(".")[2].replace("_", " ")
+    )
+
+
+def value_shown(value: object) -> str:
+    """A setting's value in few characters; '' for what a run does not have."""
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value)).lower()
+    if isinstance(value, int | float | np.number):
+        number = float(value)
+        plain = number == 0 or 1e-2 <= abs(number) < 1e5
+        return f"{number:.6g}" if plain else short(number)
+    return str(value)
+
+
+def labelled(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs with `label` and `setting_label`, by what they differ in, and `hover`, what there is to say of each."""
+    keys = [key for key in differing(runs) if key not in ("reg.method", "seed")]
+    if runs["group"].nunique() > 1:
+        keys.insert(0, "group")
+    labels, settings, hovers = [], [], []
+    for row in runs.to_dict("records"):
+        words = ["dense"] if row["reg.method"] == "dense" else []
+        words += [_said(key, row[key]) for key in keys if value_shown(row[key])]
+        settings.append(", ".join(words) or f"{row['model.name']} on {row['data.name']}")
+        labels.append(f"{settings[-1]}, seed {value_shown(row['seed'])}")
+        hovers.append([row["run"], *words, *_figures(row)])
+    return runs.assign(label=labels, setting_label=settings, hover=pd.Series(hovers, index=runs.index, dtype=object))
+
+
+def _said(key: str, value: object) -> str:
+    return value_shown(value) if key in ("model.name", "data.name", "group") else f"{shown(key)} {value_shown(value)}"
+
+
+def _figures(row: dict) -> list[str]:
+    words = {"accuracy": "test_accuracy", "remaining": "density", "multiply-adds": "flops_fraction"}
+    said = [f"{word} {row[key]:.2%}" for word, key in words.items() if not np.isnan(row[key])]
+    epochs = "" if np.isnan(row["epoch"]) else f"{row['epoch']:.0f} of {value_shown(row['schedule.epochs'])} epochs"
+    return [*said, ", ".join(filter(None, [str(row["state"]), epochs]))]
+
+
+def by_setting(runs: pd.DataFrame, more: Sequence[str] = (), among: pd.DataFrame | None = None) -> pd.DataFrame:
+    """A row for each setting of each group: its options, how many runs, mean and spread, difference from dense.
+
+    With `more` columns, a row for each of their values too. Dense runs to compare with are looked for `among` runs.
+
+    Means are over finished runs; where there are none, over those that have a figure, and `finished` is 0. Columns:
+    those of `differing`, model, data, method, runs, finished, running, failed, and of each figure in AVERAGED its mean
+    and `<figure>_std`; difference, in accuracy, from the dense runs whose settings are otherwise the same, of the same
+    group where it has some. Dense runs come first, then in the order of the settings.
+    """
+    keys = list(dict.fromkeys([key for key in differing(runs) if key != "seed"] + [*more]))
+    always = ["model.name", "data.name", "reg.method"]
+    columns = list(dict.fromkeys(["group", *always, *keys]))
+    rows = []
+    for _, some in runs.groupby(["group", "setting", *more], sort=False):
+        states = some["state"]
+        counted = finished(some)
+        row = {key: some[key].iloc[0] for key in columns} | {
+            "setting": some["setting"].iloc[0], "names": list(some["run"]), "runs": len(some),
+            "finished": int((states == FINISHED).sum()), "running": int((states == RUNNING).sum()),
+            "failed": int((states == FAILED).sum()), "asked": some["schedule.epochs"].iloc[0],
+            "without": _without_sparsity(some["setting"].iloc[0]),
+        }  # fmt: skip
+        for figure, key in AVERAGED.items():
+            row[figure] = counted[key].mean()
+            row[f"{figure}_std"] = counted[key].std()
+        rows.append(row)
+    figures = [name for figure in AVERAGED for name in (figure, f"{figure}_std")]
+    counts = ["setting", "names", "runs", "finished", "running", "failed", "asked", "without"]
+    table = pd.DataFrame(rows, columns=[*columns, *counts, *figures])
+    dense = _dense_accuracies(runs if among is None else among)
+    base = [dense.get((row["group"], row["without"]), dense.get(("", row["without"]))) for row in rows]
+    sparse = table["reg.method"] != "dense"
+    table = table.assign(difference=(table["accuracy"] - pd.Series(base, dtype=float)).where(sparse))
+    table = table.drop(columns="without")
+    order = table.assign(sparse=table["reg.method"] != "dense")
+    by = ["model.name", "data.name", "sparse", "group", *[key for key in keys if key not in always]]
+    return table.loc[_sorted(order, by).index].reset_index(drop=True)
+
+
+def _sorted(table: pd.DataFrame, by: Sequence[str], ascending: bool = True) -> pd.DataFrame:
+    """By the columns, of which one may hold numbers and words alike; rows of one value stay as they were."""
+    return table.sort_values(list(by), ascending=ascending, kind="stable", key=_orderly)
+
+
+def _orderly(cells: pd.Series) -> pd.Series:
+    numbers = pd.to_numeric(cells, errors="coerce")
+    if numbers.notna().sum() == cells.notna().sum():
+        return numbers
+    ranks = {word: rank for rank, word in enumerate(sorted({str(cell) for cell in cells}))}
+    return cells.map(lambda cell: ranks[str(cell)])
+
+
+def ordered(settings: pd.DataFrame, word: str) -> pd.DataFrame:
+    """The table sorted by a column, from small to large, or with a '-' before it from large to small."""
+    descending, word = word.startswith("-"), word.removeprefix("-")
+    names = {"remaining": "density", "multiply_adds": "flops", "time": "seconds", "n": "runs"}
+    wanted = names.get(word, word)
+    return _sorted(settings, [wanted if wanted in settings else column(word, settings)], ascending=not descending)
+
+
+def _without_sparsity(setting: str) -> str:
+    """What a run shares with its dense baseline: every setting that is not the method's own."""
+    return json.dumps({key: value for key, value in json.loads(setting).items() if key not in OWN}, sort_keys=True)
+
+
+def _dense_accuracies(runs: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """Mean accuracy of finished dense runs by (group, what they share with sparse ones); with '' over all groups."""
+    dense = runs[(runs["reg.method"] == "dense") & (runs["state"] == FINISHED)]
+    found: dict[tuple[str, str], list[float]] = {}
+    for group, setting, accuracy in zip(dense["group"], dense["setting"], dense["test_accuracy"], strict=True):
+        for place in (group, ""):
+            found.setdefault((place, _without_sparsity(setting)), []).append(accuracy)
+    return {place: float(np.mean(accuracies)) for place, accuracies in found.items()}
+
+
+def front(table: pd.DataFrame, accuracy: str = "accuracy", density: str = "density") -> pd.Series:
+    """Which rows no other beats: none is as accurate and sparser, nor as sparse and more accurate."""
+    figures = table[[accuracy, density]].dropna().sort_values([density, accuracy], ascending=[True, False])
+    best = figures[accuracy].cummax().shift(fill_value=-np.inf)
+    on = figures.index[figures[accuracy] > best]
+    return pd.Series(table.index.isin(on), index=table.index)
+
+
+def choice(runs: pd.DataFrame, count: int) -> list[str]:
+    """At most so many runs to show layer by layer: one a setting, spread evenly over density."""
+    able = runs[runs["epoch"].notna() & (runs["reg.method"] != "dense")]
+    able = able if len(able) else runs[runs["epoch"].notna()]
+    ones = able.sort_values("seed", kind="stable").drop_duplicates(["group", "setting"]).sort_values("density")
+    at = np.unique(np.linspace(0, len(ones) - 1, min(count, len(ones))).round().astype(int))
+    return [str(name) for name in ones["run"].iloc[at]]
+
+
+def published_by_alpha(pairs: Collection[tuple[str, str]]) -> pd.DataFrame:
+    """The paper's figure 3 for pairs of model and data: alpha and density, read off by eye."""
+    rows = [(*pair, alpha, density) for pair, points in FIGURE_3.items() if pair in pairs for alpha, density in points]
+    return pd.DataFrame(rows, columns=["model.name", "data.name", "reg.alpha", "density"])
+
+
+def published(pairs: Collection[tuple[str, str]]) -> pd.DataFrame:
+    """The paper's rows for pairs of model and data, under the names that `by_setting` uses."""
+    rows = [row for row in TABLES if (row.model, row.data) in pairs]
+    table = pd.DataFrame(rows, columns=Published._fields)
+    return table.rename(columns={"model": "model.name", "data": "data.name"})
+
+
+def with_published(settings: pd.DataFrame) -> pd.DataFrame:
+    """The settings, and under those of each model and data the paper's rows; `reg.method` says whose a row is."""
+    blocks: list[dict] = []
+    for pair, ours in settings.groupby(["model.name", "data.name"], sort=False):
+        rows = published([pair])
+        theirs = rows.assign(**{"reg.method": "paper: " + rows["method"]})
+        blocks += ours.to_dict("records") + theirs.to_dict("records")
+    return pd.DataFrame(blocks, columns=settings.columns)
+
+
+def finished(runs: pd.DataFrame) -> pd.DataFrame:
+    """The finished runs; where there are none, those that have a figure at all."""
+    done = runs[runs["state"] == FINISHED]
+    return done if len(done) else runs[runs["epoch"].notna()]

@@ -1,0 +1,107 @@
+"""What the dashboard shows under its table: figures of some runs, one run's page, or what two runs differ in.
+
+Functions from tables to Dash components, which show text as text. Knows compare, store, drawing and views.
+"""
+
+import pandas as pd
+from dash import dcc, html
+
+from dstrun import compare, drawing, views
+from dstrun.store import HOW_TO_GET_SOME, SHOWN, Store
+
+LOG_LINES = 300
+
+
+def content(
+    store: Store, runs: pd.DataFrame, some: pd.DataFrame, view: str, run: str | None, one: str | None,
+    other: str | None, dark: bool,
+) -> list:  # fmt: skip
+    """What a view shows of some runs."""
+    if runs.empty:
+        return [
+            _hint(
+                "There is no run here yet.", f"In another terminal, {HOW_TO_GET_SOME}; they appear here as they start."
+            )
+        ]
+    if view == "run":
+        return _one_run(store, runs, run, dark)
+    if view == "diff":
+        return _two_runs(store, runs, some, one, other)
+    if some.empty:
+        return [_hint("No run meets the conditions.", "Take some away to see runs.")]
+    if not some["epoch"].notna().any():
+        return [_hint("None of these runs has finished an epoch yet.", "Figures appear with the first one.")]
+    shown = {
+        "overview": lambda: views.overview(some),
+        "layers": lambda: views.layers(store, some),
+        "curves": lambda: views.curves(store, some),
+    }[view]()
+    return [_section(one, dark) for one in shown]
+
+
+def _hint(first: str, then: str) -> html.Div:
+    return html.Div([html.P(html.Strong(first)), html.P(then)], className="hint")
+
+
+def _section(view: views.View, dark: bool) -> html.Section:
+    figure = view.figure.update_layout(template=drawing.template(dark), uirevision=view.title)
+    graph = dcc.Graph(
+        id={"figure": view.title}, figure=figure, config={"displaylogo": False}, responsive=True,
+        style={"height": f"{figure.layout.height}px"},
+    )  # fmt: skip
+    return html.Section([html.H2(view.title), html.P(view.caption), graph])
+
+
+def _one_run(store: Store, runs: pd.DataFrame, name: str | None, dark: bool) -> list:
+    """A run's page: how it stands, its layers and curves, config, status and the end of its log."""
+    run = store.run(name or "")
+    if run is None or run.name not in runs.index:
+        return [_hint("No run is chosen.", "Choose one above, or click its name in the table.")]
+    row = runs.loc[[run.name]]
+    words = [*row["hover"].iloc[0][1:], *([f"error: {run.row['error']}"] if run.row["error"] else []), *run.notes]
+    figures = [*views.one_run(store, row), *(views.curves(store, row) if row["epoch"].notna().any() else [])]
+    log = "\n".join(run.text("train.log").splitlines()[-LOG_LINES:])
+    return [
+        html.H2(run.name), html.Ul([html.Li(word) for word in words]),
+        *([] if figures else [_hint("This run has not finished an epoch yet.", "Figures appear with the first one.")]),
+        *(_section(one, dark) for one in figures),
+        html.Details([html.Summary("end of train.log"), html.Pre(log or "nothing there yet")], open=True),
+        *(html.Details([html.Summary(name), html.Pre(run.text(name))]) for name in ("config.yaml", "status.json")),
+    ]  # fmt: skip
+
+
+def _two_runs(store: Store, runs: pd.DataFrame, some: pd.DataFrame, one: str | None, other: str | None) -> list:
+    """What two runs differ in: settings, what they ran on, and their figures."""
+    chosen = [name for name in (one, other) if name in runs.index] + list(some["run"])
+    pair = list(dict.fromkeys(chosen))[:2]
+    if len(pair) < 2:
+        return [_hint("This compares two runs.", "Tick two in the table, or choose them above.")]
+    first, second = (_facts(store, runs, name) for name in pair)
+    keys = [key for key in first if first[key] != second[key]]
+    body = [
+        html.Tr([html.Th(compare.shown(key) if key in SHOWN else key), html.Td(first[key]), html.Td(second[key])])
+        for key in keys
+    ]
+    head = html.Tr([html.Th(""), *(html.Th(name) for name in pair)])
+    same = sum(key in SHOWN for key in first) - sum(key in SHOWN for key in keys)
+    return [
+        html.H2("What two runs differ in"), html.P(f"The other {same} settings are the same."),
+        html.Table([html.Thead(head), html.Tbody(body)]),
+    ]  # fmt: skip
+
+
+def _facts(store: Store, runs: pd.DataFrame, name: str) -> dict[str, str]:
+    """Everything there is to compare of a run, as words."""
+    row = runs.loc[name]
+    facts = {key: compare.value_shown(row[key]) for key in SHOWN}
+    facts |= {key: compare.value_shown(row[key]) for key in ("state", "device_name", "epoch")}
+    status = store.status(name)
+    versions = status.get("versions")
+    facts["git commit"] = str(status.get("git_commit") or "")
+    facts["versions"] = (
+        ", ".join(f"{key} {value}" for key, value in versions.items()) if isinstance(versions, dict) else ""
+    )
+    for key, word in (("test_accuracy", "accuracy"), ("density", "remaining"), ("flops_fraction", "multiply-adds")):
+        facts[word] = f"{row[key]:.2%}" if pd.notna(row[key]) else ""
+    facts["created"] = str(row["created"] or "")
+    return facts

@@ -1,0 +1,157 @@
+"""What stands on the dashboard's page: the table of runs, what chooses a view, and the address that says which.
+
+Functions from tables to Dash components; no callback and no server. Knows compare, for the words.
+"""
+
+import json
+from typing import Any
+from urllib.parse import parse_qsl
+
+import dash_ag_grid
+import pandas as pd
+from dash import Input, Output, dcc, html
+
+from dstrun import compare
+
+VIEWS = {"overview": "Overview", "layers": "Layers", "curves": "Curves", "run": "One run", "diff": "Two runs"}
+THEMES = {"auto": "as the system", "light": "light", "dark": "dark"}
+EVERY = 2000  # milliseconds between two looks
+PERCENT = {"function": "params.value == null ? '' : d3.format('.2%')(params.value)"}
+
+IN_THE_BROWSER = (  # functions in assets/dashboard.js
+    ("chosen", Output("chosen", "data"), [Input("grid", "selectedRows"), Input("grid", "virtualRowData")]),
+    ("theme", Output("dark", "data"), [Input("theme", "value")]),
+    ("open_run", [Output("view", "value"), Output("run", "value")], [Input("grid", "cellRendererData")]),
+    (
+        "address", Output("said", "data"),
+        [Input("view", "value"), Input("filter", "value"), Input("grid", "selectedRows"), Input("grid", "columnState"),
+         Input("grid", "filterModel"), Input("run", "value"), Input("one", "value"), Input("other", "value"),
+         Input("theme", "value")],
+    ),
+)  # fmt: skip
+
+
+def frame() -> html.Div:
+    """What stays while views come and go."""
+    return html.Div([dcc.Location(id="address", refresh=False), html.Main(id="page")])
+
+
+def read_address(search: str) -> dict[str, Any]:
+    """The state of a view from an address's query; what cannot be used is left out."""
+    given = dict(parse_qsl(search.removeprefix("?")))
+    state: dict[str, Any] = {key: given.get(key, "") for key in ("filter", "run", "one", "other")}
+    state["view"] = given.get("view") if given.get("view") in VIEWS else "overview"
+    state["theme"] = given.get("theme") if given.get("theme") in THEMES else "auto"
+    for key, kind, none in (("runs", list, []), ("sort", dict, {}), ("columns", dict, {})):
+        try:
+            value = json.loads(given.get(key, "null"))
+        except ValueError:
+            value = None
+        state[key] = value if isinstance(value, kind) else none
+    return state
+
+
+def page(runs: pd.DataFrame, state: dict[str, Any]) -> list:
+    """The page as an address asks for it."""
+    known = options(runs)
+    names = list(runs.index)
+    return [
+        dcc.Interval("clock", EVERY),
+        *(dcc.Store(id=name) for name in ("version", "chosen", "drawn", "dark", "said")),
+        html.Header(
+            [
+                html.H1("dstrun"), html.Span(id="counts"),
+                html.Label(["theme ", dcc.RadioItems(THEMES, state["theme"], id="theme", inline=True)]),
+            ]
+        ),
+        html.Div(
+            [
+                html.Label(["show runs with ", dcc.Input(
+                    id="filter", value=state["filter"], debounce=0.4, type="text", spellCheck=False,
+                    placeholder="alpha>1e-6 density<5% state=finished",
+                )]),
+                html.Span(id="message", role="alert"),
+            ],
+            className="filter",
+        ),
+        _grid(runs, state),
+        dcc.RadioItems(VIEWS, state["view"], id="view", inline=True, className="views"),
+        html.Div(
+            [
+                html.Div(
+                    html.Label([f"{which} ", dcc.Dropdown(known, _known(state[which], names), id=which)]),
+                    className="for-run" if which == "run" else "for-diff",
+                )
+                for which in ("run", "one", "other")
+            ],
+            id="pickers",
+        ),
+        html.Div(id="content"),
+    ]  # fmt: skip
+
+
+def _known(name: str, names: list[str]) -> str | None:
+    return name if name in names else None
+
+
+def options(runs: pd.DataFrame) -> list[dict[str, str]]:
+    """Runs to choose from."""
+    return [
+        {"label": f"{label} · {name}", "value": name} for name, label in zip(runs.index, runs["label"], strict=True)
+    ]
+
+
+def _grid(runs: pd.DataFrame, state: dict[str, Any]) -> dash_ag_grid.AgGrid:
+    definitions = columns(runs)
+    for number, (key, direction) in enumerate(state["sort"].items()):
+        for one in definitions:
+            if one["field"] == key and direction in ("asc", "desc"):
+                one |= {"initialSort": direction, "initialSortIndex": number}
+    ticked = [name for name in state["runs"] if isinstance(name, str)]
+    return dash_ag_grid.AgGrid(
+        id="grid", rowData=rows(runs), columnDefs=definitions, getRowId="params.data.run",
+        defaultColDef={"sortable": True, "filter": True, "resizable": True, "suppressHeaderMenuButton": False},
+        columnSize="responsiveSizeToFit" if len(definitions) <= 12 else "autoSize",
+        selectedRows={"ids": ticked} if ticked else [], filterModel=state["columns"],
+        dashGridOptions={
+            "rowSelection": {
+                "mode": "multiRow", "enableClickSelection": False, "selectAll": "filtered", "checkboxes": True
+            },
+            "selectionColumnDef": {"width": 50, "pinned": "left"}, "theme": {"function": "themeQuartz"},
+            "animateRows": False, "rowHeight": 32, "headerHeight": 36, "ensureDomOrder": True,
+        },
+        style={"height": f"{min(max(len(runs), 4), 12) * 32 + 54}px"},
+    )  # fmt: skip
+
+
+def columns(runs: pd.DataFrame) -> list[dict[str, Any]]:
+    """The table's columns: how a run stands, what it differs in, its figures, its name."""
+    keys = [key for key in ("group", "model.name", "data.name", "reg.method") if runs[key].nunique() > 1]
+    keys += [key for key in compare.differing(runs) if key not in keys]
+    if "reg.alpha" not in keys and runs["reg.alpha"].notna().any():
+        keys.append("reg.alpha")
+    defined: list[dict[str, Any]] = [{"field": "state", "headerName": "state", "cellClass": "state", "minWidth": 110}]
+    for key in keys:
+        numbers = pd.api.types.is_numeric_dtype(runs[key])
+        kind = {"filter": "agNumberColumnFilter", "type": "rightAligned"} if numbers else {}
+        shown = {"function": "params.value == null ? '' : dstrun.number(params.value)"} if numbers else {}
+        defined.append({"field": key, "headerName": compare.shown(key), "valueFormatter": shown, **kind} if numbers
+                       else {"field": key, "headerName": compare.shown(key)})  # fmt: skip
+    figure = {"filter": "agNumberColumnFilter", "type": "rightAligned"}
+    defined.append({"field": "epoch", "headerName": "epoch", **figure})
+    for key, name in (("test_accuracy", "accuracy"), ("density", "remaining"), ("flops_fraction", "multiply-adds")):
+        defined.append({"field": key, "headerName": name, "valueFormatter": PERCENT, **figure})
+    minutes = {"function": "params.value == null ? '' : d3.format('.1f')(params.value / 60) + ' min'"}
+    defined.append({"field": "total_seconds", "headerName": "time", "valueFormatter": minutes, **figure})
+    defined.append({"field": "run", "headerName": "run", "cellRenderer": "RunLink", "minWidth": 260})
+    for one in defined:  # a dot in a field would mean an object in an object
+        one["colId"] = one["field"]
+        one["valueGetter"] = {"function": f"params.data[{json.dumps(one['field'])}]"}
+    return defined
+
+
+def rows(runs: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row a run; null for what it does not have."""
+    keys = list(dict.fromkeys(one["field"] for one in columns(runs)))
+    table = runs[keys].astype(object)
+    return table.where(table.notna(), None).to_dict("records")

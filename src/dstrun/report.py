@@ -1,0 +1,165 @@
+"""dstrun report: what runs came to, as a table for the terminal, CSV, Markdown, or a page with the figures.
+
+A row is a setting: mean ± standard deviation over its finished runs, in percent as people say it; CSV has fractions.
+Knows compare, store, console (for durations), errors and tracking (CSV), and for the page views and page.
+"""
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dstrun import compare
+from dstrun.console import duration
+from dstrun.errors import InputError
+from dstrun.store import HOW_TO_GET_SOME, Store
+from dstrun.tracking import csv_text
+
+NOTES = 5  # so many of the things that could not be read are told
+FIGURES = {"accuracy": "accuracy %", "density": "remaining %", "difference": "Δ dense", "flops": "multiply-adds %"}
+
+
+def report(given: Namespace) -> None:
+    """What `arguments.report` asks for. InputError where nothing can be shown."""
+    store = Store(given.paths)
+    where = " ".join(map(str, given.paths))
+    if store.runs.empty:
+        raise InputError(f"{where}: no runs there; {HOW_TO_GET_SOME}")
+    runs = compare.where(compare.labelled(store.runs), given.filter)
+    if runs.empty:
+        raise InputError(f"filter: none of {len(store.runs)} runs meets {given.filter!r}")
+    rows = compare.by_setting(runs, ["seed", "state"] if given.runs else [], among=store.runs)
+    rows = compare.with_published(rows) if given.paper else rows
+    rows = compare.ordered(rows, given.sort) if given.sort else rows
+    if given.csv:
+        sys.stdout.write(csv(rows))
+    elif given.markdown:
+        print(markdown(rows))
+    else:
+        show(title(where, runs), rows)
+    _tell(store.notes)
+    if given.html:
+        _write_page(given.html, where, store, runs, rows)
+
+
+def _tell(notes: dict[str, list[str]]) -> None:
+    """What could not be read, to those who look for it in the table."""
+    told = [f"{run}: {note}" for run, some in notes.items() for note in some]
+    for line in told[:NOTES]:
+        print(f"dstrun: {line}", file=sys.stderr)
+    if len(told) > NOTES:
+        print(f"dstrun: and {len(told) - NOTES} more of that kind", file=sys.stderr)
+
+
+def title(where: str, runs: pd.DataFrame) -> str:
+    """Whose runs these are, and how they stand."""
+    pairs = runs[["model.name", "data.name"]].drop_duplicates()
+    what = f", {pairs.iloc[0, 0]} on {pairs.iloc[0, 1]}" if len(pairs) == 1 else ""
+    counts = ", ".join(f"{count} {state}" for state, count in runs["state"].value_counts().items())
+    return f"{where}{what}: {len(runs)} run{'s' * (len(runs) != 1)}, {counts}"
+
+
+def columns(rows: pd.DataFrame) -> list[str]:
+    """What a table of settings shows: what differs, then the figures."""
+    begin = list(rows.columns[: list(rows.columns).index("setting")])
+    always = [key for key in begin if key not in ("group", "model.name", "data.name", "reg.method")]
+    named = [key for key in ("group", "model.name", "data.name", "reg.method") if rows[key].nunique() > 1]
+    states = [state for state in ("running", "failed") if rows[state].any()]
+    figures = [name for name in FIGURES if rows[name].notna().any() or name in ("accuracy", "density")]
+    if np.allclose(rows["flops"].dropna(), rows.loc[rows["flops"].notna(), "density"], rtol=1e-9):
+        figures.remove("flops")  # every weight is used once
+    counts = [] if "state" in always else ["runs", *states]
+    return [*named, *always, *counts, *figures, "epochs", "seconds"]
+
+
+def header(key: str) -> str:
+    return FIGURES.get(key) or {"seconds": "time"}.get(key) or compare.shown(key)
+
+
+def cells(rows: pd.DataFrame) -> list[list[str]]:
+    """The table's rows as people read them."""
+    return [[_cell(key, row) for key in columns(rows)] for row in rows.to_dict("records")]
+
+
+def _cell(key: str, row: dict[str, Any]) -> str:
+    value = row[key]
+    if value is None or value != value or (key in ("running", "failed") and not value):
+        return ""
+    if key == "runs" and row["finished"] != value:
+        return f"{row['finished']:.0f} of {value:.0f}"
+    if key == "difference":
+        return f"{100 * value:+.2f}"
+    if key in FIGURES:
+        std = row[f"{key}_std"]
+        return f"{100 * value:.2f}" + (f" ± {100 * std:.2f}" if std is not None and std == std else "")
+    if key == "epochs":
+        return (
+            f"{value:.0f}" if value == row["asked"] or pd.isna(row["asked"]) else f"{value:.0f} of {row['asked']:.0f}"
+        )
+    return duration(value) if key == "seconds" else compare.value_shown(value)
+
+
+def on_front(rows: pd.DataFrame) -> list[bool]:
+    """Which rows no other of the same model and data beats in both accuracy and density; the paper's do not count."""
+    ours = rows[rows["finished"] > 0]
+    on = pd.Series(False, index=rows.index)
+    for _, some in ours.groupby(["model.name", "data.name"]):
+        on[some.index] = compare.front(some) & (len(some) > 1)
+    return on.tolist()
+
+
+def show(title: str, rows: pd.DataFrame) -> None:
+    """The table on the terminal, as wide as it must be; rows of the Pareto front stand out."""
+    best = on_front(rows)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for key in columns(rows):
+        left = key in ("group", "model.name", "data.name", "reg.method")
+        table.add_column(header(key), justify="left" if left else "right", no_wrap=True)
+    pairs = rows[["model.name", "data.name"]].agg(tuple, axis=1)
+    blocks = pairs.ne(pairs.shift()).sum() == pairs.nunique()
+    for at, row in enumerate(cells(rows)):
+        if at and blocks and pairs.iloc[at] != pairs.iloc[at - 1]:
+            table.add_section()
+        table.add_row(*(Text(cell) for cell in row), style="bold" if best[at] else "")
+    console = Console(highlight=False, soft_wrap=True)
+    console.width = max(console.width, Console(width=10_000).measure(table).maximum)
+    console.print(Text(title))
+    console.print(table)
+    if any(best):
+        console.print("bold: no other row is at once as accurate and sparser")
+
+
+def markdown(rows: pd.DataFrame) -> str:
+    """The table in Markdown."""
+    lines = [[header(key) for key in columns(rows)], ["---"] * len(columns(rows)), *cells(rows)]
+    return "\n".join("| " + " | ".join(_plain(cell) for cell in line) + " |" for line in lines)
+
+
+def _plain(cell: str) -> str:
+    """Without what Markdown would read as the end of a cell or as a tag."""
+    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+
+
+def csv(rows: pd.DataFrame) -> str:
+    """The table as CSV: fractions, seconds, and the means' standard deviations."""
+    table = rows.drop(columns=["setting", "names"]).astype(object)
+    return csv_text([list(table), *table.where(table.notna(), None).to_numpy().tolist()])
+
+
+def _write_page(path: Path, where: str, store: Store, runs: pd.DataFrame, rows: pd.DataFrame) -> None:
+    from dstrun.page import page
+
+    body = [[header(key) for key in columns(rows)], *cells(rows)]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page(title(where, runs), body, on_front(rows), store, runs), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"html: {path}: {error.strerror}") from error
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB", file=sys.stderr)

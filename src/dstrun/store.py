@@ -1,0 +1,296 @@
+"""Reads what runs have left into tidy pandas tables, whatever state the folders are in.
+
+    runs    a row a run: its settings, how it stands, the figures of its last epoch
+    epochs  a row per run and epoch: metrics.csv
+    layers  a row per run, moment and layer: layers.csv
+
+A run is called by its path below the folder that was asked for. Files are read once, and again when they have
+changed; nothing outside the folders is read, and no folder makes reading stop: what cannot be used is in `notes`.
+Knows config and identity (which options apply to a run), status (whether its process lives), tracking and errors.
+"""
+
+import io
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from dstrun.config import OPTIONS, check, flat, value_of
+from dstrun.errors import InputError, described
+from dstrun.identity import SETTINGS, applies, settings
+from dstrun.status import FAILED, FINISHED, INTERRUPTED, RUNNING, holder
+from dstrun.tracking import LAYERS, METRICS, VALIDATION, read_json
+
+HOW_TO_GET_SOME = "`dstrun sweep=quick` makes some in outputs/quick"
+FILES = ("config.yaml", "status.json", "metrics.csv", "summary.json")
+ABOUT = ("run", "group", "folder", "setting", "state", "error", "device_name", "created", "ended")
+TOTALS = ("kept", "total", "parameters", "parameters_kept", "total_seconds")
+FIGURES = tuple(column for column in (*METRICS, *VALIDATION, *TOTALS) if column != "seconds")
+SHOWN = (*SETTINGS, "name", "device", "threads")  # the options that a table of runs has
+NUMBERS = (*FIGURES, *(key for key in SHOWN if OPTIONS[key].type in (int, float)))
+COUNTS = ("epoch", "step")
+Stamp = tuple[tuple[int, int, int], ...]
+
+
+class Run:
+    """One run's folder as it was when last read. `row` is empty for a folder that is none of dstrun's."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name, self.folder = name, folder
+        self.row: dict[str, Any] = {}
+        self.notes: list[str] = []
+        self.epochs = pd.DataFrame()
+        self._layers = pd.DataFrame()
+        self._stamp: Stamp | None = None
+        self._layers_stamp: Stamp | None = None
+
+    def refresh(self) -> bool:
+        """Reads what has changed; whether anything has."""
+        stamp = _stamp(self.folder, FILES)
+        changed = stamp != self._stamp
+        if changed:
+            self._stamp = stamp
+            self.notes = []
+            self.row = self._read()
+        if self.row.get("said") == RUNNING:  # whose process may have died without a word
+            state = RUNNING if holder(self.folder) else INTERRUPTED
+            changed = changed or state != self.row["state"]
+            self.row["state"] = state
+        return changed
+
+    @property
+    def layers(self) -> pd.DataFrame:
+        """layers.csv, and in the column `at` the epochs done, with the fraction of one under way."""
+        stamp = _stamp(self.folder, ("layers.csv",))
+        if stamp != self._layers_stamp:
+            self._layers_stamp = stamp
+            self._layers = self._table("layers.csv", LAYERS, text="layer")
+        steps = self.epochs.step.iloc[-1] / self.epochs.epoch.iloc[-1] if len(self.epochs) else np.nan
+        return self._layers.assign(at=(self._layers.step / steps).fillna(self._layers.epoch))
+
+    def status(self) -> dict[str, Any]:
+        """What status.json says; nothing where it is missing or damaged."""
+        return self._json("status.json")
+
+    def text(self, name: str, tail: int = 1 << 16) -> str:
+        """The end of one of the run's files, so many bytes of it; '' for one that is not there."""
+        try:
+            with (self.folder / name).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - tail))
+                return file.read().decode(errors="replace") if _is_file(self.folder / name) else ""
+        except OSError:
+            return ""
+
+    def _read(self) -> dict[str, Any]:
+        status, summary = self.status(), self._json("summary.json")
+        config, said = self._config(), status.get("state") or (FINISHED if summary else INTERRUPTED)
+        if "reg" not in config and said not in (RUNNING, FINISHED, FAILED, INTERRUPTED):
+            self.notes = ["config.yaml: expected a config of dstrun's"]
+            return {}
+        self.epochs = self._table("metrics.csv", (*METRICS, *VALIDATION))
+        about = {key: _text(status.get(key)) for key in ("error", "device_name", "created", "ended")}
+        about |= {"run": self.name, "group": self.folder.parent.name, "folder": str(self.folder), "state": _text(said)}
+        last = self.epochs.iloc[-1].to_dict() if len(self.epochs) else {}
+        seconds = self.epochs.seconds.sum() if len(self.epochs) else None
+        return about | self._options(config) | last | {
+            **{key: summary.get(key) for key in TOTALS}, "total_seconds": seconds, "said": said
+        }  # fmt: skip
+
+    def _config(self) -> dict[str, Any]:
+        try:
+            config = yaml.load((self.folder / "config.yaml").read_bytes(), yaml.CSafeLoader)
+            return config if isinstance(config, dict) else {}
+        except Exception as error:  # whatever YAML makes of a damaged file
+            self.notes.append(f"config.yaml: {described(error)}")
+            return {}
+
+    def _options(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The options that apply to the run, and in `setting` all that make its figures but the seed."""
+        given = flat(config)
+        known = {key: value for key, value in given.items() if key in OPTIONS}
+        self.notes += [f"config.yaml: {key} is no option of this version" for key in given if key not in known]
+        try:
+            checked = check(known)
+        except InputError as error:
+            self.notes.append(f"config.yaml: {error}")
+            setting = {key: value for key, value in given.items() if key != "seed"}
+        else:
+            known = {key: value_of(checked, key) for key in OPTIONS if applies(checked, key)}
+            setting = {key: value for key, value in settings(checked).items() if key != "seed"}
+        return {key: _shown(value) for key, value in known.items() if key in SHOWN} | {
+            "setting": json.dumps(setting, sort_keys=True, default=str)
+        }
+
+    def _json(self, name: str) -> dict[str, Any]:
+        return read_json(self.folder / name) if _is_file(self.folder / name) else {}
+
+    def _table(self, name: str, columns: Sequence[str], text: str = "") -> pd.DataFrame:
+        """The whole lines of a CSV file, as numbers but for one column; a column that is missing is empty."""
+        path = self.folder / name
+        try:
+            content = path.read_bytes() if _is_file(path) else b""
+        except OSError as error:
+            self.notes.append(f"{name}: {error.strerror}")
+            content = b""
+        whole = content[: content.rfind(b"\n") + 1]
+        header = whole[: whole.find(b"\n") + 1].decode(errors="replace").strip().split(",")
+        required = [column for column in columns if column not in VALIDATION]
+        if whole and (missing := [column for column in required if column not in header]):
+            self.notes.append(f"{name}: no column {', '.join(missing)}: of another version?")
+        if "epoch" not in header or (text and text not in header):
+            return pd.DataFrame({column: pd.Series(dtype=float) for column in columns})
+        table = self._parsed(name, whole, [column for column in columns if column in header], text)
+        return table.reindex(columns=list(columns)).astype({count: "int64" for count in COUNTS if count in header})
+
+    def _parsed(self, name: str, whole: bytes, there: Sequence[str], text: str) -> pd.DataFrame:
+        kinds = {column: "category" if column == text else "float64" for column in there}
+        options: dict[str, Any] = {"usecols": list(there), "on_bad_lines": "skip", "encoding_errors": "replace"}
+        try:
+            table = pd.read_csv(io.BytesIO(whole), dtype=kinds, **options)
+        except (ValueError, pd.errors.ParserError):  # words where numbers belong
+            table = pd.read_csv(io.BytesIO(whole), dtype=str, **options)
+            for column in there:
+                table[column] = table[column].astype("category") if column == text else _numbers(table[column])
+        counts = [column for column in COUNTS if column in there]
+        good = table[np.isfinite(table[counts]).all(axis=1)]
+        if lost := whole.count(b"\n") - 1 - len(good):
+            self.notes.append(f"{name}: {lost} line{'s' * (lost != 1)} cannot be read")
+        return good
+
+
+class Store:
+    """The runs below some folders. InputError for a folder that is not there."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            if not path.is_dir():
+                there = "a file" if path.exists() else "nothing there"
+                raise InputError(f"{path}: got {there}, expected a folder of runs")
+        self._roots = [path.resolve() for path in paths]
+        self._base = Path(os.path.commonpath([root.parent if _is_run(root) else root for root in self._roots]))
+        self._runs: dict[str, Run] = {}
+        self.runs = _tabulated([])
+        self.refresh()
+
+    def refresh(self) -> set[str]:
+        """Takes in what is new, changed or gone; the names of those runs."""
+        there = {str(folder.relative_to(self._base)): folder for root in self._roots for folder in _folders(root)}
+        touched = self._runs.keys() - there.keys()
+        for name in touched:
+            del self._runs[name]
+        for name, folder in there.items():
+            run = self._runs.setdefault(name, Run(name, folder))
+            if run.refresh():
+                touched.add(name)
+        if touched:
+            self.runs = _tabulated([run.row for run in self._runs.values() if run.row])
+        return touched
+
+    @property
+    def notes(self) -> dict[str, list[str]]:
+        """By run, what could not be read of it."""
+        return {name: run.notes for name, run in self._runs.items() if run.notes}
+
+    def run(self, name: str) -> Run | None:
+        """The run of that name, if there is one."""
+        return self._runs.get(name)
+
+    def status(self, name: str) -> dict[str, Any]:
+        """What status.json of a run says; nothing of a run that is not there."""
+        return self._runs[name].status() if name in self._runs else {}
+
+    def epochs(self, names: Iterable[str] | None = None) -> pd.DataFrame:
+        """metrics.csv of the named runs, or of all, with the column `run`."""
+        return _stacked({run.name: run.epochs for run in self._chosen(names)})
+
+    def layers(self, names: Iterable[str] | None = None) -> pd.DataFrame:
+        """layers.csv of the named runs, or of all, with the columns `run` and `at`, the epochs done."""
+        return _stacked({run.name: run.layers for run in self._chosen(names)})
+
+    def _chosen(self, names: Iterable[str] | None) -> Iterator[Run]:
+        for name in self.runs.index if names is None else names:
+            if name in self._runs:
+                yield self._runs[name]
+
+
+def _tabulated(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A row a run, indexed by its name, in the order in which they were begun, which `number` counts."""
+    columns = [*ABOUT, *SHOWN, *FIGURES]
+    ordered = sorted(rows, key=lambda row: (row["created"] or "~", row["run"]))
+    table = pd.DataFrame([[row.get(column) for column in columns] for row in ordered], columns=columns, dtype=object)
+    table = table.assign(**{column: _numbers(table[column]) for column in NUMBERS})
+    return table.assign(number=range(len(table))).set_index("run", drop=False).rename_axis(None)
+
+
+def _stacked(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """All rows in one table, with the column `run`; runs and layers are categories, which take a byte or two."""
+    filled = {name: table for name, table in tables.items() if len(table)} or dict(list(tables.items())[:1])
+    if not filled:
+        return pd.DataFrame({"run": []})
+    stacked = pd.concat([table.drop(columns="layer", errors="ignore") for table in filled.values()], ignore_index=True)
+    lengths = [len(table) for table in filled.values()]
+    runs = pd.Categorical.from_codes(np.repeat(np.arange(len(filled)), lengths), categories=list(filled))
+    stacked.insert(0, "run", runs)
+    if all("layer" in table for table in filled.values()):
+        layers = pd.api.types.union_categoricals([table.layer.astype("category") for table in filled.values()])
+        stacked.insert(1, "layer", layers)
+    return stacked
+
+
+def _folders(root: Path) -> Iterator[Path]:
+    """The folders of runs below one, itself included; links are not followed, and a run holds no runs."""
+    for place, below, files in os.walk(root):
+        if _has_run(files):
+            yield Path(place)
+            below.clear()
+        below[:] = [name for name in below if not name.startswith(".")]
+
+
+def _has_run(files: Sequence[str]) -> bool:
+    return "config.yaml" in files and not {"status.json", "metrics.csv"}.isdisjoint(files)
+
+
+def _is_run(folder: Path) -> bool:
+    return _has_run([file.name for file in folder.iterdir()])
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a plain file is there: no link, which might lead elsewhere, and no pipe, which might never end."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _stamp(folder: Path, names: Sequence[str]) -> Stamp:
+    """Changes when one of the files does."""
+
+    def of(name: str) -> tuple[int, int, int]:
+        try:
+            there = (folder / name).lstat()
+        except OSError:
+            return 0, 0, 0
+        return there.st_mtime_ns, there.st_size, there.st_ino
+
+    return tuple(of(name) for name in names)
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    return pd.to_numeric(column, errors="coerce").astype("float64")
+
+
+def _shown(value: Any) -> Any:
+    return json.dumps(value, default=str) if isinstance(value, list | dict) else value
+
+
+def _text(value: Any) -> str | None:
+    """A value of status.json as a line that may be shown anywhere: printable, and not without end."""
+    if value is None:
+        return None
+    return "".join(letter if letter.isprintable() else "�" for letter in str(value)[:1000])

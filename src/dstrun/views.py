@@ -1,0 +1,105 @@
+"""What a report and a dashboard show of some runs: figures with a title and a line that says how to read them.
+
+Knows store, compare and figures.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from dstrun import compare, figures
+from dstrun.store import Store
+
+CURVES = 24  # runs in a figure with a line a run
+LAYERED = 8  # runs in a figure of every layer
+
+
+class View(NamedTuple):
+    title: str
+    caption: str
+    figure: go.Figure
+
+
+def overview(runs: pd.DataFrame) -> Iterator[View]:
+    """How accurate and how sparse, and by which settings."""
+    usable = runs[runs["epoch"].notna()]
+    pairs = set(zip(runs["model.name"], runs["data.name"], strict=True))
+    settings = compare.by_setting(usable)
+    yield View(
+        "Accuracy against what remains",
+        "A mark is a run, open while it is not finished. No other run beats those on the grey line, the Pareto front.",
+        figures.accuracy_density(usable, compare.published(pairs)),
+    )
+    if (settings["reg.alpha"] > 0).any():
+        yield View(
+            "Accuracy and what remains against α",
+            "Means over seeds; bars are a standard deviation.",
+            figures.against_alpha(settings, compare.published_by_alpha(pairs)),
+        )
+    yield View(
+        "Accuracy against what is left to store and to compute",
+        "Parameters count biases and norms, known once a run is finished; multiply-adds are those of one image.",
+        figures.kept_against_accuracy(usable),
+    )
+    if len(usable) > 1:
+        yield View(
+            "Settings and what came of them",
+            "A line is a run. Drag along an axis to pick runs, drag an axis to move it.",
+            figures.parallel_coordinates(usable),
+        )
+
+
+def curves(store: Store, runs: pd.DataFrame) -> Iterator[View]:
+    """How training went."""
+    usable = runs[runs["epoch"].notna()]
+    some = usable.head(CURVES)
+    epochs, which = store.epochs(some["run"]), _share(some, usable, "the first")
+    yield View("Density and accuracy", f"{which}Dashed: density, left axis. Solid: test accuracy, right axis.",
+               figures.density_and_accuracy(epochs, some))  # fmt: skip
+    yield View("Learning curves", f"{which}Click a name in the legend to hide its run, twice to see it alone.",
+               figures.learning_curves(epochs, some))  # fmt: skip
+
+
+def layers(store: Store, runs: pd.DataFrame) -> Iterator[View]:
+    """Which layers give way, and when."""
+    names = list(runs["run"]) if len(runs) <= LAYERED else compare.choice(runs, LAYERED)
+    some = runs.loc[names][lambda table: table["epoch"].notna()]
+    yield View(
+        "Density of every layer by epoch",
+        f"{_share(some, runs, 'spread over density:')}A panel a layer, a line a run.",
+        figures.layer_density(store.layers(some["run"]), some),
+    )
+    done = compare.finished(runs)
+    settings = compare.choice(done, LAYERED)
+    members = done[done["setting"].isin(set(done.loc[settings, "setting"]))].sort_values("density", ascending=False)
+    yield View(
+        "Which layers keep how much",
+        "Density of every layer at the end, a panel a setting, mean and standard deviation over its runs: the shape is "
+        "often the same at every α.",
+        figures.final_density(store.layers(members["run"]), members),
+    )
+
+
+def one_run(store: Store, runs: pd.DataFrame) -> Iterator[View]:
+    """One run layer by layer; nothing of one that has no row yet."""
+    rows = store.layers(runs["run"])
+    if rows.empty:
+        return
+    yield View("Density of every layer", "Dashed: the whole model.", figures.layer_density(rows, runs))
+    maps = {
+        "density": ("Density, layer × epoch", "On a logarithmic scale of colours."),
+        "threshold_mean": (
+            "Mean threshold, layer × epoch",
+            "In units of |w|: a weight below its threshold takes no part.",
+        ),
+        "churn": ("Churn, layer × epoch", "The share of a layer's mask that changed since the row before."),
+    }
+    for quantity, (title, caption) in maps.items():
+        if rows[quantity].notna().any():
+            yield View(title, caption, figures.heat_map(rows, quantity))
+
+
+def _share(some: pd.DataFrame, all_: pd.DataFrame, which: str) -> str:
+    return "" if len(some) == len(all_) else f"{len(some)} of {len(all_)} runs, {which} {len(some)}. "
