@@ -60,7 +60,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "hydra_plugins": {"plan", "pool", "sweep", "search"},
     "arguments": {"errors"},
     "paper": set(),
-    "store": {"config", "errors", "identity", "status", "tracking"},
+    "frames": set(),
+    "store": {"config", "errors", "identity", "status", "tracking", "frames"},
     "compare": {"config", "errors", "identity", "paper", "status"},
     "drawing": set(),
     "figures": {"compare", "drawing"},
@@ -76,7 +77,7 @@ MAY_KNOW: dict[str, set[str]] = {
 WITHOUT_TORCH = {
     "cli", "errors", "config", "composition", "identity", "tracking", "console", "help", "signals", "cores", "status",
     "ledger", "plan", "summary", "board", "sweep", "search", "hydra_plugins", "paper", "store", "compare", "drawing",
-    "figures", "views", "report", "page", "panes", "contents", "dashboard", "arguments",
+    "figures", "views", "report", "page", "panes", "contents", "dashboard", "arguments", "frames",
 }
 # fmt: on
 

@@ -42,7 +42,7 @@ def column(word: str, table: pd.DataFrame) -> str:
     last = [key for key in table if key.rpartition(".")[2] == word]
     if len(last) == 1:
         return last[0]
-    known = [name for name in (*NAMES, *table) if name not in ("number", "setting")]
+    known = [name for name in (*NAMES, *table) if name not in ("series", "repeat", "setting")]
     some = near(word, known) or f"; there are {', '.join(shown(key) for key in _often(table))}"
     raise InputError(f"{word}: there is no such column{some}")
 
@@ -135,7 +135,13 @@ def value_shown(value: object) -> str:
 
 
 def labelled(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with `label` and `setting_label`, by what they differ in, and `hover`, what there is to say of each."""
+    """The runs with `label` and `setting_label`, by what they differ in, and `hover`, what there is to say of each.
+
+    `series` counts the settings, `repeat` the runs of one, both in the order in which they were begun, so that a run
+    that comes later changes neither of any other.
+    """
+    groups = runs.groupby(["group", "setting"], sort=False)
+    runs = runs.assign(series=groups.ngroup(), repeat=groups.cumcount())
     keys = [key for key in differing(runs) if key not in ("reg.method", "seed")]
     if runs["group"].nunique() > 1:
         keys.insert(0, "group")
@@ -145,7 +151,7 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
         words += [_said(key, row[key]) for key in keys if value_shown(row[key])]
         settings.append(", ".join(words) or f"{row['model.name']} on {row['data.name']}")
         labels.append(f"{settings[-1]}, seed {value_shown(row['seed'])}")
-        hovers.append([row["run"], *words, *_figures(row)])
+        hovers.append([row["run"], labels[-1], *_figures(row)])
     return runs.assign(label=labels, setting_label=settings, hover=pd.Series(hovers, index=runs.index, dtype=object))
 
 
@@ -245,12 +251,13 @@ def front(table: pd.DataFrame, accuracy: str = "accuracy", density: str = "densi
 
 
 def choice(runs: pd.DataFrame, count: int) -> list[str]:
-    """At most so many runs to show layer by layer: one a setting, spread evenly over density."""
+    """At most so many runs to show layer by layer: one a setting, spread evenly over density, in order of settings."""
     able = runs[runs["epoch"].notna() & (runs["reg.method"] != "dense")]
     able = able if len(able) else runs[runs["epoch"].notna()]
     ones = able.sort_values("seed", kind="stable").drop_duplicates(["group", "setting"]).sort_values("density")
     at = np.unique(np.linspace(0, len(ones) - 1, min(count, len(ones))).round().astype(int))
-    return [str(name) for name in ones["run"].iloc[at]]
+    chosen = ones.iloc[at]
+    return [str(name) for name in _sorted(chosen, ["model.name", "data.name", *differing(chosen)])["run"]]
 
 
 def published_by_alpha(pairs: Collection[tuple[str, str]]) -> pd.DataFrame:

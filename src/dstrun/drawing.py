@@ -4,7 +4,7 @@ Knows plotly and nothing of ours.
 """
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,15 +49,17 @@ def spread(mean: float, std: float, count: float) -> str:
     return f"{mean:.2%}" + (f" ± {std * 100:.2f} ({count:.0f})" if np.isfinite(std) else "")
 
 
-def look(number: int) -> dict[str, str]:
-    """Colour, dash and symbol of the run with that number, the same in every figure."""
-    turn, colour = divmod(int(number), len(COLOURS))
-    return {"color": COLOURS[colour], "dash": DASHES[turn % len(DASHES)], "symbol": SYMBOLS[turn % len(SYMBOLS)]}
+def look(series: int, repeat: int) -> dict[str, str]:
+    """Colour, dash and symbol of a run: a colour a setting, as far as they reach, a dash and a symbol a seed."""
+    turn, colour = divmod(int(series), len(COLOURS))
+    kind = (int(repeat) + 3 * turn) % len(DASHES)
+    return {"color": COLOURS[colour], "dash": DASHES[kind], "symbol": SYMBOLS[kind]}
 
 
-def stroke(number: int, **changes: Any) -> dict[str, Any]:
+def stroke(series: int, repeat: int, **changes: Any) -> dict[str, Any]:
     """How a run's line is drawn."""
-    return {"color": look(number)["color"], "dash": look(number)["dash"], "width": 2} | changes
+    chosen = look(series, repeat)
+    return {"color": chosen["color"], "dash": chosen["dash"], "width": 2} | changes
 
 
 def by_depth(count: int) -> list[str]:
@@ -69,7 +71,7 @@ class Panels:
     """A figure of so many panels in rows, that are counted from 0."""
 
     def __init__(self, titles: Sequence[str], columns: int = 1, height: int | None = None, **options: Any) -> None:
-        self._columns = max(1, min(columns, len(titles)))
+        self._count, self._columns = len(titles), max(1, min(columns, len(titles)))
         rows = max(1, -(-len(titles) // self._columns))
         height = height or rows * ROW + 90
         self.figure = make_subplots(
@@ -82,15 +84,21 @@ class Panels:
         self.figure.add_trace(trace, panel // self._columns + 1, panel % self._columns + 1)
 
     def x(self, panel: int | None = None, **axis: Any) -> None:
-        """Sets the horizontal axis of a panel, or of all."""
-        self.figure.update_xaxes(**axis, **self._place(panel))
+        """Sets the horizontal axis of a panel, or of all, the title then under the lowest of each column."""
+        self._set(self.figure.update_xaxes, panel, axis, range(max(0, self._count - self._columns), self._count))
 
     def y(self, panel: int | None = None, **axis: Any) -> None:
-        """Sets the vertical axis of a panel, or of all."""
-        self.figure.update_yaxes(**axis, **self._place(panel))
+        """Sets the vertical axis of a panel, or of all, the title then beside the first of each row."""
+        self._set(self.figure.update_yaxes, panel, axis, range(0, self._count, self._columns))
 
-    def _place(self, panel: int | None) -> dict[str, int]:
-        return {} if panel is None else {"row": panel // self._columns + 1, "col": panel % self._columns + 1}
+    def _set(self, update: Callable, panel: int | None, axis: dict[str, Any], titled: Sequence[int]) -> None:
+        if panel is not None:
+            update(**axis, row=panel // self._columns + 1, col=panel % self._columns + 1)
+            return
+        title = axis.pop("title", None)
+        update(**axis)
+        for one in titled if title else ():
+            self._set(update, one, {"title": title}, ())
 
     def switchable(self) -> None:
         """Buttons for a linear or a logarithmic scale of all vertical axes."""
@@ -99,7 +107,15 @@ class Panels:
             {"label": kind, "method": "relayout", "args": [{f"{axis}.type": kind for axis in axes}]}
             for kind in ("linear", "log")
         ]
-        place = {"direction": "right", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": 30}}
+        place = {
+            "direction": "right",
+            "x": 0,
+            "xanchor": "left",
+            "y": 1,
+            "yanchor": "bottom",
+            "pad": {"b": 30},
+            "showactive": False,
+        }
         self.figure.update_layout(updatemenus=[{"type": "buttons", "buttons": buttons, **place}], margin={"t": 90})
 
 

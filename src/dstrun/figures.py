@@ -1,8 +1,8 @@
 """The figures of a comparison, each a function from tables to a plotly figure.
 
-Tables are those of `compare.labelled` (runs: label, hover, number), `compare.by_setting`, and the store's epochs and
-layers. Fractions stay fractions; axes say %. A run has one look in every figure, by its `number`. Figures carry no
-theme, for which there is `drawing.template`. Knows compare, for the words, and drawing.
+Tables are those of `compare.labelled` (runs: label, hover, series, repeat), `compare.by_setting`, and the store's
+epochs and layers. Fractions stay fractions; axes say %. A run has one look in every figure, by its series and repeat.
+Figures carry no theme, for which there is `drawing.template`. Knows compare, for the words, and drawing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -118,7 +118,7 @@ def _with_spread(rows: pd.DataFrame, quantity: str, words: Sequence[str], number
     told = zip(rows["reg.alpha"], mean, std, rows["finished"], strict=True)
     said = [hover([*words, f"α {value_shown(alpha)}", spread(at, off, count)]) for alpha, at, off, count in told]
     name = ", ".join(words) or "mean over seeds"
-    trace = line(rows["reg.alpha"], mean, name, stroke(number), said=said, showlegend=quantity == "accuracy")
+    trace = line(rows["reg.alpha"], mean, name, stroke(number, 0), said=said, showlegend=quantity == "accuracy")
     return trace.update(mode="lines+markers", error_y={"array": std.fillna(0), "thickness": 1})
 
 
@@ -140,7 +140,9 @@ def layer_density(layers: pd.DataFrame, runs: pd.DataFrame) -> go.Figure:
             for run in runs.itertuples():
                 mine = rows[rows["run"] == run.run]
                 options = {"percent": True, "showlegend": panel == 0}
-                panels.add(panel, course(mine["at"], mine["density"], run.label, stroke(run.number), **options))
+                panels.add(
+                    panel, course(mine["at"], mine["density"], run.label, stroke(run.series, run.repeat), **options)
+                )
     panels.x(title="epoch")
     panels.y(tickformat=PERCENT, title="density (%)", rangemode="tozero")
     panels.switchable()
@@ -163,7 +165,7 @@ def final_density(layers: pd.DataFrame, runs: pd.DataFrame) -> go.Figure:
         traces.append(
             go.Bar(
                 x=[text(name) for name in names], y=bars["mean"], hovertext=said, hoverinfo="text", showlegend=False,
-                error_y={"array": bars["std"].fillna(0), "thickness": 1}, marker={"color": COLOURS[0]},
+                error_y={"array": bars["std"].fillna(0), "thickness": 1, "color": GREY}, marker={"color": COLOURS[0]},
             )
         )  # fmt: skip
     panels = Panels(titles, columns=2)
@@ -216,7 +218,7 @@ def learning_curves(epochs: pd.DataFrame, runs: pd.DataFrame) -> go.Figure:
         for run in runs.itertuples():
             mine = epochs[epochs["run"] == run.run]
             options = {"percent": percent, "showlegend": panel == 0}
-            panels.add(panel, course(mine["epoch"], mine[column], run.label, stroke(run.number), **options))
+            panels.add(panel, course(mine["epoch"], mine[column], run.label, stroke(run.series, run.repeat), **options))
         panels.y(panel, title=title, tickformat=PERCENT if percent else None)
     panels.x(title="epoch")
     return panels.figure
@@ -228,12 +230,14 @@ def density_and_accuracy(epochs: pd.DataFrame, runs: pd.DataFrame) -> go.Figure:
     for run in runs.itertuples():
         mine = epochs[epochs["run"] == run.run]
         for column, right in (("density", False), ("test_accuracy", True)):
-            style = stroke(run.number, dash="solid" if right else "dash")
+            style = stroke(run.series, run.repeat, dash="solid" if right else "dash")
             trace = course(mine["epoch"], mine[column], run.label, style, percent=True, showlegend=right)
             panels.figure.add_trace(trace, secondary_y=right)
     panels.x(title="epoch")
     panels.figure.update_yaxes(tickformat=PERCENT, title="density (%), dashed", rangemode="tozero", secondary_y=False)
-    panels.figure.update_yaxes(tickformat=PERCENT, title=f"{ACCURACY}, solid", showgrid=False, secondary_y=True)
+    panels.figure.update_yaxes(
+        tickformat=PERCENT, title=f"{ACCURACY}, solid", showgrid=False, secondary_y=True, tickmode="auto"
+    )
     return panels.figure
 
 
@@ -252,7 +256,7 @@ def kept_against_accuracy(runs: pd.DataFrame) -> go.Figure:
 def parallel_coordinates(runs: pd.DataFrame) -> go.Figure:
     """A line a run through the settings in which runs differ, to its density and accuracy; axes can be brushed."""
     usable = runs[runs["test_accuracy"].notna()]
-    colours = [COLOURS.index(look(number)["color"]) for number in usable["number"]]
+    colours = [series % len(COLOURS) for series in usable["series"]]
     scale = [(at / (len(COLOURS) - 1), colour) for at, colour in enumerate(COLOURS)]
     style = {"color": colours, "colorscale": scale, "cmin": 0, "cmax": len(COLOURS) - 1}
     axes = [_coordinate(key, usable[key]) for key in (*differing(usable), "density", "test_accuracy")]
@@ -293,14 +297,16 @@ def _around(values: pd.Series) -> list[float] | None:
 
 def _marks(runs: pd.DataFrame, x: str) -> go.Scatter:
     """A mark a run by its accuracy, open while it is not finished."""
-    symbols = [
-        look(number)["symbol"] + ("" if state == "finished" else "-open")
-        for number, state in zip(runs["number"], runs["state"], strict=True)
-    ]
+    looks = [look(series, repeat) for series, repeat in zip(runs["series"], runs["repeat"], strict=True)]
+    ends = ["" if state == "finished" else "-open" for state in runs["state"]]
+    marker = {
+        "size": 10, "color": [one["color"] for one in looks],
+        "symbol": [one["symbol"] + end for one, end in zip(looks, ends, strict=True)],
+    }  # fmt: skip
     return go.Scatter(
         x=runs[x], y=runs["test_accuracy"], mode="markers", hovertext=[hover(words) for words in runs["hover"]],
         hoverinfo="text", customdata=runs["run"], name="runs", showlegend=False,
-        marker={"size": 10, "color": [look(number)["color"] for number in runs["number"]], "symbol": symbols},
+        marker=marker,
     )  # fmt: skip
 
 

@@ -140,7 +140,7 @@ def columns(runs: pd.DataFrame) -> list[dict[str, Any]]:
     figure = {"filter": "agNumberColumnFilter", "type": "rightAligned"}
     defined.append({"field": "epoch", "headerName": "epoch", **figure})
     for key, name in (("test_accuracy", "accuracy"), ("density", "remaining"), ("flops_fraction", "multiply-adds")):
-        defined.append({"field": key, "headerName": name, "valueFormatter": PERCENT, **figure})
+        defined.append({"field": key, "headerName": name, "valueFormatter": PERCENT, "minWidth": 135, **figure})
     minutes = {"function": "params.value == null ? '' : d3.format('.1f')(params.value / 60) + ' min'"}
     defined.append({"field": "total_seconds", "headerName": "time", "valueFormatter": minutes, **figure})
     defined.append({"field": "run", "headerName": "run", "cellRenderer": "RunLink", "minWidth": 260})

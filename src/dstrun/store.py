@@ -6,23 +6,22 @@
 
 A run is called by its path below the folder that was asked for. Files are read once, and again when they have
 changed; nothing outside the folders is read, and no folder makes reading stop: what cannot be used is in `notes`.
-Knows config and identity (which options apply to a run), status (whether its process lives), tracking and errors.
+Knows config and identity (which options apply to a run), status (whether its process lives), frames, tracking and
+errors.
 """
 
-import io
 import json
 import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import yaml
 
 from dstrun.config import OPTIONS, check, flat, value_of
 from dstrun.errors import InputError, described
+from dstrun.frames import Frame, Kind, is_file, read, stacked
 from dstrun.identity import SETTINGS, applies, settings
 from dstrun.status import FAILED, FINISHED, INTERRUPTED, RUNNING, holder
 from dstrun.tracking import LAYERS, METRICS, VALIDATION, read_json
@@ -34,7 +33,8 @@ TOTALS = ("kept", "total", "parameters", "parameters_kept", "total_seconds")
 FIGURES = tuple(column for column in (*METRICS, *VALIDATION, *TOTALS) if column != "seconds")
 SHOWN = (*SETTINGS, "name", "device", "threads")  # the options that a table of runs has
 NUMBERS = (*FIGURES, *(key for key in SHOWN if OPTIONS[key].type in (int, float)))
-COUNTS = ("epoch", "step")
+METRICS_CSV = Kind((*METRICS, *VALIDATION), optional=VALIDATION)
+LAYERS_CSV = Kind(LAYERS, text="layer")
 Stamp = tuple[tuple[int, int, int], ...]
 
 
@@ -45,34 +45,27 @@ class Run:
         self.name, self.folder = name, folder
         self.row: dict[str, Any] = {}
         self.notes: list[str] = []
-        self.epochs = pd.DataFrame()
-        self._layers = pd.DataFrame()
-        self._stamp: Stamp | None = None
-        self._layers_stamp: Stamp | None = None
+        self.epochs = self.layers = pd.DataFrame()
+        self._stamps: dict[Sequence[str], Stamp] = {}
 
-    def refresh(self) -> bool:
-        """Reads what has changed; whether anything has."""
-        stamp = _stamp(self.folder, FILES)
-        changed = stamp != self._stamp
-        if changed:
-            self._stamp = stamp
-            self.notes = []
-            self.row = self._read()
-        if self.row.get("said") == RUNNING:  # whose process may have died without a word
-            state = RUNNING if holder(self.folder) else INTERRUPTED
-            changed = changed or state != self.row["state"]
-            self.row["state"] = state
-        return changed
+    def changed(self, *files: str) -> bool:
+        """Whether one of the files is another than when this was last asked."""
+        stamp = _stamp(self.folder, files)
+        before, self._stamps[files] = self._stamps.get(files), stamp
+        return stamp != before
 
-    @property
-    def layers(self) -> pd.DataFrame:
-        """layers.csv, and in the column `at` the epochs done, with the fraction of one under way."""
-        stamp = _stamp(self.folder, ("layers.csv",))
-        if stamp != self._layers_stamp:
-            self._layers_stamp = stamp
-            self._layers = self._table("layers.csv", LAYERS, text="layer")
-        steps = self.epochs.step.iloc[-1] / self.epochs.epoch.iloc[-1] if len(self.epochs) else np.nan
-        return self._layers.assign(at=(self._layers.step / steps).fillna(self._layers.epoch))
+    def take(self, epochs: Frame) -> None:
+        """Reads the folder, whose metrics.csv has been read."""
+        self.notes, self.epochs = list(epochs.notes), epochs.rows
+        self.row = self._read()
+
+    def look(self) -> bool:
+        """Whether the process of a run that says running has died without a word since last time, or is back."""
+        if self.row.get("said") != RUNNING:
+            return False
+        state = RUNNING if holder(self.folder) else INTERRUPTED
+        before, self.row["state"] = self.row["state"], state
+        return state != before
 
     def status(self) -> dict[str, Any]:
         """What status.json says; nothing where it is missing or damaged."""
@@ -83,7 +76,7 @@ class Run:
         try:
             with (self.folder / name).open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - tail))
-                return file.read().decode(errors="replace") if _is_file(self.folder / name) else ""
+                return file.read().decode(errors="replace") if is_file(self.folder / name) else ""
         except OSError:
             return ""
 
@@ -93,7 +86,6 @@ class Run:
         if "reg" not in config and said not in (RUNNING, FINISHED, FAILED, INTERRUPTED):
             self.notes = ["config.yaml: expected a config of dstrun's"]
             return {}
-        self.epochs = self._table("metrics.csv", (*METRICS, *VALIDATION))
         about = {key: _text(status.get(key)) for key in ("error", "device_name", "created", "ended")}
         about |= {"run": self.name, "group": self.folder.parent.name, "folder": str(self.folder), "state": _text(said)}
         last = self.epochs.iloc[-1].to_dict() if len(self.epochs) else {}
@@ -128,40 +120,7 @@ class Run:
         }
 
     def _json(self, name: str) -> dict[str, Any]:
-        return read_json(self.folder / name) if _is_file(self.folder / name) else {}
-
-    def _table(self, name: str, columns: Sequence[str], text: str = "") -> pd.DataFrame:
-        """The whole lines of a CSV file, as numbers but for one column; a column that is missing is empty."""
-        path = self.folder / name
-        try:
-            content = path.read_bytes() if _is_file(path) else b""
-        except OSError as error:
-            self.notes.append(f"{name}: {error.strerror}")
-            content = b""
-        whole = content[: content.rfind(b"\n") + 1]
-        header = whole[: whole.find(b"\n") + 1].decode(errors="replace").strip().split(",")
-        required = [column for column in columns if column not in VALIDATION]
-        if whole and (missing := [column for column in required if column not in header]):
-            self.notes.append(f"{name}: no column {', '.join(missing)}: of another version?")
-        if "epoch" not in header or (text and text not in header):
-            return pd.DataFrame({column: pd.Series(dtype=float) for column in columns})
-        table = self._parsed(name, whole, [column for column in columns if column in header], text)
-        return table.reindex(columns=list(columns)).astype({count: "int64" for count in COUNTS if count in header})
-
-    def _parsed(self, name: str, whole: bytes, there: Sequence[str], text: str) -> pd.DataFrame:
-        kinds = {column: "category" if column == text else "float64" for column in there}
-        options: dict[str, Any] = {"usecols": list(there), "on_bad_lines": "skip", "encoding_errors": "replace"}
-        try:
-            table = pd.read_csv(io.BytesIO(whole), dtype=kinds, **options)
-        except (ValueError, pd.errors.ParserError):  # words where numbers belong
-            table = pd.read_csv(io.BytesIO(whole), dtype=str, **options)
-            for column in there:
-                table[column] = table[column].astype("category") if column == text else _numbers(table[column])
-        counts = [column for column in COUNTS if column in there]
-        good = table[np.isfinite(table[counts]).all(axis=1)]
-        if lost := whole.count(b"\n") - 1 - len(good):
-            self.notes.append(f"{name}: {lost} line{'s' * (lost != 1)} cannot be read")
-        return good
+        return read_json(self.folder / name) if is_file(self.folder / name) else {}
 
 
 class Store:
@@ -184,10 +143,13 @@ class Store:
         touched = self._runs.keys() - there.keys()
         for name in touched:
             del self._runs[name]
-        for name, folder in there.items():
-            run = self._runs.setdefault(name, Run(name, folder))
-            if run.refresh():
-                touched.add(name)
+        runs = [self._runs.setdefault(name, Run(name, folder)) for name, folder in there.items()]
+        changed = [run for run in runs if run.changed(*FILES)]
+        for run, epochs in zip(
+            changed, read([run.folder / "metrics.csv" for run in changed], METRICS_CSV), strict=True
+        ):
+            run.take(epochs)
+        touched |= {run.name for run in changed} | {run.name for run in runs if run.look()}
         if touched:
             self.runs = _tabulated([run.row for run in self._runs.values() if run.row])
         return touched
@@ -207,11 +169,22 @@ class Store:
 
     def epochs(self, names: Iterable[str] | None = None) -> pd.DataFrame:
         """metrics.csv of the named runs, or of all, with the column `run`."""
-        return _stacked({run.name: run.epochs for run in self._chosen(names)})
+        return stacked({run.name: run.epochs for run in self._chosen(names)})
 
     def layers(self, names: Iterable[str] | None = None) -> pd.DataFrame:
         """layers.csv of the named runs, or of all, with the columns `run` and `at`, the epochs done."""
-        return _stacked({run.name: run.layers for run in self._chosen(names)})
+        runs = list(self._chosen(names))
+        changed = [run for run in runs if run.changed("layers.csv")]
+        for run, rows in zip(changed, read([run.folder / "layers.csv" for run in changed], LAYERS_CSV), strict=True):
+            run.layers = rows.rows
+            run.notes += [note for note in rows.notes if note not in run.notes]
+        table = stacked({run.name: run.layers for run in runs}, "layer")
+        ends = {run.name: run.epochs.iloc[-1] for run in runs if len(run.epochs)}
+        steps = {name: last["step"] / last["epoch"] for name, last in ends.items()}
+        if table.empty:
+            return table.assign(at=[])
+        at = table["step"] / table["run"].map(steps).astype(float)
+        return table.assign(at=at.fillna(table["epoch"]))
 
     def _chosen(self, names: Iterable[str] | None) -> Iterator[Run]:
         for name in self.runs.index if names is None else names:
@@ -220,27 +193,12 @@ class Store:
 
 
 def _tabulated(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """A row a run, indexed by its name, in the order in which they were begun, which `number` counts."""
+    """A row a run, indexed by its name, in the order in which they were begun."""
     columns = [*ABOUT, *SHOWN, *FIGURES]
     ordered = sorted(rows, key=lambda row: (row["created"] or "~", row["run"]))
     table = pd.DataFrame([[row.get(column) for column in columns] for row in ordered], columns=columns, dtype=object)
     table = table.assign(**{column: _numbers(table[column]) for column in NUMBERS})
-    return table.assign(number=range(len(table))).set_index("run", drop=False).rename_axis(None)
-
-
-def _stacked(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """All rows in one table, with the column `run`; runs and layers are categories, which take a byte or two."""
-    filled = {name: table for name, table in tables.items() if len(table)} or dict(list(tables.items())[:1])
-    if not filled:
-        return pd.DataFrame({"run": []})
-    stacked = pd.concat([table.drop(columns="layer", errors="ignore") for table in filled.values()], ignore_index=True)
-    lengths = [len(table) for table in filled.values()]
-    runs = pd.Categorical.from_codes(np.repeat(np.arange(len(filled)), lengths), categories=list(filled))
-    stacked.insert(0, "run", runs)
-    if all("layer" in table for table in filled.values()):
-        layers = pd.api.types.union_categoricals([table.layer.astype("category") for table in filled.values()])
-        stacked.insert(1, "layer", layers)
-    return stacked
+    return table.set_index("run", drop=False).rename_axis(None)
 
 
 def _folders(root: Path) -> Iterator[Path]:
@@ -258,14 +216,6 @@ def _has_run(files: Sequence[str]) -> bool:
 
 def _is_run(folder: Path) -> bool:
     return _has_run([file.name for file in folder.iterdir()])
-
-
-def _is_file(path: Path) -> bool:
-    """Whether a plain file is there: no link, which might lead elsewhere, and no pipe, which might never end."""
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except OSError:
-        return False
 
 
 def _stamp(folder: Path, names: Sequence[str]) -> Stamp:

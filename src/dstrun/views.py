@@ -72,8 +72,10 @@ def layers(store: Store, runs: pd.DataFrame) -> Iterator[View]:
         figures.layer_density(store.layers(some["run"]), some),
     )
     done = compare.finished(runs)
-    settings = compare.choice(done, LAYERED)
-    members = done[done["setting"].isin(set(done.loc[settings, "setting"]))].sort_values("density", ascending=False)
+    order = {series: at for at, series in enumerate(done.loc[compare.choice(done, LAYERED), "series"])}
+    members = done[done["series"].isin(order)].sort_values(
+        "series", key=lambda series: series.map(order), kind="stable"
+    )
     yield View(
         "Which layers keep how much",
         "Density of every layer at the end, a panel a setting, mean and standard deviation over its runs: the shape is "
