@@ -65,7 +65,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "compare": {"config", "errors", "identity", "paper", "status"},
     "drawing": set(),
     "figures": {"compare", "drawing"},
-    "views": {"store", "compare", "figures"},
+    "views": {"store", "compare", "figures", "drawing"},
     "report": {"errors", "console", "tracking", "store", "compare", "page"},
     "page": {"store", "compare", "drawing", "views"},
     "panes": {"compare"},

@@ -167,43 +167,43 @@ def _figures(row: dict) -> list[str]:
 
 
 def by_setting(runs: pd.DataFrame, more: Sequence[str] = (), among: pd.DataFrame | None = None) -> pd.DataFrame:
-    """A row for each setting of each group: its options, how many runs, mean and spread, difference from dense.
-
-    With `more` columns, a row for each of their values too. Dense runs to compare with are looked for `among` runs.
+    """A row for each setting of each group, and with `more` columns for each of their values too.
 
     Means are over finished runs; where there are none, over those that have a figure, and `finished` is 0. Columns:
-    those of `differing`, model, data, method, runs, finished, running, failed, and of each figure in AVERAGED its mean
-    and `<figure>_std`; difference, in accuracy, from the dense runs whose settings are otherwise the same, of the same
-    group where it has some. Dense runs come first, then in the order of the settings.
+    group, model, data, method, α and what differs; setting, names, runs, finished, running, failed, asked (epochs); of
+    each figure in AVERAGED its mean and `<figure>_std`; difference, in accuracy, from the dense runs `among` all whose
+    settings are otherwise the same, of the same group where it has some. Dense settings come first.
     """
-    keys = list(dict.fromkeys([key for key in differing(runs) if key != "seed"] + [*more]))
-    always = ["model.name", "data.name", "reg.method"]
-    columns = list(dict.fromkeys(["group", *always, *keys]))
-    rows = []
-    for _, some in runs.groupby(["group", "setting", *more], sort=False):
-        states = some["state"]
-        counted = finished(some)
-        row = {key: some[key].iloc[0] for key in columns} | {
-            "setting": some["setting"].iloc[0], "names": list(some["run"]), "runs": len(some),
-            "finished": int((states == FINISHED).sum()), "running": int((states == RUNNING).sum()),
-            "failed": int((states == FAILED).sum()), "asked": some["schedule.epochs"].iloc[0],
-            "without": _without_sparsity(some["setting"].iloc[0]),
-        }  # fmt: skip
-        for figure, key in AVERAGED.items():
-            row[figure] = counted[key].mean()
-            row[f"{figure}_std"] = counted[key].std()
-        rows.append(row)
-    figures = [name for figure in AVERAGED for name in (figure, f"{figure}_std")]
-    counts = ["setting", "names", "runs", "finished", "running", "failed", "asked", "without"]
-    table = pd.DataFrame(rows, columns=[*columns, *counts, *figures])
-    dense = _dense_accuracies(runs if among is None else among)
-    base = [dense.get((row["group"], row["without"]), dense.get(("", row["without"]))) for row in rows]
-    sparse = table["reg.method"] != "dense"
-    table = table.assign(difference=(table["accuracy"] - pd.Series(base, dtype=float)).where(sparse))
-    table = table.drop(columns="without")
+    first = ["group", "model.name", "data.name", "reg.method", "reg.alpha"]
+    keys = list(dict.fromkeys([*first, *(key for key in differing(runs) if key != "seed"), *more]))
+    by = ["group", "setting", *more]
+    states = {"finished": FINISHED, "running": RUNNING, "failed": FAILED}
+    runs = runs.assign(names=runs["run"], asked=runs["schedule.epochs"], runs=1)
+    runs = runs.assign(**{word: (runs["state"] == state).astype(int) for word, state in states.items()})
+    groups = runs.groupby(by, sort=False)
+    none_finished = groups["finished"].transform("sum") == 0
+    counted = runs[(runs["finished"] == 1) | (none_finished & runs["epoch"].notna())]
+    figures = counted.groupby(by, sort=False)[list(AVERAGED.values())].agg(["mean", "std"])
+    figures.columns = [name for figure in AVERAGED for name in (figure, f"{figure}_std")]
+    told = groups[[*(key for key in keys if key not in by), "asked"]].first().assign(names=groups["names"].agg(list))
+    table = told.join(groups[["runs", *states]].sum()).join(figures).reset_index()
+    return _arranged(table.assign(difference=_difference(table, runs if among is None else among)), keys)
+
+
+def _arranged(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Settings in order, dense ones first; `keys` in front, as is what follows them in the table's order."""
+    rest = ["setting", *(column for column in table if column not in (*keys, "setting"))]
     order = table.assign(sparse=table["reg.method"] != "dense")
-    by = ["model.name", "data.name", "sparse", "group", *[key for key in keys if key not in always]]
-    return table.loc[_sorted(order, by).index].reset_index(drop=True)
+    by = ["model.name", "data.name", "sparse", *(key for key in keys if key not in ("model.name", "data.name"))]
+    return table.loc[_sorted(order, by).index, [*keys, *rest]].reset_index(drop=True)
+
+
+def _difference(table: pd.DataFrame, runs: pd.DataFrame) -> pd.Series:
+    """Of each sparse setting's accuracy from that of the dense runs it is to be compared with."""
+    dense = _dense_accuracies(runs)
+    shared = [_without_sparsity(setting) for setting in table["setting"]]
+    base = [dense.get(place, dense.get(("", place[1]))) for place in zip(table["group"], shared, strict=True)]
+    return (table["accuracy"] - pd.Series(base, dtype=float)).where(table["reg.method"] != "dense")
 
 
 def _sorted(table: pd.DataFrame, by: Sequence[str], ascending: bool = True) -> pd.DataFrame:

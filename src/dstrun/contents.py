@@ -44,10 +44,11 @@ def _hint(first: str, then: str) -> html.Div:
 
 
 def _section(view: views.View, dark: bool) -> html.Section:
-    figure = view.figure.update_layout(template=drawing.template(dark), uirevision=view.title)
+    layout = view.figure["layout"] | {"template": drawing.template(dark), "uirevision": view.title}
+    figure = view.figure | {"layout": layout}
     graph = dcc.Graph(
         id={"figure": view.title}, figure=figure, config={"displaylogo": False}, responsive=True,
-        style={"height": f"{figure.layout.height}px"},
+        style={"height": f"{layout['height']}px"},
     )  # fmt: skip
     return html.Section([html.H2(view.title), html.P(view.caption), graph])
 

@@ -128,8 +128,8 @@ class Watch:
 def make_app(watch: Watch, where: str, host: str = "127.0.0.1") -> Dash:
     """The Dash application; it answers to the names of `host` only, so that no other site can reach it by its own."""
     app = Dash(
-        __name__, title=f"dstrun {where}", update_title="", serve_locally=True, suppress_callback_exceptions=True,
-        assets_folder=str(Path(__file__).parent / "assets"), compress=False,
+        __name__, title=f"dstrun {where}", update_title="", serve_locally=True, eager_loading=True,
+        suppress_callback_exceptions=True, assets_folder=str(Path(__file__).parent / "assets"), compress=False,
     )  # fmt: skip
     app.layout = panes.frame()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -194,10 +194,10 @@ def _connect(app: Dash, watch: Watch, where: str) -> None:
         Input("dark", "data"), State("drawn", "data"),
     )  # fmt: skip
     def draw(
-        _: int, view: str, chosen: dict | None, run: str | None, one: str | None, other: str | None, dark: bool,
+        _: int, view: str, chosen: dict | None, run: str | None, one: str | None, other: str | None, dark: bool | None,
         drawn: dict | None,
     ) -> Any:  # fmt: skip
-        if chosen is None:
+        if chosen is None or dark is None:  # the page is still being set up
             raise PreventUpdate
         with watch.lock:
             runs, version = watch.runs, watch.version
@@ -211,7 +211,7 @@ def _connect(app: Dash, watch: Watch, where: str) -> None:
                 and not watch.changed_since(names, drawn["version"])
             ):  # fmt: skip
                 raise PreventUpdate
-            drawing = contents.content(watch.store, runs, some, view, run or _first(some), one, other, bool(dark))
+            drawing = contents.content(watch.store, runs, some, view, run or _first(some), one, other, dark)
             return drawing, {"what": wanted, "version": version}
 
     for function, outputs, inputs in panes.IN_THE_BROWSER:

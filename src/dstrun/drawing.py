@@ -1,16 +1,16 @@
-"""What all figures share: the theme, the look of a run, panels, lines, marks, and text that is not read as tags.
+"""What all figures share: the theme, the look of a run, panels, lines, and text that is not read as tags.
 
-Knows plotly and nothing of ours.
+A figure is a mapping of plotly's own terms, `data` and `layout`; plotly's Python objects, which check every value,
+take a millisecond a line, and tests make them of every figure. Knows plotly and nothing of ours.
 """
 
+import base64
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
-from plotly.subplots import make_subplots
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito's, told apart by all
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
@@ -18,20 +18,22 @@ SYMBOLS = ("circle", "square", "triangle-up", "cross", "star")
 GREY = "#888888"
 PERCENT = ".3~%"
 DECADES = [float(f"{mantissa}e{exponent}") for exponent in range(-5, 1) for mantissa in (1, 2, 5)]
+Trace = dict[str, Any]
+Figure = dict[str, Any]
 ROW = 330  # pixels of height of a row of panels
 
 
-def template(dark: bool) -> go.layout.Template:
+def template(dark: bool) -> dict[str, Any]:
     """Colours of everything but the data, for a light or a dark page."""
     ink, line, ground = ("#d8d8dc", "#3a3a42", "#24242a") if dark else ("#26262b", "#dcdce2", "#ffffff")
-    axis = {"gridcolor": line, "zerolinecolor": line, "linecolor": line, "automargin": True}
+    axis = {"gridcolor": line, "zerolinecolor": line, "linecolor": line}
     layout = {
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": ink}, "xaxis": axis, "yaxis": axis,
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
         "hoverlabel": {"bgcolor": ground, "font": {"color": ink}, "align": "left", "namelength": -1},
         "updatemenudefaults": {"bgcolor": ground, "bordercolor": line, "font": {"color": ink}},
     }  # fmt: skip
-    return go.layout.Template(layout=layout)
+    return {"layout": layout}
 
 
 def text(words: object) -> str:
@@ -68,73 +70,88 @@ def by_depth(count: int) -> list[str]:
 
 
 class Panels:
-    """A figure of so many panels in rows, that are counted from 0."""
+    """A figure of so many panels in rows, which are counted from 0."""
 
-    def __init__(self, titles: Sequence[str], columns: int = 1, height: int | None = None, **options: Any) -> None:
+    def __init__(self, titles: Sequence[str], columns: int = 1, height: int | None = None) -> None:
         self._count, self._columns = len(titles), max(1, min(columns, len(titles)))
-        rows = max(1, -(-len(titles) // self._columns))
+        rows = max(1, -(-self._count // self._columns))
         height = height or rows * ROW + 90
-        self.figure = make_subplots(
-            rows=rows, cols=self._columns, subplot_titles=[text(title) for title in titles] if any(titles) else None,
-            vertical_spacing=min(100 / height, 1 / rows), horizontal_spacing=0.14 / self._columns, **options,
-        )  # fmt: skip
-        self.figure.update_layout(height=height, margin={"t": 40, "r": 20, "l": 70, "b": 50})
+        self.data: list[Trace] = []
+        self.layout: dict[str, Any] = {
+            "height": height,
+            "margin": {"t": 40, "r": 20, "l": 70, "b": 50},
+            "annotations": [],
+        }
+        across = _shares(self._columns, 0.14 / self._columns)
+        down = _shares(rows, min(100 / height, 1 / (2 * rows)))[::-1]
+        for panel, title in enumerate(titles):
+            (left, right), (foot, head) = across[panel % self._columns], down[panel // self._columns]
+            self.layout[f"xaxis{_suffix(panel)}"] = {"domain": [left, right], "anchor": f"y{_suffix(panel)}"}
+            self.layout[f"yaxis{_suffix(panel)}"] = {"domain": [foot, head], "anchor": f"x{_suffix(panel)}"}
+            place = {"x": (left + right) / 2, "y": head, "xref": "paper", "yref": "paper", "yanchor": "bottom"}
+            words = {"text": text(title), "showarrow": False, "xanchor": "center", "font": {"size": 15}}
+            self.layout["annotations"] += [place | words] if title else []
 
-    def add(self, panel: int, trace: Any) -> None:
-        self.figure.add_trace(trace, panel // self._columns + 1, panel % self._columns + 1)
+    def add(self, panel: int, trace: Trace) -> None:
+        self.data.append({"xaxis": f"x{_suffix(panel)}", "yaxis": f"y{_suffix(panel)}"} | trace)
 
     def x(self, panel: int | None = None, **axis: Any) -> None:
         """Sets the horizontal axis of a panel, or of all, the title then under the lowest of each column."""
-        self._set(self.figure.update_xaxes, panel, axis, range(max(0, self._count - self._columns), self._count))
+        self._set("xaxis", panel, axis, range(max(0, self._count - self._columns), self._count))
 
     def y(self, panel: int | None = None, **axis: Any) -> None:
         """Sets the vertical axis of a panel, or of all, the title then beside the first of each row."""
-        self._set(self.figure.update_yaxes, panel, axis, range(0, self._count, self._columns))
+        self._set("yaxis", panel, axis, range(0, self._count, self._columns))
 
-    def _set(self, update: Callable, panel: int | None, axis: dict[str, Any], titled: Sequence[int]) -> None:
-        if panel is not None:
-            update(**axis, row=panel // self._columns + 1, col=panel % self._columns + 1)
-            return
-        title = axis.pop("title", None)
-        update(**axis)
-        for one in titled if title else ():
-            self._set(update, one, {"title": title}, ())
+    def _set(self, name: str, panel: int | None, axis: dict[str, Any], titled: Sequence[int]) -> None:
+        title = {"title": {"text": axis.pop("title")}} if "title" in axis else {}
+        for one in range(self._count) if panel is None else [panel]:
+            self.layout[f"{name}{_suffix(one)}"] |= axis | (title if panel is not None or one in titled else {})
 
     def switchable(self) -> None:
         """Buttons for a linear or a logarithmic scale of all vertical axes."""
-        axes = [name for name in self.figure.layout.to_plotly_json() if name.startswith("yaxis")]
+        axes = [name for name in self.layout if name.startswith("yaxis")]
         buttons = [
             {"label": kind, "method": "relayout", "args": [{f"{axis}.type": kind for axis in axes}]}
             for kind in ("linear", "log")
         ]
-        place = {
-            "direction": "right",
-            "x": 0,
-            "xanchor": "left",
-            "y": 1,
-            "yanchor": "bottom",
-            "pad": {"b": 30},
-            "showactive": False,
-        }
-        self.figure.update_layout(updatemenus=[{"type": "buttons", "buttons": buttons, **place}], margin={"t": 90})
+        place = {"direction": "right", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom", "pad": {"b": 30}}
+        self.layout["updatemenus"] = [{"type": "buttons", "buttons": buttons, "showactive": False, **place}]
+        self.layout["margin"]["t"] = 90
+
+    def drawn(self) -> Figure:
+        return {"data": self.data, "layout": self.layout}
 
 
-def line(
-    x: Any, y: Any, name: str, style: Mapping[str, Any], *, said: str | Sequence[str] = "", **options: Any
-) -> go.Scatter:
+def _shares(count: int, gap: float) -> list[tuple[float, float]]:
+    """Begin and end of so many equal parts of [0, 1] with gaps between them."""
+    size = (1 - gap * (count - 1)) / count
+    return [(number * (size + gap), number * (size + gap) + size) for number in range(count)]
+
+
+def _suffix(panel: int) -> str:
+    """How plotly numbers the axes of a panel: the first without a number, then 2, 3, …"""
+    return str(panel + 1) if panel else ""
+
+
+def packed(values: Any) -> dict[str, str]:
+    """Numbers, in one or two dimensions, as plotly reads them from single precision: a third of the characters."""
+    numbers = np.asarray(values, "<f4")
+    shape = {"shape": ", ".join(map(str, numbers.shape))} if numbers.ndim > 1 else {}
+    return {"dtype": "f4", "bdata": base64.b64encode(numbers.tobytes()).decode(), **shape}
+
+
+def line(x: Any, y: Any, name: str, style: Mapping[str, Any], said: Any = "", **options: Any) -> Trace:
     """A line; `said` is the text for each point, or for all of them. Lines of one name share an entry of the legend."""
-    return go.Scatter(
-        x=x, y=y, mode="lines" if len(x) > 1 else "lines+markers", line=dict(style), name=text(name),
-        legendgroup=text(name), hovertext=said or text(name), hoverinfo="text", **options,
-    )  # fmt: skip
+    return {
+        "type": "scatter", "x": x, "y": y, "mode": "lines" if len(x) > 1 else "lines+markers", "line": dict(style),
+        "name": text(name), "legendgroup": text(name), "hovertext": said or text(name), "hoverinfo": "text", **options,
+    }  # fmt: skip
 
 
-def course(x: Any, y: Any, name: str, style: Mapping[str, Any], percent: bool, **options: Any) -> go.Scatter:
+def course(x: Any, y: Any, name: str, style: Mapping[str, Any], percent: bool, **options: Any) -> Trace:
     """A figure over epochs, in single precision, which halves a page of thousands of points."""
     form = ".4~%" if percent else ".4~g"
-    trace = line(np.asarray(x, np.float32), np.asarray(y, np.float32), name, style, **options)
-    return trace.update(
-        hovertext=None,
-        hoverinfo=None,
-        hovertemplate=f"%{{fullData.name}}<br>epoch %{{x:.4~g}}: %{{y:{form}}}<extra></extra>",
-    )
+    told = f"%{{fullData.name}}<br>epoch %{{x:.4~g}}: %{{y:{form}}}<extra></extra>"
+    more = {"hovertext": None, "hoverinfo": None, "hovertemplate": told, **options}
+    return line(x, y, name, style) | {"x": packed(x), "y": packed(y)} | more

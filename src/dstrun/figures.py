@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from dstrun.compare import differing, finished, front, shown, value_shown
 from dstrun.drawing import (
@@ -19,24 +18,28 @@ from dstrun.drawing import (
     GREY,
     PERCENT,
     ROW,
+    Figure,
     Panels,
+    Trace,
     by_depth,
     course,
     hover,
     line,
     look,
+    packed,
     spread,
     stroke,
     text,
 )
 
 ACCURACY = "test accuracy (%)"
+TICKS = 12  # labels of an axis of settings, at the most
 LEAST = 1e-5  # what a logarithmic scale of colours shows of nothing
 QUANTITIES = {"density": "density", "threshold_mean": "mean threshold", "churn": "churn"}
 Pair = tuple[str, str]
 
 
-def accuracy_density(runs: pd.DataFrame, published: pd.DataFrame | None = None) -> go.Figure:
+def accuracy_density(runs: pd.DataFrame, published: pd.DataFrame | None = None) -> Figure:
     """Every run by what remains and its accuracy; the Pareto front, the dense line, the paper's rows.
 
     Front and dense line are those of the finished runs, as is the range of the axis at first.
@@ -61,15 +64,15 @@ def accuracy_density(runs: pd.DataFrame, published: pd.DataFrame | None = None) 
                 line(reach, [dense.mean()] * 2, "dense, mean", {"color": GREY, "dash": "dash"}, said=said, **first),
             )
         if published is not None and (rows := published[_is(published, pair) & (published["density"] < 1)]).size:
-            panels.add(panel, _published(rows).update(**first))
+            panels.add(panel, _published(rows) | first)
             done = pd.concat([done["test_accuracy"], rows["accuracy"]]).to_frame("test_accuracy")
         panels.y(panel, range=_around(done["test_accuracy"]))
     panels.x(type="log", tickvals=DECADES, tickformat=PERCENT, title="remaining weights (%, log scale)")
     panels.y(tickformat=PERCENT, title=ACCURACY)
-    return panels.figure
+    return panels.drawn()
 
 
-def against_alpha(settings: pd.DataFrame, published: pd.DataFrame | None = None) -> go.Figure:
+def against_alpha(settings: pd.DataFrame, published: pd.DataFrame | None = None) -> Figure:
     """Accuracy, above, and density over α, mean and standard deviation over seeds: the paper's figure 3."""
     usable = settings[settings["accuracy"].notna()]
     sparse = usable[usable["reg.alpha"] > 0]
@@ -86,15 +89,16 @@ def against_alpha(settings: pd.DataFrame, published: pd.DataFrame | None = None)
             style = {"color": GREY, "dash": "dash"}
             panels.add(column, line(reach, [dense.mean()] * 2, "dense, mean", style, showlegend=column == 0))
         if published is not None and (points := published[_is(published, pair)]).size:
-            marker = {"symbol": "diamond-open", "size": 10, "color": GREY}
             name = "the paper, read off figure 3"
-            panels.add(
-                below,
-                go.Scatter(
-                    x=points["reg.alpha"], y=points["density"], mode="markers", name=name, marker=marker,
-                    legendgroup=name, showlegend=column == 0,
-                ),
-            )  # fmt: skip
+            marker = {"symbol": "diamond-open", "size": 10, "color": GREY}
+            trace = {
+                "type": "scatter",
+                "x": points["reg.alpha"],
+                "y": points["density"],
+                "mode": "markers",
+                "name": name,
+            }
+            panels.add(below, trace | {"marker": marker, "legendgroup": name, "showlegend": column == 0})
         panels.y(column, title=ACCURACY)
         panels.y(below, title="remaining weights (%)")
     alphas = sorted(set(sparse["reg.alpha"]))
@@ -102,7 +106,7 @@ def against_alpha(settings: pd.DataFrame, published: pd.DataFrame | None = None)
         panels.x(tickvals=alphas, ticktext=[value_shown(alpha) for alpha in alphas])
     panels.x(type="log", title="α (log scale)", exponentformat="power")
     panels.y(tickformat=PERCENT)
-    return panels.figure
+    return panels.drawn()
 
 
 def _lines_over_alpha(settings: pd.DataFrame) -> Iterator[tuple[list[str], pd.DataFrame]]:
@@ -113,21 +117,22 @@ def _lines_over_alpha(settings: pd.DataFrame) -> Iterator[tuple[list[str], pd.Da
         yield [f"{shown(key)} {value_shown(value)}" for key, value in zip(other, values, strict=True)], rows
 
 
-def _with_spread(rows: pd.DataFrame, quantity: str, words: Sequence[str], number: int) -> go.Scatter:
+def _with_spread(rows: pd.DataFrame, quantity: str, words: Sequence[str], number: int) -> Trace:
     mean, std = rows[quantity], rows[f"{quantity}_std"]
     told = zip(rows["reg.alpha"], mean, std, rows["finished"], strict=True)
     said = [hover([*words, f"α {value_shown(alpha)}", spread(at, off, count)]) for alpha, at, off, count in told]
     name = ", ".join(words) or "mean over seeds"
-    trace = line(rows["reg.alpha"], mean, name, stroke(number, 0), said=said, showlegend=quantity == "accuracy")
-    return trace.update(mode="lines+markers", error_y={"array": std.fillna(0), "thickness": 1})
+    bars = {"array": std.fillna(0), "thickness": 1}
+    options = {"showlegend": quantity == "accuracy", "mode": "lines+markers", "error_y": bars}
+    return line(rows["reg.alpha"], mean, name, stroke(number, 0), said, **options)
 
 
-def layer_density(layers: pd.DataFrame, runs: pd.DataFrame) -> go.Figure:
+def layer_density(layers: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """Density of every layer over epochs: of one run in one panel, of several in a panel a layer (figures 4 to 6)."""
     names = list(dict.fromkeys(layers["layer"]))
     sums = layers.groupby(["run", "at"], observed=True, sort=False)[["kept", "total"]].sum().reset_index()
     model = sums.assign(density=sums["kept"] / sums["total"])
-    by_name = {"model": model, **{name: layers[layers["layer"] == name] for name in names}}
+    by_name = {"model": model, **dict(list(layers.groupby("layer", observed=True, sort=False)))}
     if len(runs) == 1:
         panels = Panels([""])
         styles: list[dict[str, Any]] = [{"color": GREY, "dash": "dash"}]
@@ -137,19 +142,18 @@ def layer_density(layers: pd.DataFrame, runs: pd.DataFrame) -> go.Figure:
     else:
         panels = Panels(list(by_name), columns=3)
         for panel, rows in enumerate(by_name.values()):
-            for run in runs.itertuples():
-                mine = rows[rows["run"] == run.run]
-                options = {"percent": True, "showlegend": panel == 0}
-                panels.add(
-                    panel, course(mine["at"], mine["density"], run.label, stroke(run.series, run.repeat), **options)
-                )
+            by_run = dict(list(rows.groupby("run", observed=True, sort=False)))
+            for name, label, style in _strokes(runs):
+                if (mine := by_run.get(name)) is not None:
+                    options = {"percent": True, "showlegend": panel == 0}
+                    panels.add(panel, course(mine["at"], mine["density"], label, style, **options))
     panels.x(title="epoch")
     panels.y(tickformat=PERCENT, title="density (%)", rangemode="tozero")
     panels.switchable()
-    return panels.figure
+    return panels.drawn()
 
 
-def final_density(layers: pd.DataFrame, runs: pd.DataFrame) -> go.Figure:
+def final_density(layers: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """Density of every layer at the end as bars, a panel a setting, mean and deviation over its runs (figure 7)."""
     last = layers[layers["step"] == layers.groupby("run", observed=True)["step"].transform("max")]
     names = list(dict.fromkeys(last["layer"]))
@@ -162,21 +166,20 @@ def final_density(layers: pd.DataFrame, runs: pd.DataFrame) -> go.Figure:
         titles.append(f"{some['setting_label'].iloc[0]}: {(counts['kept'] / counts['total']).mean():.2%} remaining")
         bars = rows.groupby("layer", observed=True)["density"].agg(["mean", "std", "count"]).reindex(names)
         said = [hover([name, spread(*bar)]) for name, bar in zip(names, bars.to_numpy(), strict=True)]
-        traces.append(
-            go.Bar(
-                x=[text(name) for name in names], y=bars["mean"], hovertext=said, hoverinfo="text", showlegend=False,
-                error_y={"array": bars["std"].fillna(0), "thickness": 1, "color": GREY}, marker={"color": COLOURS[0]},
-            )
-        )  # fmt: skip
+        trace = {"type": "bar", "x": [text(name) for name in names], "y": bars["mean"], "showlegend": False}
+        error = {"array": bars["std"].fillna(0), "thickness": 1, "color": GREY}
+        marker = {"color": COLOURS[0]}
+        traces.append(trace | {"hovertext": said, "hoverinfo": "text", "error_y": error, "marker": marker})
     panels = Panels(titles, columns=2)
     for panel, trace in enumerate(traces):
         panels.add(panel, trace)
     panels.x(title="layer, from the first to the last", type="category")
+    panels.layout["margin"]["b"] = 100
     panels.y(tickformat=PERCENT, title="density (%)", rangemode="tozero")
-    return panels.figure
+    return panels.drawn()
 
 
-def heat_map(layers: pd.DataFrame, quantity: str) -> go.Figure:
+def heat_map(layers: pd.DataFrame, quantity: str) -> Figure:
     """One run's layers × epochs of density, mean threshold or churn; density and churn on a logarithmic scale."""
     names = list(dict.fromkeys(layers["layer"]))
     cells = layers.astype({"layer": str}).pivot_table(index="layer", columns="at", values=quantity, dropna=False)
@@ -192,21 +195,16 @@ def heat_map(layers: pd.DataFrame, quantity: str) -> go.Figure:
     form = PERCENT if logarithmic else ".4~g"
     told = f"%{{y}}, epoch %{{x:.4~g}}<br>{QUANTITIES[quantity]} %{{customdata:{form}}}<extra></extra>"
     panels = Panels([""], height=max(200, 120 + 24 * len(names)))
-    panels.add(
-        0,
-        go.Heatmap(
-            x=cells.columns.to_numpy(np.float32), y=[text(name) for name in names],
-            customdata=values.astype(np.float32),
-            z=(np.log10(np.maximum(values, LEAST)) if logarithmic else values).astype(np.float32),
-            hovertemplate=told, colorbar=bar, **scale,
-        ),
-    )  # fmt: skip
-    panels.y(autorange="reversed", title="layer", type="category")
+    trace = {"type": "heatmap", "x": cells.columns.to_list(), "y": [text(name) for name in names]}
+    trace["z"] = packed(np.log10(np.maximum(values, LEAST)) if logarithmic else values)
+    trace |= {"customdata": packed(values), "hovertemplate": told, "colorbar": bar}
+    panels.add(0, trace | scale)
+    panels.y(autorange="reversed", title="layer", type="category", automargin=True)
     panels.x(title="epoch")
-    return panels.figure
+    return panels.drawn()
 
 
-def learning_curves(epochs: pd.DataFrame, runs: pd.DataFrame) -> go.Figure:
+def learning_curves(epochs: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """Loss and accuracy in training and on held-out images, by epoch."""
     kinds = {"train_loss": "loss in training (nats)", "test_loss": "test loss (nats)"}
     kinds |= {"train_accuracy": "accuracy in training (%)", "test_accuracy": ACCURACY}
@@ -221,27 +219,26 @@ def learning_curves(epochs: pd.DataFrame, runs: pd.DataFrame) -> go.Figure:
             panels.add(panel, course(mine["epoch"], mine[column], run.label, stroke(run.series, run.repeat), **options))
         panels.y(panel, title=title, tickformat=PERCENT if percent else None)
     panels.x(title="epoch")
-    return panels.figure
+    return panels.drawn()
 
 
-def density_and_accuracy(epochs: pd.DataFrame, runs: pd.DataFrame) -> go.Figure:
+def density_and_accuracy(epochs: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """The model's density, on the left axis and dashed, and its test accuracy, on the right one, by epoch."""
-    panels = Panels([""], specs=[[{"secondary_y": True}]])
-    for run in runs.itertuples():
-        mine = epochs[epochs["run"] == run.run]
+    panels = Panels([""])
+    for name, label, style in _strokes(runs):
+        mine = epochs[epochs["run"] == name]
         for column, right in (("density", False), ("test_accuracy", True)):
-            style = stroke(run.series, run.repeat, dash="solid" if right else "dash")
-            trace = course(mine["epoch"], mine[column], run.label, style, percent=True, showlegend=right)
-            panels.figure.add_trace(trace, secondary_y=right)
+            look = style | {"dash": "solid" if right else "dash"}
+            trace = course(mine["epoch"], mine[column], label, look, percent=True, showlegend=right)
+            panels.add(0, trace | ({"yaxis": "y2"} if right else {}))
     panels.x(title="epoch")
-    panels.figure.update_yaxes(tickformat=PERCENT, title="density (%), dashed", rangemode="tozero", secondary_y=False)
-    panels.figure.update_yaxes(
-        tickformat=PERCENT, title=f"{ACCURACY}, solid", showgrid=False, secondary_y=True, tickmode="auto"
-    )
-    return panels.figure
+    panels.y(tickformat=PERCENT, title="density (%), dashed", rangemode="tozero")
+    right_axis = {"overlaying": "y", "side": "right", "tickformat": PERCENT, "showgrid": False, "anchor": "x"}
+    panels.layout |= {"yaxis2": {**right_axis, "title": {"text": f"{ACCURACY}, solid"}}, "legend": {"x": 1.08}}
+    return panels.drawn()
 
 
-def kept_against_accuracy(runs: pd.DataFrame) -> go.Figure:
+def kept_against_accuracy(runs: pd.DataFrame) -> Figure:
     """Accuracy against the parameters, and against the multiply-adds, that are kept."""
     panels = Panels(["", ""], columns=2)
     for panel, column in enumerate(("parameters_kept", "flops_fraction")):
@@ -250,29 +247,70 @@ def kept_against_accuracy(runs: pd.DataFrame) -> go.Figure:
     panels.y(tickformat=PERCENT, title=ACCURACY)
     panels.x(0, type="log", title="parameters kept (number, log scale)", dtick="D2", exponentformat="SI")
     panels.x(1, type="log", title="multiply-adds kept (% of dense, log scale)", tickvals=DECADES, tickformat=PERCENT)
-    return panels.figure
+    return panels.drawn()
 
 
-def parallel_coordinates(runs: pd.DataFrame) -> go.Figure:
-    """A line a run through the settings in which runs differ, to its density and accuracy; axes can be brushed."""
+def parallel_coordinates(runs: pd.DataFrame) -> Figure:
+    """A line a run, through the settings in which runs differ to its density and accuracy; axes fill the height."""
     usable = runs[runs["test_accuracy"].notna()]
-    colours = [series % len(COLOURS) for series in usable["series"]]
-    scale = [(at / (len(COLOURS) - 1), colour) for at, colour in enumerate(COLOURS)]
-    style = {"color": colours, "colorscale": scale, "cmin": 0, "cmax": len(COLOURS) - 1}
-    axes = [_coordinate(key, usable[key]) for key in (*differing(usable), "density", "test_accuracy")]
-    trace = go.Parcoords(dimensions=axes, line=style)
-    return go.Figure(trace, {"height": ROW + 60, "margin": {"l": 70, "r": 70, "t": 70, "b": 30}})
+    keys = [*differing(usable), "density", "test_accuracy"]
+    panels = Panels([""], height=ROW + 90)
+    heights = []
+    for at, key in enumerate(keys):
+        height, ticks = _height(key, usable[key])
+        heights.append([*height, None])
+        labels = {
+            "type": "scatter",
+            "x": [at] * len(ticks),
+            "y": list(ticks),
+            "text": [text(t) for t in ticks.values()],
+        }
+        panels.add(
+            0, labels | {"mode": "text", "textposition": "middle left", "hoverinfo": "skip", "showlegend": False}
+        )
+        foot = {"type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "line": {"color": GREY, "width": 1}}
+        panels.layout.setdefault("shapes", []).append(foot)
+    said = [hover(words) for words in usable["hover"]]
+    for colour, color in enumerate(COLOURS):
+        mine = [place for place, series in enumerate(usable["series"]) if series % len(COLOURS) == colour]
+        xs = [x for _ in mine for x in (*range(len(keys)), None)]
+        ys = [y for place in mine for y in (*(height[place] for height in heights), None)]
+        style = {"color": color, "width": 1.5}
+        whose = [usable["run"].iloc[place] for place in mine for _ in range(len(keys) + 1)]
+        told = [said[place] for place in mine for _ in range(len(keys) + 1)]
+        panels.add(0, line(xs, ys, "runs", style, told, customdata=whose, showlegend=False, opacity=0.75))
+    panels.x(tickvals=list(range(len(keys))), ticktext=[text(_titled(key)) for key in keys], side="top")
+    panels.x(showgrid=False, zeroline=False, range=[-0.5, len(keys) - 0.7])
+    panels.y(visible=False)
+    return panels.drawn()
 
 
-def _coordinate(key: str, cells: pd.Series) -> dict[str, Any]:
-    """An axis: figures as they are, settings as their values in order; what a run does not have is at the foot."""
+def _titled(key: str) -> str:
+    return f"{shown(key)} (%)" if key in ("density", "test_accuracy") else shown(key)
+
+
+def _height(key: str, cells: pd.Series) -> tuple[list[float], dict[float, str]]:
+    """Where values stand on an axis from 0 to 1, and its ticks: figures as they are, settings in their order.
+
+    What a run does not have stands at the foot.
+    """
     if key in ("density", "test_accuracy"):
-        return {"label": f"{shown(key)} (%)", "values": cells * 100, "tickformat": ".4~g"}
+        low, high = cells.min(), cells.max()
+        reach = (high - low) or 1
+        ticks = {step / 4: f"{100 * (low + reach * step / 4):.2f}" for step in range(5)}
+        return ((cells - low) / reach).tolist(), ticks
     words = [value_shown(cell) for cell in cells]
     numbers = dict(zip(words, pd.to_numeric(cells, errors="coerce"), strict=True))
     order = sorted(numbers, key=lambda word: (word != "", np.nan_to_num(numbers[word]), word))
-    ticks = {"tickvals": list(range(len(order))), "ticktext": [text(word) or "–" for word in order]}
-    return {"label": text(shown(key)), "values": [order.index(word) for word in words], **ticks}
+    places = {word: at / max(len(order) - 1, 1) for at, word in enumerate(order)}
+    some = order[:: -(-len(order) // TICKS)]
+    return [places[word] for word in words], {places[word]: word or "–" for word in some}
+
+
+def _strokes(runs: pd.DataFrame) -> list[tuple[str, str, dict[str, Any]]]:
+    """Of every run its name, its label, and how its line is drawn."""
+    columns = (runs[key] for key in ("run", "label", "series", "repeat"))
+    return [(name, label, stroke(series, repeat)) for name, label, series, repeat in zip(*columns, strict=True)]
 
 
 def _pairs(table: pd.DataFrame) -> Iterator[tuple[Pair, pd.DataFrame]]:
@@ -295,7 +333,7 @@ def _around(values: pd.Series) -> list[float] | None:
     return [low - room, high + room] if high > low else None
 
 
-def _marks(runs: pd.DataFrame, x: str) -> go.Scatter:
+def _marks(runs: pd.DataFrame, x: str) -> Trace:
     """A mark a run by its accuracy, open while it is not finished."""
     looks = [look(series, repeat) for series, repeat in zip(runs["series"], runs["repeat"], strict=True)]
     ends = ["" if state == "finished" else "-open" for state in runs["state"]]
@@ -303,14 +341,12 @@ def _marks(runs: pd.DataFrame, x: str) -> go.Scatter:
         "size": 10, "color": [one["color"] for one in looks],
         "symbol": [one["symbol"] + end for one, end in zip(looks, ends, strict=True)],
     }  # fmt: skip
-    return go.Scatter(
-        x=runs[x], y=runs["test_accuracy"], mode="markers", hovertext=[hover(words) for words in runs["hover"]],
-        hoverinfo="text", customdata=runs["run"], name="runs", showlegend=False,
-        marker=marker,
-    )  # fmt: skip
+    trace = {"type": "scatter", "x": runs[x], "y": runs["test_accuracy"], "mode": "markers", "name": "runs"}
+    trace |= {"hovertext": [hover(words) for words in runs["hover"]], "hoverinfo": "text", "customdata": runs["run"]}
+    return trace | {"showlegend": False, "marker": marker}
 
 
-def _published(rows: pd.DataFrame) -> go.Scatter:
+def _published(rows: pd.DataFrame) -> Trace:
     """Rows of the paper's tables, with their spreads."""
     said = [
         hover(
@@ -322,10 +358,9 @@ def _published(rows: pd.DataFrame) -> go.Scatter:
         )
         for row in rows.itertuples()
     ]
-    return go.Scatter(
-        x=rows["density"], y=rows["accuracy"], mode="markers+text", text=rows["method"], textposition="bottom center",
-        hovertext=said, hoverinfo="text", name="the paper", legendgroup="the paper",
-        marker={"symbol": "diamond-open", "size": 11, "color": GREY, "line": {"width": 2}},
-        error_x={"array": rows["density_std"].astype(float).fillna(0), "thickness": 1},
-        error_y={"array": rows["accuracy_std"].astype(float).fillna(0), "thickness": 1},
-    )  # fmt: skip
+    trace = {"type": "scatter", "x": rows["density"], "y": rows["accuracy"], "text": rows["method"]}
+    trace |= {"mode": "markers+text", "textposition": "bottom center", "hovertext": said, "hoverinfo": "text"}
+    trace |= {"name": "the paper", "legendgroup": "the paper", "textfont": {"color": GREY}}
+    for axis, column in (("error_x", "density_std"), ("error_y", "accuracy_std")):
+        trace[axis] = {"array": rows[column].astype(float).fillna(0), "thickness": 1, "color": GREY}
+    return trace | {"marker": {"symbol": "diamond-open", "size": 11, "color": GREY, "line": {"width": 2}}}

@@ -21,7 +21,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: ligh
        max-width: 1240px; margin: 2em auto; padding: 0 1em }
 h1 { font-size: 1.4em } h2 { font-size: 1.15em; margin: 2.5em 0 0 }
 p { margin: .2em 0 .6em; opacity: .75 }
-.wide { overflow-x: auto }
+.wide { overflow: auto; max-height: 60vh }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .25em .8em; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
 th { position: sticky; top: 0; background: light-dark(#fff, #18181c) }
@@ -86,7 +86,7 @@ def _table(rows: Sequence[Sequence[str]], best: Sequence[bool]) -> str:
 def _sections(shown: Iterable[views.View]) -> str:
     return "".join(
         f"<section><h2>{escape(view.title)}</h2><p>{escape(view.caption)}</p>"
-        f'<div class="figure" style="min-height:{view.figure.layout.height}px"></div>'
+        f'<div class="figure" style="min-height:{view.figure["layout"]["height"]}px"></div>'
         f'<script type="application/json">{_json(view.figure)}</script></section>'
         for view in shown
     )

@@ -69,7 +69,11 @@ def title(where: str, runs: pd.DataFrame) -> str:
 def columns(rows: pd.DataFrame) -> list[str]:
     """What a table of settings shows: what differs, then the figures."""
     begin = list(rows.columns[: list(rows.columns).index("setting")])
-    always = [key for key in begin if key not in ("group", "model.name", "data.name", "reg.method")]
+    always = [
+        key
+        for key in begin
+        if key not in ("group", "model.name", "data.name", "reg.method") and rows[key].notna().any()
+    ]
     named = [key for key in ("group", "model.name", "data.name", "reg.method") if rows[key].nunique() > 1]
     states = [state for state in ("running", "failed") if rows[state].any()]
     figures = [name for name in FIGURES if rows[name].notna().any() or name in ("accuracy", "density")]

@@ -1,15 +1,15 @@
 """What a report and a dashboard show of some runs: figures with a title and a line that says how to read them.
 
-Knows store, compare and figures.
+Knows store, compare, figures and drawing.
 """
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from dstrun import compare, figures
+from dstrun.drawing import Figure
 from dstrun.store import Store
 
 CURVES = 24  # runs in a figure with a line a run
@@ -19,7 +19,7 @@ LAYERED = 8  # runs in a figure of every layer
 class View(NamedTuple):
     title: str
     caption: str
-    figure: go.Figure
+    figure: Figure
 
 
 def overview(runs: pd.DataFrame) -> Iterator[View]:
@@ -46,7 +46,7 @@ def overview(runs: pd.DataFrame) -> Iterator[View]:
     if len(usable) > 1:
         yield View(
             "Settings and what came of them",
-            "A line is a run. Drag along an axis to pick runs, drag an axis to move it.",
+            "A line is a run, from its settings to what it came to.",
             figures.parallel_coordinates(usable),
         )
 
