@@ -137,11 +137,13 @@ def value_shown(value: object) -> str:
 def labelled(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs with `label` and `setting_label`, by what they differ in, and `hover`, what there is to say of each.
 
-    `series` counts the settings, `repeat` the runs of one, both in the order in which they were begun, so that a run
-    that comes later changes neither of any other.
+    `series` counts the sparse settings from 0 up and the dense ones from −1 down, `repeat` the runs of one, all in the
+    order in which they were begun, so that a run that comes later changes neither of any other.
     """
-    groups = runs.groupby(["group", "setting"], sort=False)
-    runs = runs.assign(series=groups.ngroup(), repeat=groups.cumcount())
+    by = ["group", "setting"]
+    dense = runs["reg.method"] == "dense"
+    series = runs[~dense].groupby(by, sort=False).ngroup(), -1 - runs[dense].groupby(by, sort=False).ngroup()
+    runs = runs.assign(series=pd.concat(series).astype(int), repeat=runs.groupby(by, sort=False).cumcount())
     keys = [key for key in differing(runs) if key not in ("reg.method", "seed")]
     if runs["group"].nunique() > 1:
         keys.insert(0, "group")

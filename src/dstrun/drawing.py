@@ -52,10 +52,13 @@ def spread(mean: float, std: float, count: float) -> str:
 
 
 def look(series: int, repeat: int) -> dict[str, str]:
-    """Colour, dash and symbol of a run: a colour a setting, as far as they reach, a dash and a symbol a seed."""
-    turn, colour = divmod(int(series), len(COLOURS))
-    kind = (int(repeat) + 3 * turn) % len(DASHES)
-    return {"color": COLOURS[colour], "dash": DASHES[kind], "symbol": SYMBOLS[kind]}
+    """Colour, dash and symbol of a run: a colour a setting, as far as they reach, a dash and a symbol a seed.
+
+    Dense settings, which count from −1 down, are grey.
+    """
+    turn, colour = divmod(series if series >= 0 else -1 - series, len(COLOURS))
+    kind = (repeat + 3 * turn) % len(DASHES)
+    return {"color": COLOURS[colour] if series >= 0 else GREY, "dash": DASHES[kind], "symbol": SYMBOLS[kind]}
 
 
 def stroke(series: int, repeat: int, **changes: Any) -> dict[str, Any]:

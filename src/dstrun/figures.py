@@ -191,7 +191,7 @@ def heat_map(layers: pd.DataFrame, quantity: str) -> Figure:
     if logarithmic:
         ticks = [10.0**exponent for exponent in range(-5, 1)]
         bar |= {"tickvals": np.log10(ticks), "ticktext": [f"{tick * 100:g}%" for tick in ticks]}
-    scale = {"colorscale": "Cividis", "zmax": 0} if logarithmic else {"colorscale": "PuOr", "zmid": 0}
+    scale = {"colorscale": "Cividis", "zmax": 0} if logarithmic else {"colorscale": "RdBu", "zmid": 0}
     form = PERCENT if logarithmic else ".4~g"
     told = f"%{{y}}, epoch %{{x:.4~g}}<br>{QUANTITIES[quantity]} %{{customdata:{form}}}<extra></extra>"
     panels = Panels([""], height=max(200, 120 + 24 * len(names)))
@@ -233,7 +233,14 @@ def density_and_accuracy(epochs: pd.DataFrame, runs: pd.DataFrame) -> Figure:
             panels.add(0, trace | ({"yaxis": "y2"} if right else {}))
     panels.x(title="epoch")
     panels.y(tickformat=PERCENT, title="density (%), dashed", rangemode="tozero")
-    right_axis = {"overlaying": "y", "side": "right", "tickformat": PERCENT, "showgrid": False, "anchor": "x"}
+    right_axis: dict[str, Any] = {
+        "overlaying": "y",
+        "side": "right",
+        "tickformat": PERCENT,
+        "showgrid": False,
+        "anchor": "x",
+    }
+    right_axis |= {"tickmode": "auto"}  # not at the heights of the left one's
     panels.layout |= {"yaxis2": {**right_axis, "title": {"text": f"{ACCURACY}, solid"}}, "legend": {"x": 1.08}}
     return panels.drawn()
 
@@ -271,8 +278,9 @@ def parallel_coordinates(runs: pd.DataFrame) -> Figure:
         foot = {"type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "line": {"color": GREY, "width": 1}}
         panels.layout.setdefault("shapes", []).append(foot)
     said = [hover(words) for words in usable["hover"]]
-    for colour, color in enumerate(COLOURS):
-        mine = [place for place, series in enumerate(usable["series"]) if series % len(COLOURS) == colour]
+    colours = [look(series, 0)["color"] for series in usable["series"]]
+    for color in dict.fromkeys(colours):
+        mine = [place for place, own in enumerate(colours) if own == color]
         xs = [x for _ in mine for x in (*range(len(keys)), None)]
         ys = [y for place in mine for y in (*(height[place] for height in heights), None)]
         style = {"color": color, "width": 1.5}

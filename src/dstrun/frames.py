@@ -71,8 +71,8 @@ def is_file(path: Path) -> bool:
 
 def _together(header: bytes, bodies: Sequence[bytes], kind: Kind) -> list[Frame] | None:
     """Frames of files with one and the same header, parsed in one go; None where that cannot be."""
-    there = _columns(header, kind)
-    if _missing(there, kind):
+    there, cells = _columns(header, kind), header.count(b",")
+    if _missing(there, kind) or any(body.count(b",") != cells * body.count(b"\n") for body in bodies):
         return None
     types = {column: "int64" if column in kind.counts else "float64" for column in there}
     types |= {kind.text: "category"} if kind.text else {}
@@ -95,8 +95,10 @@ def _alone(content: bytes, kind: Kind) -> Frame:
         notes.append(f"no column {', '.join(missing)}: of another version?")
     if not {*kind.counts[:1], *filter(None, [kind.text])} <= set(there):
         return Frame(pd.DataFrame({column: pd.Series(dtype="float64") for column in kind.columns}), notes)
-    options: dict[str, Any] = {"usecols": there, "dtype": str, "on_bad_lines": "skip", "encoding_errors": "replace"}
-    table = pd.read_csv(io.BytesIO(content.replace(b'"', b"").replace(b"\0", b"")), **options)
+    header, *lines = content.replace(b'"', b"").replace(b"\0", b"").splitlines()
+    whole = [line for line in lines if line.count(b",") == header.count(b",")]
+    options: dict[str, Any] = {"usecols": there, "dtype": str, "encoding_errors": "replace"}
+    table = pd.read_csv(io.BytesIO(b"\n".join([header, *whole])), **options)
     for column in there:
         numeric = column != kind.text
         table[column] = pd.to_numeric(table[column], errors="coerce").astype(float) if numeric else table[column]

@@ -110,7 +110,10 @@ def _grid(runs: pd.DataFrame, state: dict[str, Any]) -> dash_ag_grid.AgGrid:
     ticked = [name for name in state["runs"] if isinstance(name, str)]
     return dash_ag_grid.AgGrid(
         id="grid", rowData=rows(runs), columnDefs=definitions, getRowId="params.data.run",
-        defaultColDef={"sortable": True, "filter": True, "resizable": True, "suppressHeaderMenuButton": False},
+        defaultColDef={
+            "sortable": True, "filter": True, "floatingFilter": True, "resizable": True, "minWidth": 85,
+            "suppressHeaderFilterButton": True, "suppressFloatingFilterButton": True,
+        },
         columnSize="responsiveSizeToFit" if len(definitions) <= 12 else "autoSize",
         selectedRows={"ids": ticked} if ticked else [], filterModel=state["columns"],
         dashGridOptions={
@@ -120,7 +123,7 @@ def _grid(runs: pd.DataFrame, state: dict[str, Any]) -> dash_ag_grid.AgGrid:
             "selectionColumnDef": {"width": 50, "pinned": "left"}, "theme": {"function": "themeQuartz"},
             "animateRows": False, "rowHeight": 32, "headerHeight": 36, "ensureDomOrder": True,
         },
-        style={"height": f"{min(max(len(runs), 4), 12) * 32 + 54}px"},
+        style={"height": f"{min(max(len(runs), 4), 12) * 32 + 92}px"},
     )  # fmt: skip
 
 
@@ -140,7 +143,7 @@ def columns(runs: pd.DataFrame) -> list[dict[str, Any]]:
     figure = {"filter": "agNumberColumnFilter", "type": "rightAligned"}
     defined.append({"field": "epoch", "headerName": "epoch", **figure})
     for key, name in (("test_accuracy", "accuracy"), ("density", "remaining"), ("flops_fraction", "multiply-adds")):
-        defined.append({"field": key, "headerName": name, "valueFormatter": PERCENT, "minWidth": 135, **figure})
+        defined.append({"field": key, "headerName": name, "valueFormatter": PERCENT, "minWidth": 115, **figure})
     minutes = {"function": "params.value == null ? '' : d3.format('.1f')(params.value / 60) + ' min'"}
     defined.append({"field": "total_seconds", "headerName": "time", "valueFormatter": minutes, **figure})
     defined.append({"field": "run", "headerName": "run", "cellRenderer": "RunLink", "minWidth": 260})

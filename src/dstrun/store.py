@@ -74,16 +74,18 @@ class Run:
     def text(self, name: str, tail: int = 1 << 16) -> str:
         """The end of one of the run's files, so many bytes of it; '' for one that is not there."""
         try:
+            if not is_file(self.folder / name):
+                return ""
             with (self.folder / name).open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - tail))
-                return file.read().decode(errors="replace") if is_file(self.folder / name) else ""
+                return file.read().decode(errors="replace")
         except OSError:
             return ""
 
     def _read(self) -> dict[str, Any]:
         status, summary = self.status(), self._json("summary.json")
         config, said = self._config(), status.get("state") or (FINISHED if summary else INTERRUPTED)
-        if "reg" not in config and said not in (RUNNING, FINISHED, FAILED, INTERRUPTED):
+        if "reg" not in config and status.get("state") not in (RUNNING, FINISHED, FAILED, INTERRUPTED):
             self.notes = ["config.yaml: expected a config of dstrun's"]
             return {}
         about = {key: _text(status.get(key)) for key in ("error", "device_name", "created", "ended")}

@@ -1,0 +1,70 @@
+"""Run folders as runs leave them, without training: a few epochs of figures that can be checked in the head."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dstrun.config import check
+from dstrun.identity import run_name
+from dstrun.ledger import write_config
+from dstrun.tracking import LAYERS, METRICS, Rows, write_json
+
+BASE = {
+    "model.name": "lenet_300_100", "model.builder": "lenet_300_100", "data.name": "mnist", "data.builder": "mnist",
+    "schedule.epochs": 2,
+}  # fmt: skip
+LAYER_TOTALS = {"fc1": 300, "fc2": 100}
+
+
+def leave(
+    folder: Path = Path("outputs/made"), accuracies: Sequence[float] = (0.9, 0.95),
+    densities: Sequence[float] = (0.5, 0.25), state: str = "finished", created: int = 0, **options: Any,
+) -> Path:  # fmt: skip
+    """A run's folder with an epoch for each accuracy; `options` with `__` for the dots: reg__alpha=1e-3.
+
+    fc1, of 300 weights, keeps the density; so does fc2, of 100. An epoch is 10 updates and 2 seconds.
+    """
+    config = check(BASE | {key.replace("__", "."): value for key, value in options.items()})
+    run = folder / run_name(config)
+    run.mkdir(parents=True)
+    write_config(run, config)
+    epochs = list(enumerate(zip(accuracies, densities, strict=True), start=1))
+    figures: list[dict[str, Any]] = [
+        {
+            "epoch": epoch, "step": 10 * epoch, "lr": 0.01, "train_loss": 1 / epoch, "penalty": 400.0,
+            "train_accuracy": accuracy, "test_loss": 2 / epoch, "test_accuracy": accuracy, "density": density,
+            "flops_fraction": density / 2, "seconds": 2.0, "images_per_second": 320.0,
+        }
+        for epoch, (accuracy, density) in epochs
+    ]  # fmt: skip
+    layers = [layer_row(epoch, 10 * epoch, layer, density) for epoch, (_, density) in epochs for layer in LAYER_TOTALS]
+    rows(run / "metrics.csv", METRICS, figures)
+    rows(run / "layers.csv", LAYERS, layers)
+    (run / "train.log").write_text("2026-11-23 12:00:00 begins\n")
+    status(run, state=state, created=f"2026-11-23T12:00:{created:02}+00:00")
+    if state == "finished":
+        kept = int(400 * densities[-1])
+        totals = {"kept": kept, "total": 400, "parameters": 410, "parameters_kept": kept + 10, "total_seconds": 4.0}
+        write_json(run / "summary.json", figures[-1] | totals)
+    return run
+
+
+def layer_row(epoch: int, step: int, layer: str, density: float) -> dict[str, Any]:
+    total = LAYER_TOTALS[layer]
+    return {
+        "epoch": epoch, "step": step, "layer": layer, "kept": int(density * total), "total": total, "density": density,
+        "threshold_mean": 0.1 * epoch, "threshold_min": -0.1, "threshold_max": 0.2, "churn": 0.01, "dead_rows": 0,
+    }  # fmt: skip
+
+
+def rows(path: Path, columns: Sequence[str], content: Sequence[Mapping[str, Any]]) -> None:
+    file = Rows(path, columns)
+    file.append(content)
+    file.close()
+
+
+def status(run: Path, **content: Any) -> None:
+    file = run / "status.json"
+    there = json.loads(file.read_text()) if file.exists() else {}
+    write_json(file, there | content)

@@ -1,0 +1,221 @@
+"""Folders of every kind become tables; nothing in them makes reading stop, and nothing outside them is read."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dstrun.errors import InputError
+from dstrun.status import Status
+from dstrun.store import Store
+from dstrun.tracking import LAYERS
+
+from .made_up import layer_row, leave, rows, status
+
+
+def store(*paths: str) -> Store:
+    return Store([Path(path) for path in paths or ("outputs",)])
+
+
+def test_three_tables_of_two_runs() -> None:
+    sparse, dense = leave(created=2), leave(created=1, reg__method="dense", densities=(1, 1))
+    there = store()
+    names = [f"made/{dense.name}", f"made/{sparse.name}"]
+    assert list(there.runs.index) == names, "in the order in which they were begun"
+    row = there.runs.loc[f"made/{sparse.name}"]
+    assert (row["model.name"], row["reg.alpha"], row["seed"], row["state"]) == ("lenet_300_100", 5e-4, 0, "finished")
+    assert (row["epoch"], row["test_accuracy"], row["density"], row["flops_fraction"]) == (2, 0.95, 0.25, 0.125)
+    assert (row["parameters_kept"], row["total_seconds"]) == (110, 4.0)
+    assert np.isnan(there.runs.loc[names[0], "reg.alpha"]), "α does not apply to a dense run"
+    epochs = there.epochs()
+    assert list(epochs["run"]) == [names[0]] * 2 + [names[1]] * 2
+    assert list(epochs["test_accuracy"]) == [0.9, 0.95] * 2
+    layers = there.layers([names[1]])
+    assert list(layers["layer"]) == ["fc1", "fc2"] * 2
+    assert list(layers["kept"]) == [150, 50, 75, 25]
+    assert list(layers["at"]) == [1, 1, 2, 2]
+
+
+def test_a_run_is_called_by_its_path_below_what_was_asked_for() -> None:
+    one, other = leave(Path("outputs/a")), leave(Path("outputs/b"))
+    assert list(store("outputs").runs.index) == [f"a/{one.name}", f"b/{other.name}"]
+    assert list(store("outputs/a").runs.index) == [one.name]
+    assert list(store(str(one)).runs.index) == [one.name]
+    assert list(store("outputs/a", "outputs/b").runs.index) == [f"a/{one.name}", f"b/{other.name}"]
+    assert set(store("outputs/a").runs["group"]) == {"a"}
+
+
+def test_the_seed_is_no_part_of_a_setting() -> None:
+    for seed in (0, 1):
+        leave(seed=seed)
+    leave(seed=0, reg__alpha=1e-3, created=1)
+    settings = store().runs["setting"]
+    assert (settings.nunique(), settings.iloc[0]) == (2, settings.iloc[1])
+
+
+def test_rows_within_an_epoch_stand_at_their_fraction_of_it() -> None:
+    run = leave()
+    rows(run / "layers.csv", LAYERS, [layer_row(1, step, "fc1", 1) for step in (1, 5, 10, 15)])
+    assert list(store().layers()["at"]) == [0.1, 0.5, 1, 1.5]
+
+
+def test_only_what_has_changed_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [leave(seed=seed) for seed in range(3)]
+    there = store()
+    assert there.refresh() == set()
+    with (runs[1] / "metrics.csv").open("a") as file:
+        file.write("3,30,0.01,0.5,400,0.9,0.5,0.99,0.2,0.1,2,320\n")
+    read: list[str] = []
+    opened = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(str(path)) or opened(path))
+    assert there.refresh() == {f"made/{runs[1].name}"}
+    assert {Path(path).parent.name for path in read} == {runs[1].name}
+    assert there.runs.loc[f"made/{runs[1].name}", "test_accuracy"] == 0.99
+    new = leave(seed=3, created=9)
+    shutil.rmtree(runs[0])
+    assert there.refresh() == {f"made/{new.name}", f"made/{runs[0].name}"}
+    assert list(there.runs["seed"]) == [1, 2, 3]
+
+
+def test_a_run_that_says_running_is_interrupted_unless_somebody_is_at_work() -> None:
+    run = leave(state="running")
+    assert list(store().runs["state"]) == ["interrupted"]
+    owner = Status(run)
+    try:
+        there = store()
+        assert list(there.runs["state"]) == ["running"]
+    finally:
+        owner.release()
+    assert there.refresh() == {f"made/{run.name}"}
+    assert list(there.runs["state"]) == ["interrupted"]
+
+
+def test_a_line_that_was_cut_does_not_count() -> None:
+    run = leave()
+    for name in ("metrics.csv", "layers.csv"):
+        text = (run / name).read_text()
+        (run / name).write_text(text[:-5])
+    there = store()
+    assert list(there.epochs()["epoch"]) == [1]
+    assert len(there.layers()) == 3
+    assert there.notes == {}, "the run is perhaps writing it right now"
+
+
+def test_a_run_without_an_epoch_is_a_row_without_figures() -> None:
+    run = leave(accuracies=(), densities=(), state="interrupted")
+    there = store()
+    assert np.isnan(there.runs["epoch"].iloc[0])
+    assert (len(there.epochs()), len(there.layers())) == (0, 0)
+    (run / "metrics.csv").unlink()
+    (run / "layers.csv").unlink()
+    assert list(store().runs["state"]) == ["interrupted"]
+
+
+DAMAGE = {
+    "words for numbers": ("metrics.csv", lambda text: text.replace("0.95", "what"), ""),
+    "a line in the middle": ("metrics.csv", lambda text: text.replace("\n1,", "\nx,y,\n1,"), "1 line cannot be read"),
+    "too many cells": ("metrics.csv", lambda text: text.replace("\n1,", "\n1,1,1,1,1,1,1,1,1,1,1,1,1,1\n1,"), "1 line"),
+    "no epoch": ("metrics.csv", lambda text: text.replace("epoch,", "époque,"), "no column epoch: of another version?"),
+    "fewer columns": ("metrics.csv", lambda text: text.replace("density", "keep"), "no column density"),
+    "a bare quote": ("layers.csv", lambda text: text.replace("fc1", '"fc1', 1), ""),
+    "no layer": ("layers.csv", lambda text: text.replace("layer,", "module,"), "no column layer"),
+    "half a config": ("config.yaml", lambda text: text[:40] + ": : [", "config.yaml: "),
+    "an option of tomorrow": ("config.yaml", lambda text: text + "\nshape: round\n", "shape is no option"),
+    "a value of tomorrow": ("config.yaml", lambda text: text.replace("dst", "rigl"), "reg.method: got 'rigl'"),
+    "half a status": ("status.json", lambda text: text[:20], ""),
+    "a status of lists": ("status.json", lambda text: '{"state": ["finished"], "created": {}, "error": [1]}', ""),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_costs_what_it_damages(damage: str) -> None:
+    name, change, note = DAMAGE[damage]
+    whole, damaged = leave(seed=0), leave(seed=1)
+    (damaged / name).write_text(change((damaged / name).read_text()))
+    there = store()
+    assert len(there.runs) == 2
+    epochs, layers = there.epochs([f"made/{whole.name}"]), there.layers([f"made/{whole.name}"])
+    assert (len(epochs), len(layers)) == (2, 4)
+    there.epochs()
+    there.layers()
+    notes = there.notes.get(f"made/{damaged.name}", [])
+    assert any(note in one for one in notes) if note else not notes
+    assert f"made/{whole.name}" not in there.notes
+
+
+def test_bytes_that_are_no_text_cost_their_lines() -> None:
+    whole, run = leave(seed=0), leave(seed=1)
+    with (run / "metrics.csv").open("ab") as file:
+        file.write(b"\xff\xfe\x00,\x80\n" + b"3,30,0.01,0.5,400,0.9,0.5,0.97,0.2,0.1,2,320\n")
+    there = store()
+    assert there.runs.loc[f"made/{run.name}", "test_accuracy"] == 0.97
+    assert there.runs.loc[f"made/{whole.name}", "test_accuracy"] == 0.95
+
+
+def test_more_columns_than_we_know_are_no_harm() -> None:
+    run = leave()
+    lines = (run / "metrics.csv").read_text().splitlines()
+    (run / "metrics.csv").write_text(
+        "\n".join(line + end for line, end in zip(lines, (",energy", ",1", ",2"), strict=True)) + "\n"
+    )
+    there = store()
+    assert (list(there.epochs()["density"]), there.notes) == ([0.5, 0.25], {})
+
+
+def test_folders_that_are_not_ours_are_left_out() -> None:
+    run = leave()
+    for name, text in (("hydra", "defaults: []"), ("other", "[1, 2]"), ("empty", "")):
+        Path("outputs", name).mkdir()
+        Path("outputs", name, "config.yaml").write_text(text)
+        Path("outputs", name, "metrics.csv").write_text("a,b\n1,2\n")
+    (run / "wandb").mkdir()
+    shutil.copytree(run, run / "wandb" / "files", ignore=shutil.ignore_patterns("wandb"))
+    there = store()
+    assert list(there.runs.index) == [f"made/{run.name}"]
+    assert there.notes["hydra"] == ["config.yaml: expected a config of dstrun's"]
+
+
+def test_nothing_outside_is_read() -> None:
+    """Links to folders and files elsewhere are not followed, and a pipe does not hold us up."""
+    secret = leave(Path("elsewhere"), seed=7)
+    run = leave(seed=0)
+    Path("outputs/link").symlink_to(secret.parent.absolute())
+    for name in ("metrics.csv", "train.log"):
+        (run / name).unlink()
+        (run / name).symlink_to((secret / name).absolute())
+    (run / "layers.csv").unlink()
+    os.mkfifo(run / "layers.csv")
+    there = store()
+    assert list(there.runs["seed"]) == [0]
+    assert (len(there.epochs()), len(there.layers())) == (0, 0)
+    found = there.run(f"made/{run.name}")
+    assert found is not None
+    assert (found.text("train.log"), found.text("layers.csv")) == ("", "")
+    assert there.run(f"../elsewhere/{secret.name}") is None
+
+
+def test_words_of_a_status_are_shown_without_what_steers_a_terminal() -> None:
+    status(leave(state="failed"), error="\x1b[31mred\x07" + "x" * 5000)
+    error = store().runs["error"].iloc[0]
+    assert error.startswith("\ufffd[31mred\ufffd")
+    assert len(error) == 1000
+
+
+@pytest.mark.parametrize(("path", "there"), [("nowhere", "nothing there"), ("file", "a file")])
+def test_a_path_without_a_folder_is_told(path: str, there: str) -> None:
+    Path("file").touch()
+    with pytest.raises(InputError, match=f"{path}: got {there}, expected a folder of runs"):
+        store(path)
+
+
+def test_many_files_are_read_as_one_by_one() -> None:
+    """In one go where all is well, one by one where something is not: the same rows."""
+    for seed in range(5):
+        leave(seed=seed)
+    before = store().epochs().drop(columns="run")
+    with (leave(seed=5) / "metrics.csv").open("a") as file:
+        file.write("nonsense\n")
+    there = store()
+    assert there.epochs(there.runs.index[:5]).drop(columns="run").equals(before)
