@@ -121,15 +121,15 @@ def shown(key: str) -> str:
     )
 
 
-def value_shown(value: object) -> str:
-    """A setting's value in few characters; '' for what a run does not have."""
+def value_shown(value: object, key: str = "") -> str:
+    """The value of a setting in few characters, α always by its power of ten; '' for what a run does not have."""
     if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
         return ""
     if isinstance(value, bool | np.bool_):
         return str(bool(value)).lower()
     if isinstance(value, int | float | np.number):
         number = float(value)
-        plain = number == 0 or 1e-2 <= abs(number) < 1e5
+        plain = key != "reg.alpha" and (number == 0 or 1e-2 <= abs(number) < 1e5)
         return f"{number:.6g}" if plain else short(number)
     return str(value)
 
@@ -158,7 +158,8 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _said(key: str, value: object) -> str:
-    return value_shown(value) if key in ("model.name", "data.name", "group") else f"{shown(key)} {value_shown(value)}"
+    words = value_shown(value, key)
+    return words if key in ("model.name", "data.name", "group") else f"{shown(key)} {words}"
 
 
 def _figures(row: dict) -> list[str]:

@@ -94,7 +94,7 @@ def _two_runs(store: Store, runs: pd.DataFrame, some: pd.DataFrame, one: str | N
 def _facts(store: Store, runs: pd.DataFrame, name: str) -> dict[str, str]:
     """Everything there is to compare of a run, as words."""
     row = runs.loc[name]
-    facts = {key: compare.value_shown(row[key]) for key in SHOWN}
+    facts = {key: compare.value_shown(row[key], key) for key in SHOWN}
     facts |= {key: compare.value_shown(row[key]) for key in ("state", "device_name", "epoch")}
     status = store.status(name)
     versions = status.get("versions")

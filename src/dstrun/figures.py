@@ -103,7 +103,7 @@ def against_alpha(settings: pd.DataFrame, published: pd.DataFrame | None = None)
         panels.y(below, title="remaining weights (%)")
     alphas = sorted(set(sparse["reg.alpha"]))
     if len(alphas) <= 12:
-        panels.x(tickvals=alphas, ticktext=[value_shown(alpha) for alpha in alphas])
+        panels.x(tickvals=alphas, ticktext=[value_shown(alpha, "reg.alpha") for alpha in alphas])
     panels.x(type="log", title="α (log scale)", exponentformat="power")
     panels.y(tickformat=PERCENT)
     return panels.drawn()
@@ -114,13 +114,16 @@ def _lines_over_alpha(settings: pd.DataFrame) -> Iterator[tuple[list[str], pd.Da
     settings = settings.sort_values("reg.alpha")
     other = [key for key in ("group", *differing(settings)) if key != "reg.alpha" and settings[key].nunique() > 1]
     for values, rows in settings.groupby(other, dropna=False, sort=False) if other else [((), settings)]:
-        yield [f"{shown(key)} {value_shown(value)}" for key, value in zip(other, values, strict=True)], rows
+        yield [f"{shown(key)} {value_shown(value, key)}" for key, value in zip(other, values, strict=True)], rows
 
 
 def _with_spread(rows: pd.DataFrame, quantity: str, words: Sequence[str], number: int) -> Trace:
     mean, std = rows[quantity], rows[f"{quantity}_std"]
     told = zip(rows["reg.alpha"], mean, std, rows["finished"], strict=True)
-    said = [hover([*words, f"α {value_shown(alpha)}", spread(at, off, count)]) for alpha, at, off, count in told]
+    said = [
+        hover([*words, f"α {value_shown(alpha, 'reg.alpha')}", spread(at, off, count)])
+        for alpha, at, off, count in told
+    ]
     name = ", ".join(words) or "mean over seeds"
     bars = {"array": std.fillna(0), "thickness": 1}
     options = {"showlegend": quantity == "accuracy", "mode": "lines+markers", "error_y": bars}
@@ -307,7 +310,7 @@ def _height(key: str, cells: pd.Series) -> tuple[list[float], dict[float, str]]:
         reach = (high - low) or 1
         ticks = {step / 4: f"{100 * (low + reach * step / 4):.2f}" for step in range(5)}
         return ((cells - low) / reach).tolist(), ticks
-    words = [value_shown(cell) for cell in cells]
+    words = [value_shown(cell, key) for cell in cells]
     numbers = dict(zip(words, pd.to_numeric(cells, errors="coerce"), strict=True))
     order = sorted(numbers, key=lambda word: (word != "", np.nan_to_num(numbers[word]), word))
     places = {word: at / max(len(order) - 1, 1) for at, word in enumerate(order)}

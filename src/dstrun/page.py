@@ -50,7 +50,8 @@ POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-sr
 
 def page(title: str, rows: Sequence[Sequence[str]], best: Sequence[bool], store: Store, runs: pd.DataFrame) -> str:
     """The page of a table, its header first, and of the figures of the runs."""
-    shown = [*views.overview(runs), *views.layers(store, runs), *views.curves(store, runs)]
+    some = runs["epoch"].notna().any()
+    shown = [*views.overview(runs), *views.layers(store, runs), *views.curves(store, runs)] if some else []
     closer = [
         f"<details><summary>{escape(runs.loc[name, 'label'])} · {escape(name)}</summary>"
         f"{_sections(views.one_run(store, runs.loc[[name]]))}</details>"
@@ -66,6 +67,7 @@ def page(title: str, rows: Sequence[Sequence[str]], best: Sequence[bool], store:
             f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>",
             f"<h1>{escape(title)}</h1><p>{escape(made)}</p>{_table(rows, best)}{_sections(shown)}",
             "<h2>Layer by layer</h2><p>Runs spread over density.</p>" if closer else "",
+            "" if some else "<p>No run has finished an epoch yet; figures come with the first one.</p>",
             *closer,
             f"<script>{get_plotlyjs()}</script>",
             f"<script>const TEMPLATES = [{templates}];{SCRIPT}</script></body></html>",

@@ -137,7 +137,11 @@ def columns(runs: pd.DataFrame) -> list[dict[str, Any]]:
     for key in keys:
         numbers = pd.api.types.is_numeric_dtype(runs[key])
         kind = {"filter": "agNumberColumnFilter", "type": "rightAligned"} if numbers else {}
-        shown = {"function": "params.value == null ? '' : dstrun.number(params.value)"} if numbers else {}
+        shown = (
+            {"function": "params.value == null ? '' : dstrun.number(params.value, params.colDef.field)"}
+            if numbers
+            else {}
+        )
         defined.append({"field": key, "headerName": compare.shown(key), "valueFormatter": shown, **kind} if numbers
                        else {"field": key, "headerName": compare.shown(key)})  # fmt: skip
     figure = {"filter": "agNumberColumnFilter", "type": "rightAligned"}

@@ -68,19 +68,14 @@ def title(where: str, runs: pd.DataFrame) -> str:
 
 def columns(rows: pd.DataFrame) -> list[str]:
     """What a table of settings shows: what differs, then the figures."""
-    begin = list(rows.columns[: list(rows.columns).index("setting")])
-    always = [
-        key
-        for key in begin
-        if key not in ("group", "model.name", "data.name", "reg.method") and rows[key].notna().any()
-    ]
-    named = [key for key in ("group", "model.name", "data.name", "reg.method") if rows[key].nunique() > 1]
-    states = [state for state in ("running", "failed") if rows[state].any()]
-    figures = [name for name in FIGURES if rows[name].notna().any() or name in ("accuracy", "density")]
-    if np.allclose(rows["flops"].dropna(), rows.loc[rows["flops"].notna(), "density"], rtol=1e-9):
-        figures.remove("flops")  # every weight is used once
-    counts = [] if "state" in always else ["runs", *states]
-    return [*named, *always, *counts, *figures, "epochs", "seconds"]
+    names = ("group", "model.name", "data.name", "reg.method")
+    settings = [key for key in rows.columns[: rows.columns.get_loc("setting")] if key not in names]
+    shown = [key for key in names if rows[key].nunique() > 1] + [key for key in settings if rows[key].notna().any()]
+    counts = [] if "state" in shown else ["runs", *(word for word in ("running", "failed") if rows[word].any())]
+    known = rows[rows["flops"].notna()]
+    once = np.allclose(known["flops"], known["density"], rtol=1e-9)  # where every weight is used once
+    figures = ["accuracy", "density", *["difference"] * bool(rows["difference"].notna().any()), *["flops"] * (not once)]
+    return [*shown, *counts, *figures, "epochs", "seconds"]
 
 
 def header(key: str) -> str:
@@ -107,7 +102,7 @@ def _cell(key: str, row: dict[str, Any]) -> str:
         return (
             f"{value:.0f}" if value == row["asked"] or pd.isna(row["asked"]) else f"{value:.0f} of {row['asked']:.0f}"
         )
-    return duration(value) if key == "seconds" else compare.value_shown(value)
+    return duration(value) if key == "seconds" else compare.value_shown(value, key)
 
 
 def on_front(rows: pd.DataFrame) -> list[bool]:

@@ -1,7 +1,7 @@
 // What the dashboard does without asking its server: which runs are chosen, the theme, the address.
 window.dashAgGridFunctions = window.dashAgGridFunctions || {};
 window.dashAgGridFunctions.dstrun = {
-  number: value => (value === 0 || (Math.abs(value) >= 1e-2 && Math.abs(value) < 1e5))
+  number: (value, field) => field !== 'reg.alpha' && (value === 0 || (Math.abs(value) >= 1e-2 && Math.abs(value) < 1e5))
     ? String(Number(value.toPrecision(6)))
     : value.toExponential().replace('e+', 'e'),
 };

@@ -1,0 +1,177 @@
+"""Filters, labels, means over seeds, the dense baseline and the front, on tables small enough for the head."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dstrun import compare, paper
+from dstrun.errors import InputError
+from dstrun.store import Store
+
+from .made_up import leave
+
+
+def runs() -> pd.DataFrame:
+    return compare.labelled(Store([Path("outputs")]).runs)
+
+
+@pytest.fixture
+def sweep() -> pd.DataFrame:
+    """Dense 0.98 and 0.96, α 1e-3 at 0.95 and 0.97 with a tenth left, α 1e-2 at 0.9 with a twentieth."""
+    for seed, accuracy in enumerate((0.98, 0.96)):
+        leave(accuracies=[accuracy], densities=[1.0], seed=seed, reg__method="dense", created=seed)
+    for seed, (accuracy, density) in enumerate(((0.95, 0.1), (0.97, 0.2))):
+        leave(accuracies=[accuracy], densities=[density], seed=seed, reg__alpha=1e-3, created=2 + seed)
+    leave(accuracies=[0.9], densities=[0.05], seed=0, reg__alpha=1e-2, created=4)
+    leave(accuracies=[0.1], densities=[1.0], seed=1, reg__alpha=1e-2, state="failed", created=5)
+    return runs()
+
+
+@pytest.mark.parametrize(
+    ("conditions", "count"),
+    [
+        ("", 6), ("alpha>1e-3", 2), ("alpha>=1e-3", 4), ("alpha=1e-3", 2), ("α!=0.001", 4), ("reg.alpha<0.01", 2),
+        ("density<20%", 2), ("density<=20%", 3), ("remaining<0.2, seed=0", 2), ("alpha>1e-4 and accuracy>90%", 2),
+        ("method=dense", 2), ("method=DENSE", 2), ("state!=finished", 1), ("model=lenet_300_100", 6), ("model>m", 0),
+        ("lr=0.01 epochs=2", 6), ("epoch=1", 6), ("seed=1 alpha=1e-2", 1), ("seed=a", 0),
+    ],
+)  # fmt: skip
+def test_conditions(sweep: pd.DataFrame, conditions: str, count: int) -> None:
+    assert len(compare.where(sweep, conditions)) == count
+
+
+@pytest.mark.parametrize(
+    ("conditions", "message"),
+    [
+        ("alhpa>1", "alhpa: there is no such column; did you mean reg.alpha"),
+        ("zzz=1", "zzz: there is no such column; there are model, data, method, α, seed"),
+        ("alpha", "filter: got 'alpha', expected a condition such as alpha>1e-6"),
+        ("alpha>1e-6 or", "filter: got 'or', expected"),
+        ("__import__('os')", "expected a condition"),
+    ],
+)
+def test_what_is_no_condition(sweep: pd.DataFrame, conditions: str, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        compare.where(sweep, conditions)
+    assert message in str(error.value)
+
+
+def test_what_runs_differ_in(sweep: pd.DataFrame) -> None:
+    """Not in what applies to some of them only, nor in what a name stands for."""
+    assert compare.differing(sweep) == ["reg.method", "reg.alpha", "seed"]
+    leave(seed=0, model__args={"width": 3}, created=6)
+    assert "model.args" in compare.differing(runs()), "since the name does not tell them apart"
+    leave(model__name="lenet5", model__builder="lenet5", created=7)
+    assert "model.builder" not in compare.differing(runs())
+
+
+def test_labels_and_looks(sweep: pd.DataFrame) -> None:
+    assert list(sweep["label"]) == [
+        "dense, seed 0", "dense, seed 1", "α 1e-3, seed 0", "α 1e-3, seed 1", "α 1e-2, seed 0", "α 1e-2, seed 1",
+    ]  # fmt: skip
+    assert list(sweep["series"]) == [-1, -1, 0, 0, 1, 1]
+    assert list(sweep["repeat"]) == [0, 1, 0, 1, 0, 1]
+    assert sweep["hover"].iloc[2] == [
+        sweep.index[2], "α 1e-3, seed 0", "accuracy 95.00%", "remaining 10.00%", "multiply-adds 5.00%",
+        "finished, 1 of 2 epochs",
+    ]  # fmt: skip
+    leave(reg__alpha=1e-4, created=9)
+    later = runs()
+    assert list(later["series"])[:6] == list(sweep["series"]), "a run that comes later changes no look"
+
+
+def test_means_over_seeds(sweep: pd.DataFrame) -> None:
+    table = compare.by_setting(sweep)
+    assert list(table["reg.method"]) == ["dense", "dst", "dst"]
+    assert list(table["reg.alpha"].iloc[1:]) == [1e-3, 1e-2]
+    assert list(table["runs"]) == [2, 2, 2]
+    assert list(table["finished"]) == [2, 2, 1]
+    assert list(table["failed"]) == [0, 0, 1]
+    assert table["accuracy"].tolist() == pytest.approx([0.97, 0.96, 0.9])
+    assert table["accuracy_std"].iloc[:2].tolist() == pytest.approx([0.02 / 2**0.5] * 2)
+    assert pd.isna(table["accuracy_std"].iloc[2]), "one run has no spread, and the failed one does not count"
+    assert table["density"].tolist() == pytest.approx([1, 0.15, 0.05])
+    assert pd.isna(table["difference"].iloc[0])
+    assert table["difference"].iloc[1:].tolist() == pytest.approx([-0.01, -0.07])
+
+
+def test_a_setting_of_which_nothing_is_finished_shows_where_it_stands() -> None:
+    leave(accuracies=[0.5, 0.6], densities=[1, 0.9], state="interrupted")
+    (row,) = compare.by_setting(runs()).to_dict("records")
+    assert (row["finished"], row["accuracy"], row["epochs"], row["asked"]) == (0, 0.6, 2, 2)
+
+
+def test_the_baseline_has_the_same_settings_otherwise() -> None:
+    leave(accuracies=[0.9], densities=[1], reg__method="dense")
+    leave(accuracies=[0.8], densities=[1], reg__method="dense", schedule__lr=0.1)
+    leave(accuracies=[0.85], densities=[0.1], schedule__lr=0.1, reg__granularity="layer", schedule__threshold_decay=0.5)
+    leave(accuracies=[0.85], densities=[0.1], schedule__lr=0.2)
+    found = compare.by_setting(runs())
+    difference = dict(zip(found["schedule.lr"], found["difference"], strict=True))
+    assert difference[0.1] == pytest.approx(0.05)
+    assert pd.isna(difference[0.2])
+
+
+def test_a_baseline_of_another_group_serves_where_there_is_none_of_its_own() -> None:
+    leave(Path("outputs/a"), accuracies=[0.9], densities=[1], reg__method="dense")
+    leave(Path("outputs/b"), accuracies=[0.8], densities=[0.1])
+    table = runs()
+    assert compare.by_setting(table)["difference"].dropna().tolist() == pytest.approx([-0.1])
+    only = table[table["group"] == "b"]
+    assert compare.by_setting(only)["difference"].isna().all()
+    assert compare.by_setting(only, among=table)["difference"].tolist() == pytest.approx([-0.1])
+
+
+def test_the_front() -> None:
+    points = [(0.9, 0.1), (0.95, 0.2), (0.94, 0.3), (0.95, 0.4), (0.96, 0.5), (0.8, 0.1), (float("nan"), 0.01)]
+    table = pd.DataFrame(points, columns=["accuracy", "density"])
+    assert compare.front(table).tolist() == [True, True, False, False, True, False, False]
+
+
+def test_a_choice_is_spread_over_density(sweep: pd.DataFrame) -> None:
+    assert [sweep.loc[name, "label"] for name in compare.choice(sweep, 8)] == ["α 1e-3, seed 0", "α 1e-2, seed 0"]
+    assert len(compare.choice(sweep, 1)) == 1
+    dense = sweep[sweep["reg.method"] == "dense"]
+    assert compare.choice(dense, 8) == [dense.index[0]]
+    assert compare.choice(sweep.iloc[:0], 8) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "accuracies"),
+    [("accuracy", [0.9, 0.96, 0.97]), ("-accuracy", [0.97, 0.96, 0.9]), ("remaining", [0.9, 0.96, 0.97]),
+     ("-α", [0.9, 0.96, 0.97]), ("method", [0.97, 0.96, 0.9])],
+)  # fmt: skip
+def test_order(sweep: pd.DataFrame, word: str, accuracies: list[float]) -> None:
+    assert compare.ordered(compare.by_setting(sweep), word)["accuracy"].tolist() == pytest.approx(accuracies)
+
+
+def test_order_by_a_column_that_is_not_there(sweep: pd.DataFrame) -> None:
+    with pytest.raises(InputError, match="no such column"):
+        compare.ordered(compare.by_setting(sweep), "beauty")
+
+
+def test_the_papers_rows() -> None:
+    """Table 1 for LeNet-300-100: 98.16 dense, 97.69 with 2.48 % remaining."""
+    rows = compare.published([("lenet_300_100", "mnist")])
+    assert rows["accuracy"].tolist() == [0.9816, 0.9769]
+    assert rows["density"].tolist() == [1, 0.0248]
+    assert rows["difference"].iloc[1] == -0.0047
+    assert len(paper.TABLES) == 4 * 2 + 3 + 3 + 3 * 3 + 3 * 3
+    assert compare.published([("mine", "mnist")]).empty
+    vgg = compare.published_by_alpha([("vgg16", "cifar10")])
+    assert vgg.loc[vgg["reg.alpha"] == 1e-6, "density"].item() == 0.155
+
+
+def test_the_papers_rows_stand_under_ours(sweep: pd.DataFrame) -> None:
+    table = compare.with_published(compare.by_setting(sweep))
+    assert list(table["reg.method"]) == ["dense", "dst", "dst", "paper: dense (DST)", "paper: DST"]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(1e-3, "1e-3"), (0.05, "0.05"), (20.0, "20"), (0, "0"), (5e-6, "5e-6"), (True, "true"), (None, ""),
+     (float("nan"), ""), ("[80, 120]", "[80, 120]"), (123456.0, "1.23456e5")],
+)  # fmt: skip
+def test_values_in_few_characters(value: object, words: str) -> None:
+    assert compare.value_shown(value) == words

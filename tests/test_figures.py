@@ -1,0 +1,290 @@
+"""Figures by their data: traces read back and compared with tables made by hand."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+from dstrun import compare, drawing, figures, views
+from dstrun.drawing import Figure
+from dstrun.store import Store
+from dstrun.tracking import LAYERS
+
+from .made_up import layer_row, leave, rows
+
+
+@pytest.fixture
+def store() -> Store:
+    """Dense at 0.97 and 0.99; α 1e-3 at 0.96 and 0.98 with 0.2 and 0.3 left; α 1e-2 at 0.9 with 0.05; one under way."""
+    for seed, accuracy in enumerate((0.97, 0.99)):
+        leave(accuracies=[0.5, accuracy], densities=[1.0, 1.0], seed=seed, reg__method="dense", created=seed)
+    for seed, (accuracy, density) in enumerate(((0.96, 0.2), (0.98, 0.3))):
+        leave(accuracies=[0.6, accuracy], densities=[0.5, density], seed=seed, reg__alpha=1e-3, created=2 + seed)
+    leave(accuracies=[0.7, 0.9], densities=[0.4, 0.05], reg__alpha=1e-2, created=4)
+    leave(accuracies=[0.2], densities=[0.9], reg__alpha=1e-4, state="interrupted", created=5)
+    return Store([Path("outputs")])
+
+
+@pytest.fixture
+def runs(store: Store) -> pd.DataFrame:
+    return compare.labelled(store.runs)
+
+
+def named(figure: Figure, name: str) -> dict[str, Any]:
+    """The only trace of that name."""
+    (found,) = [trace for trace in figure["data"] if trace.get("name") == name]
+    return found
+
+
+def on(figure: Figure, axis: str) -> list[dict[str, Any]]:
+    return [trace for trace in figure["data"] if trace["yaxis"] == axis]
+
+
+def numbers(values: Any) -> list:
+    """A trace's numbers, unpacked, to the precision they are kept in."""
+    if isinstance(values, dict):
+        array = np.frombuffer(base64.b64decode(values["bdata"]), values["dtype"])
+        return [round(float(number), 6) for number in array]
+    return [round(float(number), 6) for number in values]
+
+
+def titles(figure: Figure) -> set[str]:
+    axes = [value for name, value in figure["layout"].items() if name.startswith(("xaxis", "yaxis"))]
+    return {axis["title"]["text"] for axis in axes if "title" in axis}
+
+
+def test_accuracy_against_density(runs: pd.DataFrame) -> None:
+    figure = figures.accuracy_density(runs, compare.published([("lenet_300_100", "mnist")]))
+    marks = named(figure, "runs")
+    assert numbers(marks["x"]) == [1, 1, 0.2, 0.3, 0.05, 0.9]
+    assert numbers(marks["y"]) == [0.97, 0.99, 0.96, 0.98, 0.9, 0.2]
+    assert list(marks["customdata"]) == list(runs.index)
+    assert marks["marker"]["symbol"][:3] == ["circle", "square", "circle"]
+    assert marks["marker"]["symbol"][5] == "circle-open", "a run that is not finished is open"
+    assert marks["marker"]["color"][:3] == [drawing.GREY, drawing.GREY, drawing.COLOURS[0]]
+    assert "α 1e-3, seed 0" in marks["hovertext"][2]
+    front = named(figure, "Pareto front")
+    assert (numbers(front["x"]), numbers(front["y"])) == ([0.05, 0.2, 0.3, 1], [0.9, 0.96, 0.98, 0.99])
+    dense = named(figure, "dense, mean")
+    assert numbers(dense["y"]) == [0.98, 0.98]
+    assert dense["hovertext"] == "dense: 98.00% ± 1.41 (2)"
+    paper = named(figure, "the paper")
+    assert (numbers(paper["x"]), numbers(paper["y"])) == ([0.0248], [0.9769])
+    assert (numbers(paper["error_x"]["array"]), numbers(paper["error_y"]["array"])) == ([0.0021], [0.0014])
+    assert figure["layout"]["xaxis"]["type"] == "log"
+    assert titles(figure) == {"remaining weights (%, log scale)", "test accuracy (%)"}
+    low, high = figure["layout"]["yaxis"]["range"]
+    assert 0.85 < low < 0.9 < 0.99 < high, "the run under way does not spoil the scale"
+
+
+def test_a_panel_for_each_model_and_data(runs: pd.DataFrame) -> None:
+    leave(model__name="lenet5", model__builder="lenet5", created=9)
+    figure = figures.accuracy_density(compare.labelled(Store([Path("outputs")]).runs))
+    assert [one["text"] for one in figure["layout"]["annotations"]] == ["lenet_300_100 on mnist", "lenet5 on mnist"]
+    assert [len(trace["x"]) for trace in on(figure, "y2") if trace["name"] == "runs"] == [1]
+    legend = [trace["name"] for trace in figure["data"] if trace["showlegend"]]
+    assert len(legend) == len(set(legend)), "what is in both panels stands in the legend once"
+
+
+def test_accuracy_and_density_against_alpha(runs: pd.DataFrame) -> None:
+    settings = compare.by_setting(runs[runs["state"] == "finished"])
+    figure = figures.against_alpha(settings)
+    (accuracy,) = [trace for trace in on(figure, "y") if trace["name"] == "mean over seeds"]
+    (density,) = on(figure, "y2")
+    assert numbers(accuracy["x"]) == numbers(density["x"]) == [0.001, 0.01]
+    assert numbers(accuracy["y"]) == [0.97, 0.9]
+    assert numbers(accuracy["error_y"]["array"]) == [round(0.02 / 2**0.5, 6), 0]
+    assert numbers(density["y"]) == [0.25, 0.05]
+    assert accuracy["hovertext"][0] == "α 1e-3<br>97.00% ± 1.41 (2)"
+    assert numbers(named(figure, "dense, mean")["y"]) == [0.98, 0.98]
+    assert figure["layout"]["xaxis"]["ticktext"] == ["1e-3", "1e-2"]
+    assert figure["layout"]["xaxis"]["type"] == figure["layout"]["xaxis2"]["type"] == "log"
+
+
+def test_the_papers_figure_3_beside_ours() -> None:
+    for alpha, density in ((1e-6, 0.2), (1e-5, 0.1)):
+        leave(model__name="vgg16", data__name="cifar10", reg__alpha=alpha, densities=(1, density))
+    settings = compare.by_setting(compare.labelled(Store([Path("outputs")]).runs))
+    figure = figures.against_alpha(settings, compare.published_by_alpha([("vgg16", "cifar10")]))
+    points = named(figure, "the paper, read off figure 3")
+    assert dict(zip(points["x"], points["y"], strict=True))[1e-6] == 0.155
+
+
+def test_lines_of_their_own_for_what_else_differs() -> None:
+    for granularity in ("neuron", "layer"):
+        for alpha in (1e-3, 1e-2):
+            leave(reg__granularity=granularity, reg__alpha=alpha)
+    settings = compare.by_setting(compare.labelled(Store([Path("outputs")]).runs))
+    figure = figures.against_alpha(settings)
+    assert {trace["name"] for trace in on(figure, "y")} == {"granularity neuron", "granularity layer"}
+
+
+def test_density_of_every_layer_of_one_run(store: Store, runs: pd.DataFrame) -> None:
+    one = runs.iloc[[2]]
+    figure = figures.layer_density(store.layers(one.index), one)
+    assert [trace["name"] for trace in figure["data"]] == ["model", "fc1", "fc2"]
+    assert numbers(named(figure, "fc1")["x"]) == [1, 2]
+    assert numbers(named(figure, "fc1")["y"]) == [0.5, 0.2]
+    assert numbers(named(figure, "model")["y"]) == [0.5, 0.2]
+    assert titles(figure) == {"epoch", "density (%)"}
+    switch = figure["layout"]["updatemenus"][0]["buttons"]
+    assert [button["args"][0] for button in switch] == [{"yaxis.type": "linear"}, {"yaxis.type": "log"}]
+
+
+def test_update_by_update(store: Store) -> None:
+    """The paper's figure 4: rows within an epoch stand at their fraction of it."""
+    run = leave(Path("outputs/steps"), seed=3)
+    content = [layer_row(1, step, layer, 1 / step) for step in (1, 5, 10) for layer in ("fc1", "fc2")]
+    rows(run / "layers.csv", LAYERS, content)
+    there = Store([run])
+    figure = figures.layer_density(there.layers(), compare.labelled(there.runs))
+    assert numbers(named(figure, "fc2")["x"]) == [0.1, 0.5, 1]
+
+
+def test_density_of_every_layer_of_several_runs(store: Store, runs: pd.DataFrame) -> None:
+    some = runs.iloc[[2, 4]]
+    figure = figures.layer_density(store.layers(some.index), some)
+    assert [one["text"] for one in figure["layout"]["annotations"]] == ["model", "fc1", "fc2"]
+    for axis in ("y", "y2", "y3"):
+        assert [trace["name"] for trace in on(figure, axis)] == ["α 1e-3, seed 0", "α 1e-2, seed 0"]
+    assert numbers(on(figure, "y2")[1]["y"]) == [0.4, 0.05]
+
+
+def test_a_run_looks_the_same_in_every_figure(store: Store, runs: pd.DataFrame) -> None:
+    """Colour and dash of α 1e-2 by its series, whatever else is shown."""
+    wanted = drawing.look(runs["series"].iloc[4], 0)
+    for some in (runs.iloc[[4]], runs.iloc[[2, 4]], runs):
+        lines = figures.learning_curves(store.epochs(some.index), some)["data"]
+        lines += figures.layer_density(store.layers(runs.index), runs)["data"]
+        mine = [trace["line"] for trace in lines if trace["name"] == "α 1e-2, seed 0"]
+        assert {line["color"] for line in mine} == {wanted["color"]}
+        assert {line["dash"] for line in mine} == {wanted["dash"]}
+        marks = named(figures.accuracy_density(some), "runs")
+        place = list(marks["customdata"]).index(runs.index[4])
+        assert marks["marker"]["color"][place] == wanted["color"]
+
+
+def test_looks_differ() -> None:
+    looks = {(look["color"], look["dash"]) for look in (drawing.look(s, r) for s in range(6) for r in range(5))}
+    assert len(looks) == 30
+    assert drawing.look(6, 0) != drawing.look(0, 0)
+
+
+def test_final_density_by_layer(store: Store, runs: pd.DataFrame) -> None:
+    """A panel a setting; 0.2 and 0.3 make 0.25 ± 0.0707."""
+    some = runs.iloc[2:5]
+    layers = store.layers(some.index)
+    layers.loc[(layers["layer"] == "fc2") & (layers["run"] == some.index[0]) & (layers["epoch"] == 2), "density"] = 0.5
+    figure = figures.final_density(layers, some)
+    first, second = figure["data"]
+    assert first["x"] == ["fc1", "fc2"]
+    assert numbers(first["y"]) == [0.25, 0.4]
+    assert numbers(first["error_y"]["array"]) == [0.070711, 0.141421]
+    assert numbers(second["y"]) == [0.05, 0.05]
+    names = [one["text"] for one in figure["layout"]["annotations"]]
+    assert names == ["α 1e-3: 25.00% remaining", "α 1e-2: 5.00% remaining"]
+
+
+def test_heat_maps(store: Store, runs: pd.DataFrame) -> None:
+    layers = store.layers([runs.index[2]])
+    layers.loc[layers.index[-1], "density"] = 0
+    (density,) = figures.heat_map(layers, "density")["data"]
+    assert (density["x"], density["y"]) == ([1, 2], ["fc1", "fc2"])
+    assert numbers(density["customdata"]) == [0.5, 0.2, 0.5, 0]
+    assert numbers(density["z"]) == [round(np.log10(z), 6) for z in (0.5, 0.2, 0.5, 1e-5)]
+    assert density["z"]["shape"] == "2, 2"
+    (threshold,) = figures.heat_map(layers, "threshold_mean")["data"]
+    assert numbers(threshold["z"]) == [0.1, 0.2, 0.1, 0.2]
+    assert threshold["zmid"] == 0
+    (churn,) = figures.heat_map(layers, "churn")["data"]
+    assert numbers(churn["z"]) == [-2] * 4
+
+
+def test_learning_curves(store: Store, runs: pd.DataFrame) -> None:
+    figure = figures.learning_curves(store.epochs(runs.index[2:3]), runs.iloc[2:3])
+    losses, test_losses, accuracies, test_accuracies = (on(figure, axis)[0] for axis in ("y", "y2", "y3", "y4"))
+    assert numbers(losses["y"]) == [1, 0.5]
+    assert numbers(test_losses["y"]) == [2, 1]
+    assert numbers(accuracies["y"]) == numbers(test_accuracies["y"]) == [0.6, 0.96]
+    assert {"loss in training (nats)", "test accuracy (%)"} < titles(figure)
+
+
+def test_density_and_accuracy_on_two_axes(store: Store, runs: pd.DataFrame) -> None:
+    figure = figures.density_and_accuracy(store.epochs(runs.index[2:3]), runs.iloc[2:3])
+    left, right = figure["data"]
+    assert (numbers(left["y"]), left["line"]["dash"]) == ([0.5, 0.2], "dash")
+    assert (numbers(right["y"]), right["yaxis"]) == ([0.6, 0.96], "y2")
+    assert titles(figure) == {"epoch", "density (%), dashed", "test accuracy (%), solid"}
+
+
+def test_what_is_kept_against_accuracy(runs: pd.DataFrame) -> None:
+    parameters, computed = figures.kept_against_accuracy(runs)["data"]
+    assert numbers(parameters["x"]) == [410, 410, 90, 130, 30], "known of finished runs"
+    assert numbers(computed["x"]) == [0.5, 0.5, 0.1, 0.15, 0.025, 0.45]
+    assert numbers(computed["y"]) == [0.97, 0.99, 0.96, 0.98, 0.9, 0.2]
+
+
+def test_parallel_coordinates(runs: pd.DataFrame) -> None:
+    """Axes method, α, seed, density, accuracy, each from foot to head."""
+    figure = figures.parallel_coordinates(runs)
+    assert figure["layout"]["xaxis"]["ticktext"] == ["method", "α", "seed", "density (%)", "test accuracy (%)"]
+    found = {}
+    for trace in figure["data"]:
+        if trace.get("name") == "runs":  # a colour, its runs one after the other with gaps
+            for at in range(0, len(trace["y"]), 6):
+                found[trace["customdata"][at]] = trace["y"][at : at + 5]
+    assert set(found) == set(runs.index)
+    assert found[runs.index[0]] == [0, 0, 0, 1, pytest.approx((0.97 - 0.2) / 0.79)], "a dense run has no α"
+    assert found[runs.index[3]] == pytest.approx([1, 2 / 3, 1, 0.25 / 0.95, 0.78 / 0.79])
+    labels = [trace for trace in figure["data"] if trace["mode"] == "text"]
+    assert labels[1]["text"] == ["–", "1e-4", "1e-3", "1e-2"]
+
+
+def test_names_are_shown_as_they_are_and_not_read(store: Store) -> None:
+    leave(model__name="<b>x</b> & %{y}", created=7)
+    there = Store([Path("outputs")])
+    runs = compare.labelled(there.runs)
+    for view in [*views.overview(runs), *views.layers(there, runs), *views.curves(there, runs)]:
+        words = repr(view.figure)
+        assert "<b>" not in words
+    marks = [trace for trace in figures.accuracy_density(runs)["data"] if trace["name"] == "runs"]
+    assert any("&lt;b&gt;x&lt;/b&gt; &amp; %{y}" in word for trace in marks for word in trace["hovertext"])
+
+
+@pytest.mark.parametrize("count", [1, 3, 6])
+@pytest.mark.parametrize("dark", [True, False])
+def test_plotly_accepts_every_figure(store: Store, runs: pd.DataFrame, count: int, dark: bool) -> None:
+    some = runs.iloc[-count:]
+    shown = [*views.overview(some), *views.layers(store, some), *views.curves(store, some)]
+    shown += views.one_run(store, some.iloc[:1])
+    assert len(shown) >= 9
+    for view in shown:
+        layout = view.figure["layout"] | {"template": drawing.template(dark)}
+        go.Figure(view.figure | {"layout": layout})
+        assert view.title
+        assert view.caption
+        axes = [value for name, value in layout.items() if name.startswith(("xaxis", "yaxis"))]
+        assert any("title" in axis for axis in axes) or "tickvals" in layout["xaxis"]
+
+
+def test_a_run_without_layers_has_no_figures_of_its_own() -> None:
+    leave(accuracies=(), densities=(), state="interrupted")
+    there = Store([Path("outputs")])
+    assert list(views.one_run(there, compare.labelled(there.runs))) == []
+
+
+def test_of_many_runs_some_are_shown_and_it_says_so() -> None:
+    for number in range(30):
+        leave(reg__alpha=1e-4 * (number + 1), densities=(0.9, 1 / (number + 2)), created=number)
+    there = Store([Path("outputs")])
+    runs = compare.labelled(there.runs)
+    by_layer, bars = views.layers(there, runs)
+    assert by_layer.caption.startswith("8 of 30 runs, ")
+    assert len(on(by_layer.figure, "y")) == 8
+    assert len(bars.figure["data"]) == 8
+    curves = next(views.curves(there, runs))
+    assert curves.caption.startswith("24 of 30 runs, the first 24. ")

@@ -1,0 +1,172 @@
+"""dstrun report as a person types it: table, CSV, Markdown, page; and what cannot be shown."""
+
+import csv
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+from .conftest import Command
+from .made_up import leave, status
+
+
+@pytest.fixture
+def sweep() -> None:
+    for seed, accuracy in enumerate((0.98, 0.96)):
+        leave(accuracies=[0.5, accuracy], densities=[1.0, 1.0], seed=seed, reg__method="dense", created=seed)
+        leave(accuracies=[0.5, accuracy - 0.01], densities=[0.5, 0.1], seed=seed, reg__alpha=1e-3, created=3 + seed)
+    leave(accuracies=[0.9], densities=[0.05], reg__alpha=1e-2, state="failed", created=5)
+
+
+def table(out: str) -> list[list[str]]:
+    """The cells of what was printed, by two spaces and more."""
+    return [re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if "  " in line.strip()]
+
+
+def test_the_table(command: Command, sweep: None) -> None:
+    outcome = command("report", "outputs/made")
+    assert (outcome.code, outcome.err) == (0, "")
+    title, *_ = outcome.out.splitlines()
+    assert title == "outputs/made, lenet_300_100 on mnist: 5 runs, 4 finished, 1 failed"
+    header, dense, sparse, failed = table(outcome.out)
+    assert header == [
+        "method", "α", "runs", "failed", "accuracy %", "remaining %", "Δ dense", "multiply-adds %", "epochs", "time",
+    ]  # fmt: skip
+    assert dense == ["dense", "2", "97.00 ± 1.41", "100.00 ± 0.00", "50.00 ± 0.00", "2", "4 s"]
+    assert sparse == ["dst", "1e-3", "2", "96.00 ± 1.41", "10.00 ± 0.00", "-1.00", "5.00 ± 0.00", "2", "4 s"]
+    assert failed == ["dst", "1e-2", "0 of 1", "1", "90.00", "5.00", "-7.00", "2.50", "1 of 2", "2 s"]
+    assert "bold: no other row" in outcome.out
+
+
+def test_the_paper_beside_ours(command: Command, sweep: None) -> None:
+    out = command("report", "--paper").out
+    assert ["paper: DST", "97.69 ± 0.14", "2.48 ± 0.21", "-0.47"] in table(out)
+    assert ["paper: dense (DST)", "98.16 ± 0.06", "100.00"] in table(out)
+
+
+def test_a_row_a_run(command: Command, sweep: None) -> None:
+    rows = table(command("report", "--runs", "--sort", "-accuracy").out)
+    assert rows[0][:4] == ["method", "α", "seed", "state"]
+    assert [row[-5 if row[0] == "dense" else -6] for row in rows[1:3]] == ["98.00", "97.00"]
+    assert len(rows) == 6
+
+
+def test_sorted_and_filtered(command: Command, sweep: None) -> None:
+    out = command("report", "--filter", "method=dst state=finished", "--sort", "accuracy").out
+    assert len(table(out)) == 2
+    assert "-1.00" in out, "the baseline counts though it is filtered out"
+    first, *_ = table(command("report", "--sort", "accuracy").out)[1:]
+    assert first[:2] == ["dst", "1e-2"]
+
+
+def test_csv_has_fractions(command: Command, sweep: None) -> None:
+    rows = list(csv.DictReader(io.StringIO(command("report", "--csv").out)))
+    assert [row["reg.method"] for row in rows] == ["dense", "dst", "dst"]
+    assert float(rows[1]["accuracy"]) == pytest.approx(0.96)
+    assert float(rows[1]["accuracy_std"]) == pytest.approx(0.02 / 2**0.5)
+    assert float(rows[1]["difference"]) == pytest.approx(-0.01)
+    assert (rows[1]["runs"], rows[0]["reg.alpha"], rows[2]["accuracy_std"]) == ("2", "", "")
+
+
+def test_markdown(command: Command, sweep: None) -> None:
+    lines = command("report", "--markdown", "--paper").out.splitlines()
+    assert lines[1] == "|" + " --- |" * 10
+    assert lines[3] == "| dst | 1e-3 | 2 |  | 96.00 ± 1.41 | 10.00 ± 0.00 | -1.00 | 5.00 ± 0.00 | 2 | 4 s |"
+    assert lines[-1].startswith("| paper: DST |")
+
+
+def test_several_folders_and_models(command: Command) -> None:
+    leave(Path("outputs/a"))
+    leave(Path("outputs/b"), model__name="lenet5", model__builder="lenet5")
+    header, *rows = table(command("report", "outputs/a", "outputs/b").out)
+    assert header[:2] == ["group", "model"]
+    assert [row[:2] for row in rows] == [["b", "lenet5"], ["a", "lenet_300_100"]]
+
+
+def test_the_page(command: Command, sweep: None) -> None:
+    outcome = command("report", "--html", "out/report.html")
+    assert outcome.code == 0
+    assert re.fullmatch(r"out/report.html: \d\.\d MB\n", outcome.err)
+    page = Path("out/report.html").read_text()
+    head = page[: page.index("</head>")]
+    assert "default-src 'none'" in head
+    assert not re.search(r"(src|href)=", re.sub(r"<script.*?</script>", "", page, flags=re.S)), "it asks for nothing"
+    assert page.count('class="figure"') == 4 + 2 + 2 + 2 * 4, "overview, layers, curves, and two runs layer by layer"
+    assert "<td>96.00 ± 1.41</td>" in page
+
+
+def test_what_comes_from_runs_is_text(command: Command) -> None:
+    """In the terminal, in Markdown and on the page; rich's markup and plotly's tags included."""
+    leave(model__name="<script>alert(1)</script>", data__name="a|[red]b")
+    assert "<script>alert(1)</script> on a|[red]b" in command("report").out
+    leave(model__name="</script><i>x", data__name="a|[red]b", created=1)
+    assert "| &lt;script>alert(1)&lt;/script> |" in command("report", "--markdown").out
+    command("report", "--html", "report.html")
+    page = Path("report.html").read_text()
+    assert "alert(1)" in page
+    assert "<script>alert(1)" not in page
+    assert "</script><i>" not in page
+
+
+def test_a_run_without_an_epoch_yet(command: Command) -> None:
+    leave(accuracies=(), densities=(), state="interrupted")
+    outcome = command("report", "--html", "report.html")
+    assert (outcome.code, outcome.out.splitlines()[0]) == (
+        0, "outputs, lenet_300_100 on mnist: 1 run, 1 interrupted",
+    )  # fmt: skip
+    assert "No run has finished an epoch yet" in Path("report.html").read_text()
+
+
+def test_what_could_not_be_read_is_told(command: Command, sweep: None) -> None:
+    for seed in range(8):
+        run = leave(seed=10 + seed)
+        (run / "metrics.csv").write_text((run / "metrics.csv").read_text() + "cut\n")
+    outcome = command("report")
+    assert outcome.code == 0
+    lines = outcome.err.splitlines()
+    assert len(lines) == 6
+    assert lines[0].endswith("metrics.csv: 1 line cannot be read")
+    assert lines[-1] == "dstrun: and 3 more of that kind"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["empty"], "empty: no runs there; `dstrun sweep=quick` makes some in outputs/quick"),
+        (["nowhere"], "nowhere: got nothing there, expected a folder of runs"),
+        (["--filter", "beauty>1"], "beauty: there is no such column; there are model, data, method, α, seed, state"),
+        (["--filter", "alpha>1"], "filter: none of 5 runs meets 'alpha>1'"),
+        (["--sort", "beauty"], "beauty: there is no such column"),
+        (["--csv", "--markdown"], "report: argument --markdown: not allowed with argument --csv"),
+        (["--wide"], "report: unrecognized arguments: --wide; `dstrun report --help` lists what there is"),
+        (["--html", "empty"], "html: empty: Is a directory"),
+        (["--html", "file/x.html"], "html: file/x.html: File exists"),
+    ],
+)
+def test_what_cannot_be_shown(command: Command, sweep: None, words: list[str], message: str) -> None:
+    Path("empty").mkdir()
+    Path("file").touch()
+    outcome = command("report", *words)
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_without_outputs(command: Command) -> None:
+    outcome = command("report")
+    assert (outcome.code, outcome.err) == (2, "dstrun: outputs: got nothing there, expected a folder of runs\n")
+
+
+def test_a_future_metrics_file(command: Command) -> None:
+    run = leave()
+    (run / "metrics.csv").write_text("round;quality\n1;0.5\n")
+    outcome = command("report")
+    assert outcome.code == 0
+    assert "metrics.csv: no column epoch, step" in outcome.err
+    assert ": of another version?" in outcome.err
+
+
+def test_the_error_of_a_failed_run_is_no_markup(command: Command) -> None:
+    status(leave(state="failed"), error="[bold]oops[/nothing]")
+    assert command("report", "--runs").code == 0
