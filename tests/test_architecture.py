@@ -70,14 +70,15 @@ MAY_KNOW: dict[str, set[str]] = {
     "page": {"store", "compare", "drawing", "views"},
     "panes": {"compare"},
     "contents": {"store", "compare", "drawing", "views"},
-    "dashboard": {"errors", "store", "compare", "report", "panes", "contents"},
+    "live": {"errors", "store", "compare", "report", "panes", "contents"},
+    "dashboard": {"errors", "report", "live"},
     "help": {"config", "composition"},
     "cli": {"config", "errors", "composition", "help", "run", "arguments", "report", "dashboard"},
 }
 WITHOUT_TORCH = {
     "cli", "errors", "config", "composition", "identity", "tracking", "console", "help", "signals", "cores", "status",
     "ledger", "plan", "summary", "board", "sweep", "search", "hydra_plugins", "paper", "store", "compare", "drawing",
-    "figures", "views", "report", "page", "panes", "contents", "dashboard", "arguments", "frames",
+    "figures", "views", "report", "page", "panes", "contents", "live", "dashboard", "arguments", "frames",
 }
 # fmt: on
 

@@ -3,6 +3,8 @@
 Functions from tables to Dash components, which show text as text. Knows compare, store, drawing and views.
 """
 
+from collections.abc import Sequence
+
 import pandas as pd
 from dash import dcc, html
 
@@ -12,21 +14,25 @@ from dstrun.store import HOW_TO_GET_SOME, SHOWN, Store
 LOG_LINES = 300
 
 
-def content(
-    store: Store, runs: pd.DataFrame, some: pd.DataFrame, view: str, run: str | None, one: str | None,
-    other: str | None, dark: bool,
-) -> list:  # fmt: skip
-    """What a view shows of some runs."""
-    if runs.empty:
-        return [
-            _hint(
-                "There is no run here yet.", f"In another terminal, {HOW_TO_GET_SOME}; they appear here as they start."
-            )
-        ]
+def subjects(view: str, some: list[str], run: str | None, one: str | None, other: str | None) -> list[str]:
+    """The names of the runs that a view is about: some of the table's, the chosen one, or two."""
     if view == "run":
-        return _one_run(store, runs, run, dark)
+        return [run] if run else some[:1]
     if view == "diff":
-        return _two_runs(store, runs, some, one, other)
+        return list(dict.fromkeys([*filter(None, (one, other)), *some]))[:2]
+    return some
+
+
+def content(store: Store, runs: pd.DataFrame, view: str, names: Sequence[str], dark: bool) -> list:
+    """What a view shows of the named runs."""
+    if runs.empty:
+        then = f"In another terminal, {HOW_TO_GET_SOME}; they appear here as they start."
+        return [_hint("There is no run here yet.", then)]
+    some = runs.loc[[name for name in names if name in runs.index]]
+    if view == "run":
+        return _one_run(store, some, dark)
+    if view == "diff":
+        return _two_runs(store, some)
     if some.empty:
         return [_hint("No run meets the conditions.", "Take some away to see runs.")]
     if not some["epoch"].notna().any():
@@ -37,6 +43,11 @@ def content(
         "curves": lambda: views.curves(store, some),
     }[view]()
     return [_section(one, dark) for one in shown]
+
+
+def trouble(error: str) -> list:
+    """What stands where a view could not be drawn."""
+    return [_hint("This view cannot be drawn.", f"{error}; the terminal of `dstrun dashboard` says where.")]
 
 
 def _hint(first: str, then: str) -> html.Div:
@@ -50,15 +61,14 @@ def _section(view: views.View, dark: bool) -> html.Section:
         id={"figure": view.title}, figure=figure, config={"displaylogo": False}, responsive=True,
         style={"height": f"{layout['height']}px"},
     )  # fmt: skip
-    return html.Section([html.H2(view.title), html.P(view.caption), graph])
+    return html.Section([html.H2(view.title), html.P(view.caption), graph], key=view.title)
 
 
-def _one_run(store: Store, runs: pd.DataFrame, name: str | None, dark: bool) -> list:
+def _one_run(store: Store, row: pd.DataFrame, dark: bool) -> list:
     """A run's page: how it stands, its layers and curves, config, status and the end of its log."""
-    run = store.run(name or "")
-    if run is None or run.name not in runs.index:
+    run = store.run(row["run"].iloc[0]) if len(row) else None
+    if run is None:
         return [_hint("No run is chosen.", "Choose one above, or click its name in the table.")]
-    row = runs.loc[[run.name]]
     words = [*row["hover"].iloc[0][1:], *([f"error: {run.row['error']}"] if run.row["error"] else []), *run.notes]
     figures = [*views.one_run(store, row), *(views.curves(store, row) if row["epoch"].notna().any() else [])]
     log = "\n".join(run.text("train.log").splitlines()[-LOG_LINES:])
@@ -71,13 +81,12 @@ def _one_run(store: Store, runs: pd.DataFrame, name: str | None, dark: bool) -> 
     ]  # fmt: skip
 
 
-def _two_runs(store: Store, runs: pd.DataFrame, some: pd.DataFrame, one: str | None, other: str | None) -> list:
+def _two_runs(store: Store, runs: pd.DataFrame) -> list:
     """What two runs differ in: settings, what they ran on, and their figures."""
-    chosen = [name for name in (one, other) if name in runs.index] + list(some["run"])
-    pair = list(dict.fromkeys(chosen))[:2]
-    if len(pair) < 2:
+    if len(runs) < 2:
         return [_hint("This compares two runs.", "Tick two in the table, or choose them above.")]
-    first, second = (_facts(store, runs, name) for name in pair)
+    pair = list(runs["run"])
+    first, second = (_facts(store, runs.loc[name]) for name in pair)
     keys = [key for key in first if first[key] != second[key]]
     body = [
         html.Tr([html.Th(compare.shown(key) if key in SHOWN else key), html.Td(first[key]), html.Td(second[key])])
@@ -91,12 +100,11 @@ def _two_runs(store: Store, runs: pd.DataFrame, some: pd.DataFrame, one: str | N
     ]  # fmt: skip
 
 
-def _facts(store: Store, runs: pd.DataFrame, name: str) -> dict[str, str]:
+def _facts(store: Store, row: pd.Series) -> dict[str, str]:
     """Everything there is to compare of a run, as words."""
-    row = runs.loc[name]
     facts = {key: compare.value_shown(row[key], key) for key in SHOWN}
     facts |= {key: compare.value_shown(row[key]) for key in ("state", "device_name", "epoch")}
-    status = store.status(name)
+    status = store.status(row["run"])
     versions = status.get("versions")
     facts["git commit"] = str(status.get("git_commit") or "")
     facts["versions"] = (

@@ -45,7 +45,7 @@ def read_address(search: str) -> dict[str, Any]:
     for key, kind, none in (("runs", list, []), ("sort", dict, {}), ("columns", dict, {})):
         try:
             value = json.loads(given.get(key, "null"))
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         state[key] = value if isinstance(value, kind) else none
     return state

@@ -30,6 +30,12 @@ window.dashAgGridComponentFunctions.RunLink = props =>
   wearTheme();
   system.addEventListener('change', () => window.dash_clientside.set_props('dark', {data: wearTheme()}));
 
+  addEventListener('popstate', () => {
+    view = null;
+    chosen = '';
+    window.dash_clientside.set_props('address', {search: location.search});
+  });
+
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     dstrun: {
       chosen: (ticked, shown) => {
@@ -38,7 +44,6 @@ window.dashAgGridComponentFunctions.RunLink = props =>
           shown: (shown || []).map(row => row.run),
         };
         if (!shown) return window.dash_clientside.no_update;
-        if (names.ticked.length) names.shown = [];
         const said = JSON.stringify(names);
         if (said === chosen) return window.dash_clientside.no_update;
         chosen = said;

@@ -1,0 +1,332 @@
+"""The dashboard and a report's page in headless Chromium: what a person sees, clicks and types."""
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.serving import make_server
+
+from dstrun.live import Watch, make_app
+
+from .conftest import Command
+from .made_up import leave, status
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+BROWSERS = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, (os.environ.get("DSTRUN_BROWSER", ""), *BROWSERS))), None)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason=f"none of {', '.join(BROWSERS)} is installed: `make browser` does it"),
+]
+LIVE = 5000  # milliseconds within which a change on the disk must show
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What pages complained of, and what they asked elsewhere; nothing, at the end of each test."""
+    return []
+
+
+@pytest.fixture
+def visit(chromium: Any, complaints: list[str]) -> Iterator[Callable[..., Any]]:
+    contexts = []
+
+    def call(address: str, **options: Any) -> Any:
+        context = chromium.new_context(viewport={"width": 1300, "height": 1000}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (complaints.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        page.on("request", lambda request: _elsewhere(request.url) and complaints.append(request.url))
+        page.goto(address)
+        return page
+
+    yield call
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def _elsewhere(address: str) -> bool:
+    return not address.startswith(("http://127.0.0.1:", "file:", "data:", "blob:"))
+
+
+@pytest.fixture
+def served() -> Iterator[str]:
+    """The address of a dashboard over outputs/, which may be empty."""
+    Path("outputs").mkdir(exist_ok=True)
+    server = make_server("127.0.0.1", 0, make_app(Watch([Path("outputs").absolute()]), "outputs").server, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def three() -> list[Path]:
+    """Dense, α 1e-3 and α 1e-2; names in the order in which they were begun."""
+    dense = leave(reg__method="dense", densities=(1, 1), accuracies=(0.9, 0.98), created=0)
+    return [
+        dense,
+        *(leave(reg__alpha=a, densities=(0.5, d), created=n) for a, d, n in ((1e-3, 0.2, 1), (1e-2, 0.1, 2))),
+    ]
+
+
+def rows(page: Any) -> list[str]:
+    """The runs of the table, from top to bottom."""
+    cells = page.locator(".ag-center-cols-container [role=row]")
+    found = cells.evaluate_all("all => all.map(row => [+row.getAttribute('row-index'), row.getAttribute('row-id')])")
+    return [name for _, name in sorted(found)]
+
+
+def until(page: Any, what: Callable[[], Any], wanted: Any, limit: int = LIVE) -> None:
+    """Waits for something on the page to become what is wanted."""
+    start = time.monotonic()
+    while (found := what()) != wanted:
+        assert time.monotonic() - start < limit / 1000, f"{found} instead of {wanted}"
+        page.wait_for_timeout(50)
+
+
+def points(page: Any, figure: str = "Accuracy against what remains") -> list[float]:
+    """Densities of the runs in the first panel of a figure of the overview."""
+    section = page.locator("section", has=page.get_by_role("heading", name=figure, exact=True))
+    section.locator(".main-svg").first.wait_for()
+    return section.locator(".js-plotly-plot").evaluate(
+        "plot => Array.from(((plot.data || []).find(trace => trace.name === 'runs') || {x: []}).x)"
+    )
+
+
+def tick(page: Any, run: Path) -> None:
+    index = rows(page).index(f"made/{run.name}")
+    page.locator(f".ag-pinned-left-cols-container [row-index='{index}'] input[type=checkbox]").click()
+
+
+def test_runs_and_figures_at_a_glance(three: list[Path], served: str, visit: Callable[..., Any]) -> None:
+    page = visit(served)
+    until(page, lambda: rows(page), [f"made/{run.name}" for run in three])
+    assert page.locator("#counts").inner_text() == "outputs, lenet_300_100 on mnist: 3 runs, 3 finished"
+    assert points(page) == [1, 0.2, 0.1]
+    headings = [heading.inner_text() for heading in page.locator("section h2").all()]
+    assert headings == [
+        "Accuracy against what remains", "Accuracy and what remains against α",
+        "Accuracy against what is left to store and to compute", "Settings and what came of them",
+    ]  # fmt: skip
+
+
+def test_ticked_runs_are_what_figures_show(three: list[Path], served: str, visit: Callable[..., Any]) -> None:
+    page = visit(served)
+    until(page, lambda: points(page), [1, 0.2, 0.1])
+    tick(page, three[1])
+    until(page, lambda: points(page), [0.2])
+    tick(page, three[2])
+    until(page, lambda: points(page), [0.2, 0.1])
+    page.get_by_text("Layers", exact=True).click()
+    page.get_by_role("heading", name="Density of every layer by epoch").wait_for()
+    plot = page.locator("section .js-plotly-plot").first
+    plot.locator(".main-svg").first.wait_for()
+    names = plot.evaluate("plot => [...new Set(plot.data.map(trace => trace.name))]")
+    assert names == ["α 1e-3, seed 0", "α 1e-2, seed 0"]
+    tick(page, three[1])
+    tick(page, three[2])
+    page.get_by_text("Overview", exact=True).click()
+    until(page, lambda: points(page), [1, 0.2, 0.1])
+
+
+def test_conditions_columns_and_order(three: list[Path], served: str, visit: Callable[..., Any]) -> None:
+    dense, weak, strong = (f"made/{run.name}" for run in three)
+    page = visit(served)
+    until(page, lambda: rows(page), [dense, weak, strong])
+    field = page.locator("#filter")
+    field.fill("alpha>1e-3")
+    until(page, lambda: rows(page), [strong])
+    until(page, lambda: points(page), [0.1])
+    field.fill("beauty>1")
+    until(page, lambda: page.locator("#message").inner_text()[:36], "beauty: there is no such column; the")
+    assert rows(page) == [dense, weak, strong]
+    field.fill("")
+    until(page, lambda: page.locator("#message").inner_text(), "")
+    header = page.locator(".ag-header-cell[col-id=density] .ag-header-cell-label")
+    header.click()
+    until(page, lambda: rows(page), [strong, weak, dense])
+    header.click()
+    until(page, lambda: rows(page), [dense, weak, strong])
+    page.locator(".ag-header-cell[col-id='reg.method'] input[type=text]").fill("dst")
+    until(page, lambda: rows(page), [weak, strong])
+
+
+def test_a_run_that_trains_shows_by_itself(three: list[Path], served: str, visit: Callable[..., Any]) -> None:
+    page = visit(served)
+    until(page, lambda: points(page), [1, 0.2, 0.1])
+    new = leave(reg__alpha=1e-4, accuracies=[0.8], densities=[0.9], state="running", created=9)
+    until(page, lambda: len(rows(page)), 4)
+    until(page, lambda: points(page), [1, 0.2, 0.1, 0.9])
+    tick(page, new)
+    until(page, lambda: points(page), [0.9])
+    with (new / "metrics.csv").open("a") as file:
+        file.write("2,20,0.01,0.5,400,0.9,0.5,0.85,0.7,0.35,2,320\n")
+    until(page, lambda: points(page), [0.7])
+    epoch = page.locator(f".ag-center-cols-container [row-id='made/{new.name}'] [col-id=epoch]")
+    assert epoch.inner_text() == "2"
+    shutil.rmtree(new)
+    until(page, lambda: len(rows(page)), 3)
+    until(page, lambda: points(page), [1, 0.2, 0.1])
+
+
+def test_what_comes_from_runs_is_text(served: str, visit: Callable[..., Any]) -> None:
+    evil = "<script>alert(1)</script>"
+    run = leave(model__name=evil, name="<img src=x onerror=alert(2)>", reg__alpha=1e-3)
+    leave(model__name="plain", data__name="<b>bold</b>", reg__alpha=1e-2, state="failed", created=1)
+    (run / "train.log").write_text(f"{evil}\n<img src=x onerror=alert(3)>\n")
+    status(run, error=evil, device_name=evil)
+    page = visit(served)
+    until(page, lambda: len(rows(page)), 2)
+    cell = page.locator(".ag-center-cols-container [col-id='model.name']")
+    assert cell.all_inner_texts()[0] == evil
+    for view in ("Layers", "Curves", "Two runs"):
+        page.get_by_text(view, exact=True).click()
+        page.locator("#content h2").first.wait_for()
+    page.locator("a", has_text="lenet").first.wait_for(state="detached")
+    page.locator(".ag-center-cols-container a").first.click()
+    page.locator("#content li", has_text="error:").wait_for()
+    assert page.locator("#content li", has_text="error:").inner_text() == f"error: {evil}"
+    assert evil in page.locator("#content pre").first.inner_text()
+    assert page.locator("#content script, #content img, #content b").count() == 0
+
+
+def test_a_views_address_brings_it_back(three: list[Path], served: str, visit: Callable[..., Any]) -> None:
+    dense, weak, strong = (f"made/{run.name}" for run in three)
+    page = visit(served)
+    until(page, lambda: points(page), [1, 0.2, 0.1])
+    tick(page, three[1])
+    page.locator("#filter").fill("state=finished")
+    page.locator(".ag-header-cell[col-id=density] .ag-header-cell-label").click()
+    page.get_by_text("Curves", exact=True).click()
+    page.locator("#theme").get_by_text("dark").click()
+    until(page, lambda: "dark" in page.url and "density" in page.url and "finished" in page.url, True)
+    other = visit(page.url)
+    until(other, lambda: rows(other), [strong, weak, dense])
+    other.get_by_role("heading", name="Learning curves").wait_for()
+    assert other.locator("#filter").input_value() == "state=finished"
+    names = other.locator("section .js-plotly-plot").first.evaluate("plot => plot.data.map(trace => trace.name)")
+    assert set(names) == {"α 1e-3, seed 0"}
+    assert other.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(24, 24, 28)"
+    page.go_back()
+    page.get_by_role("heading", name="Accuracy against what remains").wait_for()
+    lost = visit(served + "?view=nothing&runs=%5B%22gone%22%5D&sort=%7B&theme=red&run=../../etc/passwd&columns=3")
+    until(lost, lambda: points(lost), [1, 0.2, 0.1])
+
+
+def test_one_run_and_two(three: list[Path], served: str, visit: Callable[..., Any]) -> None:
+    page = visit(served)
+    until(page, lambda: len(rows(page)), 3)
+    page.locator(".ag-center-cols-container a").nth(1).click()
+    page.locator("#content h2").first.wait_for()
+    until(page, lambda: page.locator("#content h2").first.inner_text(), f"made/{three[1].name}")
+    assert "remaining 20.00%" in page.locator("#content li").all_inner_texts()
+    assert page.locator("#content pre").first.inner_text().startswith("2026-11-23 12:00:00 begins")
+    page.locator("summary", has_text="config.yaml").click()
+    assert "granularity: neuron" in page.locator("#content pre").nth(1).inner_text()
+    page.get_by_text("Two runs", exact=True).click()
+    tick(page, three[1])
+    tick(page, three[2])
+    table = page.locator("#content table")
+    table.wait_for()
+    found = {
+        row.locator("th").inner_text(): row.locator("td").all_inner_texts() for row in table.locator("tbody tr").all()
+    }
+    assert found["α"] == ["1e-3", "1e-2"]
+    assert found["remaining"] == ["20.00%", "10.00%"]
+    assert set(found) == {"α", "remaining", "multiply-adds", "created"}
+
+
+def test_the_keyboard_is_enough(three: list[Path], served: str, visit: Callable[..., Any]) -> None:
+    page = visit(served)
+    until(page, lambda: points(page), [1, 0.2, 0.1])
+    page.locator("#filter").focus()
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("!!document.activeElement.closest('.ag-header-cell')"):
+            break
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Space")
+    until(page, lambda: len(points(page)), 1)
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("!!document.activeElement.closest('#view')"):
+            break
+    page.keyboard.press("ArrowRight")
+    page.get_by_role("heading", name="Density of every layer by epoch").wait_for()
+
+
+def test_it_wears_the_systems_colours(three: list[Path], served: str, visit: Callable[..., Any]) -> None:
+    page = visit(served, color_scheme="dark")
+    until(page, lambda: points(page), [1, 0.2, 0.1])
+    ink = "getComputedStyle(document.querySelector('#content .xtick text')).fill"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(24, 24, 28)"
+    assert page.evaluate(ink) == "rgb(216, 216, 220)"
+    page.locator("#theme").get_by_text("light").click()
+    until(page, lambda: page.evaluate(ink), "rgb(38, 38, 43)")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_where_there_is_nothing_it_says_how_to_get_some(served: str, visit: Callable[..., Any]) -> None:
+    page = visit(served)
+    page.get_by_text("There is no run here yet.").wait_for()
+    assert "dstrun sweep=quick" in page.locator("#content").inner_text()
+    leave(accuracies=(), densities=(), state="running", created=0)
+    page.get_by_text("None of these runs has finished an epoch yet.").wait_for(timeout=LIVE)
+    leave(reg__alpha=1e-2, created=1)
+    until(page, lambda: len(rows(page)), 2)
+    until(page, lambda: points(page), [0.25])
+
+
+def test_a_view_that_cannot_be_drawn_does_not_take_the_page_along(
+    three: list[Path], served: str, visit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise ValueError("<i>broken</i>")
+
+    monkeypatch.setattr("dstrun.contents.views.curves", fail)
+    page = visit(served)
+    until(page, lambda: points(page), [1, 0.2, 0.1])
+    page.get_by_text("Curves", exact=True).click()
+    page.get_by_text("This view cannot be drawn.").wait_for()
+    assert "ValueError: <i>broken</i>" in page.locator("#content").inner_text()
+    page.get_by_text("Overview", exact=True).click()
+    assert points(page) == [1, 0.2, 0.1]
+
+
+def test_the_page_of_a_report(three: list[Path], command: Command, visit: Callable[..., Any]) -> None:
+    assert command("report", "--html", "report.html", "--paper").code == 0
+    page = visit(f"file://{Path('report.html').absolute()}", color_scheme="dark")
+    page.locator(".figure .main-svg").first.wait_for()
+    assert page.locator("table tr").count() == 1 + 3 + 2
+    assert page.evaluate("getComputedStyle(document.querySelector('.xtick text')).fill") == "rgb(216, 216, 220)"
+    first = page.locator(".figure").first
+    assert first.evaluate("plot => plot.data.find(t => t.name === 'runs').x.length") == 3
+    page.locator("summary").first.scroll_into_view_if_needed()
+    page.locator("summary").first.click()
+    page.locator("details[open] .main-svg").first.wait_for()
+    page.emulate_media(color_scheme="light")
+    until(
+        page, lambda: page.evaluate("getComputedStyle(document.querySelector('.xtick text')).fill"), "rgb(38, 38, 43)"
+    )

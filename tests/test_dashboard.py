@@ -1,0 +1,199 @@
+"""The dashboard without a browser: its server, its address, and what stands in its views."""
+
+import io
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import redirect_stderr
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dstrun import compare, contents, dashboard, live, panes
+from dstrun.errors import InputError
+from dstrun.live import Watch, make_app
+from dstrun.store import Store
+
+from .conftest import Command
+from .made_up import leave
+
+
+def as_text(component: Any) -> str:
+    return json.dumps(component, default=lambda one: one.to_plotly_json(), ensure_ascii=False)
+
+
+def shown(view: str, *names: str) -> str:
+    store = Store([Path("outputs")])
+    runs = compare.labelled(store.runs)
+    return as_text(contents.content(store, runs, view, names or list(runs.index), dark=False))
+
+
+def test_it_serves_until_it_is_interrupted() -> None:
+    leave()
+    command = [sys.executable, "-m", "dstrun", "dashboard", "outputs", "--port", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    said = server.stdout.readline()
+    address, _, rest = said.partition(" ")
+    assert rest == "shows outputs, lenet_300_100 on mnist: 1 run, 1 finished; Ctrl-C ends it\n"
+    with urllib.request.urlopen(address, timeout=10) as answer:
+        assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+        assert "dstrun outputs" in answer.read().decode()
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(urllib.request.Request(address, headers={"Host": "elsewhere.example"}), timeout=10)
+    server.send_signal(signal.SIGINT)
+    _, complaint = server.communicate(timeout=10)
+    assert (server.returncode, complaint) == (0, "")
+
+
+def test_a_port_in_use_means_the_next_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        found, chosen = dashboard.free_port("127.0.0.1", port)
+        found.close()
+    assert port < chosen < port + 50
+    assert capsys.readouterr().out == f"port {port} is in use, {chosen} is free\n"
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "message"),
+    [
+        ("127.0.0.1", 70000, "port: got 70000, expected a number from 0 to 65535"),
+        ("192.0.2.1", 8050, "host: got 192.0.2.1, which is no address of this machine"),
+        ("no.such.host.invalid", 8050, "host: got no.such.host.invalid, which is no address of this machine"),
+    ],
+)
+def test_where_it_cannot_listen(host: str, port: int, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        dashboard.free_port(host, port)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], "nowhere: got nothing there, expected a folder of runs"),
+        (["--port", "x"], "dashboard: argument --port: invalid int value: 'x'"),
+        (["--prot", "1"], "dashboard: unrecognized arguments: --prot"),
+    ],
+)
+def test_what_it_cannot_start_with(command: Command, words: list[str], message: str) -> None:
+    outcome = command("dashboard", *words)
+    assert (outcome.code, len(outcome.err.splitlines())) == (2, 1)
+    assert message in outcome.err
+
+
+def test_names_from_an_address_are_no_paths() -> None:
+    leave()
+    Path("secret").write_text("secret")
+    for name in ("../secret", "/etc/passwd", "made/../../secret"):
+        assert "No run is chosen." in shown("run", name)
+        assert "secret" not in shown("diff", name, name)
+
+
+@pytest.mark.parametrize("search", ["", "?", "?view=x&sort=[]&runs={}&columns=1", "?%%%=&&", "?runs=" + "[" * 5000])
+def test_an_address_that_says_nothing_useful(search: str) -> None:
+    state = panes.read_address(search)
+    assert (state["view"], state["theme"], state["runs"], state["sort"], state["columns"]) == (
+        "overview", "auto", [], {}, {},
+    )  # fmt: skip
+
+
+def test_an_address() -> None:
+    state = panes.read_address('?view=run&run=a%2Fb&runs=["x"]&sort={"density":"asc"}&theme=dark&filter=alpha%3E1')
+    assert (state["view"], state["run"], state["runs"], state["theme"]) == ("run", "a/b", ["x"], "dark")
+    assert (state["sort"], state["filter"]) == ({"density": "asc"}, "alpha>1")
+
+
+def test_the_columns_are_what_runs_differ_in() -> None:
+    leave(seed=0)
+    leave(seed=1, schedule__lr=0.1)
+    runs = compare.labelled(Store([Path("outputs")]).runs)
+    assert [one["headerName"] for one in panes.columns(runs)] == [
+        "state", "lr", "seed", "α", "epoch", "accuracy", "remaining", "multiply-adds", "time", "run",
+    ]  # fmt: skip
+    first = panes.rows(runs)[0]
+    assert (first["test_accuracy"], first["density"], first["schedule.lr"]) == (0.95, 0.25, 0.01)
+    json.dumps(panes.rows(runs), allow_nan=False)
+
+
+def test_what_two_runs_differ_in() -> None:
+    one, other = leave(seed=0), leave(seed=0, reg__method="dense", densities=(1, 1), created=1)
+    words = shown("diff", f"made/{one.name}", f"made/{other.name}")
+    for word in ("α", "granularity", "remaining", "25.00%", "100.00%"):
+        assert f'"{word}"' in words
+    assert '"lr"' not in words
+    assert "This compares two runs." in shown("diff", f"made/{one.name}")
+
+
+@pytest.mark.parametrize("view", panes.VIEWS)
+def test_every_view_of_nothing_and_of_little(view: str) -> None:
+    Path("outputs").mkdir()
+    assert "There is no run here yet." in shown(view)
+    run = leave(accuracies=(), densities=(), state="interrupted")
+    hints = {"run": "This run has not finished an epoch yet.", "diff": "This compares two runs."}
+    assert hints.get(view, "None of these runs has finished an epoch yet.") in shown(view)
+    (run / "metrics.csv").unlink()
+    (run / "train.log").unlink()
+    assert shown(view)
+
+
+def test_a_run_seen_while_it_is_taken_away() -> None:
+    run = leave()
+    watch = Watch([Path("outputs")])
+    for file in run.iterdir():
+        file.unlink()
+    found = contents.content(watch.store, watch.runs, "run", [f"made/{run.name}"], dark=True)
+    assert "This run has not" in as_text(found) or "Density" in as_text(found)
+
+
+def test_looks_at_the_folder_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave()
+    watch = Watch([Path("outputs")])
+    leave(seed=1)
+    assert watch.look() == 1, "once a second at most"
+    monkeypatch.setattr(live, "LOOK_EVERY", 0)
+    assert watch.look() == 2
+    assert watch.look() == 2
+    assert len(watch.runs) == 2
+    changed = [name for name in watch.runs.index if watch.changed_since([name], 1)]
+    assert [name.split("-")[-2] for name in changed] == ["s1"]
+
+
+def test_no_page_from_elsewhere_gets_in() -> None:
+    leave()
+    client = make_app(Watch([Path("outputs")]), "outputs").server.test_client()
+    codes = {
+        host: client.get("/", headers={"Host": host}).status_code
+        for host in (
+            "127.0.0.1:8050",
+            "localhost:8050",
+            "[::1]:8050",
+            "localhost",
+            "evil.example",
+            "localhost.evil.example",
+        )
+    }
+    assert list(codes.values()) == [200, 200, 200, 200, 403, 403]
+    open_to_all = make_app(Watch([Path("outputs")]), "outputs", host="0.0.0.0").server.test_client()
+    assert open_to_all.get("/", headers={"Host": "workstation:8050"}).status_code == 200
+
+
+def test_nothing_is_asked_of_other_hosts() -> None:
+    leave()
+    client = make_app(Watch([Path("outputs")]), "outputs").server.test_client()
+    page = client.get("/").text
+    assert "dash_renderer" in page
+    assert not re.search(r'(src|href)="http', page)
+
+
+def test_help_says_what_there_is(command: Command) -> None:
+    with redirect_stderr(io.StringIO()):
+        said = command("dashboard", "--help").out
+    for word in ("--port", "--host", "--open", "this machine only"):
+        assert word in said
