@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check fast proof docs clean
+.PHONY: help install run test check fast proof browser docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,13 +26,17 @@ check: $(INSTALLED) ## the same, in an environment that is there already
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow" -n 2
+	$(BIN)/pytest -m "not slow and not browser" -n 2
 
 fast: $(INSTALLED) ## tests alone
-	$(BIN)/pytest -m "not slow" -n 2 -x -q
+	$(BIN)/pytest -m "not slow and not browser" -n 2 -x -q
 
 proof: $(INSTALLED) ## the long proofs; those on real data need $$DSTRUN_DATA
 	$(BIN)/pytest -m slow
+
+browser: $(INSTALLED) ## the dashboard in headless Chromium, which Debian has and root may install here
+	command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y chromium; } || true
+	$(BIN)/pytest -m browser
 
 docs: $(INSTALLED) ## docs/options.md, from the options themselves
 	$(BIN)/python docs/options.py > docs/options.md

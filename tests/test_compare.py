@@ -1,5 +1,6 @@
 """Filters, labels, means over seeds, the dense baseline and the front, on tables small enough for the head."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -12,20 +13,26 @@ from dstrun.store import Store
 from .made_up import leave
 
 
-def runs() -> pd.DataFrame:
-    return compare.labelled(Store([Path("outputs")]).runs)
+def runs(outputs: Path = Path("outputs")) -> pd.DataFrame:
+    return compare.labelled(Store([outputs]).runs)
 
 
-@pytest.fixture
-def sweep() -> pd.DataFrame:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Dense 0.98 and 0.96, α 1e-3 at 0.95 and 0.97 with a tenth left, α 1e-2 at 0.9 with a twentieth."""
+    folder = tmp_path_factory.mktemp("outputs") / "made"
     for seed, accuracy in enumerate((0.98, 0.96)):
-        leave(accuracies=[accuracy], densities=[1.0], seed=seed, reg__method="dense", created=seed)
+        leave(folder, [accuracy], [1.0], seed=seed, reg__method="dense", created=seed)
     for seed, (accuracy, density) in enumerate(((0.95, 0.1), (0.97, 0.2))):
-        leave(accuracies=[accuracy], densities=[density], seed=seed, reg__alpha=1e-3, created=2 + seed)
-    leave(accuracies=[0.9], densities=[0.05], seed=0, reg__alpha=1e-2, created=4)
-    leave(accuracies=[0.1], densities=[1.0], seed=1, reg__alpha=1e-2, state="failed", created=5)
-    return runs()
+        leave(folder, [accuracy], [density], seed=seed, reg__alpha=1e-3, created=2 + seed)
+    leave(folder, [0.9], [0.05], seed=0, reg__alpha=1e-2, created=4)
+    leave(folder, [0.1], [1.0], seed=1, reg__alpha=1e-2, state="failed", created=5)
+    return folder.parent
+
+
+@pytest.fixture(scope="module")
+def sweep(made: Path) -> pd.DataFrame:
+    return runs(made)
 
 
 @pytest.mark.parametrize(
@@ -60,13 +67,14 @@ def test_what_is_no_condition(sweep: pd.DataFrame, conditions: str, message: str
 def test_what_runs_differ_in(sweep: pd.DataFrame) -> None:
     """Not in what applies to some of them only, nor in what a name stands for."""
     assert compare.differing(sweep) == ["reg.method", "reg.alpha", "seed"]
+    leave(seed=0, created=5)
     leave(seed=0, model__args={"width": 3}, created=6)
     assert "model.args" in compare.differing(runs()), "since the name does not tell them apart"
     leave(model__name="lenet5", model__builder="lenet5", created=7)
     assert "model.builder" not in compare.differing(runs())
 
 
-def test_labels_and_looks(sweep: pd.DataFrame) -> None:
+def test_labels_and_looks(sweep: pd.DataFrame, made: Path) -> None:
     assert list(sweep["label"]) == [
         "dense, seed 0", "dense, seed 1", "α 1e-3, seed 0", "α 1e-3, seed 1", "α 1e-2, seed 0", "α 1e-2, seed 1",
     ]  # fmt: skip
@@ -76,6 +84,7 @@ def test_labels_and_looks(sweep: pd.DataFrame) -> None:
         sweep.index[2], "α 1e-3, seed 0", "accuracy 95.00%", "remaining 10.00%", "multiply-adds 5.00%",
         "finished, 1 of 2 epochs",
     ]  # fmt: skip
+    shutil.copytree(made, "outputs")
     leave(reg__alpha=1e-4, created=9)
     later = runs()
     assert list(later["series"])[:6] == list(sweep["series"]), "a run that comes later changes no look"

@@ -134,7 +134,8 @@ def test_a_dense_run_has_no_alpha() -> None:
 def test_an_option_added_with_its_old_behaviour_as_default_changes_no_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     before = run_hash(config(seed=7))
     entry = dataclasses.field(default=0, metadata=dict(OPTIONS["seed"].metadata) | {"default": 0})
-    monkeypatch.setitem(identity.OPTIONS, "seed_of_the_future", entry)
+    for options in (identity.OPTIONS, identity.SETTINGS):
+        monkeypatch.setitem(options, "seed_of_the_future", entry)
     monkeypatch.setattr(Config, "seed_of_the_future", 0, raising=False)
     assert run_hash(config(seed=7)) == before
     monkeypatch.setattr(Config, "seed_of_the_future", 1)

@@ -17,19 +17,20 @@ from dstrun.tracking import LAYERS
 from .made_up import layer_row, leave, rows
 
 
-@pytest.fixture
-def store() -> Store:
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Dense at 0.97 and 0.99; α 1e-3 at 0.96 and 0.98 with 0.2 and 0.3 left; α 1e-2 at 0.9 with 0.05; one under way."""
+    folder = tmp_path_factory.mktemp("outputs") / "made"
     for seed, accuracy in enumerate((0.97, 0.99)):
-        leave(accuracies=[0.5, accuracy], densities=[1.0, 1.0], seed=seed, reg__method="dense", created=seed)
+        leave(folder, [0.5, accuracy], [1.0, 1.0], seed=seed, reg__method="dense", created=seed)
     for seed, (accuracy, density) in enumerate(((0.96, 0.2), (0.98, 0.3))):
-        leave(accuracies=[0.6, accuracy], densities=[0.5, density], seed=seed, reg__alpha=1e-3, created=2 + seed)
-    leave(accuracies=[0.7, 0.9], densities=[0.4, 0.05], reg__alpha=1e-2, created=4)
-    leave(accuracies=[0.2], densities=[0.9], reg__alpha=1e-4, state="interrupted", created=5)
-    return Store([Path("outputs")])
+        leave(folder, [0.6, accuracy], [0.5, density], seed=seed, reg__alpha=1e-3, created=2 + seed)
+    leave(folder, [0.7, 0.9], [0.4, 0.05], reg__alpha=1e-2, created=4)
+    leave(folder, [0.2], [0.9], reg__alpha=1e-4, state="interrupted", created=5)
+    return Store([folder.parent])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def runs(store: Store) -> pd.DataFrame:
     return compare.labelled(store.runs)
 
@@ -81,7 +82,8 @@ def test_accuracy_against_density(runs: pd.DataFrame) -> None:
     assert 0.85 < low < 0.9 < 0.99 < high, "the run under way does not spoil the scale"
 
 
-def test_a_panel_for_each_model_and_data(runs: pd.DataFrame) -> None:
+def test_a_panel_for_each_model_and_data() -> None:
+    leave()
     leave(model__name="lenet5", model__builder="lenet5", created=9)
     figure = figures.accuracy_density(compare.labelled(Store([Path("outputs")]).runs))
     assert [one["text"] for one in figure["layout"]["annotations"]] == ["lenet_300_100 on mnist", "lenet5 on mnist"]
@@ -135,7 +137,7 @@ def test_density_of_every_layer_of_one_run(store: Store, runs: pd.DataFrame) -> 
     assert [button["args"][0] for button in switch] == [{"yaxis.type": "linear"}, {"yaxis.type": "log"}]
 
 
-def test_update_by_update(store: Store) -> None:
+def test_update_by_update() -> None:
     """The paper's figure 4: rows within an epoch stand at their fraction of it."""
     run = leave(Path("outputs/steps"), seed=3)
     content = [layer_row(1, step, layer, 1 / step) for step in (1, 5, 10) for layer in ("fc1", "fc2")]
@@ -244,7 +246,8 @@ def test_parallel_coordinates(runs: pd.DataFrame) -> None:
     assert labels[1]["text"] == ["–", "1e-4", "1e-3", "1e-2"]
 
 
-def test_names_are_shown_as_they_are_and_not_read(store: Store) -> None:
+def test_names_are_shown_as_they_are_and_not_read() -> None:
+    leave()
     leave(model__name="<b>x</b> & %{y}", created=7)
     there = Store([Path("outputs")])
     runs = compare.labelled(there.runs)

@@ -134,8 +134,9 @@ def test_the_group_is_the_sweeps_name(planner: Callable[..., Planner]) -> None:
 
 
 RUNS = {
-    "quick": 8 * 2, "table1": 4 * 2 * 3, "table2": 2 * 3 + 2 * 3 + 2 * 3, "table3": 1 + 2, "figure3": 3 * 3 * (1 + 7),
-    "figure4": 2 * 3, "figure5": 2 * 3, "figure6": 2 * 3, "figure7": 3 * (1 + 3), "granularity": 3 * (1 + 3),
+    "quick": 2 * (1 + 8), "table1": 4 * 2 * 3, "table2": 2 * 3 + 2 * 3 + 2 * 3, "table3": 1 + 2,
+    "figure3": 3 * 3 * (1 + 7), "figure4": 2 * 3,
+    "figure5": 2 * 3, "figure6": 2 * 3, "figure7": 3 * (1 + 3), "granularity": 3 * (1 + 3),
 }  # fmt: skip
 
 
@@ -149,7 +150,7 @@ def test_a_sweep_says_how_to_start_it_and_comes_to_its_runs(planner: Callable[..
     combined = combinations(sweeper.get("params", {}), sweeper.get("grids", []), [f"sweep={name}"])
     jobs = planner(f"sweep={name}").jobs(combined)
     assert len(jobs) == RUNS[name]
-    assert name == "quick" or any(job.config.reg.method == "dense" for job in jobs)
+    assert any(job.config.reg.method == "dense" for job in jobs)
 
 
 def test_hydra_knows_our_plugins() -> None:

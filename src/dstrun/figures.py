@@ -338,8 +338,14 @@ def _name(pair: Pair) -> str:
 
 
 def _around(values: pd.Series) -> list[float] | None:
-    """A range of an axis with some room about the values; None, for plotly's own, where they are too few."""
+    """A range of an axis with some room about the values; None, for plotly's own, where they are too few.
+
+    What lies far below the others, by five times the distance between the quartiles, is left outside.
+    """
     low, high = values.min(), values.max()
+    first, third = values.quantile(0.25), values.quantile(0.75)
+    if third > first:
+        low = max(low, first - 5 * (third - first))
     room = 0.08 * (high - low)
     return [low - room, high + room] if high > low else None
 

@@ -132,7 +132,7 @@ class Store:
         for path in paths:
             if not path.is_dir():
                 there = "a file" if path.exists() else "nothing there"
-                raise InputError(f"{path}: got {there}, expected a folder of runs")
+                raise InputError(f"{path}: got {there}, expected a folder of runs; {HOW_TO_GET_SOME}")
         self._roots = [path.resolve() for path in paths]
         self._base = Path(os.path.commonpath([root.parent if _is_run(root) else root for root in self._roots]))
         self._runs: dict[str, Run] = {}

@@ -247,6 +247,7 @@ def wandb_row(metrics: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -
     for number, layer in enumerate(layers):
         label = f"{number:0{digits}}.{layer['layer']}"
         row[f"density/{label}"] = layer["density"]
+        row[f"churn/{label}"] = layer["churn"]
         if layer["threshold_mean"] is not None:
             row[f"threshold/{label}"] = layer["threshold_mean"]
     return row

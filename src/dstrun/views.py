@@ -29,7 +29,8 @@ def overview(runs: pd.DataFrame) -> Iterator[View]:
     settings = compare.by_setting(usable)
     yield View(
         "Accuracy against what remains",
-        "A mark is a run, open while it is not finished. No other run beats those on the grey line, the Pareto front.",
+        "A mark is a run, open while it is not finished. No other run beats those on the grey line, the Pareto front. "
+        "Runs far below the others are out of sight: a double click shows them.",
         figures.accuracy_density(usable, compare.published(pairs)),
     )
     if (settings["reg.alpha"] > 0).any():
