@@ -17,6 +17,8 @@ dstrun trains sparse networks by Dynamic Sparse Training.
   dstrun -m hydra/sweeper=pareto KEY=interval(A,B) ...  a search for accurate and sparse runs
   dstrun rerun RUN [KEY=VALUE ...]                a run's settings again, some of them changed
   dstrun eval RUN [KEY=VALUE ...]                 test figures of a run
+  dstrun report [PATH ...]                        what runs came to: a table, or a page with figures
+  dstrun dashboard [PATH ...]                     a local page over runs, live while they train
 
   --cfg job prints the config that a command line comes to, and trains nothing;
   --hydra-help lists Hydra's flags, shell completion among them.

@@ -120,7 +120,7 @@ def _connect(app: Dash, watch: Watch, where: str) -> None:
             some, complaint = runs, f"{error}; all runs are shown"
         wanted = panes.columns(runs)
         same = [one["field"] for one in wanted] == [one["field"] for one in columns or []]
-        return panes.rows(some), no_update if same else wanted, title(where, runs), complaint
+        return panes.rows(some, wanted), no_update if same else wanted, title(where, runs), complaint
 
     @app.callback(
         Output("run", "options"), Output("one", "options"), Output("other", "options"), Input("version", "data"),

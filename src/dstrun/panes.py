@@ -4,6 +4,7 @@ Functions from tables to Dash components; no callback and no server. Knows compa
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -109,7 +110,7 @@ def _grid(runs: pd.DataFrame, state: dict[str, Any]) -> dash_ag_grid.AgGrid:
                 one |= {"initialSort": direction, "initialSortIndex": number}
     ticked = [name for name in state["runs"] if isinstance(name, str)]
     return dash_ag_grid.AgGrid(
-        id="grid", rowData=rows(runs), columnDefs=definitions, getRowId="params.data.run",
+        id="grid", rowData=rows(runs, definitions), columnDefs=definitions, getRowId="params.data.run",
         defaultColDef={
             "sortable": True, "filter": True, "floatingFilter": True, "resizable": True, "minWidth": 85,
             "suppressHeaderFilterButton": True, "suppressFloatingFilterButton": True,
@@ -157,8 +158,8 @@ def columns(runs: pd.DataFrame) -> list[dict[str, Any]]:
     return defined
 
 
-def rows(runs: pd.DataFrame) -> list[dict[str, Any]]:
-    """A row a run; null for what it does not have."""
-    keys = list(dict.fromkeys(one["field"] for one in columns(runs)))
+def rows(runs: pd.DataFrame, columns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row a run, with what the columns show; null for what it does not have."""
+    keys = [one["field"] for one in columns]
     table = runs[keys].astype(object)
     return table.where(table.notna(), None).to_dict("records")

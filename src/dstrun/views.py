@@ -56,7 +56,7 @@ def curves(store: Store, runs: pd.DataFrame) -> Iterator[View]:
     """How training went."""
     usable = runs[runs["epoch"].notna()]
     some = usable.head(CURVES)
-    epochs, which = store.epochs(some["run"]), _share(some, usable, "the first")
+    epochs, which = store.epochs(some["run"]), _share(some, usable, "the first of them")
     yield View("Density and accuracy", f"{which}Dashed: density, left axis. Solid: test accuracy, right axis.",
                figures.density_and_accuracy(epochs, some))  # fmt: skip
     yield View("Learning curves", f"{which}Click a name in the legend to hide its run, twice to see it alone.",
@@ -69,7 +69,7 @@ def layers(store: Store, runs: pd.DataFrame) -> Iterator[View]:
     some = runs.loc[names][lambda table: table["epoch"].notna()]
     yield View(
         "Density of every layer by epoch",
-        f"{_share(some, runs, 'spread over density:')}A panel a layer, a line a run.",
+        f"{_share(some, runs, 'one a setting, spread over density')}A panel a layer, a line a run.",
         figures.layer_density(store.layers(some["run"]), some),
     )
     done = compare.finished(runs)
@@ -105,4 +105,4 @@ def one_run(store: Store, runs: pd.DataFrame) -> Iterator[View]:
 
 
 def _share(some: pd.DataFrame, all_: pd.DataFrame, which: str) -> str:
-    return "" if len(some) == len(all_) else f"{len(some)} of {len(all_)} runs, {which} {len(some)}. "
+    return "" if len(some) == len(all_) else f"{len(some)} of {len(all_)} runs, {which}. "

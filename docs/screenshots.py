@@ -1,0 +1,45 @@
+"""Takes the README's pictures of the dashboard: python docs/screenshots.py OUTPUTS [FOLDER].
+
+OUTPUTS holds the runs of
+
+    dstrun -m group=lenet_alpha data=mnist reg=dense seed=0,1,2
+    dstrun -m group=lenet_alpha data=mnist reg.alpha=1e-5,5e-5,2e-4,5e-4,2e-3,5e-3 seed=0,1,2
+
+Needs Playwright and a Chromium.
+"""
+
+import shutil
+import sys
+import threading
+from pathlib import Path
+from urllib.parse import quote
+
+from playwright.sync_api import sync_playwright
+from werkzeug.serving import make_server
+
+from dstrun.live import Watch, make_app
+
+PICTURES = {  # name: view, theme, height
+    "overview": ("overview", "light", 1180),
+    "layers": ("layers", "dark", 1440),
+}
+
+
+def main(outputs: Path, folder: Path) -> None:
+    watch = Watch([outputs])
+    server = make_server("127.0.0.1", 0, make_app(watch, "outputs").server, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        for name, (view, theme, height) in PICTURES.items():
+            page = browser.new_page(viewport={"width": 1240, "height": height})
+            conditions = quote("alpha<1e-3") if view == "layers" else ""
+            page.goto(f"http://127.0.0.1:{server.server_port}/?view={view}&theme={theme}&filter={conditions}")
+            page.locator("section .main-svg").first.wait_for()
+            page.wait_for_timeout(3000)
+            page.screenshot(path=folder / f"{name}.png")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2] if len(sys.argv) > 2 else "docs"))
