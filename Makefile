@@ -36,7 +36,7 @@ proof: $(INSTALLED) ## the long proofs; those on real data need $$DSTRUN_DATA
 
 browser: $(INSTALLED) ## the dashboard in headless Chromium, which Debian has and root may install here
 	command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y chromium; } || true
-	$(BIN)/pytest -m browser
+	$(BIN)/pytest -m "browser and not slow"
 
 docs: $(INSTALLED) ## docs/options.md, from the options themselves
 	$(BIN)/python docs/options.py > docs/options.md

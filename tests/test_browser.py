@@ -1,10 +1,14 @@
 """The dashboard and a report's page in headless Chromium: what a person sees, clicks and types."""
 
 import os
+import runpy
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +71,27 @@ def _elsewhere(address: str) -> bool:
 
 
 @pytest.fixture
-def served() -> Iterator[str]:
+def served_of() -> Iterator[Callable[[Path], str]]:
+    """Serves a dashboard over a folder, and gives its address."""
+    with ExitStack() as at_the_end:
+
+        def call(folder: Path) -> str:
+            app = make_app(Watch([folder.absolute()]), str(folder))
+            server = make_server("127.0.0.1", 0, app.server, threaded=True)
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            for done in (server.server_close, thread.join, server.shutdown):
+                at_the_end.callback(done)
+            return f"http://127.0.0.1:{server.server_port}/"
+
+        yield call
+
+
+@pytest.fixture
+def served(served_of: Callable[[Path], str]) -> str:
     """The address of a dashboard over outputs/, which may be empty."""
     Path("outputs").mkdir(exist_ok=True)
-    server = make_server("127.0.0.1", 0, make_app(Watch([Path("outputs").absolute()]), "outputs").server, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    return served_of(Path("outputs"))
 
 
 @pytest.fixture
@@ -329,4 +344,53 @@ def test_the_page_of_a_report(three: list[Path], command: Command, visit: Callab
     page.emulate_media(color_scheme="light")
     until(
         page, lambda: page.evaluate("getComputedStyle(document.querySelector('.xtick text')).fill"), "rgb(38, 38, 43)"
+    )
+
+
+@pytest.mark.slow
+def test_two_hundred_runs_are_read_shown_and_clicked_in_time(
+    served_of: Callable[[Path], str], visit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200 runs × 160 epochs × 16 layers: report in 10 s, page under 15 MB and open in 3 s, a click answered in 1 s."""
+    make = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "compare.py"))["make"]
+    make(Path("outputs"), runs=200, epochs=160, layers=16)
+    start = time.monotonic()
+    subprocess.run([sys.executable, "-m", "dstrun", "report", "--html", "report.html"], check=True, capture_output=True)
+    assert time.monotonic() - start < 10
+    assert Path("report.html").stat().st_size < 15e6
+    start = time.monotonic()
+    page = visit(f"file://{Path('report.html').absolute()}")
+    page.locator(".figure .main-svg").first.wait_for()
+    assert time.monotonic() - start < 3
+    page = visit(served_of(Path("outputs")))
+    until(page, lambda: len(points(page)), 200, limit=20_000)
+    page.wait_for_timeout(2000)
+    figures = {
+        "Layers": "Density of every layer by epoch", "Curves": "Density and accuracy",
+        "One run": "Density of every layer", "Overview": "Accuracy against what remains",
+    }  # fmt: skip
+    took = {view: answered(page, f"#view label:has-text('{view}')", figure) for view, figure in figures.items()}
+    first = ".ag-pinned-left-cols-container [row-index='{}'] input[type=checkbox]"
+    took |= {f"tick {row}": answered(page, first.format(row), figures["Overview"], row + 1) for row in range(3)}
+    print(took)
+    assert max(took.values()) < 1, took
+
+
+def answered(page: Any, place: str, figure: str, count: int = 0) -> float:
+    """Seconds from a click on a place until the figure is drawn, of so many runs if that is said."""
+    return page.locator(place).first.evaluate(
+        """async (place, [figure, count]) => {
+          const start = performance.now();
+          place.click();
+          for (;;) {
+            await new Promise(requestAnimationFrame);
+            const section = document.querySelector('#content section');
+            const plot = section && section.querySelector('h2').textContent === figure
+              && section.querySelector('.js-plotly-plot');
+            if (!plot || !plot.querySelector('.main-svg .plot path, .main-svg .plot .point')) continue;
+            const runs = (plot.data.find(trace => trace.name === 'runs') || {x: []}).x;
+            if (!count || runs.length === count) return (performance.now() - start) / 1000;
+          }
+        }""",
+        [figure, count],
     )
