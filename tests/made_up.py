@@ -43,7 +43,7 @@ def leave(
     rows(run / "layers.csv", LAYERS, layers)
     (run / "train.log").write_text("2026-11-23 12:00:00 begins\n")
     status(run, state=state, created=f"2026-11-23T12:00:{created:02}+00:00")
-    if state == "finished":
+    if state == "finished" and epochs:
         kept = int(400 * densities[-1])
         totals = {"kept": kept, "total": 400, "parameters": 410, "parameters_kept": kept + 10, "total_seconds": 4.0}
         write_json(run / "summary.json", figures[-1] | totals)

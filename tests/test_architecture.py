@@ -69,7 +69,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "report": {"errors", "console", "tracking", "store", "compare", "page"},
     "page": {"store", "compare", "drawing", "views"},
     "panes": {"compare"},
-    "contents": {"store", "compare", "drawing", "views"},
+    "contents": {"store", "compare", "drawing", "views", "report"},
     "live": {"errors", "store", "compare", "report", "panes", "contents"},
     "dashboard": {"errors", "report", "live"},
     "help": {"config", "composition"},

@@ -41,7 +41,8 @@ def sweep(made: Path) -> pd.DataFrame:
         ("", 6), ("alpha>1e-3", 2), ("alpha>=1e-3", 4), ("alpha=1e-3", 2), ("α!=0.001", 4), ("reg.alpha<0.01", 2),
         ("density<20%", 2), ("density<=20%", 3), ("remaining<0.2, seed=0", 2), ("alpha>1e-4 and accuracy>90%", 2),
         ("method=dense", 2), ("method=DENSE", 2), ("state!=finished", 1), ("model=lenet_300_100", 6), ("model>m", 0),
-        ("lr=0.01 epochs=2", 6), ("epoch=1", 6), ("seed=1 alpha=1e-2", 1), ("seed=a", 0),
+        ("lr=0.01 epochs=2", 6), ("epoch=1", 6), ("seed=1 alpha=1e-2", 1), ("density<=1", 6),
+        ("density < 20 %, seed=0", 2),
     ],
 )  # fmt: skip
 def test_conditions(sweep: pd.DataFrame, conditions: str, count: int) -> None:
@@ -51,11 +52,17 @@ def test_conditions(sweep: pd.DataFrame, conditions: str, count: int) -> None:
 @pytest.mark.parametrize(
     ("conditions", "message"),
     [
-        ("alhpa>1", "alhpa: there is no such column; did you mean reg.alpha"),
-        ("zzz=1", "zzz: there is no such column; there are model, data, method, α, seed"),
+        ("alhpa>1", "alhpa: there is no such column; did you mean alpha or reg.alpha"),
+        (
+            "zzz=1",
+            "zzz: there is no such column; there are model, data, method, alpha, seed, state, epoch, epochs, accuracy",
+        ),
         ("alpha", "filter: got 'alpha', expected a condition such as alpha>1e-6"),
         ("alpha>1e-6 or", "filter: got 'or', expected"),
         ("__import__('os')", "expected a condition"),
+        ("density<5", "filter: got density<5, expected a fraction or a percentage: 5%"),
+        ("accuracy>99", "expected a fraction or a percentage: 99%"),
+        ("seed=a", "filter: got seed=a, expected a number there"),
     ],
 )
 def test_what_is_no_condition(sweep: pd.DataFrame, conditions: str, message: str) -> None:
@@ -88,6 +95,14 @@ def test_labels_and_looks(sweep: pd.DataFrame, made: Path) -> None:
     leave(reg__alpha=1e-4, created=9)
     later = runs()
     assert list(later["series"])[:6] == list(sweep["series"]), "a run that comes later changes no look"
+
+
+def test_labels_say_what_differs_in_a_group_and_no_more() -> None:
+    """What two groups differ in as a whole is told by the group."""
+    for alpha in (1e-3, 1e-2):
+        leave(Path("outputs/a"), reg__alpha=alpha)
+        leave(Path("outputs/b"), reg__alpha=alpha, schedule__lr=0.1, schedule__epochs=5, data__name="digits")
+    assert sorted(runs()["setting_label"]) == ["a, α 1e-2", "a, α 1e-3", "b, α 1e-2", "b, α 1e-3"]
 
 
 def test_means_over_seeds(sweep: pd.DataFrame) -> None:
@@ -138,6 +153,33 @@ def test_the_front() -> None:
     assert compare.front(table).tolist() == [True, True, False, False, True, False, False]
 
 
+def test_equals_share_the_front() -> None:
+    table = pd.DataFrame([(0.9, 0.1), (0.9, 0.1), (0.9, 0.2)], columns=["accuracy", "density"])
+    assert compare.front(table).tolist() == [True, True, False]
+
+
+def test_what_has_no_figure_does_not_count() -> None:
+    """A finished run whose accuracy is NaN is no second seed."""
+    leave(accuracies=[0.95], densities=[0.1], seed=0)
+    leave(accuracies=[float("nan")], densities=[0.1], seed=1)
+    (row,) = compare.by_setting(runs()).to_dict("records")
+    assert (row["accuracy"], row["count"], row["runs"]) == (0.95, 1, 2)
+    assert pd.isna(row["accuracy_std"])
+
+
+def test_a_run_that_failed_does_not_stand_for_its_setting() -> None:
+    leave(accuracies=[0.5], densities=[0.9], seed=0, state="failed")
+    good = leave(seed=1)
+    assert compare.choice(runs(), 8) == [f"made/{good.name}"]
+
+
+def test_a_name_is_compared_where_there_is_one() -> None:
+    leave(seed=0)
+    leave(seed=1, name="mine")
+    assert len(compare.where(runs(), "name<zzz")) == 1
+    assert len(compare.where(runs(), "name!=mine")) == 1
+
+
 def test_a_choice_is_spread_over_density(sweep: pd.DataFrame) -> None:
     assert [sweep.loc[name, "label"] for name in compare.choice(sweep, 8)] == ["α 1e-3, seed 0", "α 1e-2, seed 0"]
     assert len(compare.choice(sweep, 1)) == 1
@@ -156,8 +198,11 @@ def test_order(sweep: pd.DataFrame, word: str, accuracies: list[float]) -> None:
 
 
 def test_order_by_a_column_that_is_not_there(sweep: pd.DataFrame) -> None:
-    with pytest.raises(InputError, match="no such column"):
+    with pytest.raises(InputError) as error:
         compare.ordered(compare.by_setting(sweep), "beauty")
+    assert str(error.value).endswith("there are model, data, method, alpha, epochs, accuracy, density")
+    with pytest.raises(InputError, match="lr: there is no such column; there are"):
+        compare.ordered(compare.by_setting(sweep), "lr")
 
 
 def test_the_papers_rows() -> None:

@@ -41,6 +41,20 @@ def named(figure: Figure, name: str) -> dict[str, Any]:
     return found
 
 
+def marks(figure: Figure, axis: str = "y") -> dict[str, Any]:
+    """All runs of a panel as one trace, by their names in order."""
+    traces = [trace for trace in on(figure, axis) if "customdata" in trace]
+    found: dict[str, Any] = {"runs": [], "x": [], "y": [], "symbol": [], "color": [], "hovertext": []}
+    for trace in traces:
+        found["runs"] += list(trace["customdata"])
+        found["x"] += numbers(trace["x"])
+        found["y"] += numbers(trace["y"])
+        found["symbol"] += trace["marker"]["symbol"]
+        found["color"] += [trace["marker"]["color"]] * len(trace["x"])
+        found["hovertext"] += trace["hovertext"]
+    return found
+
+
 def on(figure: Figure, axis: str) -> list[dict[str, Any]]:
     return [trace for trace in figure["data"] if trace["yaxis"] == axis]
 
@@ -60,14 +74,16 @@ def titles(figure: Figure) -> set[str]:
 
 def test_accuracy_against_density(runs: pd.DataFrame) -> None:
     figure = figures.accuracy_density(runs, compare.published([("lenet_300_100", "mnist")]))
-    marks = named(figure, "runs")
-    assert numbers(marks["x"]) == [1, 1, 0.2, 0.3, 0.05, 0.9]
-    assert numbers(marks["y"]) == [0.97, 0.99, 0.96, 0.98, 0.9, 0.2]
-    assert list(marks["customdata"]) == list(runs.index)
-    assert marks["marker"]["symbol"][:3] == ["circle", "square", "circle"]
-    assert marks["marker"]["symbol"][5] == "circle-open", "a run that is not finished is open"
-    assert marks["marker"]["color"][:3] == [drawing.GREY, drawing.GREY, drawing.COLOURS[0]]
-    assert "α 1e-3, seed 0" in marks["hovertext"][2]
+    found = marks(figure)
+    assert found["x"] == [1, 1, 0.2, 0.3, 0.05, 0.9]
+    assert found["y"] == [0.97, 0.99, 0.96, 0.98, 0.9, 0.2]
+    assert found["runs"] == list(runs.index)
+    assert found["symbol"][:3] == ["circle", "square", "circle"]
+    assert found["symbol"][5] == "circle-open", "a run that is not finished is open"
+    assert found["color"][:3] == [drawing.GREY, drawing.GREY, drawing.COLOURS[0]]
+    assert "α 1e-3, seed 0" in found["hovertext"][2]
+    legend = [trace["name"] for trace in figure["data"] if trace["showlegend"]]
+    assert legend == ["Pareto front", "dense, mean", "dense", "α 1e-3", "α 1e-2", "α 1e-4", "the paper"]
     front = named(figure, "Pareto front")
     assert (numbers(front["x"]), numbers(front["y"])) == ([0.05, 0.2, 0.3, 1], [0.9, 0.96, 0.98, 0.99])
     dense = named(figure, "dense, mean")
@@ -87,7 +103,7 @@ def test_a_panel_for_each_model_and_data() -> None:
     leave(model__name="lenet5", model__builder="lenet5", created=9)
     figure = figures.accuracy_density(compare.labelled(Store([Path("outputs")]).runs))
     assert [one["text"] for one in figure["layout"]["annotations"]] == ["lenet_300_100 on mnist", "lenet5 on mnist"]
-    assert [len(trace["x"]) for trace in on(figure, "y2") if trace["name"] == "runs"] == [1]
+    assert len(marks(figure, "y2")["runs"]) == 1
     legend = [trace["name"] for trace in figure["data"] if trace["showlegend"]]
     assert len(legend) == len(set(legend)), "what is in both panels stands in the legend once"
 
@@ -137,6 +153,28 @@ def test_density_of_every_layer_of_one_run(store: Store, runs: pd.DataFrame) -> 
     assert [button["args"][0] for button in switch] == [{"yaxis.type": "linear"}, {"yaxis.type": "log"}]
 
 
+def test_what_only_looks_like_a_baseline_is_none() -> None:
+    """A line for each dense setting, by its finished runs; nothing at all stands at a logarithmic axis' foot."""
+    for lr, accuracy, state in ((0.01, 0.98, "finished"), (0.5, 0.1, "finished"), (0.1, 0.3, "failed")):
+        leave(accuracies=[accuracy], densities=[1], reg__method="dense", schedule__lr=lr, state=state)
+    leave(accuracies=[0.9], densities=[0.0])
+    there = compare.labelled(Store([Path("outputs")]).runs)
+    found = [trace for trace in figures.accuracy_density(there)["data"] if trace["name"] == "dense, mean"]
+    assert sorted(numbers(trace["y"])[0] for trace in found) == [0.1, 0.98]
+    assert [trace["x"][0] for trace in found] == [1e-5] * 2
+    lines = figures.against_alpha(compare.by_setting(there))["data"]
+    found = [trace for trace in lines if trace["name"] == "dense, mean"]
+    assert sorted(numbers(trace["y"])[0] for trace in found) == [0.1, 0.98]
+    assert found[0]["x"][0] < 5e-4 < found[0]["x"][1], "one α is no reason for a line without length"
+
+
+def test_a_layer_may_be_called_model(store: Store, runs: pd.DataFrame) -> None:
+    one = runs.iloc[[2]]
+    layers = store.layers(one.index)
+    layers["layer"] = layers["layer"].astype(str).replace("fc1", "model")
+    assert [trace["name"] for trace in figures.layer_density(layers, one)["data"]] == ["model", "model", "fc2"]
+
+
 def test_update_by_update() -> None:
     """The paper's figure 4: rows within an epoch stand at their fraction of it."""
     run = leave(Path("outputs/steps"), seed=3)
@@ -165,9 +203,8 @@ def test_a_run_looks_the_same_in_every_figure(store: Store, runs: pd.DataFrame) 
         mine = [trace["line"] for trace in lines if trace["name"] == "α 1e-2, seed 0"]
         assert {line["color"] for line in mine} == {wanted["color"]}
         assert {line["dash"] for line in mine} == {wanted["dash"]}
-        marks = named(figures.accuracy_density(some), "runs")
-        place = list(marks["customdata"]).index(runs.index[4])
-        assert marks["marker"]["color"][place] == wanted["color"]
+        found = marks(figures.accuracy_density(some))
+        assert found["color"][found["runs"].index(runs.index[4])] == wanted["color"]
 
 
 def test_looks_differ() -> None:
@@ -224,10 +261,10 @@ def test_density_and_accuracy_on_two_axes(store: Store, runs: pd.DataFrame) -> N
 
 
 def test_what_is_kept_against_accuracy(runs: pd.DataFrame) -> None:
-    parameters, computed = figures.kept_against_accuracy(runs)["data"]
-    assert numbers(parameters["x"]) == [410, 410, 90, 130, 30], "known of finished runs"
-    assert numbers(computed["x"]) == [0.5, 0.5, 0.1, 0.15, 0.025, 0.45]
-    assert numbers(computed["y"]) == [0.97, 0.99, 0.96, 0.98, 0.9, 0.2]
+    figure = figures.kept_against_accuracy(runs)
+    assert marks(figure, "y")["x"] == [410, 410, 90, 130, 30], "known of finished runs"
+    assert marks(figure, "y2")["x"] == [0.5, 0.5, 0.1, 0.15, 0.025, 0.45]
+    assert marks(figure, "y2")["y"] == [0.97, 0.99, 0.96, 0.98, 0.9, 0.2]
 
 
 def test_parallel_coordinates(runs: pd.DataFrame) -> None:
@@ -254,8 +291,8 @@ def test_names_are_shown_as_they_are_and_not_read() -> None:
     for view in [*views.overview(runs), *views.layers(there, runs), *views.curves(there, runs)]:
         words = repr(view.figure)
         assert "<b>" not in words
-    marks = [trace for trace in figures.accuracy_density(runs)["data"] if trace["name"] == "runs"]
-    assert any("&lt;b&gt;x&lt;/b&gt; &amp; %{y}" in word for trace in marks for word in trace["hovertext"])
+    said = [word for axis in ("y", "y2") for word in marks(figures.accuracy_density(runs), axis)["hovertext"]]
+    assert any("&lt;b&gt;x&lt;/b&gt; &amp; %{y}" in word for word in said)
 
 
 @pytest.mark.parametrize("count", [1, 3, 6])
@@ -272,6 +309,15 @@ def test_plotly_accepts_every_figure(store: Store, runs: pd.DataFrame, count: in
         assert view.caption
         axes = [value for name, value in layout.items() if name.startswith(("xaxis", "yaxis"))]
         assert any("title" in axis for axis in axes) or "tickvals" in layout["xaxis"]
+
+
+def test_runs_without_epochs_beside_one_that_has_some() -> None:
+    leave(accuracies=(), densities=(), schedule__epochs=0)
+    leave(state="interrupted")
+    there = Store([Path("outputs")])
+    runs = compare.labelled(there.runs)
+    for view in [*views.overview(runs), *views.layers(there, runs), *views.curves(there, runs)]:
+        go.Figure(view.figure)
 
 
 def test_a_run_without_layers_has_no_figures_of_its_own() -> None:

@@ -39,6 +39,8 @@ def test_the_wheel_holds_every_config_and_sweep(wheel: Path) -> None:
         there = {path.relative_to(wheel / "dstrun" / folder) for path in (wheel / "dstrun" / folder).rglob("*.yaml")}
         assert there == {path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("*.yaml")}
     assert not list(wheel.glob("tests*"))
+    there = {path.name for path in (wheel / "dstrun" / "assets").iterdir()}
+    assert there == {path.name for path in (ROOT / "src" / "dstrun" / "assets").iterdir()}
 
 
 def test_the_wheels_command_composes_from_any_folder(wheel: Path) -> None:
@@ -98,6 +100,8 @@ def test_help_shows_verbs_choices_and_options(command: Command) -> None:
     said = command("--help").out
     for word in (
         "dstrun rerun RUN",
+        "dstrun report [PATH ...]",
+        "dstrun dashboard [PATH ...]",
         "lenet5, lenet_300_100, lstm_a",
         "quick",
         "best_",

@@ -31,24 +31,44 @@ def test_the_table(command: Command, sweep: None) -> None:
     assert title == "outputs/made, lenet_300_100 on mnist: 5 runs, 4 finished, 1 failed"
     header, dense, sparse, failed = table(outcome.out)
     assert header == [
-        "method", "α", "runs", "failed", "accuracy %", "remaining %", "Δ dense", "multiply-adds %", "epochs", "time",
+        "method", "α", "runs", "failed", "accuracy %", "remaining %", "Δ dense", "multiply-adds %", "epoch", "time",
     ]  # fmt: skip
-    assert dense == ["dense", "2", "97.00 ± 1.41", "100.00 ± 0.00", "50.00 ± 0.00", "2", "4 s"]
-    assert sparse == ["dst", "1e-3", "2", "96.00 ± 1.41", "10.00 ± 0.00", "-1.00", "5.00 ± 0.00", "2", "4 s"]
+    assert dense == ["dense", "2", "97.00 ± 1.41*", "100.00 ± 0.00", "50.00 ± 0.00", "2", "4 s"]
+    assert sparse == ["dst", "1e-3", "2", "96.00 ± 1.41*", "10.00 ± 0.00", "-1.00", "5.00 ± 0.00", "2", "4 s"]
     assert failed == ["dst", "1e-2", "0 of 1", "1", "90.00", "5.00", "-7.00", "2.50", "1 of 2", "2 s"]
-    assert "bold: no other row" in outcome.out
+    assert "*: none of our other rows is at once as accurate and sparser" in outcome.out
 
 
 def test_the_paper_beside_ours(command: Command, sweep: None) -> None:
-    out = command("report", "--paper").out
+    outcome = command("report", "--paper")
+    assert outcome.err == ""
+    out = outcome.out
     assert ["paper: DST", "97.69 ± 0.14", "2.48 ± 0.21", "-0.47"] in table(out)
     assert ["paper: dense (DST)", "98.16 ± 0.06", "100.00"] in table(out)
+
+
+def test_a_network_that_the_paper_has_not(command: Command) -> None:
+    leave(data__name="digits", data__train_limit=100)
+    outcome = command("report", "--paper")
+    assert outcome.err == "dstrun: paper: it has no lenet_300_100 on digits\n"
+    assert outcome.out.startswith("outputs, lenet_300_100 on digits (100 training images): 1 run")
+
+
+def test_what_steers_a_terminal_is_taken_out(command: Command) -> None:
+    leave(Path("outputs/a"), model__name="m\x1b]0;x\ny|", reg__alpha=1e-3)
+    leave(Path("outputs/b\x1b[2J"), reg__alpha=1e-2)
+    for words in ([], ["--runs"], ["--markdown"]):
+        out = command("report", *words).out
+        assert "\x1b" not in out
+        assert "m\ufffd]0;x\ufffdy" in out
+    lines = command("report", "--markdown").out.splitlines()
+    assert len({line.count("|") - line.count("\\|") for line in lines}) == 1
 
 
 def test_a_row_a_run(command: Command, sweep: None) -> None:
     rows = table(command("report", "--runs", "--sort", "-accuracy").out)
     assert rows[0][:4] == ["method", "α", "seed", "state"]
-    assert [row[-5 if row[0] == "dense" else -6] for row in rows[1:3]] == ["98.00", "97.00"]
+    assert [row[-5 if row[0] == "dense" else -6] for row in rows[1:3]] == ["98.00*", "97.00*"]
     assert len(rows) == 6
 
 
@@ -72,7 +92,7 @@ def test_csv_has_fractions(command: Command, sweep: None) -> None:
 def test_markdown(command: Command, sweep: None) -> None:
     lines = command("report", "--markdown", "--paper").out.splitlines()
     assert lines[1] == "|" + " --- |" * 10
-    assert lines[3] == "| dst | 1e-3 | 2 |  | 96.00 ± 1.41 | 10.00 ± 0.00 | -1.00 | 5.00 ± 0.00 | 2 | 4 s |"
+    assert lines[3] == "| dst | 1e-3 | 2 |  | **96.00 ± 1.41** | 10.00 ± 0.00 | -1.00 | 5.00 ± 0.00 | 2 | 4 s |"
     assert lines[-1].startswith("| paper: DST |")
 
 
@@ -135,7 +155,7 @@ def test_what_could_not_be_read_is_told(command: Command, sweep: None) -> None:
     [
         (["empty"], "empty: no runs there; `dstrun sweep=quick` makes some in outputs/quick"),
         (["nowhere"], "nowhere: got nothing there, expected a folder of runs"),
-        (["--filter", "beauty>1"], "beauty: there is no such column; there are model, data, method, α, seed, state"),
+        (["--filter", "beauty>1"], "beauty: there is no such column; there are model, data, method, alpha, seed"),
         (["--filter", "alpha>1"], "filter: none of 5 runs meets 'alpha>1'"),
         (["--sort", "beauty"], "beauty: there is no such column"),
         (["--csv", "--markdown"], "report: argument --markdown: not allowed with argument --csv"),

@@ -47,6 +47,12 @@ def test_a_run_is_called_by_its_path_below_what_was_asked_for() -> None:
     assert set(store("outputs/a").runs["group"]) == {"a"}
 
 
+def test_folders_of_one_name_in_several_places_are_groups_of_their_own() -> None:
+    for place in ("a", "b"):
+        leave(Path("outputs", place, "quick"))
+    assert list(store().runs["group"]) == ["a/quick", "b/quick"]
+
+
 def test_the_seed_is_no_part_of_a_setting() -> None:
     for seed in (0, 1):
         leave(seed=seed)
@@ -77,6 +83,34 @@ def test_only_what_has_changed_is_read_again(monkeypatch: pytest.MonkeyPatch) ->
     shutil.rmtree(runs[0])
     assert there.refresh() == {f"made/{new.name}", f"made/{runs[0].name}"}
     assert list(there.runs["seed"]) == [1, 2, 3]
+
+
+def test_an_option_that_is_not_known_here_is_part_of_the_setting() -> None:
+    for number, run in enumerate((leave(seed=0), leave(seed=1, created=1))):
+        with (run / "config.yaml").open("a") as file:
+            file.write(f"future: {number}\n")
+    assert store().runs["setting"].nunique() == 2
+
+
+def test_what_layers_have_is_touched_too() -> None:
+    run = leave()
+    there = store()
+    with (run / "layers.csv").open("a") as file:
+        file.write("3,25,fc1,10,300,0.03,0.1,0.1,0.1,0,0\n")
+    assert there.refresh() == {f"made/{run.name}"}
+
+
+def test_updates_before_the_first_epoch_is_done_stand_in_order() -> None:
+    run = leave(accuracies=(), densities=(), state="interrupted")
+    rows(run / "layers.csv", LAYERS, [layer_row(1, step, "fc1", 1) for step in (1, 2, 3)])
+    assert list(store().layers()["at"]) == [0.25, 0.5, 0.75]
+
+
+def test_a_log_that_is_a_pipe_holds_nobody_up() -> None:
+    run = leave(state="running")
+    (run / "train.log").unlink()
+    os.mkfifo(run / "train.log")
+    assert list(store().runs["state"]) == ["interrupted"]
 
 
 def test_a_run_that_says_running_is_interrupted_unless_somebody_is_at_work() -> None:
@@ -124,6 +158,20 @@ DAMAGE = {
     "half a config": ("config.yaml", lambda text: text[:40] + ": : [", "config.yaml: "),
     "an option of tomorrow": ("config.yaml", lambda text: text + "\nshape: round\n", "shape is no option"),
     "a value of tomorrow": ("config.yaml", lambda text: text.replace("dst", "rigl"), "reg.method: got 'rigl'"),
+    "an infinite α": ("config.yaml", lambda text: text.replace("alpha: 0.0005", "alpha: .inf"), "reg.alpha: got inf"),
+    "keys of two kinds": (
+        "config.yaml",
+        lambda text: text.replace("args: {}", "args: {1: 2, b: 3}"),
+        "model.args: got",
+    ),
+    "a seed without end": (
+        "config.yaml",
+        lambda text: text.replace("seed: 1", "seed: " + "9" * 400),
+        "cannot be read: ",
+    ),
+    "a config within itself": ("config.yaml", lambda text: "reg: &a {method: *a}", "cannot be read: RecursionError"),
+    "a deep status": ("status.json", lambda text: "[" * 100_000, ""),
+    "a figure without end": ("summary.json", lambda text: text.replace("410", "9" * 400), ""),
     "half a status": ("status.json", lambda text: text[:20], ""),
     "a status of lists": ("status.json", lambda text: '{"state": ["finished"], "created": {}, "error": [1]}', ""),
 }
@@ -135,7 +183,7 @@ def test_a_damaged_file_costs_what_it_damages(damage: str) -> None:
     whole, damaged = leave(seed=0), leave(seed=1)
     (damaged / name).write_text(change((damaged / name).read_text()))
     there = store()
-    assert len(there.runs) == 2
+    assert len(there.runs) == 2 - note.startswith("cannot be read")
     epochs, layers = there.epochs([f"made/{whole.name}"]), there.layers([f"made/{whole.name}"])
     assert (len(epochs), len(layers)) == (2, 4)
     there.epochs()

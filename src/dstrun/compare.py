@@ -32,7 +32,9 @@ NAMES = {  # what people type, beside the columns themselves
 HIDDEN = ("model.builder", "model.args", "data.builder", "data.args")  # the names stand for them
 OWN = {key for key, option in SETTINGS.items() if key.startswith("reg.") or "reg.method" in option.metadata["when"]}
 COMPARISONS = {"<=": "le", ">=": "ge", "!=": "ne", "==": "eq", "=": "eq", "<": "lt", ">": "gt"}
-CONDITION = re.compile(r"\s*([\w.α]+)\s*(<=|>=|!=|==|=|<|>)\s*([^\s,]+)\s*(?:,|and\b|$)?\s*")
+CONDITION = re.compile(r"\s*([\w.α]+)\s*(<=|>=|!=|==|=|<|>)\s*([^\s,]+(?:\s+%)?)\s*(?:,|and\b|$)?\s*")
+FRACTIONS = ("density", "flops_fraction", "test_accuracy", "train_accuracy", "validation_accuracy")
+TYPED = ("model", "data", "method", "alpha", "seed", "state", "epoch", "epochs", "accuracy", "density", "time")
 
 
 def column(word: str, table: pd.DataFrame) -> str:
@@ -42,31 +44,24 @@ def column(word: str, table: pd.DataFrame) -> str:
     last = [key for key in table if key.rpartition(".")[2] == word]
     if len(last) == 1:
         return last[0]
-    known = [name for name in (*NAMES, *table) if name not in ("series", "repeat", "setting")]
-    some = near(word, known) or f"; there are {', '.join(shown(key) for key in _often(table))}"
-    raise InputError(f"{word}: there is no such column{some}")
+    known = [name for name in (*TYPED, *NAMES, *table) if _means_something(name, table)]
+    there = ", ".join(name for name in TYPED if name in known)
+    raise InputError(f"{word}: there is no such column{near(word, known) or f'; there are {there}'}")
 
 
-def _often(table: pd.DataFrame) -> list[str]:
-    wanted = (
-        "model.name",
-        "data.name",
-        "reg.method",
-        "reg.alpha",
-        "seed",
-        "state",
-        "epoch",
-        "test_accuracy",
-        "density",
+def _means_something(word: str, table: pd.DataFrame) -> bool:
+    key = NAMES.get(word, word)
+    inner = ("series", "repeat", "setting", "names", "asked", "hover", "label", "setting_label")
+    return key not in inner and (
+        word in table or key in table or sum(name.rpartition(".")[2] == key for name in table) == 1
     )
-    return [key for key in wanted if key in table]
 
 
 def where(runs: pd.DataFrame, conditions: str) -> pd.DataFrame:
     """The runs that meet conditions such as 'alpha>1e-6 density<5% state=finished', all of them.
 
     A word is compared as text, a number as a number; what a run does not have meets no condition but !=. InputError
-    for a column that is not there, and for what is no condition.
+    for a column that is not there, for what is no condition, and for a value that the column cannot have.
     """
     rest = conditions.strip()
     while rest:
@@ -74,21 +69,26 @@ def where(runs: pd.DataFrame, conditions: str) -> pd.DataFrame:
         if not match:
             raise InputError(f"filter: got {rest!r}, expected a condition such as alpha>1e-6 or model=vgg16")
         word, comparison, value = match.groups()
-        runs = runs[_meets(runs[column(word, runs)], COMPARISONS[comparison], value)]
+        key = column(word, runs)
+        number = _number(value)
+        if number is None and pd.api.types.is_numeric_dtype(runs[key]):
+            raise InputError(f"filter: got {word}{comparison}{value}, expected a number there")
+        if key in FRACTIONS and number is not None and number > 1:
+            raise InputError(f"filter: got {word}{comparison}{value}, expected a fraction or a percentage: {value}%")
+        runs = runs[_meets(runs[key], COMPARISONS[comparison], value, number)]
         rest = rest[match.end() :]
     return runs
 
 
-def _meets(cells: pd.Series, comparison: str, value: str) -> pd.Series:
-    number = _number(value)
+def _meets(cells: pd.Series, comparison: str, value: str, number: float | None) -> pd.Series:
     numbers = pd.to_numeric(cells, errors="coerce") if number is not None else cells
     if number is not None and (numbers.notna().any() or not cells.notna().any()):
         if comparison in ("eq", "ne"):
             equal = pd.Series(np.isclose(numbers, number, rtol=1e-9, atol=0), index=cells.index)
             return equal if comparison == "eq" else ~equal
         return getattr(numbers, comparison)(number)
-    words = cells.astype("object").where(cells.notna(), "").astype(str).str.lower()
-    return getattr(words, comparison)(value.lower())
+    words = cells.map(value_shown).str.lower()
+    return getattr(words, comparison)(value.lower()) & (cells.notna() | (comparison == "ne"))
 
 
 def _number(text: str) -> float | None:
@@ -112,13 +112,19 @@ def differing(runs: pd.DataFrame) -> list[str]:
     return [key for key in found if key not in HIDDEN or len(runs[[*told, key]].drop_duplicates()) > pairs]
 
 
+def telling(runs: pd.DataFrame) -> list[str]:
+    """The options in which runs of one group, model and data differ, and the names that a group has several of."""
+    blocks = runs.groupby(["group", "model.name", "data.name"], sort=False, dropna=False)
+    found = {key for _, block in blocks for key in differing(block)}
+    found |= {key for key in ("model.name", "data.name") if (runs.groupby("group")[key].nunique() > 1).any()}
+    return [key for key in SETTINGS if key in found]
+
+
 def shown(key: str) -> str:
     """The word for a column in tables and figures: α, model, lr, test accuracy."""
     if key in ("model.name", "data.name"):
         return key.partition(".")[0]
-    return {"reg.alpha": "α", "epoch": "epochs", "flops_fraction": "multiply-adds"}.get(
-        key, key.rpartition(".")[2].replace("_", " ")
-    )
+    return {"reg.alpha": "α", "flops_fraction": "multiply-adds"}.get(key, key.rpartition(".")[2].replace("_", " "))
 
 
 def value_shown(value: object, key: str = "") -> str:
@@ -129,6 +135,8 @@ def value_shown(value: object, key: str = "") -> str:
         return str(bool(value)).lower()
     if isinstance(value, int | float | np.number):
         number = float(value)
+        if not np.isfinite(number):
+            return str(number)
         plain = key != "reg.alpha" and (number == 0 or 1e-2 <= abs(number) < 1e5)
         return f"{number:.6g}" if plain else short(number)
     return str(value)
@@ -144,7 +152,7 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
     dense = runs["reg.method"] == "dense"
     series = runs[~dense].groupby(by, sort=False).ngroup(), -1 - runs[dense].groupby(by, sort=False).ngroup()
     runs = runs.assign(series=pd.concat(series).astype(int), repeat=runs.groupby(by, sort=False).cumcount())
-    keys = [key for key in differing(runs) if key not in ("reg.method", "seed")]
+    keys = [key for key in telling(runs) if key not in ("reg.method", "seed")]
     if runs["group"].nunique() > 1:
         keys.insert(0, "group")
     labels, settings, hovers = [], [], []
@@ -178,16 +186,19 @@ def by_setting(runs: pd.DataFrame, more: Sequence[str] = (), among: pd.DataFrame
     settings are otherwise the same, of the same group where it has some. Dense settings come first.
     """
     first = ["group", "model.name", "data.name", "reg.method", "reg.alpha"]
-    keys = list(dict.fromkeys([*first, *(key for key in differing(runs) if key != "seed"), *more]))
+    differ = [key for key in (*telling(runs), *differing(runs)) if key != "seed"]
+    keys = list(dict.fromkeys([*first, *differ, *more]))
     by = ["group", "setting", *more]
     states = {"finished": FINISHED, "running": RUNNING, "failed": FAILED}
     runs = runs.assign(names=runs["run"], asked=runs["schedule.epochs"], runs=1)
     runs = runs.assign(**{word: (runs["state"] == state).astype(int) for word, state in states.items()})
-    groups = runs.groupby(by, sort=False)
+    groups = runs.groupby(by, sort=False, dropna=False)
     none_finished = groups["finished"].transform("sum") == 0
     counted = runs[(runs["finished"] == 1) | (none_finished & runs["epoch"].notna())]
-    figures = counted.groupby(by, sort=False)[list(AVERAGED.values())].agg(["mean", "std"])
+    averages = counted.groupby(by, sort=False, dropna=False)
+    figures = averages[list(AVERAGED.values())].agg(["mean", "std"])
     figures.columns = [name for figure in AVERAGED for name in (figure, f"{figure}_std")]
+    figures = figures.assign(count=averages["test_accuracy"].count())
     told = groups[[*(key for key in keys if key not in by), "asked"]].first().assign(names=groups["names"].agg(list))
     table = told.join(groups[["runs", *states]].sum()).join(figures).reset_index()
     return _arranged(table.assign(difference=_difference(table, runs if among is None else among)), keys)
@@ -225,7 +236,7 @@ def _orderly(cells: pd.Series) -> pd.Series:
 def ordered(settings: pd.DataFrame, word: str) -> pd.DataFrame:
     """The table sorted by a column, from small to large, or with a '-' before it from large to small."""
     descending, word = word.startswith("-"), word.removeprefix("-")
-    names = {"remaining": "density", "multiply_adds": "flops", "time": "seconds", "n": "runs"}
+    names = {"remaining": "density", "multiply_adds": "flops", "time": "seconds", "Δ": "difference"}
     wanted = names.get(word, word)
     return _sorted(settings, [wanted if wanted in settings else column(word, settings)], ascending=not descending)
 
@@ -237,7 +248,7 @@ def _without_sparsity(setting: str) -> str:
 
 def _dense_accuracies(runs: pd.DataFrame) -> dict[tuple[str, str], float]:
     """Mean accuracy of finished dense runs by (group, what they share with sparse ones); with '' over all groups."""
-    dense = runs[(runs["reg.method"] == "dense") & (runs["state"] == FINISHED)]
+    dense = runs[(runs["reg.method"] == "dense") & (runs["state"] == FINISHED) & runs["test_accuracy"].notna()]
     found: dict[tuple[str, str], list[float]] = {}
     for group, setting, accuracy in zip(dense["group"], dense["setting"], dense["test_accuracy"], strict=True):
         for place in (group, ""):
@@ -249,15 +260,17 @@ def front(table: pd.DataFrame, accuracy: str = "accuracy", density: str = "densi
     """Which rows no other beats: none is as accurate and sparser, nor as sparse and more accurate."""
     figures = table[[accuracy, density]].dropna().sort_values([density, accuracy], ascending=[True, False])
     best = figures[accuracy].cummax().shift(fill_value=-np.inf)
-    on = figures.index[figures[accuracy] > best]
-    return pd.Series(table.index.isin(on), index=table.index)
+    on = figures[figures[accuracy] > best]
+    points = set(zip(on[accuracy], on[density], strict=True))
+    return pd.Series([point in points for point in zip(table[accuracy], table[density], strict=True)], table.index)
 
 
 def choice(runs: pd.DataFrame, count: int) -> list[str]:
     """At most so many runs to show layer by layer: one a setting, spread evenly over density, in order of settings."""
     able = runs[runs["epoch"].notna() & (runs["reg.method"] != "dense")]
     able = able if len(able) else runs[runs["epoch"].notna()]
-    ones = able.sort_values("seed", kind="stable").drop_duplicates(["group", "setting"]).sort_values("density")
+    able = able.assign(open=able["state"] != FINISHED).sort_values(["open", "seed"], kind="stable")
+    ones = able.drop_duplicates(["group", "setting"]).sort_values("density")
     at = np.unique(np.linspace(0, len(ones) - 1, min(count, len(ones))).round().astype(int))
     chosen = ones.iloc[at]
     return [str(name) for name in _sorted(chosen, ["model.name", "data.name", *differing(chosen)])["run"]]
@@ -279,7 +292,7 @@ def published(pairs: Collection[tuple[str, str]]) -> pd.DataFrame:
 def with_published(settings: pd.DataFrame) -> pd.DataFrame:
     """The settings, and under those of each model and data the paper's rows; `reg.method` says whose a row is."""
     blocks: list[dict] = []
-    for pair, ours in settings.groupby(["model.name", "data.name"], sort=False):
+    for pair, ours in settings.groupby(["model.name", "data.name"], sort=False, dropna=False):
         rows = published([pair])
         theirs = rows.assign(**{"reg.method": "paper: " + rows["method"]})
         blocks += ours.to_dict("records") + theirs.to_dict("records")
@@ -288,5 +301,5 @@ def with_published(settings: pd.DataFrame) -> pd.DataFrame:
 
 def finished(runs: pd.DataFrame) -> pd.DataFrame:
     """The finished runs; where there are none, those that have a figure at all."""
-    done = runs[runs["state"] == FINISHED]
+    done = runs[(runs["state"] == FINISHED) & runs["epoch"].notna()]
     return done if len(done) else runs[runs["epoch"].notna()]

@@ -1,6 +1,7 @@
 """What the dashboard shows under its table: figures of some runs, one run's page, or what two runs differ in.
 
-Functions from tables to Dash components, which show text as text. Knows compare, store, drawing and views.
+Functions from tables to Dash components, which show text as text. Knows store, compare, drawing, views and report
+(for its table).
 """
 
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from collections.abc import Sequence
 import pandas as pd
 from dash import dcc, html
 
-from dstrun import compare, drawing, views
+from dstrun import compare, drawing, report, views
 from dstrun.store import HOW_TO_GET_SOME, SHOWN, Store
 
 LOG_LINES = 300
@@ -42,7 +43,30 @@ def content(store: Store, runs: pd.DataFrame, view: str, names: Sequence[str], d
         "layers": lambda: views.layers(store, some),
         "curves": lambda: views.curves(store, some),
     }[view]()
-    return [_section(one, dark) for one in shown]
+    sections = [_section(one, dark) for one in shown]
+    if view == "overview":
+        sections.insert(1, _means(some, runs))
+    return sections
+
+
+def _means(some: pd.DataFrame, runs: pd.DataFrame) -> html.Section:
+    """The report's table: means over seeds."""
+    settings = compare.by_setting(some, among=runs)
+    head = html.Tr([html.Th(report.header(key)) for key in report.columns(settings)])
+    body = [
+        html.Tr([html.Td(cell) for cell in row], className="best" if best else "")
+        for row, best in zip(report.cells(settings), report.on_front(settings), strict=True)
+    ]
+    table = html.Table([html.Thead(head), html.Tbody(body)])
+    caption = html.P(f"Mean ± standard deviation over the finished runs of a setting. Bold: {report.FRONT}.")
+    return html.Section([html.H2("Means over seeds"), caption, html.Div(table, className="wide")], key="means")
+
+
+def counted(ticked: int, shown: int, all_: int) -> html.P:
+    """Whose figures these are."""
+    table = f"{shown} runs of the table" if shown == all_ else f"{shown} runs of the table, of {all_}"
+    words = f"Of the {ticked} ticked runs." if ticked else f"Of all {table}; tick some to see those alone."
+    return html.P(words.replace("1 ticked runs", "ticked run"), className="counted")
 
 
 def trouble(error: str) -> list:

@@ -96,7 +96,10 @@ class Panels:
             self.layout["annotations"] += [place | words] if title else []
 
     def add(self, panel: int, trace: Trace) -> None:
-        self.data.append({"xaxis": f"x{_suffix(panel)}", "yaxis": f"y{_suffix(panel)}"} | trace)
+        """Puts a trace into a panel; its name stands in the legend if none of that name does so already."""
+        place = {"xaxis": f"x{_suffix(panel)}", "yaxis": f"y{_suffix(panel)}", "legendgroup": trace["name"]}
+        first = not any(trace["name"] == other["name"] and other["showlegend"] for other in self.data)
+        self.data.append(place | trace | {"showlegend": trace.get("showlegend", True) and first})
 
     def x(self, panel: int | None = None, **axis: Any) -> None:
         """Sets the horizontal axis of a panel, or of all, the title then under the lowest of each column."""
@@ -145,10 +148,10 @@ def packed(values: Any) -> dict[str, str]:
 
 
 def line(x: Any, y: Any, name: str, style: Mapping[str, Any], said: Any = "", **options: Any) -> Trace:
-    """A line; `said` is the text for each point, or for all of them. Lines of one name share an entry of the legend."""
+    """A line; `said` is the text for each point, or for all of them."""
     return {
         "type": "scatter", "x": x, "y": y, "mode": "lines" if len(x) > 1 else "lines+markers", "line": dict(style),
-        "name": text(name), "legendgroup": text(name), "hovertext": said or text(name), "hoverinfo": "text", **options,
+        "name": text(name), "hovertext": said or text(name), "hoverinfo": "text", **options,
     }  # fmt: skip
 
 

@@ -34,7 +34,7 @@ from dstrun.drawing import (
 
 ACCURACY = "test accuracy (%)"
 TICKS = 12  # labels of an axis of settings, at the most
-LEAST = 1e-5  # what a logarithmic scale of colours shows of nothing
+LEAST = 1e-5  # where a logarithmic scale shows nothing at all
 QUANTITIES = {"density": "density", "threshold_mean": "mean threshold", "churn": "churn"}
 Pair = tuple[str, str]
 
@@ -47,24 +47,18 @@ def accuracy_density(runs: pd.DataFrame, published: pd.DataFrame | None = None) 
     pairs = list(_pairs(runs[runs["test_accuracy"].notna()]))
     panels = Panels([_name(pair) for pair, _ in pairs], columns=2)
     for panel, (pair, some) in enumerate(pairs):
-        first: dict[str, Any] = {"showlegend": panel == 0}
-        panels.add(panel, _marks(some, "density"))
         done = finished(some)
         best = done[front(done, "test_accuracy", "density")].sort_values("density")
         style = {"color": GREY, "width": 1.5, "shape": "hv"}
-        panels.add(panel, line(best["density"], best["test_accuracy"], "Pareto front", style, **first))
-        dense = done.loc[done["reg.method"] == "dense", "test_accuracy"]
-        if len(dense):
-            reach, said = (
-                [min(some["density"].min(), 0.01), 1],
-                f"dense: {spread(dense.mean(), dense.std(), len(dense))}",
-            )
-            panels.add(
-                panel,
-                line(reach, [dense.mean()] * 2, "dense, mean", {"color": GREY, "dash": "dash"}, said=said, **first),
-            )
+        panels.add(panel, line(best["density"], best["test_accuracy"], "Pareto front", style))
+        reach = [min(_drawable(some["density"]).min(), 0.01), 1]
+        for label, dense in _dense(done):
+            said = text(f"{label}: {spread(dense.mean(), dense.std(), len(dense))}")
+            panels.add(panel, line(reach, [dense.mean()] * 2, "dense, mean", {"color": GREY, "dash": "dash"}, said))
+        for trace in _marks(some, "density"):
+            panels.add(panel, trace)
         if published is not None and (rows := published[_is(published, pair) & (published["density"] < 1)]).size:
-            panels.add(panel, _published(rows) | first)
+            panels.add(panel, _published(rows))
             done = pd.concat([done["test_accuracy"], rows["accuracy"]]).to_frame("test_accuracy")
         panels.y(panel, range=_around(done["test_accuracy"]))
     panels.x(type="log", tickvals=DECADES, tickformat=PERCENT, title="remaining weights (%, log scale)")
@@ -83,24 +77,17 @@ def against_alpha(settings: pd.DataFrame, published: pd.DataFrame | None = None)
         for number, (words, rows) in enumerate(_lines_over_alpha(some)):
             panels.add(column, _with_spread(rows, "accuracy", words, number))
             panels.add(below, _with_spread(rows, "density", words, number))
-        dense = usable.loc[(usable["reg.method"] == "dense") & _is(usable, pair), "accuracy"]
-        if len(dense):
-            reach = [some["reg.alpha"].min(), some["reg.alpha"].max()]
-            style = {"color": GREY, "dash": "dash"}
-            panels.add(column, line(reach, [dense.mean()] * 2, "dense, mean", style, showlegend=column == 0))
+        dense = usable.loc[(usable["reg.method"] == "dense") & _is(usable, pair) & (usable["finished"] > 0), "accuracy"]
+        for accuracy in dense:
+            reach = [some["reg.alpha"].min() / 1.5, some["reg.alpha"].max() * 1.5]
+            panels.add(column, line(reach, [accuracy] * 2, "dense, mean", {"color": GREY, "dash": "dash"}))
         if published is not None and (points := published[_is(published, pair)]).size:
             name = "the paper, read off figure 3"
             marker = {"symbol": "diamond-open", "size": 10, "color": GREY}
-            trace = {
-                "type": "scatter",
-                "x": points["reg.alpha"],
-                "y": points["density"],
-                "mode": "markers",
-                "name": name,
-            }
-            panels.add(below, trace | {"marker": marker, "legendgroup": name, "showlegend": column == 0})
-        panels.y(column, title=ACCURACY)
-        panels.y(below, title="remaining weights (%)")
+            trace = {"type": "scatter", "x": points["reg.alpha"], "y": points["density"], "mode": "markers"}
+            panels.add(below, trace | {"name": name, "marker": marker})
+        panels.y(column, title=ACCURACY, range=_around(pd.concat([some["accuracy"], dense])))
+        panels.y(below, title="remaining weights (%)", rangemode="tozero")
     alphas = sorted(set(sparse["reg.alpha"]))
     if len(alphas) <= 12:
         panels.x(tickvals=alphas, ticktext=[value_shown(alpha, "reg.alpha") for alpha in alphas])
@@ -119,15 +106,14 @@ def _lines_over_alpha(settings: pd.DataFrame) -> Iterator[tuple[list[str], pd.Da
 
 def _with_spread(rows: pd.DataFrame, quantity: str, words: Sequence[str], number: int) -> Trace:
     mean, std = rows[quantity], rows[f"{quantity}_std"]
-    told = zip(rows["reg.alpha"], mean, std, rows["finished"], strict=True)
+    told = zip(rows["reg.alpha"], mean, std, rows["count"], strict=True)
     said = [
         hover([*words, f"α {value_shown(alpha, 'reg.alpha')}", spread(at, off, count)])
         for alpha, at, off, count in told
     ]
     name = ", ".join(words) or "mean over seeds"
     bars = {"array": std.fillna(0), "thickness": 1}
-    options = {"showlegend": quantity == "accuracy", "mode": "lines+markers", "error_y": bars}
-    return line(rows["reg.alpha"], mean, name, stroke(number, 0), said, **options)
+    return line(rows["reg.alpha"], mean, name, stroke(number, 0), said, mode="lines+markers", error_y=bars)
 
 
 def layer_density(layers: pd.DataFrame, runs: pd.DataFrame) -> Figure:
@@ -135,21 +121,20 @@ def layer_density(layers: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     names = list(dict.fromkeys(layers["layer"]))
     sums = layers.groupby(["run", "at"], observed=True, sort=False)[["kept", "total"]].sum().reset_index()
     model = sums.assign(density=sums["kept"] / sums["total"])
-    by_name = {"model": model, **dict(list(layers.groupby("layer", observed=True, sort=False)))}
+    by_name = [("model", model), *layers.groupby("layer", observed=True, sort=False)]
     if len(runs) == 1:
         panels = Panels([""])
         styles: list[dict[str, Any]] = [{"color": GREY, "dash": "dash"}]
         styles += [{"color": colour, "width": 2} for colour in by_depth(len(names))]
-        for (name, rows), style in zip(by_name.items(), styles, strict=True):
+        for (name, rows), style in zip(by_name, styles, strict=True):
             panels.add(0, course(rows["at"], rows["density"], name, style, percent=True))
     else:
-        panels = Panels(list(by_name), columns=3)
-        for panel, rows in enumerate(by_name.values()):
+        panels = Panels([name for name, _ in by_name], columns=3)
+        for panel, (_, rows) in enumerate(by_name):
             by_run = dict(list(rows.groupby("run", observed=True, sort=False)))
             for name, label, style in _strokes(runs):
                 if (mine := by_run.get(name)) is not None:
-                    options = {"percent": True, "showlegend": panel == 0}
-                    panels.add(panel, course(mine["at"], mine["density"], label, style, **options))
+                    panels.add(panel, course(mine["at"], mine["density"], label, style, percent=True))
     panels.x(title="epoch")
     panels.y(tickformat=PERCENT, title="density (%)", rangemode="tozero")
     panels.switchable()
@@ -169,10 +154,11 @@ def final_density(layers: pd.DataFrame, runs: pd.DataFrame) -> Figure:
         titles.append(f"{some['setting_label'].iloc[0]}: {(counts['kept'] / counts['total']).mean():.2%} remaining")
         bars = rows.groupby("layer", observed=True)["density"].agg(["mean", "std", "count"]).reindex(names)
         said = [hover([name, spread(*bar)]) for name, bar in zip(names, bars.to_numpy(), strict=True)]
-        trace = {"type": "bar", "x": [text(name) for name in names], "y": bars["mean"], "showlegend": False}
+        trace = {"type": "bar", "x": [text(name) for name in names], "y": bars["mean"], "name": "density"}
         error = {"array": bars["std"].fillna(0), "thickness": 1, "color": GREY}
         marker = {"color": COLOURS[0]}
-        traces.append(trace | {"hovertext": said, "hoverinfo": "text", "error_y": error, "marker": marker})
+        trace |= {"hovertext": said, "hoverinfo": "text", "error_y": error, "marker": marker}
+        traces.append(trace | {"showlegend": False})
     panels = Panels(titles, columns=2)
     for panel, trace in enumerate(traces):
         panels.add(panel, trace)
@@ -200,7 +186,7 @@ def heat_map(layers: pd.DataFrame, quantity: str) -> Figure:
     panels = Panels([""], height=max(200, 120 + 24 * len(names)))
     trace = {"type": "heatmap", "x": cells.columns.to_list(), "y": [text(name) for name in names]}
     trace["z"] = packed(np.log10(np.maximum(values, LEAST)) if logarithmic else values)
-    trace |= {"customdata": packed(values), "hovertemplate": told, "colorbar": bar}
+    trace |= {"customdata": packed(values), "hovertemplate": told, "colorbar": bar, "name": quantity}
     panels.add(0, trace | scale)
     panels.y(autorange="reversed", title="layer", type="category", automargin=True)
     panels.x(title="epoch")
@@ -249,14 +235,18 @@ def density_and_accuracy(epochs: pd.DataFrame, runs: pd.DataFrame) -> Figure:
 
 
 def kept_against_accuracy(runs: pd.DataFrame) -> Figure:
-    """Accuracy against the parameters, and against the multiply-adds, that are kept."""
-    panels = Panels(["", ""], columns=2)
-    for panel, column in enumerate(("parameters_kept", "flops_fraction")):
-        panels.add(panel, _marks(runs[runs[column].notna()], column))
-        panels.y(panel, range=_around(finished(runs)["test_accuracy"]))
+    """Accuracy against the parameters, and against the multiply-adds, that are kept; a row a model and data."""
+    pairs = list(_pairs(runs[runs["test_accuracy"].notna()]))
+    panels = Panels([_name(pair) for pair, _ in pairs for _ in range(2)], columns=2)
+    for row, (_, some) in enumerate(pairs):
+        for panel, column in ((2 * row, "parameters_kept"), (2 * row + 1, "flops_fraction")):
+            for trace in _marks(some[some[column].notna()], column):
+                panels.add(panel, trace)
+            panels.y(panel, range=_around(finished(some)["test_accuracy"]))
+        title = "multiply-adds kept (% of dense, log scale)"
+        panels.x(2 * row, type="log", title="parameters kept (number, log scale)", dtick="D2", exponentformat="SI")
+        panels.x(2 * row + 1, type="log", title=title, tickvals=DECADES, tickformat=PERCENT)
     panels.y(tickformat=PERCENT, title=ACCURACY)
-    panels.x(0, type="log", title="parameters kept (number, log scale)", dtick="D2", exponentformat="SI")
-    panels.x(1, type="log", title="multiply-adds kept (% of dense, log scale)", tickvals=DECADES, tickformat=PERCENT)
     return panels.drawn()
 
 
@@ -269,15 +259,16 @@ def parallel_coordinates(runs: pd.DataFrame) -> Figure:
     for at, key in enumerate(keys):
         height, ticks = _height(key, usable[key])
         heights.append([*height, None])
-        labels = {
+        words = [text(tick) for tick in ticks.values()]
+        labels: Trace = {
             "type": "scatter",
             "x": [at] * len(ticks),
             "y": list(ticks),
-            "text": [text(t) for t in ticks.values()],
+            "text": words,
+            "name": text(shown(key)),
         }
-        panels.add(
-            0, labels | {"mode": "text", "textposition": "middle left", "hoverinfo": "skip", "showlegend": False}
-        )
+        labels |= {"mode": "text", "textposition": "middle left", "hoverinfo": "skip", "showlegend": False}
+        panels.add(0, labels)
         foot = {"type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "line": {"color": GREY, "width": 1}}
         panels.layout.setdefault("shapes", []).append(foot)
     said = [hover(words) for words in usable["hover"]]
@@ -291,7 +282,7 @@ def parallel_coordinates(runs: pd.DataFrame) -> Figure:
         told = [said[place] for place in mine for _ in range(len(keys) + 1)]
         panels.add(0, line(xs, ys, "runs", style, told, customdata=whose, showlegend=False, opacity=0.75))
     panels.x(tickvals=list(range(len(keys))), ticktext=[text(_titled(key)) for key in keys], side="top")
-    panels.x(showgrid=False, zeroline=False, range=[-0.5, len(keys) - 0.7])
+    panels.x(showgrid=False, zeroline=False, range=[-0.6, len(keys) - 0.5], tickangle=0)
     panels.y(visible=False)
     return panels.drawn()
 
@@ -337,8 +328,19 @@ def _name(pair: Pair) -> str:
     return f"{pair[0]} on {pair[1]}"
 
 
-def _around(values: pd.Series) -> list[float] | None:
-    """A range of an axis with some room about the values; None, for plotly's own, where they are too few.
+def _dense(runs: pd.DataFrame) -> Iterator[tuple[str, pd.Series]]:
+    """The accuracies of each dense setting, with its label."""
+    for _, some in runs[runs["reg.method"] == "dense"].groupby("series", sort=False):
+        yield some["setting_label"].iloc[0], some["test_accuracy"]
+
+
+def _drawable(values: pd.Series) -> pd.Series:
+    """What a logarithmic axis can show: nothing at all stands at its least."""
+    return values.clip(lower=LEAST)
+
+
+def _around(values: pd.Series) -> list[float]:
+    """A range of an axis with some room about the values, of which there is one at least.
 
     What lies far below the others, by five times the distance between the quartiles, is left outside.
     """
@@ -346,21 +348,28 @@ def _around(values: pd.Series) -> list[float] | None:
     first, third = values.quantile(0.25), values.quantile(0.75)
     if third > first:
         low = max(low, first - 5 * (third - first))
-    room = 0.08 * (high - low)
-    return [low - room, high + room] if high > low else None
+    room = max(0.08 * (high - low), 0.002)
+    return [float(low - room), float(high + room)]
 
 
-def _marks(runs: pd.DataFrame, x: str) -> Trace:
-    """A mark a run by its accuracy, open while it is not finished."""
-    looks = [look(series, repeat) for series, repeat in zip(runs["series"], runs["repeat"], strict=True)]
-    ends = ["" if state == "finished" else "-open" for state in runs["state"]]
-    marker = {
-        "size": 10, "color": [one["color"] for one in looks],
-        "symbol": [one["symbol"] + end for one, end in zip(looks, ends, strict=True)],
-    }  # fmt: skip
-    trace = {"type": "scatter", "x": runs[x], "y": runs["test_accuracy"], "mode": "markers", "name": "runs"}
-    trace |= {"hovertext": [hover(words) for words in runs["hover"]], "hoverinfo": "text", "customdata": runs["run"]}
-    return trace | {"showlegend": False, "marker": marker}
+def _marks(runs: pd.DataFrame, x: str) -> Iterator[Trace]:
+    """A mark a run by its accuracy, open while it is not finished; a trace a setting, which the legend names."""
+    for _, some in runs.groupby("series", sort=False):
+        looks = [look(series, repeat) for series, repeat in zip(some["series"], some["repeat"], strict=True)]
+        ends = ["" if state == "finished" else "-open" for state in some["state"]]
+        marker = {
+            "size": 10, "color": looks[0]["color"],
+            "symbol": [one["symbol"] + end for one, end in zip(looks, ends, strict=True)],
+        }  # fmt: skip
+        trace = {
+            "type": "scatter",
+            "x": _drawable(some[x]),
+            "y": some["test_accuracy"],
+            "mode": "markers",
+            "marker": marker,
+        }
+        trace |= {"hovertext": [hover(words) for words in some["hover"]], "hoverinfo": "text"}
+        yield trace | {"customdata": some["run"], "name": text(some["setting_label"].iloc[0])}
 
 
 def _published(rows: pd.DataFrame) -> Trace:
@@ -375,9 +384,9 @@ def _published(rows: pd.DataFrame) -> Trace:
         )
         for row in rows.itertuples()
     ]
-    trace = {"type": "scatter", "x": rows["density"], "y": rows["accuracy"], "text": rows["method"]}
+    trace = {"type": "scatter", "x": rows["density"], "y": rows["accuracy"], "text": "paper: " + rows["method"]}
     trace |= {"mode": "markers+text", "textposition": "bottom center", "hovertext": said, "hoverinfo": "text"}
-    trace |= {"name": "the paper", "legendgroup": "the paper", "textfont": {"color": GREY}}
+    trace |= {"name": "the paper", "textfont": {"color": GREY}}
     for axis, column in (("error_x", "density_std"), ("error_y", "accuracy_std")):
         trace[axis] = {"array": rows[column].astype(float).fillna(0), "thickness": 1, "color": GREY}
     return trace | {"marker": {"symbol": "diamond-open", "size": 11, "color": GREY, "line": {"width": 2}}}

@@ -123,15 +123,16 @@ def _missing(there: Sequence[str], kind: Kind) -> list[str]:
     return [column for column in kind.columns if column not in (*there, *kind.optional)]
 
 
-def stacked(tables: dict[str, pd.DataFrame], text: str = "") -> pd.DataFrame:
+def stacked(tables: dict[str, pd.DataFrame], kind: Kind) -> pd.DataFrame:
     """All rows in one table, with the column `run`; names are categories, which take a byte or two a row."""
-    filled = {name: table for name, table in tables.items() if len(table)} or dict(list(tables.items())[:1])
+    filled = {name: table for name, table in tables.items() if len(table)}
     if not filled:
-        return pd.DataFrame({"run": pd.Series(dtype="category")})
-    one = pd.concat([table.drop(columns=text) if text else table for table in filled.values()], ignore_index=True)
+        return pd.DataFrame({column: pd.Series(dtype=float) for column in ("run", *kind.columns)})
+    bare = [table.drop(columns=kind.text) if kind.text else table for table in filled.values()]
+    one = pd.concat(bare, ignore_index=True)
     places = np.repeat(np.arange(len(filled)), [len(table) for table in filled.values()])
     one.insert(0, "run", pd.Categorical.from_codes(places, categories=list(filled)))
-    if text:
-        words = pd.api.types.union_categoricals([table[text].astype("category") for table in filled.values()])
-        one.insert(1, text, words)
+    if kind.text:
+        words = pd.api.types.union_categoricals([table[kind.text].astype("category") for table in filled.values()])
+        one.insert(1, kind.text, words)
     return one

@@ -40,7 +40,7 @@ class Watch:
     def __init__(self, paths: Sequence[Path]) -> None:
         self.store = Store(paths)
         self.lock = threading.RLock()
-        self.version = 1
+        self.version = self._begun = time.time_ns() // 10**6  # above that of an earlier server, which pages may know
         self._changed: dict[str, int] = {}
         self._looked = time.monotonic()
         self._take()
@@ -61,7 +61,7 @@ class Watch:
         self.runs = compare.labelled(self.store.runs)
 
     def changed_since(self, names: Sequence[str], version: int) -> bool:
-        return any(self._changed.get(name, 1) > version for name in names)
+        return any(self._changed.get(name, self._begun) > version for name in names)
 
 
 def make_app(watch: Watch, where: str, host: str = "127.0.0.1") -> Dash:
@@ -143,13 +143,16 @@ def _connect(app: Dash, watch: Watch, where: str) -> None:
             raise PreventUpdate
         with watch.lock:
             runs, version = watch.runs, watch.version
-            ticked, there = ([name for name in chosen[kind] if name in runs.index] for kind in ("ticked", "shown"))
+            there = [name for name in chosen["shown"] if name in runs.index]
+            ticked = [name for name in chosen["ticked"] if name in there]
             names = contents.subjects(view, ticked or there, run, one, other)
-            wanted = {"view": view, "names": names, "dark": dark, "any": len(runs) > 0}
+            wanted = {"view": view, "names": names, "dark": dark, "of": [len(ticked), len(there), len(runs)]}
             if drawn and drawn["what"] == wanted and not watch.changed_since(names, drawn["version"]):
                 raise PreventUpdate
             try:
                 shown = contents.content(watch.store, runs, view, names, dark)
+                if view in ("overview", "layers", "curves"):
+                    shown = [contents.counted(len(ticked), len(there), len(runs)), *shown]
             except Exception as error:  # whatever a folder holds, the page stays
                 traceback.print_exc()
                 shown = contents.trouble(described(error))

@@ -10,24 +10,32 @@ from urllib.parse import parse_qsl
 
 import dash_ag_grid
 import pandas as pd
-from dash import Input, Output, dcc, html
+from dash import ALL, Input, Output, State, dcc, html
 
 from dstrun import compare
 
 VIEWS = {"overview": "Overview", "layers": "Layers", "curves": "Curves", "run": "One run", "diff": "Two runs"}
 THEMES = {"auto": "as the system", "light": "light", "dark": "dark"}
+IF_NONE = {
+    "run": "the first ticked run, or the table's first", "one": "the first ticked run", "other": "the second ticked run"
+}  # fmt: skip
 EVERY = 2000  # milliseconds between two looks
 PERCENT = {"function": "params.value == null ? '' : d3.format('.2%')(params.value)"}
 
 IN_THE_BROWSER = (  # functions in assets/dashboard.js
-    ("chosen", Output("chosen", "data"), [Input("grid", "selectedRows"), Input("grid", "virtualRowData")]),
+    (
+        "chosen", Output("chosen", "data"),
+        [Input("grid", "selectedRows"), Input("grid", "virtualRowData"), State("chosen", "data")],
+    ),
     ("theme", Output("dark", "data"), [Input("theme", "value")]),
-    ("open_run", [Output("view", "value"), Output("run", "value")], [Input("grid", "cellRendererData")]),
+    (
+        "open_run", [Output("view", "value"), Output("run", "value")],
+        [Input("grid", "cellRendererData"), Input("grid", "cellDoubleClicked"), Input({"figure": ALL}, "clickData")],
+    ),
     (
         "address", Output("said", "data"),
         [Input("view", "value"), Input("filter", "value"), Input("grid", "selectedRows"), Input("grid", "columnState"),
-         Input("grid", "filterModel"), Input("run", "value"), Input("one", "value"), Input("other", "value"),
-         Input("theme", "value")],
+         Input("run", "value"), Input("one", "value"), Input("other", "value"), Input("theme", "value")],
     ),
 )  # fmt: skip
 
@@ -43,7 +51,7 @@ def read_address(search: str) -> dict[str, Any]:
     state: dict[str, Any] = {key: given.get(key, "") for key in ("filter", "run", "one", "other")}
     state["view"] = given.get("view") if given.get("view") in VIEWS else "overview"
     state["theme"] = given.get("theme") if given.get("theme") in THEMES else "auto"
-    for key, kind, none in (("runs", list, []), ("sort", dict, {}), ("columns", dict, {})):
+    for key, kind, none in (("runs", list, []), ("sort", dict, {})):
         try:
             value = json.loads(given.get(key, "null"))
         except (ValueError, RecursionError):
@@ -80,10 +88,10 @@ def page(runs: pd.DataFrame, state: dict[str, Any]) -> list:
         html.Div(
             [
                 html.Div(
-                    html.Label([f"{which} ", dcc.Dropdown(known, _known(state[which], names), id=which)]),
-                    className="for-run" if which == "run" else "for-diff",
+                    html.Label([f"{key} ", dcc.Dropdown(known, _known(state[key], names), id=key, placeholder=none)]),
+                    className="for-run" if key == "run" else "for-diff",
                 )
-                for which in ("run", "one", "other")
+                for key, none in IF_NONE.items()
             ],
             id="pickers",
         ),
@@ -112,50 +120,53 @@ def _grid(runs: pd.DataFrame, state: dict[str, Any]) -> dash_ag_grid.AgGrid:
     return dash_ag_grid.AgGrid(
         id="grid", rowData=rows(runs, definitions), columnDefs=definitions, getRowId="params.data.run",
         defaultColDef={
-            "sortable": True, "filter": True, "floatingFilter": True, "resizable": True, "minWidth": 85,
-            "suppressHeaderFilterButton": True, "suppressFloatingFilterButton": True,
+            "sortable": True, "resizable": True, "minWidth": 85,
         },
         columnSize="responsiveSizeToFit" if len(definitions) <= 12 else "autoSize",
-        selectedRows={"ids": ticked} if ticked else [], filterModel=state["columns"],
+        selectedRows={"ids": ticked} if ticked else [],
         dashGridOptions={
             "rowSelection": {
                 "mode": "multiRow", "enableClickSelection": False, "selectAll": "filtered", "checkboxes": True
             },
             "selectionColumnDef": {"width": 50, "pinned": "left"}, "theme": {"function": "themeQuartz"},
             "animateRows": False, "rowHeight": 32, "headerHeight": 36, "ensureDomOrder": True,
+            "tabToNextCell": {"function": "false"},  # Tab leaves the table; arrows go about in it
         },
-        style={"height": f"{min(max(len(runs), 4), 12) * 32 + 92}px"},
+        style={"height": f"{min(max(len(runs), 4), 10) * 32 + 54}px"},
     )  # fmt: skip
 
 
 def columns(runs: pd.DataFrame) -> list[dict[str, Any]]:
-    """The table's columns: how a run stands, what it differs in, its figures, its name."""
+    """The table's columns: how a run stands, what tells it from others, its figures, its name, what else differs."""
     keys = [key for key in ("group", "model.name", "data.name", "reg.method") if runs[key].nunique() > 1]
-    keys += [key for key in compare.differing(runs) if key not in keys]
-    if "reg.alpha" not in keys and runs["reg.alpha"].notna().any():
-        keys.append("reg.alpha")
-    defined: list[dict[str, Any]] = [{"field": "state", "headerName": "state", "cellClass": "state", "minWidth": 110}]
-    for key in keys:
-        numbers = pd.api.types.is_numeric_dtype(runs[key])
-        kind = {"filter": "agNumberColumnFilter", "type": "rightAligned"} if numbers else {}
-        shown = (
-            {"function": "params.value == null ? '' : dstrun.number(params.value, params.colDef.field)"}
-            if numbers
-            else {}
-        )
-        defined.append({"field": key, "headerName": compare.shown(key), "valueFormatter": shown, **kind} if numbers
-                       else {"field": key, "headerName": compare.shown(key)})  # fmt: skip
-    figure = {"filter": "agNumberColumnFilter", "type": "rightAligned"}
-    defined.append({"field": "epoch", "headerName": "epoch", **figure})
-    for key, name in (("test_accuracy", "accuracy"), ("density", "remaining"), ("flops_fraction", "multiply-adds")):
-        defined.append({"field": key, "headerName": name, "valueFormatter": PERCENT, "minWidth": 115, **figure})
+    keys += ["reg.alpha"] if runs["reg.alpha"].notna().any() else []
+    keys = list(dict.fromkeys([*keys, *compare.telling(runs)]))
+    rest = [key for key in compare.differing(runs) if key not in keys]
+    right = {"type": "rightAligned"}
+    percent = {**right, "valueFormatter": PERCENT, "minWidth": 115, "sortingOrder": ["desc", "asc", None]}
     minutes = {"function": "params.value == null ? '' : d3.format('.1f')(params.value / 60) + ' min'"}
-    defined.append({"field": "total_seconds", "headerName": "time", "valueFormatter": minutes, **figure})
-    defined.append({"field": "run", "headerName": "run", "cellRenderer": "RunLink", "minWidth": 260})
+    defined: list[dict[str, Any]] = [
+        {"field": "state", "minWidth": 110},
+        *(_setting(key, runs[key]) for key in keys),
+        {"field": "epoch", **right},
+        {"field": "test_accuracy", "headerName": "accuracy", **percent},
+        {"field": "density", "headerName": "remaining", **percent, "sortingOrder": ["asc", "desc", None]},
+        {"field": "flops_fraction", "headerName": "multiply-adds", **percent, "sortingOrder": ["asc", "desc", None]},
+        {"field": "total_seconds", "headerName": "time", "valueFormatter": minutes, **right},
+        {"field": "run", "cellRenderer": "RunLink", "minWidth": 260},
+        *(_setting(key, runs[key]) for key in rest),
+    ]
     for one in defined:  # a dot in a field would mean an object in an object
-        one["colId"] = one["field"]
-        one["valueGetter"] = {"function": f"params.data[{json.dumps(one['field'])}]"}
+        one |= {"colId": one["field"], "valueGetter": {"function": f"params.data[{json.dumps(one['field'])}]"}}
     return defined
+
+
+def _setting(key: str, cells: pd.Series) -> dict[str, Any]:
+    shown: dict[str, Any] = {"field": key, "headerName": compare.shown(key)}
+    if pd.api.types.is_numeric_dtype(cells):
+        number = "params.value == null ? '' : dstrun.number(params.value, params.colDef.field)"
+        shown |= {"type": "rightAligned", "valueFormatter": {"function": number}}
+    return shown
 
 
 def rows(runs: pd.DataFrame, columns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ Knows compare, store, console (for durations), errors and tracking (CSV), and fo
 
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from dstrun import compare
 from dstrun.console import duration
 from dstrun.errors import InputError
 from dstrun.store import HOW_TO_GET_SOME, Store
-from dstrun.tracking import csv_text
+from dstrun.tracking import csv_text, printable
 
 NOTES = 5  # so many of the things that could not be read are told
+FRONT = "none of our other rows is at once as accurate and sparser"
 FIGURES = {"accuracy": "accuracy %", "density": "remaining %", "difference": "Δ dense", "flops": "multiply-adds %"}
 
 
@@ -36,7 +38,9 @@ def report(given: Namespace) -> None:
     if runs.empty:
         raise InputError(f"filter: none of {len(store.runs)} runs meets {given.filter!r}")
     rows = compare.by_setting(runs, ["seed", "state"] if given.runs else [], among=store.runs)
-    rows = compare.with_published(rows) if given.paper else rows
+    if given.paper:
+        rows = compare.with_published(rows)
+        _tell_unpublished(runs)
     rows = compare.ordered(rows, given.sort) if given.sort else rows
     if given.csv:
         sys.stdout.write(csv(rows))
@@ -49,11 +53,18 @@ def report(given: Namespace) -> None:
         _write_page(given.html, where, store, runs, rows)
 
 
+def _tell_unpublished(runs: pd.DataFrame) -> None:
+    """Which of the networks the paper says nothing of."""
+    for pair in dict.fromkeys(zip(runs["model.name"], runs["data.name"], strict=True)):
+        if compare.published([pair]).empty:
+            print(f"dstrun: paper: it has no {printable(pair[0])} on {printable(pair[1])}", file=sys.stderr)
+
+
 def _tell(notes: dict[str, list[str]]) -> None:
     """What could not be read, to those who look for it in the table."""
     told = [f"{run}: {note}" for run, some in notes.items() for note in some]
     for line in told[:NOTES]:
-        print(f"dstrun: {line}", file=sys.stderr)
+        print(f"dstrun: {printable(line)}", file=sys.stderr)
     if len(told) > NOTES:
         print(f"dstrun: and {len(told) - NOTES} more of that kind", file=sys.stderr)
 
@@ -62,8 +73,10 @@ def title(where: str, runs: pd.DataFrame) -> str:
     """Whose runs these are, and how they stand."""
     pairs = runs[["model.name", "data.name"]].drop_duplicates()
     what = f", {pairs.iloc[0, 0]} on {pairs.iloc[0, 1]}" if len(pairs) == 1 else ""
+    limits = {limit for limit in runs["data.train_limit"] if limit > 0}
+    some = f" ({', '.join(f'{limit:.0f}' for limit in sorted(limits))} training images)" if limits else ""
     counts = ", ".join(f"{count} {state}" for state, count in runs["state"].value_counts().items())
-    return f"{where}{what}: {len(runs)} run{'s' * (len(runs) != 1)}, {counts}"
+    return printable(f"{where}{what}{some}: {len(runs)} run{'s' * (len(runs) != 1)}, {counts}")
 
 
 def columns(rows: pd.DataFrame) -> list[str]:
@@ -79,12 +92,12 @@ def columns(rows: pd.DataFrame) -> list[str]:
 
 
 def header(key: str) -> str:
-    return FIGURES.get(key) or {"seconds": "time"}.get(key) or compare.shown(key)
+    return FIGURES.get(key) or {"seconds": "time", "epochs": "epoch"}.get(key) or compare.shown(key)
 
 
 def cells(rows: pd.DataFrame) -> list[list[str]]:
     """The table's rows as people read them."""
-    return [[_cell(key, row) for key in columns(rows)] for row in rows.to_dict("records")]
+    return [[printable(_cell(key, row)) for key in columns(rows)] for row in rows.to_dict("records")]
 
 
 def _cell(key: str, row: dict[str, Any]) -> str:
@@ -109,36 +122,54 @@ def on_front(rows: pd.DataFrame) -> list[bool]:
     """Which rows no other of the same model and data beats in both accuracy and density; the paper's do not count."""
     ours = rows[rows["finished"] > 0]
     on = pd.Series(False, index=rows.index)
-    for _, some in ours.groupby(["model.name", "data.name"]):
+    for _, some in ours.groupby(["model.name", "data.name"], dropna=False):
         on[some.index] = compare.front(some) & (len(some) > 1)
     return on.tolist()
 
 
 def show(title: str, rows: pd.DataFrame) -> None:
-    """The table on the terminal, as wide as it must be; rows of the Pareto front stand out."""
-    best = on_front(rows)
+    """The table on the terminal, without its last columns where it is too narrow; rows of the front stand out."""
+    best, keys = on_front(rows), columns(rows)
+    console = Console(highlight=False, soft_wrap=True)
+    while console.is_terminal and _width(rows, keys) > console.width and (less := _less_important(keys)):
+        keys.remove(less)
+    mark = "" if console.is_terminal else "*"
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for key in columns(rows):
+    for key in keys:
         left = key in ("group", "model.name", "data.name", "reg.method")
         table.add_column(header(key), justify="left" if left else "right", no_wrap=True)
     pairs = rows[["model.name", "data.name"]].agg(tuple, axis=1)
     blocks = pairs.ne(pairs.shift()).sum() == pairs.nunique()
-    for at, row in enumerate(cells(rows)):
+    for at, row in enumerate(rows.to_dict("records")):
         if at and blocks and pairs.iloc[at] != pairs.iloc[at - 1]:
             table.add_section()
-        table.add_row(*(Text(cell) for cell in row), style="bold" if best[at] else "")
-    console = Console(highlight=False, soft_wrap=True)
+        words = [printable(_cell(key, row)) + (mark if best[at] and key == "accuracy" else "") for key in keys]
+        table.add_row(*(Text(word) for word in words), style="bold" if best[at] else "")
     console.width = max(console.width, Console(width=10_000).measure(table).maximum)
     console.print(Text(title))
     console.print(table)
     if any(best):
-        console.print("bold: no other row is at once as accurate and sparser")
+        console.print(f"{mark or 'bold'}: {FRONT}")
+
+
+def _width(rows: pd.DataFrame, keys: Sequence[str]) -> int:
+    """How wide a table of those columns is."""
+    cells = [[header(key), *(_cell(key, row) for row in rows.to_dict("records"))] for key in keys]
+    return sum(max(map(len, column)) + 3 for column in cells)
+
+
+def _less_important(keys: Sequence[str]) -> str | None:
+    return next((key for key in ("seconds", "epochs", "flops", "difference", "runs") if key in keys), None)
 
 
 def markdown(rows: pd.DataFrame) -> str:
     """The table in Markdown."""
-    lines = [[header(key) for key in columns(rows)], ["---"] * len(columns(rows)), *cells(rows)]
-    return "\n".join("| " + " | ".join(_plain(cell) for cell in line) + " |" for line in lines)
+    body = [[_plain(cell) for cell in line] for line in cells(rows)]
+    at = columns(rows).index("accuracy")
+    for line, best in zip(body, on_front(rows), strict=True):
+        line[at] = f"**{line[at]}**" if best else line[at]
+    lines = [[header(key) for key in columns(rows)], ["---"] * len(columns(rows)), *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _plain(cell: str) -> str:
@@ -158,7 +189,7 @@ def _write_page(path: Path, where: str, store: Store, runs: pd.DataFrame, rows: 
     body = [[header(key) for key in columns(rows)], *cells(rows)]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page(title(where, runs), body, on_front(rows), store, runs), encoding="utf-8")
+        path.write_text(page(title(where, runs), body, on_front(rows), store, runs), encoding="utf-8", errors="replace")
     except OSError as error:
         raise InputError(f"html: {path}: {error.strerror}") from error
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB", file=sys.stderr)

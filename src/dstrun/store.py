@@ -11,6 +11,7 @@ errors.
 """
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from dstrun.errors import InputError, described
 from dstrun.frames import Frame, Kind, is_file, read, stacked
 from dstrun.identity import SETTINGS, applies, settings
 from dstrun.status import FAILED, FINISHED, INTERRUPTED, RUNNING, holder
-from dstrun.tracking import LAYERS, METRICS, VALIDATION, read_json
+from dstrun.tracking import LAYERS, METRICS, VALIDATION, printable, read_json
 
 HOW_TO_GET_SOME = "`dstrun sweep=quick` makes some in outputs/quick"
 FILES = ("config.yaml", "status.json", "metrics.csv", "summary.json")
@@ -46,24 +47,27 @@ class Run:
         self.row: dict[str, Any] = {}
         self.notes: list[str] = []
         self.epochs = self.layers = pd.DataFrame()
-        self._stamps: dict[Sequence[str], Stamp] = {}
+        self._stamps: dict[str, Stamp] = {}
 
-    def changed(self, *files: str) -> bool:
-        """Whether one of the files is another than when this was last asked."""
+    def changed(self, purpose: str, files: Sequence[str]) -> bool:
+        """Whether one of the files is another than when this was last asked for that purpose."""
         stamp = _stamp(self.folder, files)
-        before, self._stamps[files] = self._stamps.get(files), stamp
+        before, self._stamps[purpose] = self._stamps.get(purpose), stamp
         return stamp != before
 
     def take(self, epochs: Frame) -> None:
         """Reads the folder, whose metrics.csv has been read."""
         self.notes, self.epochs = list(epochs.notes), epochs.rows
-        self.row = self._read()
+        try:
+            self.row = self._read()
+        except Exception as error:  # whatever a folder holds, it costs itself only
+            self.notes, self.row = [f"cannot be read: {described(error)}"], {}
 
     def look(self) -> bool:
         """Whether the process of a run that says running has died without a word since last time, or is back."""
         if self.row.get("said") != RUNNING:
             return False
-        state = RUNNING if holder(self.folder) else INTERRUPTED
+        state = RUNNING if is_file(self.folder / "train.log") and holder(self.folder) else INTERRUPTED
         before, self.row["state"] = self.row["state"], state
         return state != before
 
@@ -88,13 +92,19 @@ class Run:
         if "reg" not in config and status.get("state") not in (RUNNING, FINISHED, FAILED, INTERRUPTED):
             self.notes = ["config.yaml: expected a config of dstrun's"]
             return {}
-        about = {key: _text(status.get(key)) for key in ("error", "device_name", "created", "ended")}
-        about |= {"run": self.name, "group": self.folder.parent.name, "folder": str(self.folder), "state": _text(said)}
+        told = {key: status.get(key) for key in ("error", "device_name", "created", "ended")}
+        about = {key: None if value is None else printable(value) for key, value in told.items()}
+        about |= {"run": self.name, "group": self._group(), "folder": str(self.folder), "state": printable(said)}
         last = self.epochs.iloc[-1].to_dict() if len(self.epochs) else {}
         seconds = self.epochs.seconds.sum() if len(self.epochs) else None
         return about | self._options(config) | last | {
             **{key: summary.get(key) for key in TOTALS}, "total_seconds": seconds, "said": said
         }  # fmt: skip
+
+    def _group(self) -> str:
+        """The folders above the run's, below what was asked for; the last of them where that is none."""
+        above = str(Path(self.name).parent)
+        return printable(self.folder.parent.name if above == "." else above)
 
     def _config(self) -> dict[str, Any]:
         try:
@@ -117,8 +127,9 @@ class Run:
         else:
             known = {key: value_of(checked, key) for key in OPTIONS if applies(checked, key)}
             setting = {key: value for key, value in settings(checked).items() if key != "seed"}
+            setting |= {key: given[key] for key in given if key not in OPTIONS}
         return {key: _shown(value) for key, value in known.items() if key in SHOWN} | {
-            "setting": json.dumps(setting, sort_keys=True, default=str)
+            "setting": json.dumps({str(key): value for key, value in sorted(setting.items())}, default=str)
         }
 
     def _json(self, name: str) -> dict[str, Any]:
@@ -146,12 +157,13 @@ class Store:
         for name in touched:
             del self._runs[name]
         runs = [self._runs.setdefault(name, Run(name, folder)) for name, folder in there.items()]
-        changed = [run for run in runs if run.changed(*FILES)]
+        changed = [run for run in runs if run.changed("row", FILES)]
         for run, epochs in zip(
             changed, read([run.folder / "metrics.csv" for run in changed], METRICS_CSV), strict=True
         ):
             run.take(epochs)
         touched |= {run.name for run in changed} | {run.name for run in runs if run.look()}
+        touched |= {run.name for run in runs if run.changed("touched", ["layers.csv"])}
         if touched:
             self.runs = _tabulated([run.row for run in self._runs.values() if run.row])
         return touched
@@ -171,22 +183,21 @@ class Store:
 
     def epochs(self, names: Iterable[str] | None = None) -> pd.DataFrame:
         """metrics.csv of the named runs, or of all, with the column `run`."""
-        return stacked({run.name: run.epochs for run in self._chosen(names)})
+        return stacked({run.name: run.epochs for run in self._chosen(names)}, METRICS_CSV)
 
     def layers(self, names: Iterable[str] | None = None) -> pd.DataFrame:
         """layers.csv of the named runs, or of all, with the columns `run` and `at`, the epochs done."""
         runs = list(self._chosen(names))
-        changed = [run for run in runs if run.changed("layers.csv")]
+        changed = [run for run in runs if run.changed("layers", ["layers.csv"])]
         for run, rows in zip(changed, read([run.folder / "layers.csv" for run in changed], LAYERS_CSV), strict=True):
             run.layers = rows.rows
             run.notes += [note for note in rows.notes if note not in run.notes]
-        table = stacked({run.name: run.layers for run in runs}, "layer")
+        table = stacked({run.name: run.layers for run in runs}, LAYERS_CSV)
         ends = {run.name: run.epochs.iloc[-1] for run in runs if len(run.epochs)}
         steps = {name: last["step"] / last["epoch"] for name, last in ends.items()}
-        if table.empty:
-            return table.assign(at=[])
         at = table["step"] / table["run"].map(steps).astype(float)
-        return table.assign(at=at.fillna(table["epoch"]))
+        begun = table["epoch"] - 1 + table["step"] / (table["step"].max() + 1)  # where no epoch is done yet
+        return table.assign(at=at.fillna(begun))
 
     def _chosen(self, names: Iterable[str] | None) -> Iterator[Run]:
         for name in self.runs.index if names is None else names:
@@ -199,7 +210,7 @@ def _tabulated(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     columns = [*ABOUT, *SHOWN, *FIGURES]
     ordered = sorted(rows, key=lambda row: (row["created"] or "~", row["run"]))
     table = pd.DataFrame([[row.get(column) for column in columns] for row in ordered], columns=columns, dtype=object)
-    table = table.assign(**{column: _numbers(table[column]) for column in NUMBERS})
+    table = table.assign(**{column: table[column].map(_number).astype(float) for column in NUMBERS})
     return table.set_index("run", drop=False).rename_axis(None)
 
 
@@ -233,16 +244,16 @@ def _stamp(folder: Path, names: Sequence[str]) -> Stamp:
     return tuple(of(name) for name in names)
 
 
-def _numbers(column: pd.Series) -> pd.Series:
-    return pd.to_numeric(column, errors="coerce").astype("float64")
+def _number(value: Any) -> float:
+    """A cell as a number; NaN for what is none, or none that a computer counts with."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def _shown(value: Any) -> Any:
-    return json.dumps(value, default=str) if isinstance(value, list | dict) else value
-
-
-def _text(value: Any) -> str | None:
-    """A value of status.json as a line that may be shown anywhere: printable, and not without end."""
-    if value is None:
-        return None
-    return "".join(letter if letter.isprintable() else "�" for letter in str(value)[:1000])
+    """An option's value as a cell: a number, a bool, None or printable text."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return printable(json.dumps(value, default=str) if isinstance(value, list | dict) else value)

@@ -57,9 +57,14 @@ def read_json(path: Path) -> dict[str, Any]:
     """The file's object; an empty one for a file that is missing or damaged."""
     try:
         content = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def printable(words: object) -> str:
+    """Words as a line that may be shown anywhere: nothing that steers a terminal, and not without end."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in str(words)[:1000])
 
 
 class Rows:

@@ -65,10 +65,16 @@ def curves(store: Store, runs: pd.DataFrame) -> Iterator[View]:
 
 def layers(store: Store, runs: pd.DataFrame) -> Iterator[View]:
     """Which layers give way, and when."""
-    names = list(runs["run"]) if len(runs) <= LAYERED else compare.choice(runs, LAYERED)
-    some = runs.loc[names][lambda table: table["epoch"].notna()]
+    usable = runs[runs["epoch"].notna()]
+    for (model, data), runs in usable.groupby(["model.name", "data.name"], sort=False):
+        several = f", {model} on {data}" if len(runs) < len(usable) else ""
+        yield from _layers(store, runs, several)
+
+
+def _layers(store: Store, runs: pd.DataFrame, several: str) -> Iterator[View]:
+    some = runs if len(runs) <= LAYERED else runs.loc[compare.choice(runs, LAYERED)]
     yield View(
-        "Density of every layer by epoch",
+        f"Density of every layer by epoch{several}",
         f"{_share(some, runs, 'one a setting, spread over density')}A panel a layer, a line a run.",
         figures.layer_density(store.layers(some["run"]), some),
     )
@@ -78,9 +84,9 @@ def layers(store: Store, runs: pd.DataFrame) -> Iterator[View]:
         "series", key=lambda series: series.map(order), kind="stable"
     )
     yield View(
-        "Which layers keep how much",
-        "Density of every layer at the end, a panel a setting, mean and standard deviation over its runs: the shape is "
-        "often the same at every α.",
+        f"Which layers keep how much{several}",
+        "Density of every layer at the end, a panel a setting, mean and standard deviation over its runs. Each panel "
+        "has a scale of its own, so that shapes can be compared: they are often the same at every α.",
         figures.final_density(store.layers(members["run"]), members),
     )
 
@@ -100,7 +106,7 @@ def one_run(store: Store, runs: pd.DataFrame) -> Iterator[View]:
         "churn": ("Churn, layer × epoch", "The share of a layer's mask that changed since the row before."),
     }
     for quantity, (title, caption) in maps.items():
-        if rows[quantity].notna().any():
+        if rows[quantity].notna().any() and runs["reg.method"].iloc[0] != "dense":
             yield View(title, caption, figures.heat_map(rows, quantity))
 
 

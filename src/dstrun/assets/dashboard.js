@@ -1,9 +1,9 @@
 // What the dashboard does without asking its server: which runs are chosen, the theme, the address.
 window.dashAgGridFunctions = window.dashAgGridFunctions || {};
 window.dashAgGridFunctions.dstrun = {
-  number: (value, field) => field !== 'reg.alpha' && (value === 0 || (Math.abs(value) >= 1e-2 && Math.abs(value) < 1e5))
+  number: (value, field) => value === 0 ? '0' : field !== 'reg.alpha' && Math.abs(value) >= 1e-2 && Math.abs(value) < 1e5
     ? String(Number(value.toPrecision(6)))
-    : value.toExponential().replace('e+', 'e'),
+    : value.toExponential().replace('e+', 'e').replace(/e0$/, ''),
 };
 
 window.dashAgGridComponentFunctions = window.dashAgGridComponentFunctions || {};
@@ -18,8 +18,10 @@ window.dashAgGridComponentFunctions.RunLink = props =>
   );
 
 (() => {
+  const SETTLING = 2500; // milliseconds in which the page takes up what its address says, and does not write to it
   const system = matchMedia('(prefers-color-scheme: dark)');
-  let chosen = '', wanted = 'auto', view = null;
+  const unchanged = () => window.dash_clientside.no_update;
+  let wanted = 'auto', view = null, write = null;
 
   function wearTheme() {
     const dark = wanted === 'dark' || (wanted === 'auto' && system.matches);
@@ -29,53 +31,51 @@ window.dashAgGridComponentFunctions.RunLink = props =>
   }
   wearTheme();
   system.addEventListener('change', () => window.dash_clientside.set_props('dark', {data: wearTheme()}));
-
-  addEventListener('popstate', () => {
-    view = null;
-    chosen = '';
-    window.dash_clientside.set_props('address', {search: location.search});
-  });
+  addEventListener('popstate', () => location.reload()); // all that a view is stands in its address
+  setTimeout(() => { if (write) write(); }, SETTLING);
 
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     dstrun: {
-      chosen: (ticked, shown) => {
+      chosen: (ticked, shown, before) => {
+        if (!shown) return unchanged();
         const names = {
           ticked: (Array.isArray(ticked) ? ticked : (ticked || {}).ids || []).map(row => row.run || row),
-          shown: (shown || []).map(row => row.run),
+          shown: shown.map(row => row.run),
         };
-        if (!shown) return window.dash_clientside.no_update;
-        const said = JSON.stringify(names);
-        if (said === chosen) return window.dash_clientside.no_update;
-        chosen = said;
-        return names;
+        return JSON.stringify(names) === JSON.stringify(before) ? unchanged() : names;
       },
       theme: value => { wanted = value; return wearTheme(); },
-      open_run: clicked =>
-        clicked ? ['run', clicked.value] : [window.dash_clientside.no_update, window.dash_clientside.no_update],
-      address: (to, filter, ticked, columns, filters, run, one, other, theme) => {
+      open_run: (link, row, marks) => {
+        const by = window.dash_clientside.callback_context.triggered.map(one => one.value).find(value => value);
+        const point = by && by.points && by.points[0];
+        const run = by && (point ? point.customdata : by.rowId || by.value);
+        return typeof run === 'string' ? ['run', run] : [unchanged(), unchanged()];
+      },
+      address: (to, filter, ticked, columns, run, one, other, theme) => {
         document.documentElement.dataset.view = to;
         const sort = Object.fromEntries(
           (columns || []).filter(column => column.sort).sort((a, b) => a.sortIndex - b.sortIndex)
             .map(column => [column.colId, column.sort]));
-        const names = Array.isArray(ticked) ? ticked.map(row => row.run) : (ticked || {}).ids || [];
+        const names = Array.isArray(ticked) ? ticked.map(row => row.run).sort() : (ticked || {}).ids || [];
         const query = new URLSearchParams();
         if (to !== 'overview') query.set('view', to);
         if (filter) query.set('filter', filter);
         if (names.length) query.set('runs', JSON.stringify(names));
         if (Object.keys(sort).length) query.set('sort', JSON.stringify(sort));
-        if (filters && Object.keys(filters).length) query.set('columns', JSON.stringify(filters));
         if (run) query.set('run', run);
         if (one) query.set('one', one);
         if (other) query.set('other', other);
         if (theme && theme !== 'auto') query.set('theme', theme);
-        const search = query.toString() ? '?' + query : '';
-        if (search !== location.search) {
-          const address = location.pathname + search;
-          if (view !== null && view !== to) history.pushState(null, '', address);
-          else history.replaceState(null, '', address);
-        }
+        const moved = view !== null && view !== to;
         view = to;
-        return window.dash_clientside.no_update;
+        write = () => {
+          const search = query.toString() ? '?' + query : '';
+          if (search === location.search) return;
+          if (moved) history.pushState(null, '', location.pathname + search);
+          else history.replaceState(null, '', location.pathname + search);
+        };
+        if (performance.now() > SETTLING) write();
+        return unchanged();
       },
     },
   });
