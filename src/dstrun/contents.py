@@ -13,6 +13,7 @@ from dstrun import compare, drawing, report, views
 from dstrun.store import HOW_TO_GET_SOME, SHOWN, Store
 
 LOG_LINES = 300
+MEANS = 15  # rows of means; a cell takes the browser a millisecond
 
 
 def subjects(view: str, some: list[str], run: str | None, one: str | None, other: str | None) -> list[str]:
@@ -51,14 +52,17 @@ def content(store: Store, runs: pd.DataFrame, view: str, names: Sequence[str], d
 
 def _means(some: pd.DataFrame, runs: pd.DataFrame) -> html.Section:
     """The report's table: means over seeds."""
-    settings = compare.by_setting(some, among=runs)
+    every = compare.by_setting(some, among=runs)
+    settings = every.head(MEANS)
     head = html.Tr([html.Th(report.header(key)) for key in report.columns(settings)])
     body = [
         html.Tr([html.Td(cell) for cell in row], className="best" if best else "")
-        for row, best in zip(report.cells(settings), report.on_front(settings), strict=True)
+        for row, best in zip(report.cells(settings), report.on_front(every), strict=False)
     ]
     table = html.Table([html.Thead(head), html.Tbody(body)])
-    caption = html.P(f"Mean ± standard deviation over the finished runs of a setting. Bold: {report.FRONT}.")
+    words = f"Mean ± standard deviation over the finished runs of a setting. Bold: {report.FRONT}."
+    more = f" The first {MEANS} of {len(every)} settings; `dstrun report` has all." if len(every) > MEANS else ""
+    caption = html.P(words + more)
     return html.Section([html.H2("Means over seeds"), caption, html.Div(table, className="wide")], key="means")
 
 

@@ -33,7 +33,7 @@ from dstrun.drawing import (
 )
 
 ACCURACY = "test accuracy (%)"
-TICKS = 12  # labels of an axis of settings, at the most
+TICKS = 12  # labels of an axis, or names in a legend of settings, at the most
 LEAST = 1e-5  # where a logarithmic scale shows nothing at all
 QUANTITIES = {"density": "density", "threshold_mean": "mean threshold", "churn": "churn"}
 Pair = tuple[str, str]
@@ -271,7 +271,7 @@ def parallel_coordinates(runs: pd.DataFrame) -> Figure:
         panels.add(0, labels)
         foot = {"type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "line": {"color": GREY, "width": 1}}
         panels.layout.setdefault("shapes", []).append(foot)
-    said = [hover(words) for words in usable["hover"]]
+    said = [text(label) for label in usable["label"]]
     colours = [look(series, 0)["color"] for series in usable["series"]]
     for color in dict.fromkeys(colours):
         mine = [place for place, own in enumerate(colours) if own == color]
@@ -369,7 +369,8 @@ def _marks(runs: pd.DataFrame, x: str) -> Iterator[Trace]:
             "marker": marker,
         }
         trace |= {"hovertext": [hover(words) for words in some["hover"]], "hoverinfo": "text"}
-        yield trace | {"customdata": some["run"], "name": text(some["setting_label"].iloc[0])}
+        named = {"name": text(some["setting_label"].iloc[0]), "showlegend": runs["series"].nunique() <= TICKS}
+        yield trace | {"customdata": some["run"], **named}
 
 
 def _published(rows: pd.DataFrame) -> Trace:
