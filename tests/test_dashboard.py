@@ -31,7 +31,7 @@ def as_text(component: Any) -> str:
 def shown(view: str, *names: str) -> str:
     store = Store([Path("outputs")])
     runs = compare.labelled(store.runs)
-    return as_text(contents.content(store, runs, view, names or list(runs.index), dark=False))
+    return as_text(list(contents.content(store, runs, view, names or list(runs.index), dark=False)))
 
 
 def test_it_serves_until_it_is_interrupted() -> None:
@@ -149,7 +149,7 @@ def test_a_run_seen_while_it_is_taken_away() -> None:
     watch = Watch([Path("outputs")])
     for file in run.iterdir():
         file.unlink()
-    found = contents.content(watch.store, watch.runs, "run", [f"made/{run.name}"], dark=True)
+    found = list(contents.content(watch.store, watch.runs, "run", [f"made/{run.name}"], dark=True))
     assert "This run has not" in as_text(found) or "Density" in as_text(found)
 
 

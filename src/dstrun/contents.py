@@ -4,7 +4,7 @@ Functions from tables to Dash components, which show text as text. Knows store, 
 (for its table).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 from dash import dcc, html
@@ -13,6 +13,7 @@ from dstrun import compare, drawing, report, views
 from dstrun.store import HOW_TO_GET_SOME, SHOWN, Store
 
 LOG_LINES = 300
+SOON = "Figures appear with the first one."
 MEANS = 15  # rows of means; a cell takes the browser a millisecond
 
 
@@ -25,29 +26,30 @@ def subjects(view: str, some: list[str], run: str | None, one: str | None, other
     return some
 
 
-def content(store: Store, runs: pd.DataFrame, view: str, names: Sequence[str], dark: bool) -> list:
-    """What a view shows of the named runs."""
+def content(store: Store, runs: pd.DataFrame, view: str, names: Sequence[str], dark: bool) -> Iterator:
+    """What a view shows of the named runs, part by part."""
     if runs.empty:
         then = f"In another terminal, {HOW_TO_GET_SOME}; they appear here as they start."
-        return [_hint("There is no run here yet.", then)]
+        yield _hint("There is no run here yet.", then)
+        return
     some = runs.loc[[name for name in names if name in runs.index]]
-    if view == "run":
-        return _one_run(store, some, dark)
-    if view == "diff":
-        return _two_runs(store, some)
-    if some.empty:
-        return [_hint("No run meets the conditions.", "Take some away to see runs.")]
-    if not some["epoch"].notna().any():
-        return [_hint("None of these runs has finished an epoch yet.", "Figures appear with the first one.")]
+    if view in ("run", "diff"):
+        yield from _one_run(store, some, dark) if view == "run" else _two_runs(store, some)
+        return
+    if some.empty or not some["epoch"].notna().any():
+        nothing = ("No run meets the conditions.", "Take some away to see runs.")
+        yield _hint(*nothing if some.empty else ("None of these runs has finished an epoch yet.", SOON))
+        return
     shown = {
         "overview": lambda: views.overview(some),
         "layers": lambda: views.layers(store, some),
         "curves": lambda: views.curves(store, some),
     }[view]()
-    sections = [_section(one, dark) for one in shown]
+    sections = (_section(one, dark) for one in shown)
+    yield next(sections)
     if view == "overview":
-        sections.insert(1, _means(some, runs))
-    return sections
+        yield _means(some, runs)
+    yield from sections
 
 
 def _means(some: pd.DataFrame, runs: pd.DataFrame) -> html.Section:
@@ -102,7 +104,7 @@ def _one_run(store: Store, row: pd.DataFrame, dark: bool) -> list:
     log = "\n".join(run.text("train.log").splitlines()[-LOG_LINES:])
     return [
         html.H2(run.name), html.Ul([html.Li(word) for word in words]),
-        *([] if figures else [_hint("This run has not finished an epoch yet.", "Figures appear with the first one.")]),
+        *([] if figures else [_hint("This run has not finished an epoch yet.", SOON)]),
         *(_section(one, dark) for one in figures),
         html.Details([html.Summary("end of train.log"), html.Pre(log or "nothing there yet")], open=True),
         *(html.Details([html.Summary(name), html.Pre(run.text(name))]) for name in ("config.yaml", "status.json")),

@@ -11,7 +11,8 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from dstrun.report import title
 from dstrun.store import Store
 
 LOOK_EVERY = 1.0  # seconds, at the least, between looks at the folder
+FIGURES = ("overview", "layers", "curves")  # views of several figures
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
@@ -130,33 +132,46 @@ def _connect(app: Dash, watch: Watch, where: str) -> None:
         options = panes.options(watch.runs)
         return (no_update,) * 3 if options == there else (options,) * 3
 
+    def parts(what: dict) -> Iterator[Any]:
+        """What a view shows, part by part; whatever a folder holds, the page stays."""
+        try:
+            if what["view"] in FIGURES:
+                yield contents.counted(*what["of"])
+            yield from contents.content(watch.store, watch.runs, what["view"], what["names"], what["dark"])
+        except Exception as error:
+            traceback.print_exc()
+            yield from contents.trouble(described(error))
+
     @app.callback(
-        Output("content", "children"), Output("drawn", "data"), Input("version", "data"), Input("view", "value"),
-        Input("chosen", "data"), Input("run", "value"), Input("one", "value"), Input("other", "value"),
-        Input("dark", "data"), State("drawn", "data"),
+        Output("first", "children"), Output("rest", "children"), Output("drawn", "data"), Input("version", "data"),
+        Input("view", "value"), Input("chosen", "data"), Input("run", "value"), Input("one", "value"),
+        Input("other", "value"), Input("dark", "data"), State("drawn", "data"),
     )  # fmt: skip
     def draw(
         _: int, view: str, chosen: dict | None, run: str | None, one: str | None, other: str | None,
         dark: bool | None, drawn: dict | None,
     ) -> Any:  # fmt: skip
+        """The view's first figure, which is on the screen while the rest is made."""
         if chosen is None or dark is None:  # the page is still being set up
             raise PreventUpdate
         with watch.lock:
-            runs, version = watch.runs, watch.version
+            runs = watch.runs
             there = [name for name in chosen["shown"] if name in runs.index]
             ticked = [name for name in chosen["ticked"] if name in there]
             names = contents.subjects(view, ticked or there, run, one, other)
-            wanted = {"view": view, "names": names, "dark": dark, "of": [len(ticked), len(there), len(runs)]}
-            if drawn and drawn["what"] == wanted and not watch.changed_since(names, drawn["version"]):
+            what = {"view": view, "names": names, "dark": dark, "of": [len(ticked), len(there), len(runs)]}
+            if drawn and drawn["what"] == what and not watch.changed_since(names, drawn["version"]):
                 raise PreventUpdate
-            try:
-                shown = contents.content(watch.store, runs, view, names, dark)
-                if view in ("overview", "layers", "curves"):
-                    shown = [contents.counted(len(ticked), len(there), len(runs)), *shown]
-            except Exception as error:  # whatever a folder holds, the page stays
-                traceback.print_exc()
-                shown = contents.trouble(described(error))
-            return shown, {"what": wanted, "version": version}
+            first = list(islice(parts(what), 2 if view in FIGURES else None))
+            same_view = drawn and drawn["what"]["view"] == view
+            return first, no_update if same_view else [], {"what": what, "version": watch.version}
+
+    @app.callback(Output("rest", "children", allow_duplicate=True), Input("drawn", "data"), prevent_initial_call=True)
+    def draw_rest(drawn: dict | None) -> Any:
+        if not drawn or drawn["what"]["view"] not in FIGURES:
+            raise PreventUpdate
+        with watch.lock:
+            return list(islice(parts(drawn["what"]), 2, None))
 
     for function, outputs, inputs in panes.IN_THE_BROWSER:
         app.clientside_callback(ClientsideFunction("dstrun", function), outputs, inputs)

@@ -95,7 +95,7 @@ def page(runs: pd.DataFrame, state: dict[str, Any]) -> list:
             ],
             id="pickers",
         ),
-        html.Div(id="content"),
+        html.Div([html.Div(id="first"), html.Div(id="rest")], id="content"),
     ]  # fmt: skip
 
 
