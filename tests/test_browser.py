@@ -392,7 +392,8 @@ def test_two_hundred_runs_are_read_shown_and_clicked_in_time(
 
 
 def answered(page: Any, place: str, figure: str, count: int = 0) -> float:
-    """Seconds from a click on a place until the figure is drawn, of so many runs if that is said."""
+    """Seconds from a click on a place until the figure is drawn, of so many runs if that is said; the page at rest."""
+    page.wait_for_timeout(2500)
     return page.locator(place).first.evaluate(
         """async (place, [figure, count]) => {
           const start = performance.now();

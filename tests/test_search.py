@@ -23,6 +23,7 @@ def rows(file: str) -> list[dict[str, str]]:
         return list(csv.DictReader(text))
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_with_its_history_and_writes_its_front(command: Command) -> None:
     outcome = command("-m", *SMALL, *SPACE, "hydra.sweeper.trials=2")
     assert (outcome.code, outcome.err) == (0, "")

@@ -128,6 +128,7 @@ def test_a_run_that_diverges_costs_itself_only(command: Command) -> None:
     assert log.read_text().count("begins on") == tried + 1
 
 
+@pytest.mark.slow
 def test_a_job_that_is_killed_has_failed_and_goes_on_with_the_next_command(command: Command) -> None:
     words = ["-m", "seed=0,1", "n_jobs=2", "threads=1", "checkpoint.every=0", "schedule.epochs=12"]
 
@@ -234,6 +235,7 @@ def test_what_others_put_beside_a_sweep_stands_in_its_summary(command: Command) 
     assert [row["seed"] for row in rows(Path("outputs/grid/summary.csv"))] == ["0", "1"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_leaves_no_process(command: Command) -> None:
     sweep = begun("-m", "seed=0,1,2", "n_jobs=2", *LONG)
     runs = wait_for(lambda: len(found := running()) == 2 and found)
