@@ -332,8 +332,8 @@ def test_of_many_runs_some_are_shown_and_it_says_so() -> None:
     there = Store([Path("outputs")])
     runs = compare.labelled(there.runs)
     by_layer, bars = views.layers(there, runs)
-    assert by_layer.caption.startswith("8 of 30 runs, one a setting, spread over density. ")
-    assert len(on(by_layer.figure, "y")) == 8
-    assert len(bars.figure["data"]) == 8
+    assert by_layer.caption.startswith("4 of 30 runs, one a setting, spread over density. ")
+    assert len(on(by_layer.figure, "y")) == 4
+    assert len(bars.figure["data"]) == 4
     curves = next(views.curves(there, runs))
     assert curves.caption.startswith("24 of 30 runs, the first of them. ")

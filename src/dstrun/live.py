@@ -26,7 +26,7 @@ from dstrun.report import title
 from dstrun.store import Store
 
 LOOK_EVERY = 1.0  # seconds, at the least, between looks at the folder
-FIGURES = ("overview", "layers", "curves")  # views of several figures
+FIRST = {"overview": 2, "layers": 2, "curves": 2, "run": 3}  # parts of a view up to its first figure
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
@@ -135,7 +135,7 @@ def _connect(app: Dash, watch: Watch, where: str) -> None:
     def parts(what: dict) -> Iterator[Any]:
         """What a view shows, part by part; whatever a folder holds, the page stays."""
         try:
-            if what["view"] in FIGURES:
+            if what["view"] in ("overview", "layers", "curves"):
                 yield contents.counted(*what["of"])
             yield from contents.content(watch.store, watch.runs, what["view"], what["names"], what["dark"])
         except Exception as error:
@@ -162,16 +162,16 @@ def _connect(app: Dash, watch: Watch, where: str) -> None:
             what = {"view": view, "names": names, "dark": dark, "of": [len(ticked), len(there), len(runs)]}
             if drawn and drawn["what"] == what and not watch.changed_since(names, drawn["version"]):
                 raise PreventUpdate
-            first = list(islice(parts(what), 2 if view in FIGURES else None))
+            first = list(islice(parts(what), FIRST.get(view)))
             same_view = drawn and drawn["what"]["view"] == view
             return first, no_update if same_view else [], {"what": what, "version": watch.version}
 
     @app.callback(Output("rest", "children", allow_duplicate=True), Input("drawn", "data"), prevent_initial_call=True)
     def draw_rest(drawn: dict | None) -> Any:
-        if not drawn or drawn["what"]["view"] not in FIGURES:
+        if not drawn or drawn["what"]["view"] not in FIRST:
             raise PreventUpdate
         with watch.lock:
-            return list(islice(parts(drawn["what"]), 2, None))
+            return list(islice(parts(drawn["what"]), FIRST[drawn["what"]["view"]], None))
 
     for function, outputs, inputs in panes.IN_THE_BROWSER:
         app.clientside_callback(ClientsideFunction("dstrun", function), outputs, inputs)

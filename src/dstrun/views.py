@@ -13,7 +13,7 @@ from dstrun.drawing import Figure
 from dstrun.store import Store
 
 CURVES = 24  # runs in a figure with a line a run
-LAYERED = 8  # runs in a figure of every layer
+LAYERED = 4  # runs in a figure of every layer
 
 
 class View(NamedTuple):
