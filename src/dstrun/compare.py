@@ -16,7 +16,7 @@ import pandas as pd
 
 from dstrun.config import near
 from dstrun.errors import InputError
-from dstrun.identity import SETTINGS, short
+from dstrun.identity import SETTINGS, TOLD_BY_NAMES, short
 from dstrun.paper import FIGURE_3, TABLES, Published
 from dstrun.status import FAILED, FINISHED, RUNNING
 
@@ -29,7 +29,6 @@ NAMES = {  # what people type, beside the columns themselves
     "model": "model.name", "data": "data.name", "time": "total_seconds", "α": "reg.alpha", "epochs": "schedule.epochs",
     "lr": "schedule.lr",
 }  # fmt: skip
-HIDDEN = ("model.builder", "model.args", "data.builder", "data.args")  # the names stand for them
 OWN = {key for key, option in SETTINGS.items() if key.startswith("reg.") or "reg.method" in option.metadata["when"]}
 COMPARISONS = {"<=": "le", ">=": "ge", "!=": "ne", "==": "eq", "=": "eq", "<": "lt", ">": "gt"}
 CONDITION = re.compile(r"\s*([\w.α]+)\s*(<=|>=|!=|==|=|<|>)\s*([^\s,]+(?:\s+%)?)\s*(?:,|and\b|$)?\s*")
@@ -109,7 +108,7 @@ def differing(runs: pd.DataFrame) -> list[str]:
     ]
     told = ["model.name", "data.name"]
     pairs = len(runs[told].drop_duplicates())
-    return [key for key in found if key not in HIDDEN or len(runs[[*told, key]].drop_duplicates()) > pairs]
+    return [key for key in found if key not in TOLD_BY_NAMES or len(runs[[*told, key]].drop_duplicates()) > pairs]
 
 
 def telling(runs: pd.DataFrame) -> list[str]:

@@ -56,12 +56,12 @@ def _means(some: pd.DataFrame, runs: pd.DataFrame) -> html.Section:
     """The report's table: means over seeds."""
     every = compare.by_setting(some, among=runs)
     settings = every.head(MEANS)
-    head = html.Tr([html.Th(report.header(key)) for key in report.columns(settings)])
+    head, *rows = report.lines(settings, report.columns(settings))
     body = [
         html.Tr([html.Td(cell) for cell in row], className="best" if best else "")
-        for row, best in zip(report.cells(settings), report.on_front(every), strict=False)
+        for row, best in zip(rows, report.on_front(every), strict=False)
     ]
-    table = html.Table([html.Thead(head), html.Tbody(body)])
+    table = html.Table([html.Thead(html.Tr([html.Th(word) for word in head])), html.Tbody(body)])
     words = f"Mean ± standard deviation over the finished runs of a setting. Bold: {report.FRONT}."
     more = f" The first {MEANS} of {len(every)} settings; `dstrun report` has all." if len(every) > MEANS else ""
     caption = html.P(words + more)

@@ -89,7 +89,7 @@ def against_alpha(settings: pd.DataFrame, published: pd.DataFrame | None = None)
         panels.y(column, title=ACCURACY, range=_around(pd.concat([some["accuracy"], dense])))
         panels.y(below, title="remaining weights (%)", rangemode="tozero")
     alphas = sorted(set(sparse["reg.alpha"]))
-    if len(alphas) <= 12:
+    if len(alphas) <= TICKS:
         panels.x(tickvals=alphas, ticktext=[value_shown(alpha, "reg.alpha") for alpha in alphas])
     panels.x(type="log", title="α (log scale)", exponentformat="power")
     panels.y(tickformat=PERCENT)

@@ -12,6 +12,7 @@ from typing import Any
 
 from dstrun.config import OPTIONS, Config, value_of
 
+TOLD_BY_NAMES = ("model.builder", "model.args", "data.builder", "data.args")  # the names stand for them
 SETTINGS = {key: option for key, option in OPTIONS.items() if option.metadata["identity"]}
 
 

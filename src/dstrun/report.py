@@ -25,6 +25,7 @@ from dstrun.tracking import csv_text, printable
 
 NOTES = 5  # so many of the things that could not be read are told
 FRONT = "none of our other rows is at once as accurate and sparser"
+NAMES = ("group", "model.name", "data.name", "reg.method")  # columns of words, shown where they differ
 FIGURES = {"accuracy": "accuracy %", "density": "remaining %", "difference": "Δ dense", "flops": "multiply-adds %"}
 
 
@@ -81,9 +82,8 @@ def title(where: str, runs: pd.DataFrame) -> str:
 
 def columns(rows: pd.DataFrame) -> list[str]:
     """What a table of settings shows: what differs, then the figures."""
-    names = ("group", "model.name", "data.name", "reg.method")
-    settings = [key for key in rows.columns[: rows.columns.get_loc("setting")] if key not in names]
-    shown = [key for key in names if rows[key].nunique() > 1] + [key for key in settings if rows[key].notna().any()]
+    settings = [key for key in rows.columns[: rows.columns.get_loc("setting")] if key not in NAMES]
+    shown = [key for key in NAMES if rows[key].nunique() > 1] + [key for key in settings if rows[key].notna().any()]
     counts = [] if "state" in shown else ["runs", *(word for word in ("running", "failed") if rows[word].any())]
     known = rows[rows["flops"].notna()]
     once = np.allclose(known["flops"], known["density"], rtol=1e-9)  # where every weight is used once
@@ -95,9 +95,10 @@ def header(key: str) -> str:
     return FIGURES.get(key) or {"seconds": "time", "epochs": "epoch"}.get(key) or compare.shown(key)
 
 
-def cells(rows: pd.DataFrame) -> list[list[str]]:
-    """The table's rows as people read them."""
-    return [[printable(_cell(key, row)) for key in columns(rows)] for row in rows.to_dict("records")]
+def lines(rows: pd.DataFrame, keys: Sequence[str]) -> list[list[str]]:
+    """The header and the rows of a table with those columns, as people read them."""
+    body = [[printable(_cell(key, row)) for key in keys] for row in rows.to_dict("records")]
+    return [[header(key) for key in keys], *body]
 
 
 def _cell(key: str, row: dict[str, Any]) -> str:
@@ -131,19 +132,19 @@ def show(title: str, rows: pd.DataFrame) -> None:
     """The table on the terminal, without its last columns where it is too narrow; rows of the front stand out."""
     best, keys = on_front(rows), columns(rows)
     console = Console(highlight=False, soft_wrap=True)
-    while console.is_terminal and _width(rows, keys) > console.width and (less := _less_important(keys)):
+    while console.is_terminal and _width(lines(rows, keys)) > console.width and (less := _less_important(keys)):
         keys.remove(less)
-    mark = "" if console.is_terminal else "*"
+    mark, accuracy = "" if console.is_terminal else "*", keys.index("accuracy")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for key in keys:
-        left = key in ("group", "model.name", "data.name", "reg.method")
-        table.add_column(header(key), justify="left" if left else "right", no_wrap=True)
+    head, *body = lines(rows, keys)
+    for key, word in zip(keys, head, strict=True):
+        table.add_column(word, justify="left" if key in NAMES else "right", no_wrap=True)
     pairs = rows[["model.name", "data.name"]].agg(tuple, axis=1)
     blocks = pairs.ne(pairs.shift()).sum() == pairs.nunique()
-    for at, row in enumerate(rows.to_dict("records")):
+    for at, words in enumerate(body):
         if at and blocks and pairs.iloc[at] != pairs.iloc[at - 1]:
             table.add_section()
-        words = [printable(_cell(key, row)) + (mark if best[at] and key == "accuracy" else "") for key in keys]
+        words[accuracy] += mark if best[at] else ""
         table.add_row(*(Text(word) for word in words), style="bold" if best[at] else "")
     console.width = max(console.width, Console(width=10_000).measure(table).maximum)
     console.print(Text(title))
@@ -152,10 +153,9 @@ def show(title: str, rows: pd.DataFrame) -> None:
         console.print(f"{mark or 'bold'}: {FRONT}")
 
 
-def _width(rows: pd.DataFrame, keys: Sequence[str]) -> int:
-    """How wide a table of those columns is."""
-    cells = [[header(key), *(_cell(key, row) for row in rows.to_dict("records"))] for key in keys]
-    return sum(max(map(len, column)) + 3 for column in cells)
+def _width(lines: Sequence[Sequence[str]]) -> int:
+    """How wide a table of those lines is."""
+    return sum(max(map(len, column)) + 3 for column in zip(*lines, strict=True))
 
 
 def _less_important(keys: Sequence[str]) -> str | None:
@@ -164,12 +164,12 @@ def _less_important(keys: Sequence[str]) -> str | None:
 
 def markdown(rows: pd.DataFrame) -> str:
     """The table in Markdown."""
-    body = [[_plain(cell) for cell in line] for line in cells(rows)]
-    at = columns(rows).index("accuracy")
+    keys = columns(rows)
+    head, *body = ([_plain(cell) for cell in line] for line in lines(rows, keys))
+    at = keys.index("accuracy")
     for line, best in zip(body, on_front(rows), strict=True):
         line[at] = f"**{line[at]}**" if best else line[at]
-    lines = [[header(key) for key in columns(rows)], ["---"] * len(columns(rows)), *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(keys), *body))
 
 
 def _plain(cell: str) -> str:
@@ -186,10 +186,12 @@ def csv(rows: pd.DataFrame) -> str:
 def _write_page(path: Path, where: str, store: Store, runs: pd.DataFrame, rows: pd.DataFrame) -> None:
     from dstrun.page import page
 
-    body = [[header(key) for key in columns(rows)], *cells(rows)]
+    table = lines(rows, columns(rows))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page(title(where, runs), body, on_front(rows), store, runs), encoding="utf-8", errors="replace")
+        path.write_text(
+            page(title(where, runs), table, on_front(rows), store, runs), encoding="utf-8", errors="replace"
+        )
     except OSError as error:
         raise InputError(f"html: {path}: {error.strerror}") from error
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB", file=sys.stderr)

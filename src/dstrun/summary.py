@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dstrun.config import OPTIONS, Config, value_of
-from dstrun.identity import applies, settings
+from dstrun.identity import TOLD_BY_NAMES, applies, settings
 from dstrun.ledger import config_there
 from dstrun.status import FINISHED, INTERRUPTED, RUNNING, holder
 from dstrun.tracking import csv_text, read_json, write_whole
@@ -87,8 +87,7 @@ class Summary:
         every = [settings(self._configs[folder]) for folder, row in self._rows.items() if row]
         first = every[0] if every else {}
         differing = {key for one in every for key in {**first, **one} if first.get(key) != one.get(key)}
-        named = {"model.builder", "model.args", "data.builder", "data.args"}  # the names stand for them
-        return [key for key in OPTIONS if key in ALWAYS or key in differing - named]
+        return [key for key in OPTIONS if key in ALWAYS or key in differing.difference(TOLD_BY_NAMES)]
 
 
 def _shown(config: Config, key: str) -> Any:
