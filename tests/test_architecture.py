@@ -14,6 +14,7 @@ SOURCE = ROOT / "src" / "dstrun"
 # fmt: off
 MAY_KNOW: dict[str, set[str]] = {
     "masking": set(),
+    "steering": set(),
     "recurrent": set(),
     "density": set(),
     "flops": set(),
@@ -31,7 +32,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "models": {"recurrent"},
     "layers": {"masking", "recurrent"},
     "fused": {"masking"},
-    "methods": {"layers", "masking", "density", "fused"},
+    "methods": {"layers", "masking", "steering", "density", "fused"},
     "update": {"evaluate", "methods", "optim"},
     "train": {"evaluate", "density", "methods", "update"},
     "identity": {"config"},

@@ -81,7 +81,10 @@ def make_method(config: Config) -> Method:
     reg = config.reg
     if reg.method == "dense":
         return Dense(reg.exclude)
-    return DynamicSparseTraining(reg.alpha, reg.granularity, reg.floor, reg.exclude, config.schedule.compile)
+    return DynamicSparseTraining(
+        reg.alpha, reg.granularity, reg.floor, reg.exclude, config.schedule.compile,
+        guard=reg.guard, target_density=reg.target_density, freeze=reg.freeze,
+    )  # fmt: skip
 
 
 def make_batches(config: Config, prepared: Prepared) -> tuple[Batches, dict[str, Callable]]:
@@ -219,6 +222,6 @@ def _fitting(model: nn.Module, run: str) -> dict[str, Tensor]:
     own = model.state_dict()
     for name in sorted({*weights, *own}):
         fits = name in weights and name in own and weights[name].shape == own[name].shape
-        if not fits and not name.endswith(".mask.threshold"):
+        if not fits and ".mask." not in name:
             raise InputError(f"init: {name} of {run} does not fit this model")
     return {name: value for name, value in weights.items() if name in own and value.shape == own[name].shape}

@@ -77,7 +77,19 @@ class RegConfig:
         "neuron", "what shares a threshold", choices=("neuron", "layer", "weight"), when=("reg.method", "dst")
     )
     floor: float = option(
-        0.01, "density at or under which a layer's thresholds are reset (0: never)", low=0, below=1,
+        0.01, "density at or under which the guard sets in on a layer's thresholds (0: never)", low=0, below=1,
+        when=("reg.method", "dst"),
+    )  # fmt: skip
+    guard: float = option(
+        0.0, "what the guard multiplies thresholds by at every update (0: the paper's reset to 0)", low=0, below=1,
+        when=("reg.method", "dst"),
+    )  # fmt: skip
+    target_density: float = option(
+        0.0, "density to end at, alpha being steered there from reg.alpha on (0: alpha stays)", low=0, below=1,
+        when=("reg.method", "dst"),
+    )  # fmt: skip
+    freeze: float = option(
+        1.0, "share of the updates after which masks stay as they are (1: never)", above=0, high=1,
         when=("reg.method", "dst"),
     )  # fmt: skip
     exclude: list[str] = option([], "globs of layer names left dense")
@@ -210,7 +222,7 @@ def check(config: DictConfig | Mapping[str, Any]) -> Config:
     checked = _typed(Config, given)
     for key, entry in OPTIONS.items():
         _check_value(key, value_of(checked, key), entry.metadata)
-    _check_together(checked.schedule)
+    _check_together(checked)
     return checked
 
 
@@ -326,7 +338,10 @@ def _check_value(key: str, value: Any, meta: Mapping[str, Any]) -> None:
             raise InputError(f"{key}: got {value}, expected {expected(key)}")
 
 
-def _check_together(schedule: ScheduleConfig) -> None:
+def _check_together(config: Config) -> None:
+    schedule, reg = config.schedule, config.reg
+    if reg.method == "dst" and reg.target_density and not reg.alpha:
+        raise InputError("reg.alpha: got 0 with a reg.target_density, which steers from there: expected a number > 0")
     if len(schedule.betas) != 2:
         raise InputError(f"schedule.betas: got {schedule.betas}, expected two numbers")
     if schedule.milestones != sorted(set(schedule.milestones)):

@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from dstrun.config import OPTIONS, Config, value_of
+from dstrun.config import OPTIONS, Config, RegConfig, value_of
 
 TOLD_BY_NAMES = ("model.builder", "model.args", "data.builder", "data.args")  # the names stand for them
 SETTINGS = {key: option for key, option in OPTIONS.items() if option.metadata["identity"]}
@@ -42,9 +42,14 @@ def run_hash(config: Config) -> str:
 
 def run_name(config: Config) -> str:
     """The name of the run's folder, such as lenet_300_100-mnist-a5e-4-s0-1f3c9a2b: no '=', no space."""
-    sparsity = f"a{short(config.reg.alpha)}" if config.reg.method == "dst" else config.reg.method
-    words = [config.model.name, config.data.name, sparsity, f"s{config.seed}", run_hash(config)]
+    words = [config.model.name, config.data.name, _sparsity(config.reg), f"s{config.seed}", run_hash(config)]
     return "-".join(re.sub(r"[^\w.-]+", "_", word) for word in words)
+
+
+def _sparsity(reg: RegConfig) -> str:
+    if reg.method != "dst":
+        return reg.method
+    return f"d{short(reg.target_density)}" if reg.target_density else f"a{short(reg.alpha)}"
 
 
 def short(number: float) -> str:

@@ -10,6 +10,8 @@
 
     penalty L_s = Σ exp(−t)     guard: thresholds of a layer at or under its floor go back to 0
 
+A mask may also be frozen: M stays as it was at one moment, and t has no gradient any more.
+
 This module knows torch and nothing else: no layer, no model, no optimiser, no config. Nothing in it branches on
 the value of a tensor or waits for the device.
 """
@@ -78,15 +80,44 @@ def _exponentials(thresholds: Sequence[Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def guard(weights: Sequence[Tensor], thresholds: Sequence[Tensor], floor: float) -> None:
-    """Sets the thresholds of each layer whose density is at or under `floor` (in [0, 1]) back to 0, in place.
+def guard(weights: Sequence[Tensor], thresholds: Sequence[Tensor], floor: float, factor: float = 0.0) -> list[Tensor]:
+    """Multiplies the thresholds of each layer whose density is at or under `floor` (in [0, 1]) by `factor`, in place.
 
-    To be called after the optimiser's step. The authors reset inside the next forward pass, which gives the same
-    weights bit for bit and waits for the device. Counts in fp32, which is exact up to 2²⁴ kept weights a layer.
+    Returns how many weights of each layer were kept before, 0-dim tensors. The paper's factor is 0, which lets a whole layer
+    back in; one below 1 lets back in what stands nearest to its threshold. To be called after the optimiser's step:
+    the authors reset inside the next forward pass, which gives the same weights bit for bit and waits for the device.
+    Counts in fp32, which is exact up to 2²⁴ kept weights a layer.
     """
+    counts = []
     for weight, threshold in zip(weights, thresholds, strict=True):
         kept = weight.abs().gt_(threshold).sum()
-        threshold.masked_fill_(kept <= floor * weight.numel(), 0.0)
+        if floor > 0:
+            at_floor = kept <= floor * weight.numel()
+            if factor == 0:
+                threshold.masked_fill_(at_floor, 0.0)  # of infinity and NaN too, which a product would leave
+            else:
+                threshold.mul_(torch.where(at_floor, factor, 1.0))
+        counts.append(kept)
+    return counts
+
+
+@torch.no_grad()
+def shift_to_density(weights: Sequence[Tensor], thresholds: Sequence[Tensor], density: float) -> None:
+    """Moves all thresholds, in place, so that `density` (in (0, 1]) of all weights is kept, exact but for ties.
+
+    Every layer's thresholds move by the same share of its mean |w|, so that layers of small weights do not give more
+    than others: of the distances (|w| − t) / mean |w|, the greatest are kept.
+    """
+    scales = [weight.abs().mean().clamp_min(1e-30) for weight in weights]
+    distances = [
+        ((weight.abs() - threshold) / scale).flatten()
+        for weight, threshold, scale in zip(weights, thresholds, scales, strict=True)
+    ]
+    total = sum(weight.numel() for weight in weights)
+    dropped = min(max(total - round(density * total), 1), total)
+    shift = torch.cat(distances).kthvalue(dropped).values
+    for threshold, scale in zip(thresholds, scales, strict=True):
+        threshold.add_(shift * scale)
 
 
 class MaskWeight(torch.autograd.Function):
@@ -141,19 +172,30 @@ def threshold_shape(weight: Tensor, granularity: str) -> tuple[int, ...]:
 class ThresholdMask(nn.Module):
     """The trainable thresholds of one weight, all 0 at the start: `mask(weight)` is W ⊙ M, with its gradients.
 
-    It does not hold the weight, so the layer keeps its own parameter under its own name.
+    It does not hold the weight, so the layer keeps its own parameter under its own name. `frozen` is None while the
+    thresholds decide, and after `freeze` the mask that stays, booleans of the weight's shape.
     """
+
+    frozen: Tensor | None
 
     def __init__(self, weight: Tensor, granularity: str = "neuron") -> None:
         super().__init__()
         self.threshold = nn.Parameter(weight.new_zeros(threshold_shape(weight, granularity)))
+        self.register_buffer("frozen", None)
         self._ready: list[Tensor] = []
 
     def forward(self, weight: Tensor) -> Tensor:
         """W ⊙ M, of the weight's shape, in the dtype the layer computes in; in training, what was put ready."""
+        if self.frozen is not None:
+            return weight.where(self.frozen, 0.0).to(compute_dtype(weight))
         if self._ready and self.training:
             return self._ready.pop()
         return MaskWeight.apply(weight, self.threshold, compute_dtype(weight))
+
+    def freeze(self, weight: Tensor) -> None:
+        """From here on M is what it is for this weight now, whatever weight and thresholds become."""
+        self.frozen = self.kept(weight)
+        self._ready.clear()
 
     def put_ready(self, masked: Tensor) -> None:
         """Lets the next call in training return `masked`, which must be what it would have computed."""
@@ -162,11 +204,18 @@ class ThresholdMask(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_ready": []}  # part of an autograd graph, which cannot be copied
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        frozen = state_dict.get(f"{prefix}frozen")
+        self.frozen = None if frozen is None else frozen.to(self.threshold.device)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def is_ready(self) -> bool:
         return bool(self._ready)
 
     def kept(self, weight: Tensor) -> Tensor:
         """M as booleans, of the weight's shape, without gradient."""
+        if self.frozen is not None:
+            return self.frozen
         return kept_mask(weight.detach(), self.threshold.detach())
 
     def extra_repr(self) -> str:

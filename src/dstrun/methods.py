@@ -1,13 +1,15 @@
-"""What makes a network sparse: a method meets the training loop at five named moments.
+"""What makes a network sparse: a method meets the training loop at seven named moments.
 
-    prepare(model)   once, after initialisation, before the optimiser is made
-    before_pass()    every forward pass of training
-    penalty()        every step, before the backward pass: the loss grows by alpha · penalty()
-    after_step()     every step, after the optimiser's
-    measure()        at the rows of layers.csv: figures of every layer
+    prepare(model)      once, after initialisation, before the optimiser is made
+    begin(steps)        once, on the device, before the first of a run's so many steps
+    before_step(step)   every step, counted from 0
+    before_pass()       every forward pass of training
+    regularised(loss)   every step, before the backward pass: loss + alpha · penalty()
+    after_step()        every step, after the optimiser's
+    measure()           at the rows of layers.csv: figures of every layer
 
-The dense baseline is a method like any other. This module knows layers, masking and density; it knows no loop,
-no optimiser and no config.
+The dense baseline is a method like any other. This module knows layers, masking, steering and density; it knows no
+loop, no optimiser and no config.
 """
 
 from collections.abc import Sequence
@@ -20,18 +22,26 @@ from torch import Tensor, nn
 from dstrun.density import LayerFigures, measure
 from dstrun.fused import compiled, guard_and_mask
 from dstrun.layers import Maskable, MaskedLayer, maskable, sparsify
-from dstrun.masking import Penalty, ThresholdMask, compute_dtype, guard
+from dstrun.masking import Penalty, ThresholdMask, compute_dtype, guard, shift_to_density
+from dstrun.steering import Steering
 
 
 class Method(Protocol):
-    """The five moments, and what of the method belongs into a checkpoint beyond the model's own state."""
+    """The seven moments, and what of the method belongs into a checkpoint beyond the model's own state.
 
-    alpha: float
+    `alpha` is what the penalty weighs now: a 0-dim tensor where it is steered.
+    """
+
     left_dense: dict[str, str]
 
+    @property
+    def alpha(self) -> float | Tensor: ...
     def prepare(self, model: nn.Module) -> None: ...
+    def begin(self, steps: int) -> None: ...
+    def before_step(self, step: int) -> None: ...
     def before_pass(self) -> None: ...
     def penalty(self) -> Tensor | float: ...
+    def regularised(self, loss: Tensor) -> Tensor: ...
     def after_step(self) -> None: ...
     def measure(self) -> list[LayerFigures]: ...
     def thresholds(self) -> list[nn.Parameter]: ...
@@ -54,11 +64,20 @@ class Dense:
         if not self._layers:
             raise ValueError("there is no layer that could be masked, so none to compare with")
 
+    def begin(self, steps: int) -> None:
+        pass
+
+    def before_step(self, step: int) -> None:
+        pass
+
     def before_pass(self) -> None:
         pass
 
     def penalty(self) -> float:
         return 0.0
+
+    def regularised(self, loss: Tensor) -> Tensor:
+        return loss
 
     def after_step(self) -> None:
         pass
@@ -81,9 +100,11 @@ class DynamicSparseTraining:
     """The paper's method: trainable thresholds, pushed up by α · Σ exp(−t).
 
     alpha ≥ 0 weighs the penalty; granularity is neuron, layer or weight; a layer whose density falls to `floor` or
-    under has its thresholds reset (0: never); `exclude` holds globs of layer names left dense. `compile`
-    says what goes to torch.compile: nothing (off), masks, penalty and guard (mask), or the guard alone (step), for a
-    model that is itself compiled with the masks in it.
+    under (0: never) has its thresholds multiplied by `guard`; `exclude` holds globs of layer names left dense.
+    `target_density` > 0 steers α, from `alpha` on, so that this share of the weights is kept at the end. From the
+    share `freeze` of the run on masks stay as they are (1: never), the target being met exactly at that moment.
+    `compile` says what goes to torch.compile: nothing (off), masks, penalty and guard (mask), or the guard and the
+    steering alone (step), for a model that is itself compiled with the masks in it.
     """
 
     def __init__(
@@ -93,12 +114,21 @@ class DynamicSparseTraining:
         floor: float = 0.01,
         exclude: Sequence[str] = (),
         compile: str = "off",
+        *,
+        guard: float = 0.0,
+        target_density: float = 0.0,
+        freeze: float = 1.0,
     ) -> None:
         if not alpha >= 0:
             raise ValueError(f"alpha is {alpha}, expected a number ≥ 0")
-        self.alpha = alpha
-        self._granularity, self._floor, self._exclude = granularity, floor, exclude
+        self._alpha = alpha
+        self._granularity, self._exclude = granularity, exclude
+        self._floor, self._guard = floor, guard
+        self._target, self._freeze = target_density, freeze
         self._compile = compile
+        self._steering: Steering | None = None
+        self._frozen_from: int | None = None
+        self._frozen = False
         self._ready_penalty: Tensor | None = None
         self._dtype = torch.float32
         self._layers: dict[str, MaskedLayer] = {}
@@ -114,11 +144,39 @@ class DynamicSparseTraining:
         self._masks = [layer.mask for layer in self._layers.values()]
         self.left_dense = selection.left_dense
 
+    def begin(self, steps: int) -> None:
+        """Needed for `target_density` and `freeze` alone, which speak of shares of the run."""
+        if self._freeze < 1:
+            self._frozen_from = round(self._freeze * steps)
+        if self._target:
+            total = sum(weight.numel() for weight in self._weights)
+            device = self._weights[0].device
+            self._steering = Steering(self._target, self._alpha, total, self._frozen_from or steps, device)
+
+    @property
+    def alpha(self) -> float | Tensor:
+        """What the penalty weighs now: a 0-dim tensor where it is steered, 0 once masks are frozen."""
+        if self._frozen:
+            return 0.0
+        return self._alpha if self._steering is None else self._steering.alpha
+
     def thresholds(self) -> list[nn.Parameter]:
         return [mask.threshold for mask in self._masks]
 
+    def before_step(self, step: int) -> None:
+        if self._frozen_from is not None and not self._frozen and step >= self._frozen_from:
+            self._freeze_masks()
+
+    def _freeze_masks(self) -> None:
+        if self._target:
+            shift_to_density(self._weights, self.thresholds(), self._target)
+        for weight, mask in zip(self._weights, self._masks, strict=True):
+            mask.freeze(weight)
+        self._ready_penalty = None
+        self._frozen = True
+
     def before_pass(self) -> None:
-        if self._compile != "mask":
+        if self._compile != "mask" or self._frozen:
             return
         if self._ready_penalty is None or not all(mask.is_ready() for mask in self._masks):
             self._dtype = compute_dtype(self._weights[0])
@@ -133,17 +191,30 @@ class DynamicSparseTraining:
             return ready
         return Penalty.apply(*self.thresholds())
 
+    def regularised(self, loss: Tensor) -> Tensor:
+        """loss + α · L_s, or the loss itself where α is 0 or masks are frozen."""
+        alpha = self.alpha
+        if isinstance(alpha, Tensor):
+            return loss + alpha * self.penalty()
+        return torch.add(loss, self.penalty(), alpha=alpha) if alpha else loss
+
     def after_step(self) -> None:
-        """The guard; where masks are compiled, the next pass's in the same call: change no weight after it."""
+        """Guard and steering; where masks are compiled, the next pass's in the same call: change no weight after it."""
+        if self._frozen:
+            return
         if self._compile == "mask":
-            self._guard_and_mask()
-        elif self._floor > 0:
+            kept = [self._guard_and_mask()]
+        elif self._floor > 0 or self._steering:
             alone = self._compile == "step" and not torch.compiler.is_compiling()
             guard_all = compiled(guard) if alone else guard
-            guard_all(self._weights, self.thresholds(), self._floor)
+            kept = guard_all(self._weights, self.thresholds(), self._floor, self._guard)
+        if self._steering:
+            self._steering.steer(kept)
 
-    def _guard_and_mask(self) -> None:
-        self._ready_penalty = guard_and_mask(self._weights, self._masks, self._floor, self._dtype)
+    def _guard_and_mask(self) -> Tensor:
+        settings = self._floor, self._guard, self._dtype
+        self._ready_penalty, kept = guard_and_mask(self._weights, self._masks, *settings)
+        return kept
 
     @torch.no_grad()
     def measure(self) -> list[LayerFigures]:
@@ -155,9 +226,14 @@ class DynamicSparseTraining:
         return figures
 
     def state_dict(self) -> dict[str, Any]:
-        return {"masks_before": self._masks_before}
+        steering = {"steering": self._steering.state_dict()} if self._steering else {}
+        return {"masks_before": self._masks_before, **steering}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """After `begin` and after the model's own state, which holds the masks where they are frozen."""
         self._masks_before = {
             name: mask.to(self._layers[name].weight.device) for name, mask in state["masks_before"].items()
         }
+        self._frozen = all(mask.frozen is not None for mask in self._masks)
+        if self._steering:
+            self._steering.load_state_dict(state["steering"])

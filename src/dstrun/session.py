@@ -41,6 +41,7 @@ from dstrun.status import FAILED, FINISHED, INTERRUPTED, Status
 from dstrun.tracking import (
     LAYERS,
     METRICS,
+    STEERED,
     VALIDATION,
     Rows,
     Tracker,
@@ -119,6 +120,7 @@ class Session:
         self._model, self._method = training_objects(begins, prepared)
         self._batches, self._splits = make_batches(config, prepared)
         self._optimiser = make_optimiser_for(config, self._model, self._method)
+        self._method.begin(config.schedule.epochs * len(self._batches))
         self._progress = Progress()
         self._used = positions(self._model, torch.zeros(1, *prepared.shape, device=prepared.device))
         self._totals = {name: self._model.get_parameter(f"{name}.weight").numel() for name in self._used}
@@ -126,7 +128,8 @@ class Session:
             self._take_up(state)
         self._status.confirm()
         kept_bytes = state["bytes"] if state else {}
-        metrics = METRICS + (VALIDATION if prepared.validation else ())
+        steered = STEERED if config.reg.method == "dst" and config.reg.target_density else ()
+        metrics = METRICS + (VALIDATION if prepared.validation else ()) + steered
         self._metrics = Rows(self._folder / "metrics.csv", metrics, kept_bytes.get("metrics.csv", 0))
         self._layers = Rows(self._folder / "layers.csv", LAYERS, kept_bytes.get("layers.csv", 0))
         self._console.say(f"{self._folder}: {self._opening()}")

@@ -24,6 +24,7 @@ METRICS = (
     "flops_fraction", "seconds", "images_per_second",
 )  # fmt: skip
 VALIDATION = ("validation_loss", "validation_accuracy")
+STEERED = ("alpha",)
 LAYERS = (
     "epoch", "step", "layer", "kept", "total", "density", "threshold_mean", "threshold_min", "threshold_max", "churn",
     "dead_rows",
@@ -245,7 +246,7 @@ def wandb_row(metrics: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -
     Layers are numbered, from 00 on, so that charts stand in the order of the model.
     """
     names = {"epoch": "epoch", "density": "density/model", "flops_fraction": "flops/model", "lr": "lr"}
-    names |= {"penalty": "penalty"}
+    names |= {"penalty": "penalty", "alpha": "alpha"}
     names |= {f"{s}_{kind}": f"{kind}/{s}" for s in ("train", "validation", "test") for kind in ("loss", "accuracy")}
     row = {names[key]: value for key, value in metrics.items() if key in names and value is not None}
     digits = max(2, len(str(len(layers) - 1)))

@@ -98,6 +98,7 @@ def train(
         model.train()
         lap = time.perf_counter()
         for images, labels in batches.shuffled(progress.epoch, start=progress.batch):
+            method.before_step(progress.step)
             loss, right = update(images, labels, rate(progress.step))
             progress.add(loss, right, len(images))
             asked = between_steps(progress)
@@ -136,7 +137,7 @@ def _epoch_record(
     lap = time.perf_counter()
     layers = method.measure()
     with torch.no_grad():
-        figures |= {"penalty": float(method.penalty()), "density": model_density(layers)}
+        figures |= {"penalty": float(method.penalty()), "alpha": float(method.alpha), "density": model_density(layers)}
     for name, split in splits.items():
         figures[f"{name}_loss"], figures[f"{name}_accuracy"] = evaluate(model, split(), autocast)
     figures["seconds"] = (figures.get("seconds") or 0.0) + time.perf_counter() - lap

@@ -83,8 +83,8 @@ class Update:
             logits = self.model(images)
         loss = F.cross_entropy(logits.float(), labels)
         total = loss * share if share < 1 else loss
-        if penalised and self.method.alpha:
-            total = torch.add(total, self.method.penalty(), alpha=self.method.alpha)
+        if penalised:
+            total = self.method.regularised(total)
         grads = torch.autograd.grad(total, self._parameters, allow_unused=True)
         return loss.detach(), correct(logits.detach(), labels), grads
 

@@ -1,0 +1,56 @@
+"""α as what it takes: steered at every update so that density follows a course that ends at a target.
+
+    course   d*(s) = D + (1 − D) · (1 − s/e)³ up to the share e of the run, D after it    (Zhu & Gupta, 2017)
+    error    ε = log d − log d*                      d: kept / total after the update, s: share of the run done
+    steered  log α = log α₀ + p · ε + i · ∫ ε ds     more penalty where too much is kept
+
+In logarithms, since α that fit one network are a thousand times those that fit another. The integral takes up what
+α₀ is wrong by. All of it stays on the device: nothing here waits for it. Knows torch alone.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+ARRIVAL = 0.75  # e; the rest goes to holding the target
+PROPORTIONAL = 10.0
+INTEGRAL = 200.0
+SMALLEST, LARGEST = -35.0, 5.0  # bounds on log α: 6e-16 and 150
+
+
+class Steering:
+    """Holds α, a 0-dim tensor, and moves it by `steer` after every update of a run of `steps` updates.
+
+    target: density in (0, 1]; alpha: what to start from, > 0; total: weights that can be kept.
+    """
+
+    def __init__(self, target: float, alpha: float, total: int, steps: int, device: torch.device) -> None:
+        self._target, self._total, self._steps = target, total, max(steps, 1)
+        self.alpha = torch.tensor(alpha, device=device)
+        self._centre = self.alpha.log()
+        self._step = torch.zeros((), device=device)
+        for tensor in self._tensors().values():
+            torch._dynamo.mark_static_address(tensor)  # else a CUDA graph may not change it in place
+
+    @torch.no_grad()
+    def steer(self, kept: Sequence[Tensor]) -> None:
+        """Moves α by how many weights are kept after an update, all layers' together: 0-dim tensors."""
+        self._step.add_(1)
+        left = (1 - self._step / (self._steps * ARRIVAL)).clamp_min_(0)
+        course = left.pow(3).mul_(1 - self._target).add_(self._target)
+        density = torch.stack(list(kept)).sum().clamp_min(1) / self._total
+        error = density.log_().sub_(course.log())
+        self._centre.add_(error, alpha=INTEGRAL / self._steps).clamp_(SMALLEST, LARGEST)
+        self.alpha.copy_(error.mul_(PROPORTIONAL).add_(self._centre).clamp_(SMALLEST, LARGEST).exp_())
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {"alpha": self.alpha, "centre": self._centre, "step": self._step}
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._tensors()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, tensor in self._tensors().items():
+            tensor.copy_(state[name])
