@@ -42,9 +42,10 @@ MAY_KNOW: dict[str, set[str]] = {
     "build": {
         "config", "errors", "data", "models", "methods", "optim", "checkpoint", "machine", "update",
     },
+    "training": {"config", "build", "train", "evaluate", "checkpoint"},
     "session": {
-        "config", "errors", "identity", "ledger", "build", "train", "evaluate", "density", "flops", "checkpoint",
-        "console", "machine", "signals", "tracking", "status",
+        "config", "errors", "identity", "ledger", "build", "training", "train", "evaluate", "density", "flops",
+        "checkpoint", "console", "machine", "signals", "tracking", "status",
     },
     "run": {
         "config", "errors", "ledger", "build", "session", "evaluate", "density", "checkpoint", "machine", "status",

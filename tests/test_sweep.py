@@ -113,7 +113,7 @@ def test_a_run_that_diverges_costs_itself_only(command: Command) -> None:
     outcome = command(*words)
     assert outcome.code == 1
     assert "1 of 2 runs finished, 1 failed" in outcome.out
-    assert "failed: DivergedError: NaN or infinite after epoch 1" in outcome.out
+    assert "failed: DivergedError: NaN or infinite from update" in outcome.out
     table = rows(Path("outputs/grid/summary.csv"))
     assert [row["state"] for row in table] == ["finished", "failed"]
     assert table[1]["error"].startswith("DivergedError")

@@ -39,7 +39,7 @@ def correct(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def not_finite(model: nn.Module) -> list[str]:
-    """Names of the parameters, thresholds included, that hold NaN or infinity; waits for the device once."""
-    named = list(model.named_parameters())
-    finite = torch.stack([parameter.detach().isfinite().all() for _, parameter in named]).tolist()
+    """Names of the parameters, thresholds and buffers that hold NaN or infinity; waits for the device once."""
+    named = [*model.named_parameters(), *model.named_buffers()]
+    finite = torch.stack([tensor.detach().isfinite().all() for _, tensor in named]).tolist()
     return [name for (name, _), whole in zip(named, finite, strict=True) if not whole]

@@ -30,7 +30,8 @@ def guard_and_mask(
 ) -> tuple[Tensor, Tensor]:
     """Guards every layer, then computes W ⊙ M of all, which each mask's next call returns.
 
-    Gives L_s back, and how many weights were kept before the guard. The weights must not change before those calls; autograd refuses the backward pass if they do.
+    Gives L_s back, and how many weights were kept before the guard. The weights must not change before those calls;
+    autograd refuses the backward pass if they do.
     """
     thresholds = [mask.threshold for mask in masks]
     *ready, penalty, kept = _GuardAndMask.apply(floor, factor, dtype, *weights, *thresholds)

@@ -24,6 +24,11 @@ from torch import Tensor, nn
 
 GRANULARITIES = ("neuron", "layer", "weight")
 
+# Below it the penalty pushes no harder. The data cannot push t under −1 − max |w|, where H is 0; what gets there was
+# thrown, by a filter that died before a batch norm. Unbounded, exp(−t) would throw it back up beyond all numbers, and
+# the run to NaN (docs/stability.md).
+LOWEST = -10.0
+
 
 def kept_mask(weight: Tensor, threshold: Tensor) -> Tensor:
     """M: True where a weight takes part, of the weight's shape; threshold broadcasts over weight."""
@@ -75,18 +80,18 @@ def penalty_gradients(grad: Tensor, thresholds: Sequence[Tensor]) -> tuple[Tenso
 
 
 def _exponentials(thresholds: Sequence[Tensor]) -> Tensor:
-    """exp(−t), all thresholds laid end to end, so that the number of layers costs nothing."""
-    return torch.cat([threshold.flatten() for threshold in thresholds]).neg_().exp_()
+    """exp(−max(t, LOWEST)), all thresholds laid end to end, so that the number of layers costs nothing."""
+    return torch.cat([threshold.flatten() for threshold in thresholds]).neg_().clamp_max_(-LOWEST).exp_()
 
 
 @torch.no_grad()
 def guard(weights: Sequence[Tensor], thresholds: Sequence[Tensor], floor: float, factor: float = 0.0) -> list[Tensor]:
     """Multiplies the thresholds of each layer whose density is at or under `floor` (in [0, 1]) by `factor`, in place.
 
-    Returns how many weights of each layer were kept before, 0-dim tensors. The paper's factor is 0, which lets a whole layer
-    back in; one below 1 lets back in what stands nearest to its threshold. To be called after the optimiser's step:
-    the authors reset inside the next forward pass, which gives the same weights bit for bit and waits for the device.
-    Counts in fp32, which is exact up to 2²⁴ kept weights a layer.
+    Returns how many weights of each layer were kept before, 0-dim tensors. The paper's factor is 0, which lets a
+    whole layer back in; one below 1 lets back in what stands nearest to its threshold. To be called after the
+    optimiser's step: the authors reset inside the next forward pass, which gives the same weights bit for bit and
+    waits for the device. Counts in fp32, which is exact up to 2²⁴ kept weights a layer.
     """
     counts = []
     for weight, threshold in zip(weights, thresholds, strict=True):

@@ -12,21 +12,14 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from dstrun import checkpoint
-from dstrun.build import (
-    Prepared,
-    make_batches,
-    make_optimiser_for,
-    make_rate_for,
-    make_update,
-    training_objects,
-)
+from dstrun.build import Prepared
 from dstrun.config import Config
 from dstrun.console import RunConsole
 from dstrun.density import LayerFigures
@@ -52,7 +45,8 @@ from dstrun.tracking import (
     wandb_row,
     write_json,
 )  # fmt: skip
-from dstrun.train import Progress, Record, train
+from dstrun.train import Progress, Record
+from dstrun.training import Training, where_it_began
 
 STOP = "stop"  # a file of this name in a run's folder stops the run at the next epoch's end, from whatever machine
 
@@ -109,23 +103,22 @@ class Session:
         else:
             self._status.end(FINISHED)
             with suppress(OSError):  # the full one serves as well
-                checkpoint.save(self._folder / "checkpoint.pt", {"model": self._model.state_dict()})
+                checkpoint.save(self._folder / "checkpoint.pt", {"model": self._training.model.state_dict()})
             if stop.signal:  # came too late for this run, but not for those after it
                 raise Interrupted(stop.signal)
 
     def _set_up(self) -> None:
         config, prepared = self._config, self._prepared
+        if config.overwrite:
+            for leftover in ("checkpoint.pt", "summary.json"):
+                (self._folder / leftover).unlink(missing_ok=True)
         state = self._checkpoint()
-        begins = config if state is None else replace(config, init=None)
-        self._model, self._method = training_objects(begins, prepared)
-        self._batches, self._splits = make_batches(config, prepared)
-        self._optimiser = make_optimiser_for(config, self._model, self._method)
-        self._method.begin(config.schedule.epochs * len(self._batches))
-        self._progress = Progress()
-        self._used = positions(self._model, torch.zeros(1, *prepared.shape, device=prepared.device))
-        self._totals = {name: self._model.get_parameter(f"{name}.weight").numel() for name in self._used}
-        if state is not None:
-            self._take_up(state)
+        self._training = Training(config, prepared, state)
+        if state and state["device"] != prepared.device.type:
+            self._console.say(f"begun on {state['device']}: the figures to come may differ in their last digits")
+        model = self._training.model
+        self._used = positions(model, torch.zeros(1, *prepared.shape, device=prepared.device))
+        self._totals = {name: model.get_parameter(f"{name}.weight").numel() for name in self._used}
         self._status.confirm()
         kept_bytes = state["bytes"] if state else {}
         steered = STEERED if config.reg.method == "dst" and config.reg.target_density else ()
@@ -142,14 +135,8 @@ class Session:
             if schedule.compile != "off" and schedule.epochs:
                 self._compiling_since = time.monotonic()
                 self._console.say("compiling: seconds where torch has kept it from an earlier run, else up to minutes")
-            self._console.start(schedule.epochs, len(self._batches), self._progress.step)
-            update = make_update(self._config, self._model, self._method, self._optimiser, self._prepared.device)
-            for record in train(
-                update, self._batches,
-                make_rate_for(self._config, len(self._batches)), self._splits,
-                epochs=schedule.epochs, progress=self._progress, log_steps=self._config.log.steps,
-                between_steps=lambda progress: self._between_steps(progress, stop),
-            ):  # fmt: skip
+            self._console.start(schedule.epochs, len(self._training.batches), self._training.progress.step)
+            for record in self._training.records(lambda progress: self._between_steps(progress, stop)):
                 self._take(record, stop)
             self._save()
             exit_code = 0
@@ -161,16 +148,13 @@ class Session:
     def _opening(self) -> str:
         device, threads = self._status.content["device"], self._status.content["threads"]
         where = f"on {device}, {threads} thread{'s' * (threads != 1)}" if device == "cpu" else f"on {device}"
-        begun = f"goes on at update {self._progress.step}" if self._progress.step else "begins"
-        left = [f"{name} ({reason})" for name, reason in self._method.left_dense.items()]
+        begun = f"goes on at update {self._training.progress.step}" if self._training.progress.step else "begins"
+        left = [f"{name} ({reason})" for name, reason in self._training.method.left_dense.items()]
         return f"{begun} {where}" + (f"; left dense: {', '.join(left)}" if left else "")
 
     def _checkpoint(self) -> dict[str, Any] | None:
         """The state to go on from, or None where there is none that can be used."""
         path = self._folder / "checkpoint.pt"
-        if self._config.overwrite:
-            for leftover in (path, self._folder / "summary.json"):
-                leftover.unlink(missing_ok=True)
         try:
             state = checkpoint.load(path)
             for name, size in state["bytes"].items():
@@ -186,15 +170,6 @@ class Session:
             self._console.say(f"{error}: starting over")
             return None
         return state
-
-    def _take_up(self, state: dict[str, Any]) -> None:
-        self._model.load_state_dict(state["model"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._method.load_state_dict(state["method"])
-        self._progress = Progress(**state["progress"])
-        checkpoint.set_generators(state["generators"], self._prepared.device)
-        if state["device"] != self._prepared.device.type:
-            self._console.say(f"begun on {state['device']}: the figures to come may differ in their last digits")
 
     def _between_steps(self, progress: Progress, stop: StopRequest) -> bool:
         self._console.step(progress.step)
@@ -220,39 +195,53 @@ class Session:
             self._metrics.append([figures])
             self._console.epoch(record.epoch, self._config.schedule.epochs, figures)
             self._tracker.log(wandb_row(figures, layers))
-            if broken := not_finite(self._model):
-                where = f"{broken[0]} and {len(broken) - 1} more" if len(broken) > 1 else broken[0]
-                raise DivergedError(
-                    f"NaN or infinite after epoch {record.epoch}: {where}; a lower schedule.lr may help"
-                )
-        if self._progress.epoch == self._config.schedule.epochs:
+            self._check_finite(stop)
+        if self._training.progress.epoch == self._config.schedule.epochs:
             return
         asked = record.kind == "epoch" and self._stop_file.exists()
         if asked:
             stop.signal = signal.SIGTERM
         if stop or self._checkpoint_due() or self._config.checkpoint.every == 0:
+            if record.kind != "epoch":
+                self._check_finite(stop)
             self._save()
         if stop.signal:
             self._console.stop()
             self._console.say(f"{self._folder}: interrupted at update {record.step}; the same command goes on")
             raise (StoppedByFile if asked else Interrupted)(stop.signal)
 
+    def _check_finite(self, stop: StopRequest) -> None:
+        """DivergedError, before anything is saved, where a parameter is NaN or infinite: which was first, and when.
+
+        The search trains again from the last checkpoint, which is at most `checkpoint.every` and an epoch old.
+        """
+        broken = not_finite(self._training.model)
+        if not broken:
+            return
+        progress = self._training.progress
+        state = self._checkpoint()
+        kept = (
+            f"the checkpoint of update {state['progress']['step']} is kept" if state else "there is no checkpoint yet"
+        )
+        self._console.say(f"NaN or infinite by update {progress.step}; {kept}; training again to find where it began")
+        step, first = where_it_began(self._config, self._prepared, state, progress.step, lambda: bool(stop))
+        if first:
+            epoch = (step - 1) // len(self._training.batches) + 1
+            when, names = f"from update {step}, in epoch {epoch}", first
+        else:
+            when, names = f"by update {progress.step}", broken
+        where = f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
+        raise DivergedError(f"NaN or infinite {when}: {where}; {kept}; a lower schedule.lr may help")
+
     def _save(self) -> None:
-        state = {
-            "model": self._model.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-            "method": self._method.state_dict(),
-            "progress": self._progress.state_dict(),
-            "generators": checkpoint.generators(self._prepared.device),
-            "device": self._prepared.device.type,
-            "bytes": {"metrics.csv": self._metrics.size(), "layers.csv": self._layers.size()},
-        }
+        sizes = {"metrics.csv": self._metrics.size(), "layers.csv": self._layers.size()}
+        state = {**self._training.state_dict(), "bytes": sizes}
         checkpoint.save(self._folder / "checkpoint.pt", state)
         self._saved_at = time.monotonic()
 
     def _finish(self) -> None:
         self._stop_file.unlink(missing_ok=True)
-        layers = [asdict(layer) for layer in self._method.measure()]
+        layers = [asdict(layer) for layer in self._training.method.measure()]
         write_json(self._folder / "summary.json", self._summary(layers))
         self._console.stop()
         kept: dict[str, int] = {}
@@ -267,8 +256,8 @@ class Session:
     def _summary(self, layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """The last epoch's figures; the best by validation where there is one; what was kept of what there was."""
         rows = [{column: number(text) for column, text in row.items()} for row in self._metrics.read()]
-        thresholds = sum(threshold.numel() for threshold in self._method.thresholds())
-        parameters = sum(parameter.numel() for parameter in self._model.parameters()) - thresholds
+        thresholds = sum(threshold.numel() for threshold in self._training.method.thresholds())
+        parameters = sum(parameter.numel() for parameter in self._training.model.parameters()) - thresholds
         kept, total = (sum(layer[key] for layer in layers) for key in ("kept", "total"))
         summary: dict[str, Any] = {
             **rows[-1],
