@@ -26,6 +26,10 @@ from dstrun.masking import Penalty, ThresholdMask, compute_dtype, guard, shift_t
 from dstrun.steering import Steering
 
 
+GENTLE = 0.9  # thresholds at the floor fall by a tenth an update, until some weights are back
+LANDING = 0.8  # share of the run; what is left is for the weights to settle in masks that hit the target exactly
+
+
 class Method(Protocol):
     """The seven moments, and what of the method belongs into a checkpoint beyond the model's own state.
 
@@ -101,8 +105,10 @@ class DynamicSparseTraining:
 
     alpha ≥ 0 weighs the penalty; granularity is neuron, layer or weight; a layer whose density falls to `floor` or
     under (0: never) has its thresholds multiplied by `guard`; `exclude` holds globs of layer names left dense.
-    `target_density` > 0 steers α, from `alpha` on, so that this share of the weights is kept at the end. From the
-    share `freeze` of the run on masks stay as they are (1: never), the target being met exactly at that moment.
+    `target_density` > 0 steers α, from `alpha` on, so that this share of the weights is kept at the end; no reset may
+    then throw a layer back to dense: the guard sets in at a quarter of the target at most, and is at least GENTLE. From
+    the share `freeze` of the run on (1: never) masks stay as they are; with a target from LANDING at the latest, and
+    the target is met exactly at that moment.
     `compile` says what goes to torch.compile: nothing (off), masks, penalty and guard (mask), or the guard and the
     steering alone (step), for a model that is itself compiled with the masks in it.
     """
@@ -124,6 +130,9 @@ class DynamicSparseTraining:
         self._alpha = alpha
         self._granularity, self._exclude = granularity, exclude
         self._floor, self._guard = floor, guard
+        if target_density:
+            self._floor, self._guard = min(floor, target_density / 4), max(guard, GENTLE)
+            self._freeze = min(freeze, LANDING)
         self._target, self._freeze = target_density, freeze
         self._compile = compile
         self._steering: Steering | None = None
