@@ -49,7 +49,9 @@ def trained(
     if autocast:
         options["autocast"] = partial(torch.autocast, "cpu", torch.bfloat16)  # type: ignore[assignment]
     update = make(model.train(), method, sgd, **options)
+    method.begin(steps)
     for step in range(steps):
+        method.before_step(step)
         update(*batch(step, BATCH if step % 5 else BATCH // 2), 0.1 if step < 8 else 0.01)
     return model.state_dict() | {
         f"momentum of {n}": value for n, state in enumerate(sgd.state.values()) for value in state.values()
@@ -84,6 +86,16 @@ def test_compiled_masks_train_as_plain_ones(granularity: str) -> None:
 def test_a_compiled_update_trains_as_a_plain_one(optimiser: str) -> None:
     plain = trained(Update, dst("off"), optimiser)
     assert_same(trained(whole, dst("step"), optimiser), plain, 1e-4 if optimiser == "adam" else 1e-5)
+
+
+@pytest.mark.parametrize("compile", ["mask", pytest.param("step", marks=slow)])
+def test_steered_guarded_and_frozen_compiled_as_plain(compile: str) -> None:
+    def steered(compile: str) -> DynamicSparseTraining:
+        return DynamicSparseTraining(0.05, floor=0.3, compile=compile, guard=0.95, target_density=0.4, freeze=0.6)
+
+    plain = trained(Update, steered("off"))
+    assert any(name.endswith("frozen") for name in plain)
+    assert_same(trained(whole if compile == "step" else Update, steered(compile)), plain)
 
 
 @slow

@@ -3,7 +3,17 @@
 import pytest
 import torch
 
-from dstrun.masking import Penalty, ThresholdMask, guard, kept_mask, long_tailed, penalty, threshold_shape
+from dstrun.masking import (
+    LOWEST,
+    Penalty,
+    ThresholdMask,
+    guard,
+    kept_mask,
+    long_tailed,
+    penalty,
+    shift_to_density,
+    threshold_shape,
+)
 
 WEIGHT = torch.tensor([[0.5, -0.25, 0.125], [-2.0, 0.75, 0.0]])
 
@@ -99,3 +109,75 @@ def test_a_pruned_weight_is_not_overwritten() -> None:
         mask.threshold.fill_(10)
     assert not mask(weight).any()
     assert torch.equal(weight, WEIGHT)
+
+
+def test_a_guard_with_a_factor_lets_the_nearest_back_in_first() -> None:
+    thresholds = [torch.tensor([[1.0], [1.0]]), torch.tensor([[1.0], [1.0]])]
+    counts = guard([WEIGHT, 10 * WEIGHT], thresholds, floor=0.2, factor=0.5)
+    assert [int(count) for count in counts] == [1, 5], "of 6 each: −2 alone; all but 0"
+    assert [threshold.tolist() for threshold in thresholds] == [[[0.5], [0.5]], [[1.0], [1.0]]]
+
+
+def test_thresholds_shift_to_a_density_each_layer_by_its_own_scale() -> None:
+    ten = torch.arange(1.0, 11.0).reshape(2, 5)
+    weights, thresholds = [ten, -100 * ten], [torch.zeros(2, 1), torch.zeros(2, 1)]
+    shift_to_density(weights, thresholds, 0.3)
+    assert [kept_mask(w, t).sum().item() for w, t in zip(weights, thresholds, strict=True)] == [3, 3]
+    shift_to_density(weights, thresholds, 0.8)  # and back, from wherever thresholds stand
+    assert [kept_mask(w, t).sum().item() for w, t in zip(weights, thresholds, strict=True)] == [8, 8]
+
+
+@pytest.mark.parametrize("density", [0.0001, 0.02, 0.5, 1.0])
+def test_a_shift_meets_the_density_to_the_weight(density: float) -> None:
+    torch.manual_seed(0)
+    weights = [torch.randn(30, 20), torch.randn(10, 5, 3, 3) / 50, torch.zeros(4, 4)]
+    thresholds = [torch.randn(30, 1), torch.rand(10, 1, 1, 1) / 50, torch.zeros(4, 1)]
+    shift_to_density(weights[:2], thresholds[:2], density)
+    kept = sum(int(kept_mask(w, t).sum()) for w, t in zip(weights[:2], thresholds[:2], strict=True))
+    assert abs(kept - density * 1050) <= 1
+    shift_to_density(weights, thresholds, 0.5)
+    assert all(threshold.isfinite().all() for threshold in thresholds), "a layer of zeros has no scale"
+
+
+def test_far_below_zero_the_penalty_pushes_no_harder() -> None:
+    threshold = torch.tensor([[LOWEST], [2 * LOWEST], [-200.0], [-float("inf")]], requires_grad=True)
+    value = Penalty.apply(threshold)
+    value.backward()
+    steepest = torch.exp(torch.tensor(-LOWEST))
+    assert value.item() == 4 * steepest
+    assert threshold.grad is not None
+    assert threshold.grad.flatten().tolist() == [-steepest] * 4
+
+
+def test_above_that_the_penalty_is_the_papers_bit_for_bit() -> None:
+    threshold = torch.linspace(LOWEST, 100, 100_001).view(-1, 1)
+    written = torch.exp(-threshold)
+    assert penalty([threshold]).item() == written.sum().item()
+    threshold.requires_grad_()
+    Penalty.apply(threshold).backward()
+    assert torch.equal(threshold.grad, -written)  # type: ignore[arg-type]
+
+
+def test_a_frozen_mask_stays_whatever_weights_and_thresholds_become() -> None:
+    mask = ThresholdMask(WEIGHT)
+    with torch.no_grad():
+        mask.threshold.copy_(torch.tensor([[0.25], [0.5]]))
+    mask.freeze(WEIGHT)
+    with torch.no_grad():
+        mask.threshold.fill_(10)
+    weight = torch.full((2, 3), 0.1, requires_grad=True)
+    masked = mask(weight)
+    masked.backward(torch.tensor([[1.0, 2.0, 4.0], [1.0, 1.0, 3.0]]))
+    assert weight.grad is not None
+    assert (masked > 0).tolist() == [[True, False, False], [True, True, False]]
+    assert weight.grad.tolist() == [[1, 0, 0], [1, 1, 0]], "no structure gradient"
+    assert mask.threshold.grad is None
+
+
+def test_a_frozen_mask_travels_with_the_state() -> None:
+    frozen, fresh = ThresholdMask(WEIGHT), ThresholdMask(WEIGHT)
+    frozen.freeze(WEIGHT)
+    fresh.load_state_dict(frozen.state_dict())
+    assert torch.equal(fresh.kept(torch.zeros(2, 3)), WEIGHT != 0)
+    fresh.load_state_dict(ThresholdMask(WEIGHT).state_dict())
+    assert fresh.frozen is None

@@ -25,7 +25,6 @@ from dstrun.layers import Maskable, MaskedLayer, maskable, sparsify
 from dstrun.masking import Penalty, ThresholdMask, compute_dtype, guard, shift_to_density
 from dstrun.steering import Steering
 
-
 GENTLE = 0.9  # thresholds at the floor fall by a tenth an update, until some weights are back
 LANDING = 0.8  # share of the run; what is left is for the weights to settle in masks that hit the target exactly
 
@@ -130,10 +129,10 @@ class DynamicSparseTraining:
         self._alpha = alpha
         self._granularity, self._exclude = granularity, exclude
         self._floor, self._guard = floor, guard
+        self._target, self._freeze = target_density, freeze
         if target_density:
             self._floor, self._guard = min(floor, target_density / 4), max(guard, GENTLE)
             self._freeze = min(freeze, LANDING)
-        self._target, self._freeze = target_density, freeze
         self._compile = compile
         self._steering: Steering | None = None
         self._frozen_from: int | None = None
@@ -211,6 +210,9 @@ class DynamicSparseTraining:
         """Guard and steering; where masks are compiled, the next pass's in the same call: change no weight after it."""
         if self._frozen:
             return
+        if self._steering:
+            with torch.no_grad():
+                torch._foreach_mul_(self.thresholds(), self._steering.release)
         if self._compile == "mask":
             kept = [self._guard_and_mask()]
         elif self._floor > 0 or self._steering:

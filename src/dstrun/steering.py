@@ -3,6 +3,7 @@
     course   d*(s) = D + (1 − D) · (1 − s/e)³ up to the share e of the run, D after it    (Zhu & Gupta, 2017)
     error    ε = log d − log d*                      d: kept / total after the update, s: share of the run done
     steered  log α = log α₀ + p · ε + i · ∫ ε ds     more penalty where too much is kept
+    released t ← t · (1 + r · ε) where ε < 0         no penalty is small enough where too little is kept
 
 In logarithms, since α that fit one network are a thousand times those that fit another. The integral takes up what
 α₀ is wrong by. All of it stays on the device: nothing here waits for it. Knows torch alone.
@@ -17,18 +18,21 @@ from torch import Tensor
 ARRIVAL = 0.75  # e; the rest goes to holding the target
 PROPORTIONAL = 10.0
 INTEGRAL = 200.0
+RELEASE = 0.01  # r
 SMALLEST, LARGEST = -35.0, 5.0  # bounds on log α: 6e-16 and 150
 
 
 class Steering:
     """Holds α, a 0-dim tensor, and moves it by `steer` after every update of a run of `steps` updates.
 
+    `release`, in (0, 1], is what thresholds are to be multiplied by after the next one.
     target: density in (0, 1]; alpha: what to start from, > 0; total: weights that can be kept.
     """
 
     def __init__(self, target: float, alpha: float, total: int, steps: int, device: torch.device) -> None:
         self._target, self._total, self._steps = target, total, max(steps, 1)
-        self.alpha = torch.tensor(alpha, device=device)
+        self.alpha = torch.tensor(float(alpha), device=device)
+        self.release = torch.ones((), device=device)
         self._centre = self.alpha.log()
         self._step = torch.zeros((), device=device)
         for tensor in self._tensors().values():
@@ -42,11 +46,12 @@ class Steering:
         course = left.pow(3).mul_(1 - self._target).add_(self._target)
         density = torch.stack(list(kept)).sum().clamp_min(1) / self._total
         error = density.log_().sub_(course.log())
+        self.release.copy_(error.clamp(-1, 0).mul_(RELEASE).add_(1))
         self._centre.add_(error, alpha=INTEGRAL / self._steps).clamp_(SMALLEST, LARGEST)
         self.alpha.copy_(error.mul_(PROPORTIONAL).add_(self._centre).clamp_(SMALLEST, LARGEST).exp_())
 
     def _tensors(self) -> dict[str, Tensor]:
-        return {"alpha": self.alpha, "centre": self._centre, "step": self._step}
+        return {"alpha": self.alpha, "release": self.release, "centre": self._centre, "step": self._step}
 
     def state_dict(self) -> dict[str, Any]:
         return self._tensors()

@@ -1,0 +1,143 @@
+"""α steered to a density: the law on numbers one can follow, and runs that end where they were asked to."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from dstrun import session
+from dstrun.signals import StopRequest
+from dstrun.steering import ARRIVAL, INTEGRAL, LARGEST, PROPORTIONAL, SMALLEST, Steering
+from dstrun.train import Progress
+
+from .conftest import Command
+from .test_run import only_run, rows, without_times
+
+CPU = torch.device("cpu")
+SHORT = ["data.train_limit=600", "schedule.epochs=10", "reg.target_density=0.1"]
+
+
+def steering(steps: int = 1000, alpha: float = 0.5) -> Steering:
+    return Steering(target=0.25, alpha=alpha, total=1000, steps=steps, device=CPU)
+
+
+def course(step: int, steps: int = 1000) -> float:
+    return 0.25 + 0.75 * max(0.0, 1 - step / (ARRIVAL * steps)) ** 3
+
+
+def test_alpha_stays_while_density_is_on_its_course() -> None:
+    steered = steering()
+    for step in range(1, 1001):
+        steered.steer([torch.tensor(course(step) * 400), torch.tensor(course(step) * 600)])
+    assert steered.alpha.item() == pytest.approx(0.5, rel=1e-3)
+
+
+def test_alpha_follows_the_law() -> None:
+    steered = steering(steps=1)  # the course has arrived with the first update
+    log_alpha, error = torch.tensor(0.5).log().item(), 0.01
+    steered.steer([torch.tensor(error).exp() * 250])
+    assert steered.alpha.log().item() == pytest.approx(log_alpha + PROPORTIONAL * error + INTEGRAL * error, rel=1e-4)
+
+
+@pytest.mark.parametrize(("kept", "bound"), [(1000, LARGEST), (0, SMALLEST)])
+def test_alpha_is_bounded(kept: int, bound: float) -> None:
+    steered = steering(steps=10)
+    for _ in range(100):
+        steered.steer([torch.tensor(kept)])
+    assert steered.alpha.log().item() == pytest.approx(bound)
+
+
+def test_steering_goes_on_from_its_state() -> None:
+    whole, first, second = steering(), steering(), steering(alpha=7)
+    for step in range(100):
+        whole.steer([torch.tensor(900 - step)])
+        (first if step < 50 else second).steer([torch.tensor(900 - step)])
+        if step == 49:
+            second.load_state_dict(first.state_dict())
+    assert torch.equal(second.alpha, whole.alpha)
+
+
+@pytest.mark.parametrize("alpha", [1e-6, 1.0])
+def test_a_run_ends_at_the_density_asked_for_whatever_alpha_it_starts_from(command: Command, alpha: float) -> None:
+    outcome = command(*SHORT, f"reg.alpha={alpha}")
+    assert (outcome.code, outcome.err) == (0, "")
+    folder = only_run()
+    assert folder.name.startswith("lenet_300_100-digits-d1e-1-s0-")
+    metrics = rows(folder / "metrics.csv")
+    assert float(metrics[-1]["density"]) == pytest.approx(0.1, rel=1e-3)
+    assert len({row["alpha"] for row in metrics[:8]}) == 8, "steered"
+    assert [float(row["alpha"]) for row in metrics[8:]] == [0, 0], "and then the masks stay"
+    last = [row for row in rows(folder / "layers.csv") if row["epoch"] == "10"]
+    assert {row["churn"] for row in last} == {"0.0"}
+    evaluated = command("eval", str(folder), "threads=1")
+    assert f"density {100 * float(metrics[-1]['density']):.2f}" in " ".join(evaluated.out.split())
+
+
+def test_frozen_masks_without_a_target(command: Command) -> None:
+    assert command(*SHORT[:2], "reg.freeze=0.5").code == 0
+    metrics = rows(only_run() / "metrics.csv")
+    assert "alpha" not in metrics[0]
+    densities = [row["density"] for row in metrics]
+    assert len(set(densities[:5])) == 5
+    assert len(set(densities[5:])) == 1
+
+
+@pytest.mark.parametrize("epoch", [2, 9])
+def test_a_steered_run_goes_on_as_if_nothing_had_been(
+    command: Command, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    """Stopped in the middle of an epoch, before and after its masks were frozen."""
+    assert command(*SHORT, "group=whole").code == 0
+    between = session.Session._between_steps
+
+    def and_then_the_signal(self: session.Session, progress: Progress, stop: StopRequest) -> bool:
+        if (progress.epoch, progress.batch) == (epoch - 1, 5):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return between(self, progress, stop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session.Session, "_between_steps", and_then_the_signal)
+        assert command(*SHORT, "group=broken").code == 128 + signal.SIGTERM
+    assert command(*SHORT, "group=broken").code == 0
+    whole, broken = only_run("outputs/whole"), only_run("outputs/broken")
+    for name in ("metrics.csv", "layers.csv"):
+        assert without_times(broken / name) == without_times(whole / name)
+    states = [torch.load(run / "checkpoint.pt", weights_only=True)["model"] for run in (broken, whole)]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
+
+
+def test_a_target_needs_an_alpha_to_start_from(command: Command) -> None:
+    outcome = command("reg.target_density=0.1", "reg.alpha=0")
+    assert outcome.code == 2
+    assert "reg.alpha: got 0 with a reg.target_density" in outcome.err
+    assert command("reg.target_density=1").code == 2
+    assert not Path("outputs").exists()
+
+
+def test_where_it_broke_is_found_from_the_last_good_checkpoint(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A threshold turns to infinity in the third epoch; the checkpoint of the second is kept and names the update."""
+    from dstrun.methods import DynamicSparseTraining
+
+    after = DynamicSparseTraining.after_step
+    steps_an_epoch = 10  # 600 images in batches of 64, the last of 24
+
+    def breaks(self: DynamicSparseTraining) -> None:
+        after(self)
+        if self._steering and int(self._steering.state_dict()["step"]) == 2 * steps_an_epoch + 4:
+            self.thresholds()[1].data[3] = float("inf")
+
+    monkeypatch.setattr(DynamicSparseTraining, "after_step", breaks)
+    outcome = command(*SHORT, "checkpoint.every=0")
+    assert outcome.code == 1
+    error = json.loads((only_run() / "status.json").read_text())["error"]
+    assert error == (
+        "DivergedError: NaN or infinite from update 24, in epoch 3: fc2.mask.threshold; the checkpoint of update 20 is "
+        "kept; a lower schedule.lr may help"
+    )
+    assert torch.load(only_run() / "checkpoint.pt", weights_only=True)["progress"]["step"] == 2 * steps_an_epoch
