@@ -85,12 +85,12 @@ class RegConfig:
         when=("reg.method", "dst"),
     )  # fmt: skip
     target_density: float = option(
-        0.0, "density to end at, alpha being steered there from reg.alpha on (0: alpha stays)", low=0, below=1,
+        0.0, "density to end at, alpha being steered there from reg.alpha on (0: alpha stays as it is)", low=0, below=1,
         when=("reg.method", "dst"),
     )  # fmt: skip
     freeze: float = option(
-        1.0, "share of the updates after which masks stay as they are (1: never)", above=0, high=1,
-        when=("reg.method", "dst"),
+        1.0, "share of the updates after which masks stay as they are (1: never); with a target_density 0.8 at most",
+        above=0, high=1, when=("reg.method", "dst"),
     )  # fmt: skip
     exclude: list[str] = option([], "globs of layer names left dense")
 

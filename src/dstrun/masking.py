@@ -26,7 +26,7 @@ GRANULARITIES = ("neuron", "layer", "weight")
 
 # Below it the penalty pushes no harder. The data cannot push t under −1 − max |w|, where H is 0; what gets there was
 # thrown, by a filter that died before a batch norm. Unbounded, exp(−t) would throw it back up beyond all numbers, and
-# the run to NaN (docs/stability.md).
+# the run to NaN.
 LOWEST = -10.0
 
 

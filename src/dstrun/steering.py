@@ -18,6 +18,7 @@ from torch import Tensor
 ARRIVAL = 0.75  # e; the rest goes to holding the target
 PROPORTIONAL = 10.0
 INTEGRAL = 200.0
+SWIFTEST = 0.1  # of i / steps: thresholds follow α within some ten updates, however short the run is
 RELEASE = 0.01  # r
 SMALLEST, LARGEST = -35.0, 5.0  # bounds on log α: 6e-16 and 150
 
@@ -47,7 +48,7 @@ class Steering:
         density = torch.stack(list(kept)).sum().clamp_min(1) / self._total
         error = density.log_().sub_(course.log())
         self.release.copy_(error.clamp(-1, 0).mul_(RELEASE).add_(1))
-        self._centre.add_(error, alpha=INTEGRAL / self._steps).clamp_(SMALLEST, LARGEST)
+        self._centre.add_(error, alpha=min(INTEGRAL / self._steps, SWIFTEST)).clamp_(SMALLEST, LARGEST)
         self.alpha.copy_(error.mul_(PROPORTIONAL).add_(self._centre).clamp_(SMALLEST, LARGEST).exp_())
 
     def _tensors(self) -> dict[str, Tensor]:
