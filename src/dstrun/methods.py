@@ -211,8 +211,9 @@ class DynamicSparseTraining:
         if self._frozen:
             return
         if self._steering:
+            thresholds: list[Tensor] = list(self.thresholds())
             with torch.no_grad():
-                torch._foreach_mul_(self.thresholds(), self._steering.release)
+                torch._foreach_mul_(thresholds, self._steering.release)
         if self._compile == "mask":
             kept = [self._guard_and_mask()]
         elif self._floor > 0 or self._steering:
