@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +241,9 @@ def test_a_folder_of_images_trains_resnet50(command: Command, tmp_path: Path) ->
 LONG = ["schedule.epochs=4", "log.steps=3", "checkpoint.every=0", "data.validation=0.2", "data.train_limit=800"]
 
 
-def stop_at(command: Command, monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> Outcome:
+def stop_at(
+    command: Command, monkeypatch: pytest.MonkeyPatch, step: int, number: int, words: Sequence[str] = LONG
+) -> Outcome:
     """Starts or resumes the run and sends its process the signal once so many updates are done."""
     between = session.Session._between_steps
 
@@ -251,7 +254,7 @@ def stop_at(command: Command, monkeypatch: pytest.MonkeyPatch, step: int, number
 
     with monkeypatch.context() as patch:
         patch.setattr(session.Session, "_between_steps", and_then_the_signal)
-        return command(*LONG, "group=broken")
+        return command(*words, "group=broken")
 
 
 def kill_in_epoch(epoch: int) -> None:
@@ -264,6 +267,16 @@ def kill_in_epoch(epoch: int) -> None:
         time.sleep(0.002)
     process.kill()
     assert process.wait(60) == -signal.SIGKILL
+
+
+def assert_broken_equals_whole() -> None:
+    """The only runs of those two groups have the same rows and the same weights, bit for bit."""
+    broken, whole = only_run("outputs/broken"), only_run("outputs/whole")
+    for name in ("metrics.csv", "layers.csv"):
+        assert without_times(broken / name) == without_times(whole / name)
+    states = [torch.load(run / "checkpoint.pt", weights_only=True)["model"] for run in (broken, whole)]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
 
 
 def test_stopped_and_killed_in_mid_epoch_and_started_again_equals_undisturbed(
@@ -284,11 +297,7 @@ def test_stopped_and_killed_in_mid_epoch_and_started_again_equals_undisturbed(
     outcome = command(*LONG, "group=broken")
     assert outcome.code == 0
     assert f"goes on at update {progress['step']}" in outcome.out
-    undisturbed = only_run("outputs/whole")
-    for name in ("metrics.csv", "layers.csv"):
-        assert without_times(folder / name) == without_times(undisturbed / name)
-    states = [torch.load(run / "checkpoint.pt", weights_only=True)["model"] for run in (folder, undisturbed)]
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
+    assert_broken_equals_whole()
 
 
 def test_a_signal_at_the_very_end_costs_no_run(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

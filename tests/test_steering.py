@@ -1,20 +1,16 @@
 """α steered to a density: the law on numbers one can follow, and runs that end where they were asked to."""
 
 import json
-import os
 import signal
 from pathlib import Path
 
 import pytest
 import torch
 
-from dstrun import session
-from dstrun.signals import StopRequest
 from dstrun.steering import ARRIVAL, LARGEST, PROPORTIONAL, SMALLEST, SWIFTEST, Steering
-from dstrun.train import Progress
 
 from .conftest import Command
-from .test_run import only_run, rows, without_times
+from .test_run import assert_broken_equals_whole, only_run, rows, stop_at
 
 CPU = torch.device("cpu")
 SHORT = ["schedule.epochs=10", "reg.target_density=0.1"]
@@ -92,23 +88,10 @@ def test_a_steered_run_goes_on_as_if_nothing_had_been(
 ) -> None:
     """Stopped in the middle of an epoch, before and after its masks were frozen."""
     assert command(*SHORT, "group=whole").code == 0
-    between = session.Session._between_steps
-
-    def and_then_the_signal(self: session.Session, progress: Progress, stop: StopRequest) -> bool:
-        if (progress.epoch, progress.batch) == (epoch - 1, 5):
-            os.kill(os.getpid(), signal.SIGTERM)
-        return between(self, progress, stop)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(session.Session, "_between_steps", and_then_the_signal)
-        assert command(*SHORT, "group=broken").code == 128 + signal.SIGTERM
+    stopped = stop_at(command, monkeypatch, (epoch - 1) * STEPS + 5, signal.SIGTERM, SHORT)
+    assert stopped.code == 128 + signal.SIGTERM
     assert command(*SHORT, "group=broken").code == 0
-    whole, broken = only_run("outputs/whole"), only_run("outputs/broken")
-    for name in ("metrics.csv", "layers.csv"):
-        assert without_times(broken / name) == without_times(whole / name)
-    states = [torch.load(run / "checkpoint.pt", weights_only=True)["model"] for run in (broken, whole)]
-    assert states[0].keys() == states[1].keys()
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
+    assert_broken_equals_whole()
 
 
 def test_a_target_needs_an_alpha_to_start_from(command: Command) -> None:

@@ -94,6 +94,11 @@ class RegConfig:
     )  # fmt: skip
     exclude: list[str] = option([], "globs of layer names left dense")
 
+    @property
+    def steered(self) -> bool:
+        """Whether α is steered to a density."""
+        return self.method == "dst" and self.target_density > 0
+
 
 @dataclass
 class ScheduleConfig:
@@ -340,7 +345,7 @@ def _check_value(key: str, value: Any, meta: Mapping[str, Any]) -> None:
 
 def _check_together(config: Config) -> None:
     schedule, reg = config.schedule, config.reg
-    if reg.method == "dst" and reg.target_density and not reg.alpha:
+    if reg.steered and not reg.alpha:
         raise InputError("reg.alpha: got 0 with a reg.target_density, which steers from there: expected a number > 0")
     if len(schedule.betas) != 2:
         raise InputError(f"schedule.betas: got {schedule.betas}, expected two numbers")

@@ -26,15 +26,20 @@ def compiled(function: Callable) -> Callable:
 
 
 def guard_and_mask(
-    weights: Sequence[nn.Parameter], masks: Sequence[ThresholdMask], floor: float, factor: float, dtype: torch.dtype
+    weights: Sequence[nn.Parameter],
+    masks: Sequence[ThresholdMask],
+    floor: float,
+    factor: float,
+    counted: bool,
+    dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
     """Guards every layer, then computes W ⊙ M of all, which each mask's next call returns.
 
-    Gives L_s back, and how many weights were kept before the guard. The weights must not change before those calls;
-    autograd refuses the backward pass if they do.
+    Gives L_s back, and where `counted` how many weights were kept before the guard, else without meaning. The weights
+    must not change before those calls; autograd refuses the backward pass if they do.
     """
     thresholds = [mask.threshold for mask in masks]
-    *ready, penalty, kept = _GuardAndMask.apply(floor, factor, dtype, *weights, *thresholds)
+    *ready, penalty, kept = _GuardAndMask.apply(floor, factor, counted, dtype, *weights, *thresholds)
     for mask, weight in zip(masks, ready, strict=True):
         mask.put_ready(weight)
     return penalty, kept.detach()
@@ -45,12 +50,12 @@ class _GuardAndMask(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, floor: float, factor: float, dtype: torch.dtype, *weights_and_thresholds: Tensor
+        ctx: Any, floor: float, factor: float, counted: bool, dtype: torch.dtype, *weights_and_thresholds: Tensor
     ) -> tuple[Tensor, ...]:
         half = len(weights_and_thresholds) // 2
         weights, thresholds = weights_and_thresholds[:half], weights_and_thresholds[half:]
         detached = [threshold.detach() for threshold in thresholds]  # autograd has no say in what the guard does
-        results = compiled(_guard_and_mask)(weights, detached, floor, factor, dtype)
+        results = compiled(_guard_and_mask)(weights, detached, floor, factor, counted, dtype)
         ctx.mark_non_differentiable(results[-1])
         ctx.save_for_backward(*weights_and_thresholds)
         return results
@@ -59,13 +64,20 @@ class _GuardAndMask(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         *grads_masked, grad_penalty, _ = grads
         saved, half = ctx.saved_tensors, len(grads_masked)
-        return None, None, None, *compiled(_gradients)(grads_masked, grad_penalty, saved[:half], saved[half:])
+        return None, None, None, None, *compiled(_gradients)(grads_masked, grad_penalty, saved[:half], saved[half:])
 
 
 def _guard_and_mask(
-    weights: Sequence[Tensor], thresholds: Sequence[Tensor], floor: float, factor: float, dtype: torch.dtype
+    weights: Sequence[Tensor],
+    thresholds: Sequence[Tensor],
+    floor: float,
+    factor: float,
+    counted: bool,
+    dtype: torch.dtype,
 ) -> tuple[Tensor, ...]:
-    kept = torch.stack(masking.guard(weights, thresholds, floor, factor)).sum()
+    kept = thresholds[0].new_zeros(())
+    if floor > 0 or counted:
+        kept = torch.stack(masking.guard(weights, thresholds, floor, factor)).sum()
     ready = (masking.masked(w, t, dtype) for w, t in zip(weights, thresholds, strict=True))
     return *ready, masking.penalty(thresholds), kept
 

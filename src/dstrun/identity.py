@@ -49,7 +49,7 @@ def run_name(config: Config) -> str:
 def _sparsity(reg: RegConfig) -> str:
     if reg.method != "dst":
         return reg.method
-    return f"d{short(reg.target_density)}" if reg.target_density else f"a{short(reg.alpha)}"
+    return f"d{short(reg.target_density)}" if reg.steered else f"a{short(reg.alpha)}"
 
 
 def short(number: float) -> str:

@@ -136,7 +136,6 @@ class DynamicSparseTraining:
         self._compile = compile
         self._steering: Steering | None = None
         self._frozen_from: int | None = None
-        self._frozen = False
         self._ready_penalty: Tensor | None = None
         self._dtype = torch.float32
         self._layers: dict[str, MaskedLayer] = {}
@@ -181,7 +180,10 @@ class DynamicSparseTraining:
         for weight, mask in zip(self._weights, self._masks, strict=True):
             mask.freeze(weight)
         self._ready_penalty = None
-        self._frozen = True
+
+    @property
+    def _frozen(self) -> bool:
+        return bool(self._masks) and self._masks[0].frozen is not None
 
     def before_pass(self) -> None:
         if self._compile != "mask" or self._frozen:
@@ -224,7 +226,7 @@ class DynamicSparseTraining:
             self._steering.steer(kept)
 
     def _guard_and_mask(self) -> Tensor:
-        settings = self._floor, self._guard, self._dtype
+        settings = self._floor, self._guard, self._steering is not None, self._dtype
         self._ready_penalty, kept = guard_and_mask(self._weights, self._masks, *settings)
         return kept
 
@@ -246,6 +248,5 @@ class DynamicSparseTraining:
         self._masks_before = {
             name: mask.to(self._layers[name].weight.device) for name, mask in state["masks_before"].items()
         }
-        self._frozen = all(mask.frozen is not None for mask in self._masks)
         if self._steering:
             self._steering.load_state_dict(state["steering"])

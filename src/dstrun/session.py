@@ -121,8 +121,7 @@ class Session:
         self._totals = {name: model.get_parameter(f"{name}.weight").numel() for name in self._used}
         self._status.confirm()
         kept_bytes = state["bytes"] if state else {}
-        steered = STEERED if config.reg.method == "dst" and config.reg.target_density else ()
-        metrics = METRICS + (VALIDATION if prepared.validation else ()) + steered
+        metrics = METRICS + (VALIDATION if prepared.validation else ()) + (STEERED if config.reg.steered else ())
         self._metrics = Rows(self._folder / "metrics.csv", metrics, kept_bytes.get("metrics.csv", 0))
         self._layers = Rows(self._folder / "layers.csv", LAYERS, kept_bytes.get("layers.csv", 0))
         self._console.say(f"{self._folder}: {self._opening()}")

@@ -10,7 +10,6 @@ In logarithms, since α that fit one network are a thousand times those that fit
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,7 +35,7 @@ class Steering:
         self.release = torch.ones((), device=device)
         self._centre = self.alpha.log()
         self._step = torch.zeros((), device=device)
-        for tensor in self._tensors().values():
+        for tensor in self.state_dict().values():
             torch._dynamo.mark_static_address(tensor)  # else a CUDA graph may not change it in place
 
     @torch.no_grad()
@@ -51,12 +50,9 @@ class Steering:
         self._centre.add_(error, alpha=min(INTEGRAL / self._steps, SWIFTEST)).clamp_(SMALLEST, LARGEST)
         self.alpha.copy_(error.mul_(PROPORTIONAL).add_(self._centre).clamp_(SMALLEST, LARGEST).exp_())
 
-    def _tensors(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         return {"alpha": self.alpha, "release": self.release, "centre": self._centre, "step": self._step}
 
-    def state_dict(self) -> dict[str, Any]:
-        return self._tensors()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, tensor in self._tensors().items():
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        for name, tensor in self.state_dict().items():
             tensor.copy_(state[name])

@@ -70,12 +70,12 @@ def where_it_began(
     where `give_up()` says so.
     """
     training = Training(config, prepared, state)
+    found: list[str] = []
 
     def looked(progress: Progress) -> bool:
         found.extend(not_finite(training.model))
         return bool(found) or progress.step >= last or give_up()
 
-    found: list[str] = []
     for record in training.records(looked, tested=False):
         if record.kind == "pause":
             break
