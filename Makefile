@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check fast proof browser docs clean
+.PHONY: help install run test check fast proof faults browser docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,20 +26,24 @@ check: $(INSTALLED) ## the same, in an environment that is there already
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow and not browser" -n 2
+	$(BIN)/pytest -m "not slow and not faults and not browser" -n 2
 
 fast: $(INSTALLED) ## tests alone
-	$(BIN)/pytest -m "not slow and not browser" -n 2 -x -q
+	$(BIN)/pytest -m "not slow and not faults and not browser" -n 2 -x -q
 
 proof: $(INSTALLED) ## the long proofs; those on real data need $$DSTRUN_DATA
 	$(BIN)/pytest -m slow
+
+faults: $(INSTALLED) ## kills, damaged files and wild command lines by the thousand: under an hour on two cores
+	$(BIN)/pytest -m faults -n 2 -rP
 
 browser: $(INSTALLED) ## the dashboard in headless Chromium, which Debian has and root may install here
 	command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y chromium; } || true
 	$(BIN)/pytest -m "browser and not slow"
 
-docs: $(INSTALLED) ## docs/options.md, from the options themselves
+docs: $(INSTALLED) ## docs/options.md from the options themselves, and every table of results from docs/runs
 	$(BIN)/python docs/options.py > docs/options.md
+	$(BIN)/python docs/results.py
 
 clean: ## take away what make has made; runs in outputs/ stay
 	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -20,8 +20,9 @@ MAY_KNOW: dict[str, set[str]] = {
     "flops": set(),
     "evaluate": set(),
     "optim": set(),
-    "checkpoint": set(),
-    "tracking": {"errors"},
+    "files": set(),
+    "checkpoint": {"files"},
+    "tracking": {"errors", "files"},
     "console": set(),
     "signals": set(),
     "cores": set(),
@@ -37,7 +38,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "train": {"evaluate", "density", "methods", "update"},
     "identity": {"config"},
     "composition": {"config", "errors"},
-    "status": {"tracking", "errors"},
+    "status": {"tracking", "files", "errors"},
     "ledger": {"config", "errors", "identity", "composition", "tracking", "status"},
     "build": {
         "config", "errors", "data", "models", "methods", "optim", "checkpoint", "machine", "update",
@@ -45,10 +46,11 @@ MAY_KNOW: dict[str, set[str]] = {
     "training": {"config", "build", "train", "evaluate", "checkpoint"},
     "session": {
         "config", "errors", "identity", "ledger", "build", "training", "train", "evaluate", "density", "flops",
-        "checkpoint", "console", "machine", "signals", "tracking", "status",
+        "checkpoint", "console", "machine", "signals", "tracking", "status", "files",
     },
     "run": {
         "config", "errors", "ledger", "build", "session", "evaluate", "density", "checkpoint", "machine", "status",
+        "tracking",
     },
     "plan": {"config", "errors", "composition", "ledger"},
     "summary": {"config", "identity", "ledger", "tracking", "status"},
@@ -62,8 +64,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "hydra_plugins": {"plan", "pool", "sweep", "search"},
     "arguments": {"errors"},
     "paper": set(),
-    "frames": set(),
-    "store": {"config", "errors", "identity", "status", "tracking", "frames"},
+    "frames": {"files"},
+    "store": {"config", "errors", "identity", "status", "tracking", "files", "frames"},
     "compare": {"config", "errors", "identity", "paper", "status"},
     "drawing": set(),
     "figures": {"compare", "drawing"},
@@ -81,6 +83,7 @@ WITHOUT_TORCH = {
     "cli", "errors", "config", "composition", "identity", "tracking", "console", "help", "signals", "cores", "status",
     "ledger", "plan", "summary", "board", "sweep", "search", "hydra_plugins", "paper", "store", "compare", "drawing",
     "figures", "views", "report", "page", "panes", "contents", "live", "dashboard", "arguments", "frames",
+    "files",
 }
 # fmt: on
 

@@ -229,3 +229,29 @@ def test_the_papers_rows_stand_under_ours(sweep: pd.DataFrame) -> None:
 )  # fmt: skip
 def test_values_in_few_characters(value: object, words: str) -> None:
     assert compare.value_shown(value) == words
+
+
+def by_layer(*settings: list[float], dense: bool = False) -> pd.DataFrame:
+    """Of each setting the densities of its layers."""
+    rows = [
+        {"series": at, "setting_label": f"α {at}", "layer": f"fc{number}", "mean": density}
+        for at, densities in enumerate(settings, start=-1 if dense else 0)
+        for number, density in enumerate(densities)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_how_alike_layers_are_ordered() -> None:
+    """1, 2, 3, 4 against 1, 2, 4, 3: two places are off by one, 1 − 6 · 2 / (4 · 15) = 0.8; turned round −1."""
+    said = "Rank correlation of layers between settings (Spearman): "
+    up, swapped, down = [0.1, 0.2, 0.3, 0.4], [0.01, 0.02, 0.04, 0.03], [0.4, 0.3, 0.2, 0.1]
+    assert compare.agreement(by_layer(up, up)) == f"{said}1.00"
+    assert compare.agreement(by_layer(up, swapped)) == f"{said}0.80"
+    assert compare.agreement(by_layer(up, swapped, down)) == f"{said}-1.00 to 0.80"
+    assert compare.agreement(by_layer([1.0, 1.0, 1.0, 1.0], up, swapped, dense=True)) == f"{said}0.80"
+
+
+def test_too_few_to_say_how_alike() -> None:
+    assert compare.agreement(by_layer([0.1, 0.2, 0.3, 0.4])) == ""
+    assert compare.agreement(by_layer([0.1, 0.2, 0.3], [0.1, 0.2, 0.3])) == ""
+    assert compare.agreement(by_layer([0.1, 0.1, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4])) == "", "ties have no order"

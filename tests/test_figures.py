@@ -337,3 +337,14 @@ def test_of_many_runs_some_are_shown_and_it_says_so() -> None:
     assert len(bars.figure["data"]) == 4
     curves = next(views.curves(there, runs))
     assert curves.caption.startswith("24 of 30 runs, the first of them. ")
+
+
+def test_the_course_of_a_steered_alpha(store: Store, runs: pd.DataFrame) -> None:
+    """A panel of its own, without the zeros of frozen masks; none where no run is steered."""
+    epochs = store.epochs(runs.index[2:3])
+    assert "yaxis5" not in figures.learning_curves(epochs, runs.iloc[2:3])["layout"]
+    steered = epochs.assign(alpha=[1e-3, 0.0])
+    figure = figures.learning_curves(steered, runs.iloc[2:3])
+    (course,) = on(figure, "y5")
+    assert (numbers(course["x"]), numbers(course["y"])) == ([1], [0.001])
+    assert figure["layout"]["yaxis5"]["type"] == "log"

@@ -110,8 +110,8 @@ def _experiments() -> list[list[str]]:
 
 
 def _pair(model: str, data: str) -> Any:
-    large = model == "wrn_28_8"  # deeper than wrn_16_8, and else the same
-    return pytest.param([f"model={model}", f"data={data}"], marks=[pytest.mark.slow] * large)
+    twin = model == "wrn_28_8" or data in ("cifar100", "fashion_mnist")  # of one that is tried in any case
+    return pytest.param([f"model={model}", f"data={data}"], marks=[pytest.mark.slow] * twin)
 
 
 TWO_STEPS = ["schedule.epochs=1", "data.train_limit=8", "data.test_limit=8", "schedule.batch_size=4"]

@@ -193,3 +193,50 @@ def test_a_future_metrics_file(command: Command) -> None:
 def test_the_error_of_a_failed_run_is_no_markup(command: Command) -> None:
     status(leave(state="failed"), error="[bold]oops[/nothing]")
     assert command("report", "--runs").code == 0
+
+
+def test_what_every_layer_keeps(command: Command, sweep: None) -> None:
+    outcome = command("report", "--layers")
+    assert (outcome.code, outcome.err) == (0, "")
+    header, *rows = table(outcome.out)
+    assert header == ["lenet_300_100 on mnist, remaining %", "dense", "lenet_300_100 on mnist"]
+    assert rows == [[name, "100.00 ± 0.00", "10.00 ± 0.00"] for name in ("fc1", "fc2", "all")]
+
+
+def test_what_every_layer_keeps_in_markdown_and_csv(command: Command, sweep: None) -> None:
+    lines = command("report", "--layers", "--markdown", "--filter", "method=dst seed=1").out.splitlines()
+    assert lines[0] == "| lenet_300_100 on mnist, remaining % | lenet_300_100 on mnist |"
+    assert lines[2] == "| fc1 | 10.00 |"
+    rows = list(csv.DictReader(io.StringIO(command("report", "--layers", "--csv").out)))
+    assert [(row["layer"], float(row["mean"]), row["count"]) for row in rows[3:]] == [
+        ("fc1", 0.1, "2"), ("fc2", 0.1, "2"), ("", 0.1, "2"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("more", [["--paper"], ["--runs"], ["--sort", "accuracy"], ["--html", "page.html"]])
+def test_layers_stand_alone(command: Command, sweep: None, more: list[str]) -> None:
+    outcome = command("report", "--layers", *more)
+    assert outcome.code == 2
+    assert outcome.err == "dstrun: layers: expected alone, or with --filter, --csv or --markdown\n"
+    assert not Path("page.html").exists()
+
+
+def test_layers_of_what_has_no_epoch(command: Command) -> None:
+    leave(state="failed", accuracies=[], densities=[])
+    assert command("report", "--layers").err == "dstrun: layers: none of 1 runs has done an epoch\n"
+
+
+def test_a_steered_run_is_told_by_its_target(command: Command) -> None:
+    leave(reg__target_density=0.05, reg__alpha=1e-3)
+    leave(reg__target_density=0.1, reg__alpha=1e-3, created=1)
+    leave(reg__alpha=1e-3, created=2)
+    header, *rows = table(command("report").out)
+    assert header[:3] == ["α", "target density", "runs"]
+    assert [row[:2] for row in rows] == [["1e-3", "1"], ["0.05", "1"], ["0.1", "1"]]
+
+
+def test_what_belongs_to_a_network_is_no_column(command: Command) -> None:
+    leave(schedule__lr=0.1)
+    leave(model__name="lenet5", model__builder="lenet5", created=1)
+    header, *_ = table(command("report").out)
+    assert header == ["model", "α", "runs", "accuracy %", "remaining %", "multiply-adds %", "epoch", "time"]

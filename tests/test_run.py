@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from torch import nn
 
 from dstrun import models, session, tracking
 from dstrun.console import RunConsole
+from dstrun.files import sha256
 from dstrun.signals import StopRequest
-from dstrun.tracking import LAYERS, METRICS, write_json
+from dstrun.tracking import LAYERS, METRICS, RESULTS, write_json
 from dstrun.train import Progress
 from tests.conftest import Command, Outcome, made_up
 
@@ -76,7 +78,8 @@ def test_a_run_leaves_its_files(command: Command) -> None:
     assert status["owner"]["pid"] == os.getpid()
     assert {"python", "torch", "dstrun"} <= set(status["versions"])
     assert OmegaConf.load(folder / "config.yaml").seed == 3
-    assert set(torch.load(folder / "checkpoint.pt", weights_only=True)) == {"model"}
+    assert set(torch.load(folder / "checkpoint.pt", weights_only=True)) == {"format", "model"}
+    assert status["files"] == {name: sha256(folder / name) for name in RESULTS}
     log = (folder / "train.log").read_text()
     assert "epoch 2/2" in log
     assert "fc1" in log
@@ -347,8 +350,58 @@ def test_a_damaged_checkpoint_means_starting_over(command: Command) -> None:
     (folder / "checkpoint.pt").write_bytes(b"PK damaged")
     outcome = command(*QUICK)
     assert outcome.code == 0
-    assert "cannot be read" in outcome.out
+    assert "checkpoint.pt cannot be read (BadZipFile): starting over" in outcome.out
     assert without_times(folder / "metrics.csv") == undisturbed
+
+
+@pytest.mark.parametrize("damage", ["newest", "rows"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    command: Command, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    """One bit of a weight, which torch itself would not notice; or a digit among the rows that the newest counts on."""
+    command(*LONG, "group=whole")
+    for step in (14, 25):
+        stop_at(command, monkeypatch, step, signal.SIGTERM, [*LONG, "checkpoint.every=9999"])
+    folder = only_run("outputs/broken")
+    if damage == "newest":
+        with zipfile.ZipFile(folder / "checkpoint.pt") as archive:
+            largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+        content = bytearray((folder / "checkpoint.pt").read_bytes())
+        content[largest.header_offset + largest.file_size // 2] ^= 1
+        (folder / "checkpoint.pt").write_bytes(content)
+        torch.load(folder / "checkpoint.pt", weights_only=True)
+    else:
+        text = (folder / "metrics.csv").read_text()
+        (folder / "metrics.csv").write_text(text[:-3] + ("1" if text[-3] != "1" else "2") + text[-2:])
+    outcome = command(*LONG, "group=broken")
+    assert outcome.code == 0
+    assert {"newest": "checkpoint.pt is damaged", "rows": "metrics.csv is not as it was written"}[damage] in outcome.out
+    assert ": trying checkpoint.before.pt" in outcome.out
+    assert "goes on at update 14" in outcome.out
+    assert_broken_equals_whole()
+    assert not (folder / "checkpoint.before.pt").exists()
+
+
+def test_a_checkpoint_of_a_later_version_is_not_written_over(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_at(command, monkeypatch, 14, signal.SIGTERM)
+    path = only_run("outputs/broken") / "checkpoint.pt"
+    torch.save(torch.load(path, weights_only=True) | {"format": 99}, path)
+    before = path.read_bytes()
+    outcome = command(*LONG, "group=broken")
+    assert outcome.code == 1
+    assert "is of a later dstrun (format 99, this one reads up to 1)" in outcome.out
+    assert path.read_bytes() == before
+
+
+def test_a_finished_run_that_has_been_altered_says_so(command: Command) -> None:
+    command(*QUICK)
+    folder = only_run()
+    (folder / "metrics.csv").write_text((folder / "metrics.csv").read_text().replace("0.", "1.", 1))
+    outcome = command(*QUICK)
+    assert (outcome.code, outcome.err) == (0, f"{folder}: metrics.csv is not as the run left it\n")
+    assert "metrics.csv is not as the run left it" in command("report").err
+    command(*QUICK, "overwrite=true")
+    assert command(*QUICK).err == ""
 
 
 def test_a_disk_that_is_full_at_the_summary_costs_no_epoch(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -385,7 +438,7 @@ def test_rows_lost_behind_a_checkpoint_mean_starting_over(command: Command, monk
     (folder / "layers.csv").unlink()
     outcome = command(*LONG, "group=broken")
     assert outcome.code == 0
-    assert "has lost rows" in outcome.out
+    assert "layers.csv has lost " in outcome.out
     assert "starting over" in outcome.out
     assert len(rows(folder / "metrics.csv")) == 4
 

@@ -18,13 +18,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def report(words: Sequence[str]) -> argparse.Namespace:
-    """paths, paper, filter, sort, runs, csv, markdown, html. InputError for what cannot be used."""
+    """paths, paper, filter, sort, runs, layers, csv, markdown, html. InputError for what cannot be used."""
     parser = Parser("dstrun report", description="What runs came to: a row a setting, mean ± deviation over its seeds.")
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="folders of runs (default: outputs)")
     parser.add_argument("--paper", action="store_true", help="the paper's rows beside ours")
     parser.add_argument("--filter", default="", metavar="CONDITIONS", help="such as 'alpha>1e-6 density<5%%'")
     parser.add_argument("--sort", metavar="COLUMN", help="such as accuracy, or -accuracy from large to small")
     parser.add_argument("--runs", action="store_true", help="a row a run instead of a row a setting")
+    parser.add_argument(
+        "--layers", action="store_true", help="what every layer keeps: a row a layer, a column a setting"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_true", help="CSV instead of the table, with fractions")
     form.add_argument("--markdown", action="store_true", help="a Markdown table instead")

@@ -216,7 +216,7 @@ def _try_model_on(device: str, config: Config, build_model: Callable[[], nn.Modu
 def _fitting(model: nn.Module, run: str) -> dict[str, Tensor]:
     """The weights of another run for this model; thresholds come along where both have them. Else InputError."""
     try:
-        weights = checkpoint.load(Path(run) / "checkpoint.pt")["model"]
+        weights = checkpoint.load(Path(run) / checkpoint.NEWEST)["model"]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"init: {error}") from error
     own = model.state_dict()

@@ -1,33 +1,73 @@
-"""A checkpoint: one file, whole or absent, that never runs code when it is read. Knows torch alone."""
+"""A checkpoint: a file that is whole or absent, that never runs code when it is read, and that knows when it has been
+damaged; the one before it is kept.
 
-import os
+    checkpoint.pt          the newest, while a run lasts; once it is finished, the model alone
+    checkpoint.before.pt   the one before, while a run lasts
+
+Knows torch and files.
+"""
+
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from dstrun.files import whole
 
-def save(path: Path, state: dict[str, Any]) -> None:
-    """Writes beside and moves into place, so that a reader sees the old file or the new one, never a part."""
-    beside = path.with_name(path.name + ".new")
-    with beside.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+NEWEST, BEFORE = "checkpoint.pt", "checkpoint.before.pt"
+FORMAT = 1
+
+
+class LaterFormatError(ValueError):
+    """The checkpoint was written by a dstrun that knows more than this one."""
+
+
+def save(folder: Path, state: dict[str, Any]) -> None:
+    """Makes the state the newest checkpoint of a run's folder, and what was the newest the one before."""
+    with whole(folder / NEWEST, "wb", before=folder / BEFORE) as file:
+        torch.save({"format": FORMAT, **state}, file)
+
+
+def save_last(folder: Path, state: dict[str, Any]) -> None:
+    """Makes the state the only checkpoint of a run's folder."""
+    with whole(folder / NEWEST, "wb") as file:
+        torch.save({"format": FORMAT, **state}, file)
+    remove(folder, BEFORE)
+
+
+def remove(folder: Path, *names: str) -> None:
+    """Takes a folder's checkpoints away, or those that are named."""
+    for name in names or (NEWEST, BEFORE):
+        (folder / name).unlink(missing_ok=True)
+
+
+def there(folder: Path) -> list[Path]:
+    """The checkpoints of a run's folder, the newest first."""
+    return [folder / name for name in (NEWEST, BEFORE) if (folder / name).is_file()]
 
 
 def load(path: Path) -> dict[str, Any]:
     """The state as saved: tensors, numbers, words and containers of them; anything else is refused.
 
-    Raises FileNotFoundError where there is none, ValueError for a file that cannot be read.
+    Raises FileNotFoundError where there is none, ValueError for a file that is damaged, holds something else or is of a
+    later version. Its sums are compared first: torch itself reads weights of which bits have been turned.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle and torch each raise their own kinds
-        raise ValueError(f"checkpoint {path} cannot be read ({type(error).__name__})") from error
+        raise ValueError(f"{path} cannot be read ({type(error).__name__})") from error
+    if broken:
+        raise ValueError(f"{path} is damaged ({broken})")
+    if not isinstance(state, dict) or "model" not in state:
+        raise ValueError(f"{path} is no checkpoint of a run")
+    if state.get("format", 0) > FORMAT:
+        raise LaterFormatError(f"{path} is of a later dstrun (format {state['format']}, this one reads up to {FORMAT})")
+    return state
 
 
 def generators(device: torch.device) -> dict[str, Any]:

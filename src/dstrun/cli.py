@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from dstrun.errors import BusyError, InputError, Interrupted, RunFailedError, StoppedByFile
+from dstrun.errors import BusyError, InputError, Interrupted, RunFailedError, StoppedByFile, printable
 
 TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
@@ -162,7 +162,7 @@ def _end(error: BaseException) -> NoReturn:
         traceback.print_exception(error)
         sys.exit(getattr(error, "exit_code", 1))
     if isinstance(error, InputError):
-        print(f"dstrun: {error}", file=sys.stderr)
+        print(f"dstrun: {printable(error)}", file=sys.stderr)
     elif isinstance(error, KeyboardInterrupt) and not isinstance(error, Interrupted):
         print("dstrun: interrupted", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)

@@ -136,6 +136,8 @@ def value_shown(value: object, key: str = "") -> str:
         number = float(value)
         if not np.isfinite(number):
             return str(number)
+        if key == "reg.target_density" and number == 0:
+            return ""
         plain = key != "reg.alpha" and (number == 0 or 1e-2 <= abs(number) < 1e5)
         return f"{number:.6g}" if plain else short(number)
     return str(value)
@@ -273,6 +275,36 @@ def choice(runs: pd.DataFrame, count: int) -> list[str]:
     at = np.unique(np.linspace(0, len(ones) - 1, min(count, len(ones))).round().astype(int))
     chosen = ones.iloc[at]
     return [str(name) for name in _sorted(chosen, ["model.name", "data.name", *differing(chosen)])["run"]]
+
+
+def by_layer(layers: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Density of every layer at the end: a row per setting of `labelled` runs and layer, both in their order.
+
+    `layers` is the store's, of those runs. Columns: series, setting_label, layer, mean, std, count; over a setting's
+    runs. The layer '' is all of them together.
+    """
+    last = layers[layers["step"] == layers.groupby("run", observed=True)["step"].transform("max")]
+    whole = last.groupby("run", observed=True, sort=False)[["kept", "total"]].sum().reset_index()
+    whole = whole.assign(layer="", density=whole["kept"] / whole["total"])
+    rows = pd.concat([last.astype({"layer": str}), whole])[["run", "layer", "density"]].astype({"run": str})
+    told = runs[["run", "series", "setting_label"]].reset_index(drop=True)
+    by = ["series", "setting_label", "layer"]
+    return told.merge(rows, on="run").groupby(by, sort=False)["density"].agg(["mean", "std", "count"]).reset_index()
+
+
+def agreement(by_layer: pd.DataFrame) -> str:
+    """How alike settings order their layers by density, in words; '' for fewer than two sparse settings or four layers.
+
+    Spearman's rank correlation between each two; at 1 the order is the same (the paper's consistent sparse pattern,
+    figure 7).
+    """
+    single = by_layer[(by_layer["layer"] != "") & (by_layer["series"] >= 0)]
+    table = single.pivot_table(index="layer", columns="series", values="mean", sort=False).corr(method="spearman")
+    found = table.to_numpy()[np.triu_indices(len(table), 1)]
+    if single["layer"].nunique() < 4 or not np.isfinite(found).any():
+        return ""
+    low, high = (f"{bound(found):.2f}" for bound in (np.nanmin, np.nanmax))
+    return f"Rank correlation of layers between settings (Spearman): {low}" + (f" to {high}" if high != low else "")
 
 
 def published_by_alpha(pairs: Collection[tuple[str, str]]) -> pd.DataFrame:

@@ -7,13 +7,15 @@ Knows config and Hydra; it knows nothing of runs, and no torch.
 
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
@@ -165,6 +167,9 @@ def compose_and_run(arguments: Sequence[str], task: Callable[[DictConfig], None]
     flags = [argument for argument in arguments if argument in ("-m", "--multirun")]
     words = [argument for argument in arguments if argument not in flags]
     completing = {"-sc", "--shell-completion"} & set(words)  # its words, install=bash, look like overrides
+    for word in _positional(words):
+        if not completing and not _is_override(word):
+            raise InputError(f"{word!r}: expected KEY=VALUE")
     showing = any(word.partition("=")[0] in ("--cfg", "-c", "--info", "-i", "--hydra-help") for word in words)
     if showing or completing:
         flags.clear()  # Hydra shows a config, or sweeps
@@ -180,9 +185,30 @@ def compose_and_run(arguments: Sequence[str], task: Callable[[DictConfig], None]
         raise InputError(one_line(error)) from error
     except YAMLError as error:
         raise InputError(" ".join(str(error).split())) from error
+    except Exception as error:
+        if _of_hydra(error):
+            raise InputError(one_line(error)) from error
+        raise
     finally:
         if not traceback_wanted:
             del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _of_hydra(error: Exception) -> bool:
+    """Whether Hydra or OmegaConf stumbled, as they do over what they did not foresee: hydra=3, say."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals.get("__name__", "").partition(".")[0] in ("hydra", "omegaconf", "antlr4")
+
+
+def _positional(words: Sequence[str]) -> list[str]:
+    """The words that are neither flags of Hydra's nor their values; InputError for a flag that it does not take."""
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise InputError(message.removeprefix("argument "))
+
+    parser.error = refuse  # type: ignore[method-assign]  # which would print how to use it, and exit
+    return parser.parse_args(words).overrides
 
 
 def _refuse_traps(arguments: Sequence[str]) -> None:

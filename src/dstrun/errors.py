@@ -11,6 +11,11 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {first_line(error)}".removesuffix(": ")
 
 
+def printable(words: object) -> str:
+    """Words as a line that may be shown anywhere: nothing that steers a terminal, and not without end."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in str(words)[:1000])
+
+
 class InputError(Exception):
     """What a user gave cannot be used. One line: the option, what came, what was expected."""
 

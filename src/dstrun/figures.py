@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dstrun.compare import differing, finished, front, shown, value_shown
+from dstrun.compare import by_layer, differing, finished, front, shown, value_shown
 from dstrun.drawing import (
     COLOURS,
     DECADES,
@@ -143,16 +143,13 @@ def layer_density(layers: pd.DataFrame, runs: pd.DataFrame) -> Figure:
 
 def final_density(layers: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """Density of every layer at the end as bars, a panel a setting, mean and deviation over its runs (figure 7)."""
-    last = layers[layers["step"] == layers.groupby("run", observed=True)["step"].transform("max")]
-    names = list(dict.fromkeys(last["layer"]))
+    rows = by_layer(layers, runs)
+    names = [name for name in dict.fromkeys(rows["layer"]) if name]
     titles, traces = [], []
-    for _, some in runs.groupby(["group", "setting"], sort=False):
-        rows = last[last["run"].isin(set(some["run"]))]
-        if rows.empty:
-            continue
-        counts = rows.groupby("run", observed=True)[["kept", "total"]].sum()
-        titles.append(f"{some['setting_label'].iloc[0]}: {(counts['kept'] / counts['total']).mean():.2%} remaining")
-        bars = rows.groupby("layer", observed=True)["density"].agg(["mean", "std", "count"]).reindex(names)
+    for _, some in rows.groupby("series", sort=False):
+        bars = some.set_index("layer")[["mean", "std", "count"]]
+        titles.append(f"{some['setting_label'].iloc[0]}: {bars.loc['', 'mean']:.2%} remaining")
+        bars = bars.reindex(names)
         said = [hover([name, spread(*bar)]) for name, bar in zip(names, bars.to_numpy(), strict=True)]
         trace = {"type": "bar", "x": [text(name) for name in names], "y": bars["mean"], "name": "density"}
         error = {"array": bars["std"].fillna(0), "thickness": 1, "color": GREY}
@@ -199,14 +196,20 @@ def learning_curves(epochs: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     kinds |= {"train_accuracy": "accuracy in training (%)", "test_accuracy": ACCURACY}
     if epochs["validation_accuracy"].notna().any():
         kinds |= {"validation_loss": "validation loss (nats)", "validation_accuracy": "validation accuracy (%)"}
+    if epochs["alpha"].notna().any():
+        kinds |= {"alpha": "α, where it is steered (log scale)"}
     panels = Panels([""] * len(kinds), columns=2)
     for panel, (column, title) in enumerate(kinds.items()):
         percent = column.endswith("accuracy")
         for run in runs.itertuples():
             mine = epochs[epochs["run"] == run.run]
+            if column == "alpha":
+                mine = mine[mine[column] > 0]  # 0 once masks are frozen
             options = {"percent": percent, "showlegend": panel == 0}
             panels.add(panel, course(mine["epoch"], mine[column], run.label, stroke(run.series, run.repeat), **options))
         panels.y(panel, title=title, tickformat=PERCENT if percent else None)
+    if "alpha" in kinds:
+        panels.y(len(kinds) - 1, type="log", exponentformat="power")
     panels.x(title="epoch")
     return panels.drawn()
 

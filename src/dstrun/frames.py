@@ -1,17 +1,18 @@
 """CSV files that may be growing, cut or damaged, into pandas frames: many at once, since a frame costs milliseconds.
 
 Files of one header are joined and parsed as one; where that fails, because a line of one of them is damaged, they are
-read one by one, and what cannot be read is left out and told. Knows nothing.
+read one by one, and what cannot be read is left out and told. Knows files.
 """
 
 import io
-import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+
+from dstrun.files import is_file
 
 AT_ONCE = 50  # files joined; the text and the table of so many are in memory at a time
 
@@ -61,29 +62,23 @@ def whole_lines(file: Path) -> bytes:
     return content[: content.rfind(b"\n") + 1]
 
 
-def is_file(path: Path) -> bool:
-    """Whether a plain file is there: no link, and no pipe, which might never end."""
-    try:
-        return stat.S_ISREG(path.lstat().st_mode)
-    except OSError:
-        return False
-
-
 def _together(header: bytes, bodies: Sequence[bytes], kind: Kind) -> list[Frame] | None:
     """Frames of files with one and the same header, parsed in one go; None where that cannot be."""
     there, cells = _columns(header, kind), header.count(b",")
     if _missing(there, kind) or any(body.count(b",") != cells * body.count(b"\n") for body in bodies):
         return None
-    types = {column: "int64" if column in kind.counts else "float64" for column in there}
-    types |= {kind.text: "category"} if kind.text else {}
+    types = dict.fromkeys(there, "float64") | ({kind.text: "category"} if kind.text else {})
     try:
         table = pd.read_csv(io.BytesIO(header + b"".join(bodies)), dtype=types, usecols=there)
     except (ValueError, OverflowError):  # ParserError is a ValueError
         return None
+    counts = [column for column in kind.counts if column in there]
+    if not _counted(table[counts]).all():
+        return None
     ends = np.cumsum([body.count(b"\n") for body in bodies])
     if len(table) != ends[-1]:  # an empty line, or a quote that spans some
         return None
-    table = table.reindex(columns=list(kind.columns))
+    table = table.astype(dict.fromkeys(counts, "int64")).reindex(columns=list(kind.columns))
     return [Frame(table.iloc[start:end], []) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
@@ -103,7 +98,7 @@ def _alone(content: bytes, kind: Kind) -> Frame:
         numeric = column != kind.text
         table[column] = pd.to_numeric(table[column], errors="coerce").astype(float) if numeric else table[column]
     counts = [column for column in kind.counts if column in there]
-    good = table[np.isfinite(table[counts]).all(axis=1) & (table[counts].abs() < 2**53).all(axis=1)]
+    good = table[_counted(table[counts])]
     if kind.text:
         good = good[good[kind.text].notna()]
         good = good.assign(**{kind.text: good[kind.text].astype("category")})
@@ -111,6 +106,11 @@ def _alone(content: bytes, kind: Kind) -> Frame:
         notes.append(f"{lost} line{'s' * (lost != 1)} cannot be read")
     table = good.reindex(columns=list(kind.columns)).astype(dict.fromkeys(counts, "int64"))
     return Frame(table.reset_index(drop=True), notes)
+
+
+def _counted(counts: pd.DataFrame) -> pd.Series:
+    """The rows of which every cell is a count: a whole number that a float holds exactly."""
+    return ((counts >= 0) & (counts < 2**53) & (counts % 1 == 0)).all(axis=1)
 
 
 def _columns(content: bytes, kind: Kind) -> list[str]:

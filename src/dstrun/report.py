@@ -19,9 +19,9 @@ from rich.text import Text
 
 from dstrun import compare
 from dstrun.console import duration
-from dstrun.errors import InputError
+from dstrun.errors import InputError, printable
 from dstrun.store import HOW_TO_GET_SOME, Store
-from dstrun.tracking import csv_text, printable
+from dstrun.tracking import csv_text
 
 NOTES = 5  # so many of the things that could not be read are told
 FRONT = "none of our other rows is at once as accurate and sparser"
@@ -32,12 +32,22 @@ FIGURES = {"accuracy": "accuracy %", "density": "remaining %", "difference": "Δ
 def report(given: Namespace) -> None:
     """What `arguments.report` asks for. InputError where nothing can be shown."""
     store = Store(given.paths)
-    where = " ".join(map(str, given.paths))
     if store.runs.empty:
+        where = " ".join(map(str, given.paths))
         raise InputError(f"{where}: no runs there; {HOW_TO_GET_SOME}")
     runs = compare.where(compare.labelled(store.runs), given.filter)
     if runs.empty:
         raise InputError(f"filter: none of {len(store.runs)} runs meets {given.filter!r}")
+    if given.layers:
+        _layers(store, runs, given)
+    else:
+        _settings(store, runs, given)
+    _tell(store.notes)
+
+
+def _settings(store: Store, runs: pd.DataFrame, given: Namespace) -> None:
+    """A row a setting, or a run, and the page."""
+    where = " ".join(map(str, given.paths))
     rows = compare.by_setting(runs, ["seed", "state"] if given.runs else [], among=store.runs)
     if given.paper:
         rows = compare.with_published(rows)
@@ -49,7 +59,6 @@ def report(given: Namespace) -> None:
         print(markdown(rows))
     else:
         show(title(where, runs), rows)
-    _tell(store.notes)
     if given.html:
         _write_page(given.html, where, store, runs, rows)
 
@@ -70,6 +79,44 @@ def _tell(notes: dict[str, list[str]]) -> None:
         print(f"dstrun: and {len(told) - NOTES} more of that kind", file=sys.stderr)
 
 
+def _layers(store: Store, runs: pd.DataFrame, given: Namespace) -> None:
+    """What every layer keeps at the end: a table for each model and data, and how alike settings are."""
+    if any((given.runs, given.paper, given.sort, given.html)):
+        raise InputError("layers: expected alone, or with --filter, --csv or --markdown")
+    done = compare.finished(runs)
+    if done.empty:
+        raise InputError(f"layers: none of {len(runs)} runs has done an epoch")
+    tables = {
+        f"{model} on {data}": compare.by_layer(store.layers(some["run"]), compare.labelled(some))
+        for (model, data), some in done.groupby(["model.name", "data.name"], sort=False)
+    }
+    if given.csv:
+        table = pd.concat([rows.assign(network=name) for name, rows in tables.items()]).drop(columns="series")
+        sys.stdout.write(csv_text([list(table), *table.astype(object).where(table.notna(), None).to_numpy().tolist()]))
+        return
+    for name, rows in tables.items():
+        print("" if name == next(iter(tables)) else "\n", end="")
+        head, *body = ([printable(cell) for cell in line] for line in _by_layer(name, rows))
+        if given.markdown:
+            print(_markdown([[_plain(cell) for cell in line] for line in (head, *body)]))
+        else:
+            table = _table(head, 1)
+            for line in body:
+                table.add_row(*map(Text, line))
+            _print_whole(Console(highlight=False, soft_wrap=True), table)
+        if alike := compare.agreement(rows):
+            print(f"\n{alike}" if given.markdown else alike)
+
+
+def _by_layer(name: str, rows: pd.DataFrame) -> list[list[str]]:
+    """A line a layer, the last of all together, and a column a setting."""
+    settings = rows.drop_duplicates("series")
+    cells = {(row.series, row.layer): percent(row.mean, row.std) for row in rows.itertuples()}
+    names = [*filter(None, dict.fromkeys(rows["layer"])), ""]
+    body = [[layer or "all", *(cells.get((at, layer), "") for at in settings["series"])] for layer in names]
+    return [[f"{name}, remaining %", *settings["setting_label"]], *body]
+
+
 def title(where: str, runs: pd.DataFrame) -> str:
     """Whose runs these are, and how they stand."""
     pairs = runs[["model.name", "data.name"]].drop_duplicates()
@@ -81,8 +128,10 @@ def title(where: str, runs: pd.DataFrame) -> str:
 
 
 def columns(rows: pd.DataFrame) -> list[str]:
-    """What a table of settings shows: what differs, then the figures."""
+    """What a table of settings shows: what differs among those of a model and data, then the figures."""
     settings = [key for key in rows.columns[: rows.columns.get_loc("setting")] if key not in NAMES]
+    pairs = rows.groupby(["model.name", "data.name"], dropna=False)
+    settings = [key for key in settings if key == "reg.alpha" or len(pairs) == 1 or (pairs[key].nunique() > 1).any()]
     shown = [key for key in NAMES if rows[key].nunique() > 1] + [key for key in settings if rows[key].notna().any()]
     counts = [] if "state" in shown else ["runs", *(word for word in ("running", "failed") if rows[word].any())]
     known = rows[rows["flops"].notna()]
@@ -110,13 +159,17 @@ def _cell(key: str, row: dict[str, Any]) -> str:
     if key == "difference":
         return f"{100 * value:+.2f}"
     if key in FIGURES:
-        std = row[f"{key}_std"]
-        return f"{100 * value:.2f}" + (f" ± {100 * std:.2f}" if std is not None and std == std else "")
+        return percent(value, row[f"{key}_std"])
     if key == "epochs":
         return (
             f"{value:.0f}" if value == row["asked"] or pd.isna(row["asked"]) else f"{value:.0f} of {row['asked']:.0f}"
         )
     return duration(value) if key == "seconds" else compare.value_shown(value, key)
+
+
+def percent(mean: float, std: float | None) -> str:
+    """Fractions as '97.91 ± 0.06'; without a spread where there is none."""
+    return f"{100 * mean:.2f}" + (f" ± {100 * std:.2f}" if std is not None and std == std else "")
 
 
 def on_front(rows: pd.DataFrame) -> list[bool]:
@@ -135,10 +188,8 @@ def show(title: str, rows: pd.DataFrame) -> None:
     while console.is_terminal and _width(lines(rows, keys)) > console.width and (less := _less_important(keys)):
         keys.remove(less)
     mark, accuracy = "" if console.is_terminal else "*", keys.index("accuracy")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     head, *body = lines(rows, keys)
-    for key, word in zip(keys, head, strict=True):
-        table.add_column(word, justify="left" if key in NAMES else "right", no_wrap=True)
+    table = _table(head, sum(key in NAMES for key in keys))
     pairs = rows[["model.name", "data.name"]].agg(tuple, axis=1)
     blocks = pairs.ne(pairs.shift()).sum() == pairs.nunique()
     for at, words in enumerate(body):
@@ -146,11 +197,24 @@ def show(title: str, rows: pd.DataFrame) -> None:
             table.add_section()
         words[accuracy] += mark if best[at] else ""
         table.add_row(*(Text(word) for word in words), style="bold" if best[at] else "")
-    console.width = max(console.width, Console(width=10_000).measure(table).maximum)
     console.print(Text(title))
-    console.print(table)
+    _print_whole(console, table)
     if any(best):
         console.print(f"{mark or 'bold'}: {FRONT}")
+
+
+def _table(head: Sequence[str], words: int) -> Table:
+    """An empty table, of which so many columns, the first, hold words and the others numbers."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for at, word in enumerate(head):
+        table.add_column(Text(word), justify="left" if at < words else "right", no_wrap=True)
+    return table
+
+
+def _print_whole(console: Console, table: Table) -> None:
+    """However wide it is: a terminal that is narrower breaks lines."""
+    console.width = max(console.width, Console(width=10_000).measure(table).maximum)
+    console.print(table)
 
 
 def _width(lines: Sequence[Sequence[str]]) -> int:
@@ -169,7 +233,12 @@ def markdown(rows: pd.DataFrame) -> str:
     at = keys.index("accuracy")
     for line, best in zip(body, on_front(rows), strict=True):
         line[at] = f"**{line[at]}**" if best else line[at]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(keys), *body))
+    return _markdown([head, *body])
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    head, *body = lines
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *body))
 
 
 def _plain(cell: str) -> str:

@@ -5,6 +5,7 @@
 Nothing is written before everything that can be checked has been. The only module that knows all the others.
 """
 
+import sys
 import traceback
 from contextlib import suppress
 from dataclasses import replace
@@ -19,7 +20,8 @@ from dstrun.evaluate import evaluate
 from dstrun.ledger import record_failure, refuse_difference, run_folder, state_of
 from dstrun.machine import set_threads
 from dstrun.session import Session
-from dstrun.status import FINISHED, RUNNING, Status, holder
+from dstrun.status import FINISHED, RUNNING, Status, altered, holder
+from dstrun.tracking import RESULTS, read_json
 
 
 def run(config: Config, default_group: str) -> Path:
@@ -37,7 +39,7 @@ def run(config: Config, default_group: str) -> Path:
         return _already_finished(folder)
     if state == RUNNING:
         raise BusyError(f"{folder} is being written by {holder(folder)}")
-    resumes = (folder / "checkpoint.pt").is_file() and not config.overwrite
+    resumes = bool(checkpoint.there(folder)) and not config.overwrite
     prepared = prepare(replace(config, init=None) if resumes else config)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -73,6 +75,8 @@ def run_as_job(config: Config, default_group: str) -> None:
 
 def _already_finished(folder: Path) -> Path:
     print(f"{folder}: finished already (overwrite=true starts over)")
+    for line in altered(folder, read_json(folder / "status.json"), RESULTS):
+        print(f"{folder}: {line}", file=sys.stderr)
     return folder
 
 
@@ -84,7 +88,7 @@ def evaluate_run(folder: Path, config: Config) -> None:
     set_threads(config.threads)
     model, method = training_objects(config, prepared)
     try:
-        model.load_state_dict(checkpoint.load(folder / "checkpoint.pt")["model"])
+        model.load_state_dict(checkpoint.load(folder / checkpoint.NEWEST)["model"])
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"{folder}: {first_line(error)}") from error
     _, splits = make_batches(config, prepared)

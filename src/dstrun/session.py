@@ -25,6 +25,7 @@ from dstrun.console import RunConsole
 from dstrun.density import LayerFigures
 from dstrun.errors import BusyError, DivergedError, InputError, Interrupted, RunFailedError, StoppedByFile, described
 from dstrun.evaluate import not_finite
+from dstrun.files import sha256
 from dstrun.flops import flops_fraction, positions
 from dstrun.identity import run_hash
 from dstrun.ledger import write_config
@@ -34,10 +35,12 @@ from dstrun.status import FAILED, FINISHED, INTERRUPTED, Status
 from dstrun.tracking import (
     LAYERS,
     METRICS,
+    RESULTS,
     STEERED,
     VALIDATION,
     Rows,
     Tracker,
+    check_marked,
     close_log,
     number,
     run_log,
@@ -101,17 +104,17 @@ class Session:
                 self._status.end(FAILED, error=line)
             raise RunFailedError(line) from error
         else:
-            self._status.end(FINISHED)
+            self._status.end(FINISHED, files={name: sha256(self._folder / name) for name in RESULTS})
             with suppress(OSError):  # the full one serves as well
-                checkpoint.save(self._folder / "checkpoint.pt", {"model": self._training.model.state_dict()})
+                checkpoint.save_last(self._folder, {"model": self._training.model.state_dict()})
             if stop.signal:  # came too late for this run, but not for those after it
                 raise Interrupted(stop.signal)
 
     def _set_up(self) -> None:
         config, prepared = self._config, self._prepared
         if config.overwrite:
-            for leftover in ("checkpoint.pt", "summary.json"):
-                (self._folder / leftover).unlink(missing_ok=True)
+            checkpoint.remove(self._folder)
+            (self._folder / "summary.json").unlink(missing_ok=True)
         state = self._checkpoint()
         self._training = Training(config, prepared, state)
         if state and state["device"] != prepared.device.type:
@@ -120,10 +123,10 @@ class Session:
         self._used = positions(model, torch.zeros(1, *prepared.shape, device=prepared.device))
         self._totals = {name: model.get_parameter(f"{name}.weight").numel() for name in self._used}
         self._status.confirm()
-        kept_bytes = state["bytes"] if state else {}
+        kept = {name: mark["bytes"] for name, mark in state["files"].items()} if state else {}
         metrics = METRICS + (VALIDATION if prepared.validation else ()) + (STEERED if config.reg.steered else ())
-        self._metrics = Rows(self._folder / "metrics.csv", metrics, kept_bytes.get("metrics.csv", 0))
-        self._layers = Rows(self._folder / "layers.csv", LAYERS, kept_bytes.get("layers.csv", 0))
+        self._metrics = Rows(self._folder / "metrics.csv", metrics, kept.get("metrics.csv", 0))
+        self._layers = Rows(self._folder / "layers.csv", LAYERS, kept.get("layers.csv", 0))
         self._console.say(f"{self._folder}: {self._opening()}")
 
     def _train(self, stop: StopRequest) -> None:
@@ -152,23 +155,26 @@ class Session:
         return f"{begun} {where}" + (f"; left dense: {', '.join(left)}" if left else "")
 
     def _checkpoint(self) -> dict[str, Any] | None:
-        """The state to go on from, or None where there is none that can be used."""
-        path = self._folder / "checkpoint.pt"
-        try:
-            state = checkpoint.load(path)
-            for name, size in state["bytes"].items():
-                file = self._folder / name
-                if not file.is_file() or file.stat().st_size < size:
-                    raise ValueError(f"{file} has lost rows that {path} counts on")
-        except FileNotFoundError:
-            return None
-        except KeyError:
-            self._console.say(f"{path} is not one that a run can go on from: starting over")
-            return None
-        except ValueError as error:
-            self._console.say(f"{error}: starting over")
-            return None
-        return state
+        """The state to go on from, the newest that can be used; None where there is none.
+
+        LaterFormatError, rather than starting over, for one that a later dstrun can use.
+        """
+        paths = checkpoint.there(self._folder)
+        for at, path in enumerate(paths):
+            then = "starting over" if at + 1 == len(paths) else f"trying {paths[at + 1].name}"
+            try:
+                state = checkpoint.load(path)
+                for name, mark in state["files"].items():
+                    check_marked(self._folder / name, mark)
+            except checkpoint.LaterFormatError:
+                raise
+            except KeyError:
+                self._console.say(f"{path} is not one that a run can go on from: {then}")
+            except (OSError, ValueError) as error:
+                self._console.say(f"{error}: {then}")
+            else:
+                return state
+        return None
 
     def _between_steps(self, progress: Progress, stop: StopRequest) -> bool:
         self._console.step(progress.step)
@@ -233,9 +239,8 @@ class Session:
         raise DivergedError(f"NaN or infinite {when}: {where}; {kept}; a lower schedule.lr may help")
 
     def _save(self) -> None:
-        sizes = {"metrics.csv": self._metrics.size(), "layers.csv": self._layers.size()}
-        state = {**self._training.state_dict(), "bytes": sizes}
-        checkpoint.save(self._folder / "checkpoint.pt", state)
+        files = {"metrics.csv": self._metrics.mark(), "layers.csv": self._layers.mark()}
+        checkpoint.save(self._folder, {**self._training.state_dict(), "files": files})
         self._saved_at = time.monotonic()
 
     def _finish(self) -> None:

@@ -2,7 +2,7 @@
 
 The lock is the kernel's, on train.log: it goes when its owner dies, however that happens. Where it does not reach, on
 another host or on a file system without locks, an owner counts as alive while its heartbeat is younger than two
-minutes. Knows tracking and errors.
+minutes. Knows tracking, files and errors.
 """
 
 import fcntl
@@ -10,12 +10,13 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from dstrun.errors import BusyError
+from dstrun.files import sha256
 from dstrun.tracking import read_json, write_json
 
 HEARTBEAT_SECONDS = 30
@@ -82,6 +83,15 @@ def _seconds_since(moment: Any) -> float:
         return float("inf")
 
 
+def altered(folder: Path, status: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Of a finished run, whose status.json says `status`: which of the named files are no longer as it left them."""
+    digests = status.get("files")
+    if status.get("state") != FINISHED or not isinstance(digests, dict):
+        return []
+    changed = [name for name in names if name in digests and digests[name] != sha256(folder / name)]
+    return [f"{name} is not as the run left it" for name in changed]
+
+
 class Status:
     """status.json of a run this process owns. BusyError where another process is at work on it."""
 
@@ -111,6 +121,7 @@ class Status:
         started = now()
         owner = {"host": socket.gethostname(), "pid": os.getpid(), "start": started, "heartbeat": started}
         self._content.setdefault("created", started)
+        self._content.pop("files", None)
         self.write(state=RUNNING, owner=owner, started=started, ended=None, error=None, **facts)
         self._beats.start()
 
@@ -130,11 +141,11 @@ class Status:
             self._content.update(changes)
             write_json(self._path, self._content)
 
-    def end(self, state: str, error: str | None = None) -> None:
+    def end(self, state: str, error: str | None = None, **facts: Any) -> None:
         """The last state: finished, failed or interrupted; releases the lock."""
         self._ended.set()
         try:
-            self.write(state=state, error=error, ended=now())
+            self.write(state=state, error=error, ended=now(), **facts)
         finally:
             self.release()
 

@@ -6,8 +6,8 @@
 
 A run is called by its path below the folder that was asked for. Files are read once, and again when they have
 changed; nothing outside the folders is read, and no folder makes reading stop: what cannot be used is in `notes`.
-Knows config and identity (which options apply to a run), status (whether its process lives), frames, tracking and
-errors.
+Knows config and identity (which options apply to a run), status (whether its process lives), files, frames, tracking
+and errors.
 """
 
 import json
@@ -21,11 +21,12 @@ import pandas as pd
 import yaml
 
 from dstrun.config import OPTIONS, check, flat, value_of
-from dstrun.errors import InputError, described
-from dstrun.frames import Frame, Kind, is_file, read, stacked
+from dstrun.errors import InputError, described, printable
+from dstrun.files import is_file
+from dstrun.frames import Frame, Kind, read, stacked
 from dstrun.identity import SETTINGS, applies, settings
-from dstrun.status import FAILED, FINISHED, INTERRUPTED, RUNNING, holder
-from dstrun.tracking import LAYERS, METRICS, VALIDATION, printable, read_json
+from dstrun.status import FAILED, FINISHED, INTERRUPTED, RUNNING, altered, holder
+from dstrun.tracking import LAYERS, METRICS, STEERED, VALIDATION, read_json
 
 HOW_TO_GET_SOME = "`dstrun sweep=quick` makes some in outputs/quick"
 FILES = ("config.yaml", "status.json", "metrics.csv", "summary.json")
@@ -34,7 +35,7 @@ TOTALS = ("kept", "total", "parameters", "parameters_kept", "total_seconds")
 FIGURES = tuple(column for column in (*METRICS, *VALIDATION, *TOTALS) if column != "seconds")
 SHOWN = (*SETTINGS, "name", "device", "threads")  # the options that a table of runs has
 NUMBERS = (*FIGURES, *(key for key in SHOWN if OPTIONS[key].type in (int, float)))
-METRICS_CSV = Kind((*METRICS, *VALIDATION), optional=VALIDATION)
+METRICS_CSV = Kind((*METRICS, *VALIDATION, *STEERED), optional=VALIDATION + STEERED)
 LAYERS_CSV = Kind(LAYERS, text="layer")
 Stamp = tuple[tuple[int, int, int], ...]
 
@@ -88,6 +89,7 @@ class Run:
 
     def _read(self) -> dict[str, Any]:
         status, summary = self.status(), self._json("summary.json")
+        self.notes += altered(self.folder, status, ("config.yaml", "metrics.csv", "summary.json"))
         config, said = self._config(), status.get("state") or (FINISHED if summary else INTERRUPTED)
         if "reg" not in config and status.get("state") not in (RUNNING, FINISHED, FAILED, INTERRUPTED):
             self.notes = ["config.yaml: expected a config of dstrun's"]
@@ -128,6 +130,8 @@ class Run:
             known = {key: value_of(checked, key) for key in OPTIONS if applies(checked, key)}
             setting = {key: value for key, value in settings(checked).items() if key != "seed"}
             setting |= {key: given[key] for key in given if key not in OPTIONS}
+            if checked.reg.steered:
+                del known["reg.alpha"]  # where it started; its course is in metrics.csv
         return {key: _shown(value) for key, value in known.items() if key in SHOWN} | {
             "setting": json.dumps({str(key): value for key, value in sorted(setting.items())}, default=str)
         }
@@ -191,7 +195,8 @@ class Store:
         changed = [run for run in runs if run.changed("layers", ["layers.csv"])]
         for run, rows in zip(changed, read([run.folder / "layers.csv" for run in changed], LAYERS_CSV), strict=True):
             run.layers = rows.rows
-            run.notes += [note for note in rows.notes if note not in run.notes]
+            notes = [*rows.notes, *altered(run.folder, run.status(), ["layers.csv"])]
+            run.notes += [note for note in notes if note not in run.notes]
         table = stacked({run.name: run.layers for run in runs}, LAYERS_CSV)
         ends = {run.name: run.epochs.iloc[-1] for run in runs if len(run.epochs)}
         steps = {name: last["step"] / last["epoch"] for name, last in ends.items()}

@@ -1,7 +1,7 @@
 """Writes what a run leaves: the CSV rows, summary.json, train.log, and a run in Weights & Biases.
 
 Rows are appended whole and flushed; JSON is written beside and moved into place. These files are the source of
-truth; W&B is a copy that may fail without harm. Knows errors and nothing else of ours: plain values come in.
+truth; W&B is a copy that may fail without harm. Knows errors and files and nothing else of ours: plain values come in.
 """
 
 import csv
@@ -12,17 +12,20 @@ import math
 import netrc
 import os
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from dstrun.errors import first_line
+from dstrun.files import crc32, whole
 
 METRICS = (
     "epoch", "step", "lr", "train_loss", "penalty", "train_accuracy", "test_loss", "test_accuracy", "density",
     "flops_fraction", "seconds", "images_per_second",
 )  # fmt: skip
+RESULTS = ("config.yaml", "metrics.csv", "layers.csv", "summary.json")  # of which a finished run leaves the digests
 VALIDATION = ("validation_loss", "validation_accuracy")
 STEERED = ("alpha",)
 LAYERS = (
@@ -33,12 +36,8 @@ LAYERS = (
 
 def write_whole(path: Path, text: str) -> None:
     """Writes beside and moves into place, so that a reader sees the old file or the new one."""
-    beside = path.with_name(path.name + ".new")
-    with beside.open("w") as file:
+    with whole(path) as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -63,11 +62,6 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def printable(words: object) -> str:
-    """Words as a line that may be shown anywhere: nothing that steers a terminal, and not without end."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in str(words)[:1000])
-
-
 class Rows:
     """A CSV file that grows by whole rows. Cut to `keep` bytes when opened; with 0 it begins with its header."""
 
@@ -75,6 +69,7 @@ class Rows:
         self._path, self._columns = path, columns
         self._file = path.open("a", newline="")
         self._file.truncate(keep)
+        self._sum = crc32(path, keep)
         if keep == 0:
             self._write([list(columns)])
 
@@ -86,17 +81,25 @@ class Rows:
         """All rows so far, as they stand in the file."""
         return read_csv(self._path)
 
-    def size(self) -> int:
-        """Bytes written so far, all of them on the disk."""
+    def mark(self) -> dict[str, int]:
+        """How many bytes the file has, all of them on the disk, and their sum: what `check_marked` asks for."""
         os.fsync(self._file.fileno())
-        return os.fstat(self._file.fileno()).st_size
+        return {"bytes": os.fstat(self._file.fileno()).st_size, "crc32": self._sum}
 
     def close(self) -> None:
         self._file.close()
 
     def _write(self, rows: Sequence[Sequence[Any]]) -> None:
-        self._file.write(csv_text(rows))
+        text = csv_text(rows)
+        self._file.write(text)
         self._file.flush()
+        self._sum = zlib.crc32(text.encode(), self._sum)
+
+
+def check_marked(path: Path, mark: Mapping[str, int]) -> None:
+    """ValueError where a file does not begin any more as it was when its rows were marked."""
+    if crc32(path, mark["bytes"]) != mark["crc32"]:
+        raise ValueError(f"{path} is not as it was written")
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:

@@ -83,11 +83,13 @@ def _layers(store: Store, runs: pd.DataFrame, several: str) -> Iterator[View]:
     members = done[done["series"].isin(order)].sort_values(
         "series", key=lambda series: series.map(order), kind="stable"
     )
+    rows = store.layers(members["run"])
+    alike = compare.agreement(compare.by_layer(rows, members))
     yield View(
         f"Which layers keep how much{several}",
         "Density of every layer at the end, a panel a setting, mean and standard deviation over its runs. Each panel "
-        "has a scale of its own, so that shapes can be compared: they are often the same at every α.",
-        figures.final_density(store.layers(members["run"]), members),
+        f"has a scale of its own, so that shapes can be compared.{f' {alike}.' if alike else ''}",
+        figures.final_density(rows, members),
     )
 
 

@@ -1,0 +1,120 @@
+"""Runs killed at random moments, in the middle of writing too, and started again: they equal the undisturbed run."""
+
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from dstrun import cli, files
+from dstrun.tracking import read_json
+from tests.test_run import rows, without_times
+
+FEW, MANY = 4, 100
+LONGEST = 1.5  # seconds from when a process has the run until it is killed
+WORDS = [
+    "schedule.epochs=6", "data.train_limit=600", "data.validation=0.2", "log.steps=2", "checkpoint.every=0",
+    "threads=1", "reg.target_density=0.1", "schedule.rate=onecycle", "wandb.mode=disabled",
+]  # fmt: skip
+
+
+def started(words: Sequence[str], slowly: bool) -> int:
+    """The process of `dstrun WORDS`; `slowly`: the disk is, so that most kills meet a file that is being written."""
+    process = os.fork()
+    if process:
+        return process
+    try:
+        for stream in (1, 2):
+            os.dup2(os.open("said", os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+        if slowly:
+            to_disk = os.fsync
+            files.os.fsync = lambda file: (time.sleep(0.02), to_disk(file))[1]  # type: ignore[attr-defined]
+        sys.argv = ["dstrun", *words]
+        cli.main()
+    except SystemExit as stop:
+        os._exit(int(stop.code or 0))
+    except BaseException:
+        os._exit(99)
+    os._exit(0)
+
+
+def ended(process: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def killed(process: int, folder: Path, chance: random.Random) -> int:
+    """The exit code of a process that is killed at some moment after it has taken the run, or, rarely, before."""
+    while chance.random() < 0.999 and read_json(folder / "status.json").get("owner", {}).get("pid") != process:
+        if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            break
+        time.sleep(0.005)
+    time.sleep(chance.uniform(0, LONGEST))
+    os.kill(process, signal.SIGKILL)
+    return ended(process)
+
+
+def killed_until_it_is_done(words: Sequence[str], folder: Path, chance: random.Random, kills: int) -> Counter:
+    """Where the kills met the run: what was half written then."""
+    met: Counter = Counter()
+    while sum(met.values()) < kills:
+        process = started(words, slowly=True)
+        code = killed(process, folder, chance)
+        if code == 0:
+            return met
+        assert code == -signal.SIGKILL, Path("said").read_text()
+        beside = [file.name for file in folder.glob("*.new")]
+        state = "writing " + ", ".join(beside) if beside else "training" if folder.exists() else "starting"
+        met[state] += 1
+    code = ended(started(words, slowly=False))
+    assert code == 0, Path("said").read_text()
+    return met
+
+
+def the_run(group: str) -> Path:
+    (folder,) = (folder for folder in Path("outputs", group).iterdir() if folder.is_dir())
+    return folder
+
+
+def assert_equal(broken: Path, whole: Path) -> None:
+    for name in ("metrics.csv", "layers.csv"):
+        assert without_times(broken / name) == without_times(whole / name)
+    states = [torch.load(run / "checkpoint.pt", weights_only=True)["model"] for run in (broken, whole)]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
+    assert {file.name for file in broken.iterdir()} >= {file.name for file in whole.iterdir()}
+
+
+def survive(kills: int, seed: int) -> Counter:
+    chance = random.Random(seed)
+    met: Counter = Counter()
+    number = 0
+    while sum(met.values()) < kills:
+        words = [*WORDS, f"seed={number}"]
+        assert ended(started([*words, f"group=whole{number}"], slowly=False)) == 0, Path("said").read_text()
+        whole = the_run(f"whole{number}")
+        broken = Path("outputs", f"broken{number}", whole.name)
+        met += killed_until_it_is_done([*words, f"group=broken{number}"], broken, chance, kills - sum(met.values()))
+        assert_equal(broken, whole)
+        assert len(rows(broken / "metrics.csv")) == 6
+        number += 1
+    return met
+
+
+def test_a_few_kills() -> None:
+    assert sum(survive(FEW, seed=0).values()) == FEW
+
+
+@pytest.mark.faults
+def test_a_hundred_kills() -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    met = survive(MANY, seed)
+    print(dict(met))
+    assert sum(met.values()) == MANY
+    assert sum(count for state, count in met.items() if state.startswith("writing")) > MANY / 10
