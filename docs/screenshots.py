@@ -1,9 +1,4 @@
-"""Takes the README's pictures of the dashboard: python docs/screenshots.py OUTPUTS [FOLDER].
-
-OUTPUTS holds the runs of
-
-    dstrun -m group=lenet_alpha data=mnist reg=dense seed=0,1,2
-    dstrun -m group=lenet_alpha data=mnist reg.alpha=1e-5,5e-5,2e-4,5e-4,2e-3,5e-3 seed=0,1,2
+"""Takes the README's pictures of the dashboard: python docs/screenshots.py docs/runs/lenet_alpha [FOLDER].
 
 Needs Playwright and a Chromium.
 """

@@ -1,0 +1,117 @@
+"""Fills the pages that show results from the runs in docs/runs: python docs/results.py [--pictures] [FOLDER ...].
+
+FOLDER, such as outputs/table1: what is small of its finished runs is taken over into docs/runs first.
+
+A line `<!-- $ dstrun … -->` in a page is a command; what it prints stands below it, up to `<!-- end -->`. Pictures are
+drawn by Chromium, through Playwright.
+"""
+
+import argparse
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from dstrun import compare, figures
+from dstrun.drawing import Figure, template
+from dstrun.files import sha256
+from dstrun.store import Store
+from dstrun.tracking import RESULTS
+
+ROOT = Path(__file__).parents[1]
+DOCS, RUNS = ROOT / "docs", ROOT / "docs" / "runs"
+PAGES = (ROOT / "README.md", DOCS / "results.md", DOCS / "recipes.md")
+BLOCK = re.compile(r"(<!-- \$ dstrun (.*?) -->\n)(.*?)(<!-- end -->)", re.S)
+
+
+def take_over(folder: Path) -> None:
+    """The finished runs of a sweep, without weights, logs, and what tells of the machine's users."""
+    for status_file in sorted(folder.glob("*/status.json")):
+        status = json.loads(status_file.read_text())
+        if status["state"] != "finished":
+            continue
+        there = RUNS / folder.name / status_file.parent.name
+        there.mkdir(parents=True, exist_ok=True)
+        for name in RESULTS:
+            shutil.copyfile(status_file.parent / name, there / name)
+        config = yaml.safe_load((status_file.parent / "config.yaml").read_text())
+        config["data"]["root"], config["outputs"] = "data", "outputs"
+        (there / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        digests = {name: sha256(there / name) for name in RESULTS}
+        status |= {"owner": None, "git_commit": None, "files": digests}
+        (there / "status.json").write_text(json.dumps(status, indent=2) + "\n")
+
+
+def filled(page: str, answer: Callable[[str], str]) -> str:
+    """The page with what each command answers."""
+    return BLOCK.sub(lambda block: f"{block[1]}\n{answer(block[2]).strip()}\n\n{block[4]}", page)
+
+
+def printed(words: str) -> str:
+    """What `dstrun WORDS` prints at the top of the checkout."""
+    command = [sys.executable, "-m", "dstrun", *shlex.split(words)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def pictures() -> dict[str, Figure]:
+    """Name of the file: its figure."""
+    return {
+        "figure3": figures.against_alpha(compare.by_setting(runs_of("lenet_alpha"))),
+        "figure4": layers_of("figure4"),
+        "guard": layers_of("table1", "model.name == 'lenet5' and reg.method == 'dst' and seed == 1"),
+    }
+
+
+def runs_of(sweep: str, condition: str = "state == 'finished'") -> pd.DataFrame:
+    runs = compare.labelled(Store([RUNS / sweep]).runs)
+    return runs.query(re.sub(r"(\w+\.\w+)", r"`\1`", condition))
+
+
+def layers_of(sweep: str, condition: str = "state == 'finished'") -> Figure:
+    """Density of every layer of one run, or of some."""
+    store, runs = Store([RUNS / sweep]), runs_of(sweep, condition)
+    return figures.layer_density(store.layers(runs["run"]), runs)
+
+
+def draw(found: dict[str, Figure]) -> None:
+    from playwright.sync_api import sync_playwright
+    from plotly.offline import get_plotlyjs
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        for name, figure in found.items():
+            layout = figure["layout"] | {"template": template(dark=False), "paper_bgcolor": "white"}
+            if layout.pop("updatemenus", None):  # buttons, and the room that they take
+                layout |= {"height": layout["height"] - 50, "margin": layout["margin"] | {"t": 40}}
+            page = browser.new_page(viewport={"width": 1100, "height": layout["height"]})
+            page.set_content("<body style='margin:0'><div id=place></div></body>")
+            page.add_script_tag(content=get_plotlyjs())
+            page.evaluate("([data, layout]) => Plotly.newPlot('place', data, layout, {staticPlot: true})",
+                          [json.loads(json.dumps(figure["data"], default=list)), layout])  # fmt: skip
+            page.wait_for_timeout(500)
+            page.screenshot(path=DOCS / f"{name}.png")
+        browser.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="*", type=Path, metavar="FOLDER")
+    parser.add_argument("--pictures", action="store_true")
+    given = parser.parse_args()
+    for folder in given.folders:
+        take_over(folder)
+    for page in PAGES:
+        page.write_text(filled(page.read_text(), printed))
+    if given.pictures:
+        draw(pictures())
+
+
+if __name__ == "__main__":
+    main()
