@@ -1,5 +1,7 @@
 """Splits and batches: what is read, in which order it comes, and how it is cropped, flipped and normalised."""
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -200,13 +202,77 @@ def test_a_folder_that_cannot_be_read_says_why(tmp_path: Path, what: str) -> Non
         "nothing": "there is no folder",
         "no images": "no class folders with images",
         "empty class": "class 'c' in .* holds no image",
-        "damaged": "3.png cannot be decoded",
+        "damaged": r"1 of 8 images cannot be decoded \(.*/a/3.png: cannot identify image file .*\); data.args.undec",
         "new class": "has classes that the training part has not: z",
         "no test": "has train/ but neither test/ nor val/ beside it",
         "too many": "this machine has .*: lower data.size",
     }
     with pytest.raises(DataError, match=messages[what]):
         BUILDERS["folder"](root, size=size)
+
+
+def test_a_stated_share_of_a_folder_may_be_undecodable(tmp_path: Path) -> None:
+    """Three of twenty: one that is none, one cut in the middle, one empty; a share of 0.15 is enough, 0.14 is not."""
+    _tree(tmp_path / "train", {"a": 10, "b": 10}, size=(40, 40))
+    _tree(tmp_path / "test", {"a": 2, "b": 2})
+    broken = [tmp_path / "train" / name for name in ("a/3.png", "a/7.png", "b/0.png")]
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(broken[1])
+    for file, left in zip(broken, (b"no image", broken[1].read_bytes()[:1000], b""), strict=True):
+        file.write_bytes(left)
+    splits = BUILDERS["folder"](tmp_path, size=8, undecodable=0.15)
+    assert splits.train.labels.tolist() == [0] * 8 + [1] * 9
+    assert splits.train.images[3].unique().tolist() == [40], "the third is gone, the fourth in its place"
+    (note,) = splits.notes
+    assert note.startswith(f"3 of 20 images cannot be decoded ({broken[0]}: cannot identify image file")
+    assert note.endswith(", and 2 more): left out")
+    with pytest.raises(DataError, match=r"3 of 20 images .* data.args.undecodable=0.01"):
+        BUILDERS["folder"](tmp_path, size=8, undecodable=0.14)
+    with pytest.raises(ValueError, match="undecodable is 7, expected a share"):
+        BUILDERS["folder"](tmp_path, size=8, undecodable=7)
+
+
+@pytest.mark.parametrize(("value", "kind"), [(np.nan, np.float32), (0.5, np.float32), (40_000, np.uint16)])
+def test_pixels_that_are_no_bytes_are_refused(tmp_path: Path, value: float, kind: type) -> None:
+    _tree(tmp_path / "train", {"a": 1, "b": 1})
+    _tree(tmp_path / "test", {"a": 1, "b": 1})
+    Image.fromarray(np.full((8, 8), value, kind)).save(tmp_path / "train" / "a" / "1.tiff")
+    with pytest.raises(DataError, match=r"1 of 3 images .*a/1.tiff: has floating-point or 16-bit pixels"):
+        BUILDERS["folder"](tmp_path, size=8)
+
+
+def test_a_class_of_which_there_is_nothing_to_train_on_is_noted() -> None:
+    images = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
+    splits = Splits(Split(images, torch.tensor([0, 2])), Split(images, torch.tensor([0, 1])), classes=4)
+    assert check(splits).notes == ("no training image of 2 of 4 classes (1, 3)",)
+
+
+def test_one_class_is_nothing_to_learn(tmp_path: Path) -> None:
+    _tree(tmp_path, {"a": 10})
+    with pytest.raises(DataError, match="there is 1 class, expected at least 2"):
+        check(BUILDERS["folder"](tmp_path, size=8))
+
+
+@needs_mnist
+def test_one_bit_of_mnist_is_noticed(tmp_path: Path) -> None:
+    shutil.copytree(Path(os.environ["DSTRUN_DATA"], "MNIST"), tmp_path / "MNIST")
+    file = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    content = bytearray(file.read_bytes())
+    content[1_000_000] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"MNIST is damaged: .*train-images-idx3-ubyte is not the file that was publi"):
+        BUILDERS["mnist"](tmp_path)
+
+
+@needs_cifar10
+def test_one_bit_of_cifar10_is_noticed(tmp_path: Path) -> None:
+    """Before it is unpickled: torchvision compares its digest."""
+    shutil.copytree(Path(os.environ["DSTRUN_DATA"], "cifar-10-batches-py"), tmp_path / "cifar-10-batches-py")
+    file = tmp_path / "cifar-10-batches-py" / "data_batch_3"
+    content = bytearray(file.read_bytes())
+    content[1_000_000] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DataError, match="CIFAR10 is damaged"):
+        BUILDERS["cifar10"](tmp_path)
 
 
 def test_torchvisions_sets_say_what_is_missing_and_what_is_damaged(tmp_path: Path) -> None:
@@ -226,8 +292,6 @@ def test_torchvisions_sets_say_what_is_missing_and_what_is_damaged(tmp_path: Pat
 
 @needs_mnist
 def test_mnist_is_the_real_one() -> None:
-    import os
-
     splits = check(BUILDERS["mnist"](Path(os.environ["DSTRUN_DATA"])))
     assert (len(splits.train), len(splits.test), splits.shape, splits.classes) == (60_000, 10_000, (1, 28, 28), 10)
     assert splits.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
@@ -236,8 +300,6 @@ def test_mnist_is_the_real_one() -> None:
 
 @needs_cifar10
 def test_cifar10_is_the_real_one() -> None:
-    import os
-
     splits = check(BUILDERS["cifar10"](Path(os.environ["DSTRUN_DATA"])))
     assert (len(splits.train), len(splits.test), splits.shape, splits.classes) == (50_000, 10_000, (3, 32, 32), 10)
     assert splits.train.labels.bincount().tolist() == [5000] * 10

@@ -6,7 +6,7 @@ it builds from; besides `session` and `run` the only module that sees a config. 
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -171,7 +171,7 @@ def _load_data(config: Config) -> tuple[Splits, Split | None]:
         if not len(rest) or not len(held_out):
             raise InputError(f"data.validation: {wanted.validation} of {len(train)} images leaves one side empty")
         train, validation = train.subset(rest), train.subset(held_out)
-    return Splits(train, test, splits.classes), validation
+    return replace(splits, train=train, test=test), validation
 
 
 def _try_model(config: Config, build_model: Callable[[], nn.Module], splits: Splits) -> None:

@@ -9,7 +9,7 @@ Knows torch and files.
 
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -26,14 +26,25 @@ class LaterFormatError(ValueError):
 def save(folder: Path, state: dict[str, Any]) -> None:
     """Makes the state the newest checkpoint of a run's folder, and what was the newest the one before."""
     with whole(folder / NEWEST, "wb", before=folder / BEFORE) as file:
-        torch.save({"format": FORMAT, **state}, file)
+        _write(state, file)
 
 
 def save_last(folder: Path, state: dict[str, Any]) -> None:
     """Makes the state the only checkpoint of a run's folder."""
     with whole(folder / NEWEST, "wb") as file:
-        torch.save({"format": FORMAT, **state}, file)
+        _write(state, file)
     remove(folder, BEFORE)
+
+
+def _write(state: dict[str, Any], file: IO[bytes]) -> None:
+    """OSError where the disk does not take it, which torch reports as an error in its archive."""
+    try:
+        torch.save({"format": FORMAT, **state}, file)
+    except RuntimeError as error:
+        cause = error.__cause__ or error.__context__
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__cause__ or cause.__context__
+        raise cause or error from error
 
 
 def remove(folder: Path, *names: str) -> None:

@@ -6,6 +6,7 @@ option gets the value that means "as before". Knows omegaconf and errors, and no
 """
 
 import math
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass
@@ -228,6 +229,7 @@ def check(config: DictConfig | Mapping[str, Any]) -> Config:
     for key, entry in OPTIONS.items():
         _check_value(key, value_of(checked, key), entry.metadata)
     _check_together(checked)
+    _refuse_secrets(given)
     return checked
 
 
@@ -355,6 +357,17 @@ def _check_together(config: Config) -> None:
         raise InputError("schedule.milestones: got [] with schedule.rate=multistep, expected at least one epoch")
     if schedule.optimiser == "sgd" and schedule.nesterov and schedule.momentum == 0:
         raise InputError("schedule.nesterov: got true with schedule.momentum=0, expected a momentum > 0")
+
+
+SECRET = re.compile(r"(key|token|secret|password|passwd|credential)s?(?!.*(file|path|dir)$)", re.IGNORECASE)
+
+
+def _refuse_secrets(given: Mapping[str, Any]) -> None:
+    """InputError for a value that holds a secret of the environment: it would end in config.yaml and in W&B."""
+    secrets = [(name, value) for name, value in os.environ.items() if len(value) >= 16 and SECRET.search(name)]
+    for name, value in secrets:
+        if found := next((key for key, word in given.items() if value in str(word)), None):
+            raise InputError(f"{found}: got what ${name} holds, which config.yaml would show to everybody")
 
 
 def explained(error: OmegaConfBaseException) -> str:

@@ -20,6 +20,7 @@ import torch
 from dstrun.cores import usable_cores
 
 MALLOPT = {"M_MMAP_THRESHOLD": (-3, 32 << 20), "M_TRIM_THRESHOLD": (-1, 1 << 30), "M_TOP_PAD": (-2, 64 << 20)}
+OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 PACKAGES = ("dstrun", "torch", "torchvision", "hydra-core", "omegaconf", "numpy", "wandb", "scikit-learn")
 
 
@@ -63,6 +64,13 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         for parameter, value in MALLOPT.values():
             mallopt(parameter, value)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether that is what an error says: torch on a GPU, torch on the CPU, or Python."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def missing_for_compilation(device: torch.device) -> str | None:

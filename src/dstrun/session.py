@@ -29,7 +29,7 @@ from dstrun.files import sha256
 from dstrun.flops import flops_fraction, positions
 from dstrun.identity import run_hash
 from dstrun.ledger import write_config
-from dstrun.machine import facts, keep_freed_memory, set_threads
+from dstrun.machine import facts, keep_freed_memory, out_of_memory, set_threads
 from dstrun.signals import StopRequest, stop_request
 from dstrun.status import FAILED, FINISHED, INTERRUPTED, Status
 from dstrun.tracking import (
@@ -96,7 +96,7 @@ class Session:
             self._status.end(INTERRUPTED)
             raise
         except Exception as error:
-            line = described(error)
+            line = self._described(error)
             self._log.error(traceback.format_exc())
             self._console.stop()
             self._console.say(f"{self._folder}: failed, {line} (traceback in train.log)")
@@ -128,6 +128,8 @@ class Session:
         self._metrics = Rows(self._folder / "metrics.csv", metrics, kept.get("metrics.csv", 0))
         self._layers = Rows(self._folder / "layers.csv", LAYERS, kept.get("layers.csv", 0))
         self._console.say(f"{self._folder}: {self._opening()}")
+        for note in prepared.splits.notes:
+            self._console.say(f"data.root: {note}")
 
     def _train(self, stop: StopRequest) -> None:
         schedule = self._config.schedule
@@ -237,6 +239,16 @@ class Session:
             when, names = f"by update {progress.step}", broken
         where = f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
         raise DivergedError(f"NaN or infinite {when}: {where}; {kept}; a lower schedule.lr may help")
+
+    def _described(self, error: Exception) -> str:
+        if not out_of_memory(error):
+            return described(error)
+        schedule = self._config.schedule
+        pieces = f" in {schedule.accumulate} pieces" if schedule.accumulate > 1 else ""
+        return (
+            f"out of memory at schedule.batch_size={schedule.batch_size}{pieces} on {self._prepared.device}: "
+            f"schedule.accumulate={2 * schedule.accumulate} computes the same batches in smaller pieces"
+        )
 
     def _save(self) -> None:
         files = {"metrics.csv": self._metrics.mark(), "layers.csv": self._layers.mark()}

@@ -11,9 +11,11 @@ import logging
 import math
 import netrc
 import os
+import sys
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -28,6 +30,7 @@ METRICS = (
 RESULTS = ("config.yaml", "metrics.csv", "layers.csv", "summary.json")  # of which a finished run leaves the digests
 VALIDATION = ("validation_loss", "validation_accuracy")
 STEERED = ("alpha",)
+START_SECONDS, END_SECONDS = 6.0, 10.0  # for W&B's server to answer, of the 10 and 15 that it may cost a run
 LAYERS = (
     "epoch", "step", "layer", "kept", "total", "density", "threshold_mean", "threshold_min", "threshold_max", "churn",
     "dead_rows",
@@ -87,7 +90,8 @@ class Rows:
         return {"bytes": os.fstat(self._file.fileno()).st_size, "crc32": self._sum}
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # what a full disk has not taken has been told of when it was written
+            self._file.close()
 
     def _write(self, rows: Sequence[Sequence[Any]]) -> None:
         text = csv_text(rows)
@@ -135,10 +139,22 @@ def number(text: str) -> float | None:
     return int(text) if text.isdigit() else float(text)
 
 
+class _LogFile(logging.FileHandler):
+    """A log that a full disk leaves with a gap, and neither the run nor the screen with a traceback."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if not isinstance(sys.exception(), OSError):
+            super().handleError(record)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
+
+
 def run_log(path: Path) -> logging.Logger:
     """A logger that writes lines with their time to train.log, and nowhere else."""
     log = logging.Logger("dstrun.run")
-    handler = logging.FileHandler(path)
+    handler = _LogFile(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)
     return log
@@ -169,13 +185,14 @@ class NoTracker:
 class WandbTracker:
     """A W&B run in the run's own folder; figures are drawn over `epoch`."""
 
-    def __init__(self, mode: str, seconds: float, log: logging.Logger, **init: Any) -> None:
+    def __init__(self, mode: str, log: logging.Logger, **init: Any) -> None:
         import wandb
 
         self._log = log
         settings = wandb.Settings(
-            init_timeout=seconds, login_timeout=seconds, finish_timeout=seconds, console="off", silent=True
-        )
+            init_timeout=START_SECONDS, login_timeout=START_SECONDS, finish_timeout=END_SECONDS,
+            console="off", silent=True,
+        )  # fmt: skip
         resume = "allow" if "id" in init else None
         self._run = wandb.init(mode=mode, resume=resume, reinit="finish_previous", settings=settings, **init)  # type: ignore[arg-type]
         self._run.define_metric("epoch")
@@ -194,9 +211,7 @@ class WandbTracker:
             self._log.warning("W&B: %s: %s", type(error).__name__, error)
 
 
-def start_wandb(
-    mode: str, log: logging.Logger, say: Callable[[str], None], seconds: float = 8.0, **init: Any
-) -> Tracker:
+def start_wandb(mode: str, log: logging.Logger, say: Callable[[str], None], **init: Any) -> Tracker:
     """W&B as asked: auto is online where a key is set, else offline; a server that does not answer means offline.
 
     What does not go as asked is said to the user by `say`. `init` goes to wandb.init: dir, project, entity, group,
@@ -204,6 +219,8 @@ def start_wandb(
     """
     if mode == "disabled":
         return NoTracker()
+    # its reports on itself, which wait 20 s at a process's end for a server that hangs; read when it is imported
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
 
     if os.environ.get("WANDB_SWEEP_ID"):  # the agent of a W&B sweep has chosen the run's id already
@@ -214,14 +231,14 @@ def start_wandb(
     if mode == "online":
         started = time.monotonic()
         try:
-            return WandbTracker("online", seconds, log, **init)
+            return WandbTracker("online", log, **init)
         except Exception as error:  # wandb raises its own kinds, and those of what it is built on
             waited = time.monotonic() - started
             why = first_line(error) or type(error).__name__
             say(f"W&B: no run online after {waited:.0f} s ({why}); offline, `wandb sync` sends it")
             wandb.teardown()  # else the attempt keeps the run's id to itself
     try:
-        return WandbTracker("offline", seconds, log, **init)
+        return WandbTracker("offline", log, **init)
     except Exception as error:
         say(f"W&B: no run at all ({type(error).__name__}: {first_line(error) or type(error).__name__})")
         return NoTracker()

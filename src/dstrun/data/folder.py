@@ -20,12 +20,22 @@ from dstrun.data.splits import DataError, Split, Splits, chosen, stratified
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 
 
-def folder(root: Path, download: bool = False, size: int = 32, train_limit: int = 0, test_limit: int = 0) -> Splits:
+def folder(
+    root: Path,
+    download: bool = False,
+    size: int = 32,
+    train_limit: int = 0,
+    test_limit: int = 0,
+    undecodable: float = 0.0,
+) -> Splits:
     """The tree below `root` as splits of (3, size, size) images; limits are applied before anything is decoded.
 
-    Raises DataError for a tree with no images, an empty class, a class that only the test part has, an image that
-    cannot be decoded (by name), or more images than memory holds.
+    Of each split a share of at most `undecodable`, in [0, 1), may be images that cannot be decoded: they are left out,
+    and noted. Raises DataError for more of them, a tree with no images, an empty class, a class that only the test part
+    has, or more images than memory holds.
     """
+    if not (isinstance(undecodable, int | float) and 0 <= undecodable < 1):
+        raise ValueError(f"undecodable is {undecodable!r}, expected a share ≥ 0 and < 1")
     if not root.is_dir():
         raise DataError(f"there is no folder {root}")
     parts = {part.name: part for part in root.iterdir() if part.is_dir()}
@@ -40,9 +50,9 @@ def folder(root: Path, download: bool = False, size: int = 32, train_limit: int 
         train, test = stratified(all_labels, 0.2)
         files, labels = [all_files[i] for i in train], all_labels[train]
         test_files, test_labels = [all_files[i] for i in test], all_labels[test]
-    return Splits(
-        _decoded(files, labels, train_limit, size), _decoded(test_files, test_labels, test_limit, size), len(classes)
-    )
+    train_split, notes = _decoded(files, labels, train_limit, size, undecodable)
+    test_split, test_notes = _decoded(test_files, test_labels, test_limit, size, undecodable)
+    return Splits(train_split, test_split, len(classes), (*notes, *test_notes))
 
 
 def _listing(root: Path, classes: Sequence[str] | None = None) -> tuple[list[Path], Tensor, list[str]]:
@@ -64,7 +74,10 @@ def _listing(root: Path, classes: Sequence[str] | None = None) -> tuple[list[Pat
     return files, torch.tensor(labels), names
 
 
-def _decoded(files: Sequence[Path], labels: Tensor, limit: int, size: int) -> Split:
+def _decoded(
+    files: Sequence[Path], labels: Tensor, limit: int, size: int, undecodable: float
+) -> tuple[Split, list[str]]:
+    """What can be decoded of the files, and a note where that is not all; DataError where too much is not."""
     indices = chosen(len(files), limit).tolist()
     needed, memory = len(indices) * 3 * size * size, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > memory * 0.8:
@@ -74,13 +87,28 @@ def _decoded(files: Sequence[Path], labels: Tensor, limit: int, size: int) -> Sp
         )
     images = torch.empty(len(indices), 3, size, size, dtype=torch.uint8)
 
-    def decode(position: int) -> None:
-        images[position] = _read(files[indices[position]], size)
+    def decode(position: int) -> str | None:
+        try:
+            images[position] = _read(files[indices[position]], size)
+        except Undecodable as error:
+            return str(error)
+        return None
 
     with ThreadPoolExecutor() as pool:
-        for _ in pool.map(decode, range(len(indices))):
-            pass
-    return Split(images, labels[indices])
+        broken = {at: why for at, why in enumerate(pool.map(decode, range(len(indices)))) if why}
+    split = Split(images, labels[indices])
+    if not broken:
+        return split, []
+    told = f"{len(broken)} of {len(indices):,} images cannot be decoded ({next(iter(broken.values()))}"
+    told += f", and {len(broken) - 1} more)" if len(broken) > 1 else ")"
+    if len(broken) > undecodable * len(indices):
+        raise DataError(f"{told}; data.args.undecodable=0.01 would leave out up to 1 % of them")
+    good = [at for at in range(len(indices)) if at not in broken]
+    return split.subset(torch.tensor(good)), [f"{told}: left out"]
+
+
+class Undecodable(Exception):
+    """An image file that no image can be made of; the message names it, and says why in one line."""
 
 
 def _read(path: Path, size: int) -> Tensor:
@@ -90,6 +118,8 @@ def _read(path: Path, size: int) -> Tensor:
 
     try:
         with Image.open(path) as image:
+            if image.mode.startswith(("F", "I")):  # of which Pillow would cut off all above 255, and make 0 of NaN
+                raise ValueError("has floating-point or 16-bit pixels, expected 8 bits a channel")
             return pil_to_tensor(ImageOps.fit(image.convert("RGB"), (size, size)))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be decoded ({error})") from error
+        raise Undecodable(f"{path}: {' '.join(str(error).split())}") from error

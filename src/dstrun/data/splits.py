@@ -4,8 +4,9 @@ What cannot be read raises DataError with one line that says what was looked for
 torchvision or scikit-learn where a set comes from them.
 """
 
+import hashlib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+PUBLISHED = {  # of sets whose files torchvision itself compares with nothing once they are unpacked: SHA-256
+    "MNIST": {
+        "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    }
+}
 
 
 class DataError(ValueError):
@@ -35,11 +45,15 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set: what to train on, what to test on, and how many classes the labels 0 … classes − 1 stand for."""
+    """A data set: what to train on, what to test on, and how many classes the labels 0 … classes − 1 stand for.
+
+    `notes`: what a person should know of it and need not stop a run, in words.
+    """
 
     train: Split
     test: Split
     classes: int
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -49,7 +63,10 @@ class Splits:
 
 
 def check(splits: Splits) -> Splits:
-    """The same splits, or DataError for shapes, types or labels that no run could use."""
+    """The same splits, or DataError for shapes, types or labels that no run could use.
+
+    A class of which there is nothing to train on is noted.
+    """
     for name, split in (("train", splits.train), ("test", splits.test)):
         images, labels = split.images, split.labels
         if images.dtype != torch.uint8 or images.dim() != 4:
@@ -67,6 +84,11 @@ def check(splits: Splits) -> Splits:
     shapes = [tuple(split.images.shape[1:]) for split in (splits.train, splits.test)]
     if shapes[0] != shapes[1]:
         raise DataError(f"train images are {shapes[0]}, test images {shapes[1]}")
+    empty = (splits.train.labels.bincount(minlength=splits.classes) == 0).nonzero().flatten().tolist()
+    if empty:
+        which = ", ".join(map(str, empty[:5])) + (" …" if len(empty) > 5 else "")
+        note = f"no training image of {len(empty)} of {splits.classes} classes ({which})"
+        return replace(splits, notes=(*splits.notes, note))
     return splits
 
 
@@ -126,6 +148,11 @@ def torchvision_set(
         train, test = (Split(_channels_first(part.data), torch.as_tensor(part.targets)) for part in sets)
     except Exception as error:  # torchvision raises whatever its parsers do, RuntimeError to UnpicklingError
         raise DataError(_why_unreadable(kind, root, download, error)) from error
+    for name, digest in PUBLISHED.get(kind, {}).items():
+        file = root / kind / "raw" / name
+        with file.open("rb") as content:
+            if hashlib.file_digest(content, "sha256").hexdigest() != digest:
+                raise DataError(f"{kind} is damaged: {file} is not the file that was published (by its SHA-256)")
     return Splits(train, test, classes=len(sets[0].classes))
 
 

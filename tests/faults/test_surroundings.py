@@ -1,0 +1,154 @@
+"""What a run stands on gives way: memory, data, clock, machine; and what it must not let out."""
+
+import json
+import os
+import resource
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dstrun import cli, status
+from dstrun.store import Store
+from tests.conftest import Command
+from tests.test_run import LONG, QUICK, assert_broken_equals_whole, only_run, stop_at
+
+SECRET = "s3cr3t-0123456789abcdef"
+
+
+def with_little_memory(words: list[str], more: int) -> tuple[int, str]:
+    """Exit code and output of `dstrun WORDS` in a process that may use so many bytes more than this one."""
+    process = os.fork()
+    if not process:
+        sys.stdout = sys.stderr = Path("said").open("w", buffering=1)  # noqa: SIM115
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more,) * 2)
+        sys.argv = ["dstrun", *words, "wandb.mode=disabled"]
+        try:
+            cli.main()
+        except SystemExit as stop:
+            os._exit(int(stop.code or 0))
+        except BaseException:
+            os._exit(99)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), Path("said").read_text()
+
+
+def test_out_of_memory_names_the_batch_and_a_way_out(command: Command) -> None:
+    """64 channels of 28×28 floats for 1,024 images are 200 MB a layer."""
+    words = ["model=wrn_16_8", "model.args.width=4", "schedule.epochs=1", "data.test_limit=20", "threads=1"]
+    command("schedule.epochs=0")  # what a first run loads is loaded
+    code, said = with_little_memory([*words, "schedule.batch_size=1024"], more=500 << 20)
+    line = (
+        "out of memory at schedule.batch_size=1024 on cpu: schedule.accumulate=2 computes the same batches in smaller "
+        "pieces"
+    )
+    assert code == 1
+    assert f"failed, {line} (traceback in train.log)" in said
+    assert "Traceback" not in said
+    state = json.loads(next(Path("outputs/single").glob("wrn*/status.json")).read_text())
+    assert (state["state"], state["error"]) == ("failed", line)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_every_kind_of_it_is_known(command: Command, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("dstrun.session.Session._between_steps", fail)
+    outcome = command(*QUICK, "schedule.accumulate=4")
+    assert outcome.code == 1
+    assert "out of memory at schedule.batch_size=64 in 4 pieces on cpu: schedule.accumulate=8 computes" in outcome.out
+
+
+@pytest.mark.parametrize("words", [["name={}"], ["wandb.tags=[{}]"], ["data.root=/x/{}/y"], ["model.args.width={}"]])
+def test_a_secret_of_the_environment_is_refused(
+    command: Command, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    for value in (SECRET, "${oc.env:HF_TOKEN}"):
+        outcome = command(*(word.format(value) for word in words))
+        assert outcome.code == 2
+        assert outcome.err.endswith(": got what $HF_TOKEN holds, which config.yaml would show to everybody\n")
+        assert SECRET not in outcome.out + outcome.err
+        assert not Path("outputs").exists()
+
+
+def test_secrets_are_in_no_file_of_a_run(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of one that fails and leaves its traceback."""
+    for name in ("WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN"):
+        monkeypatch.setenv(name, SECRET)
+    monkeypatch.setattr("dstrun.session.Session._between_steps", lambda *_: 1 / 0)
+    assert command(*QUICK, "wandb.mode=offline").code == 1
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert any(file.suffix == ".wandb" for file in files)
+    assert not [file for file in files if SECRET.encode() in file.read_bytes()]
+
+
+def test_data_that_has_gone_costs_nothing(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, and the interrupted run as it was; back again, it goes on."""
+    from tests.test_data import _tree
+
+    _tree(Path("photos"), {"a": 20, "b": 20}, size=(28, 28))
+    words = ["model=lenet5", "data=folder", "data.root=photos", "data.size=28", "schedule.epochs=3",
+             "schedule.batch_size=8", "checkpoint.every=0"]  # fmt: skip
+    command(*words, "group=whole")
+    stop_at(command, monkeypatch, 5, 15, words)
+    folder = only_run("outputs/broken")
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    shutil.move("photos", "elsewhere")
+    outcome = command(*words, "group=broken")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == "dstrun: data.root: there is no folder photos\n"
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    shutil.move("elsewhere", "photos")
+    assert command(*words, "group=broken").code == 0
+    assert_broken_equals_whole()
+
+
+@pytest.mark.parametrize("years", [-1, 1])
+def test_a_clock_that_is_set_back_or_forth(command: Command, monkeypatch: pytest.MonkeyPatch, years: int) -> None:
+    command(*LONG, "group=whole")
+    stop_at(command, monkeypatch, 14, 15)
+    folder = only_run("outputs/broken")
+    state = json.loads((folder / "status.json").read_text())
+    (folder / "status.json").write_text(json.dumps(state | {"state": "running"}))  # as a kill would have left it
+    with monkeypatch.context() as patch:
+        patch.setattr(status, "now", lambda: f"{2026 + years}-01-01T00:00:00+00:00")
+        assert command(*LONG, "group=broken").code == 0
+    assert_broken_equals_whole()
+    assert set(Store([Path("outputs")]).runs["state"]) == {"finished"}
+
+
+def test_a_run_goes_on_on_another_machine(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its folder copied there, with the lock, the process and the paths of the machine that it comes from."""
+    command(*LONG, "group=whole")
+    stop_at(command, monkeypatch, 14, 15)
+    state_file = only_run("outputs/broken") / "status.json"
+    state = json.loads(state_file.read_text())
+    owner = state["owner"] | {"host": "elsewhere", "heartbeat": "2026-01-01T00:00:00+00:00"}
+    state_file.write_text(json.dumps(state | {"state": "running", "owner": owner}))
+    shutil.copytree("outputs", "there/outputs")
+    shutil.rmtree("outputs/broken")
+    monkeypatch.chdir("there")
+    outcome = command(*LONG, "group=broken")
+    assert outcome.code == 0
+    assert "goes on at update 14" in outcome.out
+    assert_broken_equals_whole()
+    assert not (tmp_path / "outputs" / "broken").exists()
+
+
+def test_the_wish_to_stop_has_its_exit_code(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes: dict[int, Any] = {number: stop_at(command, monkeypatch, step, number).code for step, number in
+                             ((5, 2), (9, 15), (13, 10), (17, 12))}  # fmt: skip
+    assert codes == {2: 130, 15: 143, 10: 138, 12: 140}
