@@ -44,7 +44,9 @@ def _write(state: dict[str, Any], file: IO[bytes]) -> None:
         cause = error.__cause__ or error.__context__
         while cause is not None and not isinstance(cause, OSError):
             cause = cause.__cause__ or cause.__context__
-        raise cause or error from error
+        if cause is None:
+            raise
+        raise cause from error
 
 
 def remove(folder: Path, *names: str) -> None:

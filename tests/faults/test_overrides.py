@@ -15,7 +15,7 @@ from dstrun import cli
 from dstrun.composition import packaged
 from dstrun.config import OPTIONS
 
-FEW, MANY = 40, 5000
+FEW, MANY, PARTS = 40, 5000, 4
 GROUPS = {group: [file.stem for file in (packaged("conf") / group).glob("*.yaml")]
           for group in ("model", "data", "reg", "schedule", "experiment", "recipe")}  # fmt: skip
 GROUPS["sweep"] = [file.stem for file in packaged("sweeps").glob("*.yaml")]
@@ -124,7 +124,8 @@ def test_a_few_command_lines(arguments: list[str]) -> None:
 
 
 @pytest.mark.faults
-@settings(relaxed, max_examples=MANY, derandomize=False)
-@given(lines)
-def test_thousands_of_command_lines(arguments: list[str]) -> None:
+@pytest.mark.parametrize("part", range(PARTS))  # so that they share the cores
+@settings(relaxed, max_examples=MANY // PARTS, derandomize=False)
+@given(arguments=lines)
+def test_thousands_of_command_lines(part: int, arguments: list[str]) -> None:
     check(arguments)
