@@ -240,3 +240,13 @@ def test_what_belongs_to_a_network_is_no_column(command: Command) -> None:
     leave(model__name="lenet5", model__builder="lenet5", created=1)
     header, *_ = table(command("report").out)
     assert header == ["model", "α", "runs", "accuracy %", "remaining %", "multiply-adds %", "epoch", "time"]
+
+
+def test_the_accuracy_on_held_out_images_has_a_column_where_some_are(command: Command, sweep: None) -> None:
+    assert "validation %" not in command("report").out
+    (run, *_) = [folder for folder in Path("outputs").rglob("*-s0-*") if folder.is_dir()]
+    lines = (run / "metrics.csv").read_text().splitlines()
+    more = [",validation_loss,validation_accuracy", *[",0.1,0.75"] * (len(lines) - 1)]
+    (run / "metrics.csv").write_text("".join(f"{line}{end}\n" for line, end in zip(lines, more, strict=True)))
+    header, _, *rows = [line.split(" | ") for line in command("report", "--runs", "--markdown").out.splitlines()]
+    assert [row[header.index("validation %")] for row in rows].count("75.00") == 1

@@ -21,8 +21,8 @@ from dstrun.paper import FIGURE_3, TABLES, Published
 from dstrun.status import FAILED, FINISHED, RUNNING
 
 AVERAGED = {
-    "accuracy": "test_accuracy", "density": "density", "flops": "flops_fraction", "parameters": "parameters_kept",
-    "epochs": "epoch", "seconds": "total_seconds",
+    "accuracy": "test_accuracy", "validation": "validation_accuracy", "density": "density", "flops": "flops_fraction",
+    "parameters": "parameters_kept", "epochs": "epoch", "seconds": "total_seconds",
 }  # fmt: skip
 NAMES = {  # what people type, beside the columns themselves
     "accuracy": "test_accuracy", "remaining": "density", "multiply_adds": "flops_fraction", "flops": "flops_fraction",

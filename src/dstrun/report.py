@@ -26,7 +26,10 @@ from dstrun.tracking import csv_text
 NOTES = 5  # so many of the things that could not be read are told
 FRONT = "none of our other rows is at once as accurate and sparser"
 NAMES = ("group", "model.name", "data.name", "reg.method")  # columns of words, shown where they differ
-FIGURES = {"accuracy": "accuracy %", "density": "remaining %", "difference": "Δ dense", "flops": "multiply-adds %"}
+FIGURES = {
+    "validation": "validation %", "accuracy": "accuracy %", "density": "remaining %", "difference": "Δ dense",
+    "flops": "multiply-adds %",
+}  # fmt: skip
 
 
 def report(given: Namespace) -> None:
@@ -136,7 +139,8 @@ def columns(rows: pd.DataFrame) -> list[str]:
     counts = [] if "state" in shown else ["runs", *(word for word in ("running", "failed") if rows[word].any())]
     known = rows[rows["flops"].notna()]
     once = np.allclose(known["flops"], known["density"], rtol=1e-9)  # where every weight is used once
-    figures = ["accuracy", "density", *["difference"] * bool(rows["difference"].notna().any()), *["flops"] * (not once)]
+    optional = {"flops": not once} | {key: rows[key].notna().any() for key in ("validation", "difference")}
+    figures = [key for key in FIGURES if optional.get(key, True)]
     return [*shown, *counts, *figures, "epochs", "seconds"]
 
 
