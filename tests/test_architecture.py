@@ -40,8 +40,9 @@ MAY_KNOW: dict[str, set[str]] = {
     "composition": {"config", "errors"},
     "status": {"tracking", "files", "errors"},
     "ledger": {"config", "errors", "identity", "composition", "tracking", "status"},
+    "registry": {"config", "errors"},
     "build": {
-        "config", "errors", "data", "models", "methods", "optim", "checkpoint", "machine", "update",
+        "config", "errors", "data", "models", "methods", "optim", "checkpoint", "machine", "update", "registry",
     },
     "training": {"config", "build", "train", "evaluate", "checkpoint"},
     "session": {
@@ -51,6 +52,16 @@ MAY_KNOW: dict[str, set[str]] = {
     "run": {
         "config", "errors", "ledger", "build", "session", "evaluate", "density", "checkpoint", "machine", "status",
         "tracking",
+    },
+    "pack": set(),
+    "csr": {"recurrent"},
+    "shrink": set(),
+    "network": {"checkpoint", "composition", "config", "csr", "masking", "models", "pack", "registry"},
+    "onnx_file": set(),
+    "bench": {"csr", "onnx_file", "shrink"},
+    "export": {
+        "config", "errors", "composition", "build", "checkpoint", "density", "flops", "machine", "cores", "files",
+        "network", "shrink", "onnx_file", "bench", "tracking", "console",
     },
     "plan": {"config", "errors", "composition", "ledger"},
     "summary": {"config", "identity", "ledger", "tracking", "status"},
@@ -77,7 +88,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "live": {"errors", "store", "compare", "report", "panes", "contents"},
     "dashboard": {"errors", "report", "live"},
     "help": {"config", "composition"},
-    "cli": {"config", "errors", "composition", "help", "run", "arguments", "report", "dashboard"},
+    "cli": {"config", "errors", "composition", "help", "run", "arguments", "report", "dashboard", "export"},
 }
 WITHOUT_TORCH = {
     "cli", "errors", "config", "composition", "identity", "tracking", "console", "help", "signals", "cores", "status",

@@ -14,6 +14,8 @@ _PUBLIC = {
     "ThresholdMask": "dstrun.masking",
     "DynamicSparseTraining": "dstrun.methods",
     "RecurrentLinear": "dstrun.recurrent",
+    "load": "dstrun.network",
+    "shrink": "dstrun.shrink",
     "Split": "dstrun.data.splits",
     "Splits": "dstrun.data.splits",
 }

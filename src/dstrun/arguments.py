@@ -45,6 +45,30 @@ def dashboard(words: Sequence[str]) -> argparse.Namespace:
     return _with_paths(parser.parse_intermixed_args(list(words)))
 
 
+def export(words: Sequence[str]) -> argparse.Namespace:
+    """run, changes, to, format, shrink, force, tolerance, bench. InputError for what cannot be used."""
+    parser = Parser("dstrun export", description="The trained network out of the training code, checked and counted.")
+    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a run")
+    parser.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="such as data.root=PATH, for the test images")
+    parser.add_argument("--to", type=Path, metavar="PATH", help="the file: NAME.safetensors, .pt2 (torch) or .onnx")
+    parser.add_argument(
+        "--format", choices=("safetensors", "sparse", "csr", "torch", "onnx"),
+        help="by default what PATH ends in; sparse and csr are .safetensors of packed weights",
+    )  # fmt: skip
+    parser.add_argument("--shrink", action="store_true", help="without what is dead and what only feeds the dead")
+    parser.add_argument("--force", action="store_true", help="write over a file that is there")
+    parser.add_argument("--tolerance", type=float, default=1e-4, help="largest difference of an output (default: 1e-4)")
+    parser.add_argument("--bench", action="store_true", help="time dense, shrunk, CSR, ONNX Runtime and bf16 here")
+    given = parser.parse_intermixed_args(list(words))
+    if not (given.to or given.bench):
+        parser.error("expected --to PATH or --bench")
+    if not given.tolerance >= 0:
+        parser.error(f"argument --tolerance: got {given.tolerance}, expected a number ≥ 0")
+    if not (given.run / "config.yaml").is_file():
+        raise InputError(f"{given.run}: expected the folder of a run, with a config.yaml in it")
+    return given
+
+
 def _with_paths(given: argparse.Namespace) -> argparse.Namespace:
     given.paths = given.paths or [DEFAULT]
     return given

@@ -4,11 +4,10 @@ build → initialise → sparsify → device → optimiser, in that order, in `t
 it builds from; besides `session` and `run` the only module that sees a config. Writes nothing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dstrun import checkpoint, data, models
-from dstrun.config import Config, near
+from dstrun.config import Config
 from dstrun.data import Batches, Split, Splits
 from dstrun.data.splits import check as check_splits
 from dstrun.data.splits import chosen, stratified
@@ -24,6 +23,7 @@ from dstrun.errors import InputError, first_line
 from dstrun.machine import choose_device, missing_for_compilation, set_deterministic
 from dstrun.methods import Dense, DynamicSparseTraining, Method
 from dstrun.optim import Rate, make_optimiser, make_rate
+from dstrun.registry import registered
 from dstrun.update import CompiledUpdate, Update
 
 EVALUATION_BYTES = 2**20  # of pixels in a batch of the test split: fills the cores, and stays near the caches
@@ -134,17 +134,6 @@ def make_update(config: Config, model: nn.Module, method: Method, optimiser: Opt
             autocast=autocast, accumulate=schedule.accumulate, clip=schedule.clip,
         )  # fmt: skip
     return Update(model, method, optimiser, autocast=autocast, accumulate=schedule.accumulate, clip=schedule.clip)
-
-
-def registered(option: str, name: str, builtin: Mapping[str, Callable], group: str) -> Callable:
-    """The builder of that name: one of ours, or of an installed package's entry points; InputError for none."""
-    if name in builtin:
-        return builtin[name]
-    offered = entry_points(group=group)
-    if name not in offered.names:
-        known = sorted({*builtin, *offered.names})
-        raise InputError(f"{option}: there is no {name!r}{near(name, known)} (known: {', '.join(known)})")
-    return offered[name].load()
 
 
 def _load_data(config: Config) -> tuple[Splits, Split | None]:

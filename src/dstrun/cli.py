@@ -124,6 +124,16 @@ def _report(arguments: Sequence[str]) -> None:
     report(given)
 
 
+def _export(arguments: Sequence[str]) -> None:
+    """dstrun export RUN --to PATH: the sparse network, out of the training code."""
+    from dstrun.arguments import export as parsed
+
+    given = parsed(arguments)
+    from dstrun.export import export
+
+    export(given)
+
+
 def _dashboard(arguments: Sequence[str]) -> None:
     """dstrun dashboard PATH: a local page over runs, live while they train."""
     from dstrun.arguments import dashboard as parsed
@@ -135,7 +145,8 @@ def _dashboard(arguments: Sequence[str]) -> None:
 
 
 VERBS: dict[str, Callable[[Sequence[str]], None]] = {
-    "rerun": _rerun, "eval": _evaluate, "report": _report, "dashboard": _dashboard
+    "rerun": _rerun, "eval": _evaluate, "report": _report, "dashboard": _dashboard,
+    "export": _export,
 }  # fmt: skip
 
 

@@ -104,6 +104,12 @@ def spark(fractions: Sequence[float], width: int = 32) -> str:
     return "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * fraction))] for fraction in chosen)
 
 
+def print_whole(console: Console, table: Table) -> None:
+    """However wide it is: a terminal that is narrower breaks lines."""
+    console.width = max(console.width, Console(width=10_000).measure(table).maximum)
+    console.print(table)
+
+
 def duration(seconds: float) -> str:
     """Seconds as people say them: 4 s, 12 min, 3.5 h, 2.1 days."""
     for unit, size in (("s", 1), ("min", 60), ("h", 3600)):

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dstrun import compare
-from dstrun.console import duration
+from dstrun.console import duration, print_whole
 from dstrun.errors import InputError, printable
 from dstrun.store import HOW_TO_GET_SOME, Store
 from dstrun.tracking import csv_text
@@ -106,7 +106,7 @@ def _layers(store: Store, runs: pd.DataFrame, given: Namespace) -> None:
             table = _table(head, 1)
             for line in body:
                 table.add_row(*map(Text, line))
-            _print_whole(Console(highlight=False, soft_wrap=True), table)
+            print_whole(Console(highlight=False, soft_wrap=True), table)
         if alike := compare.agreement(rows):
             print(f"\n{alike}" if given.markdown else alike)
 
@@ -202,7 +202,7 @@ def show(title: str, rows: pd.DataFrame) -> None:
         words[accuracy] += mark if best[at] else ""
         table.add_row(*(Text(word) for word in words), style="bold" if best[at] else "")
     console.print(Text(title))
-    _print_whole(console, table)
+    print_whole(console, table)
     if any(best):
         console.print(f"{mark or 'bold'}: {FRONT}")
 
@@ -213,12 +213,6 @@ def _table(head: Sequence[str], words: int) -> Table:
     for at, word in enumerate(head):
         table.add_column(Text(word), justify="left" if at < words else "right", no_wrap=True)
     return table
-
-
-def _print_whole(console: Console, table: Table) -> None:
-    """However wide it is: a terminal that is narrower breaks lines."""
-    console.width = max(console.width, Console(width=10_000).measure(table).maximum)
-    console.print(table)
 
 
 def _width(lines: Sequence[Sequence[str]]) -> int:

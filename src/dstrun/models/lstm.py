@@ -26,7 +26,7 @@ class LSTMLayer(nn.Module):
 
     def forward(self, sequence: Tensor) -> Tensor:
         weight = self.hidden_to_hidden.step_weight()
-        state = cell = sequence.new_zeros(len(sequence), self.hidden)
+        state = cell = sequence.new_zeros(sequence.shape[0], self.hidden)
         outputs = []
         for from_input in self.input_to_hidden(sequence).unbind(1):
             gates = from_input + self.hidden_to_hidden(state, weight)

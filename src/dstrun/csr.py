@@ -1,0 +1,95 @@
+"""Layers that compute with torch's kernels for sparse matrices in CSR form, in place of dense ones. For inference.
+
+    Linear       y = (W xᵀ)ᵀ + b             W (rows, columns) sparse, x (…, columns)
+    Conv2d       the same on patches (im2col): x (C·k·k, B·L)
+    Recurrent    as Linear, at every time step
+
+Knows torch and the recurrent linear.
+"""
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dstrun.recurrent import RecurrentLinear
+
+
+class CSRLinear(nn.Module):
+    """A Linear, or a recurrent one, of which the weight is sparse."""
+
+    weight: Tensor
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.register_buffer("weight", _csr(layer.weight))
+        self.bias = layer.bias
+
+    def step_weight(self) -> Tensor:
+        """As RecurrentLinear has it."""
+        return self.weight
+
+    def forward(self, input: Tensor, weight: Tensor | None = None) -> Tensor:
+        rows = input.reshape(-1, input.shape[-1])
+        output = torch.mm(self.weight, rows.t())
+        if self.bias is not None:
+            output = output + self.bias[:, None]
+        return output.t().reshape(*input.shape[:-1], -1)
+
+
+class CSRConv2d(nn.Module):
+    """A Conv2d of one group, padded with zeros, as a product with patches."""
+
+    weight: Tensor
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        super().__init__()
+        self.register_buffer("weight", _csr(layer.weight.flatten(1)))
+        self.bias = layer.bias
+        self._windows: dict[str, Any] = {
+            key: getattr(layer, key) for key in ("kernel_size", "dilation", "padding", "stride")
+        }
+
+    def forward(self, input: Tensor) -> Tensor:
+        patches = F.unfold(input, **self._windows)
+        images, taps, places = patches.shape
+        output = torch.mm(self.weight, patches.transpose(0, 1).reshape(taps, images * places))
+        if self.bias is not None:
+            output = output + self.bias[:, None]
+        height, width = map(self._positions, range(2), input.shape[2:])
+        return output.view(-1, images, height, width).transpose(0, 1)
+
+    def _positions(self, side: int, pixels: int) -> int:
+        kernel, dilation, padding, stride = (self._windows[key][side] for key in self._windows)
+        return (pixels + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def to_csr(model: nn.Module, densest: float = 0.5) -> nn.Module:
+    """The model with every layer it can do so for made sparse, in place, but those of which more than that is kept."""
+    for name, module in list(model.named_modules()):
+        made: nn.Module | None = None
+        if isinstance(module, nn.Linear) and type(module) in (nn.Linear, RecurrentLinear):
+            made = CSRLinear(module)
+        elif (
+            type(module) is nn.Conv2d
+            and module.groups == 1
+            and module.padding_mode == "zeros"
+            and not isinstance(module.padding, str)
+        ):
+            made = CSRConv2d(module)
+        if made is not None and _density(module) <= densest:
+            parent, _, last = name.rpartition(".")
+            setattr(model.get_submodule(parent), last, made)
+    return model
+
+
+def _density(layer: Any) -> float:
+    return float((layer.weight != 0).sum()) / layer.weight.numel()
+
+
+def _csr(weight: Tensor) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return weight.detach().to_sparse_csr()

@@ -1,0 +1,174 @@
+"""A trained network out of the training code: plain torch, with the weights it computes with.
+
+    run's folder, or a file that `dstrun export` has written  →  load(path)  →  nn.Module, ready for inference
+
+    file            what is in it
+    .safetensors    dense: names and weights of the plain model, real zeros. packed: of each weight its `pack` parts
+    .pt2            a program of torch.export, which needs no dstrun
+
+Each .safetensors says in its metadata what model it is. Knows the models, masking (which weights are kept), pack, csr,
+checkpoint, registry, and composition and config for a run's config; it knows nothing of training.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dstrun import checkpoint
+from dstrun.composition import saved
+from dstrun.config import check
+from dstrun.csr import to_csr
+from dstrun.masking import kept_mask
+from dstrun.models import BUILDERS
+from dstrun.pack import packed, unpacked
+from dstrun.registry import registered
+
+FORMAT = 1
+METADATA = "dstrun"
+THRESHOLD, FROZEN = ".mask.threshold", ".mask.frozen"
+
+
+@dataclass(frozen=True)
+class About:
+    """What makes a model again, and how its images are to be prepared: (pixels / 255 − mean) / std."""
+
+    builder: str
+    args: dict[str, Any]
+    shape: tuple[int, int, int]
+    classes: int
+    mean: list[float]
+    std: list[float]
+
+    def build(self) -> nn.Module:
+        """The plain model, untrained."""
+        build = registered("model.builder", self.builder, BUILDERS, "dstrun.models")
+        return build(tuple(self.shape), self.classes, **self.args)
+
+
+def load(path: str | Path, kernels: str = "dense") -> nn.Module:
+    """The network of a run's folder, or of a .safetensors or .pt2 file, in evaluation mode, on the CPU.
+
+    kernels: 'dense', or 'csr' for torch's kernels for sparse matrices. `about` of the module says how images are
+    prepared (not of a .pt2). FileNotFoundError where there is nothing; ValueError for what is no network, is damaged or
+    is of a later version.
+    """
+    path = Path(path)
+    if kernels not in ("dense", "csr"):
+        raise ValueError(f"kernels is {kernels!r}, expected dense or csr")
+    if path.suffix == ".pt2":
+        return _program(path)
+    about, weights, kind = _of_run(path) if path.is_dir() else _of_file(path)
+    model = restored(about, weights)
+    return to_csr(model) if "csr" in (kernels, kind) else model
+
+
+def restored(about: About, weights: Mapping[str, Tensor]) -> nn.Module:
+    """The plain model with those weights, in evaluation mode. ValueError where they are not that model's."""
+    model = about.build()
+    try:
+        model.load_state_dict(dict(weights), strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"the weights are not those of {about.builder} ({_second_line(error)})") from error
+    model.about = about  # type: ignore[assignment]
+    return model.eval()
+
+
+def plain_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A masked model's state with W ⊙ M for W and without thresholds; a dense model's as it is."""
+    weights = {}
+    for name, value in state.items():
+        if name.endswith((THRESHOLD, FROZEN)):
+            continue
+        layer = name.removesuffix(".weight")
+        if name.endswith(".weight") and layer + THRESHOLD in state:
+            frozen = state.get(layer + FROZEN)
+            mask = kept_mask(value, state[layer + THRESHOLD]) if frozen is None else frozen
+            value = value.where(mask, 0.0)
+        weights[name] = value
+    return weights
+
+
+def about_run(folder: Path, state: Mapping[str, Any]) -> About:
+    """What a run's config and its checkpoint say of its model. ValueError for a checkpoint that does not say it."""
+    config = check(saved(folder / "config.yaml"))
+    if "shape" not in state:
+        raise ValueError(f"{folder}: an earlier dstrun has left no shape of images: `dstrun export {folder}` finds it")
+    data = config.data
+    return About(
+        config.model.builder,
+        config.model.args,
+        tuple(state["shape"]),
+        state["classes"],
+        list(data.mean),
+        list(data.std),
+    )
+
+
+def save(path: Path, about: About, weights: Mapping[str, Tensor], kind: str) -> None:
+    """A .safetensors file; kind: 'dense', 'packed', or 'csr', which is packed and loaded for sparse kernels."""
+    from safetensors.torch import save as serialised
+
+    tensors = {name: value.contiguous() for name, value in weights.items()}
+    if kind != "dense":
+        parts = {name: packed(value) for name, value in tensors.items()}
+        tensors = {f"{name}.{part}": value for name, all_ in parts.items() for part, value in all_.items()}
+    told = {"format": FORMAT, "kind": kind, **asdict(about)}
+    path.write_bytes(serialised(tensors, metadata={METADATA: json.dumps(told)}))
+
+
+def _of_file(path: Path) -> tuple[About, dict[str, Tensor], str]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no {path}")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        told = json.loads(metadata.get(METADATA, "null"))
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read ({_first_line(error)})") from error
+    if not isinstance(told, dict):
+        raise ValueError(f"{path} does not say what model it is: it was not written by `dstrun export`")
+    if (version := told.pop("format", 0)) > FORMAT:
+        raise ValueError(f"{path} is of a later dstrun (format {version}, this one reads up to {FORMAT})")
+    kind = told.pop("kind")
+    about = About(**told | {"shape": tuple(told["shape"])})
+    return about, tensors if kind == "dense" else _unpacked(tensors), kind
+
+
+def _unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        whole, _, part = name.rpartition(".")
+        parts.setdefault(whole, {})[part] = value
+    return {name: unpacked(some) for name, some in parts.items()}
+
+
+def _of_run(folder: Path) -> tuple[About, dict[str, Tensor], str]:
+    state = checkpoint.load(folder / checkpoint.NEWEST)
+    return about_run(folder, state), plain_weights(state["model"]), "dense"
+
+
+def _program(path: Path) -> nn.Module:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no {path}")
+    try:
+        return torch.export.load(path).module()
+    except Exception as error:  # of zip, JSON and torch
+        raise ValueError(f"{path} cannot be read ({_first_line(error)})") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _second_line(error: BaseException) -> str:
+    """Where torch says which key or shape it was."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return lines[1] if len(lines) > 1 else _first_line(error)

@@ -1,0 +1,246 @@
+"""`dstrun export` and `dstrun.load`: every format against the masked model, in this process and in a fresh one."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+import dstrun
+from dstrun import bench, checkpoint, network
+from dstrun.models import BUILDERS
+from dstrun.models.lenet import LeNet300100
+from tests.conftest import Command
+from tests.test_run import only_run
+
+SPARSE = [
+    "schedule.epochs=3", "data.train_limit=400", "data.test_limit=100", "reg.target_density=0.02", "threads=1",
+    "schedule.lr=0.05",
+]  # fmt: skip
+FORMATS = {
+    "plain.safetensors": [], "packed.safetensors": ["--format", "sparse"], "csr.safetensors": ["--format", "csr"],
+    "program.pt2": [], "smaller.pt2": ["--shrink"], "model.onnx": [], "smaller.onnx": ["--shrink"],
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(command: Command) -> Path:
+    """The folder of a LeNet-300-100 that keeps 2 %."""
+    assert command(*SPARSE).code == 0
+    return only_run()
+
+
+def masked_outputs(run: Path, images: torch.Tensor) -> torch.Tensor:
+    """By the training code's own masked layers."""
+    model = LeNet300100((1, 28, 28), 10)
+    dstrun.sparsify(model)
+    model.load_state_dict(torch.load(run / "checkpoint.pt", weights_only=True)["model"])
+    with torch.no_grad():
+        return model.eval()(images)
+
+
+def test_every_format(command: Command, run: Path) -> None:
+    images = torch.rand(7, 1, 28, 28)
+    expected = masked_outputs(run, images)
+    for name, words in FORMATS.items():
+        outcome = command("export", str(run), "--to", name, *words)
+        assert (outcome.code, outcome.err) == (0, ""), name
+        assert "checked on 100 test images: largest difference" in outcome.out
+        if not name.endswith(".onnx"):
+            with torch.no_grad():
+                torch.testing.assert_close(dstrun.load(name)(images), expected, rtol=1e-4, atol=1e-5)
+    record = json.loads(Path("export.json").read_text())
+    assert set(record) == set(FORMATS)
+    for name, facts in record.items():
+        assert (facts["images"], facts["top1_differs"]) == (100, 0)
+        assert facts["largest_difference"] < 1e-4
+        assert facts["bytes"] == Path(name).stat().st_size
+    facts = record["packed.safetensors"]
+    assert facts["bytes"] < 0.04 * facts["bytes_dense"]
+    assert (facts["parameters"], facts["multiply_adds"]) == (266_610, 266_200)
+    assert facts["multiply_adds_kept"] == sum(layer["kept"] for layer in facts["layers"]) == 5324
+    assert record["model.onnx"]["opset"] == 20
+    assert record["smaller.onnx"]["parameters_shrunk"] < 266_610
+    assert {file.name for file in Path().iterdir()} == {*FORMATS, "export.json", "outputs"}
+
+
+def test_plain_weights_are_those_of_the_plain_model_and_really_zero(command: Command, run: Path) -> None:
+    command("export", str(run), "--to", "plain.safetensors")
+    weights = load_file("plain.safetensors")
+    plain = LeNet300100((1, 28, 28), 10)
+    plain.load_state_dict(weights, strict=True)
+    images = torch.rand(3, 1, 28, 28)
+    with torch.no_grad():
+        assert torch.equal(plain(images), masked_outputs(run, images))
+    assert sum(int((weights[f"fc{n}.weight"] != 0).sum()) for n in (1, 2, 3)) == 5324
+
+
+FRESH = """
+import sys, torch, dstrun
+images = torch.load("images.pt")
+outputs = {name: dstrun.load(name)(images) for name in sys.argv[1:]}
+loaded = {name for name in sys.modules if name.startswith("dstrun.")}
+rooms = ("train", "session", "methods", "layers", "build", "run", "optim")
+assert not loaded & {f"dstrun.{room}" for room in rooms}, loaded
+torch.save({name: value.detach() for name, value in outputs.items()}, "outputs.pt")
+"""
+
+
+def test_a_fresh_process_without_the_training_code(command: Command, run: Path) -> None:
+    """A run's folder too; and torch.export's file without dstrun at all."""
+    images = torch.rand(3, 1, 28, 28)
+    torch.save(images, "images.pt")
+    names = [name for name in FORMATS if not name.endswith(".onnx")]
+    for name in names:
+        command("export", str(run), "--to", name, *FORMATS[name])
+    subprocess.run([sys.executable, "-c", FRESH, *names, str(run)], check=True)
+    expected = masked_outputs(run, images)
+    for name, outputs in torch.load("outputs.pt", weights_only=True).items():
+        torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-5, msg=name)
+    alone = "import sys, torch; torch.export.load('program.pt2').module()(torch.rand(5, 1, 28, 28))"
+    subprocess.run([sys.executable, "-c", f"{alone}; assert 'dstrun' not in sys.modules"], check=True)
+
+
+def test_a_dense_run_and_its_kernels(command: Command) -> None:
+    command(*SPARSE, "reg=dense")
+    model = dstrun.load(only_run())
+    assert (model.about.shape, model.about.mean) == ((1, 28, 28), [0.0])  # type: ignore[union-attr]
+    assert isinstance(dstrun.load(only_run(), kernels="csr").fc1, nn.Linear), "nothing is sparse"
+    with pytest.raises(ValueError, match="kernels is 'gpu', expected dense or csr"):
+        dstrun.load(only_run(), kernels="gpu")
+
+
+@pytest.fixture
+def quick_bench(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "ROUNDS", 2)
+    monkeypatch.setattr(bench, "SECONDS", 0.001)
+    monkeypatch.setattr("dstrun.export.usable_cores", lambda: 1)
+
+
+def test_the_bench(command: Command, run: Path, quick_bench: None) -> None:
+    outcome = command("export", str(run), "--to", "a.pt2", "--bench")
+    assert outcome.code == 0
+    timed = json.loads(Path("export.json").read_text())["a.pt2"]["bench"]
+    assert [row["network"] for row in timed[:6]] == [
+        "dense", "shrunk", "CSR", "ONNX Runtime", "ONNX Runtime, shrunk", "bf16",
+    ]  # fmt: skip
+    assert {(row["threads"], row["batch"]) for row in timed} == {(1, 1), (1, 64)}
+    assert all(0 < row["low"] <= row["median"] <= row["high"] for row in timed)
+    assert "ONNX Runtime, shrunk" in command("export", str(run), "--bench").out
+
+
+def test_a_network_that_cannot_be_shrunk(command: Command, monkeypatch: pytest.MonkeyPatch, quick_bench: None) -> None:
+    """An LSTM: the bench goes without."""
+    monkeypatch.setattr("dstrun.onnx_file.missing", lambda: ["onnxruntime"])  # 28 steps take it half a minute
+    command("model=lstm_a", "model.args.hidden=8", "schedule.epochs=1", "data.train_limit=200", "data.test_limit=50")
+    run = str(only_run())
+    assert command("export", run, "--to", "lstm.pt2", "--bench").code == 0
+    timed = json.loads(Path("export.json").read_text())["lstm.pt2"]["bench"]
+    assert {row["network"] for row in timed} == {"dense", "CSR", "bf16"}
+    outcome = command("export", run, "--to", "smaller.pt2", "--shrink")
+    assert outcome.code == 2
+    assert outcome.err.startswith("dstrun: shrink: torch.fx cannot follow this model")
+    outcome = command("export", run, "--to", "lstm.onnx")
+    assert outcome.err == "dstrun: to: .onnx needs onnxruntime; `pip install 'dstrun[onnx]'` brings it\n"
+    assert {file.name for file in Path().iterdir()} == {"lstm.pt2", "export.json", "outputs"}
+
+
+BAD = {
+    "--to model.tar": "to: got model.tar, expected a name that ends in .safetensors, .pt2, .onnx",
+    "--to model.onnx --format sparse": "to: got model.onnx for the format sparse, expected a name that ends in .safe",
+    "--to a.safetensors --shrink": "shrink: expected a .pt2 or .onnx file, which carries a network of its own",
+    "--to nowhere/a.pt2": "to: got nowhere/a.pt2, expected a folder that can be written, and nowhere is none",
+    "--to there.pt2": "to: there.pt2 is there already (--force writes over it)",
+    "": "export: expected --to PATH or --bench; `dstrun export --help` lists what there is",
+    "--to a.pt2 --tolerance -1": "export: argument --tolerance: got -1.0, expected a number ≥ 0; `dstrun export",
+    "--to a.pt2 data.rot=x": "data.rot: there is no such option; did you mean data.root",
+}
+
+
+def test_what_cannot_be_used_is_one_line_and_leaves_nothing(command: Command, run: Path) -> None:
+    Path("there.pt2").write_text("mine")
+    for words, line in BAD.items():
+        outcome = command("export", str(run), *words.split())
+        assert outcome.code == 2, words
+        assert outcome.err.startswith(f"dstrun: {line}"), words
+        assert outcome.err.count("\n") == 1
+    assert Path("there.pt2").read_text() == "mine"
+    assert {file.name for file in Path().iterdir()} == {"there.pt2", "outputs"}
+    assert command("export", "outputs", "--to", "a.pt2").err == (
+        "dstrun: outputs: expected the folder of a run, with a config.yaml in it\n"
+    )
+
+
+@pytest.mark.parametrize("what", ["none", "damaged", "later", "another model"])
+def test_checkpoints_that_are_of_no_use(command: Command, run: Path, what: str) -> None:
+    path = run / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    if what == "none":
+        path.unlink()
+    elif what == "damaged":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif what == "later":
+        torch.save(state | {"format": 99}, path)
+    else:
+        checkpoint.save_last(run, {"model": LeNet300100((1, 8, 8), 10).state_dict()})
+    line = {
+        "none": "there is no checkpoint", "damaged": "cannot be read", "later": "of a later dstrun (format 99",
+        "another model": "Error(s) in loading state_dict",
+    }  # fmt: skip
+    outcome = command("export", str(run), "--to", "a.pt2")
+    assert outcome.code == 2
+    assert line[what] in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not Path("a.pt2").exists()
+    with pytest.raises((ValueError, FileNotFoundError)):
+        dstrun.load(run)
+
+
+@pytest.mark.parametrize("name", ["a.onnx", "a.pt2"])
+def test_a_model_that_cannot_be_expressed(
+    command: Command, monkeypatch: pytest.MonkeyPatch, run: Path, name: str
+) -> None:
+    class Branching(LeNet300100):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return super().forward(images if images.sum().item() > 0 else -images)
+
+    monkeypatch.setitem(BUILDERS, "lenet_300_100", Branching)
+    Path(name).write_text("mine")
+    outcome = command("export", str(run), "--to", name, "--force")
+    assert outcome.code == 2
+    assert "this model cannot be exported (" in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert Path(name).read_text() == "mine"
+
+
+def test_what_does_not_equal_the_masked_model_is_not_written(
+    command: Command, monkeypatch: pytest.MonkeyPatch, run: Path
+) -> None:
+    save = network.save
+    monkeypatch.setattr(network, "save", lambda path, about, weights, kind: save(
+        path, about, {**weights, "fc3.bias": weights["fc3.bias"] + torch.arange(10)}, kind
+    ))  # fmt: skip
+    outcome = command("export", str(run), "--to", "a.safetensors")
+    assert outcome.code == 2
+    assert "a.safetensors is not written: outputs differ from the masked model's by 9 (tolerance 0.0001)" in outcome.err
+    assert {file.name for file in Path().iterdir()} == {"outputs"}
+
+
+def test_a_file_that_is_none_of_ours_is_told_so(run: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(1)}, "other.safetensors")
+    with pytest.raises(ValueError, match="does not say what model it is"):
+        dstrun.load("other.safetensors")
+    Path("cut.safetensors").write_bytes(b"\0" * 20)
+    with pytest.raises(ValueError, match=r"cut.safetensors cannot be read \("):
+        dstrun.load("cut.safetensors")
+    Path("cut.pt2").write_bytes(b"\0" * 20)
+    with pytest.raises(ValueError, match=r"cut.pt2 cannot be read"):
+        dstrun.load("cut.pt2")
+    with pytest.raises(FileNotFoundError, match="there is no gone"):
+        dstrun.load("gone.safetensors")

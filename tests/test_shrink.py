@@ -1,0 +1,205 @@
+"""Networks without what is dead, by hand on small ones and against the whole one on real ones; CSR layers; packing."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dstrun.csr import CSRConv2d, CSRLinear, to_csr
+from dstrun.models import BUILDERS
+from dstrun.pack import packed, size, unpacked
+from dstrun.shrink import CannotShrinkError, shrink
+
+NETWORKS: dict[str, tuple[tuple[int, int, int], dict[str, Any]]] = {
+    "lenet_300_100": ((1, 28, 28), {}),
+    "lenet5": ((1, 28, 28), {}),
+    "vgg": ((3, 32, 32), {"depth": 11}),
+    "wide_resnet": ((3, 16, 16), {"depth": 10, "width": 2}),
+    "resnet50": ((3, 32, 32), {}),
+    "lstm": ((1, 8, 8), {"hidden": 16}),
+}
+SHRINKABLE = [name for name in NETWORKS if name != "lstm"]
+
+
+def sparse(name: str, density: float, dead: float) -> tuple[nn.Module, Tensor]:
+    """A network with random weights, rows and filters set to zero, and batch norms that have seen something; images."""
+    shape, args = NETWORKS[name]
+    torch.manual_seed(0)
+    model = BUILDERS[name](shape, 10, **args).eval()
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            module.weight.data *= torch.rand_like(module.weight) < density
+            module.weight.data[torch.rand(len(module.weight)) < dead] = 0
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            for tensor in (module.weight.data, module.bias.data, module.running_mean):
+                tensor.normal_(std=0.3)
+            module.running_var.uniform_(0.5, 1.5)
+    return model, torch.randn(3, *shape)
+
+
+def parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", SHRINKABLE)
+@pytest.mark.parametrize(("density", "dead"), [(1, 0), (0.5, 0.3), (0.05, 0.5), (0.002, 0.9), (0, 1)])
+@torch.no_grad()
+def test_outputs_are_those_of_the_whole_network(name: str, density: float, dead: float) -> None:
+    model, images = sparse(name, density, dead)
+    smaller = shrink(model, torch.zeros(1, *images.shape[1:]))
+    torch.testing.assert_close(smaller(images), model(images), rtol=1e-4, atol=1e-6)
+    share = parameters(smaller) / parameters(model)
+    assert share == 1 if density == 1 else share < (1 if density == 0.5 else 0.5)
+
+
+class Chain(nn.Module):
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+def linear(weight: list[list[float]], bias: list[float]) -> nn.Linear:
+    layer = nn.Linear(len(weight[0]), len(weight))
+    layer.weight.data, layer.bias.data = torch.tensor(weight).float(), torch.tensor(bias).float()
+    return layer
+
+
+def weights(model: nn.Module) -> list[list[list[float]]]:
+    return [parameter.tolist() for parameter in model.parameters()]
+
+
+def test_a_dead_neuron_becomes_a_bias_and_an_unread_one_nothing() -> None:
+    """Three hidden neurons: one lives, one has no weights and gives relu(2) = 2 to the next, one feeds nobody.
+
+    y = 5·h₁ + 3·2 + 1; the third input is read by the unread neuron alone.
+    """
+    model = Chain(
+        linear([[1, 1, 0], [0, 0, 0], [1, 1, 1]], [0.5, 2, 3]), nn.ReLU(), linear([[5, 3, 0]], [1]),
+    )  # fmt: skip
+    smaller = shrink(model, torch.zeros(1, 3))
+    assert weights(smaller) == [[[1, 1]], [0.5], [[5]], [7]]
+    assert smaller(torch.tensor([[1.0, 2.0, 9.0]])).tolist() == [[24.5]]
+
+
+def test_a_dead_filter_before_a_batch_norm_is_a_map_for_a_convolution_that_pads() -> None:
+    """Its constant 1, in a 3×3 image of ones, is seen by 4 taps in a corner, 6 at an edge, 9 in the middle."""
+    first, norm, second = nn.Conv2d(1, 2, 1, bias=False), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 3, padding=1, bias=False)
+    first.weight.data = torch.tensor([1.0, 0.0]).view(2, 1, 1, 1)
+    norm.bias.data = torch.tensor([0.0, 1.0])
+    second.weight.data = torch.ones(1, 2, 3, 3)
+    model = Chain(first, norm, second).eval()
+    smaller = shrink(model, torch.zeros(1, 1, 3, 3))
+    assert parameters(smaller) == 1 + 2 + 9
+    assert smaller(torch.zeros(1, 1, 3, 3))[0, 0].tolist() == [[4, 6, 4], [6, 9, 6], [4, 6, 4]]
+
+
+def test_a_convolution_without_padding_takes_it_into_its_bias() -> None:
+    first, second = nn.Conv2d(1, 2, 1), nn.Conv2d(2, 1, 2)
+    first.weight.data = torch.tensor([1.0, 0.0]).view(2, 1, 1, 1)
+    first.bias.data = torch.tensor([0.0, 3.0])
+    second.weight.data, second.bias.data = torch.ones(1, 2, 2, 2), torch.tensor([0.5])
+    smaller = shrink(Chain(first, second), torch.zeros(1, 1, 3, 3))
+    assert weights(smaller)[-1] == [4 * 3 + 0.5]
+    assert not list(smaller.buffers())
+
+
+class Residual(nn.Module):
+    """Two channels, of which the branch keeps one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.branch, self.head = (nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1), nn.Linear(2, 1))
+        self.branch.weight.data[1], self.branch.bias.data[1] = 0, 0.25
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = x + self.branch(x)
+        return self.head(F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
+@torch.no_grad()
+def test_a_branch_that_has_lost_channels_is_added_to_those_that_it_has() -> None:
+    torch.manual_seed(0)
+    model, images = Residual(), torch.randn(5, 1, 3, 3)
+    smaller = shrink(model, images[:1])
+    assert parameters(smaller) == parameters(model) - 2 - 1
+    torch.testing.assert_close(smaller(images), model(images))
+
+
+@torch.no_grad()
+def test_what_is_not_known_keeps_its_channels() -> None:
+    """A grouped convolution, a softmax, a view: they get all that they had, dead or not."""
+
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.grouped = nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1, groups=2)
+            self.last = nn.Linear(4, 3)
+            self.first.weight.data[2] = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(torch.softmax(self.grouped(self.first(x)), 1).mean((2, 3)).view(-1, 4))
+
+    model, images = Odd(), torch.randn(3, 1, 2, 2)
+    torch.testing.assert_close(shrink(model, images[:1])(images), model(images))
+
+
+def test_what_cannot_be_traced_is_refused_in_a_line() -> None:
+    model, images = sparse("lstm", 0.1, 0.1)
+    with pytest.raises(CannotShrinkError, match=r"^torch.fx cannot follow this model \(.*\)$"):
+        shrink(model, images[:1])
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "resnet50"])
+@torch.inference_mode()
+def test_sparse_kernels_give_the_same_outputs(name: str) -> None:
+    model, images = sparse(name, 0.05, 0.3)
+    made = to_csr(copy.deepcopy(model))
+    assert any(isinstance(module, CSRLinear | CSRConv2d) for module in made.modules())
+    torch.testing.assert_close(made(images), model(images), rtol=1e-4, atol=1e-6)
+
+
+def test_a_layer_that_is_not_sparse_stays() -> None:
+    model = to_csr(Chain(linear([[1.0, 1.0]], [0.0]), linear([[0.0]], [1.0])))
+    assert [type(layer) for layer in model.layers] == [nn.Linear, CSRLinear]  # type: ignore[arg-type,union-attr]
+
+
+def test_gaps_by_hand() -> None:
+    """Places 1, 3 and 3 + 600: gaps of 2 (from −1), 2 and 600 = 255 + 255 + 90."""
+    weight = torch.zeros(2, 400)
+    weight.view(-1)[[1, 3, 603]] = torch.tensor([0.5, -1.0, 2.0])
+    parts = packed(weight)
+    assert (parts["values"].tolist(), parts["gaps"].tolist()) == ([0.5, -1, 2], [2, 2, 255, 255, 90])
+    assert torch.equal(unpacked(parts), weight)
+
+
+@pytest.mark.parametrize("density", [0, 1e-4, 0.01, 0.02, 0.1, 0.7, 1])
+@pytest.mark.parametrize("shape", [(300, 784), (10,), (8, 4, 3, 3), ()])
+def test_packed_and_unpacked_is_the_same(shape: tuple[int, ...], density: float) -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(shape) * (torch.rand(shape) < density)
+    parts = packed(weight)
+    assert torch.equal(unpacked(parts), weight)
+    assert size(parts) <= 4 * weight.numel() or not shape
+
+
+def test_a_gap_of_exactly_the_widest_word() -> None:
+    for place in (253, 254, 255, 509, 510):
+        weight = torch.zeros(600)
+        weight[place] = 1
+        assert torch.equal(unpacked(packed(weight)), weight)
+
+
+def test_parts_that_do_not_belong_together_are_refused() -> None:
+    parts = {"values": torch.ones(2), "gaps": torch.tensor([1], dtype=torch.uint8), "shape": torch.tensor([4])}
+    with pytest.raises(ValueError, match="2 values and 1 gaps"):
+        unpacked(parts)
+    parts = {"values": torch.ones(1), "gaps": torch.tensor([9], dtype=torch.uint8), "shape": torch.tensor([4])}
+    with pytest.raises(ValueError, match=r"do not make a weight of \[4\]"):
+        unpacked(parts)
