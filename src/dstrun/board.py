@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from dstrun.console import duration
+from dstrun.console import LastingConsole, duration
 from dstrun.errors import InputError, RunFailedError
 from dstrun.ledger import state_of
 from dstrun.plan import Job
@@ -56,7 +56,7 @@ class Board:
         self, jobs: Sequence[Job], done: int = 0, total: int = 0, on_row: Callable[[Entry], None] | None = None
     ) -> None:
         self._done, self._total, self._on_row = done, total or len(jobs), on_row
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = LastingConsole(highlight=False, soft_wrap=True)
         self._entries = [Entry(job, state_of(job.folder, job.config), {}) for job in jobs]
         groups = dict.fromkeys(job.folder.parent for job in jobs)
         self._summaries = {

@@ -169,6 +169,9 @@ def _run_and_overrides(verb: Callable, arguments: Sequence[str]) -> tuple[Path, 
 
 def _end(error: BaseException) -> NoReturn:
     """Exits: one line for input that cannot be used, none for what has been said already; else the traceback."""
+    if isinstance(error, BrokenPipeError):  # `dstrun … | head`: who read has gone, and what is left has no place to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(128 + signal.SIGPIPE)
     if TRACEBACK and isinstance(error, Exception):
         traceback.print_exception(error)
         sys.exit(getattr(error, "exit_code", 1))

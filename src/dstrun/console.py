@@ -4,6 +4,8 @@ Fractions are shown as percentages. Lines and table go to train.log as well. Kno
 """
 
 import logging
+import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,12 +17,21 @@ from rich.table import Table
 LOG_WIDTH = 120
 
 
+class LastingConsole(Console):
+    """One whose run goes on when whoever read it has gone, as `head` does."""
+
+    def on_broken_pipe(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
 class RunConsole:
     """The console of one run. `log` receives every line too."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = LastingConsole(highlight=False, soft_wrap=True)
         self._bar: Progress | None = None
         self._looked = 0.0
 

@@ -19,6 +19,7 @@ dstrun trains sparse networks by Dynamic Sparse Training.
   dstrun eval RUN [KEY=VALUE ...]                 test figures of a run
   dstrun report [PATH ...]                        what runs came to: a table, or a page with figures
   dstrun dashboard [PATH ...]                     a local page over runs, live while they train
+  dstrun export RUN --to PATH                     the network out of the training code: .safetensors, .pt2 or .onnx
 
   --cfg job prints the config that a command line comes to, and trains nothing;
   --hydra-help lists Hydra's flags, shell completion among them.

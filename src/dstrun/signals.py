@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any
 
 # the last two are what a scheduler sends ahead of a time limit or pre-emption, where it is told to
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class StopRequest:
@@ -31,13 +31,15 @@ def stop_request() -> Iterator[StopRequest]:
 
     A handler of SIGUSR1 or SIGUSR2 that was there before gets its signal once the block has ended: submitit's puts the
     job into the queue again, and must not do so before the checkpoint is written. A handler of SIGTERM stays:
-    submitit's makes nothing of it, since SLURM sends it ahead of the signal that counts.
+    submitit's makes nothing of it, since SLURM sends it ahead of the signal that counts. So does one of SIGHUP, which
+    comes when a terminal goes: nohup's makes nothing of it either.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    ours = [number for number in STOPPING if number != signal.SIGTERM or signal.getsignal(number) is signal.SIG_DFL]
+    stay = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_DFL]
+    ours = [number for number in STOPPING if number not in stay]
     before: dict[int, Any] = {number: signal.signal(number, request.note) for number in ours}
     try:
         yield request

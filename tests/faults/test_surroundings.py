@@ -4,6 +4,8 @@ import json
 import os
 import resource
 import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -150,5 +152,30 @@ def test_a_run_goes_on_on_another_machine(command: Command, monkeypatch: pytest.
 
 def test_the_wish_to_stop_has_its_exit_code(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     codes: dict[int, Any] = {number: stop_at(command, monkeypatch, step, number).code for step, number in
-                             ((5, 2), (9, 15), (13, 10), (17, 12))}  # fmt: skip
-    assert codes == {2: 130, 15: 143, 10: 138, 12: 140}
+                             ((5, 2), (9, 15), (13, 10), (17, 12), (21, 1))}  # fmt: skip
+    assert codes == {2: 130, 15: 143, 10: 138, 12: 140, 1: 129}
+
+
+def test_nohup_is_left_alone(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert stop_at(command, monkeypatch, 5, signal.SIGHUP).code == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("words", [[*QUICK], ["-m", *QUICK, "seed=0,2"], ["--help"], ["report"]])
+def test_a_reader_that_has_gone_is_no_traceback_and_stops_no_run(command: Command, words: list[str]) -> None:
+    """As with `dstrun … | head -0`."""
+    command(*QUICK, "seed=1")
+    reader, writer = os.pipe()
+    os.close(reader)
+    arguments = [*words, *["wandb.mode=disabled"] * (QUICK[0] in words)]
+    done = subprocess.run(
+        [sys.executable, "-m", "dstrun", *arguments], stdout=writer, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writer)
+    assert "Traceback" not in done.stderr
+    runs = Store([Path("outputs")]).runs
+    assert set(runs["state"]) == {"finished"}
+    assert len(runs) == {QUICK[0]: 2, "-m": 3}.get(words[0], 1)
