@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -12,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from dstrun import cli, files
+from dstrun import files
 from dstrun.tracking import read_json
+from tests.faults.child import ended, forked
 from tests.test_run import rows, without_times
 
 FEW, MANY = 4, 100
@@ -26,26 +26,15 @@ WORDS = [
 
 def started(words: Sequence[str], slowly: bool) -> int:
     """The process of `dstrun WORDS`; `slowly`: the disk is, so that most kills meet a file that is being written."""
-    process = os.fork()
-    if process:
-        return process
-    try:
+
+    def before() -> None:
         for stream in (1, 2):
             os.dup2(os.open("said", os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
         if slowly:
             to_disk = os.fsync
             files.os.fsync = lambda file: (time.sleep(0.02), to_disk(file))[1]  # type: ignore[attr-defined]
-        sys.argv = ["dstrun", *words]
-        cli.main()
-    except SystemExit as stop:
-        os._exit(int(stop.code or 0))
-    except BaseException:
-        os._exit(99)
-    os._exit(0)
 
-
-def ended(process: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    return forked(words, before)
 
 
 def killed(process: int, folder: Path, chance: random.Random) -> int:

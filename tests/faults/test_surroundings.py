@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from dstrun import cli, status
+from dstrun import status
 from dstrun.store import Store
 from tests.conftest import Command
+from tests.faults.child import ended, forked
 from tests.test_run import LONG, QUICK, assert_broken_equals_whole, only_run, stop_at
 
 SECRET = "s3cr3t-0123456789abcdef"
@@ -23,20 +24,13 @@ SECRET = "s3cr3t-0123456789abcdef"
 
 def with_little_memory(words: list[str], more: int) -> tuple[int, str]:
     """Exit code and output of `dstrun WORDS` in a process that may use so many bytes more than this one."""
-    process = os.fork()
-    if not process:
+
+    def before() -> None:
         sys.stdout = sys.stderr = Path("said").open("w", buffering=1)  # noqa: SIM115
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + more,) * 2)
-        sys.argv = ["dstrun", *words, "wandb.mode=disabled"]
-        try:
-            cli.main()
-        except SystemExit as stop:
-            os._exit(int(stop.code or 0))
-        except BaseException:
-            os._exit(99)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), Path("said").read_text()
+
+    return ended(forked([*words, "wandb.mode=disabled"], before)), Path("said").read_text()
 
 
 def test_out_of_memory_names_the_batch_and_a_way_out(command: Command) -> None:

@@ -1,0 +1,28 @@
+"""dstrun in a process of its own, forked off, so that it begins at once."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from dstrun import cli
+
+
+def forked(words: Sequence[str], before: Callable[[], None]) -> int:
+    """The process of `dstrun WORDS`, which calls `before()` first; exit code 99 for an error that is none of dstrun's."""
+    process = os.fork()
+    if process:
+        return process
+    try:
+        before()
+        sys.argv = ["dstrun", *words]
+        cli.main()
+    except SystemExit as stop:
+        os._exit(int(stop.code or 0))
+    except BaseException:
+        os._exit(99)
+    os._exit(0)
+
+
+def ended(process: int) -> int:
+    """Its exit code, −n for signal n."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
