@@ -8,7 +8,7 @@ from dstrun import cli
 
 
 def forked(words: Sequence[str], before: Callable[[], None]) -> int:
-    """The process of `dstrun WORDS`, which calls `before()` first; exit code 99 for an error that is none of dstrun's."""
+    """The process of `dstrun WORDS`, which calls `before()` first. Exit code 99: an error of another kind."""
     process = os.fork()
     if process:
         return process
