@@ -267,3 +267,13 @@ def test_many_files_are_read_as_one_by_one() -> None:
         file.write("nonsense\n")
     there = store()
     assert there.epochs(there.runs.index[:5]).drop(columns="run").equals(before)
+
+
+def test_an_epoch_that_is_none_divides_nothing() -> None:
+    """A damaged digit: rows of epoch 0."""
+    run = leave()
+    lines = (run / "metrics.csv").read_text().splitlines()
+    (run / "metrics.csv").write_text(
+        "\n".join([lines[0], *(f"0{line[line.index(',') :]}" for line in lines[1:])]) + "\n"
+    )
+    assert Store([Path("outputs")]).layers()["at"].notna().all()

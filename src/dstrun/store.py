@@ -199,7 +199,7 @@ class Store:
             run.notes += [note for note in notes if note not in run.notes]
         table = stacked({run.name: run.layers for run in runs}, LAYERS_CSV)
         ends = {run.name: run.epochs.iloc[-1] for run in runs if len(run.epochs)}
-        steps = {name: last["step"] / last["epoch"] for name, last in ends.items()}
+        steps = {name: last["step"] / last["epoch"] for name, last in ends.items() if last["epoch"]}
         at = table["step"] / table["run"].map(steps).astype(float)
         begun = table["epoch"] - 1 + table["step"] / (table["step"].max() + 1)  # where no epoch is done yet
         return table.assign(at=at.fillna(begun))
