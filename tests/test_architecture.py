@@ -56,7 +56,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "pack": set(),
     "csr": {"recurrent"},
     "shrink": set(),
-    "network": {"checkpoint", "composition", "config", "csr", "masking", "models", "pack", "registry"},
+    "network": {"checkpoint", "composition", "config", "csr", "errors", "masking", "models", "pack", "registry"},
     "onnx_file": set(),
     "bench": {"csr", "onnx_file", "shrink"},
     "export": {

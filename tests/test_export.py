@@ -110,6 +110,9 @@ def test_a_dense_run_and_its_kernels(command: Command) -> None:
     model = dstrun.load(only_run())
     assert (model.about.shape, model.about.mean) == ((1, 28, 28), [0.0])  # type: ignore[union-attr]
     assert isinstance(dstrun.load(only_run(), kernels="csr").fc1, nn.Linear), "nothing is sparse"
+    (only_run() / "config.yaml").write_text("no: config")
+    with pytest.raises(ValueError, match="there is no such option"):
+        dstrun.load(only_run())
     with pytest.raises(ValueError, match="kernels is 'gpu', expected dense or csr"):
         dstrun.load(only_run(), kernels="gpu")
 
@@ -157,19 +160,25 @@ BAD = {
     "--to there.pt2": "to: there.pt2 is there already (--force writes over it)",
     "": "export: expected --to PATH or --bench; `dstrun export --help` lists what there is",
     "--to a.pt2 --tolerance -1": "export: argument --tolerance: got -1.0, expected a number ≥ 0; `dstrun export",
-    "--to a.pt2 data.rot=x": "data.rot: there is no such option; did you mean data.root",
+    "--to a.pt2 data.rot=x": "data.rot=x: export leaves a run as it was trained, but for where its data lies: data.ro",
+    "--to a.pt2 model=lenet5": "model=lenet5: export leaves a run as it was trained",
+    "--to outputs --force": "to: got outputs, expected a name that ends in .safetensors, .pt2, .onnx",
+    "--to folder.pt2 --force": "to: got folder.pt2, expected the name of a file, and that is a folder",
+    "--bench --shrink": "export: expected --to PATH with --format, --shrink and --force",
 }
 
 
 def test_what_cannot_be_used_is_one_line_and_leaves_nothing(command: Command, run: Path) -> None:
     Path("there.pt2").write_text("mine")
+    Path("folder.pt2").mkdir()
     for words, line in BAD.items():
         outcome = command("export", str(run), *words.split())
         assert outcome.code == 2, words
         assert outcome.err.startswith(f"dstrun: {line}"), words
         assert outcome.err.count("\n") == 1
     assert Path("there.pt2").read_text() == "mine"
-    assert {file.name for file in Path().iterdir()} == {"there.pt2", "outputs"}
+    assert {file.name for file in Path().iterdir()} == {"there.pt2", "folder.pt2", "outputs"}
+    assert command("export").err.startswith("dstrun: export: expected the folder of a run; ")
     assert command("export", "outputs", "--to", "a.pt2").err == (
         "dstrun: outputs: expected the folder of a run, with a config.yaml in it\n"
     )
@@ -189,7 +198,7 @@ def test_checkpoints_that_are_of_no_use(command: Command, run: Path, what: str) 
         checkpoint.save_last(run, {"model": LeNet300100((1, 8, 8), 10).state_dict()})
     line = {
         "none": "there is no checkpoint", "damaged": "cannot be read", "later": "of a later dstrun (format 99",
-        "another model": "Error(s) in loading state_dict",
+        "another model": "the checkpoint is another model's (",
     }  # fmt: skip
     outcome = command("export", str(run), "--to", "a.pt2")
     assert outcome.code == 2
@@ -226,7 +235,10 @@ def test_what_does_not_equal_the_masked_model_is_not_written(
     ))  # fmt: skip
     outcome = command("export", str(run), "--to", "a.safetensors")
     assert outcome.code == 2
-    assert "a.safetensors is not written: outputs differ from the masked model's by 9 (tolerance 0.0001)" in outcome.err
+    assert (
+        "a.safetensors is not written: outputs differ from the masked model's by 9 (tolerance 0.0001), and the "
+        in outcome.err
+    )
     assert {file.name for file in Path().iterdir()} == {"outputs"}
 
 
@@ -244,3 +256,48 @@ def test_a_file_that_is_none_of_ours_is_told_so(run: Path) -> None:
         dstrun.load("cut.pt2")
     with pytest.raises(FileNotFoundError, match="there is no gone"):
         dstrun.load("gone.safetensors")
+    with pytest.raises(ValueError, match=r"a.onnx is for ONNX Runtime"):
+        dstrun.load("a.onnx")
+    with pytest.raises(ValueError, match=r"kernels is 'csr', and a.pt2 has its own"):
+        dstrun.load("a.pt2", kernels="csr")
+
+
+DAMAGE = [
+    {"kind": None}, {"kind": "foo"}, {"shape": None}, {"format": "1"}, {"args": {"width": 3}}, {"builder": "gone"},
+    {"more": 1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=str)
+def test_metadata_that_is_damaged_is_a_value_error(command: Command, run: Path, damage: dict) -> None:
+    from safetensors.torch import save_file
+
+    command("export", str(run), "--to", "a.safetensors")
+    told = {"format": 1, "kind": "dense", "builder": "lenet_300_100", "args": {}, "shape": [1, 28, 28], "classes": 10,
+            "mean": [0.0], "std": [1.0]} | damage  # fmt: skip
+    told = {key: value for key, value in told.items() if value is not None}
+    save_file(load_file("a.safetensors"), "b.safetensors", {"dstrun": json.dumps(told)})
+    if damage == {"format": "1"}:
+        dstrun.load("b.safetensors")
+        return
+    with pytest.raises(ValueError, match=r"b.safetensors|weights"):
+        dstrun.load("b.safetensors")
+
+
+def test_weights_that_are_tied_are_written_twice(command: Command, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Tied(LeNet300100):
+        def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
+            super().__init__(shape, classes)
+            self.again = self.fc3
+
+    monkeypatch.setitem(BUILDERS, "lenet_300_100", Tied)
+    assert command(*SPARSE, "reg.exclude=[fc3]", "group=tied").code == 0
+    assert command("export", str(only_run("outputs/tied")), "--to", "a.safetensors", "--format", "sparse").code == 0
+    assert set(dstrun.load("a.safetensors").state_dict()) >= {"fc3.weight", "again.weight"}
+
+
+def test_a_record_that_is_damaged_is_kept_aside(command: Command, run: Path) -> None:
+    Path("export.json").write_text('{"a": 1,')
+    assert command("export", str(run), "--to", "a.safetensors").code == 0
+    assert Path("export.json.before").read_text() == '{"a": 1,'
+    assert set(json.loads(Path("export.json").read_text())) == {"a.safetensors"}

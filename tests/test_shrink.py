@@ -1,6 +1,7 @@
 """Networks without what is dead, by hand on small ones and against the whole one on real ones; CSR layers; packing."""
 
 import copy
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -148,6 +149,67 @@ def test_what_is_not_known_keeps_its_channels() -> None:
 
     model, images = Odd(), torch.randn(3, 1, 2, 2)
     torch.testing.assert_close(shrink(model, images[:1])(images), model(images))
+
+
+def made(**modules: nn.Module) -> nn.Module:
+    """A module with those in it, after the same seed each time; rows 0 of what has any are dead."""
+    model = nn.Module()
+    for name, module in modules.items():
+        model.add_module(name, module)
+        if isinstance(getattr(module, "weight", None), nn.Parameter) and module.weight.dim() > 1:  # type: ignore[union-attr]
+            module.weight.data[0] = 0  # type: ignore[index,union-attr]
+    return model.eval()
+
+
+def pooled(maps: Tensor) -> Tensor:
+    return F.adaptive_avg_pool2d(maps, 1).flatten(1)
+
+
+C, L = (lambda: nn.Conv2d(2, 2, 1)), (lambda: nn.Linear(2, 2))
+ODD: dict[str, tuple[Any, Any]] = {
+    "a layer that is called twice": ({"c": L, "b": L}, lambda m, x: m.c(F.relu(m.b(F.relu(m.c(pooled(x))))))),
+    "a norm that is called twice": ({"n": lambda: nn.BatchNorm2d(2), "c": C}, lambda m, x: m.n(m.c(m.n(x)))),
+    "in place, read again": ({"c": C, "r": lambda: nn.ReLU(True)}, lambda m, x: (lambda y: m.r(y) + y)(m.c(x))),
+    "in place, unread": ({"c": C}, lambda m, x: (lambda y: (y.relu_(), y)[1])(m.c(x))),
+    "a dead branch before one in place": (
+        {"c": C, "d": lambda: nn.Conv2d(2, 2, 1, bias=False), "r": lambda: nn.ReLU(True)},
+        lambda m, x: (lambda y: m.r(y + 0 * m.d(y) + m.d(y)) + y)(m.c(x)),
+    ),
+    "x + x": ({"c": C, "d": C}, lambda m, x: m.d((lambda y: y + y)(m.c(x)))),
+    "a pool with a divisor": (
+        {"c": C, "p": lambda: nn.AvgPool2d(2, divisor_override=1)},
+        lambda m, x: m.c(m.p(m.c(x))),
+    ),
+    "a relu that is none": ({"c": C, "relu": lambda: nn.PReLU(2)}, lambda m, x: m.relu(m.c(x))),
+    "a weight that is read directly": ({"c": L}, lambda m, x: F.linear(F.relu(m.c(pooled(x))), m.c.weight.t())),
+    "a pool over three dimensions": ({"p": lambda: nn.MaxPool2d(2)}, lambda m, x: m.p(x[:, 0])),
+    "channels put together": ({"c": C, "d": C}, lambda m, x: torch.cat([m.c(x), m.d(x)], 1)),
+    "a product": ({"c": C, "d": C}, lambda m, x: m.c(x) * m.d(x)),
+    "an addition with a factor": ({"c": C, "d": C}, lambda m, x: torch.add(m.c(x), m.d(x), alpha=2)),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@torch.no_grad()
+def test_odd_models_are_right_or_refused(name: str) -> None:
+    modules, forward = ODD[name]
+    torch.manual_seed(0)
+    model = made(**{key: make() for key, make in modules.items()})
+    kind = type("Odd", (nn.Module,), {"forward": lambda self, x: forward(self, x)})
+    model.__class__ = kind
+    images = torch.randn(3, 2, 4, 4)
+    smaller: nn.Module | None = None
+    with suppress(*[CannotShrinkError] * name.startswith("in place")):
+        smaller = shrink(model, torch.zeros(1, 2, 4, 4))
+    if smaller is not None:
+        torch.testing.assert_close(smaller(images.clone()), model(images.clone()))
+
+
+def test_examples_and_types_that_do_not_fit_are_refused_in_a_line() -> None:
+    with pytest.raises(CannotShrinkError, match=r"^the model does not take the example, 1×3×4×4 "):
+        shrink(Chain(nn.Conv2d(2, 2, 1)), torch.zeros(1, 3, 4, 4))
+    with pytest.raises(CannotShrinkError, match=r"^expected a model in float32 on the CPU$"):
+        shrink(Chain(nn.Conv2d(2, 2, 1)).double(), torch.zeros(1, 2, 4, 4))
 
 
 def test_what_cannot_be_traced_is_refused_in_a_line() -> None:

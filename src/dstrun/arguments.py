@@ -47,25 +47,40 @@ def dashboard(words: Sequence[str]) -> argparse.Namespace:
 
 def export(words: Sequence[str]) -> argparse.Namespace:
     """run, changes, to, format, shrink, force, tolerance, bench. InputError for what cannot be used."""
-    parser = Parser("dstrun export", description="The trained network out of the training code, checked and counted.")
-    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a run")
-    parser.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="such as data.root=PATH, for the test images")
+    parser = Parser(
+        "dstrun export",
+        description="The trained network out of the training code: read back, compared on every test image, counted; "
+        "what came of it is in export.json beside the file.",
+    )
+    parser.add_argument(
+        "words", nargs="*", metavar="RUN [KEY=VALUE ...]", help="a run's folder; where its data lies now"
+    )
     parser.add_argument("--to", type=Path, metavar="PATH", help="the file: NAME.safetensors, .pt2 (torch) or .onnx")
     parser.add_argument(
         "--format", choices=("safetensors", "sparse", "csr", "torch", "onnx"),
         help="by default what PATH ends in; sparse and csr are .safetensors of packed weights",
     )  # fmt: skip
-    parser.add_argument("--shrink", action="store_true", help="without what is dead and what only feeds the dead")
+    parser.add_argument("--shrink", action="store_true", help="without what is dead or unread (.pt2 and .onnx)")
     parser.add_argument("--force", action="store_true", help="write over a file that is there")
     parser.add_argument("--tolerance", type=float, default=1e-4, help="largest difference of an output (default: 1e-4)")
     parser.add_argument("--bench", action="store_true", help="time dense, shrunk, CSR, ONNX Runtime and bf16 here")
     given = parser.parse_intermixed_args(list(words))
+    if not given.words:
+        parser.error("expected the folder of a run")
+    given.run, given.changes = Path(given.words[0]), given.words[1:]
     if not (given.to or given.bench):
         parser.error("expected --to PATH or --bench")
+    if not given.to and (given.format or given.shrink or given.force):
+        parser.error("expected --to PATH with --format, --shrink and --force")
     if not given.tolerance >= 0:
         parser.error(f"argument --tolerance: got {given.tolerance}, expected a number ≥ 0")
     if not (given.run / "config.yaml").is_file():
         raise InputError(f"{given.run}: expected the folder of a run, with a config.yaml in it")
+    for word in given.changes:
+        if not word.startswith(("data.root=", "data.download=", "data.test_limit=", "threads=")):
+            raise InputError(
+                f"{word}: export leaves a run as it was trained, but for where its data lies: data.root=PATH"
+            )
     return given
 
 

@@ -59,12 +59,23 @@ def variants(model: nn.Module, shape: tuple[int, int, int], threads: int) -> dic
         made["shrunk"] = smaller = shrink(model, torch.zeros(1, *shape))
     made["CSR"] = to_csr(deepcopy(model))
     if not onnx_file.missing():
-        made["ONNX Runtime"] = _in_onnx_runtime(model, shape, threads)
-        if smaller is not None:
-            made["ONNX Runtime, shrunk"] = _in_onnx_runtime(smaller, shape, threads)
+        with suppress(Exception):  # torch's and ONNX's, of their own kinds, for what they cannot express
+            made["ONNX Runtime"] = _in_onnx_runtime(model, shape, threads)
+            if smaller is not None:
+                made["ONNX Runtime, shrunk"] = _in_onnx_runtime(smaller, shape, threads)
     half = deepcopy(model).to(torch.bfloat16)
     made["bf16"] = lambda images: half(images.to(torch.bfloat16))
-    return made
+    return {name: network for name, network in made.items() if _runs(network, shape)}
+
+
+@torch.inference_mode()
+def _runs(network: Network, shape: tuple[int, int, int]) -> bool:
+    """Not every operation has a kernel for sparse matrices, or for bf16."""
+    try:
+        network(torch.zeros(2, *shape))
+    except Exception:
+        return False
+    return True
 
 
 def _in_onnx_runtime(model: nn.Module, shape: tuple[int, int, int], threads: int) -> Network:

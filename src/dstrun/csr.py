@@ -16,6 +16,8 @@ from torch.nn import functional as F
 
 from dstrun.recurrent import RecurrentLinear
 
+FUSED = (nn.TransformerEncoderLayer, nn.MultiheadAttention)  # which read their layers' weights past the layers
+
 
 class CSRLinear(nn.Module):
     """A Linear, or a recurrent one, of which the weight is sparse."""
@@ -68,21 +70,26 @@ class CSRConv2d(nn.Module):
 
 def to_csr(model: nn.Module, densest: float = 0.5) -> nn.Module:
     """The model with every layer it can do so for made sparse, in place, but those of which more than that is kept."""
-    for name, module in list(model.named_modules()):
-        made: nn.Module | None = None
-        if isinstance(module, nn.Linear) and type(module) in (nn.Linear, RecurrentLinear):
-            made = CSRLinear(module)
-        elif (
-            type(module) is nn.Conv2d
-            and module.groups == 1
-            and module.padding_mode == "zeros"
-            and not isinstance(module.padding, str)
-        ):
-            made = CSRConv2d(module)
-        if made is not None and _density(module) <= densest:
-            parent, _, last = name.rpartition(".")
-            setattr(model.get_submodule(parent), last, made)
+    whole = {id(part) for stack in model.modules() if type(stack) in FUSED for part in stack.modules()}
+    found: dict[int, nn.Module] = {}  # a module may stand in several places
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if id(module) not in found:
+            if id(module) in whole or not _can(module) or _density(module) > densest:
+                continue
+            found[id(module)] = CSRConv2d(module) if isinstance(module, nn.Conv2d) else CSRLinear(module)
+        if not name:
+            return found[id(module)]
+        parent, _, last = name.rpartition(".")
+        setattr(model.get_submodule(parent), last, found[id(module)])
     return model
+
+
+def _can(module: nn.Module) -> bool:
+    if type(module) in (nn.Linear, RecurrentLinear):
+        return module.weight.dtype == torch.float32
+    if type(module) is not nn.Conv2d or module.groups != 1 or module.padding_mode != "zeros":
+        return False
+    return not isinstance(module.padding, str) and module.weight.dtype == torch.float32
 
 
 def _density(layer: Any) -> float:

@@ -101,6 +101,8 @@ def _checked_format(given: Namespace) -> str:
         raise InputError(f"to: .onnx needs {', '.join(missing)}; `pip install 'dstrun[onnx]'` brings it")
     if given.shrink and format in KINDS:
         raise InputError("shrink: expected a .pt2 or .onnx file, which carries a network of its own")
+    if target.is_dir():
+        raise InputError(f"to: got {target}, expected the name of a file, and that is a folder")
     if target.exists() and not given.force:
         raise InputError(f"to: {target} is there already (--force writes over it)")
     if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
@@ -124,7 +126,9 @@ def _trained(given: Namespace) -> Trained:
         masked.load_state_dict(state["model"])
         about = network.about_run(folder, state | _images(prepared))
         plain = network.restored(about, network.plain_weights(state["model"]))
-    except (ValueError, KeyError, RuntimeError) as error:
+    except RuntimeError as error:
+        raise InputError(f"{folder}: the checkpoint is another model's ({network.mismatch(error)})") from error
+    except (ValueError, KeyError) as error:
         raise InputError(f"{folder}: {first_line(error)}") from error
     return Trained(folder, masked.eval(), plain, about, method.measure(), _test_batches(config, prepared))
 
@@ -161,7 +165,7 @@ def counted(trained: Trained) -> dict[str, Any]:
             sizes[f"bytes_{kind}"] = file.stat().st_size
         sizes["bytes_zipped"] = len(zlib.compress(Path(place, "dense").read_bytes(), 9))
     return {
-        "run": str(trained.folder), "parameters": parameters, "parameters_kept": parameters - pruned,
+        "run": trained.folder.resolve().name, "parameters": parameters, "parameters_kept": parameters - pruned,
         "multiply_adds": sum(layer["multiply_adds"] for layer in layers),
         "multiply_adds_kept": sum(layer["multiply_adds_kept"] for layer in layers), **sizes, "layers": layers,
     }  # fmt: skip
@@ -187,11 +191,13 @@ def _written(trained: Trained, target: Path, format: str, given: Namespace) -> d
             raise
         except Exception as error:  # exporters raise their own kinds
             raise InputError(f"{format}: this model cannot be exported ({_why(error)})") from error
-        if not found["largest_difference"] <= given.tolerance or found["top1_differs"]:
-            difference = f"{found['largest_difference']:.2g} (tolerance {given.tolerance:g})"
+        if found["largest_difference"] != found["largest_difference"]:
+            raise InputError(f"to: {target} is not written: the network's outputs are not finite")
+        if found["largest_difference"] > given.tolerance or found["top1_differs"]:
             raise InputError(
-                f"to: {target} is not written: outputs differ from the masked model's by {difference}, "
-                f"the class of {found['top1_differs']} of {found['images']:,} images too"
+                f"to: {target} is not written: outputs differ from the masked model's by "
+                f"{found['largest_difference']:.2g} (tolerance {given.tolerance:g}), and the class of "
+                f"{found['top1_differs']} of {found['images']:,} images"
             )
         facts = {"bytes": made.stat().st_size, "sha256": sha256(made)}
         made.replace(target)
@@ -217,15 +223,14 @@ def _read(path: Path, format: str) -> Network:
 @torch.inference_mode()
 def compared(trained: Trained, exported: Network) -> dict[str, Any]:
     """How far the outputs for every test image are from the masked model's."""
-    largest, differs, images, right = 0.0, 0, 0, 0
+    largest, differs, images, right = torch.zeros(()), 0, 0, 0
     for batch, labels in trained.batches():
         ours, theirs = trained.masked(batch), exported(batch)
-        difference = (ours - theirs).abs().max().item()
-        largest = max(largest, difference) if difference == difference else float("inf")
+        largest = torch.maximum(largest, (ours - theirs).abs().max())  # which hands NaN on
         differs += int((ours.argmax(1) != theirs.argmax(1)).sum())
         right += int((theirs.argmax(1) == labels).sum())
         images += len(labels)
-    return {"images": images, "largest_difference": largest, "top1_differs": differs, "accuracy": right / images}
+    return {"images": images, "largest_difference": largest.item(), "top1_differs": differs, "accuracy": right / images}
 
 
 def _why(error: Exception) -> str:
@@ -236,7 +241,13 @@ def _why(error: Exception) -> str:
 def _remember(target: Path, record: dict[str, Any]) -> None:
     """export.json of the file's folder, by the names of files."""
     place = target.parent / RECORD
-    write_json(place, read_json(place) | {target.name: record})
+    try:
+        before = read_json(place)
+        if not before and place.exists():  # damaged, or somebody else's
+            place.replace(place.with_name(f"{RECORD}.before"))
+        write_json(place, before | {target.name: record})
+    except OSError as error:
+        raise InputError(f"to: {target} is written, and {place} could not be ({first_line(error)})") from error
 
 
 # shown
@@ -258,7 +269,8 @@ def _layers_table(record: dict[str, Any]) -> Table:
     table.add_column("layer", no_wrap=True)
     for word in ("kept", "weights", "kept %", "multiply-adds kept", "multiply-adds"):
         table.add_column(word, justify="right", no_wrap=True)
-    total = {key: sum(layer[key] for layer in record["layers"]) for key in record["layers"][0] if key != "layer"}
+    counts = ("weights", "kept", "multiply_adds", "multiply_adds_kept")
+    total = {key: sum(layer[key] for layer in record["layers"]) for key in counts}
     for row in [*record["layers"], {"layer": "all", **total}]:
         if row["layer"] == "all":
             table.add_section()

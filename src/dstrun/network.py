@@ -23,6 +23,7 @@ from dstrun import checkpoint
 from dstrun.composition import saved
 from dstrun.config import check
 from dstrun.csr import to_csr
+from dstrun.errors import InputError
 from dstrun.masking import kept_mask
 from dstrun.models import BUILDERS
 from dstrun.pack import packed, unpacked
@@ -50,30 +51,37 @@ class About:
         return build(tuple(self.shape), self.classes, **self.args)
 
 
-def load(path: str | Path, kernels: str = "dense") -> nn.Module:
-    """The network of a run's folder, or of a .safetensors or .pt2 file, in evaluation mode, on the CPU.
+def load(path: str | Path, kernels: str | None = None) -> nn.Module:
+    """The network of a run's folder, or of a .safetensors or .pt2 file, for inference, on the CPU.
 
-    kernels: 'dense', or 'csr' for torch's kernels for sparse matrices. `about` of the module says how images are
-    prepared (not of a .pt2). FileNotFoundError where there is nothing; ValueError for what is no network, is damaged or
-    is of a later version.
+    kernels: 'dense', 'csr' for torch's kernels for sparse matrices, or None for what the file was exported for. `about`
+    of the module says how images are prepared; a .pt2 has neither. FileNotFoundError where there is nothing; ValueError
+    for what is no network, is damaged or is of a later version.
     """
     path = Path(path)
-    if kernels not in ("dense", "csr"):
+    if kernels not in (None, "dense", "csr"):
         raise ValueError(f"kernels is {kernels!r}, expected dense or csr")
+    if path.suffix == ".onnx":
+        raise ValueError(f"{path} is for ONNX Runtime, and not for torch")
     if path.suffix == ".pt2":
+        if kernels:
+            raise ValueError(f"kernels is {kernels!r}, and {path} has its own")
         return _program(path)
-    about, weights, kind = _of_run(path) if path.is_dir() else _of_file(path)
-    model = restored(about, weights)
-    return to_csr(model) if "csr" in (kernels, kind) else model
+    try:
+        about, weights, kind = _of_run(path) if path.is_dir() else _of_file(path)
+        model = restored(about, weights)
+    except InputError as error:  # a config or a builder that is not there
+        raise ValueError(f"{path}: {error}") from error
+    return to_csr(model) if (kernels or kind) == "csr" else model
 
 
 def restored(about: About, weights: Mapping[str, Tensor]) -> nn.Module:
     """The plain model with those weights, in evaluation mode. ValueError where they are not that model's."""
-    model = about.build()
     try:
+        model = about.build()
         model.load_state_dict(dict(weights), strict=True)
-    except RuntimeError as error:
-        raise ValueError(f"the weights are not those of {about.builder} ({_second_line(error)})") from error
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"the weights are not those of {about.builder} ({mismatch(error)})") from error
     model.about = about  # type: ignore[assignment]
     return model.eval()
 
@@ -82,7 +90,7 @@ def plain_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A masked model's state with W ⊙ M for W and without thresholds; a dense model's as it is."""
     weights = {}
     for name, value in state.items():
-        if name.endswith((THRESHOLD, FROZEN)):
+        if name.endswith((THRESHOLD, FROZEN)) and f"{name.rpartition('.mask.')[0]}.weight" in state:
             continue
         layer = name.removesuffix(".weight")
         if name.endswith(".weight") and layer + THRESHOLD in state:
@@ -113,7 +121,7 @@ def save(path: Path, about: About, weights: Mapping[str, Tensor], kind: str) -> 
     """A .safetensors file; kind: 'dense', 'packed', or 'csr', which is packed and loaded for sparse kernels."""
     from safetensors.torch import save as serialised
 
-    tensors = {name: value.contiguous() for name, value in weights.items()}
+    tensors = {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in weights.items()}
     if kind != "dense":
         parts = {name: packed(value) for name, value in tensors.items()}
         tensors = {f"{name}.{part}": value for name, all_ in parts.items() for part, value in all_.items()}
@@ -135,11 +143,14 @@ def _of_file(path: Path) -> tuple[About, dict[str, Tensor], str]:
         raise ValueError(f"{path} cannot be read ({_first_line(error)})") from error
     if not isinstance(told, dict):
         raise ValueError(f"{path} does not say what model it is: it was not written by `dstrun export`")
-    if (version := told.pop("format", 0)) > FORMAT:
+    if isinstance(version := told.pop("format", 0), int) and version > FORMAT:
         raise ValueError(f"{path} is of a later dstrun (format {version}, this one reads up to {FORMAT})")
-    kind = told.pop("kind")
-    about = About(**told | {"shape": tuple(told["shape"])})
-    return about, tensors if kind == "dense" else _unpacked(tensors), kind
+    try:
+        kind = told.pop("kind")
+        about = About(**told | {"shape": tuple(told["shape"])})
+        return about, tensors if kind == "dense" else _unpacked(tensors), kind
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path} is damaged ({_first_line(error)})") from error
 
 
 def _unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -168,7 +179,7 @@ def _first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _second_line(error: BaseException) -> str:
-    """Where torch says which key or shape it was."""
+def mismatch(error: BaseException) -> str:
+    """Which key or shape it was that torch would not load."""
     lines = [line.strip() for line in str(error).splitlines()]
     return lines[1] if len(lines) > 1 else _first_line(error)

@@ -8,6 +8,8 @@ taken; a tensor that is smaller as it stands stays so. At 2 % density nearly eve
 costs five bytes, where 16-bit columns would take six. Knows torch alone.
 """
 
+from math import prod
+
 import torch
 from torch import Tensor
 
@@ -40,9 +42,11 @@ def unpacked(parts: dict[str, Tensor]) -> Tensor:
     values, words, shape = parts["values"], parts["gaps"], parts["shape"].tolist()
     widest, words = torch.iinfo(words.dtype).max, words.long()
     places = (words.cumsum(0) - 1)[words != widest]
-    weight = values.new_zeros(shape)
-    if len(places) != len(values) or (len(places) and int(places[-1]) >= weight.numel()):
+    ordered = bool((places.diff(prepend=torch.tensor([-1])) > 0).all())
+    fits = min(shape, default=1) >= 0 and (not len(places) or int(places[-1]) < prod(shape) < 2**40)
+    if len(places) != len(values) or not ordered or not fits:
         raise ValueError(f"{len(values)} values and {len(places)} gaps do not make a weight of {shape}")
+    weight = values.new_zeros(shape)
     weight.view(-1)[places] = values
     return weight
 

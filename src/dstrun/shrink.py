@@ -55,22 +55,41 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class CannotShrinkError(ValueError):
-    """The model cannot be traced; the message is one line."""
+    """There is no smaller network of this model to be had; the message is one line."""
 
 
 @torch.no_grad()
 def shrink(model: nn.Module, example: Tensor) -> fx.GraphModule:
     """The smaller network, in evaluation mode; `example`, (1, C, H, W), has the size of the images to come.
 
-    CannotShrinkError for a model whose forward pass torch.fx cannot follow.
+    CannotShrinkError for a model whose forward pass torch.fx cannot follow, that does not take the example, or of which
+    what was made does not give the same outputs: for one that changes tensors in place which it reads again, say.
     """
+    if any(tensor.dtype != torch.float32 or tensor.device.type != "cpu" for tensor in model.parameters()):
+        raise CannotShrinkError("expected a model in float32 on the CPU")
+    pair = torch.randn(2, *example.shape[1:], generator=torch.Generator().manual_seed(0))
     try:
         traced = fx.symbolic_trace(deepcopy(model).eval())
-        ShapeProp(traced).propagate(example)
     except Exception as error:  # tracing runs the model's own code
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CannotShrinkError(f"torch.fx cannot follow this model ({why})") from error
-    return _Shrinking(traced).rebuilt()
+        raise CannotShrinkError(f"torch.fx cannot follow this model ({_first_line(error)})") from error
+    try:
+        ShapeProp(traced).propagate(pair.clone())
+    except Exception as error:
+        size = "×".join(map(str, example.shape))
+        raise CannotShrinkError(f"the model does not take the example, {size} ({_first_line(error)})") from error
+    try:
+        smaller = _Shrinking(traced).rebuilt()
+        same = torch.allclose(smaller(pair.clone()), deepcopy(model).eval()(pair.clone()), rtol=1e-3, atol=1e-4)
+    except Exception as error:
+        raise CannotShrinkError(f"this model is not understood ({_first_line(error)})") from error
+    if not same:
+        raise CannotShrinkError("this model is not understood: what was made of it does not give the same outputs")
+    return smaller
+
+
+def _first_line(error: BaseException) -> str:
+    cause = error.__cause__ or error
+    return next(iter(str(cause).splitlines()), type(cause).__name__)
 
 
 class _Shrinking:
@@ -96,24 +115,39 @@ class _Shrinking:
         source = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
         if source is None or _shape(node) is None or _shape(source) is None:
             return "other"
-        if type(module) is nn.Linear and len(_shape(source)) == 2:
-            return "layer"
-        if type(module) is nn.Conv2d and module.groups == 1 and module.padding_mode == "zeros":
-            return "layer"
-        if isinstance(module, NORMS) and module.running_mean is not None:
-            return "norm"
-        if isinstance(module, POINTWISE) or node.target in POINTWISE_CALLS:
+        dimensions = len(_shape(source))
+        if module is not None:
+            return self._kind_of_module(node, module, dimensions)
+        if node.target in POINTWISE_CALLS:
             return "pointwise"
-        if isinstance(module, POOLS) or node.target in POOL_CALLS:
+        if node.target in POOL_CALLS and dimensions == 4:
             return "pool"
-        if isinstance(module, nn.AvgPool2d) and module.padding in (0, (0, 0)):
-            return "pool"
-        if (isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1)) or (
-            node.target in ("flatten", torch.flatten) and (node.args[1:] == (1,) or node.kwargs == {"start_dim": 1})
-        ):
+        if node.target in ("flatten", torch.flatten) and (node.args[1:] == (1,) or node.kwargs == {"start_dim": 1}):
             return "flatten"
         if node.target in ADDITIONS and len(node.args) == 2 and not node.kwargs and self._same_shapes(node):
             return "addition"
+        return "other"
+
+    def _kind_of_module(self, node: fx.Node, module: nn.Module, dimensions: int) -> str:
+        """'other' too for one that is called more than once, or that has more to it than its class says."""
+        others = [n for n in node.graph.nodes if n is not node and n.op == "call_module"]
+        shared = any(self._modules[str(other.target)] is module for other in others)
+        if module._forward_hooks or module._forward_pre_hooks or (shared and list(module.parameters())):
+            return "other"
+        if type(module) is nn.Linear and dimensions == 2:
+            return "layer"
+        if type(module) is nn.Conv2d and dimensions == 4 and module.groups == 1 and module.padding_mode == "zeros":
+            return "layer"
+        if type(module) in NORMS and module.running_mean is not None and dimensions in (2, 4):
+            return "norm"
+        if type(module) in POINTWISE:
+            return "pointwise"
+        if type(module) in POOLS and dimensions == 4:
+            return "pool"
+        if type(module) is nn.AvgPool2d and module.padding in (0, (0, 0)) and not module.divisor_override:
+            return "pool" if dimensions == 4 else "other"
+        if type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
+            return "flatten"
         return "other"
 
     def _same_shapes(self, node: fx.Node) -> bool:
@@ -210,8 +244,10 @@ class _Shrinking:
 
     def _make_as_it_is(self, node: fx.Node) -> fx.Node:
         """The same operation on what is left of its inputs: all of it, or the channels that are needed here."""
-        if node.op in ("call_module", "get_attr"):
-            self._hold(str(node.target), _attribute(self._traced, str(node.target)))
+        if node.op == "get_attr":  # a weight that is read past its layer, too: whole, whatever becomes of the layer
+            return self._tensor(node, "value", operator.attrgetter(str(node.target))(self._traced).detach())
+        if node.op == "call_module":
+            self._hold(str(node.target), self._modules[str(node.target)])
         partial = self._kinds[node] in ("pointwise", "pool", "flatten")
 
         def argument(source: fx.Node) -> fx.Node:
@@ -263,23 +299,21 @@ class _Shrinking:
         """Of each side what it still has, with zeros in the places of what it has not; its constants are added."""
         needed = self._needed[node]
         beyond = (1,) * (len(_shape(node)) - 2)
-        sides, constant = [], torch.zeros(len(needed))
+        sides: list[Any] = []
+        constant = torch.zeros(len(needed))
         for source in node.all_input_nodes * (2 // len(node.all_input_nodes)):  # x + x names it once
             there = needed & self._constants[source].isnan()
             constant += self._constants[source].where(needed & ~there, 0.0)
             if there.any():
                 sides.append(self._spread(node, self._read(source, there), there[needed], 2 * len(beyond)))
-        if not sides:  # all is constant, and yet asked for: one channel of zeros
-            one = self._graph.call_function(
-                torch.index_select,
-                (
-                    self._new[node.all_input_nodes[0]],
-                    1,
-                    self._tensor(node, "first", torch.zeros(int(needed.sum()), dtype=torch.long)),
-                ),
-            )
-            sides.append(self._graph.call_function(operator.mul, (one, 0.0)))
-        total = sides[0] if len(sides) == 1 else self._graph.call_function(operator.add, tuple(sides))
+        if not sides:  # all is constant, and yet asked for
+            nothing = self._tensor(node, "first", torch.zeros(int(needed.sum()), dtype=torch.long))
+            first = self._new[node.all_input_nodes[0]]
+            shaped = self._graph.call_function(torch.index_select, (first, 1, nothing))
+            sides.append(self._graph.call_function(operator.mul, (shaped, 0.0)))
+        if len(sides) == 1:  # a tensor of its own, since what follows may change it in place
+            sides.append(0.0)
+        total = self._graph.call_function(operator.add, tuple(sides))
         if not constant.any():
             return total
         vector = self._tensor(node, "constant", constant[needed].view(1, -1, *beyond))
@@ -308,18 +342,15 @@ class _Shrinking:
         self._hold(name, module)
         return self._graph.call_module(name, (source,))
 
-    def _hold(self, name: str, held: Any) -> None:
-        """Makes the module or tensor the new root's, under its old name."""
+    def _hold(self, name: str, module: nn.Module) -> None:
+        """Makes the module the new root's, under its old name."""
         *path, last = name.split(".")
         place = self._root
         for part in path:
             if not hasattr(place, part):
                 place.add_module(part, nn.Module())
             place = getattr(place, part)
-        if isinstance(held, nn.Module):
-            place.add_module(last, held)
-        else:
-            place.register_buffer(last, held.detach())
+        place.add_module(last, module)
 
     def _tensor(self, node: fx.Node, purpose: str, value: Tensor) -> fx.Node:
         count = sum(name.startswith(f"{node.name}_{purpose}") for name, _ in self._root.named_buffers(recurse=False))
@@ -344,10 +375,6 @@ def _layer_like(layer: Any, weight: Tensor, bias: Tensor | None) -> nn.Module:
 
 def _pads(layer: nn.Module) -> bool:
     return isinstance(layer, nn.Conv2d) and layer.padding not in (0, (0, 0), "valid")
-
-
-def _attribute(root: nn.Module, name: str) -> Any:
-    return operator.attrgetter(name)(root)
 
 
 def _shape(node: fx.Node) -> torch.Size:
