@@ -128,8 +128,8 @@ def test_the_bench(command: Command, run: Path, quick_bench: None) -> None:
     outcome = command("export", str(run), "--to", "a.pt2", "--bench")
     assert outcome.code == 0
     timed = json.loads(Path("export.json").read_text())["a.pt2"]["bench"]
-    assert [row["network"] for row in timed[:6]] == [
-        "dense", "shrunk", "CSR", "ONNX Runtime", "ONNX Runtime, shrunk", "bf16",
+    assert [row["network"] for row in timed[:7]] == [
+        "dense", "shrunk", "CSR", "CSR, shrunk", "ONNX Runtime", "ONNX Runtime, shrunk", "bf16",
     ]  # fmt: skip
     assert {(row["threads"], row["batch"]) for row in timed} == {(1, 1), (1, 64)}
     assert all(0 < row["low"] <= row["median"] <= row["high"] for row in timed)

@@ -78,14 +78,14 @@ def weights(model: nn.Module) -> list[list[list[float]]]:
 def test_a_dead_neuron_becomes_a_bias_and_an_unread_one_nothing() -> None:
     """Three hidden neurons: one lives, one has no weights and gives relu(2) = 2 to the next, one feeds nobody.
 
-    y = 5·h₁ + 3·2 + 1; the third input is read by the unread neuron alone.
+    y = 5·h₁ + 3·2 + 1; two of the five inputs are read.
     """
     model = Chain(
-        linear([[1, 1, 0], [0, 0, 0], [1, 1, 1]], [0.5, 2, 3]), nn.ReLU(), linear([[5, 3, 0]], [1]),
+        linear([[1, 1, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], [0.5, 2, 3]), nn.ReLU(), linear([[5, 3, 0]], [1]),
     )  # fmt: skip
-    smaller = shrink(model, torch.zeros(1, 3))
+    smaller = shrink(model, torch.zeros(1, 5))
     assert weights(smaller) == [[[1, 1]], [0.5], [[5]], [7]]
-    assert smaller(torch.tensor([[1.0, 2.0, 9.0]])).tolist() == [[24.5]]
+    assert smaller(torch.tensor([[1.0, 2.0, 9.0, 9.0, 9.0]])).tolist() == [[24.5]]
 
 
 def test_a_dead_filter_before_a_batch_norm_is_a_map_for_a_convolution_that_pads() -> None:

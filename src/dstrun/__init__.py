@@ -16,6 +16,7 @@ _PUBLIC = {
     "RecurrentLinear": "dstrun.recurrent",
     "load": "dstrun.network",
     "shrink": "dstrun.shrink",
+    "to_csr": "dstrun.csr",
     "Split": "dstrun.data.splits",
     "Splits": "dstrun.data.splits",
 }

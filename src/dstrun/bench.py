@@ -58,6 +58,8 @@ def variants(model: nn.Module, shape: tuple[int, int, int], threads: int) -> dic
     with suppress(CannotShrinkError):
         made["shrunk"] = smaller = shrink(model, torch.zeros(1, *shape))
     made["CSR"] = to_csr(deepcopy(model))
+    if smaller is not None:
+        made["CSR, shrunk"] = to_csr(deepcopy(smaller))
     if not onnx_file.missing():
         with suppress(Exception):  # torch's and ONNX's, of their own kinds, for what they cannot express
             made["ONNX Runtime"] = _in_onnx_runtime(model, shape, threads)

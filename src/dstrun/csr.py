@@ -34,11 +34,12 @@ class CSRLinear(nn.Module):
         return self.weight
 
     def forward(self, input: Tensor, weight: Tensor | None = None) -> Tensor:
-        rows = input.reshape(-1, input.shape[-1])
-        output = torch.mm(self.weight, rows.t())
+        if input.dim() != 2:
+            return self(input.reshape(-1, input.shape[-1])).reshape(*input.shape[:-1], -1)
+        output = torch.mm(self.weight, _upright(input))
         if self.bias is not None:
-            output = output + self.bias[:, None]
-        return output.t().reshape(*input.shape[:-1], -1)
+            output += self.bias[:, None]
+        return output.t()  # the next layer's own t() makes it contiguous again
 
 
 class CSRConv2d(nn.Module):
@@ -59,13 +60,20 @@ class CSRConv2d(nn.Module):
         images, taps, places = patches.shape
         output = torch.mm(self.weight, patches.transpose(0, 1).reshape(taps, images * places))
         if self.bias is not None:
-            output = output + self.bias[:, None]
+            output += self.bias[:, None]
         height, width = map(self._positions, range(2), input.shape[2:])
         return output.view(-1, images, height, width).transpose(0, 1)
 
     def _positions(self, side: int, pixels: int) -> int:
         kernel, dilation, padding, stride = (self._windows[key][side] for key in self._windows)
         return (pixels + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def _upright(rows: Tensor) -> Tensor:
+    """(B, n) → (n, B), contiguous, for which the kernel is twice as fast; the copy is quickest in this guise."""
+    if rows.t().is_contiguous():
+        return rows.t()
+    return rows[None, :, :, None].contiguous(memory_format=torch.channels_last)[0, :, :, 0].t()
 
 
 def to_csr(model: nn.Module, densest: float = 0.5) -> nn.Module:

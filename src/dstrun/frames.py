@@ -84,16 +84,21 @@ def _together(header: bytes, bodies: Sequence[bytes], kind: Kind) -> list[Frame]
 
 def _alone(content: bytes, kind: Kind) -> Frame:
     """The frame of one file, of which some lines may be damaged."""
+    for odd in (b'"', b"\0", b"\r"):  # what a CSV file of ours has none of, and a parser would make something of
+        content = content.replace(odd, b"")
     there = _columns(content, kind)
     notes = []
     if content and (missing := _missing(there, kind)):
         notes.append(f"no column {', '.join(missing)}: of another version?")
     if not {*kind.counts[:1], *filter(None, [kind.text])} <= set(there):
-        return Frame(pd.DataFrame({column: pd.Series(dtype="float64") for column in kind.columns}), notes)
-    header, *lines = content.replace(b'"', b"").replace(b"\0", b"").splitlines()
+        return Frame(_nothing(kind), notes)
+    header, *lines = content.split(b"\n")
     whole = [line for line in lines if line.count(b",") == header.count(b",")]
     options: dict[str, Any] = {"usecols": there, "dtype": str, "encoding_errors": "replace"}
-    table = pd.read_csv(io.BytesIO(b"\n".join([header, *whole])), **options)
+    try:
+        table = pd.read_csv(io.BytesIO(b"\n".join([header, *whole])), **options)
+    except ValueError as error:  # whatever else damage may do
+        return Frame(_nothing(kind), [*notes, f"cannot be read: {error}"])
     for column in there:
         numeric = column != kind.text
         table[column] = pd.to_numeric(table[column], errors="coerce").astype(float) if numeric else table[column]
@@ -106,6 +111,10 @@ def _alone(content: bytes, kind: Kind) -> Frame:
         notes.append(f"{lost} line{'s' * (lost != 1)} cannot be read")
     table = good.reindex(columns=list(kind.columns)).astype(dict.fromkeys(counts, "int64"))
     return Frame(table.reset_index(drop=True), notes)
+
+
+def _nothing(kind: Kind) -> pd.DataFrame:
+    return pd.DataFrame({column: pd.Series(dtype="float64") for column in kind.columns})
 
 
 def _counted(counts: pd.DataFrame) -> pd.Series:
