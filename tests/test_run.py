@@ -78,7 +78,7 @@ def test_a_run_leaves_its_files(command: Command) -> None:
     assert status["owner"]["pid"] == os.getpid()
     assert {"python", "torch", "dstrun"} <= set(status["versions"])
     assert OmegaConf.load(folder / "config.yaml").seed == 3
-    assert set(torch.load(folder / "checkpoint.pt", weights_only=True)) == {"format", "model"}
+    assert set(torch.load(folder / "checkpoint.pt", weights_only=True)) == {"format", "model", "shape", "classes"}
     assert status["files"] == {name: sha256(folder / name) for name in RESULTS}
     log = (folder / "train.log").read_text()
     assert "epoch 2/2" in log

@@ -88,7 +88,8 @@ def server(how: str, sound: bool) -> Iterator[tuple[str, type[Server]]]:
 
 def trained(group: str, host: str) -> tuple[float, str]:
     """How many seconds the command took, and what it said."""
-    known = {**os.environ, "WANDB_BASE_URL": host, "WANDB_API_KEY": KEY}
+    others = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    known = others | {"WANDB_BASE_URL": host, "WANDB_API_KEY": KEY}
     begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "dstrun", *RUN, f"group={group}", "wandb.mode=online"],
