@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,11 @@ class Prepared:
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.splits.shape
+
+    @property
+    def images(self) -> dict[str, Any]:
+        """What a model must know of them to be made again, and config.yaml does not say: part of every checkpoint."""
+        return {"shape": list(self.shape), "classes": self.splits.classes}
 
 
 def prepare(config: Config) -> Prepared:

@@ -28,9 +28,9 @@ from torch import Tensor, nn
 
 from dstrun import checkpoint, network, onnx_file
 from dstrun.bench import Timed, timings
-from dstrun.build import Prepared, make_batches, prepare, training_objects
+from dstrun.build import make_batches, prepare, training_objects
 from dstrun.composition import saved
-from dstrun.config import Config, check
+from dstrun.config import check
 from dstrun.console import print_whole
 from dstrun.cores import usable_cores
 from dstrun.density import LayerFigures
@@ -124,21 +124,14 @@ def _trained(given: Namespace) -> Trained:
     masked, method = training_objects(config, prepared)
     try:
         masked.load_state_dict(state["model"])
-        about = network.about_run(folder, state | _images(prepared))
+        about = network.about_run(folder, state | prepared.images)
         plain = network.restored(about, network.plain_weights(state["model"]))
     except RuntimeError as error:
         raise InputError(f"{folder}: the checkpoint is another model's ({network.mismatch(error)})") from error
     except (ValueError, KeyError) as error:
         raise InputError(f"{folder}: {first_line(error)}") from error
-    return Trained(folder, masked.eval(), plain, about, method.measure(), _test_batches(config, prepared))
-
-
-def _images(prepared: Prepared) -> dict[str, Any]:
-    return {"shape": prepared.shape, "classes": prepared.splits.classes}
-
-
-def _test_batches(config: Config, prepared: Prepared) -> Callable[[], Iterable[tuple[Tensor, Tensor]]]:
-    return make_batches(config, prepared)[1]["test"]
+    _, splits = make_batches(config, prepared)
+    return Trained(folder, masked.eval(), plain, about, method.measure(), splits["test"])
 
 
 # counted

@@ -23,7 +23,7 @@ from dstrun import checkpoint
 from dstrun.composition import saved
 from dstrun.config import check
 from dstrun.csr import to_csr
-from dstrun.errors import InputError
+from dstrun.errors import InputError, described
 from dstrun.masking import kept_mask
 from dstrun.models import BUILDERS
 from dstrun.pack import packed, unpacked
@@ -140,7 +140,7 @@ def _of_file(path: Path) -> tuple[About, dict[str, Tensor], str]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         told = json.loads(metadata.get(METADATA, "null"))
     except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read ({_first_line(error)})") from error
+        raise ValueError(f"{path} cannot be read ({described(error)})") from error
     if not isinstance(told, dict):
         raise ValueError(f"{path} does not say what model it is: it was not written by `dstrun export`")
     if isinstance(version := told.pop("format", 0), int) and version > FORMAT:
@@ -150,7 +150,7 @@ def _of_file(path: Path) -> tuple[About, dict[str, Tensor], str]:
         about = About(**told | {"shape": tuple(told["shape"])})
         return about, tensors if kind == "dense" else _unpacked(tensors), kind
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} is damaged ({_first_line(error)})") from error
+        raise ValueError(f"{path} is damaged ({described(error)})") from error
 
 
 def _unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -172,14 +172,10 @@ def _program(path: Path) -> nn.Module:
     try:
         return torch.export.load(path).module()
     except Exception as error:  # of zip, JSON and torch
-        raise ValueError(f"{path} cannot be read ({_first_line(error)})") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"{path} cannot be read ({described(error)})") from error
 
 
 def mismatch(error: BaseException) -> str:
     """Which key or shape it was that torch would not load."""
     lines = [line.strip() for line in str(error).splitlines()]
-    return lines[1] if len(lines) > 1 else _first_line(error)
+    return lines[1] if len(lines) > 1 else described(error)

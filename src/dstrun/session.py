@@ -106,7 +106,9 @@ class Session:
         else:
             self._status.end(FINISHED, files={name: sha256(self._folder / name) for name in RESULTS})
             with suppress(OSError):  # the full one serves as well
-                checkpoint.save_last(self._folder, {"model": self._training.model.state_dict(), **self._images()})
+                checkpoint.save_last(
+                    self._folder, {"model": self._training.model.state_dict(), **self._prepared.images}
+                )
             if stop.signal:  # came too late for this run, but not for those after it
                 raise Interrupted(stop.signal)
 
@@ -252,12 +254,8 @@ class Session:
 
     def _save(self) -> None:
         files = {"metrics.csv": self._metrics.mark(), "layers.csv": self._layers.mark()}
-        checkpoint.save(self._folder, {**self._training.state_dict(), **self._images(), "files": files})
+        checkpoint.save(self._folder, {**self._training.state_dict(), **self._prepared.images, "files": files})
         self._saved_at = time.monotonic()
-
-    def _images(self) -> dict[str, Any]:
-        """What a model must know to be made again, and config.yaml does not say."""
-        return {"shape": list(self._prepared.shape), "classes": self._prepared.splits.classes}
 
     def _finish(self) -> None:
         self._stop_file.unlink(missing_ok=True)

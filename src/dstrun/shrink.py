@@ -52,7 +52,6 @@ POOLS = (nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 POOL_CALLS = {F.max_pool2d, torch.max_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d}
 ADDITIONS = {operator.add, operator.iadd, torch.add, "add", "add_"}
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-SELECTED = 0.5  # a Linear whose input has more columns to read than that reads all: selecting some costs more
 
 
 class CannotShrinkError(ValueError):
@@ -266,11 +265,8 @@ class _Shrinking:
     def _make_layer(self, node: fx.Node) -> fx.Node:
         layer, (source,) = self._modules[str(node.target)], node.all_input_nodes
         rows, columns = self._needed[node], self._wanted(node, source)
-        there = self._needed[source]
-        if isinstance(layer, nn.Linear) and columns.sum() > SELECTED * there.sum():
-            columns = there
         if not columns.any():
-            columns[there.nonzero()[0]] = True
+            columns[self._needed[source].nonzero()[0]] = True
         folded = self._constants[source].where(~columns, 0.0).nan_to_num(0.0)
         bias = None if layer.bias is None else layer.bias[rows]
         beside: Tensor | None = None

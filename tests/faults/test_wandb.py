@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_run import rows
+from tests.test_run import only_run, rows
 
 RUN = ["schedule.epochs=3", "data.train_limit=80", "data.test_limit=40", "threads=1"]
 AT_THE_START, AT_THE_END = 10, 15  # seconds that a server may cost
@@ -109,19 +109,14 @@ def kept_for_sync(folder: Path) -> list[int]:
     return [record["history"]["item"]["epoch"] for record in records if record["type"] == "history"]
 
 
-def only(group: str) -> Path:
-    (folder,) = Path("outputs", group).iterdir()
-    return folder
-
-
 def try_one(how: str, sound: bool, limit: float) -> float:
     """By how many seconds more than a sound server one with that fault delays a run, which loses nothing."""
     with server("", sound=True) as (host, _):
         undelayed, _ = trained("without", host)
     with server(how, sound) as (host, _):
         delayed, said = trained("with", host)
-    assert kept_for_sync(only("with")) == [1, 2, 3]
-    assert len(rows(only("with") / "metrics.csv")) == 3
+    assert kept_for_sync(only_run("outputs/with")) == [1, 2, 3]
+    assert len(rows(only_run("outputs/with") / "metrics.csv")) == 3
     assert ("offline, `wandb sync` sends it" in said) is not sound
     assert delayed - undelayed < limit
     return delayed - undelayed
