@@ -61,7 +61,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "bench": {"csr", "onnx_file", "shrink"},
     "export": {
         "config", "errors", "composition", "build", "checkpoint", "density", "flops", "machine", "cores", "files",
-        "network", "shrink", "onnx_file", "bench", "tracking", "console",
+        "network", "shrink", "onnx_file", "bench", "tracking", "console", "signals",
     },
     "plan": {"config", "errors", "composition", "ledger"},
     "summary": {"config", "identity", "ledger", "tracking", "status"},

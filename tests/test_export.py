@@ -1,6 +1,8 @@
 """`dstrun export` and `dstrun.load`: every format against the masked model, in this process and in a fresh one."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -115,6 +117,17 @@ def test_a_dense_run_and_its_kernels(command: Command) -> None:
         dstrun.load(only_run())
     with pytest.raises(ValueError, match="kernels is 'gpu', expected dense or csr"):
         dstrun.load(only_run(), kernels="gpu")
+
+
+def test_stopped_halfway(command: Command, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster's SIGTERM: the old file stays, and nothing lies about."""
+    Path("a.pt2").write_text("old")
+    monkeypatch.setattr("dstrun.export._read", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+    assert command("export", str(run), "--to", "a.pt2", "--force").code == 128 + signal.SIGTERM
+    assert Path("a.pt2").read_text() == "old"
+    assert not list(Path().glob(".export-*"))
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.fixture

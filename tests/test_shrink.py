@@ -224,7 +224,26 @@ def test_sparse_kernels_give_the_same_outputs(name: str) -> None:
     model, images = sparse(name, 0.05, 0.3)
     made = to_csr(copy.deepcopy(model))
     assert any(isinstance(module, CSRLinear | CSRConv2d) for module in made.modules())
-    torch.testing.assert_close(made(images), model(images), rtol=1e-4, atol=1e-6)
+    for batch in (images, images[:1]):
+        torch.testing.assert_close(made(batch), model(batch), rtol=1e-4, atol=1e-6)
+
+
+def test_a_sparse_layer_by_hand() -> None:
+    """2·3 + 1 = 7 and a dead row's bias, for a row alone, for two, for a sequence of two, and on every other column."""
+    layer = to_csr(linear([[0.0, 2.0], [0.0, 0.0]], [1.0, -1.0]))
+    assert isinstance(layer, CSRLinear)
+    rows = torch.tensor([[5.0, 3.0], [7.0, 4.0]])
+    assert layer(rows[:1]).tolist() == [[7, -1]]
+    assert layer(rows).tolist() == [[7, -1], [9, -1]]
+    assert layer(rows[None]).tolist() == [[[7, -1], [9, -1]]]
+    assert layer(rows.repeat_interleave(2, 1)[:, ::2]).tolist() == [[7, -1], [9, -1]]
+    assert layer(rows[:0]).shape == (0, 2)
+
+
+def test_a_hook_keeps_its_layer() -> None:
+    layer = linear([[0.0, 2.0]], [1.0])
+    layer.register_forward_hook(lambda *_: None)
+    assert to_csr(layer) is layer
 
 
 def test_a_layer_that_is_not_sparse_stays() -> None:

@@ -9,8 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from copy import deepcopy
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -40,9 +39,10 @@ def timings(model: nn.Module, shape: tuple[int, int, int], threads: int) -> Iter
     """Of a plain model for images of that (C, H, W): on one thread, and on `threads`."""
     before = torch.get_num_threads()
     try:
+        made_for = variants(model, shape)
         for count in sorted({1, threads}):
             torch.set_num_threads(count)
-            made = variants(model, shape, count)
+            made = {name: make(count) for name, make in made_for.items()}
             for batch in BATCHES:
                 images = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0))
                 for name, (low, median, high) in _in_turns(made, images).items():
@@ -51,23 +51,31 @@ def timings(model: nn.Module, shape: tuple[int, int, int], threads: int) -> Iter
         torch.set_num_threads(before)
 
 
-def variants(model: nn.Module, shape: tuple[int, int, int], threads: int) -> dict[str, Network]:
-    """dense, and by name what else can be made of the model on this machine."""
-    made: dict[str, Network] = {"dense": model}
-    smaller: nn.Module | None = None
+def variants(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Callable[[int], Network]]:
+    """dense, and by name what else can be made of the model on this machine; each for a number of threads."""
+    made: dict[str, nn.Module] = {"dense": model}
     with suppress(CannotShrinkError):
-        made["shrunk"] = smaller = shrink(model, torch.zeros(1, *shape))
-    made["CSR"] = to_csr(deepcopy(model))
-    if smaller is not None:
-        made["CSR, shrunk"] = to_csr(deepcopy(smaller))
+        made["shrunk"] = shrink(model, torch.zeros(1, *shape))
+    plain = dict(made)
+    for name, network in plain.items():
+        made[_beside("CSR", name)] = to_csr(deepcopy(network))
+    found: dict[str, Callable[[int], Network]] = {name: partial(_itself, network) for name, network in made.items()}
     if not onnx_file.missing():
-        with suppress(Exception):  # torch's and ONNX's, of their own kinds, for what they cannot express
-            made["ONNX Runtime"] = _in_onnx_runtime(model, shape, threads)
-            if smaller is not None:
-                made["ONNX Runtime, shrunk"] = _in_onnx_runtime(smaller, shape, threads)
+        for name, network in plain.items():
+            with suppress(Exception):  # torch's and ONNX's, of their own kinds, for what they cannot express
+                found[_beside("ONNX Runtime", name)] = partial(onnx_file.network, onnx_file.serialised(network, shape))
     half = deepcopy(model).to(torch.bfloat16)
-    made["bf16"] = lambda images: half(images.to(torch.bfloat16))
-    return {name: network for name, network in made.items() if _runs(network, shape)}
+    found["bf16"] = partial(_itself, lambda images: half(images.to(torch.bfloat16)))
+    return {name: make for name, make in found.items() if _runs(make(1), shape)}
+
+
+def _beside(kind: str, network: str) -> str:
+    return kind if network == "dense" else f"{kind}, {network}"
+
+
+def _itself(network: Network, threads: int) -> Network:
+    """torch has one number of threads for all."""
+    return network
 
 
 @torch.inference_mode()
@@ -78,13 +86,6 @@ def _runs(network: Network, shape: tuple[int, int, int]) -> bool:
     except Exception:
         return False
     return True
-
-
-def _in_onnx_runtime(model: nn.Module, shape: tuple[int, int, int], threads: int) -> Network:
-    with TemporaryDirectory() as place:
-        file = Path(place, "model.onnx")
-        onnx_file.write(file, model, shape)
-        return onnx_file.read(file, threads)
 
 
 @torch.inference_mode()

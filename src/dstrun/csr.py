@@ -36,10 +36,8 @@ class CSRLinear(nn.Module):
     def forward(self, input: Tensor, weight: Tensor | None = None) -> Tensor:
         if input.dim() != 2:
             return self(input.reshape(-1, input.shape[-1])).reshape(*input.shape[:-1], -1)
-        output = torch.mm(self.weight, _upright(input))
-        if self.bias is not None:
-            output += self.bias[:, None]
-        return output.t()  # the next layer's own t() makes it contiguous again
+        # The next layer's own t() makes it contiguous again.
+        return _product(self.weight, _upright(input), self.bias).t()
 
 
 class CSRConv2d(nn.Module):
@@ -58,9 +56,7 @@ class CSRConv2d(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         patches = F.unfold(input, **self._windows)
         images, taps, places = patches.shape
-        output = torch.mm(self.weight, patches.transpose(0, 1).reshape(taps, images * places))
-        if self.bias is not None:
-            output += self.bias[:, None]
+        output = _product(self.weight, patches.transpose(0, 1).reshape(taps, images * places), self.bias)
         height, width = map(self._positions, range(2), input.shape[2:])
         return output.view(-1, images, height, width).transpose(0, 1)
 
@@ -69,11 +65,23 @@ class CSRConv2d(nn.Module):
         return (pixels + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
+def _product(weight: Tensor, columns: Tensor, bias: Tensor | None) -> Tensor:
+    """(rows, n) × (n, B) + (rows,) → (rows, B)."""
+    if bias is not None and columns.shape[1] == 1:
+        return torch.addmv(bias, weight, columns[:, 0])[:, None]  # half of addmm's time
+    return torch.mm(weight, columns) if bias is None else torch.addmm(bias[:, None], weight, columns)
+
+
 def _upright(rows: Tensor) -> Tensor:
-    """(B, n) → (n, B), contiguous, for which the kernel is twice as fast; the copy is quickest in this guise."""
-    if rows.t().is_contiguous():
-        return rows.t()
-    return rows[None, :, :, None].contiguous(memory_format=torch.channels_last)[0, :, :, 0].t()
+    """(B, n) → (n, B), contiguous, for which the kernel is three times as fast.
+
+    As images of one pixel a row the copy takes half of what t().contiguous() does.
+    """
+    columns = rows.t()
+    if columns.is_contiguous():
+        return columns
+    images = rows.reshape(1, *rows.shape, 1).contiguous(memory_format=torch.channels_last)
+    return images.as_strided(columns.shape, (rows.shape[0], 1))
 
 
 def to_csr(model: nn.Module, densest: float = 0.5) -> nn.Module:
@@ -93,6 +101,8 @@ def to_csr(model: nn.Module, densest: float = 0.5) -> nn.Module:
 
 
 def _can(module: nn.Module) -> bool:
+    if module._forward_hooks or module._forward_pre_hooks:
+        return False
     if type(module) in (nn.Linear, RecurrentLinear):
         return module.weight.dtype == torch.float32
     if type(module) is not nn.Conv2d or module.groups != 1 or module.padding_mode != "zeros":
@@ -107,4 +117,6 @@ def _density(layer: Any) -> float:
 def _csr(weight: Tensor) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return weight.detach().to_sparse_csr()
+        sparse = weight.detach().to_sparse_csr()
+    rows, columns = sparse.crow_indices().int(), sparse.col_indices().int()  # as the kernel has them: no copy a call
+    return torch.sparse_csr_tensor(rows, columns, sparse.values(), sparse.shape, check_invariants=False)

@@ -39,6 +39,7 @@ from dstrun.files import sha256
 from dstrun.flops import positions
 from dstrun.machine import set_threads
 from dstrun.shrink import CannotShrinkError, shrink
+from dstrun.signals import exits_by_sigterm
 from dstrun.tracking import read_json, write_json
 
 FORMATS = {
@@ -175,7 +176,7 @@ def _written(trained: Trained, target: Path, format: str, given: Namespace) -> d
             model = shrink(model, trained.example)
         except CannotShrinkError as error:
             raise InputError(f"shrink: {error}") from error
-    with TemporaryDirectory(prefix=".export-", dir=target.parent) as place:
+    with exits_by_sigterm(), TemporaryDirectory(prefix=".export-", dir=target.parent) as place:
         made = Path(place, target.name)
         try:
             _write(made, model, trained, format)
@@ -206,11 +207,11 @@ def _write(path: Path, model: nn.Module, trained: Trained, format: str) -> None:
     elif format == "torch":
         torch.export.save(onnx_file.program(model, trained.about.shape), path)
     else:
-        onnx_file.write(path, model, trained.about.shape)
+        path.write_bytes(onnx_file.serialised(model, trained.about.shape))
 
 
 def _read(path: Path, format: str) -> Network:
-    return onnx_file.read(path) if format == "onnx" else network.load(path)
+    return onnx_file.network(path.read_bytes()) if format == "onnx" else network.load(path)
 
 
 @torch.inference_mode()

@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr
 from importlib.util import find_spec
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -28,22 +27,24 @@ def program(model: nn.Module, shape: tuple[int, ...]) -> torch.export.ExportedPr
         return torch.export.export(model, (example,), dynamic_shapes=({0: batch},))
 
 
-def write(path: Path, model: nn.Module, shape: tuple[int, ...]) -> None:
-    """images (batch, C, H, W) → logits (batch, classes); torch's errors for a model that ONNX cannot express."""
+def serialised(model: nn.Module, shape: tuple[int, ...]) -> bytes:
+    """A file: images (batch, C, H, W) → logits (batch, classes); torch's errors for what ONNX cannot express."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            program(model, shape), (), path, input_names=["images"], output_names=["logits"], opset_version=OPSET,
-            dynamo=True, external_data=False, verbose=False,
+        made = torch.onnx.export(
+            program(model, shape), (), input_names=["images"], output_names=["logits"], opset_version=OPSET,
+            dynamo=True, verbose=False,
         )  # fmt: skip
+    assert made is not None
+    return made.model_proto.SerializeToString()
 
 
-def read(path: Path, threads: int = 0) -> Callable[[Tensor], Tensor]:
-    """The file's network on the CPU; 0 threads: as many as ONNX Runtime finds right."""
+def network(file: bytes, threads: int = 0) -> Callable[[Tensor], Tensor]:
+    """A file's network on the CPU; 0 threads: as many as ONNX Runtime finds right."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])

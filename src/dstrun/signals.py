@@ -1,6 +1,7 @@
 """The wish of a person, or of a cluster, that we stop. Knows nothing."""
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,3 +49,20 @@ def stop_request() -> Iterator[StopRequest]:
             signal.signal(number, handler)
         if request.signal in (signal.SIGUSR1, signal.SIGUSR2) and callable(before[request.signal]):
             signal.raise_signal(request.signal)
+
+
+@contextmanager
+def exits_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends the process as an error does, so that what a block has half made is taken away."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _exit)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _exit(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)
