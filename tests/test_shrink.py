@@ -75,16 +75,20 @@ def weights(model: nn.Module) -> list[list[list[float]]]:
     return [parameter.tolist() for parameter in model.parameters()]
 
 
-def test_a_dead_neuron_becomes_a_bias_and_an_unread_one_nothing() -> None:
+@pytest.mark.parametrize(("cost", "first"), [(100, [1, 1, 0, 0, 0]), (1, [1, 1])])
+def test_a_dead_neuron_becomes_a_bias_and_an_unread_one_nothing(
+    cost: int, first: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Three hidden neurons: one lives, one has no weights and gives relu(2) = 2 to the next, one feeds nobody.
 
-    y = 5·h₁ + 3·2 + 1; two of the five inputs are read.
+    y = 5·h₁ + 3·2 + 1; two of the five inputs are read, and are selected where that costs less than the other three.
     """
+    monkeypatch.setattr("dstrun.shrink.SELECTED", cost)
     model = Chain(
         linear([[1, 1, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], [0.5, 2, 3]), nn.ReLU(), linear([[5, 3, 0]], [1]),
     )  # fmt: skip
     smaller = shrink(model, torch.zeros(1, 5))
-    assert weights(smaller) == [[[1, 1]], [0.5], [[5]], [7]]
+    assert weights(smaller) == [[first], [0.5], [[5]], [7]]
     assert smaller(torch.tensor([[1.0, 2.0, 9.0, 9.0, 9.0]])).tolist() == [[24.5]]
 
 
