@@ -99,7 +99,7 @@ def test_steered_guarded_and_frozen_compiled_as_plain(compile: str) -> None:
 
 
 @slow
-@pytest.mark.parametrize("options", [{"accumulate": 2}, {"clip": 0.1}])
+@pytest.mark.parametrize("options", [{"accumulate": 2}, {"clip": 0.1}, {"threshold_clip": 0.01}])
 def test_pieces_and_clipping_are_those_of_a_plain_update(options: dict[str, float]) -> None:
     assert_same(trained(whole, dst("step"), **options), trained(Update, dst("off"), **options))
     if "accumulate" in options:

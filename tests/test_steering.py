@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dstrun.steering import ARRIVAL, LARGEST, PROPORTIONAL, SMALLEST, SWIFTEST, Steering
+from dstrun.steering import ARRIVAL, LARGEST, PROPORTIONAL, SHARPEST, SMALLEST, SWIFTEST, Steering
 
 from .conftest import Command
 from .test_run import assert_broken_equals_whole, only_run, rows, stop_at
@@ -37,6 +37,14 @@ def test_alpha_follows_the_law() -> None:
     log_alpha, error = torch.tensor(0.5).log().item(), 0.01
     steered.steer([torch.tensor(error).exp() * 250])
     assert steered.alpha.log().item() == pytest.approx(log_alpha + PROPORTIONAL * error + SWIFTEST * error, rel=1e-4)
+
+
+def test_alpha_does_not_leap_where_density_does() -> None:
+    """From 0.25, the target, to four times that: ε = log 4 counts for 0.5 at once, and for itself in the integral."""
+    steered = steering(steps=1)
+    steered.steer([torch.tensor(1000)])
+    expected = torch.tensor(0.5).log().item() + PROPORTIONAL * SHARPEST + SWIFTEST * torch.tensor(4.0).log().item()
+    assert steered.alpha.log().item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(("kept", "bound"), [(1000, LARGEST), (0, SMALLEST)])

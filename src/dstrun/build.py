@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from dstrun import checkpoint, data, models
@@ -29,6 +30,7 @@ from dstrun.update import CompiledUpdate, Update
 
 EVALUATION_BYTES = 2**20  # of pixels in a batch of the test split: fills the cores, and stays near the caches
 GPU_EVALUATION_BYTES = 2**23
+STEADY = 0.1  # a live filter's threshold has a gradient about so large; from behind batch norm a dead one's is 3 to 3e6
 
 
 @dataclass(frozen=True)
@@ -133,13 +135,16 @@ def make_autocast(config: Config, device: torch.device) -> Callable[[], Abstract
 def make_update(config: Config, model: nn.Module, method: Method, optimiser: Optimizer, device: torch.device) -> Update:
     """The update of the weights that `schedule` asks for."""
     schedule = config.schedule
-    autocast = make_autocast(config, device)
+    threshold_clip = schedule.threshold_clip
+    if not threshold_clip and config.reg.steered and any(isinstance(part, _BatchNorm) for part in model.modules()):
+        threshold_clip = STEADY
+    options: dict[str, Any] = {
+        "autocast": make_autocast(config, device), "accumulate": schedule.accumulate, "clip": schedule.clip,
+        "threshold_clip": threshold_clip,
+    }  # fmt: skip
     if schedule.compile == "step":
-        return CompiledUpdate(
-            model, method, optimiser, schedule.batch_size,
-            autocast=autocast, accumulate=schedule.accumulate, clip=schedule.clip,
-        )  # fmt: skip
-    return Update(model, method, optimiser, autocast=autocast, accumulate=schedule.accumulate, clip=schedule.clip)
+        return CompiledUpdate(model, method, optimiser, schedule.batch_size, **options)
+    return Update(model, method, optimiser, **options)
 
 
 def _load_data(config: Config) -> tuple[Splits, Split | None]:

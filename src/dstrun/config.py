@@ -126,6 +126,10 @@ class ScheduleConfig:
     gamma: float = option(0.1, "factor at a milestone", above=0, when=("schedule.rate", "multistep"))
     warmup: float = option(0.0, "epochs over which the rate first rises from 0", low=0)
     clip: float = option(0.0, "bound on the norm of the gradient (0: none)", low=0)
+    threshold_clip: float = option(
+        0.0, "bound on each threshold's gradient (0: none, but 0.1 with a target_density in a network with batch norm)",
+        low=0, when=("reg.method", "dst"),
+    )  # fmt: skip
     precision: str = option(
         "fp32",
         "arithmetic of the layers (fp32 as torch does it: TF32 in a GPU's convolutions); masks are fp32",

@@ -2,11 +2,12 @@
 
     course   d*(s) = D + (1 − D) · (1 − s/e)³ up to the share e of the run, D after it    (Zhu & Gupta, 2017)
     error    ε = log d − log d*                      d: kept / total after the update, s: share of the run done
-    steered  log α = log α₀ + p · ε + i · ∫ ε ds     more penalty where too much is kept
+    steered  log α = log α₀ + p · min(ε, b) + i · ∫ ε ds     more penalty where too much is kept
     released t ← t · (1 + r · ε) where ε < 0         no penalty is small enough where too little is kept
 
 In logarithms, since α that fit one network are a thousand times those that fit another. The integral takes up what
-α₀ is wrong by. All of it stays on the device: nothing here waits for it. Knows torch alone.
+α₀ is wrong by. b keeps α from leaping where density does: filters that come back from the dead before a batch norm
+would make it kill all the others. All of it stays on the device: nothing here waits for it. Knows torch alone.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from torch import Tensor
 
 ARRIVAL = 0.75  # e; the rest goes to holding the target
 PROPORTIONAL = 10.0
+SHARPEST = 0.5  # b: α is at most 150 times what the integral says, which healthy runs do not come to
 INTEGRAL = 200.0
 SWIFTEST = 0.1  # of i / steps: thresholds follow α within some ten updates, however short the run is
 RELEASE = 0.01  # r
@@ -48,7 +50,9 @@ class Steering:
         error = density.log_().sub_(course.log())
         self.release.copy_(error.clamp(-1, 0).mul_(RELEASE).add_(1))
         self._centre.add_(error, alpha=min(INTEGRAL / self._steps, SWIFTEST)).clamp_(SMALLEST, LARGEST)
-        self.alpha.copy_(error.mul_(PROPORTIONAL).add_(self._centre).clamp_(SMALLEST, LARGEST).exp_())
+        self.alpha.copy_(
+            error.clamp_max_(SHARPEST).mul_(PROPORTIONAL).add_(self._centre).clamp_(SMALLEST, LARGEST).exp_()
+        )
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"alpha": self.alpha, "release": self.release, "centre": self._centre, "step": self._step}

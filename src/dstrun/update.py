@@ -24,7 +24,8 @@ Gradients = Sequence[Tensor | None]
 class Update:
     """`update(images, labels, lr)` → (mean cross-entropy in nats, images classified right), both before the update.
 
-    `accumulate` is the number of pieces a batch is computed in; `clip` > 0 bounds the norm of the gradient.
+    `accumulate` is the number of pieces a batch is computed in; `clip` > 0 bounds the norm of the gradient, and before
+    that `threshold_clip` > 0 the size of each threshold's own.
     """
 
     def __init__(
@@ -36,16 +37,21 @@ class Update:
         autocast: Autocast = nullcontext,
         accumulate: int = 1,
         clip: float = 0.0,
+        threshold_clip: float = 0.0,
     ) -> None:
         self.model, self.method, self.optimiser = model, method, optimiser
         self.autocast, self._accumulate, self._clip = autocast, accumulate, clip
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        thresholds = {id(threshold) for threshold in method.thresholds()} if threshold_clip else set()
+        self._bounded = [place for place, parameter in enumerate(self._parameters) if id(parameter) in thresholds]
+        self._bound = threshold_clip
 
     def __call__(self, images: Tensor, labels: Tensor, lr: float) -> tuple[Tensor, Tensor]:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         self.optimiser.zero_grad()
         loss, right = self._backward(images, labels)
+        self._bind([parameter.grad for parameter in self._parameters])
         if self._clip > 0:
             nn.utils.clip_grad_norm_(self._parameters, self._clip)
         self.optimiser.step()
@@ -68,6 +74,14 @@ class Update:
             losses.append(loss * share)
             rights.append(right)
         return torch.stack(losses).sum(), torch.stack(rights).sum()
+
+    def _bind(self, grads: Gradients) -> None:
+        """Each threshold's gradient to ±threshold_clip, in place."""
+        ours = [grads[place] for place in self._bounded]
+        bounded = [grad for grad in ours if grad is not None]
+        if bounded:
+            torch._foreach_clamp_min_(bounded, -self._bound)
+            torch._foreach_clamp_max_(bounded, self._bound)
 
     def _add(self, grads: Gradients) -> None:
         for parameter, grad in zip(self._parameters, grads, strict=True):
@@ -123,6 +137,7 @@ class CompiledUpdate(Update):
     def _update(self, images: Tensor, labels: Tensor, lr: Tensor, momenta: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         loss, right, grads = self._uncompiled(images, labels, 1.0, True)
         assert self._descent is not None
+        self._bind(grads)
         self._descent(grads, lr, momenta)
         self.method.after_step()
         return loss, right
