@@ -2,8 +2,9 @@
 
 FOLDER, such as outputs/table1: what is small of its finished runs is taken over into docs/runs first.
 
-A line `<!-- $ dstrun … -->` in a page is a command; what it prints stands below it, up to `<!-- end -->`. Pictures are
-drawn by Chromium, through Playwright.
+A line `<!-- $ dstrun … -->` in a page is a command; what it prints stands below it, up to `<!-- end -->`; with `sizes`
+or `speeds` for dstrun, it is a table of what `dstrun export` has left in docs/inference.json. Pictures are drawn by
+Chromium, through Playwright.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -27,8 +28,8 @@ from dstrun.tracking import RESULTS
 
 ROOT = Path(__file__).parents[1]
 DOCS, RUNS = ROOT / "docs", ROOT / "docs" / "runs"
-PAGES = (ROOT / "README.md", DOCS / "results.md", DOCS / "recipes.md")
-BLOCK = re.compile(r"(<!-- \$ dstrun (.*?) -->\n)(.*?)(<!-- end -->)", re.S)
+PAGES = (ROOT / "README.md", *(DOCS / f"{name}.md" for name in ("results", "recipes", "stability", "inference")))
+BLOCK = re.compile(r"(<!-- \$ (\w+) ?(.*?) -->\n)(.*?)(<!-- end -->)", re.S)
 
 
 def take_over(folder: Path) -> None:
@@ -50,14 +51,61 @@ def take_over(folder: Path) -> None:
 
 
 def filled(page: str, answer: Callable[[str], str]) -> str:
-    """The page with what each command answers."""
-    return BLOCK.sub(lambda block: f"{block[1]}\n{answer(block[2]).strip()}\n\n{block[4]}", page)
+    """The page with what each command answers, `answer` being that of dstrun."""
+
+    def put(block: re.Match[str]) -> str:
+        text = TABLES[block[2]]() if block[2] in TABLES else answer(block[3])
+        return f"{block[1]}\n{text.strip()}\n\n{block[5]}"
+
+    return BLOCK.sub(put, page)
 
 
 def printed(words: str) -> str:
     """What `dstrun WORDS` prints at the top of the checkout."""
     command = [sys.executable, "-m", "dstrun", *shlex.split(words)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def sizes() -> str:
+    """Every exported network of docs/inference.json: what is kept, bytes, parameters, and how equal it is."""
+    rows = []
+    for file, export in json.loads((DOCS / "inference.json").read_text()).items():
+        shrunk = f"{export['parameters_shrunk']:,}" if export["shrunk"] else ""
+        rows.append([
+            file, f"{export['parameters_kept']:,} of {export['parameters']:,}",
+            f"{export['multiply_adds_kept'] / export['multiply_adds']:.2%}", f"{export['bytes_dense']:,}",
+            f"{export['bytes']:,}", f"{export['bytes'] / export['bytes_dense']:.1%}", shrunk,
+            f"{export['images']:,}", f"{export['largest_difference']:.2g}", export["top1_differs"],
+        ])  # fmt: skip
+    heads = (
+        "file", "parameters kept", "multiply-adds kept", "bytes of the dense file", "bytes", "of dense",
+        "parameters shrunk to", "test images", "largest difference", "other classes",
+    )  # fmt: skip
+    return markdown(heads, rows)
+
+
+def speeds() -> str:
+    """Every timed network of docs/inference.json: milliseconds of the dense one, and how many times as fast it is."""
+    exports = json.loads((DOCS / "inference.json").read_text())
+    timed = pd.concat(
+        [pd.DataFrame(found["bench"]).assign(file=file) for file, found in exports.items() if "bench" in found]
+    )
+    medians = timed.pivot_table(
+        index=["file", "threads", "batch"], columns="network", values="median", sort=False
+    )  # fmt: skip
+    rows = []
+    for (file, threads, batch), times in medians.iterrows():
+        ratios = ["" if pd.isna(time) else f"{times['dense'] / time:.1f}" for time in times[1:]]
+        rows.append([Path(file).stem, threads, batch, f"{times['dense']:.3g}", *ratios])
+    return markdown(("network", "threads", "batch", "dense, ms", *medians.columns[1:]), rows)
+
+
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
+TABLES = {"sizes": sizes, "speeds": speeds}
 
 
 def pictures() -> dict[str, Figure]:

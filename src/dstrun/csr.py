@@ -34,8 +34,11 @@ class CSRLinear(nn.Module):
         return self.weight
 
     def forward(self, input: Tensor, weight: Tensor | None = None) -> Tensor:
-        if input.dim() != 2:
-            return self(input.reshape(-1, input.shape[-1])).reshape(*input.shape[:-1], -1)
+        if input.dim() == 1:
+            return self(input[None])[0]
+        if input.dim() > 2:  # the first dimension innermost, so that an LSTM's steps are upright as its states are
+            rows = input.movedim(0, -2)
+            return self(rows.reshape(-1, input.shape[-1])).reshape(*rows.shape[:-1], -1).movedim(-2, 0)
         # The next layer's own t() makes it contiguous again.
         return _product(self.weight, _upright(input), self.bias).t()
 
@@ -67,8 +70,9 @@ class CSRConv2d(nn.Module):
 
 def _product(weight: Tensor, columns: Tensor, bias: Tensor | None) -> Tensor:
     """(rows, n) × (n, B) + (rows,) → (rows, B)."""
-    if bias is not None and columns.shape[1] == 1:
-        return torch.addmv(bias, weight, columns[:, 0])[:, None]  # half of addmm's time
+    if columns.shape[1] == 1:  # as a vector, in half of the time
+        vector = columns[:, 0]
+        return (torch.mv(weight, vector) if bias is None else torch.addmv(bias, weight, vector))[:, None]
     return torch.mm(weight, columns) if bias is None else torch.addmm(bias[:, None], weight, columns)
 
 

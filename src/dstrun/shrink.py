@@ -72,25 +72,27 @@ def shrink(model: nn.Module, example: Tensor) -> fx.GraphModule:
     try:
         traced = fx.symbolic_trace(deepcopy(model).eval())
     except Exception as error:  # tracing runs the model's own code
-        raise CannotShrinkError(f"torch.fx cannot follow this model ({_first_line(error)})") from error
+        raise CannotShrinkError(f"torch.fx cannot follow this model ({_said(error)})") from error
     try:
         ShapeProp(traced).propagate(pair.clone())
     except Exception as error:
         size = "×".join(map(str, example.shape))
-        raise CannotShrinkError(f"the model does not take the example, {size} ({_first_line(error)})") from error
+        raise CannotShrinkError(f"the model does not take the example, {size} ({_said(error)})") from error
     try:
         smaller = _Shrinking(traced).rebuilt()
         same = torch.allclose(smaller(pair.clone()), deepcopy(model).eval()(pair.clone()), rtol=1e-3, atol=1e-4)
     except Exception as error:
-        raise CannotShrinkError(f"this model is not understood ({_first_line(error)})") from error
+        raise CannotShrinkError(f"this model is not understood ({_said(error)})") from error
     if not same:
         raise CannotShrinkError("this model is not understood: what was made of it does not give the same outputs")
     return smaller
 
 
-def _first_line(error: BaseException) -> str:
+def _said(error: BaseException) -> str:
+    """Its first sentence."""
     cause = error.__cause__ or error
-    return next(iter(str(cause).splitlines()), type(cause).__name__)
+    line = next(iter(str(cause).splitlines()), type(cause).__name__)
+    return line.split(". ")[0].rstrip(".")
 
 
 class _Shrinking:
