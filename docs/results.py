@@ -110,10 +110,15 @@ TABLES = {"sizes": sizes, "speeds": speeds}
 
 def pictures() -> dict[str, Figure]:
     """Name of the file: its figure."""
+    short = "model.name == 'vgg16' and reg.alpha == 0.002 and reg.target_density == 0 and reg.method == 'dst'"
+    steered = "model.name == 'wrn_16_8' and schedule.rate == 'onecycle' and reg.target_density > 0"
+    guarded = "model.name == 'lenet5' and reg.method == 'dst' and seed == 1"
     return {
         "figure3": figures.against_alpha(compare.by_setting(runs_of("lenet_alpha"))),
-        "figure4": layers_of("figure4"),
-        "guard": layers_of("table1", "model.name == 'lenet5' and reg.method == 'dst' and seed == 1"),
+        "figure4": figures.layer_density(*layers_of("figure4")),
+        "figure5": figures.layer_density(*layers_of("short_table2", short)),
+        "figure7": figures.final_density(*layers_of("short_table2", steered)),
+        "guard": figures.layer_density(*layers_of("table1", guarded)),
     }
 
 
@@ -122,10 +127,10 @@ def runs_of(sweep: str, condition: str = "state == 'finished'") -> pd.DataFrame:
     return runs.query(re.sub(r"(\w+\.\w+)", r"`\1`", condition))
 
 
-def layers_of(sweep: str, condition: str = "state == 'finished'") -> Figure:
-    """Density of every layer of one run, or of some."""
+def layers_of(sweep: str, condition: str = "state == 'finished'") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What a figure of layers is made of: their rows, and the runs."""
     store, runs = Store([RUNS / sweep]), runs_of(sweep, condition)
-    return figures.layer_density(store.layers(runs["run"]), runs)
+    return store.layers(runs["run"]), runs
 
 
 def draw(found: dict[str, Figure]) -> None:

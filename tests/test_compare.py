@@ -105,6 +105,13 @@ def test_labels_say_what_differs_in_a_group_and_no_more() -> None:
     assert sorted(runs()["setting_label"]) == ["a, α 1e-2", "a, α 1e-3", "b, α 1e-2", "b, α 1e-3"]
 
 
+def test_labels_of_steered_runs_beside_others() -> None:
+    leave(reg__alpha=1e-3)
+    leave(reg__alpha=1e-2)
+    leave(reg__target_density=0.05)
+    assert sorted(runs()["setting_label"]) == ["target density 0.05", "α 1e-2", "α 1e-3"]
+
+
 def test_means_over_seeds(sweep: pd.DataFrame) -> None:
     table = compare.by_setting(sweep)
     assert list(table["reg.method"]) == ["dense", "dst", "dst"]

@@ -45,7 +45,19 @@ def masked_outputs(run: Path, images: torch.Tensor) -> torch.Tensor:
         return model.eval()(images)
 
 
+FRESH = """
+import sys, torch, dstrun
+images = torch.load("images.pt")
+outputs = {name: dstrun.load(name)(images) for name in sys.argv[1:]}
+loaded = {name for name in sys.modules if name.startswith("dstrun.")}
+rooms = ("train", "session", "methods", "layers", "build", "run", "optim")
+assert not loaded & {f"dstrun.{room}" for room in rooms}, loaded
+torch.save({name: value.detach() for name, value in outputs.items()}, "outputs.pt")
+"""
+
+
 def test_every_format(command: Command, run: Path) -> None:
+    """And in a fresh process, which has the run's folder too; torch.export's file without dstrun at all."""
     images = torch.rand(7, 1, 28, 28)
     expected = masked_outputs(run, images)
     for name, words in FORMATS.items():
@@ -69,6 +81,14 @@ def test_every_format(command: Command, run: Path) -> None:
     assert record["smaller.onnx"]["parameters_shrunk"] < 266_610
     assert {file.name for file in Path().iterdir()} == {*FORMATS, "export.json", "outputs"}
 
+    torch.save(images, "images.pt")
+    names = [name for name in FORMATS if not name.endswith(".onnx")]
+    subprocess.run([sys.executable, "-c", FRESH, *names, str(run)], check=True)
+    for name, outputs in torch.load("outputs.pt", weights_only=True).items():
+        torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-5, msg=name)
+    alone = "import sys, torch; torch.export.load('program.pt2').module()(torch.rand(5, 1, 28, 28))"
+    subprocess.run([sys.executable, "-c", f"{alone}; assert 'dstrun' not in sys.modules"], check=True)
+
 
 def test_plain_weights_are_those_of_the_plain_model_and_really_zero(command: Command, run: Path) -> None:
     command("export", str(run), "--to", "plain.safetensors")
@@ -79,32 +99,6 @@ def test_plain_weights_are_those_of_the_plain_model_and_really_zero(command: Com
     with torch.no_grad():
         assert torch.equal(plain(images), masked_outputs(run, images))
     assert sum(int((weights[f"fc{n}.weight"] != 0).sum()) for n in (1, 2, 3)) == 5324
-
-
-FRESH = """
-import sys, torch, dstrun
-images = torch.load("images.pt")
-outputs = {name: dstrun.load(name)(images) for name in sys.argv[1:]}
-loaded = {name for name in sys.modules if name.startswith("dstrun.")}
-rooms = ("train", "session", "methods", "layers", "build", "run", "optim")
-assert not loaded & {f"dstrun.{room}" for room in rooms}, loaded
-torch.save({name: value.detach() for name, value in outputs.items()}, "outputs.pt")
-"""
-
-
-def test_a_fresh_process_without_the_training_code(command: Command, run: Path) -> None:
-    """A run's folder too; and torch.export's file without dstrun at all."""
-    images = torch.rand(3, 1, 28, 28)
-    torch.save(images, "images.pt")
-    names = [name for name in FORMATS if not name.endswith(".onnx")]
-    for name in names:
-        command("export", str(run), "--to", name, *FORMATS[name])
-    subprocess.run([sys.executable, "-c", FRESH, *names, str(run)], check=True)
-    expected = masked_outputs(run, images)
-    for name, outputs in torch.load("outputs.pt", weights_only=True).items():
-        torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-5, msg=name)
-    alone = "import sys, torch; torch.export.load('program.pt2').module()(torch.rand(5, 1, 28, 28))"
-    subprocess.run([sys.executable, "-c", f"{alone}; assert 'dstrun' not in sys.modules"], check=True)
 
 
 def test_a_dense_run_and_its_kernels(command: Command) -> None:

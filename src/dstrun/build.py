@@ -30,7 +30,7 @@ from dstrun.update import CompiledUpdate, Update
 
 EVALUATION_BYTES = 2**20  # of pixels in a batch of the test split: fills the cores, and stays near the caches
 GPU_EVALUATION_BYTES = 2**23
-STEADY = 0.1  # a live filter's threshold has a gradient about so large; from behind batch norm a dead one's is 3 to 3e6
+STEADY = 0.1  # about the gradient of a live filter's threshold; a dead one's, through batch norm, is 3.5 and far more
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
     labels, settings, hovers = [], [], []
     for row in runs.to_dict("records"):
         words = ["dense"] if row["reg.method"] == "dense" else []
-        words += [_said(key, row[key]) for key in keys if value_shown(row[key])]
+        words += [_said(key, row[key]) for key in keys if value_shown(row[key], key)]
         settings.append(", ".join(words) or f"{row['model.name']} on {row['data.name']}")
         labels.append(f"{settings[-1]}, seed {value_shown(row['seed'])}")
         hovers.append([row["run"], labels[-1], *_figures(row)])
