@@ -110,7 +110,7 @@ TABLES = {"sizes": sizes, "speeds": speeds}
 
 def pictures() -> dict[str, Figure]:
     """Name of the file: its figure."""
-    short = "model.name == 'vgg16' and reg.alpha == 0.002 and reg.target_density == 0 and reg.method == 'dst'"
+    short = "model.name == 'vgg16' and reg.alpha == 2e-3 and reg.target_density == 0 and reg.method == 'dst'"
     steered = "model.name == 'wrn_16_8' and schedule.rate == 'onecycle' and reg.target_density > 0"
     guarded = "model.name == 'lenet5' and reg.method == 'dst' and seed == 1"
     return {
@@ -123,8 +123,8 @@ def pictures() -> dict[str, Figure]:
 
 
 def runs_of(sweep: str, condition: str = "state == 'finished'") -> pd.DataFrame:
-    runs = compare.labelled(Store([RUNS / sweep]).runs)
-    return runs.query(re.sub(r"(\w+\.\w+)", r"`\1`", condition))
+    """Labelled by what these differ in among themselves."""
+    return compare.labelled(Store([RUNS / sweep]).runs.query(re.sub(r"(\w+\.\w+)", r"`\1`", condition)))
 
 
 def layers_of(sweep: str, condition: str = "state == 'finished'") -> tuple[pd.DataFrame, pd.DataFrame]:

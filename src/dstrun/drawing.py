@@ -73,20 +73,20 @@ def by_depth(count: int) -> list[str]:
 
 
 class Panels:
-    """A figure of so many panels in rows, which are counted from 0."""
+    """A figure of so many panels in rows, which are counted from 0; `below` each pixels for words on end."""
 
-    def __init__(self, titles: Sequence[str], columns: int = 1, height: int | None = None) -> None:
+    def __init__(self, titles: Sequence[str], columns: int = 1, height: int | None = None, below: int = 0) -> None:
         self._count, self._columns = len(titles), max(1, min(columns, len(titles)))
         rows = max(1, -(-self._count // self._columns))
-        height = height or rows * ROW + 90
+        height = height or rows * (ROW + below) + 90
         self.data: list[Trace] = []
         self.layout: dict[str, Any] = {
             "height": height,
-            "margin": {"t": 40, "r": 20, "l": 70, "b": 50},
+            "margin": {"t": 40, "r": 20, "l": 70, "b": 50 + below},
             "annotations": [],
         }
         across = _shares(self._columns, 0.14 / self._columns)
-        down = _shares(rows, min(100 / height, 1 / (2 * rows)))[::-1]
+        down = _shares(rows, min((100 + below) / height, 1 / (2 * rows)))[::-1]
         for panel, title in enumerate(titles):
             (left, right), (foot, head) = across[panel % self._columns], down[panel // self._columns]
             self.layout[f"xaxis{_suffix(panel)}"] = {"domain": [left, right], "anchor": f"y{_suffix(panel)}"}

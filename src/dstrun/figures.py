@@ -34,6 +34,7 @@ from dstrun.drawing import (
 
 ACCURACY = "test accuracy (%)"
 TICKS = 12  # labels of an axis, or names in a legend of settings, at the most
+LETTER = 6  # pixels of one, in the names along an axis
 LEAST = 1e-5  # where a logarithmic scale shows nothing at all
 QUANTITIES = {"density": "density", "threshold_mean": "mean threshold", "churn": "churn"}
 Pair = tuple[str, str]
@@ -156,11 +157,10 @@ def final_density(layers: pd.DataFrame, runs: pd.DataFrame) -> Figure:
         marker = {"color": COLOURS[0]}
         trace |= {"hovertext": said, "hoverinfo": "text", "error_y": error, "marker": marker}
         traces.append(trace | {"showlegend": False})
-    panels = Panels(titles, columns=2)
+    panels = Panels(titles, columns=2, below=LETTER * max(map(len, names)))
     for panel, trace in enumerate(traces):
         panels.add(panel, trace)
     panels.x(title="layer, from the first to the last", type="category")
-    panels.layout["margin"]["b"] = 100
     panels.y(tickformat=PERCENT, title="density (%)", rangemode="tozero")
     return panels.drawn()
 
