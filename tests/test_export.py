@@ -148,15 +148,15 @@ def test_a_network_that_cannot_be_shrunk(command: Command, monkeypatch: pytest.M
     monkeypatch.setattr("dstrun.onnx_file.missing", lambda: ["onnxruntime"])  # 28 steps take it half a minute
     command("model=lstm_a", "model.args.hidden=8", "schedule.epochs=1", "data.train_limit=200", "data.test_limit=50")
     run = str(only_run())
-    assert command("export", run, "--to", "lstm.pt2", "--bench").code == 0
-    timed = json.loads(Path("export.json").read_text())["lstm.pt2"]["bench"]
+    assert command("export", run, "--to", "lstm.safetensors", "--bench").code == 0
+    timed = json.loads(Path("export.json").read_text())["lstm.safetensors"]["bench"]
     assert {row["network"] for row in timed} == {"dense", "CSR", "bf16"}
     outcome = command("export", run, "--to", "smaller.pt2", "--shrink")
     assert outcome.code == 2
     assert outcome.err.startswith("dstrun: shrink: torch.fx cannot follow this model")
     outcome = command("export", run, "--to", "lstm.onnx")
     assert outcome.err == "dstrun: to: .onnx needs onnxruntime; `pip install 'dstrun[onnx]'` brings it\n"
-    assert {file.name for file in Path().iterdir()} == {"lstm.pt2", "export.json", "outputs"}
+    assert {file.name for file in Path().iterdir()} == {"lstm.safetensors", "export.json", "outputs"}
 
 
 BAD = {
