@@ -29,7 +29,7 @@ from dstrun.tracking import RESULTS
 ROOT = Path(__file__).parents[1]
 DOCS, RUNS = ROOT / "docs", ROOT / "docs" / "runs"
 PAGES = (ROOT / "README.md", *(DOCS / f"{name}.md" for name in ("results", "recipes", "stability", "inference")))
-BLOCK = re.compile(r"(<!-- \$ (\w+) ?(.*?) -->\n)(.*?)(<!-- end -->)", re.S)
+BLOCK = re.compile(r"(<!-- \$ (\w+)(?: ([^\n]*))? -->\n)(.*?)(<!-- end -->)", re.S)
 
 
 def take_over(folder: Path) -> None:
