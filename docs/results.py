@@ -14,7 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +23,7 @@ import yaml
 from dstrun import compare, figures
 from dstrun.drawing import Figure, template
 from dstrun.files import sha256
+from dstrun.report import markdown_table
 from dstrun.store import Store
 from dstrun.tracking import RESULTS
 
@@ -66,43 +67,39 @@ def printed(words: str) -> str:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
+def exports() -> dict[str, dict]:
+    """By file, what `dstrun export` remembers of it."""
+    return json.loads((DOCS / "inference.json").read_text())
+
+
 def sizes() -> str:
     """Every exported network of docs/inference.json: what is kept, bytes, parameters, and how equal it is."""
     rows = []
-    for file, export in json.loads((DOCS / "inference.json").read_text()).items():
+    for file, export in exports().items():
         shrunk = f"{export['parameters_shrunk']:,}" if export["shrunk"] else ""
         rows.append([
             file, f"{export['parameters_kept']:,} of {export['parameters']:,}",
             f"{export['multiply_adds_kept'] / export['multiply_adds']:.2%}", f"{export['bytes_dense']:,}",
             f"{export['bytes']:,}", f"{export['bytes'] / export['bytes_dense']:.1%}", shrunk,
-            f"{export['images']:,}", f"{export['largest_difference']:.2g}", export["top1_differs"],
+            f"{export['images']:,}", f"{export['largest_difference']:.2g}", str(export["top1_differs"]),
         ])  # fmt: skip
-    heads = (
+    heads = [
         "file", "parameters kept", "multiply-adds kept", "bytes of the dense file", "bytes", "of dense",
         "parameters shrunk to", "test images", "largest difference", "other classes",
-    )  # fmt: skip
-    return markdown(heads, rows)
+    ]  # fmt: skip
+    return markdown_table([heads, *rows])
 
 
 def speeds() -> str:
     """Every timed network of docs/inference.json: milliseconds of the dense one, and how many times as fast it is."""
-    exports = json.loads((DOCS / "inference.json").read_text())
-    timed = pd.concat(
-        [pd.DataFrame(found["bench"]).assign(file=file) for file, found in exports.items() if "bench" in found]
-    )
-    medians = timed.pivot_table(
-        index=["file", "threads", "batch"], columns="network", values="median", sort=False
-    )  # fmt: skip
+    timed = [pd.DataFrame(found["bench"]).assign(file=file) for file, found in exports().items() if "bench" in found]
+    by = ["file", "threads", "batch"]
+    medians = pd.concat(timed).pivot_table(index=by, columns="network", values="median", sort=False)
     rows = []
     for (file, threads, batch), times in medians.iterrows():
         ratios = ["" if pd.isna(time) else f"{times['dense'] / time:.1f}" for time in times[1:]]
-        rows.append([Path(file).stem, threads, batch, f"{times['dense']:.3g}", *ratios])
-    return markdown(("network", "threads", "batch", "dense, ms", *medians.columns[1:]), rows)
-
-
-def markdown(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+        rows.append([Path(file).stem, str(threads), str(batch), f"{times['dense']:.3g}", *ratios])
+    return markdown_table([["network", "threads", "batch", "dense, ms", *medians.columns[1:]], *rows])
 
 
 TABLES = {"sizes": sizes, "speeds": speeds}

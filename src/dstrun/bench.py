@@ -39,10 +39,10 @@ def timings(model: nn.Module, shape: tuple[int, int, int], threads: int) -> Iter
     """Of a plain model for images of that (C, H, W): on one thread, and on `threads`."""
     before = torch.get_num_threads()
     try:
-        made_for = variants(model, shape)
+        found = variants(model, shape)
         for count in sorted({1, threads}):
             torch.set_num_threads(count)
-            made = {name: make(count) for name, make in made_for.items()}
+            made = _that_run(found, count, shape)
             for batch in BATCHES:
                 images = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0))
                 for name, (low, median, high) in _in_turns(made, images).items():
@@ -66,7 +66,7 @@ def variants(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Callabl
                 found[_beside("ONNX Runtime", name)] = partial(onnx_file.network, onnx_file.serialised(network, shape))
     half = deepcopy(model).to(torch.bfloat16)
     found["bf16"] = partial(_itself, lambda images: half(images.to(torch.bfloat16)))
-    return {name: make for name, make in found.items() if _runs(make(1), shape)}
+    return found
 
 
 def _beside(kind: str, network: str) -> str:
@@ -79,13 +79,15 @@ def _itself(network: Network, threads: int) -> Network:
 
 
 @torch.inference_mode()
-def _runs(network: Network, shape: tuple[int, int, int]) -> bool:
-    """Not every operation has a kernel for sparse matrices, or for bf16."""
-    try:
-        network(torch.zeros(2, *shape))
-    except Exception:
-        return False
-    return True
+def _that_run(found: dict[str, Callable[[int], Network]], threads: int, shape: tuple[int, ...]) -> dict[str, Network]:
+    """Not every operation has a kernel for sparse matrices, or for bf16, or in ONNX Runtime."""
+    made = {}
+    for name, make in found.items():
+        with suppress(Exception):
+            network = make(threads)
+            network(torch.zeros(2, *shape))
+            made[name] = network
+    return made
 
 
 @torch.inference_mode()

@@ -101,7 +101,7 @@ def _layers(store: Store, runs: pd.DataFrame, given: Namespace) -> None:
         print("" if name == next(iter(tables)) else "\n", end="")
         head, *body = ([printable(cell) for cell in line] for line in _by_layer(name, rows))
         if given.markdown:
-            print(_markdown([[_plain(cell) for cell in line] for line in (head, *body)]))
+            print(markdown_table([[_plain(cell) for cell in line] for line in (head, *body)]))
         else:
             table = _table(head, 1)
             for line in body:
@@ -231,10 +231,11 @@ def markdown(rows: pd.DataFrame) -> str:
     at = keys.index("accuracy")
     for line, best in zip(body, on_front(rows), strict=True):
         line[at] = f"**{line[at]}**" if best else line[at]
-    return _markdown([head, *body])
+    return markdown_table([head, *body])
 
 
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
+def markdown_table(lines: Sequence[Sequence[str]]) -> str:
+    """Of lines of cells, the head first."""
     head, *body = lines
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *body))
 

@@ -51,8 +51,8 @@ POINTWISE_CALLS = {
 POOLS = (nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 POOL_CALLS = {F.max_pool2d, torch.max_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d}
 ADDITIONS = {operator.add, operator.iadd, torch.add, "add", "add_"}
-SELECTED = 100  # as many multiply-adds take the time of selecting one number (torch and ONNX Runtime, x86-64, batch 64)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+SELECTED = 100  # as many multiply-adds take the time of selecting one number (torch and ONNX Runtime, x86-64, batch 64)
 
 
 class CannotShrinkError(ValueError):
@@ -229,7 +229,7 @@ class _Shrinking:
         if kind == "layer":
             weight = self._modules[str(node.target)].weight[needed]
             read = (weight.flatten(2).abs().sum(2) if weight.dim() > 2 else weight).ne(0).any(0) & alive
-            saved = weight[:, ~read].numel()
+            saved = weight[:, 0].numel() * (~read).sum()
             return torch.ones_like(read) if self._comes_whole(source) and saved < SELECTED * read.sum() else read
         if kind == "flatten":
             return needed.view(len(alive), -1).any(1)

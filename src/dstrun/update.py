@@ -51,7 +51,8 @@ class Update:
             group["lr"] = lr
         self.optimiser.zero_grad()
         loss, right = self._backward(images, labels)
-        self._bind([parameter.grad for parameter in self._parameters])
+        if self._bounded:
+            self._bind([parameter.grad for parameter in self._parameters])
         if self._clip > 0:
             nn.utils.clip_grad_norm_(self._parameters, self._clip)
         self.optimiser.step()
@@ -79,9 +80,8 @@ class Update:
         """Each threshold's gradient to ±threshold_clip, in place."""
         ours = [grads[place] for place in self._bounded]
         bounded = [grad for grad in ours if grad is not None]
-        if bounded:
-            torch._foreach_clamp_min_(bounded, -self._bound)
-            torch._foreach_clamp_max_(bounded, self._bound)
+        torch._foreach_clamp_min_(bounded, -self._bound)
+        torch._foreach_clamp_max_(bounded, self._bound)
 
     def _add(self, grads: Gradients) -> None:
         for parameter, grad in zip(self._parameters, grads, strict=True):
@@ -137,7 +137,8 @@ class CompiledUpdate(Update):
     def _update(self, images: Tensor, labels: Tensor, lr: Tensor, momenta: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         loss, right, grads = self._uncompiled(images, labels, 1.0, True)
         assert self._descent is not None
-        self._bind(grads)
+        if self._bounded:
+            self._bind(grads)
         self._descent(grads, lr, momenta)
         self.method.after_step()
         return loss, right
