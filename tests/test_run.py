@@ -27,6 +27,7 @@ from dstrun.signals import StopRequest
 from dstrun.tracking import LAYERS, METRICS, RESULTS, write_json
 from dstrun.train import Progress
 from tests.conftest import Command, Outcome, made_up
+from tests.faults.child import ended, forked
 
 QUICK = ["schedule.epochs=2", "data.train_limit=200", "data.test_limit=100"]
 TIMES = {"seconds", "images_per_second"}
@@ -263,13 +264,13 @@ def stop_at(
 def kill_in_epoch(epoch: int) -> None:
     """Resumes the run in a process of its own and kills it, with no chance to clean up, in the middle of the epoch."""
     words = [*LONG, "group=broken", "threads=1", "wandb.mode=disabled"]
-    process = subprocess.Popen([sys.executable, "-m", "dstrun", *words], stdout=subprocess.DEVNULL)
+    process = forked(words, before=lambda: None)
     layers = only_run("outputs/broken") / "layers.csv"
     deadline = time.monotonic() + 60
-    while process.poll() is None and layers.read_text().count(f"\n{epoch},") < 4 and time.monotonic() < deadline:
+    while layers.read_text().count(f"\n{epoch},") < 4 and time.monotonic() < deadline:
         time.sleep(0.002)
-    process.kill()
-    assert process.wait(60) == -signal.SIGKILL
+    os.kill(process, signal.SIGKILL)
+    assert ended(process) == -signal.SIGKILL
 
 
 def assert_broken_equals_whole() -> None:

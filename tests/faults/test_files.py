@@ -15,7 +15,7 @@ from dstrun.report import lines
 from dstrun.store import Store
 from tests.conftest import Command
 
-FEW, MANY = 50, 10_000
+FEW, MANY = 20, 10_000
 SECONDS = 10
 QUICK = ["schedule.epochs=2", "data.train_limit=80", "data.test_limit=40", "schedule.batch_size=40", "threads=1"]
 STEERED = [*QUICK, "reg.target_density=0.2", "checkpoint.every=0"]

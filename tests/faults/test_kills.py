@@ -16,7 +16,7 @@ from dstrun.tracking import read_json
 from tests.faults.child import ended, forked
 from tests.test_run import rows, without_times
 
-FEW, MANY = 3, 100
+FEW, MANY = 1, 100
 LONGEST = 1.5  # seconds from when a process has the run until it is killed
 WORDS = [
     "schedule.epochs=6", "data.train_limit=600", "data.validation=0.2", "log.steps=2", "checkpoint.every=0",

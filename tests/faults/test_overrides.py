@@ -15,7 +15,7 @@ from dstrun import cli
 from dstrun.composition import packaged
 from dstrun.config import OPTIONS
 
-FEW, MANY, PARTS = 20, 5000, 4
+FEW, MANY, PARTS = 10, 5000, 4
 GROUPS = {group: [file.stem for file in (packaged("conf") / group).glob("*.yaml")]
           for group in ("model", "data", "reg", "schedule", "experiment", "recipe")}  # fmt: skip
 GROUPS["sweep"] = [file.stem for file in packaged("sweeps").glob("*.yaml")]
