@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from dstrun import checkpoint, data, models
-from dstrun.config import Config
+from dstrun.config import STEADY, Config
 from dstrun.data import Batches, Split, Splits
 from dstrun.data.splits import check as check_splits
 from dstrun.data.splits import chosen, stratified
@@ -30,7 +30,6 @@ from dstrun.update import CompiledUpdate, Update
 
 EVALUATION_BYTES = 2**20  # of pixels in a batch of the test split: fills the cores, and stays near the caches
 GPU_EVALUATION_BYTES = 2**23
-STEADY = 0.1  # about the gradient of a live filter's threshold; a dead one's, through batch norm, is 3.5 and far more
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from omegaconf.errors import OmegaConfBaseException, UnsupportedValueType, Valid
 
 from dstrun.errors import InputError
 
+STEADY = 0.1  # about the gradient of a live filter's threshold; a dead one's, through batch norm, is 3.5 and far more
+
 
 def option(
     default: Any,
@@ -127,7 +129,8 @@ class ScheduleConfig:
     warmup: float = option(0.0, "epochs over which the rate first rises from 0", low=0)
     clip: float = option(0.0, "bound on the norm of the gradient (0: none)", low=0)
     threshold_clip: float = option(
-        0.0, "bound on each threshold's gradient (0: none, but 0.1 with a target_density in a network with batch norm)",
+        0.0,
+        f"bound on each threshold's gradient (0: none, but {STEADY} with a target_density in a network with batch norm)",
         low=0, when=("reg.method", "dst"),
     )  # fmt: skip
     precision: str = option(
