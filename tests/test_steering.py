@@ -82,7 +82,7 @@ def test_a_run_ends_at_the_density_asked_for_whatever_alpha_it_starts_from(comma
 
 
 def test_frozen_masks_without_a_target(command: Command) -> None:
-    assert command(SHORT[0], "reg.freeze=0.5").code == 0
+    assert command(SHORT[0], "reg.freeze=0.5", "schedule.threshold_clip=0.1").code == 0
     metrics = rows(only_run() / "metrics.csv")
     assert "alpha" not in metrics[0]
     densities = [row["density"] for row in metrics]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dstrun.methods import DynamicSparseTraining
+from dstrun.methods import DynamicSparseTraining, Method
 from dstrun.optim import make_optimiser
 from dstrun.update import Update
 
@@ -43,3 +43,65 @@ def test_the_gradient_of_a_threshold_is_bounded(clip: float, pieces: int, moved:
         update(torch.ones(4, 4), torch.zeros(4, dtype=torch.long), 0.1)
     torch.testing.assert_close(bound.spare.mask.threshold, torch.full((3, 1), moved))
     assert torch.equal(bound.used.weight, free.used.weight)
+
+
+class Twice(nn.Module):
+    """Adds two parameters, to which autograd gives one tensor as the gradient of both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+        self.a, self.b = nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) + (self.a + self.b)
+
+
+@pytest.mark.parametrize(("pieces", "clip"), [(1, 0.01), (2, 0.0), (2, 0.01)])
+def test_a_gradient_that_two_parameters_share_counts_once_for_each(pieces: int, clip: float) -> None:
+    shared, parted = Twice(), Twice()
+    parted.load_state_dict(shared.state_dict())
+    parted.forward = lambda x: parted.layer(x) + parted.a + 1.0 * parted.b  # type: ignore[method-assign]
+    images, labels = torch.arange(16.0).view(4, 4) / 16, torch.tensor([0, 1, 2, 0])
+    for model in (shared, parted):
+        method = DynamicSparseTraining(0.5)
+        method.prepare(model)
+        optimiser = make_optimiser("sgd", model, method.thresholds(), lr=0.1, momentum=0.9, nesterov=True)
+        Update(model, method, optimiser, accumulate=pieces, clip=clip)(images, labels, 0.1)
+    for name, parameter in shared.named_parameters():
+        torch.testing.assert_close(parameter, parted.get_parameter(name))
+
+
+@pytest.mark.parametrize(("pieces", "target"), [(1, 0.0), (2, 0.0), (2, 0.3)])
+def test_compiled_masks_have_one_guard_an_update(monkeypatch: pytest.MonkeyPatch, pieces: int, target: float) -> None:
+    """In pieces, and where an epoch's end takes the penalty away; calls that would be compiled are made as they are."""
+    monkeypatch.setattr("dstrun.fused.compiled", lambda function: function)
+    first = Spare()
+    trained = {}
+    for compile in ("off", "mask"):
+        model = Spare()
+        model.load_state_dict(first.state_dict())
+        method: Method = DynamicSparseTraining(0.5, floor=0.5, guard=0.9, target_density=target, compile=compile)
+        method.prepare(model)
+        method.begin(20)
+        update = Update(model, method, make_optimiser("sgd", model, method.thresholds(), lr=0.1), accumulate=pieces)
+        for step in range(12):
+            update(torch.ones(4, 4), torch.arange(4) % 3, 0.1)
+            if step % 5 == 4:
+                method.penalty()
+        trained[compile] = model
+    assert trained["off"].used.mask.threshold.abs().max().item() > 0.1
+    for name, parameter in trained["off"].named_parameters():
+        torch.testing.assert_close(trained["mask"].get_parameter(name), parameter)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_the_shortest_run_ends_at_its_target(steps: int) -> None:
+    model, method = Spare(), DynamicSparseTraining(0.01, target_density=0.25)
+    method.prepare(model)
+    method.begin(steps)
+    update = Update(model, method, make_optimiser("sgd", model, method.thresholds(), lr=0.1), threshold_clip=0.1)
+    for step in range(steps):
+        method.before_step(step)
+        update(torch.ones(4, 4), torch.arange(4) % 3, 0.1)
+    assert sum(layer.kept for layer in method.measure()) == 6  # of 24

@@ -80,12 +80,16 @@ class RegConfig:
         "neuron", "what shares a threshold", choices=("neuron", "layer", "weight"), when=("reg.method", "dst")
     )
     floor: float = option(
-        0.01, "density at or under which the guard sets in on a layer's thresholds (0: never)", low=0, below=1,
-        when=("reg.method", "dst"),
+        0.01,
+        "density at or under which the guard sets in on a layer's thresholds (0: never); with a target_density a "
+        "quarter of that at most",
+        low=0, below=1, when=("reg.method", "dst"),
     )  # fmt: skip
     guard: float = option(
-        0.0, "what the guard multiplies thresholds by at every update (0: the paper's reset to 0)", low=0, below=1,
-        when=("reg.method", "dst"),
+        0.0,
+        "what the guard multiplies thresholds by at every update (0: the paper's reset to 0); with a target_density "
+        "0.9 at least",
+        low=0, below=1, when=("reg.method", "dst"),
     )  # fmt: skip
     target_density: float = option(
         0.0, "density to end at, alpha being steered there from reg.alpha on (0: alpha stays as it is)", low=0, below=1,
@@ -177,7 +181,9 @@ class Config:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     seed: int = option(0, "seed of weights, order and augmentation", low=0, high=2**32 - 1)
     init: str | None = option(
-        None, "folder of a run whose weights to start from", identity=lambda path: path and Path(path).resolve().name
+        None,
+        "folder of a run whose weights and thresholds to start from",
+        identity=lambda path: path and Path(path).resolve().name,
     )
     device: str = option("auto", "auto (a GPU where there is one), cpu, cuda, cuda:1, …", identity=False)
     threads: int = option(0, "CPU threads (0: as many as torch finds right)", low=0, high=4096, identity=False)

@@ -17,6 +17,7 @@ the value of a tensor or waits for the device.
 """
 
 from collections.abc import Sequence
+from math import ceil, inf
 from typing import Any
 
 import torch
@@ -46,7 +47,7 @@ def gradients(grad: Tensor, weight: Tensor, threshold: Tensor) -> tuple[Tensor, 
     distance = weight.abs().sub_(threshold)
     performance = _where_positive(grad, distance)
     structure = (grad * weight).mul_(_height(distance.abs_()))
-    to_threshold = structure.sum_to_size(threshold.shape).neg_()
+    to_threshold = structure.sum_to_size(threshold.shape).neg()  # a sum over nothing is `structure` itself
     return performance.addcmul_(structure, weight.sign()), to_threshold
 
 
@@ -107,11 +108,14 @@ def guard(weights: Sequence[Tensor], thresholds: Sequence[Tensor], floor: float,
 
 
 @torch.no_grad()
-def shift_to_density(weights: Sequence[Tensor], thresholds: Sequence[Tensor], density: float) -> None:
+def shift_to_density(
+    weights: Sequence[Tensor], thresholds: Sequence[Tensor], density: float, floor: float = 0.0
+) -> None:
     """Moves all thresholds, in place, so that `density` (in (0, 1]) of all weights is kept, exact but for ties.
 
     Every layer's thresholds move by the same share of its mean |w|, so that layers of small weights do not give more
-    than others: of the distances (|w| − t) / mean |w|, the greatest are kept.
+    than others: of the distances (|w| − t) / mean |w|, the greatest are kept. Of each layer at least `floor` is, and
+    one weight, at the cost of the others.
     """
     scales = [weight.abs().mean().clamp_min(1e-30) for weight in weights]
     distances = [
@@ -120,9 +124,14 @@ def shift_to_density(weights: Sequence[Tensor], thresholds: Sequence[Tensor], de
     ]
     total = sum(weight.numel() for weight in weights)
     dropped = min(max(total - round(density * total), 1), total)
-    shift = torch.cat(distances).kthvalue(dropped).values
-    for threshold, scale in zip(thresholds, scales, strict=True):
-        threshold.add_(shift * scale)
+    limits = []  # the highest shift that leaves a layer its share
+    for distance in distances:
+        others = distance.numel() - max(ceil(floor * distance.numel()), 1)
+        limits.append(distance.kthvalue(others).values if others else distance.min() - 1)
+    spared_too = [d.masked_fill(d > limit, inf) for d, limit in zip(distances, limits, strict=True)]
+    shift = torch.cat(spared_too).kthvalue(dropped).values
+    for threshold, scale, limit in zip(thresholds, scales, limits, strict=True):
+        threshold.add_(shift.minimum(limit) * scale)
 
 
 class MaskWeight(torch.autograd.Function):

@@ -108,8 +108,8 @@ class DynamicSparseTraining:
     then throw a layer back to dense: the guard sets in at a quarter of the target at most, and is at least GENTLE. From
     the share `freeze` of the run on (1: never) masks stay as they are; with a target from LANDING at the latest, and
     the target is met exactly at that moment.
-    `compile` says what goes to torch.compile: nothing (off), masks, penalty and guard (mask), or the guard and the
-    steering alone (step), for a model that is itself compiled with the masks in it.
+    `compile` says what goes to torch.compile: nothing (off), masks, penalty and guard (mask), or the guard
+    alone (step), for a model that is itself compiled with the masks in it.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class DynamicSparseTraining:
     def begin(self, steps: int) -> None:
         """Needed for `target_density` and `freeze` alone, which speak of shares of the run."""
         if self._freeze < 1:
-            self._frozen_from = round(self._freeze * steps)
+            self._frozen_from = min(max(round(self._freeze * steps), 1), steps - 1)
         if self._target:
             total = sum(weight.numel() for weight in self._weights)
             device = self._weights[0].device
@@ -176,7 +176,7 @@ class DynamicSparseTraining:
 
     def _freeze_masks(self) -> None:
         if self._target:
-            shift_to_density(self._weights, self.thresholds(), self._target)
+            shift_to_density(self._weights, self.thresholds(), self._target, self._floor)
         for weight, mask in zip(self._weights, self._masks, strict=True):
             mask.freeze(weight)
         self._ready_penalty = None
@@ -190,7 +190,7 @@ class DynamicSparseTraining:
             return
         if self._ready_penalty is None or not all(mask.is_ready() for mask in self._masks):
             self._dtype = compute_dtype(self._weights[0])
-            self._guard_and_mask()
+            self._guard_and_mask(floor=0.0)  # the guard has had its turn after the update
 
     def penalty(self) -> Tensor:
         """L_s, a scalar. Raises RuntimeError before `prepare`."""
@@ -217,7 +217,7 @@ class DynamicSparseTraining:
             with torch.no_grad():
                 torch._foreach_mul_(thresholds, self._steering.release)
         if self._compile == "mask":
-            kept = [self._guard_and_mask()]
+            kept = [self._guard_and_mask(self._floor)]
         elif self._floor > 0 or self._steering:
             alone = self._compile == "step" and not torch.compiler.is_compiling()
             guard_all = compiled(guard) if alone else guard
@@ -225,8 +225,8 @@ class DynamicSparseTraining:
         if self._steering:
             self._steering.steer(kept)
 
-    def _guard_and_mask(self) -> Tensor:
-        settings = self._floor, self._guard, self._steering is not None, self._dtype
+    def _guard_and_mask(self, floor: float) -> Tensor:
+        settings = floor, self._guard, self._steering is not None, self._dtype
         self._ready_penalty, kept = guard_and_mask(self._weights, self._masks, *settings)
         return kept
 

@@ -287,7 +287,8 @@ class Session:
             "total_seconds": sum(row["seconds"] or 0 for row in rows),
         }
         if self._prepared.validation:
-            summary["best_by_validation"] = max(rows, key=lambda row: row["validation_accuracy"] or 0)
+            at_target = [row for row in rows if self._config.reg.steered and row["alpha"] == 0]
+            summary["best_by_validation"] = max(at_target or rows, key=lambda row: row["validation_accuracy"] or 0)
         return summary
 
     def _start_wandb(self) -> Tracker:

@@ -1,10 +1,11 @@
 """α as what it takes: steered at every update so that density follows a course that ends at a target.
 
-    course   d*(s) = D + (1 − D) · (1 − s/e)³ up to the share e of the run, D after it    (Zhu & Gupta, 2017)
-    error    ε = log d − log d*                      d: kept / total after the update, s: share of the run done
+    course   d*(s) = D + (1 − D) · (1 − s/e)³ up to s = e, D after it    (Zhu & Gupta, 2017)
+    error    ε = log d − log d*                      d: kept / total after the update
     steered  log α = log α₀ + p · min(ε, b) + i · ∫ ε ds     more penalty where too much is kept
     released t ← t · (1 + r · ε) where ε < 0         no penalty is small enough where too little is kept
 
+s is the share done of the updates until masks are frozen, so that the course arrives at 0.75 · 0.8 of the run.
 In logarithms, since α that fit one network are a thousand times those that fit another. The integral takes up what
 α₀ is wrong by. b keeps α from leaping where density does: filters that come back from the dead before a batch norm
 would make it kill all the others. All of it stays on the device: nothing here waits for it. Knows torch alone.

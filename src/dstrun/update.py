@@ -80,13 +80,19 @@ class Update:
         """Each threshold's gradient to ±threshold_clip, in place."""
         ours = [grads[place] for place in self._bounded]
         bounded = [grad for grad in ours if grad is not None]
-        torch._foreach_clamp_min_(bounded, -self._bound)
-        torch._foreach_clamp_max_(bounded, self._bound)
+        if bounded:  # else masks are frozen
+            torch._foreach_clamp_min_(bounded, -self._bound)
+            torch._foreach_clamp_max_(bounded, self._bound)
 
     def _add(self, grads: Gradients) -> None:
+        seen: set[int] = set()
         for parameter, grad in zip(self._parameters, grads, strict=True):
-            if grad is not None:
-                parameter.grad = grad if parameter.grad is None else parameter.grad.add_(grad)
+            if grad is not None and parameter.grad is not None:
+                parameter.grad.add_(grad)
+            elif grad is not None:
+                shared = grad.data_ptr() in seen or 0 in grad.stride()  # autograd gives a + b's to both as one tensor
+                seen.add(grad.data_ptr())
+                parameter.grad = grad.clone(memory_format=torch.contiguous_format) if shared else grad
 
     def _gradients(
         self, images: Tensor, labels: Tensor, share: float, penalised: bool
