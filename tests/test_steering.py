@@ -81,6 +81,12 @@ def test_a_run_ends_at_the_density_asked_for_whatever_alpha_it_starts_from(comma
     assert f"density {100 * float(metrics[-1]['density']):.2f}" in " ".join(evaluated.out.split())
 
 
+def test_the_best_by_validation_is_one_at_the_target(command: Command) -> None:
+    assert command(*SHORT, "schedule.epochs=5", "data.validation=0.2").code == 0
+    best = json.loads((only_run() / "summary.json").read_text())["best_by_validation"]
+    assert (best["epoch"], best["density"]) == (5, pytest.approx(0.1, rel=1e-3))
+
+
 def test_frozen_masks_without_a_target(command: Command) -> None:
     assert command(SHORT[0], "reg.freeze=0.5", "schedule.threshold_clip=0.1").code == 0
     metrics = rows(only_run() / "metrics.csv")
