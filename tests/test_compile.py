@@ -106,11 +106,22 @@ def test_pieces_and_clipping_are_those_of_a_plain_update(options: dict[str, floa
         assert_same(trained(Update, dst("mask"), **options), trained(Update, dst("off"), **options))
 
 
-def test_the_layout_of_convolutions_changes_the_last_bits_at_most() -> None:
+@pytest.mark.parametrize("granularity", ["neuron", "weight", "dense"])
+@pytest.mark.parametrize("where", ["weights", "images"])
+def test_the_layout_of_convolutions_changes_the_last_bits_at_most(granularity: str, where: str) -> None:
+    class Inside(Update):
+        def __call__(self, images: Tensor, labels: Tensor, lr: float) -> tuple[Tensor, Tensor]:
+            return super().__call__(images.contiguous(memory_format=torch.channels_last), labels, lr)
+
     def channels_last(model: nn.Module, *rest: Any, **options: Any) -> Update:
+        if where == "images":
+            return Inside(model, *rest, **options)
         return Update(model.to(memory_format=torch.channels_last), *rest, **options)
 
-    assert_same(trained(channels_last, dst("off")), trained(Update, dst("off")))
+    def method() -> Method:
+        return Dense() if granularity == "dense" else dst("off", granularity)
+
+    assert_same(trained(channels_last, method()), trained(Update, method()))
 
 
 @slow

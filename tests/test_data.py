@@ -12,7 +12,7 @@ from torchvision.transforms import functional as transforms
 
 from dstrun.data import BUILDERS, Batches, DataError, Split, Splits
 from dstrun.data.splits import check, chosen, stratified
-from tests.conftest import made_up, needs_cifar10, needs_mnist
+from tests.conftest import Command, made_up, needs_cifar10, needs_mnist
 
 CPU = torch.device("cpu")
 
@@ -162,6 +162,29 @@ def _tree(root: Path, images: dict[str, int], size: tuple[int, int] = (20, 10)) 
         (root / name).mkdir(parents=True)
         for number in range(count):
             Image.fromarray(np.full((*size, 3), 10 * number, np.uint8)).save(root / name / f"{number}.png")
+
+
+def test_hidden_folders_and_a_test_part_without_classes_are_passed_over(tmp_path: Path) -> None:
+    _tree(tmp_path / "train", {"cat": 3, "dog": 1, ".ipynb_checkpoints": 1})
+    _tree(tmp_path / "train" / "cat", {".thumbnails": 1})
+    _tree(tmp_path / "val", {"cat": 2})
+    _tree(tmp_path, {"test": 4})
+    splits = check(BUILDERS["folder"](tmp_path, size=8))
+    assert (splits.classes, len(splits.train), len(splits.test)) == (2, 4, 2)
+
+
+def test_two_trees_of_one_name_are_not_one_run(command: Command) -> None:
+    for place, classes in (("birds", "ab"), ("cars", "cd"), ("copy", "ab")):
+        _tree(Path(place, "images"), dict.fromkeys(classes, 10), size=(28, 28))
+    words = ["model=lenet5", "data=folder", "data.size=28", "schedule.epochs=1"]
+    assert command(*words, "data.root=birds/images").code == 0
+    outcome = command(*words, "data.root=cars/images")
+    assert outcome.code == 2
+    assert outcome.err.endswith("cars/images has other classes; group=NAME keeps them apart\n")
+    assert command(*words, "data.root=cars/images", "group=cars").code == 0
+    assert "finished already" in command(*words, "data.root=copy/images").out
+    outcome = command("-m", *words, "data.root=birds/images,cars/images")
+    assert (outcome.code, "have one name" in outcome.err) == (2, True)
 
 
 def test_a_folder_with_train_and_test_is_read_as_it_lies(tmp_path: Path) -> None:

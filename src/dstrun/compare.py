@@ -214,11 +214,12 @@ def _arranged(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 
 
 def _difference(table: pd.DataFrame, runs: pd.DataFrame) -> pd.Series:
-    """Of each sparse setting's accuracy from that of the dense runs it is to be compared with."""
+    """Of the accuracy of each sparse setting that has finished runs from that of the dense runs to compare it with."""
     dense = _dense_accuracies(runs)
     shared = [_without_sparsity(setting) for setting in table["setting"]]
     base = [dense.get(place, dense.get(("", place[1]))) for place in zip(table["group"], shared, strict=True)]
-    return (table["accuracy"] - pd.Series(base, dtype=float)).where(table["reg.method"] != "dense")
+    wanted = (table["reg.method"] != "dense") & (table["finished"] > 0)
+    return (table["accuracy"] - pd.Series(base, dtype=float)).where(wanted)
 
 
 def _sorted(table: pd.DataFrame, by: Sequence[str], ascending: bool = True) -> pd.DataFrame:

@@ -47,6 +47,22 @@ def state_of(folder: Path, config: Config) -> str:
 def _refuse_another_run(folder: Path, config: Config) -> None:
     if not _is_plainly(folder, config):
         refuse_difference(folder, config, "holds another run, which differs in")
+    if config.data.builder == "folder":
+        _refuse_another_tree(folder, config)
+
+
+def _refuse_another_tree(folder: Path, config: Config) -> None:
+    """A tree of images is known by the last part of its path, which two may share; told apart by their classes."""
+    there, here = Path(saved(folder / "config.yaml")["data"]["root"]), Path(config.data.root).expanduser()
+    if there.is_dir() and here.is_dir() and _classes(there) != _classes(here):
+        raise InputError(
+            f"data.root: {folder} was trained on {there}, and {here} has other classes; group=NAME keeps them apart"
+        )
+
+
+def _classes(root: Path) -> set[str]:
+    train = root / "train"
+    return {part.name for part in (train if train.is_dir() else root).iterdir() if part.is_dir()}
 
 
 def _is_plainly(folder: Path, config: Config) -> bool:

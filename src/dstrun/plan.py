@@ -96,7 +96,11 @@ class Planner:
         for words in combinations:
             config = self._config(words)
             folder = run_folder(config, self.default_group)
-            jobs.setdefault(folder, Job(tuple(words), config, folder))
+            root = jobs.setdefault(folder, Job(tuple(words), config, folder)).config.data.root
+            if root != config.data.root:
+                raise InputError(
+                    f"data.root: {root} and {config.data.root} have one name, {folder.name}; sweep each alone"
+                )
         return list(jobs.values())
 
     def _config(self, words: Sequence[str]) -> Config:

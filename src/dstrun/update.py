@@ -90,9 +90,10 @@ class Update:
             if grad is not None and parameter.grad is not None:
                 parameter.grad.add_(grad)
             elif grad is not None:
-                shared = grad.data_ptr() in seen or 0 in grad.stride()  # autograd gives a + b's to both as one tensor
+                # a + b's gradient is one tensor for both, and torch's fused optimisers take no notice of strides
+                alien = grad.data_ptr() in seen or grad.stride() != parameter.stride()
                 seen.add(grad.data_ptr())
-                parameter.grad = grad.clone(memory_format=torch.contiguous_format) if shared else grad
+                parameter.grad = torch.empty_like(parameter).copy_(grad) if alien else grad
 
     def _gradients(
         self, images: Tensor, labels: Tensor, share: float, penalised: bool

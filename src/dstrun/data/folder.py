@@ -39,7 +39,9 @@ def folder(
     if not root.is_dir():
         raise DataError(f"there is no folder {root}")
     parts = {part.name: part for part in root.iterdir() if part.is_dir()}
-    test_part = next((parts[name] for name in ("test", "val", "valid", "validation") if name in parts), None)
+    tests = [parts[name] for name in ("test", "val", "valid", "validation") if name in parts]
+    labelled = (part for part in tests if any(below.is_dir() for below in part.iterdir()))
+    test_part = next(labelled, tests[0] if tests else None)  # ImageNet's own test/ has no classes
     if "train" in parts and not test_part:
         raise DataError(f"{root} has train/ but neither test/ nor val/ beside it")
     if "train" in parts and test_part:
@@ -57,14 +59,18 @@ def folder(
 
 def _listing(root: Path, classes: Sequence[str] | None = None) -> tuple[list[Path], Tensor, list[str]]:
     """The image files below `root`, their labels, and the classes in the order of the labels."""
-    found = sorted(part.name for part in root.iterdir() if part.is_dir())
+    found = sorted(part.name for part in root.iterdir() if part.is_dir() and not part.name.startswith("."))
     if classes is not None and (extra := sorted(set(found) - set(classes))):
         raise DataError(f"{root} has classes that the training part has not: {', '.join(extra[:5])}")
     names = list(classes or found)
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(names):
-        images = sorted(path for path in (root / name).rglob("*") if path.suffix.lower() in ENDINGS)
+        images = sorted(
+            path
+            for path in (root / name).rglob("[!.]*")
+            if path.suffix.lower() in ENDINGS and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        )
         if not images and name in found:
             raise DataError(f"class {name!r} in {root} holds no image ({', '.join(ENDINGS)})")
         files += images
