@@ -15,7 +15,7 @@ from dstrun.store import Store
 from tests.conftest import Command
 from tests.faults.test_kills import assert_equal, the_run
 
-FEW, MANY = 2, 60
+FEW, MANY = 4, 60
 SIZE = 12 * 2**20  # of the disk; a run of these needs 6.3 MiB at once: two checkpoints, and the one being written
 RUN = [
     "schedule.epochs=4", "data.train_limit=300", "data.test_limit=50", "checkpoint.every=0", "log.steps=2", "threads=1"
