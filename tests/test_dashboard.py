@@ -37,7 +37,9 @@ def shown(view: str, *names: str) -> str:
 def test_it_serves_until_it_is_interrupted() -> None:
     leave()
     command = [sys.executable, "-m", "dstrun", "dashboard", "outputs", "--port", "0"]
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # what a shell starts with & ignores it, and so its children
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     assert server.stdout is not None
     said = server.stdout.readline()
     address, _, rest = said.partition(" ")
