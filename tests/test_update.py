@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dstrun.methods import DynamicSparseTraining, Method
+from dstrun.methods import DynamicSparseTraining
 from dstrun.optim import make_optimiser
 from dstrun.update import Update
 
@@ -81,7 +81,7 @@ def test_compiled_masks_have_one_guard_an_update(monkeypatch: pytest.MonkeyPatch
     for compile in ("off", "mask"):
         model = Spare()
         model.load_state_dict(first.state_dict())
-        method: Method = DynamicSparseTraining(0.5, floor=0.5, guard=0.9, target_density=target, compile=compile)
+        method = DynamicSparseTraining(0.5, floor=0.5, guard=0.9, target_density=target, compile=compile)
         method.prepare(model)
         method.begin(20)
         update = Update(model, method, make_optimiser("sgd", model, method.thresholds(), lr=0.1), accumulate=pieces)

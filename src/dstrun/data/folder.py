@@ -40,8 +40,7 @@ def folder(
         raise DataError(f"there is no folder {root}")
     parts = {part.name: part for part in root.iterdir() if part.is_dir()}
     tests = [parts[name] for name in ("test", "val", "valid", "validation") if name in parts]
-    labelled = (part for part in tests if any(below.is_dir() for below in part.iterdir()))
-    test_part = next(labelled, tests[0] if tests else None)  # ImageNet's own test/ has no classes
+    test_part = next(filter(_classes, tests), tests[0] if tests else None)  # ImageNet's own test/ has no classes
     if "train" in parts and not test_part:
         raise DataError(f"{root} has train/ but neither test/ nor val/ beside it")
     if "train" in parts and test_part:
@@ -57,9 +56,14 @@ def folder(
     return Splits(train_split, test_split, len(classes), (*notes, *test_notes))
 
 
+def _classes(root: Path) -> list[str]:
+    """The folders in it, but for hidden ones, sorted."""
+    return sorted(part.name for part in root.iterdir() if part.is_dir() and not part.name.startswith("."))
+
+
 def _listing(root: Path, classes: Sequence[str] | None = None) -> tuple[list[Path], Tensor, list[str]]:
     """The image files below `root`, their labels, and the classes in the order of the labels."""
-    found = sorted(part.name for part in root.iterdir() if part.is_dir() and not part.name.startswith("."))
+    found = _classes(root)
     if classes is not None and (extra := sorted(set(found) - set(classes))):
         raise DataError(f"{root} has classes that the training part has not: {', '.join(extra[:5])}")
     names = list(classes or found)
@@ -68,8 +72,8 @@ def _listing(root: Path, classes: Sequence[str] | None = None) -> tuple[list[Pat
     for label, name in enumerate(names):
         images = sorted(
             path
-            for path in (root / name).rglob("[!.]*")
-            if path.suffix.lower() in ENDINGS and not any(part.startswith(".") for part in path.relative_to(root).parts)
+            for path in (root / name).rglob("*")
+            if path.suffix.lower() in ENDINGS and f"{os.sep}." not in str(path)[len(str(root)) :]
         )
         if not images and name in found:
             raise DataError(f"class {name!r} in {root} holds no image ({', '.join(ENDINGS)})")
