@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -213,7 +214,7 @@ def _positional(words: Sequence[str]) -> list[str]:
 
 def _refuse_traps(arguments: Sequence[str]) -> None:
     """InputError for flags of Hydra that would train something else than asked for, or run what they read."""
-    for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
+    for flag, value in pairwise([*arguments, ""]):
         name, _, attached = flag.partition("=")
         if name == "--experimental-rerun":
             raise InputError(f"{name}: it runs what a file holds; `dstrun rerun RUN` does not")
