@@ -17,13 +17,14 @@ MAY_KNOW: dict[str, set[str]] = {
     "steering": set(),
     "recurrent": set(),
     "density": set(),
-    "flops": set(),
+    "flops": {"density"},
     "evaluate": set(),
     "optim": set(),
     "files": set(),
     "checkpoint": {"files"},
     "tracking": {"errors", "files"},
-    "console": set(),
+    "describe": {"config", "identity"},
+    "console": {"describe"},
     "signals": set(),
     "cores": set(),
     "machine": {"cores"},
@@ -47,11 +48,11 @@ MAY_KNOW: dict[str, set[str]] = {
     "training": {"config", "build", "train", "evaluate", "checkpoint"},
     "session": {
         "config", "errors", "identity", "ledger", "build", "training", "train", "evaluate", "density", "flops",
-        "checkpoint", "console", "machine", "signals", "tracking", "status", "files",
+        "checkpoint", "console", "describe", "machine", "signals", "tracking", "status", "files",
     },
     "run": {
-        "config", "errors", "ledger", "build", "session", "evaluate", "density", "checkpoint", "machine", "status",
-        "tracking",
+        "config", "errors", "ledger", "build", "session", "evaluate", "density", "describe", "checkpoint", "machine",
+        "status", "tracking",
     },
     "pack": set(),
     "csr": {"recurrent"},
@@ -94,7 +95,7 @@ WITHOUT_TORCH = {
     "cli", "errors", "config", "composition", "identity", "tracking", "console", "help", "signals", "cores", "status",
     "ledger", "plan", "summary", "board", "sweep", "search", "hydra_plugins", "paper", "store", "compare", "drawing",
     "figures", "views", "report", "page", "panes", "contents", "live", "dashboard", "arguments", "frames",
-    "files",
+    "files", "describe",
 }
 # fmt: on
 

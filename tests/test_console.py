@@ -1,9 +1,11 @@
 """What a person sees."""
 
+import io
 import logging
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from dstrun.console import RunConsole, spark
 from dstrun.tracking import close_log, run_log
@@ -29,6 +31,58 @@ def test_lines_and_table_go_to_the_log_too(tmp_path: Path, capsys: pytest.Captur
         assert "epoch  3/20  loss 0.5000  test  98.70%  density   1.23%  2.0 s" in text
         assert "25.00%" in text
         assert "█▃" in text
+        assert "\x1b" not in text
+
+
+def test_weights_left_dense_have_a_row_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"layer": "fc1", "kept": 1, "total": 4, "dead_rows": 2}
+    RunConsole(logging.Logger("none")).layers([row], {"fc1": [1, 0.25], "model": [1, 0.25]}, left_dense=6)
+    cells = [[cell.strip() for cell in line.split("│")[1:5]] for line in capsys.readouterr().out.splitlines()]
+    assert [row for row in cells if len(row) == 4][-4:] == [
+        ["fc1", "1", "4", "25.00%"], ["masked layers", "1", "4", "25.00%"], ["left dense", "6", "6", "100.00%"],
+        ["model", "7", "10", "70.00%"],
+    ]  # fmt: skip
+
+
+def test_colours_are_a_terminals_and_not_everybodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shown(**options: object) -> str:
+        console = RunConsole(logging.Logger("none"))
+        file = io.StringIO()
+        monkeypatch.setattr(console, "_console", Console(file=file, **options))
+        console.say("failed", style="red")
+        return file.getvalue()
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert shown(force_terminal=True) == "\x1b[31mfailed\x1b[0m\n"
+    assert shown() == "failed\n"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[31m" not in shown(force_terminal=True)
+
+
+def test_progress_is_told_every_thirty_seconds_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("dstrun.console.time.monotonic", lambda: now[0])
+    console = RunConsole(logging.Logger("none"))
+    console.start(steps=40, step=0, batch_size=64, epochs=4)
+
+    def figures() -> dict[str, float]:
+        now[0] += 2  # which it costs
+        return {"epoch": 2, "loss": 0.5, "accuracy": 0.75, "density": 0.125}
+
+    def lines_at(seconds: float) -> list[str]:
+        now[0] = seconds
+        console.step(10, figures)
+        return capsys.readouterr().out.splitlines()
+
+    assert lines_at(29) == []
+    assert lines_at(30) == [
+        "epoch 2/4  step 10 of 40  loss 0.5000  accuracy 75.00%  density 12.50%  20 images/s  96 s left"
+    ]
+    assert lines_at(131) == []  # a look that costs 2 s is made every 100 s
+    assert len(lines_at(132)) == 1
 
 
 def test_the_name_of_a_layer_is_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,11 +93,3 @@ def test_the_name_of_a_layer_is_never_cut(capsys: pytest.CaptureFixture[str]) ->
     said = capsys.readouterr().out
     assert name in said
     assert max(map(len, said.splitlines())) <= 80
-
-
-def test_without_a_terminal_there_is_no_bar(capsys: pytest.CaptureFixture[str]) -> None:
-    console = RunConsole(logging.Logger("none"))
-    console.start(epochs=2, steps_per_epoch=5, step=0)
-    console.step(3)
-    console.stop()
-    assert capsys.readouterr().out == ""

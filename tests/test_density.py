@@ -1,10 +1,22 @@
 """Density, churn, dead rows and multiply-adds on masks that can be counted by eye."""
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
+from collections.abc import Callable
 
-from dstrun.density import churn, dead_rows, kept, measure, model_density
-from dstrun.flops import flops_fraction, positions
+import pytest
+import torch
+from torch import nn
+
+from dstrun.density import (
+    LayerFigures,
+    churn,
+    dead_rows,
+    kept,
+    masked_density,
+    measure,
+    model_density,
+    weights_left_dense,
+)  # fmt: skip
+from dstrun.flops import MultiplyAdds, multiply_adds
 from dstrun.methods import Dense, DynamicSparseTraining
 from dstrun.models import BUILDERS
 from dstrun.models.lenet import LeNet300100
@@ -39,7 +51,7 @@ def test_a_models_density_weighs_layers_by_their_size() -> None:
         {"a": MASK, "b": torch.zeros(1, 2, dtype=torch.bool)},
         {"a": torch.zeros(2, 1), "b": torch.zeros(1, 1)},
     )
-    assert model_density(figures) == 4 / 8
+    assert masked_density(figures) == 4 / 8
     assert figures[1].churn == 1
 
 
@@ -52,6 +64,7 @@ def test_churn_counts_from_the_measurement_before() -> None:
     assert [round(layer.churn, 6) for layer in method.measure()] == [0, 0, round(1 / 3, 6)]
     assert [layer.churn for layer in method.measure()] == [0, 0, 0]
     assert method.measure()[2].dead_rows == 1
+    assert method.kept() == sum(layer.kept for layer in method.measure())
 
 
 def test_a_dense_run_has_density_one_and_no_thresholds() -> None:
@@ -59,27 +72,68 @@ def test_a_dense_run_has_density_one_and_no_thresholds() -> None:
     method.prepare(LeNet300100((1, 28, 28), 10))
     figures = method.measure()
     assert [layer.total for layer in figures] == [235_200, 30_000, 1_000]
-    assert model_density(figures) == 1
+    assert masked_density(figures) == 1
+    assert method.kept() == 266_200
     assert figures[0].threshold_mean is None
     assert not method.thresholds()
 
 
-def test_multiply_adds_agree_with_torchs_counter() -> None:
-    for name, shape in {
-        "lenet5": (1, 28, 28),
-        "lstm": (1, 28, 28),
-        "vgg": (3, 32, 32),
-        "wide_resnet": (3, 32, 32),
-    }.items():
+def test_every_product_of_the_built_in_networks_is_one_of_their_layers() -> None:
+    shapes = {"lenet5": (1, 28, 28), "lstm": (1, 28, 28), "vgg": (3, 32, 32), "wide_resnet": (3, 32, 32)}
+    for name, shape in shapes.items():
         with torch.device("meta"):
-            model, example = BUILDERS[name](shape, 10).eval(), torch.empty(1, *shape)
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            model(example)
-        used = positions(model, example)
-        ours = sum(model.get_parameter(f"{layer}.weight").numel() * count for layer, count in used.items())
-        assert 2 * ours == counter.get_total_flops(), name
+            model, example = BUILDERS[name](shape, 10), torch.empty(1, *shape)
+        work = multiply_adds(model, example)
+        weights = {layer: model.get_parameter(f"{layer}.weight").numel() for layer in work.positions}
+        assert work.total == sum(weights[layer] * times for layer, times in work.positions.items()), name
 
 
-def test_fraction_of_multiply_adds() -> None:
-    totals, used = {"a": 10, "b": 4, "c": 2}, {"a": 1, "b": 5, "c": 5}
-    assert flops_fraction(totals, {"a": 5, "b": 1}, used) == (5 + 5 + 10) / (10 + 20 + 10)
+class Called(nn.Module):
+    """A layer as a model, called as `call` does it."""
+
+    def __init__(self, layer: nn.Module, call: Callable) -> None:
+        super().__init__()
+        self.layer, self.call = layer, call
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.call(self.layer, images)
+
+
+ATTENTION = 4 * 8 * 8 * 6 + 2 * 6 * 6 * 8  # q, k, v and the way out of 8 features for 6 tokens; scores, and their use
+LAYERS = {
+    "conv1d": (nn.Conv1d(4, 6, 3), (4, 10), 6 * 4 * 3 * 8),
+    "conv3d": (nn.Conv3d(2, 3, 3), (2, 5, 5, 5), 3 * 2 * 27 * 27),
+    "transposed": (nn.ConvTranspose2d(4, 6, 3, stride=2), (4, 5, 5), 4 * 6 * 9 * 25),
+    "grouped": (nn.Conv2d(4, 8, 3, groups=2), (4, 5, 5), 8 * 2 * 9 * 9),
+    "lstm": (nn.LSTM(5, 7, 2, bidirectional=True), (11, 1, 5), 11 * 2 * 4 * 7 * (5 + 7 + 14 + 7)),
+    "gru": (nn.GRU(5, 7), (11, 1, 5), 11 * 3 * 7 * (5 + 7)),
+    "attention": (nn.MultiheadAttention(8, 2, batch_first=True), (6, 8), ATTENTION),
+    "encoder": (nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), (6, 8), ATTENTION + 2 * 8 * 16 * 6),
+    "bilinear": (nn.Bilinear(3, 3, 5), (3,), 3 * 3 * 5),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_multiply_adds_of_layers_that_stay_dense(name: str) -> None:
+    layer, shape, wanted = LAYERS[name]
+    call = {"attention": lambda layer, x: layer(x, x, x)[0], "bilinear": lambda layer, x: layer(x, x)}
+    example = torch.zeros(*shape) if name in ("lstm", "gru") else torch.zeros(1, *shape)
+    assert multiply_adds(Called(layer, call.get(name, lambda layer, x: layer(x))), example).total == wanted
+
+
+def test_what_masks_leave_of_the_multiply_adds() -> None:
+    layers = [LayerFigures("a", 5, 10, None, None, None, 0.0, 0), LayerFigures("b", 1, 4, None, None, None, 0.0, 0)]
+    work = MultiplyAdds(total=10 * 1 + 4 * 5 + 10, positions={"a": 1, "b": 5})  # 10 of what has no mask
+    assert work.kept(layers) == 5 * 1 + 1 * 5 + 10
+    assert work.fraction(layers) == 20 / 40
+
+
+def test_weights_without_a_mask_count_for_the_model_once() -> None:
+    model = nn.Sequential(nn.Linear(4, 2), nn.Conv1d(3, 5, 2), nn.Bilinear(2, 2, 2))
+    model[2].weight = nn.Parameter(torch.zeros(2, 2, 2))
+    model.tied = model[1]
+    dense = weights_left_dense(model, ["1.weight", "tied.weight", "2.weight"])
+    assert dense == {"1.weight": 30, "2.weight": 8}
+    layers = [LayerFigures("0", 2, 8, None, None, None, 0.0, 0)]
+    assert masked_density(layers) == 2 / 8
+    assert model_density(layers, sum(dense.values())) == (2 + 38) / (8 + 38)

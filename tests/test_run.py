@@ -289,7 +289,7 @@ def test_stopped_and_killed_in_mid_epoch_and_started_again_equals_undisturbed(
     command(*LONG, "group=whole")
     stopped = stop_at(command, monkeypatch, step=14, number=signal.SIGTERM)
     assert (stopped.code, stopped.err) == (128 + signal.SIGTERM, "")
-    assert "interrupted at update 14; the same command goes on" in stopped.out
+    assert "interrupted at step 14; run the same command to resume" in stopped.out
     folder = only_run("outputs/broken")
     assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
     kill_in_epoch(3)
@@ -300,7 +300,7 @@ def test_stopped_and_killed_in_mid_epoch_and_started_again_equals_undisturbed(
         metrics.write("9,9,0.1")  # what a kill in the middle of a row leaves behind
     outcome = command(*LONG, "group=broken")
     assert outcome.code == 0
-    assert f"goes on at update {progress['step']}" in outcome.out
+    assert f"resuming    at step {progress['step']} of" in outcome.out
     assert_broken_equals_whole()
 
 
@@ -378,7 +378,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     assert outcome.code == 0
     assert {"newest": "checkpoint.pt is damaged", "rows": "metrics.csv is not as it was written"}[damage] in outcome.out
     assert ": trying checkpoint.before.pt" in outcome.out
-    assert "goes on at update 14" in outcome.out
+    assert "resuming    at step 14 of" in outcome.out
     assert_broken_equals_whole()
     assert not (folder / "checkpoint.before.pt").exists()
 
@@ -534,7 +534,9 @@ def test_an_offline_wandb_run_has_a_density_of_every_layer_at_every_epoch(comman
     history = [record["history"]["item"] for record in records if record["type"] == "history"]
     assert [row["epoch"] for row in history] == [1, 2]
     densities = {key: [row[key] for row in history] for key in history[0] if key.startswith("density/")}
-    expected: dict[str, list[float]] = {"density/model": [float(r["density"]) for r in rows(folder / "metrics.csv")]}
+    columns = {"density/model": "density_model", "density/masked": "density"}
+    metrics = list(rows(folder / "metrics.csv"))
+    expected = {key: [float(row[column]) for row in metrics] for key, column in columns.items()}
     for number, layer in enumerate(("fc1", "fc2", "fc3")):
         of_layer = [row for row in rows(folder / "layers.csv") if row["layer"] == layer]
         expected[f"density/{number:02}.{layer}"] = [float(row["density"]) for row in of_layer]

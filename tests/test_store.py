@@ -72,7 +72,7 @@ def test_only_what_has_changed_is_read_again(monkeypatch: pytest.MonkeyPatch) ->
     there = store()
     assert there.refresh() == set()
     with (runs[1] / "metrics.csv").open("a") as file:
-        file.write("3,30,0.01,0.5,400,0.9,0.5,0.99,0.2,0.1,2,320\n")
+        file.write("3,30,0.01,0.5,400,0.9,0.5,0.99,0.2,0.2,0.1,2,320\n")
     read: list[str] = []
     opened = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(str(path)) or opened(path))
@@ -196,7 +196,7 @@ def test_a_damaged_file_costs_what_it_damages(damage: str) -> None:
 def test_bytes_that_are_no_text_cost_their_lines() -> None:
     whole, run = leave(seed=0), leave(seed=1)
     with (run / "metrics.csv").open("ab") as file:
-        file.write(b"\xff\xfe\x00,\x80\n" + b"3,30,0.01,0.5,400,0.9,0.5,0.97,0.2,0.1,2,320\n")
+        file.write(b"\xff\xfe\x00,\x80\n" + b"3,30,0.01,0.5,400,0.9,0.5,0.97,0.2,0.2,0.1,2,320\n")
     there = store()
     assert there.runs.loc[f"made/{run.name}", "test_accuracy"] == 0.97
     assert there.runs.loc[f"made/{whole.name}", "test_accuracy"] == 0.95

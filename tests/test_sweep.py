@@ -120,12 +120,12 @@ def test_a_run_that_diverges_costs_itself_only(command: Command) -> None:
     log = Path("outputs/grid", table[1]["run"], "train.log")
     assert "Traceback" in log.read_text()
 
-    tried = log.read_text().count("begins on")
+    tried = log.read_text().count("  device ")
     again = command(*words, "retry=none")
-    assert (again.code, log.read_text().count("begins on")) == (1, tried)
+    assert (again.code, log.read_text().count("  device ")) == (1, tried)
     assert "1 of 2 runs finished, 1 failed" in again.out
     assert command(*words).code == 1
-    assert log.read_text().count("begins on") == tried + 1
+    assert log.read_text().count("  device ") == tried + 1
 
 
 @pytest.mark.slow
@@ -148,7 +148,7 @@ def test_a_job_that_is_killed_has_failed_and_goes_on_with_the_next_command(comma
     assert state(the_run("lenet_300_100-digits-a2e-3-s0"))["state"] == "finished"
 
     assert command(*words).code == 0
-    assert "goes on at update" in (killed / "train.log").read_text()
+    assert "resuming    at step" in (killed / "train.log").read_text()
     assert command("-m", "seed=1", *words[2:], "group=alone").code == 0
     assert rows(killed / "metrics.csv") == rows(Path("outputs/alone", killed.name, "metrics.csv"))
 
@@ -257,7 +257,7 @@ def test_two_copies_of_a_sweep_share_the_work(command: Command) -> None:
     outputs = [sweep.communicate(timeout=120)[0] for sweep in sweeps]
     assert [sweep.returncode for sweep in sweeps] == [0, 0], outputs
     logs = [(folder / "train.log").read_text() for folder in Path("outputs/grid").iterdir() if folder.is_dir()]
-    assert [log.count("begins on") for log in logs] == [1] * 6
+    assert [log.count("  device ") for log in logs] == [1] * 6
     assert all("6 of 6 runs finished" in output for output in outputs)
 
 

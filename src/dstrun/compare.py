@@ -10,6 +10,7 @@ errors, status (the words for states) and paper.
 import json
 import re
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,8 +22,9 @@ from dstrun.paper import FIGURE_3, TABLES, Published
 from dstrun.status import FAILED, FINISHED, RUNNING
 
 AVERAGED = {
-    "accuracy": "test_accuracy", "validation": "validation_accuracy", "density": "density", "flops": "flops_fraction",
-    "parameters": "parameters_kept", "epochs": "epoch", "seconds": "total_seconds",
+    "accuracy": "test_accuracy", "validation": "validation_accuracy", "density": "density",
+    "density_model": "density_model", "flops": "flops_fraction", "parameters": "parameters_kept", "epochs": "epoch",
+    "seconds": "total_seconds",
 }  # fmt: skip
 NAMES = {  # what people type, beside the columns themselves
     "accuracy": "test_accuracy", "remaining": "density", "multiply_adds": "flops_fraction", "flops": "flops_fraction",
@@ -32,7 +34,7 @@ NAMES = {  # what people type, beside the columns themselves
 OWN = {key for key, option in SETTINGS.items() if key.startswith("reg.") or "reg.method" in option.metadata["when"]}
 COMPARISONS = {"<=": "le", ">=": "ge", "!=": "ne", "==": "eq", "=": "eq", "<": "lt", ">": "gt"}
 CONDITION = re.compile(r"\s*([\w.α]+)\s*(<=|>=|!=|==|=|<|>)\s*([^\s,]+(?:\s+%)?)\s*(?:,|and\b|$)?\s*")
-FRACTIONS = ("density", "flops_fraction", "test_accuracy", "train_accuracy", "validation_accuracy")
+FRACTIONS = ("density", "density_model", "flops_fraction", "test_accuracy", "train_accuracy", "validation_accuracy")
 TYPED = ("model", "data", "method", "alpha", "seed", "state", "epoch", "epochs", "accuracy", "density", "time")
 
 
@@ -173,9 +175,18 @@ def _said(key: str, value: object) -> str:
 
 def _figures(row: dict) -> list[str]:
     words = {"accuracy": "test_accuracy", "remaining": "density", "multiply-adds": "flops_fraction"}
+    words |= {"remaining of the whole model": "density_model"} if partly_masked(row) else {}
     said = [f"{word} {row[key]:.2%}" for word, key in words.items() if not np.isnan(row[key])]
     epochs = "" if np.isnan(row["epoch"]) else f"{row['epoch']:.0f} of {value_shown(row['schedule.epochs'])} epochs"
     return [*said, ", ".join(filter(None, [str(row["state"]), epochs]))]
+
+
+def partly_masked(figures: Any) -> Any:
+    """Whether weights were left dense, so that the density of the model is not that of its masked layers.
+
+    Of one run or setting, or of each of a table; a run of an earlier version does not say.
+    """
+    return (figures["density_model"] - figures["density"]) > 5e-7
 
 
 def by_setting(runs: pd.DataFrame, more: Sequence[str] = (), among: pd.DataFrame | None = None) -> pd.DataFrame:

@@ -1,20 +1,25 @@
-"""What a person sees while a run goes: a bar on a terminal, a line an epoch otherwise, a table at the end.
+"""Console of a run: facts at the start, a bar on a terminal or lines elsewhere, a table at the end.
 
-Fractions are shown as percentages. Lines and table go to train.log as well. Knows rich alone.
+Fractions are shown as percentages. Lines and table go to train.log as well. Colours come with a terminal alone, and not
+where NO_COLOR is set. Knows rich and describe.
 """
 
 import logging
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
+
+from dstrun.describe import density_words
 
 LOG_WIDTH = 120
+TERMINAL_EVERY, LINE_EVERY = 1.0, 30.0  # seconds between two looks at how training goes
 
 
 class LastingConsole(Console):
@@ -27,83 +32,139 @@ class LastingConsole(Console):
 
 
 class RunConsole:
-    """The console of one run. `log` receives every line too."""
+    """The console of one run. `log` receives every line too, without colours."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
         self._console = LastingConsole(highlight=False, soft_wrap=True)
         self._bar: Progress | None = None
-        self._looked = 0.0
+        self._clock: Clock | None = None
 
-    def say(self, line: str) -> None:
+    def say(self, line: str, style: str = "") -> None:
         self._log.info(line)
-        self._console.print(line, markup=False)
+        self._console.print(Text(line, style=style))
 
-    def start(self, epochs: int, steps_per_epoch: int, step: int) -> None:
-        """Shows the bar, where there is a terminal to show it on."""
+    def facts(self, facts: Mapping[str, str]) -> None:
+        """Show a line for each fact that is not empty, its name in front."""
+        width = max(map(len, facts))
+        for name, words in facts.items():
+            if words:
+                self._log.info(f"  {name:<{width}}  {words}")
+                self._console.print(Text.assemble((f"  {name:<{width}}  ", "dim"), words))
+
+    def start(self, steps: int, step: int, batch_size: int, epochs: int) -> None:
+        """Begin to count steps of `batch_size` images, from `step` on to `steps`; show a bar on a terminal."""
+        self._clock = Clock(steps, step, batch_size, TERMINAL_EVERY if self._console.is_terminal else LINE_EVERY)
+        self._epochs = epochs
         if not self._console.is_terminal:
             return
         self._bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("updates"),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-        )
-        self._steps_per_epoch = steps_per_epoch
-        self._task = self._bar.add_task("train", total=epochs * steps_per_epoch, completed=step, epoch="")
+            TextColumn("epoch {task.fields[epoch]}"), BarColumn(bar_width=20), TextColumn("{task.percentage:.0f}%"),
+            TextColumn("{task.fields[words]}"), console=self._console, transient=True,
+        )  # fmt: skip
+        self._task = self._bar.add_task("train", total=steps, completed=step, epoch=f"1/{epochs}", words="")
         self._bar.start()
 
-    def step(self, step: int) -> None:
-        """Moves the bar, ten times a second at most."""
-        if self._bar and (at := time.monotonic()) - self._looked > 0.1:
-            self._looked = at
-            self._bar.update(self._task, completed=step, epoch=step // self._steps_per_epoch + 1)
+    def step(self, step: int, figures: Callable[[], Mapping[str, float]]) -> None:
+        """Show how training goes, once a second on a terminal, else every 30 s.
+
+        `figures` returns epoch, loss, accuracy and density so far. It waits for the device, so it is called only then,
+        and so seldom that it costs at most a fiftieth of the time.
+        """
+        if self._clock is None or not self._clock.is_due():
+            return
+        began = time.monotonic()
+        now = figures()
+        words = [f"loss {now['loss']:.4f}", f"accuracy {now['accuracy']:.2%}", f"density {now['density']:.2%}"]
+        words += self._clock.pace(step)
+        epoch = f"{now['epoch']}/{self._epochs}"
+        if self._bar:
+            self._bar.update(self._task, completed=step, epoch=epoch, words="  ".join(words))
+        else:
+            self.say("  ".join([f"epoch {epoch}", f"step {step} of {self._clock.steps}", *words]))
+        self._clock.rest(50 * (time.monotonic() - began))
 
     def epoch(self, epoch: int, epochs: int, figures: dict[str, Any]) -> None:
+        """Show a line of what an epoch came to."""
         words = [f"epoch {epoch:>{len(str(epochs))}}/{epochs}"]
         if (loss := figures.get("train_loss")) is not None:
             words.append(f"loss {loss:.4f}")
         for split in ("validation", "test"):
             if (accuracy := figures.get(f"{split}_accuracy")) is not None:
                 words.append(f"{split} {accuracy:7.2%}")
-        words += [f"density {figures['density']:7.2%}", f"{figures['seconds']:.1f} s"]
+        words.append(density_words(figures["density"], figures.get("density_model"), style="7.2%"))
+        if speed := figures.get("images_per_second"):
+            words.append(f"{speed:,.0f} images/s")
+        words.append(f"{figures['seconds']:.1f} s")
         self.say("  ".join(words))
+        if self._clock:
+            self._clock.rest()
 
     def stop(self) -> None:
-        """Takes the bar away."""
+        """Take the bar away."""
         if self._bar:
             self._bar.stop()
             self._bar = None
 
-    def layers(self, rows: Sequence[Mapping[str, Any]], courses: Mapping[str, Sequence[float]]) -> None:
-        """The closing table: what each layer kept, and all of them together ("model"), and how they came to it.
+    def layers(
+        self, rows: Sequence[Mapping[str, Any]], courses: Mapping[str, Sequence[float]], left_dense: int = 0
+    ) -> None:
+        """Show the closing table: what each layer kept, all masked ones together, the rest, and how they came to it.
 
-        `courses` are densities in [0, 1] over the run, by the names of the rows and "model".
+        `courses` are densities in [0, 1] over the run, by the names of the rows and "model"; `left_dense` is the number
+        of weights that have no mask.
         """
-        self._console.print(_table(rows, courses, self._console.width))
-        Console(width=LOG_WIDTH, file=_LogLines(self._log)).print(_table(rows, courses, LOG_WIDTH))  # type: ignore[arg-type]
+        self._console.print(_table(rows, courses, self._console.width, left_dense))
+        log = Console(width=LOG_WIDTH, file=_LogLines(self._log))  # type: ignore[arg-type]
+        log.print(_table(rows, courses, LOG_WIDTH, left_dense))
 
 
-def _table(rows: Sequence[Mapping[str, Any]], courses: Mapping[str, Sequence[float]], width: int) -> Table:
+class Clock:
+    """When to show progress next, and how fast steps go."""
+
+    def __init__(self, steps: int, step: int, batch_size: int, every: float) -> None:
+        self.steps, self._batch_size, self._every = steps, batch_size, every
+        self._first, self._began = step, time.monotonic()
+        self._due = self._began + every
+
+    def is_due(self) -> bool:
+        return time.monotonic() >= self._due
+
+    def rest(self, seconds: float = 0.0) -> None:
+        """Put the next time off by the usual interval, or by `seconds` where that is longer."""
+        self._due = time.monotonic() + max(self._every, seconds)
+
+    def pace(self, step: int) -> list[str]:
+        """Return images a second since the start, evaluation included, and the time that is left."""
+        seconds = (time.monotonic() - self._began) / max(step - self._first, 1)
+        return [f"{self._batch_size / seconds:,.0f} images/s", f"{duration((self.steps - step) * seconds)} left"]
+
+
+def _table(
+    rows: Sequence[Mapping[str, Any]], courses: Mapping[str, Sequence[float]], width: int, left_dense: int
+) -> Table:
     """Names and numbers whole; the courses take what is left of the width."""
     kept, total, dead = (sum(row[key] for row in rows) for key in ("kept", "total", "dead_rows"))
-    model = {"layer": "model", "kept": kept, "total": total, "dead_rows": dead}
-    longest = max(len(row["layer"]) for row in rows)
-    left = width - max(longest, 5) - 2 * len(f"{total:,}") - len("100.00%") - len("dead rows") - 19
+    masked = {"layer": "masked layers" if left_dense else "model", "kept": kept, "total": total, "dead_rows": dead}
+    sums = [masked]
+    if left_dense:
+        sums.append({"layer": "left dense", "kept": left_dense, "total": left_dense, "dead_rows": 0})
+        sums.append({"layer": "model", "kept": kept + left_dense, "total": total + left_dense, "dead_rows": dead})
+    longest = max(len(row["layer"]) for row in [*rows, *sums])
+    left = width - longest - 2 * len(f"{total + left_dense:,}") - len("100.00%") - len("dead rows") - 19
     table = Table(title="density by layer", title_justify="left")
     table.add_column("layer", no_wrap=True)
     for column in ("kept", "total", "density", "dead rows"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("over the run"[: max(left, 0)], no_wrap=True)
-    for row in [*rows, model]:
-        if row is model:
+    for row in [*rows, *sums]:
+        if row is masked:
             table.add_section()
+        course = courses["model" if row is masked else row["layer"]] if row in [*rows, masked] else []
+        drawn = spark(course, min(left, 32)) if left > 0 and course else ""
+        dead_rows = Text(str(row["dead_rows"]), style="red" if row["dead_rows"] else "")
         density = f"{row['kept'] / row['total']:.2%}"
-        course = spark(courses[row["layer"]], min(left, 32)) if left > 0 else ""
-        table.add_row(row["layer"], f"{row['kept']:,}", f"{row['total']:,}", density, str(row["dead_rows"]), course)
+        table.add_row(Text(row["layer"]), f"{row['kept']:,}", f"{row['total']:,}", density, dead_rows, drawn)
     return table
 
 

@@ -140,7 +140,9 @@ def _facts(store: Store, row: pd.Series) -> dict[str, str]:
     facts["versions"] = (
         ", ".join(f"{key} {value}" for key, value in versions.items()) if isinstance(versions, dict) else ""
     )
-    for key, word in (("test_accuracy", "accuracy"), ("density", "remaining"), ("flops_fraction", "multiply-adds")):
-        facts[word] = f"{row[key]:.2%}" if pd.notna(row[key]) else ""
+    words = {"test_accuracy": "accuracy", "density": "remaining", "density_model": "remaining of the whole model"}
+    for key, word in (words | {"flops_fraction": "multiply-adds"}).items():
+        told = pd.notna(row[key]) and (key != "density_model" or compare.partly_masked(row))
+        facts[word] = f"{row[key]:.2%}" if told else ""
     facts["created"] = str(row["created"] or "")
     return facts

@@ -6,10 +6,11 @@
 This module knows torch alone.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,23 @@ def measure(masks: dict[str, Tensor], before: dict[str, Tensor], thresholds: dic
     ]
 
 
-def model_density(layers: list[LayerFigures]) -> float:
-    """Kept over total weights of all masked layers, in [0, 1]; biases and batch norm are not counted."""
-    return sum(layer.kept for layer in layers) / sum(layer.total for layer in layers)
+def masked_density(layers: Sequence[LayerFigures]) -> float:
+    """Return kept over all weights of the masked layers, in [0, 1]: the paper's "model remaining percentage"."""
+    return model_density(layers, 0)
+
+
+def model_density(layers: Sequence[LayerFigures], left_dense: int) -> float:
+    """Return kept over all weights of the model, in [0, 1]; of these `left_dense` belong to no masked layer.
+
+    Weights are parameters of two or more dimensions; biases, batch norm and thresholds are not counted.
+    """
+    kept, total = (sum(getattr(layer, key) for layer in layers) for key in ("kept", "total"))
+    return (kept + left_dense) / (total + left_dense)
+
+
+def weights_left_dense(model: nn.Module, names: Iterable[str]) -> dict[str, int]:
+    """Return how many weights each of the named parameters has; one under several names counts once."""
+    found: dict[nn.Parameter, str] = {}
+    for name in names:
+        found.setdefault(model.get_parameter(name), name)
+    return {name: parameter.numel() for parameter, name in found.items()}

@@ -36,7 +36,7 @@ from dstrun.cores import usable_cores
 from dstrun.density import LayerFigures
 from dstrun.errors import InputError, first_line
 from dstrun.files import sha256
-from dstrun.flops import positions
+from dstrun.flops import multiply_adds
 from dstrun.machine import set_threads
 from dstrun.shrink import CannotShrinkError, shrink
 from dstrun.signals import exits_by_sigterm
@@ -139,18 +139,25 @@ def _trained(given: Namespace) -> Trained:
 
 
 def counted(trained: Trained) -> dict[str, Any]:
-    """Parameters, multiply-adds for one image and bytes: dense, and what is kept."""
-    used = positions(trained.plain, trained.example)
-    kept = {layer.layer: layer.kept for layer in trained.layers}
-    layers = []
-    for name, times in used.items():
-        total = trained.plain.get_parameter(f"{name}.weight").numel()
+    """Parameters, multiply-adds for one image and bytes: dense, and what is kept.
+
+    The layer "left dense" is all that has no mask: its weights, and its products and those of no weights (attention).
+    """
+    work = multiply_adds(trained.plain, trained.example)
+    layers: list[dict[str, Any]] = []
+    for layer in trained.layers:
+        times = work.positions.get(layer.layer, 0)
         layers.append({
-            "layer": name, "weights": total, "kept": kept.get(name, total),
-            "multiply_adds": total * times, "multiply_adds_kept": kept.get(name, total) * times,
+            "layer": layer.layer, "weights": layer.total, "kept": layer.kept,
+            "multiply_adds": layer.total * times, "multiply_adds_kept": layer.kept * times,
         })  # fmt: skip
-    parameters = sum(parameter.numel() for parameter in trained.plain.parameters())
-    pruned = sum(layer.total - layer.kept for layer in trained.layers)
+    parameters = [*trained.plain.parameters()]
+    unmasked = sum(p.numel() for p in parameters if p.dim() > 1) - sum(layer.total for layer in trained.layers)
+    rest = work.total - sum(layer["multiply_adds"] for layer in layers)
+    if unmasked or rest:
+        counts = {"weights": unmasked, "kept": unmasked, "multiply_adds": rest, "multiply_adds_kept": rest}
+        layers.append({"layer": "left dense", **counts})
+    count, pruned = sum(p.numel() for p in parameters), sum(layer.total - layer.kept for layer in trained.layers)
     with TemporaryDirectory() as place:
         sizes = {}
         for kind in ("dense", "packed"):
@@ -159,9 +166,8 @@ def counted(trained: Trained) -> dict[str, Any]:
             sizes[f"bytes_{kind}"] = file.stat().st_size
         sizes["bytes_zipped"] = len(zlib.compress(Path(place, "dense").read_bytes(), 9))
     return {
-        "run": trained.folder.resolve().name, "parameters": parameters, "parameters_kept": parameters - pruned,
-        "multiply_adds": sum(layer["multiply_adds"] for layer in layers),
-        "multiply_adds_kept": sum(layer["multiply_adds_kept"] for layer in layers), **sizes, "layers": layers,
+        "run": trained.folder.resolve().name, "parameters": count, "parameters_kept": count - pruned,
+        "multiply_adds": work.total, "multiply_adds_kept": work.kept(trained.layers), **sizes, "layers": layers,
     }  # fmt: skip
 
 

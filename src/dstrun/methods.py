@@ -46,6 +46,7 @@ class Method(Protocol):
     def penalty(self) -> Tensor | float: ...
     def regularised(self, loss: Tensor) -> Tensor: ...
     def after_step(self) -> None: ...
+    def kept(self) -> Tensor | int: ...
     def measure(self) -> list[LayerFigures]: ...
     def thresholds(self) -> list[nn.Parameter]: ...
     def state_dict(self) -> dict[str, Any]: ...
@@ -63,7 +64,8 @@ class Dense:
         self.left_dense: dict[str, str] = {}
 
     def prepare(self, model: nn.Module) -> None:
-        self._layers = maskable(model, self._exclude).layers
+        selection = maskable(model, self._exclude)
+        self._layers, self.left_dense = selection.layers, selection.left_dense
         if not self._layers:
             raise ValueError("there is no layer that could be masked, so none to compare with")
 
@@ -84,6 +86,9 @@ class Dense:
 
     def after_step(self) -> None:
         pass
+
+    def kept(self) -> int:
+        return sum(layer.weight.numel() for layer in self._layers.values())
 
     def measure(self) -> list[LayerFigures]:
         totals = {name: layer.weight.numel() for name, layer in self._layers.items()}
@@ -229,6 +234,12 @@ class DynamicSparseTraining:
         settings = floor, self._guard, self._steering is not None, self._dtype
         self._ready_penalty, kept = guard_and_mask(self._weights, self._masks, *settings)
         return kept
+
+    @torch.no_grad()
+    def kept(self) -> Tensor:
+        """Return how many weights of the masked layers take part now: a 0-dim integer tensor."""
+        pairs = zip(self._masks, self._weights, strict=True)
+        return torch.stack([mask.kept(weight).sum() for mask, weight in pairs]).sum()
 
     @torch.no_grad()
     def measure(self) -> list[LayerFigures]:

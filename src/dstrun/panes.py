@@ -144,14 +144,17 @@ def columns(runs: pd.DataFrame) -> list[dict[str, Any]]:
     rest = [key for key in compare.differing(runs) if key not in keys]
     right = {"type": "rightAligned"}
     percent = {**right, "valueFormatter": PERCENT, "minWidth": 115, "sortingOrder": ["desc", "asc", None]}
+    small = {**percent, "sortingOrder": ["asc", "desc", None]}
+    partly = compare.partly_masked(runs).any()
+    densities = {"density": "masked layers", "density_model": "whole model"} if partly else {"density": "remaining"}
     minutes = {"function": "params.value == null ? '' : d3.format('.1f')(params.value / 60) + ' min'"}
     defined: list[dict[str, Any]] = [
         {"field": "state", "minWidth": 110},
         *(_setting(key, runs[key]) for key in keys),
         {"field": "epoch", **right},
         {"field": "test_accuracy", "headerName": "accuracy", **percent},
-        {"field": "density", "headerName": "remaining", **percent, "sortingOrder": ["asc", "desc", None]},
-        {"field": "flops_fraction", "headerName": "multiply-adds", **percent, "sortingOrder": ["asc", "desc", None]},
+        *({"field": key, "headerName": word, **small} for key, word in densities.items()),
+        {"field": "flops_fraction", "headerName": "multiply-adds", **small},
         {"field": "total_seconds", "headerName": "time", "valueFormatter": minutes, **right},
         {"field": "run", "cellRenderer": "RunLink", "minWidth": 260},
         *(_setting(key, runs[key]) for key in rest),

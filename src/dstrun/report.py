@@ -27,8 +27,8 @@ NOTES = 5  # so many of the things that could not be read are told
 FRONT = "none of our other rows is at once as accurate and sparser"
 NAMES = ("group", "model.name", "data.name", "reg.method")  # columns of words, shown where they differ
 FIGURES = {
-    "validation": "validation %", "accuracy": "accuracy %", "density": "remaining %", "difference": "Δ dense",
-    "flops": "multiply-adds %",
+    "validation": "validation %", "accuracy": "accuracy %", "density": "remaining %",
+    "density_model": "whole model %", "difference": "Δ dense", "flops": "multiply-adds %",
 }  # fmt: skip
 
 
@@ -139,7 +139,9 @@ def columns(rows: pd.DataFrame) -> list[str]:
     counts = [] if "state" in shown else ["runs", *(word for word in ("running", "failed") if rows[word].any())]
     known = rows[rows["flops"].notna()]
     once = np.allclose(known["flops"], known["density"], rtol=1e-9)  # where every weight is used once
-    optional = {"flops": not once} | {key: rows[key].notna().any() for key in ("validation", "difference")}
+    optional = {"flops": not once, "density_model": compare.partly_masked(rows).any()} | {
+        key: rows[key].notna().any() for key in ("validation", "difference")
+    }
     figures = [key for key in FIGURES if optional.get(key, True)]
     return [*shown, *counts, *figures, "epochs", "seconds"]
 
@@ -151,7 +153,8 @@ def header(key: str) -> str:
 def lines(rows: pd.DataFrame, keys: Sequence[str]) -> list[list[str]]:
     """The header and the rows of a table with those columns, as people read them."""
     body = [[printable(_cell(key, row)) for key in keys] for row in rows.to_dict("records")]
-    return [[header(key) for key in keys], *body]
+    masked = {"density": "masked layers %"} if "density_model" in keys else {}
+    return [[masked.get(key) or header(key) for key in keys], *body]
 
 
 def _cell(key: str, row: dict[str, Any]) -> str:

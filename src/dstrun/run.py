@@ -14,7 +14,8 @@ from pathlib import Path
 from dstrun import checkpoint
 from dstrun.build import make_autocast, make_batches, prepare, training_objects
 from dstrun.config import Config
-from dstrun.density import model_density
+from dstrun.density import masked_density, model_density, weights_left_dense
+from dstrun.describe import density_words
 from dstrun.errors import BusyError, InputError, RunFailedError, described, first_line
 from dstrun.evaluate import evaluate
 from dstrun.ledger import record_failure, refuse_difference, run_folder, state_of
@@ -97,4 +98,5 @@ def evaluate_run(folder: Path, config: Config) -> None:
     for name, split in splits.items():
         loss, accuracy = evaluate(model, split(), make_autocast(config, prepared.device))
         words.append(f"{name} accuracy {accuracy:.2%}  {name} loss {loss:.4f}")
-    print("  ".join([*words, f"density {model_density(layers):.2%}"]))
+    left_dense = sum(weights_left_dense(model, method.left_dense).values())
+    print("  ".join([*words, density_words(masked_density(layers), model_density(layers, left_dense))]))

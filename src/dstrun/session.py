@@ -10,7 +10,7 @@ import logging
 import signal
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -18,15 +18,15 @@ from typing import Any
 
 import torch
 
-from dstrun import checkpoint
+from dstrun import checkpoint, describe
 from dstrun.build import Prepared
 from dstrun.config import Config
-from dstrun.console import RunConsole
-from dstrun.density import LayerFigures
+from dstrun.console import RunConsole, duration
+from dstrun.density import LayerFigures, model_density, weights_left_dense
 from dstrun.errors import BusyError, DivergedError, InputError, Interrupted, RunFailedError, StoppedByFile, described
 from dstrun.evaluate import not_finite
 from dstrun.files import sha256
-from dstrun.flops import flops_fraction, positions
+from dstrun.flops import multiply_adds
 from dstrun.identity import run_hash
 from dstrun.ledger import write_config
 from dstrun.machine import facts, keep_freed_memory, out_of_memory, set_threads
@@ -99,7 +99,7 @@ class Session:
             line = self._described(error)
             self._log.error(traceback.format_exc())
             self._console.stop()
-            self._console.say(f"{self._folder}: failed, {line} (traceback in train.log)")
+            self._console.say(f"{self._folder}: failed, {line} (traceback in train.log)", style="red")
             with suppress(OSError):  # on a full disk the state stays running, of a process that is no more
                 self._status.end(FAILED, error=line)
             raise RunFailedError(line) from error
@@ -121,17 +121,18 @@ class Session:
         self._training = Training(config, prepared, state)
         if state and state["device"] != prepared.device.type:
             self._console.say(f"begun on {state['device']}: the figures to come may differ in their last digits")
-        model = self._training.model
-        self._used = positions(model, torch.zeros(1, *prepared.shape, device=prepared.device))
-        self._totals = {name: model.get_parameter(f"{name}.weight").numel() for name in self._used}
+        model, method = self._training.model, self._training.method
+        self._work = multiply_adds(model, torch.zeros(1, *prepared.shape, device=prepared.device))
+        self._left_dense = weights_left_dense(model, method.left_dense)
         self._status.confirm()
         kept = {name: mark["bytes"] for name, mark in state["files"].items()} if state else {}
         metrics = METRICS + (VALIDATION if prepared.validation else ()) + (STEERED if config.reg.steered else ())
         self._metrics = Rows(self._folder / "metrics.csv", metrics, kept.get("metrics.csv", 0))
         self._layers = Rows(self._folder / "layers.csv", LAYERS, kept.get("layers.csv", 0))
-        self._console.say(f"{self._folder}: {self._opening()}")
+        self._console.say(str(self._folder), style="bold")
+        self._console.facts(self._facts())
         for note in prepared.splits.notes:
-            self._console.say(f"data.root: {note}")
+            self._console.say(f"data.root: {note}", style="yellow")
 
     def _train(self, stop: StopRequest) -> None:
         schedule = self._config.schedule
@@ -141,7 +142,8 @@ class Session:
             if schedule.compile != "off" and schedule.epochs:
                 self._compiling_since = time.monotonic()
                 self._console.say("compiling: seconds where torch has kept it from an earlier run, else up to minutes")
-            self._console.start(schedule.epochs, len(self._training.batches), self._training.progress.step)
+            steps = schedule.epochs * len(self._training.batches)
+            self._console.start(steps, self._training.progress.step, schedule.batch_size, schedule.epochs)
             for record in self._training.records(lambda progress: self._between_steps(progress, stop)):
                 self._take(record, stop)
             self._save()
@@ -151,12 +153,34 @@ class Session:
             self._layers.close()
             self._tracker.finish(exit_code)
 
-    def _opening(self) -> str:
-        device, threads = self._status.content["device"], self._status.content["threads"]
-        where = f"on {device}, {threads} thread{'s' * (threads != 1)}" if device == "cpu" else f"on {device}"
-        begun = f"goes on at update {self._training.progress.step}" if self._training.progress.step else "begins"
-        left = [f"{name} ({reason})" for name, reason in self._training.method.left_dense.items()]
-        return f"{begun} {where}" + (f"; left dense: {', '.join(left)}" if left else "")
+    def _facts(self) -> dict[str, str]:
+        """What is about to be trained, and on what."""
+        config, prepared, training, status = self._config, self._prepared, self._training, self._status.content
+        splits = {"training": prepared.splits.train, "validation": prepared.validation, "test": prepared.splits.test}
+        images = {name: len(split) for name, split in splits.items() if split}
+        size = self._size()
+        step, steps = training.progress.step, config.schedule.epochs * len(training.batches)
+        dense = describe.dense_line(self._left_dense, training.method.left_dense, size.masked)
+        return {
+            "data": describe.data_line(config, prepared.shape, prepared.splits.classes, images),
+            "model": describe.model_line(config, size),
+            "left dense": dense if size.thresholds else "",
+            "method": describe.method_line(config, size),
+            "schedule": describe.schedule_line(config, len(training.batches), None),
+            "device": describe.device_line(status["device"], status["device_name"], status["threads"]),
+            "resuming": f"at step {step:,} of {steps:,}" if step else "",
+        }
+
+    def _size(self) -> describe.Size:
+        """Trained parameters and weights of the model, from its tensors' shapes."""
+        thresholds = {id(threshold) for threshold in self._training.method.thresholds()}
+        trained = [p for p in self._training.model.parameters() if id(p) not in thresholds]
+        weights = sum(parameter.numel() for parameter in trained if parameter.dim() > 1)
+        return describe.Size(
+            parameters=sum(parameter.numel() for parameter in trained),
+            masked=weights - sum(self._left_dense.values()),
+            thresholds=sum(threshold.numel() for threshold in self._training.method.thresholds()),
+        )
 
     def _checkpoint(self) -> dict[str, Any] | None:
         """The state to go on from, the newest that can be used; None where there is none.
@@ -181,13 +205,23 @@ class Session:
         return None
 
     def _between_steps(self, progress: Progress, stop: StopRequest) -> bool:
-        self._console.step(progress.step)
+        self._console.step(progress.step, self._figures_so_far)
         if self._status.lost:
             self._status.confirm()
         if self._compiling_since is not None:
             self._console.say(f"compiled: first update after {time.monotonic() - self._compiling_since:.1f} s")
             self._compiling_since = None
         return bool(stop) or self._checkpoint_due()
+
+    def _figures_so_far(self) -> dict[str, float]:
+        """Epoch under way, its mean loss and accuracy so far, and the density now; waits for the device."""
+        progress, method = self._training.progress, self._training.method
+        return {
+            "epoch": progress.epoch + 1,
+            "loss": float(progress.loss_sum) / progress.images,
+            "accuracy": float(progress.right) / progress.images,
+            "density": float(method.kept()) / self._size().masked,
+        }
 
     def _checkpoint_due(self) -> bool:
         every = self._config.checkpoint.every
@@ -199,8 +233,7 @@ class Session:
         self._layers.append(layers)
         if record.kind == "epoch":
             figures = record.figures | {"epoch": record.epoch, "step": record.step}
-            kept = {layer.layer: layer.kept for layer in record.layers}
-            figures["flops_fraction"] = flops_fraction(self._totals, kept, self._used)
+            figures["flops_fraction"] = self._work.fraction(record.layers)
             self._metrics.append([figures])
             self._console.epoch(record.epoch, self._config.schedule.epochs, figures)
             self._tracker.log(wandb_row(figures, layers))
@@ -216,7 +249,9 @@ class Session:
             self._save()
         if stop.signal:
             self._console.stop()
-            self._console.say(f"{self._folder}: interrupted at update {record.step}; the same command goes on")
+            self._console.say(
+                f"{self._folder}: interrupted at step {record.step}; run the same command to resume", style="yellow"
+            )
             raise (StoppedByFile if asked else Interrupted)(stop.signal)
 
     def _check_finite(self, stop: StopRequest) -> None:
@@ -259,31 +294,45 @@ class Session:
 
     def _finish(self) -> None:
         self._stop_file.unlink(missing_ok=True)
-        layers = [asdict(layer) for layer in self._training.method.measure()]
-        write_json(self._folder / "summary.json", self._summary(layers))
+        layers = self._training.method.measure()
+        summary = self._summary(layers)
+        write_json(self._folder / "summary.json", summary)
         self._console.stop()
         kept: dict[str, int] = {}
         courses: dict[str, list[float]] = {}
         for row in self._layers.read():
             courses.setdefault(row["layer"], []).append(float(row["density"]))
             kept[row["step"]] = kept.get(row["step"], 0) + int(row["kept"])
-        total = sum(layer["total"] for layer in layers)
-        self._console.layers(layers, courses | {"model": [count / total for count in kept.values()]})
+        courses |= {"model": [count / summary["total"] for count in kept.values()]}
+        self._console.layers([asdict(layer) for layer in layers], courses, sum(self._left_dense.values()))
+        self._console.say(describe.result_line(summary, duration(summary["total_seconds"])), style="bold green")
+        self._console.facts(describe.next_commands(self._folder, sparse=bool(summary["thresholds"])))
         self._console.say(str(self._folder))
 
-    def _summary(self, layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """The last epoch's figures; the best by validation where there is one; what was kept of what there was."""
+    def _summary(self, layers: Sequence[LayerFigures]) -> dict[str, Any]:
+        """The last epoch's figures; the best by validation where there is one; what was kept of what there was.
+
+        `total` and `kept` are weights of masked layers, `weights` and `weights_kept` those of the whole model.
+        """
         rows = [{column: number(text) for column, text in row.items()} for row in self._metrics.read()]
-        thresholds = sum(threshold.numel() for threshold in self._training.method.thresholds())
-        parameters = sum(parameter.numel() for parameter in self._training.model.parameters()) - thresholds
-        kept, total = (sum(layer[key] for layer in layers) for key in ("kept", "total"))
+        reasons, size = self._training.method.left_dense, self._size()
+        kept, total = (sum(getattr(layer, key) for layer in layers) for key in ("kept", "total"))
+        weights = total + sum(self._left_dense.values())
         summary: dict[str, Any] = {
             **rows[-1],
+            "density_model": model_density(layers, weights - total),
             "kept": kept,
             "total": total,
-            "parameters": parameters,
-            "parameters_kept": parameters - (total - kept),
-            "thresholds": thresholds,
+            "weights": weights,
+            "weights_kept": weights - (total - kept),
+            "parameters": size.parameters,
+            "parameters_kept": size.parameters - (total - kept),
+            "thresholds": size.thresholds,
+            "multiply_adds": self._work.total,
+            "multiply_adds_kept": self._work.kept(layers),
+            "left_dense": {
+                name: {"weights": count, "reason": reasons[name]} for name, count in self._left_dense.items()
+            },
             "total_seconds": sum(row["seconds"] or 0 for row in rows),
         }
         if self._prepared.validation:

@@ -26,7 +26,7 @@ from dstrun.files import is_file
 from dstrun.frames import Frame, Kind, read, stacked
 from dstrun.identity import SETTINGS, applies, settings
 from dstrun.status import FAILED, FINISHED, INTERRUPTED, RUNNING, altered, holder
-from dstrun.tracking import LAYERS, METRICS, STEERED, VALIDATION, read_json
+from dstrun.tracking import ADDED, LAYERS, METRICS, STEERED, VALIDATION, read_json
 
 HOW_TO_GET_SOME = "`dstrun sweep=quick` makes some in outputs/quick"
 FILES = ("config.yaml", "status.json", "metrics.csv", "summary.json")
@@ -35,7 +35,7 @@ TOTALS = ("kept", "total", "parameters", "parameters_kept", "total_seconds")
 FIGURES = tuple(column for column in (*METRICS, *VALIDATION, *TOTALS) if column != "seconds")
 SHOWN = (*SETTINGS, "name", "device", "threads")  # the options that a table of runs has
 NUMBERS = (*FIGURES, *(key for key in SHOWN if OPTIONS[key].type in (int, float)))
-METRICS_CSV = Kind((*METRICS, *VALIDATION, *STEERED), optional=VALIDATION + STEERED)
+METRICS_CSV = Kind((*METRICS, *VALIDATION, *STEERED), optional=VALIDATION + STEERED + ADDED)
 LAYERS_CSV = Kind(LAYERS, text="layer")
 Stamp = tuple[tuple[int, int, int], ...]
 

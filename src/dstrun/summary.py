@@ -23,8 +23,8 @@ FILE = "summary.csv"
 ALWAYS = ("model.name", "data.name", "reg.method", "reg.alpha", "seed")
 FIGURES = (
     "epoch", "step", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss",
-    "test_accuracy", "density", "flops_fraction", "kept", "total", "parameters", "parameters_kept", "thresholds",
-    "penalty", "total_seconds",
+    "test_accuracy", "density", "density_model", "flops_fraction", "kept", "total", "parameters",
+    "parameters_kept", "thresholds", "penalty", "total_seconds",
 )  # fmt: skip
 
 

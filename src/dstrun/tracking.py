@@ -25,11 +25,12 @@ from dstrun.files import crc32, whole
 
 METRICS = (
     "epoch", "step", "lr", "train_loss", "penalty", "train_accuracy", "test_loss", "test_accuracy", "density",
-    "flops_fraction", "seconds", "images_per_second",
+    "density_model", "flops_fraction", "seconds", "images_per_second",
 )  # fmt: skip
 RESULTS = ("config.yaml", "metrics.csv", "layers.csv", "summary.json")  # of which a finished run leaves the digests
 VALIDATION = ("validation_loss", "validation_accuracy")
 STEERED = ("alpha",)
+ADDED = ("density_model",)  # columns that runs of earlier versions lack
 START_SECONDS, END_SECONDS = 6.0, 10.0  # for W&B's server to answer, of the 10 and 15 that it may cost a run
 LAYERS = (
     "epoch", "step", "layer", "kept", "total", "density", "threshold_mean", "threshold_min", "threshold_max", "churn",
@@ -66,10 +67,13 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 class Rows:
-    """A CSV file that grows by whole rows. Cut to `keep` bytes when opened; with 0 it begins with its header."""
+    """A CSV file that grows by whole rows. Cut to `keep` bytes when opened; with 0 it begins with its header.
+
+    One that is kept keeps its columns, which an earlier version may have written.
+    """
 
     def __init__(self, path: Path, columns: Sequence[str], keep: int = 0) -> None:
-        self._path, self._columns = path, columns
+        self._path, self._columns = path, _header(path) if keep else columns
         self._file = path.open("a", newline="")
         self._file.truncate(keep)
         self._sum = crc32(path, keep)
@@ -111,6 +115,11 @@ def csv_text(rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
+
+
+def _header(path: Path) -> list[str]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return next(csv.reader(file))
 
 
 def read_csv(path: Path) -> Iterator[dict[str, str]]:
@@ -265,7 +274,8 @@ def wandb_row(metrics: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -
 
     Layers are numbered, from 00 on, so that charts stand in the order of the model.
     """
-    names = {"epoch": "epoch", "density": "density/model", "flops_fraction": "flops/model", "lr": "lr"}
+    names = {"epoch": "epoch", "density_model": "density/model", "density": "density/masked", "lr": "lr"}
+    names |= {"flops_fraction": "flops/model"}
     names |= {"penalty": "penalty", "alpha": "alpha"}
     names |= {f"{s}_{kind}": f"{kind}/{s}" for s in ("train", "validation", "test") for kind in ("loss", "accuracy")}
     row = {names[key]: value for key, value in metrics.items() if key in names and value is not None}

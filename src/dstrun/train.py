@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from dstrun.density import LayerFigures, model_density
+from dstrun.density import LayerFigures, masked_density, model_density, weights_left_dense
 from dstrun.evaluate import Autocast, evaluate
 from dstrun.methods import Method
 from dstrun.update import Update
@@ -136,8 +136,10 @@ def _epoch_record(
 ) -> Record:
     lap = time.perf_counter()
     layers = method.measure()
+    left_dense = sum(weights_left_dense(model, method.left_dense).values())
+    figures |= {"density": masked_density(layers), "density_model": model_density(layers, left_dense)}
     with torch.no_grad():
-        figures |= {"penalty": float(method.penalty()), "alpha": float(method.alpha), "density": model_density(layers)}
+        figures |= {"penalty": float(method.penalty()), "alpha": float(method.alpha)}
     for name, split in splits.items():
         figures[f"{name}_loss"], figures[f"{name}_accuracy"] = evaluate(model, split(), autocast)
     figures["seconds"] = (figures.get("seconds") or 0.0) + time.perf_counter() - lap

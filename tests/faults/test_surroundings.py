@@ -128,7 +128,7 @@ def test_a_run_goes_on_on_another_machine(command: Command, monkeypatch: pytest.
     monkeypatch.chdir("there")
     outcome = command(*LONG, "group=broken")
     assert outcome.code == 0
-    assert "goes on at update 14" in outcome.out
+    assert "resuming    at step 14 of" in outcome.out
     assert_broken_equals_whole()
     assert not (tmp_path / "outputs" / "broken").exists()
 

@@ -1,0 +1,99 @@
+"""A run in words: what is about to be trained, and what came of it.
+
+Functions from plain values to lines for the console. Knows config and identity (for short numbers); no torch.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from shlex import quote
+from typing import Any, NamedTuple
+
+from dstrun.config import Config
+from dstrun.identity import short
+
+NAMED = 3  # so many of the weights left dense are named on the screen
+SHARED_BY = {"neuron": "one threshold a neuron", "layer": "one threshold a layer", "weight": "one threshold a weight"}
+
+
+class Size(NamedTuple):
+    """How large a model is: all trained parameters but thresholds, weights that have a mask, thresholds."""
+
+    parameters: int
+    masked: int
+    thresholds: int
+
+
+def data_line(config: Config, shape: Sequence[int], classes: int, images: Mapping[str, int]) -> str:
+    """Return 'digits: 1,438 training and 359 test images of 1×28×28, 10 classes'."""
+    counts = [f"{count:,} {part}" for part, count in images.items()]
+    return f"{config.data.name}: {_listed(counts)} images of {'×'.join(map(str, shape))}, {classes} classes"
+
+
+def model_line(config: Config, size: Size) -> str:
+    """Return 'lenet_300_100: 266,610 parameters, 266,200 masked weights'."""
+    masked = f", {size.masked:,} masked weights" if size.thresholds else ", all of them dense"
+    return f"{config.model.name}: {size.parameters:,} parameters{masked}"
+
+
+def dense_line(weights: Mapping[str, int], reasons: Mapping[str, str], masked: int) -> str:
+    """Return the share of the model's weights that have no mask, and which they are; '' where there are none."""
+    if not weights:
+        return ""
+    count = sum(weights.values())
+    named = [f"{name} ({reasons[name]})" for name in list(weights)[:NAMED]]
+    more = f" and {len(weights) - NAMED} more" if len(weights) > NAMED else ""
+    return f"{count:,} weights, {count / (count + masked):.1%} of all: {', '.join(named)}{more}"
+
+
+def method_line(config: Config, size: Size) -> str:
+    """Return 'dst, α = 5e-4, one threshold a neuron (410)', or what a dense run is."""
+    reg = config.reg
+    if reg.method == "dense":
+        return "dense: no masks, the baseline"
+    alpha = f"target density {reg.target_density:.2%}, α adjusted from {short(reg.alpha)} on" if reg.steered else ""
+    return f"dst, {alpha or f'α = {short(reg.alpha)}'}, {SHARED_BY[reg.granularity]} ({size.thresholds:,})"
+
+
+def schedule_line(config: Config, steps: int, recipe: str | None) -> str:
+    """Return '20 epochs of 23 steps, 64 images each; sgd, learning rate 0.01 (constant); recipe …'."""
+    schedule = config.schedule
+    words = f"{_count(schedule.epochs, 'epoch')} of {_count(steps, 'step')}, {schedule.batch_size} images each"
+    words += f"; {schedule.optimiser}, learning rate {schedule.lr:g} ({schedule.rate})"
+    return words + (f"; recipe {recipe}" if recipe else "; no recipe for this model and data, base values")
+
+
+def device_line(device: str, name: str, threads: int) -> str:
+    """Return 'cpu, 2 threads', or a GPU's place and name."""
+    return f"{device}, {_count(threads, 'thread')}" if device == "cpu" else f"{device}, {name}"
+
+
+def density_words(masked: float, model: float | None, style: str = ".2%") -> str:
+    """Return 'density 4.25%'; both densities, each named, where that of the model is another than of masked layers."""
+    if model is None or abs(model - masked) < 5e-7:
+        return f"density {masked:{style}}"
+    return f"density {masked:{style}} of masked layers, {model:{style}} of the model"
+
+
+def result_line(summary: Mapping[str, Any], time: str) -> str:
+    """Return 'test accuracy 96.66%  density 4.25%  multiply-adds 4.25%  14,031 of 266,610 parameters  2 s'."""
+    words = [f"{split} accuracy {summary[key]:.2%}" for split in ("validation", "test")
+             if (key := f"{split}_accuracy") in summary and summary[key] is not None]  # fmt: skip
+    words.append(density_words(summary["density"], summary["density_model"]))
+    words.append(f"multiply-adds {summary['flops_fraction']:.2%}")
+    words.append(f"{summary['parameters_kept']:,} of {summary['parameters']:,} parameters")
+    return "  ".join([*words, time])
+
+
+def next_commands(folder: Path, sparse: bool) -> dict[str, str]:
+    """Return commands that somebody may want to type after a run, by what they are for."""
+    export = f"dstrun export {quote(str(folder))} --to network.safetensors" if sparse else ""
+    return {"compare": f"dstrun report {quote(str(folder.parent))}", "export": export}
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
