@@ -23,7 +23,7 @@ import yaml
 from dstrun import compare, figures
 from dstrun.drawing import Figure, template
 from dstrun.files import sha256
-from dstrun.report import markdown_table
+from dstrun.report import markdown_table, percent
 from dstrun.store import Store
 from dstrun.tracking import RESULTS
 
@@ -102,7 +102,31 @@ def speeds() -> str:
     return markdown_table([["network", "threads", "batch", "dense, ms", *medians.columns[1:]], *rows])
 
 
-TABLES = {"sizes": sizes, "speeds": speeds}
+def table1() -> str:
+    """Table 1 of the paper beside the same networks here, by the paper's recipe and by ours: dense → sparse."""
+    sweeps = [compare.by_setting(runs_of(name)) for name in ("table1", "best_table1")]
+    rows = []
+    for pair, ours in sweeps[0].groupby(["model.name", "data.name"], sort=False):
+        told = compare.published([pair]).query("method == 'DST' or method == 'dense (DST)'")
+        told = told.assign(**{"reg.method": told["density"].map(lambda density: "dense" if density == 1 else "dst")})
+        best = sweeps[1][sweeps[1]["model.name"] == pair[0]]
+        rows.append([f"`{pair[0]}`", *(_arrow(some) for some in (told, ours, best))])
+    return markdown_table([["network", "the paper", "the paper's recipe, here", "our recipe, here"], *rows])
+
+
+def _arrow(settings: pd.DataFrame) -> str:
+    """Accuracy of the dense setting → of the sparse one, at what it keeps, and how many runs each is a mean of."""
+    words, counts = {}, {}
+    for row in settings.to_dict("records"):
+        words[row["reg.method"]] = percent(row["accuracy"], row["accuracy_std"])
+        counts[row["reg.method"]] = int(row["runs"]) if pd.notna(row.get("runs")) else None
+        if row["reg.method"] == "dst":
+            kept = percent(row["density"], row["density_std"])
+    few = [f"n = {n} {method}" for method, n in counts.items() if n is not None and n < 3]
+    return f"{words.get('dense', 'not run')} → {words['dst']} at {kept}" + (f" ({', '.join(few)})" if few else "")
+
+
+TABLES = {"sizes": sizes, "speeds": speeds, "table1": table1}
 
 
 def pictures() -> dict[str, Figure]:
@@ -110,12 +134,14 @@ def pictures() -> dict[str, Figure]:
     short = "model.name == 'vgg16' and reg.alpha == 2e-3 and reg.target_density == 0 and reg.method == 'dst'"
     steered = "model.name == 'wrn_16_8' and schedule.rate == 'onecycle' and reg.target_density > 0"
     guarded = "model.name == 'lenet5' and reg.method == 'dst' and seed == 1"
+    spread = "reg.method == 'dst' and seed == 0 and reg.alpha < 1e-3"
     return {
         "figure3": figures.against_alpha(compare.by_setting(runs_of("lenet_alpha"))),
         "figure4": figures.layer_density(*layers_of("figure4")),
         "figure5": figures.layer_density(*layers_of("short_table2", short)),
         "figure7": figures.final_density(*layers_of("short_table2", steered)),
         "guard": figures.layer_density(*layers_of("table1", guarded)),
+        "density": figures.layer_density(*layers_of("lenet_alpha", spread)),
     }
 
 

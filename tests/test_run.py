@@ -24,7 +24,7 @@ from dstrun import models, session, tracking
 from dstrun.console import RunConsole
 from dstrun.files import sha256
 from dstrun.signals import StopRequest
-from dstrun.tracking import LAYERS, METRICS, RESULTS, write_json
+from dstrun.tracking import LAYERS, METRICS, RESULTS, Rows, write_json
 from dstrun.train import Progress
 from tests.conftest import Command, Outcome, made_up
 from tests.faults.child import ended, forked
@@ -555,3 +555,12 @@ def test_under_a_wandb_agent_the_run_is_the_agents(monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("WANDB_SWEEP_ID", sweep)
         tracking.start_wandb("offline", logging.getLogger(), print, id="mine", name="run")
     assert given == [{"id": "mine", "name": "run"}, {"name": "run"}]
+
+
+def test_a_run_begun_by_an_earlier_version_keeps_its_columns() -> None:
+    file = Path("metrics.csv")
+    file.write_text("epoch,density\n1,0.5\n9,9\n")
+    rows_of_it = Rows(file, ("epoch", "density", "density_model"), keep=len("epoch,density\n1,0.5\n"))
+    rows_of_it.append([{"epoch": 2, "density": 0.25, "density_model": 0.3}])
+    rows_of_it.close()
+    assert file.read_text() == "epoch,density\n1,0.5\n2,0.25\n"

@@ -130,7 +130,7 @@ def layer_density(layers: pd.DataFrame, runs: pd.DataFrame) -> Figure:
         for (name, rows), style in zip(by_name, styles, strict=True):
             panels.add(0, course(rows["at"], rows["density"], name, style, percent=True))
     else:
-        panels = Panels([name for name, _ in by_name], columns=3)
+        panels = Panels([name for name, _ in by_name], columns=2 if len(by_name) == 4 else 3)
         for panel, (_, rows) in enumerate(by_name):
             by_run = dict(list(rows.groupby("run", observed=True, sort=False)))
             for name, label, style in _strokes(runs):
