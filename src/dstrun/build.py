@@ -21,15 +21,16 @@ from dstrun.config import STEADY, Config
 from dstrun.data import Batches, Split, Splits
 from dstrun.data.splits import check as check_splits
 from dstrun.data.splits import chosen, stratified
-from dstrun.errors import InputError, first_line
+from dstrun.errors import InputError, first_line, user_code_error
 from dstrun.machine import choose_device, missing_for_compilation, set_deterministic
 from dstrun.methods import Dense, DynamicSparseTraining, Method
 from dstrun.optim import Rate, make_optimiser, make_rate
-from dstrun.registry import registered
+from dstrun.registry import accepted, check_arguments, registered
 from dstrun.update import CompiledUpdate, Update
 
 EVALUATION_BYTES = 2**20  # of pixels in a batch of the test split: fills the cores, and stays near the caches
 GPU_EVALUATION_BYTES = 2**23
+OWN_OPTIONS = ("download", "size", "train_limit", "test_limit")  # of `data`, given to every builder that takes them
 
 
 @dataclass(frozen=True)
@@ -149,14 +150,19 @@ def make_update(config: Config, model: nn.Module, method: Method, optimiser: Opt
 def _load_data(config: Config) -> tuple[Splits, Split | None]:
     wanted = config.data
     load = registered("data.builder", wanted.builder, data.BUILDERS, "dstrun.data")
-    options = {key: getattr(wanted, key) for key in ("download", "size", "train_limit", "test_limit")}
+    for key in (key for key in OWN_OPTIONS if key in wanted.args):
+        raise InputError(f"data.args.{key}: expected data.{key}={wanted.args[key]}, which is an option of its own")
+    options = accepted(load, {key: getattr(wanted, key) for key in OWN_OPTIONS}) | wanted.args
+    root = Path(wanted.root).expanduser()
+    check_arguments("data.args", wanted.builder, load, root, **options)
     try:
-        splits = check_splits(load(Path(wanted.root).expanduser(), **options, **wanted.args))
-    except TypeError as error:
-        raise InputError(f"data.args: {first_line(error)}") from error
-    except (ValueError, OSError) as error:
-        option = "data.root" if isinstance(error, data.DataError | OSError) else f"data={wanted.name}"
-        raise InputError(f"{option}: {error}") from error
+        splits = check_splits(load(root, **options))
+    except data.DataError as error:
+        raise InputError(f"data.root: {error}") from error
+    except Exception as error:  # a user's own function may raise anything
+        if load in data.BUILDERS.values() and isinstance(error, ValueError):
+            raise InputError(f"data.args: {error}") from error
+        raise InputError(f"data={wanted.name}: {user_code_error(error)}") from error
     train, test = (
         part.subset(chosen(len(part), limit)) if 0 < limit < len(part) else part
         for part, limit in ((splits.train, wanted.train_limit), (splits.test, wanted.test_limit))

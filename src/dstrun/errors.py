@@ -1,4 +1,15 @@
-"""The ways a command ends other than well, each with its exit code. Knows nothing."""
+"""Exceptions, their exit codes, and errors as one line of text. Knows nothing."""
+
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+OURS = Path(__file__).parent
+LIBRARY = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib"))
+PACKAGES = ("site-packages", "dist-packages")
+FRAMEWORKS = ("torch", "torchvision", "numpy", "PIL")  # which call a user's function back, and raise for its mistakes
 
 
 def first_line(error: BaseException) -> str:
@@ -14,6 +25,52 @@ def described(error: BaseException) -> str:
 def printable(words: object) -> str:
     """Words as a line that may be shown anywhere: nothing that steers a terminal, and not without end."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in str(words)[:1000])
+
+
+def user_code_error(error: BaseException) -> str:
+    """Return an error of a user's own code as one line: 'ZeroDivisionError in stripes.py:12 (division by zero)'.
+
+    The place is the last line of the user's that was running: not of dstrun, the standard library or torch. It is left
+    out where there is none, as for an entry point to a module that does not exist.
+    """
+    place = _place_in_user_code(error)
+    said = printable(first_line(error))
+    if isinstance(error, SyntaxError) and error.filename:
+        place, said = (Path(error.filename), error.lineno or 1), printable(error.msg)
+    where = f" in {_short(place[0])}:{place[1]}" if place else ""
+    return f"{type(error).__name__}{where}" + (f" ({said})" if said else "")
+
+
+def _place_in_user_code(error: BaseException) -> tuple[Path, int] | None:
+    """Return file and line of the last frame of the user's code in an error's traceback."""
+    frames = list(_foreign_frames(error))
+    if not frames:
+        return None
+    package = _package(frames[0][0])
+    own = [frame for frame in frames if _package(frame[0]) == package or not _is_installed(frame[0])]
+    frame, line = own[-1]
+    return Path(frame.f_code.co_filename), line
+
+
+def _foreign_frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
+    """Yield the frames, and their lines, of what is neither dstrun's nor Python's nor a framework's."""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        library = file.startswith(LIBRARY) and not _is_installed(frame)
+        if not (file.startswith("<") or library or OURS in Path(file).parents or _package(frame) in FRAMEWORKS):
+            yield frame, line
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def _is_installed(frame: FrameType) -> bool:
+    return any(part in PACKAGES for part in Path(frame.f_code.co_filename).parts)
+
+
+def _short(file: Path) -> str:
+    return f"{file.parent.name}/{file.name}" if file.name == "__init__.py" else file.name
 
 
 class InputError(Exception):

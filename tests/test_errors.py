@@ -1,0 +1,74 @@
+"""Mistakes in a user's own package: one line that names entry point, file and line; exit code 2; nothing written."""
+
+import sys
+from importlib import invalidate_caches
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Command
+
+HEAD = "import torch\nfrom dstrun import Split, Splits\n"
+GOOD = """
+def good(root, **options):
+    labels = torch.arange(40) % 2
+    return Splits(*[Split(torch.zeros(40, 1, 8, 8).to(torch.uint8), labels)] * 2, classes=2)
+"""
+
+
+@pytest.fixture
+def package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An importable folder, of which `offer` makes a package."""
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    for name in ("stripes", "shades"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+def offer(source: str, *entries: str, group: str = "dstrun.data") -> None:
+    """Leave the module `stripes` as an installed package with entry points, as pip would."""
+    Path("stripes.py").write_text(HEAD + source)
+    metadata = Path("stripes-0.1.dist-info")
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: stripes\nVersion: 0.1\n")
+    (metadata / "entry_points.txt").write_text("\n".join([f"[{group}]", *entries]) + "\n")
+    invalidate_caches()
+
+
+ENTRY = "the entry point `dstrun.data: stripes = "
+
+
+@pytest.mark.usefixtures("package")
+@pytest.mark.parametrize(
+    ("source", "target", "line"),
+    [
+        ("", "shades:f", f"data.builder: {ENTRY}shades:f` cannot be loaded: ModuleNotFoundError (No module named 'sha"),
+        ("", "stripes:f", f"data.builder: {ENTRY}stripes:f` cannot be loaded: AttributeError (module 'stripes' has no"),
+        ("import shades", "stripes:f", f"data.builder: {ENTRY}stripes:f` cannot be loaded: ModuleNotFoundError in stri"
+         "pes.py:3 (No module named 'shades')"),
+        ("f = = 1", "stripes:f", f"data.builder: {ENTRY}stripes:f` cannot be loaded: SyntaxError in stripes.py:3 ("),
+        ("f = 1 / 0", "stripes:f", f"data.builder: {ENTRY}stripes:f` cannot be loaded: ZeroDivisionError in stripes.p"),
+        ("", "stripes", f"data.builder: {ENTRY}stripes` is a module, expected a function (MODULE:FUNCTION)"),
+        ("def f(root): 1 + 'a'", "stripes:f", "data=stripes: TypeError in stripes.py:3 (unsupported operand type"),
+        ("def f(root): return torch.zeros(2) @ torch.zeros(3)", "stripes:f", "data=stripes: RuntimeError in stripes.py:3"),
+        ("import json\ndef f(root): json.loads('{')", "stripes:f", "data=stripes: JSONDecodeError in stripes.py:4 ("),
+        ("def f(root): raise KeyError", "stripes:f", "data=stripes: KeyError in stripes.py:3\n"),
+        ("def f(root): open(root / 'x')", "stripes:f", "data=stripes: FileNotFoundError in stripes.py:3 ("),
+        ("def f(root, colour): pass", "stripes:f", "data.args: stripes() missing a required argument: 'colour'"),
+        ("def f(): pass", "stripes:f", "data.args: stripes() too many positional arguments"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_users_data_set(command: Command, source: str, target: str, line: str) -> None:
+    offer(source, f"stripes = {target}")
+    outcome = command("data=stripes", "model=lenet5")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"dstrun: {line}")
+    assert len(outcome.err.splitlines()) == 1
+    assert not Path("outputs").exists()
+
+
+@pytest.mark.usefixtures("package")
+def test_arguments_of_a_data_set_are_compared_with_its_parameters(command: Command) -> None:
+    offer("def f(root, colour=0): pass", "stripes = stripes:f")
+    said = [command("data=stripes", f"data.args.{word}=1").err for word in ("color", "size")]
+    assert said[0].endswith("data.args: stripes() got an unexpected keyword argument 'color'; did you mean colour?\n")
+    assert said[1].endswith("data.args.size: expected data.size=1, which is an option of its own\n")
