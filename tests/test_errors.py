@@ -49,7 +49,7 @@ ENTRY = "the entry point `dstrun.data: stripes = "
         ("f = 1 / 0", "stripes:f", f"data.builder: {ENTRY}stripes:f` cannot be loaded: ZeroDivisionError in stripes.p"),
         ("", "stripes", f"data.builder: {ENTRY}stripes` is a module, expected a function (MODULE:FUNCTION)"),
         ("def f(root): 1 + 'a'", "stripes:f", "data=stripes: TypeError in stripes.py:3 (unsupported operand type"),
-        ("def f(root): return torch.zeros(2) @ torch.zeros(3)", "stripes:f", "data=stripes: RuntimeError in stripes.py:3"),
+        ("def f(root): torch.zeros(2) @ torch.zeros(3)", "stripes:f", "data=stripes: RuntimeError in stripes.py:3"),
         ("import json\ndef f(root): json.loads('{')", "stripes:f", "data=stripes: JSONDecodeError in stripes.py:4 ("),
         ("def f(root): raise KeyError", "stripes:f", "data=stripes: KeyError in stripes.py:3\n"),
         ("def f(root): open(root / 'x')", "stripes:f", "data=stripes: FileNotFoundError in stripes.py:3 ("),
