@@ -30,7 +30,9 @@ MAY_KNOW: dict[str, set[str]] = {
     "machine": {"cores"},
     "errors": set(),
     "config": {"errors"},
-    "data": set(),
+    "image_tree": {"errors"},
+    "data_record": {"errors"},
+    "data": {"errors", "image_tree"},
     "models": {"recurrent"},
     "layers": {"masking", "recurrent"},
     "fused": {"masking"},
@@ -40,7 +42,9 @@ MAY_KNOW: dict[str, set[str]] = {
     "identity": {"config"},
     "composition": {"config", "errors"},
     "status": {"tracking", "files", "errors"},
-    "ledger": {"config", "errors", "identity", "composition", "tracking", "status"},
+    "ledger": {
+        "config", "errors", "identity", "composition", "tracking", "status", "image_tree", "data_record",
+    },
     "registry": {"config", "errors"},
     "build": {
         "config", "errors", "data", "models", "methods", "optim", "checkpoint", "machine", "update", "registry",
@@ -52,7 +56,7 @@ MAY_KNOW: dict[str, set[str]] = {
     },
     "run": {
         "config", "errors", "ledger", "build", "session", "evaluate", "density", "describe", "checkpoint", "machine",
-        "status", "tracking",
+        "status", "tracking", "data_record",
     },
     "pack": set(),
     "csr": {"recurrent"},
@@ -62,7 +66,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "bench": {"csr", "onnx_file", "shrink"},
     "export": {
         "config", "errors", "composition", "build", "checkpoint", "density", "flops", "machine", "cores", "files",
-        "network", "shrink", "onnx_file", "bench", "tracking", "console", "signals",
+        "network", "shrink", "onnx_file", "bench", "tracking", "console", "signals", "data_record",
     },
     "plan": {"config", "errors", "composition", "ledger"},
     "summary": {"config", "identity", "ledger", "tracking", "status"},
@@ -95,7 +99,7 @@ WITHOUT_TORCH = {
     "cli", "errors", "config", "composition", "identity", "tracking", "console", "help", "signals", "cores", "status",
     "ledger", "plan", "summary", "board", "sweep", "search", "hydra_plugins", "paper", "store", "compare", "drawing",
     "figures", "views", "report", "page", "panes", "contents", "live", "dashboard", "arguments", "frames",
-    "files", "describe",
+    "files", "describe", "image_tree", "data_record",
 }
 # fmt: on
 

@@ -180,7 +180,9 @@ def test_two_trees_of_one_name_are_not_one_run(command: Command) -> None:
     assert command(*words, "data.root=birds/images").code == 0
     outcome = command(*words, "data.root=cars/images")
     assert outcome.code == 2
-    assert outcome.err.endswith("cars/images has other classes; group=NAME keeps them apart\n")
+    assert outcome.err.endswith(
+        "other classes ('a', and there is 'c' now); overwrite=true starts over, group=NAME keeps both\n"
+    )
     assert command(*words, "data.root=cars/images", "group=cars").code == 0
     assert "finished already" in command(*words, "data.root=copy/images").out
     outcome = command("-m", *words, "data.root=birds/images,cars/images")
@@ -225,9 +227,9 @@ def test_a_folder_that_cannot_be_read_says_why(tmp_path: Path, what: str) -> Non
         "nothing": "there is no folder",
         "no images": "no class folders with images",
         "empty class": "class 'c' in .* holds no image",
-        "damaged": r"1 of 8 images cannot be decoded \(.*/a/3.png: cannot identify image file .*\); data.args.undec",
+        "damaged": r"1 of 8 images cannot be decoded \(.*/a/3.png: cannot identify .*\); data.args.undecodable=0.125 ",
         "new class": "has classes that the training part has not: z",
-        "no test": "has train/ but neither test/ nor val/ beside it",
+        "no test": "has train/ but no part to test on beside it: expected folders named train",
         "too many": "this machine has .*: lower data.size",
     }
     with pytest.raises(DataError, match=messages[what]):
@@ -248,7 +250,9 @@ def test_a_stated_share_of_a_folder_may_be_undecodable(tmp_path: Path) -> None:
     (note,) = splits.notes
     assert note.startswith(f"3 of 20 images cannot be decoded ({broken[0]}: cannot identify image file")
     assert note.endswith(", and 2 more): left out")
-    with pytest.raises(DataError, match=r"3 of 20 images .* data.args.undecodable=0.01"):
+    with pytest.raises(
+        DataError, match=r"more than data.args.undecodable=0.14 allows; data.args.undecodable=0.15 leaves"
+    ):
         BUILDERS["folder"](tmp_path, size=8, undecodable=0.14)
     with pytest.raises(ValueError, match="undecodable is 7, expected a share"):
         BUILDERS["folder"](tmp_path, size=8, undecodable=7)

@@ -49,7 +49,16 @@ class Prepared:
     @property
     def images(self) -> dict[str, Any]:
         """What a model must know of them to be made again, and config.yaml does not say: part of every checkpoint."""
-        return {"shape": list(self.shape), "classes": self.splits.classes}
+        return {"shape": list(self.shape), "classes": self.splits.classes, "data": self.data}
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What a run is trained on, as status.json records it and a later session compares it."""
+        names = {"class_names": list(self.splits.class_names)} if self.splits.class_names else {}
+        return {
+            "classes": self.splits.classes, **names, "shape": list(self.shape), "train": len(self.splits.train),
+            "validation": len(self.validation or ()), "test": len(self.splits.test), **self.splits.origin,
+        }  # fmt: skip
 
 
 def prepare(config: Config) -> Prepared:

@@ -79,6 +79,10 @@ class InputError(Exception):
     exit_code = 2
 
 
+class DataError(ValueError):
+    """A data set that is missing, damaged or not what it says; the message is one line for the user."""
+
+
 class BusyError(InputError):
     """Another process is writing the run; the line says which."""
 

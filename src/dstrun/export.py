@@ -33,6 +33,7 @@ from dstrun.composition import saved
 from dstrun.config import check
 from dstrun.console import print_whole
 from dstrun.cores import usable_cores
+from dstrun.data_record import refuse_other_classes
 from dstrun.density import LayerFigures
 from dstrun.errors import InputError, first_line
 from dstrun.files import sha256
@@ -121,6 +122,7 @@ def _trained(given: Namespace) -> Trained:
     config = replace(check(saved(folder / "config.yaml", given.changes)), init=None, device="cpu")
     config = replace(config, schedule=replace(config.schedule, compile="off", precision="fp32"))
     prepared = prepare(config)
+    refuse_other_classes(folder, state.get("data") or state, prepared.data)
     set_threads(config.threads)
     masked, method = training_objects(config, prepared)
     try:

@@ -1,18 +1,21 @@
 """Where a run lies, and what has become of it, from its folder's files alone.
 
-Knows config, identity, composition (to read a saved config), tracking and status; no torch.
+Knows config, identity, composition (to read a saved config), image_tree, data_record, tracking and status; no torch.
 """
 
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
 
 from dstrun.composition import saved
 from dstrun.config import Config, check, flat, value_of
-from dstrun.errors import InputError
+from dstrun.data_record import refuse_other_data
+from dstrun.errors import DataError, InputError
 from dstrun.identity import SETTINGS, run_name, settings
+from dstrun.image_tree import list_tree
 from dstrun.status import FAILED, FINISHED, INTERRUPTED, RUNNING, Status, holder
 from dstrun.tracking import close_log, read_json, run_log, write_whole
 
@@ -47,22 +50,34 @@ def state_of(folder: Path, config: Config) -> str:
 def _refuse_another_run(folder: Path, config: Config) -> None:
     if not _is_plainly(folder, config):
         refuse_difference(folder, config, "holds another run, which differs in")
-    if config.data.builder == "folder":
+    if config.data.builder == "folder" and not config.overwrite:
         _refuse_another_tree(folder, config)
 
 
 def _refuse_another_tree(folder: Path, config: Config) -> None:
-    """A tree of images is known by the last part of its path, which two may share; told apart by their classes."""
-    there, here = Path(saved(folder / "config.yaml")["data"]["root"]), Path(config.data.root).expanduser()
-    if there.is_dir() and here.is_dir() and _classes(there) != _classes(here):
-        raise InputError(
-            f"data.root: {folder} was trained on {there}, and {here} has other classes; group=NAME keeps them apart"
-        )
+    """Raise InputError for a tree of images that has the name, and not the files, of the one a run was trained on.
+
+    An older run has recorded no files: its tree is looked at where it still lies, if that is another place.
+    """
+    here = Path(config.data.root).expanduser()
+    if not here.is_dir():
+        return
+    try:
+        recorded = recorded_data(folder)
+        if "tree" not in recorded:
+            there = Path(saved(folder / "config.yaml")["data"]["root"])
+            if not there.is_dir() or there.resolve() == here.resolve():
+                return
+            recorded = list_tree(there).facts
+        refuse_other_data(folder, "data.root", recorded, list_tree(here).facts)
+    except DataError as error:
+        raise InputError(f"data.root: {error}") from error
 
 
-def _classes(root: Path) -> set[str]:
-    train = root / "train"
-    return {part.name for part in (train if train.is_dir() else root).iterdir() if part.is_dir()}
+def recorded_data(folder: Path) -> dict[str, Any]:
+    """Return what a run was trained on, as its status.json says; {} where it does not."""
+    data = read_json(folder / "status.json").get("data")
+    return data if isinstance(data, dict) else {}
 
 
 def _is_plainly(folder: Path, config: Config) -> bool:

@@ -10,15 +10,23 @@ import traceback
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from dstrun import checkpoint
 from dstrun.build import make_autocast, make_batches, prepare, training_objects
 from dstrun.config import Config
+from dstrun.data_record import OF_THE_NETWORK, refuse_other_classes, refuse_other_data
 from dstrun.density import masked_density, model_density, weights_left_dense
 from dstrun.describe import density_words
 from dstrun.errors import BusyError, InputError, RunFailedError, described, first_line
 from dstrun.evaluate import evaluate
-from dstrun.ledger import record_failure, refuse_difference, run_folder, state_of
+from dstrun.ledger import (
+    record_failure,
+    recorded_data,
+    refuse_difference,
+    run_folder,
+    state_of,
+)
 from dstrun.machine import set_threads
 from dstrun.session import Session
 from dstrun.status import FINISHED, RUNNING, Status, altered, holder
@@ -42,6 +50,9 @@ def run(config: Config, default_group: str) -> Path:
         raise BusyError(f"{folder} is being written by {holder(folder)}")
     resumes = bool(checkpoint.there(folder)) and not config.overwrite
     prepared = prepare(replace(config, init=None) if resumes else config)
+    if resumes:
+        recorded = recorded_data(folder) or _data_of_checkpoint(folder)
+        refuse_other_data(folder, f"data={config.data.name}", recorded, prepared.data)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         status = Status(folder)
@@ -54,6 +65,15 @@ def run(config: Config, default_group: str) -> Path:
     finally:
         status.release()
     return folder
+
+
+def _data_of_checkpoint(folder: Path) -> dict[str, Any]:
+    """Return what a run was trained on, as its newest checkpoint says, for a run without a readable status.json."""
+    try:
+        state = checkpoint.load(folder / checkpoint.NEWEST)
+    except (OSError, ValueError):
+        return {}
+    return state.get("data") or {key: state[key] for key in OF_THE_NETWORK if key in state}
 
 
 def run_as_job(config: Config, default_group: str) -> None:
@@ -89,7 +109,9 @@ def evaluate_run(folder: Path, config: Config) -> None:
     set_threads(config.threads)
     model, method = training_objects(config, prepared)
     try:
-        model.load_state_dict(checkpoint.load(folder / checkpoint.NEWEST)["model"])
+        state = checkpoint.load(folder / checkpoint.NEWEST)
+        refuse_other_classes(folder, state.get("data") or state, prepared.data)
+        model.load_state_dict(state["model"])
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"{folder}: {first_line(error)}") from error
     _, splits = make_batches(config, prepared)

@@ -75,7 +75,7 @@ class Session:
         try:
             threads = set_threads(self._config.threads or self._status.content.get("threads", 0))
             self._config = write_config(self._folder, self._config)
-            self._status.begin(threads=threads, **facts(self._prepared.device))
+            self._status.begin(threads=threads, data=self._prepared.data, **facts(self._prepared.device))
             self._stop_file.unlink(missing_ok=True)
             with stop_request() as stop:
                 self._go(stop)

@@ -1,23 +1,30 @@
-"""A tree of images, one folder a class, read into memory once.
+"""A tree of images, one folder a class, read into memory once. `image_tree` says what its parts and classes are.
 
-    ROOT/train/CLASS/*.png and ROOT/test/CLASS/*.png (or val/, valid/, validation/), or
-    ROOT/CLASS/*.png, of which a fifth of each class is held out for testing
-
-Images become RGB, their shorter side `size` pixels long, and are cut square at the centre. Knows torch, and Pillow
-through torchvision.
+Images are turned as their EXIF orientation says, as viewers show them, and become RGB: alpha is dropped, and of an
+animation or a file of several pages the first is read. Their shorter side becomes `size` pixels, and they are cut
+square at the centre. Knows image_tree, torch, and Pillow through torchvision.
 """
 
 import os
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from math import ceil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from dstrun.data.splits import DataError, Split, Splits, chosen, stratified
+from dstrun.data.splits import Split, Splits, chosen, stratified
+from dstrun.errors import DataError
+from dstrun.image_tree import TEST, TRAIN, WHOLE, Part, list_tree
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
+if TYPE_CHECKING:
+    from PIL import Image
+
+HELD_OUT = 0.2  # of each class, for testing, of a tree without parts
 
 
 def folder(
@@ -36,56 +43,25 @@ def folder(
     """
     if not (isinstance(undecodable, int | float) and 0 <= undecodable < 1):
         raise ValueError(f"undecodable is {undecodable!r}, expected a share ≥ 0 and < 1")
-    if not root.is_dir():
-        raise DataError(f"there is no folder {root}")
-    parts = {part.name: part for part in root.iterdir() if part.is_dir()}
-    tests = [parts[name] for name in ("test", "val", "valid", "validation") if name in parts]
-    test_part = next(filter(_classes, tests), tests[0] if tests else None)  # ImageNet's own test/ has no classes
-    if "train" in parts and not test_part:
-        raise DataError(f"{root} has train/ but neither test/ nor val/ beside it")
-    if "train" in parts and test_part:
-        files, labels, classes = _listing(parts["train"])
-        test_files, test_labels, _ = _listing(test_part, classes)
+    tree = list_tree(root)
+    if WHOLE in tree.parts:
+        files, labels = _files(tree.parts[WHOLE])
+        train, test = stratified(labels, HELD_OUT)
+        train_part, test_part = (([files[i] for i in indices], labels[indices]) for indices in (train, test))
     else:
-        all_files, all_labels, classes = _listing(root)
-        train, test = stratified(all_labels, 0.2)
-        files, labels = [all_files[i] for i in train], all_labels[train]
-        test_files, test_labels = [all_files[i] for i in test], all_labels[test]
-    train_split, notes = _decoded(files, labels, train_limit, size, undecodable)
-    test_split, test_notes = _decoded(test_files, test_labels, test_limit, size, undecodable)
-    return Splits(train_split, test_split, len(classes), (*notes, *test_notes))
+        train_part, test_part = _files(tree.parts[TRAIN]), _files(tree.parts[TEST])
+    train_split, train_notes = _decoded(*train_part, train_limit, size, undecodable)
+    test_split, test_notes = _decoded(*test_part, test_limit, size, undecodable)
+    notes = (*tree.notes, *train_notes, *test_notes)
+    return Splits(train_split, test_split, len(tree.classes), notes, tree.classes, tree.facts)
 
 
-def _classes(root: Path) -> list[str]:
-    """The folders in it, but for hidden ones, sorted."""
-    return sorted(part.name for part in root.iterdir() if part.is_dir() and not part.name.startswith("."))
-
-
-def _listing(root: Path, classes: Sequence[str] | None = None) -> tuple[list[Path], Tensor, list[str]]:
-    """The image files below `root`, their labels, and the classes in the order of the labels."""
-    found = _classes(root)
-    if classes is not None and (extra := sorted(set(found) - set(classes))):
-        raise DataError(f"{root} has classes that the training part has not: {', '.join(extra[:5])}")
-    names = list(classes or found)
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(names):
-        images = sorted(
-            path
-            for path in (root / name).rglob("*")
-            if path.suffix.lower() in ENDINGS and f"{os.sep}." not in str(path)[len(str(root)) :]
-        )
-        if not images and name in found:
-            raise DataError(f"class {name!r} in {root} holds no image ({', '.join(ENDINGS)})")
-        files += images
-        labels += [label] * len(images)
-    if not files:
-        raise DataError(f"{root} holds no class folders with images in them")
-    return files, torch.tensor(labels), names
+def _files(part: Part) -> tuple[list[str], Tensor]:
+    return list(part.files), torch.tensor(part.labels)
 
 
 def _decoded(
-    files: Sequence[Path], labels: Tensor, limit: int, size: int, undecodable: float
+    files: Sequence[str], labels: Tensor, limit: int, size: int, undecodable: float
 ) -> tuple[Split, list[str]]:
     """What can be decoded of the files, and a note where that is not all; DataError where too much is not."""
     indices = chosen(len(files), limit).tolist()
@@ -99,12 +75,13 @@ def _decoded(
 
     def decode(position: int) -> str | None:
         try:
-            images[position] = _read(files[indices[position]], size)
+            images[position] = _read(Path(files[indices[position]]), size)
         except Undecodable as error:
             return str(error)
         return None
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor() as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of odd files that it reads all the same
         broken = {at: why for at, why in enumerate(pool.map(decode, range(len(indices)))) if why}
     split = Split(images, labels[indices])
     if not broken:
@@ -112,9 +89,18 @@ def _decoded(
     told = f"{len(broken)} of {len(indices):,} images cannot be decoded ({next(iter(broken.values()))}"
     told += f", and {len(broken) - 1} more)" if len(broken) > 1 else ")"
     if len(broken) > undecodable * len(indices):
-        raise DataError(f"{told}; data.args.undecodable=0.01 would leave out up to 1 % of them")
+        raise DataError(f"{told}{_advice(len(broken), len(indices), undecodable)}")
     good = [at for at in range(len(indices)) if at not in broken]
     return split.subset(torch.tensor(good)), [f"{told}: left out"]
+
+
+def _advice(broken: int, images: int, allowed: float) -> str:
+    """Return what to do of a split of which more cannot be decoded than is allowed."""
+    if broken == images:
+        return "; none of them can"
+    needed = min(ceil(round(1000 * broken / images, 6)) / 1000, broken / (broken + 1))
+    more = f", more than data.args.undecodable={allowed:g} allows" if allowed else ""
+    return f"{more}; data.args.undecodable={needed:g} leaves them out"
 
 
 class Undecodable(Exception):
@@ -130,6 +116,16 @@ def _read(path: Path, size: int) -> Tensor:
         with Image.open(path) as image:
             if image.mode.startswith(("F", "I")):  # of which Pillow would cut off all above 255, and make 0 of NaN
                 raise ValueError("has floating-point or 16-bit pixels, expected 8 bits a channel")
-            return pil_to_tensor(ImageOps.fit(image.convert("RGB"), (size, size)))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise Undecodable(f"{path}: {' '.join(str(error).split())}") from error
+            return pil_to_tensor(ImageOps.fit(_turned(image).convert("RGB"), (size, size)))
+    except Exception as error:  # Pillow's readers raise a dozen kinds for damaged files
+        raise Undecodable(f"{path}: {' '.join(str(error).split()) or type(error).__name__}") from error
+
+
+def _turned(image: "Image.Image") -> "Image.Image":
+    """Return the image as its EXIF orientation shows it; as it is where the EXIF data is damaged."""
+    from PIL import ImageOps
+
+    image.load()
+    with suppress(Exception):  # struct.error, TypeError and others, of what is beside the pixels
+        ImageOps.exif_transpose(image, in_place=True)
+    return image

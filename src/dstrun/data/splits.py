@@ -6,7 +6,8 @@ torchvision or scikit-learn where a set comes from them.
 
 import hashlib
 import warnings
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from dstrun.errors import DataError
 
 PUBLISHED = {  # of sets whose files torchvision itself compares with nothing once they are unpacked: SHA-256
     "MNIST": {
@@ -23,10 +26,6 @@ PUBLISHED = {  # of sets whose files torchvision itself compares with nothing on
         "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     }
 }
-
-
-class DataError(ValueError):
-    """A data set that is missing, damaged or not what it says; the message is one line for the user."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,16 @@ class Split:
 class Splits:
     """A data set: what to train on, what to test on, and how many classes the labels 0 … classes − 1 stand for.
 
-    `notes`: what a person should know of it and need not stop a run, in words.
+    `notes`: what a person should know of it and need not stop a run, in words. `class_names`: in the order of the
+    labels, where they have names. `origin`: what tells the files it comes from apart; a run records it in status.json.
     """
 
     train: Split
     test: Split
     classes: int
     notes: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int, int]:
