@@ -11,7 +11,8 @@ from PIL import Image
 from torchvision.transforms import functional as transforms
 
 from dstrun.data import BUILDERS, Batches, DataError, Split, Splits
-from dstrun.data.splits import check, chosen, stratified
+from dstrun.data.checks import check
+from dstrun.data.splits import chosen, stratified
 from tests.conftest import Command, made_up, needs_cifar10, needs_mnist
 
 CPU = torch.device("cpu")

@@ -90,7 +90,7 @@ def test_a_damaged_data_root(command: Command) -> None:
         Path(f"root/MNIST/raw/{name}-ubyte").write_bytes(b"\0" * 40)
     outcome = command("data=mnist", "data.root=root")
     assert outcome.code == 2
-    assert outcome.err.startswith("dstrun: data.root: MNIST is damaged: expected its files in root/MNIST/raw")
+    assert outcome.err.startswith("dstrun: data.root: MNIST is damaged: root/MNIST/raw/train-images-idx3-ubyte is cut")
     assert [path.name for path in Path().iterdir()] == ["root"]
 
 

@@ -19,7 +19,6 @@ from torch.optim import Optimizer
 from dstrun import checkpoint, data, models
 from dstrun.config import STEADY, Config
 from dstrun.data import Batches, Split, Splits
-from dstrun.data.splits import check as check_splits
 from dstrun.data.splits import chosen, stratified
 from dstrun.errors import InputError, first_line, user_code_error
 from dstrun.machine import choose_device, missing_for_compilation, set_deterministic
@@ -164,12 +163,13 @@ def _load_data(config: Config) -> tuple[Splits, Split | None]:
     options = accepted(load, {key: getattr(wanted, key) for key in OWN_OPTIONS}) | wanted.args
     root = Path(wanted.root).expanduser()
     check_arguments("data.args", wanted.builder, load, root, **options)
+    own = load in data.BUILDERS.values()
     try:
-        splits = check_splits(load(root, **options))
+        splits = data.check(load(root, **options))
     except data.DataError as error:
-        raise InputError(f"data.root: {error}") from error
+        raise InputError(f"{'data.root' if own else f'data={wanted.name}'}: {error}") from error
     except Exception as error:  # a user's own function may raise anything
-        if load in data.BUILDERS.values() and isinstance(error, ValueError):
+        if own and isinstance(error, ValueError):
             raise InputError(f"data.args: {error}") from error
         raise InputError(f"data={wanted.name}: {user_code_error(error)}") from error
     train, test = (

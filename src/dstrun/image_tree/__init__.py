@@ -45,8 +45,8 @@ def list_tree(root: Path) -> Tree:
         tree = lister.tree(root)
     except OSError as error:
         raise DataError(str(error)) from error
-    if len(_KNOWN) >= MOST_KNOWN:
-        _KNOWN.clear()
+    while len(_KNOWN) >= MOST_KNOWN:
+        _KNOWN.pop(next(iter(_KNOWN)))
     _KNOWN[place] = tree, lister.times
     return tree
 

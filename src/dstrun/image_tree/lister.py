@@ -94,10 +94,10 @@ class Lister:
         if extra := [name for name in listed.folders if classes and name not in classes]:
             raise DataError(f"{part} has classes that the training part has not: {', '.join(extra[:5])}")
         if not listed.folders:
-            holds = f"{len(listed.images)} images and no" if listed.images else "no"
+            holds = f"{_images(len(listed.images))} and no" if listed.images else "no"
             raise DataError(f"{part} holds {holds} class folders with images in them: expected {part}/CLASS/*.png")
         if listed.images:
-            self._notes.append(f"passed over {len(listed.images)} images in {part} that lie in no class folder")
+            self._notes.append(f"passed over {_images(len(listed.images))} in {part} that lie in no class folder")
         names = tuple(classes or listed.folders)
         images = [self._images(part / name) if name in listed.folders else [] for name in names]
         _refuse_parts_for_classes(part, dict(zip(names, images, strict=True)))
@@ -150,6 +150,10 @@ def _refuse_parts_for_classes(part: Path, classes: Mapping[str, Images]) -> None
             f"{part} holds {names}, and these hold {', '.join(common[:4])}, which look like the classes: "
             f"expected parts named {EXPECTED}, or one folder a class with its images in it"
         )
+
+
+def _images(count: int) -> str:
+    return f"{count} image{'s' * (count != 1)}"
 
 
 def _counted(passed: Counter[str]) -> str:

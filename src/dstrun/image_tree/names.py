@@ -15,7 +15,7 @@ ROLES = {
 }
 FILLERS = "sets?|data|datasets?|images?|imgs?|pics?|pictures?|photos?|splits?|parts?|folders?"
 EXPECTED = "train (training) and test (testing, eval) or val (valid, validation, dev)"
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+_BETWEEN_WORDS = re.compile(r"[\W\d_]+|(?<=[^\W\d_A-Z])(?=[A-Z])")  # "TrainSet" and "train_set" are two words
 _ROLE_OF = {
     role: re.compile(rf"({'|'.join(words)})({FILLERS})?") for role, words in ROLES.items()
 }  # of one word, "trainset" too
@@ -23,8 +23,8 @@ _ROLE_OF = {
 
 def role_of(name: str) -> tuple[str, tuple[str, ...]] | None:
     """Return (role, rest of the name) of a folder that is named like a part; None for any other name."""
-    words = [word.lower() for word in _WORD.findall(name)]
-    words = [word for word in words if not re.fullmatch(FILLERS, word)]
+    words = [word.lower() for word in _BETWEEN_WORDS.split(name)]
+    words = [word for word in words if word and not re.fullmatch(FILLERS, word)]
     roles = [(role, at) for at, word in enumerate(words) for role in ROLES if _ROLE_OF[role].fullmatch(word)]
     if len(roles) != 1:
         return None

@@ -34,13 +34,16 @@ class Tree:
     def facts(self) -> dict[str, Any]:
         """What a run records of the tree, as JSON has it."""
         images = {name: len(part.files) for name, part in self.parts.items()}
-        return {
-            "classes": len(self.classes), "class_names": list(self.classes), "tree": self.fingerprint,
-            "tree_images": images,
-        }  # fmt: skip
+        names = [_shown(name) for name in self.classes]
+        return {"classes": len(names), "class_names": names, "tree": self.fingerprint, "tree_images": images}
 
 
 Images = list[tuple[tuple[str, ...], int]]  # of a class: path within its folder, size in bytes
+
+
+def _shown(name: str) -> str:
+    """Return a file's name as UTF-8 has it: bytes that are none, which file systems allow, are replaced."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def make_part(folder: Path, classes: Sequence[str], images: Sequence[Images]) -> Part:

@@ -1,0 +1,153 @@
+"""Trees of images: parts and classes by their names, what is passed over, and what tells two trees apart."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from dstrun.data_record import differences
+from dstrun.errors import DataError
+from dstrun.image_tree import Tree, list_tree
+from dstrun.image_tree.names import role_of
+
+
+def grow(root: str, *files: str) -> Path:
+    """Leave files of a few bytes below a root; a name that ends in / is a folder."""
+    for name in files:
+        path = Path(root, name)
+        (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+        if not name.endswith("/"):
+            path.write_bytes(b"image")
+    return Path(root)
+
+
+def parts(train: str, test: str, classes: Iterable[str] = ("cat", "dog", "owl")) -> list[str]:
+    """Two images a class to train on and one to test on."""
+    names = [f"{train}/{name}/{number}.png" for name in classes for number in range(2)]
+    return [*names, *(f"{test}/{name}/0.png" for name in classes)]
+
+
+def counts(tree: Tree) -> dict[str, int]:
+    return {name: len(part.files) for name, part in tree.parts.items()}
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("train", "test"), ("Training", "Testing"), ("TRAIN", "VAL"), ("training_set", "test_set"), ("Train", "Valid"),
+        ("seg_train", "seg_test"), ("seg_train/seg_train", "seg_test/seg_test"), ("train_images", "test_images"),
+        ("train", "eval"), ("train", "dev"), ("train2017", "val2017"), ("trainset", "testset"),
+        ("images_train", "test"),         ("TrainData", "ValidationData"), ("asl_alphabet_train", "asl_alphabet_test"), 
+        ("Training Images", "Test Images"),         ("archive/pets/train", "archive/pets/test"), ("training-data/train", "training-data/validation"),
+        ("train/images", "test/images"), ("train_32x32", "test_32x32"), ("my.train", "my.holdout"),
+    ],
+)  # fmt: skip
+def test_parts_are_known_by_their_names(train: str, test: str) -> None:
+    tree = list_tree(grow("tree", *parts(train, test)))
+    assert tree.classes == ("cat", "dog", "owl")
+    assert counts(tree) == {"train": 6, "test": 3}
+    assert tree.parts["train"].labels == (0, 0, 1, 1, 2, 2)
+    assert tree.fingerprint == list_tree(grow("plain", *parts("train", "test"))).fingerprint
+
+
+@pytest.mark.parametrize(
+    "name", ["cat", "test tube", "contest", "latest", "trainer", "devil", "value", "rain", "évalidation"]
+)
+def test_other_names_are_classes(name: str) -> None:
+    found = role_of(name)
+    assert found is None or found[1], "a part beside others of the same kind only"
+    assert list_tree(grow("tree", f"{name}/1.png", "zebra/1.png")).classes == tuple(sorted((name, "zebra")))
+
+
+@pytest.mark.parametrize("name", ["train", "valid"])
+def test_a_class_may_be_called_like_a_part_where_it_holds_images(name: str) -> None:
+    tree = list_tree(grow("tree", f"{name}/1.png", "bus/1.png", "invalid/1.png"))
+    assert tree.classes == tuple(sorted((name, "bus", "invalid")))
+    assert tree.notes == (f"tree/{name} is taken for a class",)
+
+
+@pytest.mark.parametrize(
+    ("files", "line"),
+    [
+        (parts("fold1", "fold2"), "tree holds fold1, fold2, and these hold cat, dog, owl, which look like the classes: "
+         "expected parts named train (training) and test"),
+        (parts("Lernen", "Proben"), "tree holds Lernen, Proben, and these hold cat, dog, owl, which look like"),
+        (["cat/train/1.png", "cat/test/1.png", "dog/train/1.png", "dog/test/1.png"], "tree holds cat, dog, and the"),
+        (["trainA/1.png", "testA/1.png", "trainB/1.png", "testB/1.png"], "tree holds the parts of several data sets"),
+        (["train/cat/1.png", "train/dog/1.png"], "tree has train/ but no part to test on beside it: expected folders"),
+        (["test/cat/1.png", "test/dog/1.png"], "tree has test/ but no part to train on beside it"),
+        (["cat/1.png", "dog/1.png", "test/1.png"], "tree has test/ but no part to train on beside it"),
+        (["cat/1.png", "dog/1.png", "val/cat/1.png"], "tree has val/ but no part to train on beside it"),
+        (["train/1.png", "test/1.png"], "tree/train holds 1 image and no class folders with images in them"),
+        (["train/cat/1.png", "Train/cat/1.png", "test/cat/1.png"], "tree has Train/, train/, of which only one can"),
+        (["train/cat/1.png", "train/dog/1.png", "test/cow/1.png"], "tree/test has classes that the training"),
+        (["cat/1.png", "dog/"], "class 'dog' in tree holds no image (.jpg, "),
+        (["cat/1.png", "dog/1.heic", "dog/2.heic", "dog/.x"], "; it holds 3 files (2 .heic, 1 hidden)"),
+        (["1.png", "2.png"], "tree holds 2 images and no class folders with images in them: expected tree/CLASS/*.png"),
+    ],
+)  # fmt: skip
+def test_a_tree_that_cannot_be_meant_is_refused(files: list[str], line: str) -> None:
+    with pytest.raises(DataError) as refused:
+        list_tree(grow("tree", *files))
+    assert line in str(refused.value)
+
+
+def test_what_is_passed_over_is_counted() -> None:
+    grow("tree", *parts("train", "test"), "train/cat/deep/er/3.JPG", "train/cat/4.jfif", "train/cat/5.JPE")
+    grow("tree", "train/cat/6.heic", "train/dog/7.heic", "train/dog/.8.png", "train/dog/list", "test/owl/.thumbs/9.png")
+    grow("tree", "val/cat/1.png", "docs/", ".git/", "__MACOSX/train/", "README.txt", "train/10.png")
+    tree = list_tree(Path("tree"))
+    assert counts(tree) == {"train": 9, "test": 3}
+    assert tree.parts["train"].files[:5] == tuple(
+        f"tree/train/cat/{name}" for name in ("0.png", "1.png", "4.jfif", "5.JPE", "deep/er/3.JPG")
+    )
+    assert tree.notes == (
+        "in tree not used: docs, val",
+        "passed over 1 image in tree/train that lie in no class folder",
+        "passed over 5 files (2 .heic, 2 hidden, 1 no ending)",
+    )
+
+
+def test_links_are_followed_and_loops_of_links_end() -> None:
+    grow("elsewhere", "more/2.png", "3.png")
+    grow("tree", "cat/1.png", "dog/1.png")
+    for name, target in {
+        "cat/more": "../../elsewhere/more", "cat/3.png": "../../elsewhere/3.png", "cat/loop": ".", "cat/up": "..",
+        "cat/self": "self", "dog/gone.png": "nowhere.png", "owl": "../elsewhere",
+    }.items():  # fmt: skip
+        Path("tree", name).symlink_to(target)
+    os.mkfifo("tree/dog/pipe.png")
+    tree = list_tree(Path("tree"))
+    assert tree.classes == ("cat", "dog", "owl")
+    files = [file for file, label in zip(tree.parts["all"].files, tree.parts["all"].labels, strict=True) if label == 0]
+    assert [file for file in files if "/up/" not in file] == ["tree/cat/1.png", "tree/cat/3.png", "tree/cat/more/2.png"]
+    assert "tree/dog/gone.png" in tree.parts["all"].files, "which will be said not to be readable"
+    assert "tree/dog/pipe.png" not in tree.parts["all"].files
+
+
+def test_a_fingerprint_is_of_names_sizes_and_parts_and_not_of_the_place() -> None:
+    first = list_tree(grow("a", *parts("train", "test")))
+    assert list_tree(grow("b/c", *parts("train", "test"), "train/.hidden/1.png")).fingerprint == first.fingerprint
+    assert first is list_tree(Path("a")), "listed once a process"
+    found = {first.fingerprint}
+    for change in ("train/cat/9.png", "test/cat/9.png"):
+        found.add(list_tree(grow("a", change)).fingerprint)
+    Path("b/c/train/cat/0.png").write_bytes(b"another")
+    grow("b/c", "train/.hidden/2.png").joinpath("train/touched.txt").touch()
+    found.add(list_tree(Path("b/c")).fingerprint)
+    assert len(found) == 4
+
+
+def test_how_trees_differ_is_said_in_words() -> None:
+    small = list_tree(grow("small", *parts("train", "test"))).facts
+    more = list_tree(grow("more", *parts("train", "test"), "train/cat/9.png")).facts
+    other = list_tree(grow("other", *parts("train", "test", ("cat", "dog", "cow")))).facts
+    renamed = list_tree(grow("renamed", *(name.replace("0.png", "7.png") for name in parts("train", "test")))).facts
+    fewer = list_tree(grow("fewer", *parts("train", "test", ("cat", "dog")))).facts
+    assert differences(small, small) == []
+    assert differences(small, more) == ["6 training images, and there are 7 now"]
+    assert differences(small, other) == ["other classes ('dog', and there is 'cow' now)"]
+    assert differences(small, renamed) == ["as many images, of which some have another name or size now"]
+    assert differences(small, fewer)[0] == "3 classes, and there are 2 now"
+    assert differences({}, small) == differences({"tree_images": 3, "shape": 1}, small) == []
