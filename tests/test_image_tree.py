@@ -38,9 +38,9 @@ def counts(tree: Tree) -> dict[str, int]:
         ("train", "test"), ("Training", "Testing"), ("TRAIN", "VAL"), ("training_set", "test_set"), ("Train", "Valid"),
         ("seg_train", "seg_test"), ("seg_train/seg_train", "seg_test/seg_test"), ("train_images", "test_images"),
         ("train", "eval"), ("train", "dev"), ("train2017", "val2017"), ("trainset", "testset"),
-        ("images_train", "test"),         ("TrainData", "ValidationData"), ("asl_alphabet_train", "asl_alphabet_test"), 
-        ("Training Images", "Test Images"),         ("archive/pets/train", "archive/pets/test"), ("training-data/train", "training-data/validation"),
-        ("train/images", "test/images"), ("train_32x32", "test_32x32"), ("my.train", "my.holdout"),
+        ("images_train", "test"), ("TrainData", "ValidationData"), ("asl_alphabet_train", "asl_alphabet_test"),
+        ("Training Images", "Test Images"), ("archive/pets/train", "archive/pets/test"), ("train/images", "test/images"),
+        ("training-data/train", "training-data/validation"), ("train_32x32", "test_32x32"), ("my.train", "my.holdout"),
     ],
 )  # fmt: skip
 def test_parts_are_known_by_their_names(train: str, test: str) -> None:
