@@ -39,7 +39,7 @@ def counts(tree: Tree) -> dict[str, int]:
         ("seg_train", "seg_test"), ("seg_train/seg_train", "seg_test/seg_test"), ("train_images", "test_images"),
         ("train", "eval"), ("train", "dev"), ("train2017", "val2017"), ("trainset", "testset"),
         ("images_train", "test"), ("TrainData", "ValidationData"), ("asl_alphabet_train", "asl_alphabet_test"),
-        ("Training Images", "Test Images"), ("archive/pets/train", "archive/pets/test"), ("train/images", "test/images"),
+        ("Training Images", "Test Images"), ("archive/pets/train", "archive/pets/test"), ("train/x", "test/x"),
         ("training-data/train", "training-data/validation"), ("train_32x32", "test_32x32"), ("my.train", "my.holdout"),
     ],
 )  # fmt: skip
