@@ -46,8 +46,10 @@ MAY_KNOW: dict[str, set[str]] = {
         "config", "errors", "identity", "composition", "tracking", "status", "image_tree", "data_record",
     },
     "registry": {"config", "errors"},
+    "load_data": {"config", "errors", "data", "registry"},
     "build": {
         "config", "errors", "data", "models", "methods", "optim", "checkpoint", "machine", "update", "registry",
+        "load_data",
     },
     "training": {"config", "build", "train", "evaluate", "checkpoint"},
     "session": {

@@ -112,6 +112,12 @@ def test_labels_of_steered_runs_beside_others() -> None:
     assert sorted(runs()["setting_label"]) == ["target density 0.05", "α 1e-2", "α 1e-3"]
 
 
+def test_a_limit_of_zero_is_all_images() -> None:
+    leave(data__train_limit=0)
+    leave(data__train_limit=500)
+    assert sorted(runs()["setting_label"]) == ["training images 500", "training images all"]
+
+
 def test_means_over_seeds(sweep: pd.DataFrame) -> None:
     table = compare.by_setting(sweep)
     assert list(table["reg.method"]) == ["dense", "dst", "dst"]

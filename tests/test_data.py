@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision.transforms import functional as transforms
 
 from dstrun.data import BUILDERS, Batches, DataError, Split, Splits
-from dstrun.data.checks import check
+from dstrun.data.checks import check, note_missing_classes
 from dstrun.data.splits import chosen, stratified
 from tests.conftest import Command, made_up, needs_cifar10, needs_mnist
 
@@ -271,7 +271,7 @@ def test_pixels_that_are_no_bytes_are_refused(tmp_path: Path, value: float, kind
 def test_a_class_of_which_there_is_nothing_to_train_on_is_noted() -> None:
     images = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
     splits = Splits(Split(images, torch.tensor([0, 2])), Split(images, torch.tensor([0, 1])), classes=4)
-    assert check(splits).notes == ("no training image of 2 of 4 classes (1, 3)",)
+    assert note_missing_classes(splits).notes == ("no training image of 2 of 4 classes (1, 3)",)
 
 
 def test_one_class_is_nothing_to_learn(tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ BAD = [
     ("model.args.width=3", "model.args: LeNet300100.__init__() got an unexpected keyword argument 'width'"),
     ("data.args.width=3", "data.args: digits() got an unexpected keyword argument 'width'"),
     ("model.builder=lenet", "model.builder: there is no 'lenet'; did you mean lenet5"),
-    ("data.mean=[0,0,0]", "data.mean: got 3 values, expected 1, or 1, one a channel"),
-    ("data.validation=1e-9", "data.validation: 1e-09 of 1438 images leaves one side empty"),
+    ("data.mean=[0,0,0]", "data.mean: got 3 values, expected 1, the images have one channel"),
+    ("data.validation=1e-9", "data.validation: 1e-09 of each class of 1438 images leaves none to hold out"),
     (
         "data.root=${oc.env:NOT_SET_ANYWHERE}",
         "data.root: KeyError raised while resolving interpolation: \"Environment variable 'NOT_SET_ANYWHERE' not found",

@@ -6,7 +6,7 @@ it builds from; besides `session` and `run` the only module that sees a config. 
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,19 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from dstrun import checkpoint, data, models
+from dstrun import checkpoint, models
 from dstrun.config import STEADY, Config
 from dstrun.data import Batches, Split, Splits
-from dstrun.data.splits import chosen, stratified
-from dstrun.errors import InputError, first_line, user_code_error
+from dstrun.errors import InputError, first_line
+from dstrun.load_data import load_data
 from dstrun.machine import choose_device, missing_for_compilation, set_deterministic
 from dstrun.methods import Dense, DynamicSparseTraining, Method
 from dstrun.optim import Rate, make_optimiser, make_rate
-from dstrun.registry import accepted, check_arguments, registered
+from dstrun.registry import registered
 from dstrun.update import CompiledUpdate, Update
 
 EVALUATION_BYTES = 2**20  # of pixels in a batch of the test split: fills the cores, and stays near the caches
 GPU_EVALUATION_BYTES = 2**23
-OWN_OPTIONS = ("download", "size", "train_limit", "test_limit")  # of `data`, given to every builder that takes them
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def prepare(config: Config) -> Prepared:
     compilation = config.schedule.compile
     if compilation != "off" and (missing := missing_for_compilation(device)):
         raise InputError(f"schedule.compile: got {compilation!r}, which needs {missing}; schedule.compile=off does not")
-    splits, validation = _load_data(config)
+    splits, validation = load_data(config.data)
     builder = registered("model.builder", config.model.builder, models.BUILDERS, "dstrun.models")
     build_model = partial(builder, splits.shape, splits.classes, **config.model.args)
     _try_model(config, build_model, splits)
@@ -153,39 +152,6 @@ def make_update(config: Config, model: nn.Module, method: Method, optimiser: Opt
     if schedule.compile == "step":
         return CompiledUpdate(model, method, optimiser, schedule.batch_size, **options)
     return Update(model, method, optimiser, **options)
-
-
-def _load_data(config: Config) -> tuple[Splits, Split | None]:
-    wanted = config.data
-    load = registered("data.builder", wanted.builder, data.BUILDERS, "dstrun.data")
-    for key in (key for key in OWN_OPTIONS if key in wanted.args):
-        raise InputError(f"data.args.{key}: expected data.{key}={wanted.args[key]}, which is an option of its own")
-    options = accepted(load, {key: getattr(wanted, key) for key in OWN_OPTIONS}) | wanted.args
-    root = Path(wanted.root).expanduser()
-    check_arguments("data.args", wanted.builder, load, root, **options)
-    own = load in data.BUILDERS.values()
-    try:
-        splits = data.check(load(root, **options))
-    except data.DataError as error:
-        raise InputError(f"{'data.root' if own else f'data={wanted.name}'}: {error}") from error
-    except Exception as error:  # a user's own function may raise anything
-        if own and isinstance(error, ValueError):
-            raise InputError(f"data.args: {error}") from error
-        raise InputError(f"data={wanted.name}: {user_code_error(error)}") from error
-    train, test = (
-        part.subset(chosen(len(part), limit)) if 0 < limit < len(part) else part
-        for part, limit in ((splits.train, wanted.train_limit), (splits.test, wanted.test_limit))
-    )
-    for name in ("mean", "std"):
-        if len(values := getattr(wanted, name)) not in (1, splits.shape[0]):
-            raise InputError(f"data.{name}: got {len(values)} values, expected 1, or {splits.shape[0]}, one a channel")
-    validation = None
-    if wanted.validation:
-        rest, held_out = stratified(train.labels, wanted.validation)
-        if not len(rest) or not len(held_out):
-            raise InputError(f"data.validation: {wanted.validation} of {len(train)} images leaves one side empty")
-        train, validation = train.subset(rest), train.subset(held_out)
-    return replace(splits, train=train, test=test), validation
 
 
 def _try_model(config: Config, build_model: Callable[[], nn.Module], splits: Splits) -> None:

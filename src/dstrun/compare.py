@@ -121,11 +121,18 @@ def telling(runs: pd.DataFrame) -> list[str]:
     return [key for key in SETTINGS if key in found]
 
 
+WORDS = {
+    "reg.alpha": "α", "flops_fraction": "multiply-adds", "data.train_limit": "training images",
+    "data.test_limit": "test images",
+}  # fmt: skip
+WORD_FOR_ZERO = {"reg.target_density": "", "data.train_limit": "all", "data.test_limit": "all"}
+
+
 def shown(key: str) -> str:
     """The word for a column in tables and figures: α, model, lr, test accuracy."""
     if key in ("model.name", "data.name"):
         return key.partition(".")[0]
-    return {"reg.alpha": "α", "flops_fraction": "multiply-adds"}.get(key, key.rpartition(".")[2].replace("_", " "))
+    return WORDS.get(key, key.rpartition(".")[2].replace("_", " "))
 
 
 def value_shown(value: object, key: str = "") -> str:
@@ -138,8 +145,8 @@ def value_shown(value: object, key: str = "") -> str:
         number = float(value)
         if not np.isfinite(number):
             return str(number)
-        if key == "reg.target_density" and number == 0:
-            return ""
+        if number == 0 and key in WORD_FOR_ZERO:
+            return WORD_FOR_ZERO[key]
         plain = key != "reg.alpha" and (number == 0 or 1e-2 <= abs(number) < 1e5)
         return f"{number:.6g}" if plain else short(number)
     return str(value)

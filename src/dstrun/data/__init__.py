@@ -10,13 +10,13 @@ from collections.abc import Callable
 from functools import partial
 
 from dstrun.data.batches import Batches
-from dstrun.data.checks import check
+from dstrun.data.checks import check, note_missing_classes
 from dstrun.data.folder import folder
 from dstrun.data.published import published
 from dstrun.data.splits import Split, Splits, digits
 from dstrun.errors import DataError
 
-__all__ = ["BUILDERS", "Batches", "Builder", "DataError", "Split", "Splits", "check"]
+__all__ = ["BUILDERS", "Batches", "Builder", "DataError", "Split", "Splits", "check", "note_missing_classes"]
 
 Builder = Callable[..., Splits]
 

@@ -18,10 +18,7 @@ CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
 
 
 def check(splits: Any) -> Splits:
-    """Return the same splits, or raise DataError for types, shapes or labels that no run could use.
-
-    A class of which there is nothing to train on is noted.
-    """
+    """Return the same splits, or raise DataError for types, shapes or labels that no run could use."""
     if not isinstance(splits, Splits):
         raise DataError(f"got {_kind(splits)}, expected dstrun.Splits(train, test, classes) of two dstrun.Split")
     if type(splits.classes) is not int:
@@ -38,7 +35,18 @@ def check(splits: Any) -> Splits:
     shapes = [tuple(split.images.shape[1:]) for split in (splits.train, splits.test)]
     if shapes[0] != shapes[1]:
         raise DataError(f"train images are {shapes[0]}, test images {shapes[1]}")
-    return _with_missing_classes_noted(splits)
+    return splits
+
+
+def note_missing_classes(splits: Splits) -> Splits:
+    """Return the splits with a note of the classes that there is no image of to train on."""
+    empty = (splits.train.labels.bincount(minlength=splits.classes) == 0).nonzero().flatten().tolist()
+    if not empty:
+        return splits
+    named = [splits.class_names[label] if splits.class_names else str(label) for label in empty[:5]]
+    which = ", ".join(named) + (" …" if len(empty) > 5 else "")
+    note = f"no training image of {len(empty)} of {splits.classes} classes ({which})"
+    return replace(splits, notes=(*splits.notes, note))
 
 
 def _check_images(name: str, images: Any) -> None:
@@ -113,13 +121,3 @@ def _as_tensor(value: Any) -> str:
     if isinstance(value, list | tuple) and value and isinstance(value[0], Tensor):
         return ": torch.stack(…)"
     return ": torch.tensor(…)" if isinstance(value, list | tuple) else ""
-
-
-def _with_missing_classes_noted(splits: Splits) -> Splits:
-    empty = (splits.train.labels.bincount(minlength=splits.classes) == 0).nonzero().flatten().tolist()
-    if not empty:
-        return splits
-    named = [splits.class_names[label] if splits.class_names else str(label) for label in empty[:5]]
-    which = ", ".join(named) + (" …" if len(empty) > 5 else "")
-    note = f"no training image of {len(empty)} of {splits.classes} classes ({which})"
-    return replace(splits, notes=(*splits.notes, note))
