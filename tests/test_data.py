@@ -1,8 +1,13 @@
 """Splits and batches: what is read, in which order it comes, and how it is cropped, flipped and normalised."""
 
+import gzip
+import hashlib
+import json
 import os
 import shutil
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +15,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as transforms
 
-from dstrun.data import BUILDERS, Batches, DataError, Split, Splits
+from dstrun.console import RunConsole
+from dstrun.data import BUILDERS, Batches, DataError, Split, Splits, published
 from dstrun.data.checks import check, note_missing_classes
 from dstrun.data.splits import chosen, stratified
 from tests.conftest import Command, made_up, needs_cifar10, needs_mnist
@@ -141,21 +147,70 @@ def test_digits_are_split_four_to_one_and_fill_28_by_28() -> None:
     assert splits.train.images.max() > 240
 
 
+PIXELS, LABELS = torch.zeros(6, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 2] * 2)
+SPLIT = Split(PIXELS, LABELS)
+
+
 @pytest.mark.parametrize(
-    ("broken", "message"),
+    ("images", "labels", "message"),
     [
-        (Split(torch.zeros(2, 1, 4, 4), torch.zeros(2).long()), "train images are torch.float32"),
-        (Split(torch.zeros(2, 4, 4, dtype=torch.uint8), torch.zeros(2).long()), r"expected uint8 \(N, C, H, W\)"),
-        (Split(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(3).long()), r"expected int64 \(2,\)"),
-        (Split(torch.zeros(0, 1, 4, 4, dtype=torch.uint8), torch.zeros(0).long()), "has no images"),
-        (Split(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 9])), "go from 0 to 9, expected 0 to 2"),
-        (Split(torch.zeros(2, 1, 5, 4, dtype=torch.uint8), torch.zeros(2).long()), "test images"),
+        (PIXELS / 255, LABELS, "train images are torch.float32 (6, 1, 8, 8), expected uint8 (N, C, H, W): "
+         "(images * 255).round().to(torch.uint8)"),
+        (PIXELS.float() + 9, LABELS, "expected uint8 (N, C, H, W): images.to(torch.uint8)"),
+        (PIXELS.int() - 9, LABELS, "they go from -9 to -9; give pixels in 0 to 255, data.mean and data.std normalise"),
+        (PIXELS / 0, LABELS, "give pixels in 0 to 255"),
+        (PIXELS[:, 0], LABELS, "train images are torch.uint8 (6, 8, 8), expected uint8 (N, C, H, W): images.unsque"),
+        (PIXELS.flatten(1), LABELS, "train images are torch.uint8 (6, 64), expected uint8 (N, C, H, W)"),
+        (PIXELS.permute(0, 2, 3, 1), LABELS, "(6, 8, 8, 1), which looks like (N, H, W, C), expected uint8 (N, C, H"),
+        (torch.zeros(6, 8, 9, 3).byte(), LABELS, "which looks like (N, H, W, C)"),
+        (PIXELS.numpy(), LABELS, "train images are a NumPy array, expected a torch tensor, uint8 (N, C, H, W): to"),
+        (list(PIXELS), LABELS, "train images are a list, expected a torch tensor, uint8 (N, C, H, W): torch.stack(…)"),
+        (None, LABELS, "train images are nothing (None), expected a torch tensor"),
+        (PIXELS[:0], LABELS[:0], "the train split has no images"),
+        (PIXELS[:, :0], LABELS, "they have no pixels"),
+        (PIXELS, LABELS[:5], "train labels are torch.int64 (5,), expected int64 (6,)"),
+        (PIXELS, LABELS.int(), "train labels are torch.int32 (6,), expected int64 (6,): labels.long()"),
+        (PIXELS, LABELS.float(), "train labels are torch.float32 (6,), expected int64 (6,): labels.long()"),
+        (PIXELS, torch.eye(3)[LABELS], "(6, 3), which looks one-hot, expected int64 (6,): labels.argmax(1)"),
+        (PIXELS, LABELS[:, None], "train labels are torch.int64 (6, 1), expected int64 (6,): labels.flatten().long()"),
+        (PIXELS, LABELS.tolist(), "train labels are a list, expected a torch tensor, int64 (6,): torch.tensor(…)"),
+        (PIXELS, LABELS.numpy(), "train labels are a NumPy array, expected a torch tensor, int64 (6,): torch.from"),
+        (PIXELS, LABELS * 9, "train labels go from 0 to 18, expected 0 to 2"),
+        (PIXELS, LABELS + 1, "train labels go from 1 to 3, expected 0 to 2: labels - 1"),
+        (PIXELS[..., :4], LABELS, "train images are (1, 8, 4), test images (1, 8, 8)"),
     ],
+)  # fmt: skip
+def test_splits_that_no_run_could_use_say_what_would_make_them_good(images: Any, labels: Any, message: str) -> None:
+    with pytest.raises(DataError) as refused:
+        check(Splits(Split(images, labels), SPLIT, classes=3))
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (None, "got nothing (None), expected dstrun.Splits(train, test, classes) of two dstrun.Split"),
+        ((SPLIT, SPLIT), "got a tuple, expected dstrun.Splits"),
+        (Splits((PIXELS, LABELS), SPLIT, 3), "train is a tuple, expected dstrun.Split(images, labels)"),  # type: ignore[arg-type]
+        (Splits(SPLIT, None, 3), "test is nothing (None), expected dstrun.Split(images, labels)"),  # type: ignore[arg-type]
+        (Splits(SPLIT, SPLIT, 3.0), "classes is 3.0, a float, expected a whole number (int)"),  # type: ignore[arg-type]
+        (Splits(SPLIT, SPLIT, np.int64(3)), "expected a whole number (int)"),  # type: ignore[arg-type]
+        (Splits(SPLIT, SPLIT, 3, class_names=("a",)), "there are 1 class_names, expected 3, one a class"),
+        (Splits(Split(PIXELS, LABELS * 0), Split(PIXELS, LABELS * 0), 1), "there is 1 class, expected at least 2"),
+    ],
+)  # fmt: skip
+def test_what_is_no_data_set_is_told_what_one_is(given: Any, message: str) -> None:
+    with pytest.raises(DataError) as refused:
+        check(given)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 28, 28), (3, 32, 32), (9, 128, 1), (16, 4, 4), (1, 1, 3), (64, 3, 3), (3, 200, 3)]
 )
-def test_splits_that_no_run_could_use_are_refused(broken: Split, message: str) -> None:
-    test = Split(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.zeros(2).long())
-    with pytest.raises(DataError, match=message):
-        check(Splits(broken, test, classes=3))
+def test_images_of_any_shape_are_taken(shape: tuple[int, int, int]) -> None:
+    split = Split(torch.zeros(6, *shape, dtype=torch.uint8), LABELS)
+    assert check(Splits(split, split, 3)).shape == shape
 
 
 def _tree(root: Path, images: dict[str, int], size: tuple[int, int] = (20, 10)) -> None:
@@ -165,29 +220,78 @@ def _tree(root: Path, images: dict[str, int], size: tuple[int, int] = (20, 10)) 
             Image.fromarray(np.full((*size, 3), 10 * number, np.uint8)).save(root / name / f"{number}.png")
 
 
-def test_hidden_folders_and_a_test_part_without_classes_are_passed_over(tmp_path: Path) -> None:
-    _tree(tmp_path / "train", {"cat": 3, "dog": 1, ".ipynb_checkpoints": 1})
-    _tree(tmp_path / "train" / "cat", {".thumbnails": 1})
-    _tree(tmp_path / "val", {"cat": 2})
-    _tree(tmp_path, {"test": 4})
-    splits = check(BUILDERS["folder"](tmp_path, size=8))
-    assert (splits.classes, len(splits.train), len(splits.test)) == (2, 4, 2)
-
-
-def test_two_trees_of_one_name_are_not_one_run(command: Command) -> None:
-    for place, classes in (("birds", "ab"), ("cars", "cd"), ("copy", "ab")):
-        _tree(Path(place, "images"), dict.fromkeys(classes, 10), size=(28, 28))
+def test_other_images_of_the_same_name_are_not_the_same_run(command: Command) -> None:
+    """Told by what the finished run has recorded: classes, counts, names and sizes of files; a copy is the same."""
+    for place, classes in (("birds", "ab"), ("cars", "cd"), ("copy", "ab"), ("more", "ab")):
+        _tree(Path(place, "images"), dict.fromkeys(classes, 11 if place == "more" else 10), size=(28, 28))
+    Path("copy/images/a/.ipynb_checkpoints").mkdir()
     words = ["model=lenet5", "data=folder", "data.size=28", "schedule.epochs=1"]
     assert command(*words, "data.root=birds/images").code == 0
-    outcome = command(*words, "data.root=cars/images")
-    assert outcome.code == 2
-    assert outcome.err.endswith(
-        "other classes ('a', and there is 'c' now); overwrite=true starts over, group=NAME keeps both\n"
-    )
-    assert command(*words, "data.root=cars/images", "group=cars").code == 0
+    (folder,) = Path("outputs/single").iterdir()
+    data = json.loads((folder / "status.json").read_text())["data"]
+    assert len(data.pop("tree")) == 16
+    assert data == {
+        "classes": 2, "class_names": ["a", "b"], "shape": [3, 28, 28], "train": 16, "validation": 0, "test": 4,
+        "tree_images": {"all": 20},
+    }  # fmt: skip
+    told = f"dstrun: data.root: {folder} was trained on {{}}; overwrite=true starts over, group=NAME keeps both\n"
+    others = "other classes ('a', and there is 'c' now)", "20 images, and there are 22 now"
+    for words_too in (["data.root=cars/images"], ["data.root=cars/images", "dry_run=true"]):
+        assert command(*words, *words_too).err == told.format(others[0])
+    outcome = command("-m", *words, "data.root=more/images", "group=single")
+    assert (outcome.code, outcome.err) == (2, told.format(others[1]))
     assert "finished already" in command(*words, "data.root=copy/images").out
     outcome = command("-m", *words, "data.root=birds/images,cars/images")
     assert (outcome.code, "have one name" in outcome.err) == (2, True)
+    _forget_what_it_was_trained_on(folder)
+    assert command(*words, "data.root=more/images").err == told.format(others[1]), "an older run: looked at again"
+    shutil.rmtree("birds")
+    assert "finished already" in command(*words, "data.root=more/images").out
+    assert command(*words, "data.root=cars/images", "overwrite=true").code == 0
+
+
+def _forget_what_it_was_trained_on(folder: Path) -> None:
+    status = json.loads((folder / "status.json").read_text())
+    del status["data"]
+    (folder / "status.json").write_text(json.dumps(status))
+
+
+@pytest.mark.parametrize("from_status", [True, False])
+def test_data_that_changed_before_a_run_is_resumed(
+    command: Command, monkeypatch: pytest.MonkeyPatch, from_status: bool
+) -> None:
+    """Where status.json does not say what it was trained on, the checkpoint does."""
+    first, more = made_up(), made_up(train=60)
+    monkeypatch.setitem(BUILDERS, "mnist", lambda root: first)
+    with monkeypatch.context() as patch:
+        epoch = RunConsole.epoch
+        patch.setattr(RunConsole, "epoch", lambda *words: (epoch(*words), next(Path("outputs/single").iterdir())
+                                                           .joinpath("stop").touch()))  # fmt: skip
+        words = ["data=mnist", "model=lenet5", "schedule.epochs=3"]
+        assert command(*words).code == 128 + signal.SIGTERM
+    (folder,) = Path("outputs/single").iterdir()
+    if not from_status:
+        _forget_what_it_was_trained_on(folder)
+    before = {file: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+    monkeypatch.setitem(BUILDERS, "mnist", lambda root: more)
+    outcome = command(*words)
+    assert (outcome.code, outcome.err) == (
+        2, f"dstrun: data=mnist: {folder} was trained on 40 training images, and there are 60 now; "
+        "overwrite=true starts over, group=NAME keeps both\n",
+    )  # fmt: skip
+    assert {file: file.read_bytes() for file in folder.iterdir() if file.is_file()} == before
+    monkeypatch.setitem(BUILDERS, "mnist", lambda root: first)
+    assert command(*words).code == 0
+    for other, told in ((made_up(classes=9), "10 classes, and there are 9 now"),
+                        (made_up((3, 28, 28)), "1×28×28 pixels an image, and there are 3×28×28 now")):  # fmt: skip
+        monkeypatch.setitem(BUILDERS, "mnist", lambda root, other=other: other)
+        for words in (["eval", str(folder)], ["export", str(folder), "--to", "network.pt2"]):
+            outcome = command(*words)
+            assert (outcome.code, outcome.out) == (2, "")
+            assert (
+                outcome.err
+                == f"dstrun: {folder} was trained on {told}: expected data with the same classes and shape\n"
+            )
 
 
 def test_a_folder_with_train_and_test_is_read_as_it_lies(tmp_path: Path) -> None:
@@ -207,34 +311,31 @@ def test_a_folder_of_classes_is_split_by_class(tmp_path: Path) -> None:
     assert splits.test.labels.tolist() == [0, 0, 1]
 
 
-@pytest.mark.parametrize("what", ["nothing", "no images", "empty class", "damaged", "new class", "no test", "too many"])
-def test_a_folder_that_cannot_be_read_says_why(tmp_path: Path, what: str) -> None:
-    root, size = tmp_path / "tree", 8
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("nothing", "there is no folder"),
+        (
+            "damaged",
+            r"1 of 8 images cannot be decoded \(.*/a/3.png: cannot identify .*\); data.args.undecodable=0.125 ",
+        ),
+        ("link to nothing", r"1 of 8 images cannot be decoded \(.*/a/3.png: .*No such file or directory"),
+        ("all damaged", "8 of 8 images cannot be decoded .*; none of them can"),
+        ("too many", "this machine has .*: lower data.size"),
+    ],
+)
+def test_a_folder_that_cannot_be_read_says_why(tmp_path: Path, what: str, message: str) -> None:
+    root = tmp_path / "tree"
     if what != "nothing":
-        _tree(root, {"a": 5, "b": 5} if what != "no images" else {})
-        root.mkdir(exist_ok=True)
-    if what == "empty class":
-        (root / "c").mkdir()
-    if what == "damaged":
-        (root / "a" / "3.png").write_bytes(b"not an image")
-    if what == "new class":
-        _tree(root / "train", {"a": 1, "b": 1})
-        _tree(root / "test", {"z": 1})
-    if what == "no test":
-        _tree(root / "train", {"a": 1, "b": 1})
-    if what == "too many":
-        size = 200_000
-    messages = {
-        "nothing": "there is no folder",
-        "no images": "no class folders with images",
-        "empty class": "class 'c' in .* holds no image",
-        "damaged": r"1 of 8 images cannot be decoded \(.*/a/3.png: cannot identify .*\); data.args.undecodable=0.125 ",
-        "new class": "has classes that the training part has not: z",
-        "no test": "has train/ but no part to test on beside it: expected folders named train",
-        "too many": "this machine has .*: lower data.size",
-    }
-    with pytest.raises(DataError, match=messages[what]):
-        BUILDERS["folder"](root, size=size)
+        _tree(root, {"a": 5, "b": 5})
+    for file in root.rglob("*.png"):
+        if what == "all damaged" or (what == "damaged" and file.match("a/3.png")):
+            file.write_bytes(b"not an image")
+    if what == "link to nothing":
+        (root / "a/3.png").unlink()
+        (root / "a/3.png").symlink_to("nowhere")
+    with pytest.raises(DataError, match=message):
+        BUILDERS["folder"](root, size=200_000 if what == "too many" else 8)
 
 
 def test_a_stated_share_of_a_folder_may_be_undecodable(tmp_path: Path) -> None:
@@ -274,10 +375,32 @@ def test_a_class_of_which_there_is_nothing_to_train_on_is_noted() -> None:
     assert note_missing_classes(splits).notes == ("no training image of 2 of 4 classes (1, 3)",)
 
 
-def test_one_class_is_nothing_to_learn(tmp_path: Path) -> None:
-    _tree(tmp_path, {"a": 10})
-    with pytest.raises(DataError, match="there is 1 class, expected at least 2"):
-        check(BUILDERS["folder"](tmp_path, size=8))
+def _saved(image: Image.Image, path: Path, **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, **options)
+    return path
+
+
+def test_images_are_read_as_viewers_show_them(tmp_path: Path) -> None:
+    """Turned by EXIF, where it is whole; alpha dropped; palettes, CMYK and bilevel images as RGB; the first frame."""
+    half = np.zeros((40, 40, 3), np.uint8)
+    half[:20] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.fromarray(half)
+    turned = _saved(image, tmp_path / "a/turned.jpg", exif=exif, quality=95)
+    _saved(image, tmp_path / "a/damaged.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12", quality=95)
+    _saved(image.convert("P"), tmp_path / "a/palette.png", transparency=b"\0\x80" * 8)
+    _saved(image.convert("RGBA"), tmp_path / "a/alpha.png")
+    _saved(image.convert("CMYK"), tmp_path / "a/cmyk.jfif", format="JPEG", quality=95)
+    _saved(image.convert("1"), tmp_path / "a/bilevel.pbm")
+    _saved(image, tmp_path / "a/frames.gif", save_all=True, append_images=[Image.new("RGB", (40, 40))])
+    _tree(tmp_path, {"b": 5})
+    splits = BUILDERS["folder"](tmp_path, size=8)
+    images = torch.cat([part.images[part.labels == 0] for part in (splits.train, splits.test)])
+    assert len(images) == 7
+    corners = images[:, :, 0, 0].float().mean(1).round().tolist()
+    assert sorted(corners) == [pytest.approx(0, abs=3), *[pytest.approx(255, abs=3)] * 6], turned
 
 
 @needs_mnist
@@ -303,19 +426,121 @@ def test_one_bit_of_cifar10_is_noticed(tmp_path: Path) -> None:
         BUILDERS["cifar10"](tmp_path)
 
 
-def test_torchvisions_sets_say_what_is_missing_and_what_is_damaged(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"MNIST is not there: expected its files in .*MNIST/raw"):
-        BUILDERS["mnist"](tmp_path)
-    raw = tmp_path / "MNIST" / "raw"
+IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
+
+def _idx_files() -> dict[str, bytes]:
+    """FashionMNIST's four files with 20 images each, in the IDX format."""
+    files = {}
+    for name in IDX:
+        shape = (20, 28, 28) if "idx3" in name else (20,)
+        values = (np.arange(np.prod(shape)) % 10).astype(np.uint8)
+        files[name] = bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes() + values.tobytes()
+    return files
+
+
+@pytest.mark.parametrize(
+    "how", ["gz", "plain", "dots", "gz without its ending", "above raw", "half unpacked", "inside"]
+)
+def test_mnists_files_are_read_as_they_are_found(tmp_path: Path, how: str) -> None:
+    raw = tmp_path / "FashionMNIST" / ("raw" if how != "above raw" else "")
     raw.mkdir(parents=True)
-    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
-        (raw / f"{name}-ubyte").write_bytes(b"\x00\x00\x08\x03")
-    with pytest.raises(DataError, match="MNIST is damaged"):
-        BUILDERS["mnist"](tmp_path)
+    for name, content in _idx_files().items():
+        packed = gzip.compress(content)
+        match how:
+            case "plain" | "inside":
+                (raw / name).write_bytes(content)
+            case "dots":
+                (raw / name.replace("-idx", ".idx")).write_bytes(content)
+            case "gz without its ending":
+                (raw / name).write_bytes(packed)
+            case _:
+                (raw / f"{name}.gz").write_bytes(packed)
+    if how == "half unpacked":
+        (raw / IDX[0]).write_bytes(_idx_files()[IDX[0]][:1000])
+    splits = check(BUILDERS["fashion_mnist"](raw if how == "inside" else tmp_path))
+    assert (splits.shape, len(splits.train), len(splits.test), splits.classes) == ((1, 28, 28), 20, 20, 10)
+    assert splits.train.labels.tolist() == [*range(10), *range(10)]
+    assert splits.test.images.flatten()[:11].tolist() == [*range(10), 0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "line"),
+    [
+        ("MNIST", None, "MNIST is not there: expected its files in {raw}, as they are or as .gz; data.download=true"),
+        ("FashionMNIST", b"", "FashionMNIST is damaged: {raw}/train-images-idx3-ubyte is cut or no file of this kind"),
+        ("MNIST", gzip.compress(bytes(100)), "MNIST is damaged: {raw}/train-images-idx3-ubyte is cut or no file of t"),
+        ("MNIST", gzip.compress(bytes(100))[:-4], "MNIST is damaged: {raw}/train-images-idx3-ubyte cannot be read ("),
+        ("MNIST", "whole", "MNIST is damaged: {raw}/train-images-idx3-ubyte is not the file that was published"),
+        ("FashionMNIST", "MNIST", "FashionMNIST is damaged: {raw}/train-images-idx3-ubyte is MNIST's"),
+        ("FashionMNIST", "one", "FashionMNIST is not complete: there is no train-labels-idx1-ubyte in {raw}, as"),
+    ],
+)  # fmt: skip
+def test_mnists_files_that_are_of_no_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, content: bytes | str | None, line: str
+) -> None:
+    raw = tmp_path / kind / "raw"
+    raw.mkdir(parents=True)
+    whole = _idx_files()
+    if content == "MNIST":
+        monkeypatch.setitem(published.MNIST_FILES, IDX[0], hashlib.sha256(whole[IDX[0]]).hexdigest())
+    for name in [] if content is None else IDX[:1] if content == "one" else IDX:
+        (raw / name).write_bytes(content if isinstance(content, bytes) else whole[name])
+    with pytest.raises(DataError) as refused:
+        published.published_set(kind, tmp_path)
+    assert str(refused.value).startswith(line.format(raw=raw))
+
+
+def test_cifar_says_what_is_damaged_and_what_is_not_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "cifar-100-python.tar.gz").touch()
+    with pytest.raises(
+        DataError, match=r"CIFAR100 is not unpacked: `tar -xzf .*cifar-100-python.tar.gz -C .*` unpacks"
+    ):
+        BUILDERS["cifar100"](tmp_path)
+    with pytest.raises(
+        DataError, match=r"CIFAR10 is not there: expected its files in .*cifar-10-batches-py; data.down"
+    ):
+        BUILDERS["cifar10"](tmp_path)
     (tmp_path / "cifar-10-batches-py").mkdir()
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"half")
     with pytest.raises(DataError, match="CIFAR10 is damaged"):
         BUILDERS["cifar10"](tmp_path)
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
+    command: Command, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
+    monkeypatch.setattr("torchvision.datasets.CIFAR10.url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
+    outcome = command(f"data={name}", "data.download=true", "data.root=new/place")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.count("\n") == 1
+    assert "\ufffd" not in outcome.err
+    place = "to new/place/MNIST/raw" if name == "mnist" else "and unpack it in new/place"
+    assert outcome.err.endswith(f"{place}\n"), "by hand"
+    assert "could not be downloaded" in outcome.err
+    assert list(Path().iterdir()) == []
+
+
+def test_a_download_comes_whole_and_replaces_what_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, root = tmp_path / "server", tmp_path / "root"
+    server.mkdir()
+    resources = []
+    for name, content in _idx_files().items():
+        (server / f"{name}.gz").write_bytes(gzip.compress(content))
+        resources.append((f"{name}.gz", hashlib.md5((server / f"{name}.gz").read_bytes()).hexdigest()))
+    monkeypatch.setattr("torchvision.datasets.FashionMNIST.mirrors", [server.as_uri() + "/"])
+    monkeypatch.setattr("torchvision.datasets.FashionMNIST.resources", resources)
+    monkeypatch.setattr(
+        "torchvision.datasets.utils._urlretrieve", lambda url, to: shutil.copy(url[len("file://") :], to)
+    )
+    (root / "FashionMNIST" / "raw").mkdir(parents=True)
+    (root / "FashionMNIST" / "raw" / IDX[0]).write_bytes(b"cut")
+    assert len(BUILDERS["fashion_mnist"](root, download=True).train) == 20
+    assert [path.name for path in root.iterdir()] == ["FashionMNIST"]
+    server.rename(tmp_path / "gone")
+    assert len(BUILDERS["fashion_mnist"](root, download=True).train) == 20, "it is there, nothing is fetched"
 
 
 @needs_mnist

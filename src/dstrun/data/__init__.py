@@ -12,7 +12,7 @@ from functools import partial
 from dstrun.data.batches import Batches
 from dstrun.data.checks import check, note_missing_classes
 from dstrun.data.folder import folder
-from dstrun.data.published import published
+from dstrun.data.published import published_set
 from dstrun.data.splits import Split, Splits, digits
 from dstrun.errors import DataError
 
@@ -22,9 +22,9 @@ Builder = Callable[..., Splits]
 
 BUILDERS: dict[str, Builder] = {
     "digits": digits,
-    "mnist": partial(published, "MNIST"),
-    "fashion_mnist": partial(published, "FashionMNIST"),
-    "cifar10": partial(published, "CIFAR10"),
-    "cifar100": partial(published, "CIFAR100"),
+    "mnist": partial(published_set, "MNIST"),
+    "fashion_mnist": partial(published_set, "FashionMNIST"),
+    "cifar10": partial(published_set, "CIFAR10"),
+    "cifar100": partial(published_set, "CIFAR100"),
     "folder": folder,
 }

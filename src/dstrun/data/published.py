@@ -39,7 +39,7 @@ LARGEST_FILE = 2**26  # bytes, unpacked: above train-images-idx3-ubyte's 47 mill
 CIFAR_FOLDERS = {"CIFAR10": "cifar-10-batches-py", "CIFAR100": "cifar-100-python"}
 
 
-def published(kind: str, root: Path, download: bool = False) -> Splits:
+def published_set(kind: str, root: Path, download: bool = False) -> Splits:
     """Return one of the sets by its class name in torchvision: MNIST, FashionMNIST, CIFAR10 or CIFAR100.
 
     DataError for files that are missing, damaged or not those that were published, and for a download that fails.
