@@ -79,7 +79,10 @@ def test_a_run_leaves_its_files(command: Command) -> None:
     assert status["owner"]["pid"] == os.getpid()
     assert {"python", "torch", "dstrun"} <= set(status["versions"])
     assert OmegaConf.load(folder / "config.yaml").seed == 3
-    assert set(torch.load(folder / "checkpoint.pt", weights_only=True)) == {"format", "model", "shape", "classes"}
+    checkpoint = torch.load(folder / "checkpoint.pt", weights_only=True)
+    assert set(checkpoint) == {"format", "model", "shape", "classes", "data"}
+    assert checkpoint["data"] == status["data"]
+    assert status["data"] == {"classes": 10, "shape": [1, 28, 28], "train": 200, "validation": 0, "test": 100}
     assert status["files"] == {name: sha256(folder / name) for name in RESULTS}
     log = (folder / "train.log").read_text()
     assert "epoch 2/2" in log
