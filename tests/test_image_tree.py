@@ -150,4 +150,4 @@ def test_how_trees_differ_is_said_in_words() -> None:
     assert differences(small, other) == ["other classes ('dog', and there is 'cow' now)"]
     assert differences(small, renamed) == ["as many images, of which some have another name or size now"]
     assert differences(small, fewer)[0] == "3 classes, and there are 2 now"
-    assert differences({}, small) == differences({"tree_images": 3, "shape": 1}, small) == []
+    assert differences({}, small) == differences({"tree_images": 3, "class_names": 1}, small) == []

@@ -85,7 +85,7 @@ def test_a_grid_leaves_a_run_a_combination_and_a_summary(command: Command) -> No
     assert "epoch 2/2" in (run / "train.log").read_text()
 
 
-def test_the_same_sweep_again_does_what_is_new(command: Command) -> None:
+def test_the_same_sweep_again_does_what_is_new(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     command("-m", "seed=0,1", *SMALL)
     before = {file: file.stat().st_mtime_ns for file in Path("outputs").rglob("*") if file.is_file()}
     outcome = command("-m", "seed=0,1", *SMALL)
@@ -100,6 +100,9 @@ def test_the_same_sweep_again_does_what_is_new(command: Command) -> None:
     assert [row["seed"] for row in rows(Path("outputs/grid/summary.csv"))] == ["0", "1", "2"]
     assert "1 runs, 0 to do" in command("-m", "seed=1", *SMALL).out
     assert len(rows(Path("outputs/grid/summary.csv"))) == 3, "runs of earlier grids stay in the summary"
+
+    monkeypatch.setattr(pool, "now", lambda: "9999")  # a run that ends in the second in which the sweep began
+    assert command("-m", "seed=1", *SMALL, "overwrite=true").code == 0
 
 
 def test_a_sweeps_file_is_a_grid_whose_axes_the_command_line_replaces(command: Command) -> None:

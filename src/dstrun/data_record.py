@@ -57,7 +57,8 @@ def _spread(data: Facts) -> dict[str, Any]:
     """Return the facts without nesting; of a tree all images are counted, whatever limits there are."""
     images, shape = data.get("tree_images"), data.get("shape")
     words = {"shape": "×".join(map(str, shape))} if isinstance(shape, list | tuple) else {}
-    return {**data, **(images if isinstance(images, dict) else {}), **words}
+    known = {key: value for key, value in data.items() if key != "class_names" or isinstance(value, list | tuple)}
+    return {**known, **(images if isinstance(images, dict) else {}), **words}
 
 
 def _first_other(recorded: Facts, now: Facts) -> str:

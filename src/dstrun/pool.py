@@ -172,7 +172,8 @@ class _Pool:
             self._elsewhere.append((time.monotonic() + LOOK_EVERY, job))
             return
         state = read_json(job.folder / "status.json").get("state")
-        if self._has_ended(job) or (code > 0 and state in (FAILED, INTERRUPTED)):
+        has_said_so = state == FINISHED if code == 0 else code > 0 and state in (FAILED, INTERRUPTED)
+        if has_said_so or self._has_ended(job):
             return
         said = worker.said.decode(errors="replace").strip()
         line = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
