@@ -60,45 +60,27 @@ class Update:
         return loss, right
 
     def _backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Gives every parameter its gradient, computed in `accumulate` pieces."""
+        """Give every parameter its gradient, computed in `accumulate` pieces."""
         pieces = min(self._accumulate, max(1, len(images) // 2))  # batch norm cannot train on a piece of one image
         if pieces == 1:
-            loss, right, grads = self._gradients(images, labels, 1.0, True)
-            self._add(grads)
-            return loss, right
+            return self._pass(images, labels, 1.0, True)
         losses: list[Tensor] = []
         rights: list[Tensor] = []
         for piece, piece_labels in zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True):
             share = len(piece) / len(images)
-            loss, right, grads = self._gradients(piece, piece_labels, share, not losses)
-            self._add(grads)
+            loss, right = self._pass(piece, piece_labels, share, not losses)
             losses.append(loss * share)
             rights.append(right)
         return torch.stack(losses).sum(), torch.stack(rights).sum()
 
-    def _bind(self, grads: Gradients) -> None:
-        """Each threshold's gradient to ±threshold_clip, in place."""
-        ours = [grads[place] for place in self._bounded]
-        bounded = [grad for grad in ours if grad is not None]
-        if bounded:  # else masks are frozen
-            torch._foreach_clamp_min_(bounded, -self._bound)
-            torch._foreach_clamp_max_(bounded, self._bound)
+    def _pass(self, images: Tensor, labels: Tensor, share: float, penalised: bool) -> tuple[Tensor, Tensor]:
+        """Add the gradients of `share` of the loss and, where asked, of α · penalty; return loss and number right."""
+        total, loss, right = self._forward(images, labels, share, penalised)
+        total.backward()
+        return loss, right
 
-    def _add(self, grads: Gradients) -> None:
-        seen: set[int] = set()
-        for parameter, grad in zip(self._parameters, grads, strict=True):
-            if grad is not None and parameter.grad is not None:
-                parameter.grad.add_(grad)
-            elif grad is not None:
-                # a + b's gradient is one tensor for both, and torch's fused optimisers take no notice of strides
-                alien = grad.data_ptr() in seen or grad.stride() != parameter.stride()
-                seen.add(grad.data_ptr())
-                parameter.grad = torch.empty_like(parameter).copy_(grad) if alien else grad
-
-    def _gradients(
-        self, images: Tensor, labels: Tensor, share: float, penalised: bool
-    ) -> tuple[Tensor, Tensor, Gradients]:
-        """Loss, number right, and the gradients of `share` of the loss and, where asked, of α · penalty."""
+    def _forward(self, images: Tensor, labels: Tensor, share: float, penalised: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what is to be differentiated, the mean loss, and the number of images classified right."""
         with self.autocast():
             self.method.before_pass()
             logits = self.model(images)
@@ -106,8 +88,15 @@ class Update:
         total = loss * share if share < 1 else loss
         if penalised:
             total = self.method.regularised(total)
-        grads = torch.autograd.grad(total, self._parameters, allow_unused=True)
-        return loss.detach(), correct(logits.detach(), labels), grads
+        return total, loss.detach(), correct(logits.detach(), labels)
+
+    def _bind(self, grads: Gradients) -> None:
+        """Clamp each threshold's gradient to ±threshold_clip, in place."""
+        ours = [grads[place] for place in self._bounded]
+        bounded = [grad for grad in ours if grad is not None]
+        if bounded:  # else masks are frozen
+            torch._foreach_clamp_min_(bounded, -self._bound)
+            torch._foreach_clamp_max_(bounded, self._bound)
 
 
 class CompiledUpdate(Update):
@@ -128,7 +117,7 @@ class CompiledUpdate(Update):
         replay = device.type == "cuda" and self._accumulate == 1
         compiled = torch.compile(dynamic=False, fullgraph=True, mode="reduce-overhead" if replay else None)
         self._smallest = batch_size // self._accumulate
-        self._uncompiled, self._compiled = super()._gradients, compiled(super()._gradients)
+        self._compiled = compiled(self._gradients)
         self._descent: TracedSGD | None = None
         if isinstance(optimiser, torch.optim.SGD) and self._accumulate == 1 and self._clip == 0:
             self._descent = TracedSGD(optimiser, self._parameters)
@@ -142,7 +131,7 @@ class CompiledUpdate(Update):
         return self._whole(images, labels, self._lr, self._descent.momenta)
 
     def _update(self, images: Tensor, labels: Tensor, lr: Tensor, momenta: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        loss, right, grads = self._uncompiled(images, labels, 1.0, True)
+        loss, right, grads = self._gradients(images, labels, 1.0, True)
         assert self._descent is not None
         if self._bounded:
             self._bind(grads)
@@ -150,8 +139,28 @@ class CompiledUpdate(Update):
         self.method.after_step()
         return loss, right
 
+    def _pass(self, images: Tensor, labels: Tensor, share: float, penalised: bool) -> tuple[Tensor, Tensor]:
+        if len(images) < self._smallest:
+            return super()._pass(images, labels, share, penalised)
+        loss, right, grads = self._compiled(images, labels, share, penalised)
+        self._add(grads)
+        return loss, right
+
     def _gradients(
         self, images: Tensor, labels: Tensor, share: float, penalised: bool
     ) -> tuple[Tensor, Tensor, Gradients]:
-        gradients = self._compiled if len(images) >= self._smallest else self._uncompiled
-        return gradients(images, labels, share, penalised)
+        """Return loss, number right, and gradients as values, since compiled code cannot leave them in `.grad`."""
+        total, loss, right = self._forward(images, labels, share, penalised)
+        return loss, right, torch.autograd.grad(total, self._parameters, allow_unused=True)
+
+    def _add(self, grads: Gradients) -> None:
+        """Do with gradients what `backward()` does."""
+        seen: set[int] = set()
+        for parameter, grad in zip(self._parameters, grads, strict=True):
+            if grad is not None and parameter.grad is not None:
+                parameter.grad.add_(grad)
+            elif grad is not None:
+                # a + b's gradient is one tensor for both, and torch's fused optimisers take no notice of strides
+                alien = grad.data_ptr() in seen or grad.stride() != parameter.stride()
+                seen.add(grad.data_ptr())
+                parameter.grad = torch.empty_like(parameter).copy_(grad) if alien else grad
