@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from dstrun.csr import CSRConv2d, CSRLinear, to_csr
 from dstrun.models import BUILDERS
 from dstrun.pack import packed, size, unpacked
-from dstrun.shrink import CannotShrinkError, shrink
+from dstrun.shrinking import CannotShrinkError, shrink
 
 NETWORKS: dict[str, tuple[tuple[int, int, int], dict[str, Any]]] = {
     "lenet_300_100": ((1, 28, 28), {}),

@@ -1,6 +1,7 @@
 """dstrun: an experiment runner for Dynamic Sparse Training.
 
-`dstrun.sparsify` and `dstrun.ThresholdMask` bring the method to any torch model, and `dstrun.Splits` and
+`dstrun.DynamicSparseTraining` brings the method to a training loop of your own, `dstrun.sparsify` and
+`dstrun.ThresholdMask` its masks alone, and `dstrun.plain` makes the sparse network of it; `dstrun.Splits` and
 `dstrun.Split` are what a data set of your own is made of. Importing the package imports no torch.
 """
 
@@ -11,11 +12,12 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "sparsify": "dstrun.layers",
+    "plain": "dstrun.layers",
     "ThresholdMask": "dstrun.masking",
     "DynamicSparseTraining": "dstrun.methods",
     "RecurrentLinear": "dstrun.recurrent",
     "load": "dstrun.network",
-    "shrink": "dstrun.shrink",
+    "shrink": "dstrun.shrinking",
     "to_csr": "dstrun.csr",
     "Split": "dstrun.data.splits",
     "Splits": "dstrun.data.splits",

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dstrun import onnx_file
 from dstrun.csr import to_csr
-from dstrun.shrink import CannotShrinkError, shrink
+from dstrun.shrinking import CannotShrinkError, shrink
 
 BATCHES = (1, 64)
 ROUNDS, SECONDS = 15, 0.03  # of each variant: so many measurements of at least so long

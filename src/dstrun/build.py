@@ -19,12 +19,14 @@ from torch.optim import Optimizer
 from dstrun import checkpoint, models
 from dstrun.config import STEADY, Config
 from dstrun.data import Batches, Split, Splits
-from dstrun.errors import InputError, first_line
+from dstrun.errors import InputError
+from dstrun.layers import sparsify
 from dstrun.load_data import load_data
 from dstrun.machine import choose_device, missing_for_compilation, set_deterministic
 from dstrun.methods import Dense, DynamicSparseTraining, Method
 from dstrun.optim import Rate, make_optimiser, make_rate
-from dstrun.registry import registered
+from dstrun.registry import check_arguments, registered
+from dstrun.trial import Case, Trial, try_model
 from dstrun.update import CompiledUpdate, Update
 
 EVALUATION_BYTES = 2**20  # of pixels in a batch of the test split: fills the cores, and stays near the caches
@@ -39,6 +41,7 @@ class Prepared:
     splits: Splits
     validation: Split | None
     build_model: Callable[[], nn.Module]
+    trial: Trial = Trial()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -59,8 +62,12 @@ class Prepared:
         }  # fmt: skip
 
 
-def prepare(config: Config) -> Prepared:
-    """Device, data and a model that fits the data, or InputError for what cannot be had."""
+def prepare(config: Config, resumes: bool = False) -> Prepared:
+    """Return device, data and a model that fits the data, or raise InputError for what cannot be had.
+
+    `resumes` says that the weights will come from the run's own checkpoint: `init` and zeros are then of no account.
+    """
+    config = replace(config, init=None) if resumes else config
     try:
         device = choose_device(config.device)
     except ValueError as error:
@@ -70,25 +77,31 @@ def prepare(config: Config) -> Prepared:
         raise InputError(f"schedule.compile: got {compilation!r}, which needs {missing}; schedule.compile=off does not")
     splits, validation = load_data(config.data)
     builder = registered("model.builder", config.model.builder, models.BUILDERS, "dstrun.models")
+    check_arguments("model.args", config.model.builder, builder, splits.shape, splits.classes, **config.model.args)
     build_model = partial(builder, splits.shape, splits.classes, **config.model.args)
-    _try_model(config, build_model, splits)
-    return Prepared(device, splits, validation, build_model)
+    trial = _try_model(config, build_model, splits, resumes)
+    return Prepared(device, splits, validation, build_model, trial)
 
 
 def training_objects(config: Config, prepared: Prepared) -> tuple[nn.Module, Method]:
-    """The model on the device, initialised from the seed (or from `init`), with its method's masks in it."""
+    """Return the model on the device, initialised from the seed (or from `init`), with its method's masks in it."""
     set_deterministic(config.deterministic)
     if config.schedule.compile != "off":
         torch.compiler.reset()  # torch compiles a function for eight models in a process, then no more
     torch.manual_seed(config.seed)
     model = prepared.build_model()
     method = make_method(config)
-    method.prepare(model)
+    method.prepare(model, past=prepared.trial.past)
+    _give_weights(config, model)
+    return model.to(prepared.device), method
+
+
+def _give_weights(config: Config, model: nn.Module) -> None:
+    """Load the weights of `init`, if any, and lay all weights out as the schedule asks."""
     if config.init:
         model.load_state_dict(_fitting(model, config.init), strict=False)
     if config.schedule.channels_last:
-        model = model.to(memory_format=torch.channels_last)
-    return model.to(prepared.device), method
+        model.to(memory_format=torch.channels_last)
 
 
 def make_method(config: Config) -> Method:
@@ -154,43 +167,30 @@ def make_update(config: Config, model: nn.Module, method: Method, optimiser: Opt
     return Update(model, method, optimiser, **options)
 
 
-def _try_model(config: Config, build_model: Callable[[], nn.Module], splits: Splits) -> None:
-    """Do the model's arguments and the images' size fit? Tried with no memory or arithmetic, on torch's meta device.
+def _try_model(config: Config, build_model: partial[nn.Module], splits: Splits, resumes: bool) -> Trial:
+    """Return what evaluating the model and one step of it show; InputError where it cannot train.
 
-    What meta tensors cannot do (a builder or a forward pass that looks at values) is tried on the CPU instead.
+    Its weights are those that the run begins with, its masks the trial's own, of threshold 0, for a dense run too.
     """
-    try:
-        _try_model_on("meta", config, build_model, splits)
-    except RuntimeError:
-        _try_model_on("cpu", config, build_model, splits)
+    reg, option = config.reg, f"model={config.model.name}"
+    case = Case(
+        option, f"data={config.data.name}", splits.shape, splits.classes, config.schedule.batch_size, reg.exclude,
+        autocast=make_autocast(config, torch.device("cpu")), is_builtin=build_model.func in models.BUILDERS.values(),
+        prunes=reg.method != "dense" and not resumes,
+    )  # fmt: skip
 
+    def seeded() -> nn.Module:
+        torch.manual_seed(config.seed)
+        return build_model()
 
-def _try_model_on(device: str, config: Config, build_model: Callable[[], nn.Module], splits: Splits) -> None:
-    option = f"model={config.model.name}"
-    with torch.device(device), torch.no_grad():
+    def finish(model: nn.Module) -> None:
         try:
-            model = build_model().eval()
-        except TypeError as error:
-            raise InputError(f"model.args: {first_line(error)}") from error
+            sparsify(model, exclude=reg.exclude)
         except ValueError as error:
-            raise InputError(f"{option}: {first_line(error)}") from error
-        try:
-            make_method(config).prepare(model)
-        except ValueError as error:
-            raise InputError(f"{'reg.exclude' if config.reg.exclude else option}: {error}") from error
-        if config.init:
-            _fitting(model, config.init)
-        try:
-            logits = model(torch.zeros(2, *splits.shape))
-        except (RuntimeError, ValueError) as error:
-            if device == "meta":
-                raise RuntimeError from error
-            size = "×".join(map(str, splits.shape))
-            problem = f"cannot take the images of data={config.data.name}, {size} ({first_line(error)})"
-            raise InputError(f"{option}: {problem}") from error
-    if not isinstance(logits, Tensor) or tuple(logits.shape) != (2, splits.classes):
-        gave = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise InputError(f"{option}: gives {gave} for 2 images, expected (2, {splits.classes})")
+            raise InputError(f"{'reg.exclude' if reg.exclude else option}: {error}") from error
+        _give_weights(config, model)
+
+    return try_model(case, seeded, finish)
 
 
 def _fitting(model: nn.Module, run: str) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@
     Conv2d       the same on patches (im2col): x (C·k·k, B·L)
     Recurrent    as Linear, at every time step
 
-Knows torch and the recurrent linear.
+Knows torch, the recurrent linear, and masks to refuse them.
 """
 
 import warnings
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dstrun.masking import refuse_masks
 from dstrun.recurrent import RecurrentLinear
 
 FUSED = (nn.TransformerEncoderLayer, nn.MultiheadAttention)  # which read their layers' weights past the layers
@@ -89,7 +90,11 @@ def _upright(rows: Tensor) -> Tensor:
 
 
 def to_csr(model: nn.Module, densest: float = 0.5) -> nn.Module:
-    """The model with every layer it can do so for made sparse, in place, but those of which more than that is kept."""
+    """Make every layer sparse that can be, in place, but those of which more than `densest` is kept.
+
+    Return the model, which is another object where it is itself a layer. Raises ValueError for a model with masks.
+    """
+    refuse_masks(model)
     whole = {id(part) for stack in model.modules() if type(stack) in FUSED for part in stack.modules()}
     found: dict[int, nn.Module] = {}  # a module may stand in several places
     for name, module in list(model.named_modules(remove_duplicate=False)):

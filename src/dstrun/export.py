@@ -9,7 +9,7 @@
     .onnx           onnx                      for ONNX Runtime and others; needs no dstrun
 
 What does not equal the masked model leaves no file; a file that is there stays until the new one is whole. Knows build
-(config → model and data), network, shrink, and what counts and times.
+(config → model and data), network, shrinking, and what counts and times.
 """
 
 import os
@@ -39,7 +39,7 @@ from dstrun.errors import InputError, first_line
 from dstrun.files import sha256
 from dstrun.flops import multiply_adds
 from dstrun.machine import set_threads
-from dstrun.shrink import CannotShrinkError, shrink
+from dstrun.shrinking import CannotShrinkError, shrink
 from dstrun.signals import exits_by_sigterm
 from dstrun.tracking import read_json, write_json
 
@@ -121,7 +121,7 @@ def _trained(given: Namespace) -> Trained:
         raise InputError(f"{folder}: {first_line(error)}") from error
     config = replace(check(saved(folder / "config.yaml", given.changes)), init=None, device="cpu")
     config = replace(config, schedule=replace(config.schedule, compile="off", precision="fp32"))
-    prepared = prepare(config)
+    prepared = prepare(config, resumes=True)
     refuse_other_classes(folder, state.get("data") or state, prepared.data)
     set_threads(config.threads)
     masked, method = training_objects(config, prepared)

@@ -96,7 +96,7 @@ def guard(weights: Sequence[Tensor], thresholds: Sequence[Tensor], floor: float,
     """
     counts = []
     for weight, threshold in zip(weights, thresholds, strict=True):
-        kept = weight.abs().gt_(threshold).sum()
+        kept = weight.abs().gt_(threshold).sum(dtype=torch.promote_types(weight.dtype, torch.float32))
         if floor > 0:
             at_floor = kept <= floor * weight.numel()
             if factor == 0:
@@ -234,3 +234,9 @@ class ThresholdMask(nn.Module):
 
     def extra_repr(self) -> str:
         return f"threshold={tuple(self.threshold.shape)}"
+
+
+def refuse_masks(model: nn.Module) -> None:
+    """Raise ValueError for a model with masks, where one is needed whose weights are what it computes with."""
+    if any(isinstance(module, ThresholdMask) for module in model.modules()):
+        raise ValueError("this model has masks: give method.plain(model), a copy with its pruned weights at 0")

@@ -8,8 +8,8 @@
     after_step()        every step, after the optimiser's
     measure()           at the rows of layers.csv: figures of every layer
 
-The dense baseline is a method like any other. This module knows layers, masking, steering and density; it knows no
-loop, no optimiser and no config.
+and `plain(model)`, at the end, is a copy without masks. The dense baseline is a method like any other. This module
+knows layers, masking, steering, density, and the mistakes of a loop; it knows no loop, no optimiser and no config.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from dstrun.density import LayerFigures, measure
 from dstrun.fused import compiled, guard_and_mask
-from dstrun.layers import Maskable, MaskedLayer, maskable, sparsify
+from dstrun.layers import Maskable, MaskedLayer, maskable, masked_layers, plain, sparsify
+from dstrun.loop_check import LoopCheck
 from dstrun.masking import Penalty, ThresholdMask, compute_dtype, guard, shift_to_density
 from dstrun.steering import Steering
 
@@ -39,7 +40,8 @@ class Method(Protocol):
 
     @property
     def alpha(self) -> float | Tensor: ...
-    def prepare(self, model: nn.Module) -> None: ...
+    def prepare(self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None) -> None: ...
+    def plain(self, model: nn.Module) -> nn.Module: ...
     def begin(self, steps: int) -> None: ...
     def before_step(self, step: int) -> None: ...
     def before_pass(self) -> None: ...
@@ -63,11 +65,13 @@ class Dense:
         self._layers: dict[str, Maskable] = {}
         self.left_dense: dict[str, str] = {}
 
-    def prepare(self, model: nn.Module) -> None:
-        selection = maskable(model, self._exclude)
+    def prepare(self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None) -> None:
+        """Choose the layers to report; nothing of the model changes, so an `example` of its images is of no use."""
+        selection = maskable(model, self._exclude, past or ())
         self._layers, self.left_dense = selection.layers, selection.left_dense
-        if not self._layers:
-            raise ValueError("there is no layer that could be masked, so none to compare with")
+
+    def plain(self, model: nn.Module) -> nn.Module:
+        return plain(model)
 
     def begin(self, steps: int) -> None:
         pass
@@ -147,17 +151,38 @@ class DynamicSparseTraining:
         self._weights: list[nn.Parameter] = []
         self._masks: list[ThresholdMask] = []
         self._masks_before: dict[str, Tensor] = {}
+        self._check: LoopCheck | None = None
         self.left_dense: dict[str, str] = {}
 
-    def prepare(self, model: nn.Module) -> None:
-        selection = sparsify(model, partial(ThresholdMask, granularity=self._granularity), self._exclude)
+    def prepare(self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None) -> None:
+        """Give the model its masks, in place; the optimiser is made after that.
+
+        With an `example`, a batch of images or a tuple of what the model is called with, layers whose weight is read
+        past their mask are found and left dense. `past` names them for a caller that knows them and whose loop is
+        right; without it the first steps are checked: RuntimeError for an optimiser made before, a moment left out, a
+        layer read past its mask. Raises ValueError for a model with masks or with nothing to mask, RuntimeError for a
+        second model.
+        """
+        if self._layers:
+            raise RuntimeError("prepare() has been called: a method belongs to one model, make another for the next")
+        masks = partial(ThresholdMask, granularity=self._granularity)
+        selection = sparsify(model, masks, self._exclude, example=example, past=past or ())
         self._layers = {name: cast(MaskedLayer, layer) for name, layer in selection.layers.items()}
         self._weights = [cast(nn.Parameter, layer.weight) for layer in self._layers.values()]
         self._masks = [layer.mask for layer in self._layers.values()]
         self.left_dense = selection.left_dense
+        self._check = LoopCheck(self._layers, self._freeze < 1) if past is None else None
+
+    def plain(self, model: nn.Module) -> nn.Module:
+        """Return a copy of the model, or of a copy of it, without masks: plain layers whose weights are W ⊙ M."""
+        if not masked_layers(model):
+            raise ValueError("this model has no masks: give the one that was prepared")
+        return plain(model)
 
     def begin(self, steps: int) -> None:
         """Needed for `target_density` and `freeze` alone, which speak of shares of the run."""
+        if self._check:
+            self._check.begin()
         if self._freeze < 1:
             self._frozen_from = min(max(round(self._freeze * steps), 1), steps - 1)
         if self._target:
@@ -176,6 +201,8 @@ class DynamicSparseTraining:
         return [mask.threshold for mask in self._masks]
 
     def before_step(self, step: int) -> None:
+        if self._check:
+            self._check.before_step()
         if self._frozen_from is not None and not self._frozen and step >= self._frozen_from:
             self._freeze_masks()
 
@@ -207,14 +234,20 @@ class DynamicSparseTraining:
         return Penalty.apply(*self.thresholds())
 
     def regularised(self, loss: Tensor) -> Tensor:
-        """loss + α · L_s, or the loss itself where α is 0 or masks are frozen."""
+        """Return loss + α · L_s, or the loss itself where α is 0 or masks are frozen."""
+        if self._check and not torch.compiler.is_compiling():
+            self._check.before_backward(loss)
         alpha = self.alpha
         if isinstance(alpha, Tensor):
             return loss + alpha * self.penalty()
         return torch.add(loss, self.penalty(), alpha=alpha) if alpha else loss
 
     def after_step(self) -> None:
-        """Guard and steering; where masks are compiled, the next pass's in the same call: change no weight after it."""
+        """Apply guard and steering; compiled, the next pass's masks in the same call: change no weight after it."""
+        if self._check and not torch.compiler.is_compiling():
+            self._check.after_step()
+            if self._check.is_done:
+                self._check = None
         if self._frozen:
             return
         if self._steering:

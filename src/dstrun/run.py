@@ -49,7 +49,7 @@ def run(config: Config, default_group: str) -> Path:
     if state == RUNNING:
         raise BusyError(f"{folder} is being written by {holder(folder)}")
     resumes = bool(checkpoint.there(folder)) and not config.overwrite
-    prepared = prepare(replace(config, init=None) if resumes else config)
+    prepared = prepare(config, resumes)
     if resumes:
         recorded = recorded_data(folder) or _data_of_checkpoint(folder)
         refuse_other_data(folder, f"data={config.data.name}", recorded, prepared.data)
@@ -105,7 +105,7 @@ def evaluate_run(folder: Path, config: Config) -> None:
     """Prints the test figures of a run's checkpoint, under the run's config with what eval may change in it."""
     refuse_difference(folder, config, "eval leaves a run as it was trained, `dstrun rerun` changes")
     config = replace(config, init=None)
-    prepared = prepare(config)
+    prepared = prepare(config, resumes=True)
     set_threads(config.threads)
     model, method = training_objects(config, prepared)
     try:

@@ -10,8 +10,8 @@ read one tensor need different channels of it, each selects its own, but of the 
 it costs; at a residual addition a branch is laid out over the channels of the sum.
 
 Works on what torch.fx can trace, in evaluation mode, for images of one size. What it does not know (grouped
-convolutions, reshapes, any other operation) keeps all of its channels. Knows torch alone: plain modules come in, with
-real zeros.
+convolutions, reshapes, any other operation) keeps all of its channels. Knows torch, and masks to refuse them: plain
+modules come in, with real zeros.
 """
 
 import operator
@@ -23,6 +23,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional as F
+
+from dstrun.masking import refuse_masks
 
 POINTWISE = (
     nn.ReLU,
@@ -63,9 +65,14 @@ class CannotShrinkError(ValueError):
 def shrink(model: nn.Module, example: Tensor) -> fx.GraphModule:
     """The smaller network, in evaluation mode; `example`, (1, C, H, W), has the size of the images to come.
 
-    CannotShrinkError for a model whose forward pass torch.fx cannot follow, that does not take the example, or of which
-    what was made does not give the same outputs: for one that changes tensors in place which it reads again, say.
+    CannotShrinkError for a model with masks, one whose forward pass torch.fx cannot follow, that does not take the
+    example, or of which what was made does not give the same outputs: for one that changes tensors in place which it
+    reads again, say.
     """
+    try:
+        refuse_masks(model)
+    except ValueError as error:
+        raise CannotShrinkError(str(error)) from error
     if any(tensor.dtype != torch.float32 or tensor.device.type != "cpu" for tensor in model.parameters()):
         raise CannotShrinkError("expected a model in float32 on the CPU")
     pair = torch.randn(2, *example.shape[1:], generator=torch.Generator().manual_seed(0))

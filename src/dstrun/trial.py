@@ -1,0 +1,205 @@
+"""Try a model before training: evaluate and train it on two images, then write its state and read it back.
+
+    evaluation   two images and one: as many logits as there are classes, whatever the masks let through
+    training     forward pass, loss, backward pass: gradients reach the weights, through the masks
+    state        torch.save → torch.load(weights_only=True) → a second instance
+
+All of it on the CPU and before anything of a run is written; no generator of random numbers is moved. InputError is
+raised for what cannot train, one line each. Knows layers, how their weights are read, and errors; it knows no config.
+"""
+
+import io
+import random
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dstrun.errors import InputError, first_line, printable, user_code_error
+from dstrun.layers import MaskedLayer, masked_layers
+from dstrun.loop_check import never_kept
+from dstrun.probe import Reading, read_in_evaluation, read_in_training
+
+MANY_ZEROS = 0.001  # share of a layer's weights; an initialiser may draw a 0 or two
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a trial has found: layers whose weight is read past the layer, and what else there is to say."""
+
+    past: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a model is tried with. `model` and `data` are as a person names them, 'model=vgg16' and 'data=cifar10'.
+
+    `is_builtin`: a ValueError of its builder is a sentence for the user. `prunes`: the run begins here, and with masks.
+    """
+
+    model: str
+    data: str
+    shape: tuple[int, int, int]
+    classes: int
+    batch_size: int
+    exclude: Sequence[str]
+    autocast: Callable[[], AbstractContextManager]
+    is_builtin: bool
+    prunes: bool
+
+
+def try_model(case: Case, build_model: Callable[[], Any], finish: Callable[[nn.Module], None]) -> Trial:
+    """Try the model that `build_model` makes and `finish` gives masks and weights, as they are before training."""
+    with _unmoved_generators():
+        model = _built(case, build_model)
+        finish(model)
+        layers = masked_layers(model)
+        zeros = {name: int((layer.weight == 0).sum()) for name, layer in layers.items()}
+        images = torch.randn(2, *case.shape)
+        past = {*_evaluated(case, model, layers, images)}
+        reading = _trained(case, model, layers, images)
+        _check_state(case, model, build_model, finish)
+    past |= {*reading.past}
+    masked = {name: layer for name, layer in layers.items() if name not in past}
+    notes = _notes(case, masked, reading) + (_zeros(case, masked, zeros) if case.prunes else [])
+    return Trial(tuple(name for name in layers if name in past), tuple(notes))
+
+
+def _built(case: Case, build_model: Callable[[], Any]) -> nn.Module:
+    """Return what a builder makes; InputError for an error in it, and where it is no model."""
+    try:
+        model = build_model()
+    except Exception as error:  # a user's own function may raise anything
+        meant = case.is_builtin and isinstance(error, ValueError) and first_line(error)
+        raise InputError(f"{case.model}: {meant or user_code_error(error)}") from error
+    if not isinstance(model, nn.Module):
+        raise InputError(f"{case.model}: its builder gives {type(model).__name__}, expected a torch.nn.Module")
+    return model
+
+
+def _evaluated(case: Case, model: nn.Module, layers: Mapping[str, MaskedLayer], images: Tensor) -> list[str]:
+    """Return the layers whose weight is read past the mask in evaluation."""
+    model.eval()
+
+    def logits(count: int) -> Tensor:
+        with torch.inference_mode():
+            return _logits(case, model, images[:count], "in evaluation")
+
+    logits(1)  # a test split may end with a single image
+    return read_in_evaluation(layers, lambda: logits(2))
+
+
+def _trained(case: Case, model: nn.Module, layers: Mapping[str, MaskedLayer], images: Tensor) -> Reading:
+    """Return how a step of training on two images reads the weights; a step on one follows where batches have one."""
+    model.train()
+    reading = read_in_training(layers, lambda: _step(case, model, images))
+    if case.batch_size == 1:
+        try:
+            _step(case, model, images[:1])
+        except InputError as error:
+            problem = f"{case.model} cannot train on one image"
+            raise InputError(f"schedule.batch_size: got 1, and {problem} ({first_line(error)})") from error
+    return reading
+
+
+def _step(case: Case, model: nn.Module, images: Tensor) -> None:
+    loss = F.cross_entropy(
+        _logits(case, model, images, "in training").float(), torch.arange(len(images)) % case.classes
+    )
+    if not loss.requires_grad:
+        raise InputError(f"{case.model}: its output in training has no gradient: is it under no_grad, or detached?")
+    try:
+        loss.backward()
+    except Exception as error:
+        raise InputError(f"{case.model}: its backward pass fails: {user_code_error(error)}") from error
+
+
+def _logits(case: Case, model: nn.Module, images: Tensor, when: str) -> Tensor:
+    """Return the model's output for some images; InputError where it is none that a loss can be made of."""
+    count = f"{len(images)} image{'s' * (len(images) > 1)}"
+    try:
+        with case.autocast():
+            logits = model(images.clone())  # a model may change them in place
+    except Exception as error:
+        size = "×".join(map(str, case.shape))
+        problem = f"cannot take {count} of {case.data}, {size}, {when}: {user_code_error(error)}"
+        raise InputError(f"{case.model}: {problem}") from error
+    expected = (len(images), case.classes)
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
+        gave = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise InputError(f"{case.model}: gives {gave} for {count} {when}, expected {expected}")
+    if not logits.is_floating_point():
+        raise InputError(f"{case.model}: gives {logits.dtype} for {count} {when}, expected floating-point numbers")
+    return logits
+
+
+def _check_state(
+    case: Case, model: nn.Module, build_model: Callable[[], Any], finish: Callable[[nn.Module], None]
+) -> None:
+    """Write the state of a model that has been trained, and read it into another; InputError where that fails."""
+    file = io.BytesIO()
+    try:
+        torch.save(model.state_dict(), file)
+        file.seek(0)
+        state = torch.load(file, weights_only=True)
+    except Exception as error:
+        problem = "a checkpoint takes tensors, numbers, text, and lists and dictionaries of them"
+        raise InputError(f"{case.model}: its state_dict() cannot be saved and read back ({_in_one_line(error)}): "
+                         f"{problem}") from error  # fmt: skip
+    second = _built(case, build_model)
+    if {id(part) for part in model.modules()} & {id(part) for part in second.modules()}:
+        raise InputError(f"{case.model}: its builder gives the same modules again, expected new ones at every call")
+    finish(second)
+    try:
+        second.load_state_dict(state)
+    except Exception as error:
+        problem = "does not fit the same model built anew, so that no run could be resumed"
+        raise InputError(f"{case.model}: its state_dict() after a step {problem} ({_in_one_line(error)})") from error
+
+
+def _in_one_line(error: BaseException) -> str:
+    words = " ".join(str(error).split())
+    return printable(words if len(words) < 200 else words[:200] + " …")
+
+
+def _notes(case: Case, masked: Mapping[str, MaskedLayer], reading: Reading) -> list[str]:
+    """Return lines about layers that the data cannot train."""
+    notes = []
+    for words, names in (("not used", reading.unused), ("no gradient", reading.detached)):
+        if found := [name for name in names if name in masked]:
+            mask = "; the penalty alone decides what is pruned there" if case.prunes else ""
+            notes.append(f"{words} in training: {', '.join(found)}{mask}")
+    return notes
+
+
+def _zeros(case: Case, masked: Mapping[str, MaskedLayer], zeros: Mapping[str, int]) -> list[str]:
+    """Return a line about weights that are 0 before the first step; InputError where a layer has no others.
+
+    |0| > t is false at t = 0, and neither of a weight's gradients gets it away from 0.
+    """
+    totals = {name: layer.weight.numel() for name, layer in masked.items()}
+    if never := [name for name, total in totals.items() if zeros[name] == total]:
+        dense = f"reg.exclude=[{','.join([*case.exclude, *never])}] leaves {'them' if len(never) > 1 else 'it'} dense"
+        raise InputError(f"{case.model}: {never_kept(never)}; {dense}")
+    shares = [f"{name} {zeros[name]:,} of {n:,}" for name, n in totals.items() if zeros[name] > MANY_ZEROS * n]
+    return [f"weights that are 0 at the start and stay pruned: {', '.join(shares)}"] if shares else []
+
+
+@contextmanager
+def _unmoved_generators() -> Iterator[None]:
+    """Put the global generators back that a builder or a forward pass may draw from."""
+    python, numpy = random.getstate(), sys.modules.get("numpy")
+    of_numpy = numpy.random.get_state() if numpy else None
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(python)
+        if numpy:
+            numpy.random.set_state(of_numpy)
