@@ -173,8 +173,10 @@ def _try_model(config: Config, build_model: partial[nn.Module], splits: Splits, 
     Its weights are those that the run begins with, its masks the trial's own, of threshold 0, for a dense run too.
     """
     reg, option = config.reg, f"model={config.model.name}"
+    single = "schedule.batch_size: got 1" if config.schedule.batch_size == 1 else ""
+    single = "data.train_limit: there is 1 image to train on" if len(splits.train) == 1 else single
     case = Case(
-        option, f"data={config.data.name}", splits.shape, splits.classes, config.schedule.batch_size, reg.exclude,
+        option, f"data={config.data.name}", splits.shape, splits.classes, single, reg.exclude,
         autocast=make_autocast(config, torch.device("cpu")), is_builtin=build_model.func in models.BUILDERS.values(),
         prunes=reg.method != "dense" and not resumes,
     )  # fmt: skip

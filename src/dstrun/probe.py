@@ -4,7 +4,7 @@
     evaluation   each weight is NaN, and its mask is given the true values: NaN in the output came past the mask
 
 So a layer is found whose owner reads `layer.weight` itself, whatever function it hands it to. Knows torch alone:
-a layer is any module with a `weight` and a child `mask` that is called with it.
+a layer is any module with a `weight` and a child `mask`, with a `threshold`, that is called with the weight.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -26,16 +26,16 @@ class Reading:
 
 
 def read_in_training(layers: Mapping[str, Any], step: Callable[[], None]) -> Reading:
-    """Return how `step`, a forward and a backward pass, reads the weights; `.grad` of each weight is set anew."""
+    """Return how `step`, a forward and a backward pass, reads the weights; their gradients are set anew."""
     for layer in layers.values():
-        layer.weight.grad = None
+        layer.weight.grad = layer.mask.threshold.grad = None
     stand_ins = {
         name: layer.weight.detach().requires_grad_(layer.weight.requires_grad) for name, layer in layers.items()
     }
     with _given(layers, stand_ins) as asked:
         step()
     past = [name for name, layer in layers.items() if layer.weight.grad is not None]
-    detached = [name for name in layers if name in asked and stand_ins[name].grad is None]
+    detached = [name for name, layer in layers.items() if name in asked and layer.mask.threshold.grad is None]
     return Reading(past, [name for name in layers if name not in asked and name not in past], detached)
 
 

@@ -41,13 +41,14 @@ class Case:
     """What a model is tried with. `model` and `data` are as a person names them, 'model=vgg16' and 'data=cifar10'.
 
     `is_builtin`: a ValueError of its builder is a sentence for the user. `prunes`: the run begins here, and with masks.
+    `single`: why batches have one image, where they do.
     """
 
     model: str
     data: str
     shape: tuple[int, int, int]
     classes: int
-    batch_size: int
+    single: str
     exclude: Sequence[str]
     autocast: Callable[[], AbstractContextManager]
     is_builtin: bool
@@ -75,7 +76,7 @@ def _built(case: Case, build_model: Callable[[], Any]) -> nn.Module:
     """Return what a builder makes; InputError for an error in it, and where it is no model."""
     try:
         model = build_model()
-    except Exception as error:  # a user's own function may raise anything
+    except (Exception, SystemExit) as error:  # a user's own function may raise anything
         meant = case.is_builtin and isinstance(error, ValueError) and first_line(error)
         raise InputError(f"{case.model}: {meant or user_code_error(error)}") from error
     if not isinstance(model, nn.Module):
@@ -91,20 +92,21 @@ def _evaluated(case: Case, model: nn.Module, layers: Mapping[str, MaskedLayer], 
         with torch.inference_mode():
             return _logits(case, model, images[:count], "in evaluation")
 
+    past = read_in_evaluation(layers, lambda: logits(2))
     logits(1)  # a test split may end with a single image
-    return read_in_evaluation(layers, lambda: logits(2))
+    return past
 
 
 def _trained(case: Case, model: nn.Module, layers: Mapping[str, MaskedLayer], images: Tensor) -> Reading:
     """Return how a step of training on two images reads the weights; a step on one follows where batches have one."""
     model.train()
     reading = read_in_training(layers, lambda: _step(case, model, images))
-    if case.batch_size == 1:
+    if case.single:
         try:
             _step(case, model, images[:1])
         except InputError as error:
-            problem = f"{case.model} cannot train on one image"
-            raise InputError(f"schedule.batch_size: got 1, and {problem} ({first_line(error)})") from error
+            why = f" ({user_code_error(error.__cause__)})" if error.__cause__ else ""
+            raise InputError(f"{case.single}, and {case.model} cannot train on one image{why}") from error
     return reading
 
 
@@ -164,7 +166,8 @@ def _check_state(
 
 
 def _in_one_line(error: BaseException) -> str:
-    words = " ".join(str(error).split())
+    refused = [line for line in str(error).splitlines() if "Unsupported" in line]  # in torch's page of advice
+    words = " ".join((refused or [str(error)])[0].split())
     return printable(words if len(words) < 200 else words[:200] + " …")
 
 
@@ -174,7 +177,7 @@ def _notes(case: Case, masked: Mapping[str, MaskedLayer], reading: Reading) -> l
     for words, names in (("not used", reading.unused), ("no gradient", reading.detached)):
         if found := [name for name in names if name in masked]:
             mask = "; the penalty alone decides what is pruned there" if case.prunes else ""
-            notes.append(f"{words} in training: {', '.join(found)}{mask}")
+            notes.append(f"{case.model}: {words} in training: {', '.join(found)}{mask}")
     return notes
 
 
@@ -188,7 +191,7 @@ def _zeros(case: Case, masked: Mapping[str, MaskedLayer], zeros: Mapping[str, in
         dense = f"reg.exclude=[{','.join([*case.exclude, *never])}] leaves {'them' if len(never) > 1 else 'it'} dense"
         raise InputError(f"{case.model}: {never_kept(never)}; {dense}")
     shares = [f"{name} {zeros[name]:,} of {n:,}" for name, n in totals.items() if zeros[name] > MANY_ZEROS * n]
-    return [f"weights that are 0 at the start and stay pruned: {', '.join(shares)}"] if shares else []
+    return [f"{case.model}: weights that are 0 at the start and stay pruned: {', '.join(shares)}"] if shares else []
 
 
 @contextmanager
