@@ -83,7 +83,7 @@ def test_a_dead_neuron_becomes_a_bias_and_an_unread_one_nothing(
 
     y = 5·h₁ + 3·2 + 1; two of the five inputs are read, and are selected where that costs less than the other three.
     """
-    monkeypatch.setattr("dstrun.shrink.SELECTED", cost)
+    monkeypatch.setattr("dstrun.shrinking.SELECTED", cost)
     model = Chain(
         linear([[1, 1, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], [0.5, 2, 3]), nn.ReLU(), linear([[5, 3, 0]], [1]),
     )  # fmt: skip

@@ -86,6 +86,7 @@ def test_compiled_masks_have_one_guard_an_update(monkeypatch: pytest.MonkeyPatch
         method.begin(20)
         update = Update(model, method, make_optimiser("sgd", model, method.thresholds(), lr=0.1), accumulate=pieces)
         for step in range(12):
+            method.before_step(step)
             update(torch.ones(4, 4), torch.arange(4) % 3, 0.1)
             if step % 5 == 4:
                 method.penalty()

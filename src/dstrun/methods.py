@@ -235,7 +235,7 @@ class DynamicSparseTraining:
 
     def regularised(self, loss: Tensor) -> Tensor:
         """Return loss + α · L_s, or the loss itself where α is 0 or masks are frozen."""
-        if self._check and not torch.compiler.is_compiling():
+        if self._check and not self._frozen and not torch.compiler.is_compiling():
             self._check.before_backward(loss)
         alpha = self.alpha
         if isinstance(alpha, Tensor):

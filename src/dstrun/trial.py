@@ -12,7 +12,7 @@ import io
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from dstrun.layers import MaskedLayer, masked_layers
 from dstrun.loop_check import never_kept
 from dstrun.probe import Reading, read_in_evaluation, read_in_training
 
+Autocast = Callable[[], AbstractContextManager]
 MANY_ZEROS = 0.001  # share of a layer's weights; an initialiser may draw a 0 or two
 
 
@@ -50,7 +51,7 @@ class Case:
     classes: int
     single: str
     exclude: Sequence[str]
-    autocast: Callable[[], AbstractContextManager]
+    autocast: Autocast
     is_builtin: bool
     prunes: bool
 
@@ -88,12 +89,12 @@ def _evaluated(case: Case, model: nn.Module, layers: Mapping[str, MaskedLayer], 
     """Return the layers whose weight is read past the mask in evaluation."""
     model.eval()
 
-    def logits(count: int) -> Tensor:
-        with torch.inference_mode():
+    def logits(count: int, autocast: Autocast) -> Tensor:
+        with torch.inference_mode(), autocast():
             return _logits(case, model, images[:count], "in evaluation")
 
-    past = read_in_evaluation(layers, lambda: logits(2))
-    logits(1)  # a test split may end with a single image
+    past = read_in_evaluation(layers, lambda: logits(2, case.autocast))
+    logits(1, nullcontext)  # as a test split may end, and as multiply-adds are counted
     return past
 
 
@@ -111,9 +112,9 @@ def _trained(case: Case, model: nn.Module, layers: Mapping[str, MaskedLayer], im
 
 
 def _step(case: Case, model: nn.Module, images: Tensor) -> None:
-    loss = F.cross_entropy(
-        _logits(case, model, images, "in training").float(), torch.arange(len(images)) % case.classes
-    )
+    with case.autocast():
+        logits = _logits(case, model, images, "in training")
+    loss = F.cross_entropy(logits.float(), torch.arange(len(images)) % case.classes)
     if not loss.requires_grad:
         raise InputError(f"{case.model}: its output in training has no gradient: is it under no_grad, or detached?")
     try:
@@ -126,8 +127,7 @@ def _logits(case: Case, model: nn.Module, images: Tensor, when: str) -> Tensor:
     """Return the model's output for some images; InputError where it is none that a loss can be made of."""
     count = f"{len(images)} image{'s' * (len(images) > 1)}"
     try:
-        with case.autocast():
-            logits = model(images.clone())  # a model may change them in place
+        logits = model(images.clone())  # a model may change them in place
     except Exception as error:
         size = "×".join(map(str, case.shape))
         problem = f"cannot take {count} of {case.data}, {size}, {when}: {user_code_error(error)}"

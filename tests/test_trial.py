@@ -1,0 +1,368 @@
+"""Models that cannot train, or not as they look: found before anything of a run is written."""
+
+import random
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations, prune
+from torch.utils.checkpoint import checkpoint
+
+from dstrun import data, models
+from dstrun.build import prepare, training_objects
+from dstrun.config import Config, check
+from dstrun.errors import InputError
+from dstrun.run import run
+from tests.conftest import Command, made_up
+
+Shape = tuple[int, int, int]
+
+
+class Net(nn.Module):
+    """Two layers for images of 4×4; each case below is one that differs in one thing."""
+
+    def __init__(self, shape: Shape, classes: int) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(16, 8), nn.Linear(8, classes)
+        self.change()
+
+    def change(self) -> None: ...
+
+    def hidden(self, x: Tensor) -> Tensor:
+        return self.a(x.flatten(1)).relu()
+
+    def forward(self, x: Tensor) -> Any:
+        return self.b(self.hidden(x))
+
+
+Forward = Callable[[Net, Tensor], Any]
+
+
+def net(forward: Forward = Net.forward, change: Callable[[Net], Any] = Net.change, **more: Any) -> type[Net]:
+    """A builder: Net with another forward pass, another end of its constructor, or more methods."""
+    return type("Net", (Net,), {"forward": forward, "change": change, **more})
+
+
+def whole(model: Net, x: Tensor) -> Tensor:
+    return model.b(model.hidden(x))
+
+
+def no_gradient(model: Net, x: Tensor) -> Tensor:
+    with torch.no_grad():
+        return whole(model, x)
+
+
+def changed_in_place(model: Net, x: Tensor) -> Tensor:
+    hidden = model.hidden(x).sigmoid()
+    logits = model.b(hidden)
+    hidden.mul_(2)
+    return logits
+
+
+def grows(model: Net, x: Tensor) -> Tensor:
+    model.register_buffer("seen", torch.zeros(1))
+    return whole(model, x)
+
+
+def needs_three(model: Net, x: Tensor) -> Tensor:
+    return whole(model, x[:] if len(x) > 2 or not model.training else x[:3].view(3, 16))
+
+
+def zeros(model: Net) -> None:
+    nn.init.zeros_(model.b.weight)
+
+
+def broken(shape: Shape, classes: int) -> nn.Module:
+    raise ZeroDivisionError("a bug")
+
+
+def exiting(shape: Shape, classes: int) -> nn.Module:
+    raise SystemExit(3)
+
+
+def unfitting(shape: Shape, classes: int) -> nn.Module:
+    raise ValueError("width is 3, expected 4")
+
+
+def normed(shape: Shape, classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.BatchNorm1d(4), nn.Linear(4, classes))
+
+
+class Odd:
+    """Not to be unpickled from a checkpoint."""
+
+
+def odd_state(self: Net) -> Odd:
+    return Odd()
+
+
+def keep(self: Net, state: Any) -> None: ...
+
+
+SAME = Net((1, 4, 4), 2)
+TAKES = "model=mine: cannot take 2 images of data=made, 1×4×4, in"
+REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "tuple in training": (
+        net(lambda m, x: (whole(m, x), 0) if m.training else whole(m, x)), {},
+        "model=mine: gives tuple for 2 images in training, expected (2, 2)",
+    ),
+    "other shape in training": (
+        net(lambda m, x: whole(m, x)[:, :1] if m.training else whole(m, x)), {},
+        "model=mine: gives (2, 1) for 2 images in training, expected (2, 2)",
+    ),
+    "dictionary": (
+        net(lambda m, x: {"logits": whole(m, x)}), {},
+        "model=mine: gives dict for 2 images in evaluation, expected (2, 2)",
+    ),
+    "nothing": (net(lambda m, x: None), {}, "model=mine: gives NoneType for 2 images in evaluation, expected (2, 2)"),
+    "one image squeezed": (
+        net(lambda m, x: whole(m, x).squeeze(0)), {},
+        "model=mine: gives (2,) for 1 image in evaluation, expected (1, 2)",
+    ),
+    "classes ignored": (
+        lambda shape, classes: Net(shape, 5), {}, "model=mine: gives (2, 5) for 2 images in evaluation, expected (2, 2)"
+    ),
+    "integers": (
+        net(lambda m, x: whole(m, x).long()), {},
+        "model=mine: gives torch.int64 for 2 images in evaluation, expected floating-point numbers",
+    ),
+    "no gradient": (
+        net(no_gradient), {}, "model=mine: its output in training has no gradient: is it under no_grad, or detached?"
+    ),
+    "in place": (net(changed_in_place), {}, "model=mine: its backward pass fails: RuntimeError"),
+    "three images": (net(needs_three), {}, f"{TAKES} training: RuntimeError in test_trial.py:"),
+    "float64": (net(change=lambda m: m.double()), {}, f"{TAKES} evaluation: RuntimeError in test_trial.py:"),
+    "strides": (
+        lambda shape, classes: nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 3), Viewed(), nn.Linear(8, classes)),
+        {"schedule__channels_last": True}, f"{TAKES} evaluation: RuntimeError in test_trial.py:",
+    ),
+    "one image": (
+        normed, {"schedule__batch_size": 1}, "schedule.batch_size: got 1, and model=mine cannot train on one image (ValueEr"
+    ),
+    "lazy": (
+        lambda shape, classes: nn.Sequential(nn.Flatten(), nn.LazyLinear(classes)), {},
+        "model=mine: 1 is a LazyLinear, which has no shape before its first forward pass: run one through the model",
+    ),
+    "all zeros": (
+        net(change=zeros), {"reg__exclude": ["a"]},
+        "model=mine: every weight of b is 0 at the start, and a 0 can never be kept; reg.exclude=[a,b] leaves it dense",
+    ),
+    "state that grows": (
+        net(grows), {},
+        "model=mine: its state_dict() after a step does not fit the same model built anew, so that no run could be res",
+    ),
+    "state that is not pickled": (
+        net(get_extra_state=lambda self: lambda: 1, set_extra_state=keep), {},
+        "model=mine: its state_dict() cannot be saved and read back (Can't pickle local object",
+    ),
+    "state that is not read": (
+        net(get_extra_state=odd_state, set_extra_state=keep), {},
+        "model=mine: its state_dict() cannot be saved and read back (WeightsUnpickler error: Unsupported global: GLOBA",
+    ),
+    "the same every time": (
+        lambda shape, classes: SAME, {},
+        "model=mine: its builder gives the same modules again, expected new ones at every call",
+    ),
+    "no model": (lambda shape, classes: 3, {}, "model=mine: its builder gives int, expected a torch.nn.Module"),
+    "no weights": (
+        lambda shape, classes: nn.Flatten(), {},
+        "model=mine: nothing to mask in this model; left dense: no weights at all",
+    ),
+    "error": (broken, {}, "model=mine: ZeroDivisionError in test_trial.py:"),
+    "exit": (exiting, {}, "model=mine: SystemExit in test_trial.py:"),
+    "ValueError": (unfitting, {}, "model=mine: width is 3, expected 4"),
+    "parameters": (lambda shape: None, {}, "model.args: mine() too many positional arguments"),
+    "arguments": (Net, {"model__args": {"classs": 3}}, "model.args: mine() got an unexpected keyword argument 'classs'; did"),
+}  # fmt: skip
+
+
+class Viewed(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.view(len(x), -1)
+
+
+Offer = Callable[[Any], None]
+WORDS = ("model.name=mine", "model.builder=mine", "data.name=made", "data.builder=made", "schedule.epochs=1")
+
+
+@pytest.fixture
+def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
+    """Makes a builder the model `mine`, beside the data `made`: 16 images of 4×4 in 2 classes."""
+    splits = made_up((1, 4, 4), classes=2, train=16, test=4)
+    monkeypatch.setitem(data.BUILDERS, "made", lambda root, **_: splits)
+    return lambda builder: monkeypatch.setitem(models.BUILDERS, "mine", builder)
+
+
+def config_of(**options: Any) -> Config:
+    words = dict(word.split("=") for word in WORDS)
+    return check(words | {"schedule.epochs": 1} | {key.replace("__", "."): value for key, value in options.items()})
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_train_is_told_in_a_line(offer: Offer, case: str) -> None:
+    builder, options, line = REFUSED[case]
+    offer(builder)
+    with pytest.raises(InputError) as refused:
+        prepare(config_of(**options))
+    assert str(refused.value).startswith(line)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_it_is_told_before_anything_is_written(command: Command, offer: Offer) -> None:
+    offer(REFUSED["tuple in training"][0])
+    outcome = command(*WORDS)
+    assert (outcome.code, outcome.out, outcome.err) == (2, "", f"dstrun: {REFUSED['tuple in training'][2]}\n")
+    assert list(Path().iterdir()) == []
+
+
+def reentrant(model: Net, x: Tensor) -> Tensor:
+    return model.b(checkpoint(model.hidden, x.flatten(1).requires_grad_(), use_reentrant=True))
+
+
+def test_reentrant_checkpoints_train(offer: Offer) -> None:
+    offer(net(reentrant))
+    folder = run(config_of(wandb__mode="disabled"), "single")
+    weights = torch.load(folder / "checkpoint.pt", weights_only=True)["model"]
+    torch.manual_seed(0)
+    assert not torch.equal(weights["a.weight"], Net((1, 4, 4), 2).a.weight)
+
+
+def read_in_evaluation(model: Net, x: Tensor) -> Tensor:
+    a = model.a if model.training else lambda x: F.linear(x, model.a.weight, model.a.bias)
+    return model.b(a(x.flatten(1)).relu())
+
+
+def read_twice(model: Net, x: Tensor) -> Tensor:
+    hidden = model.hidden(x)
+    return model.b(model.a(F.linear(hidden, model.a.weight.t())).relu())
+
+
+def checkpointed(model: Net, x: Tensor) -> Tensor:
+    hidden = checkpoint(lambda x: x @ model.a.weight.t(), x.flatten(1).requires_grad_(), use_reentrant=True)
+    return model.b(hidden)
+
+
+def replaced(model: Net) -> None:
+    model.a.forward = lambda x: F.linear(x, model.a.weight, model.a.bias)  # type: ignore[method-assign]
+
+
+PAST = "its weight is read past the layer"
+
+
+@pytest.mark.parametrize("method", ["dst", "dense"])
+@pytest.mark.parametrize(
+    "builder",
+    [
+        net(lambda m, x: m.b(F.linear(x.flatten(1), m.a.weight, m.a.bias).relu())),
+        net(read_in_evaluation),
+        net(read_twice),
+        net(change=replaced),
+        net(checkpointed),
+    ],
+    ids=["its owner computes", "in evaluation", "called and read", "another forward", "checkpointed"],
+)  # fmt: skip
+def test_a_layer_read_past_its_mask_is_left_dense(offer: Offer, builder: Any, method: str) -> None:
+    offer(builder)
+    config = config_of(reg__method=method)
+    model, used = training_objects(config, prepared := prepare(config))
+    assert prepared.trial.past == ("a",)
+    assert used.left_dense == {"a.weight": PAST}
+    assert [layer.layer for layer in used.measure()] == ["b"]
+    assert type(model.a) is nn.Linear
+
+
+def test_run_eval_and_export_agree_on_a_layer_left_dense(command: Command, offer: Offer) -> None:
+    offer(net(read_twice))
+    words = [*WORDS, "reg.alpha=0.5", "schedule.lr=0.1", "schedule.epochs=4"]
+    told = command(*words)
+    assert "a.weight (its weight is read past the layer)" in " ".join(told.out.split())
+    (folder,) = Path("outputs/single").iterdir()
+    assert command("eval", str(folder)).code == 0
+    assert "every class the same" in command("export", str(folder), "--to", "x.safetensors").out
+
+
+NOTES = {
+    "not used in training: spare": net(change=lambda m: setattr(m, "spare", nn.Linear(3, 3))),
+    "no gradient in training: a": net(lambda m, x: m.b(m.hidden(x).detach())),
+    "weights that are 0 at the start and stay pruned: a 32 of 128": net(change=lambda m: m.a.weight.data[:2].zero_()),
+}
+
+
+@pytest.mark.parametrize("note", NOTES)
+def test_what_the_data_cannot_train_is_noted(offer: Offer, note: str) -> None:
+    offer(NOTES[note])
+    (said,) = prepare(config_of()).trial.notes
+    assert said.startswith(f"model=mine: {note}")
+
+
+def old_weight_norm(layer: nn.Linear) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return nn.utils.weight_norm(layer)
+
+
+@pytest.mark.parametrize(
+    ("change", "parameters"),
+    [
+        (parametrizations.weight_norm, ["parametrizations.weight.original0", "parametrizations.weight.original1"]),
+        (parametrizations.spectral_norm, ["parametrizations.weight.original"]),
+        (parametrizations.orthogonal, ["parametrizations.weight.original"]),
+        (old_weight_norm, ["weight_g", "weight_v"]),
+        (nn.utils.spectral_norm, ["weight_orig"]),
+        (lambda layer: prune.random_unstructured(layer, "weight", 0.5), ["weight_orig"]),
+    ],
+)
+def test_reparametrised_layers_are_left_dense(
+    offer: Offer, change: Callable[[nn.Module], Any], parameters: list[str]
+) -> None:
+    offer(net(change=lambda m: change(m.a)))
+    config = config_of(wandb__mode="disabled")
+    _, method = training_objects(config, prepare(config))
+    assert method.left_dense == {f"a.{name}": "its weight is reparametrised" for name in parameters}
+    assert run(config, "single").exists()
+
+
+@pytest.mark.parametrize(
+    "builder",
+    [
+        net(lambda m, x: whole(m, x.bfloat16()), change=lambda m: m.bfloat16()),
+        net(lambda m, x: whole(m, x.double()), change=lambda m: m.double()),
+        net(lambda m, x: m.b(F.dropout(m.hidden(x.mul_(2)), training=m.training))),
+        net(lambda m, x: m.b(checkpoint(m.hidden, x, use_reentrant=False))),
+        net(get_extra_state=lambda self: {"steps": 3}, set_extra_state=keep),
+    ],
+    ids=["bfloat16", "float64", "dropout, input in place", "checkpointed", "extra state"],
+)
+def test_what_is_odd_and_right_is_taken(offer: Offer, builder: Any) -> None:
+    offer(builder)
+    trial = prepare(config_of(wandb__mode="disabled")).trial
+    assert (trial.past, trial.notes) == ((), ())
+
+
+def drawing(shape: Shape, classes: int) -> nn.Module:
+    random.random()
+    np.random.rand()
+    return Net(shape, classes)
+
+
+def test_a_trial_moves_no_generator_and_tries_the_weights_of_the_run(offer: Offer) -> None:
+    offer(drawing)
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    prepare(config_of())
+    assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+
+
+def test_zeros_are_those_that_a_run_begins_with(offer: Offer) -> None:
+    """Not those of a fresh model where weights come from another run or from the run's own checkpoint."""
+    offer(Net)
+    first = run(config_of(wandb__mode="disabled", reg__method="dense"), "single")
+    offer(net(change=zeros))
+    assert prepare(config_of(init=str(first))).trial.notes == ()
+    assert prepare(config_of(), resumes=True).trial.notes == ()
+    assert prepare(config_of(reg__method="dense")).trial.notes == ()
