@@ -70,6 +70,11 @@ def test_a_glob_that_matches_nothing_is_refused() -> None:
         sparsify(small(), exclude=["fc*"])
 
 
+def test_a_matrix_beside_a_weight_is_left_dense() -> None:
+    (model := small())[3].extra = nn.Parameter(torch.zeros(2, 2))
+    assert sparsify(model).left_dense == {"3.extra": "a parameter of Linear"}
+
+
 def test_tied_weights_are_left_dense() -> None:
     model = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 5), nn.Linear(5, 5))
     model[1].weight = model[0].weight
@@ -94,7 +99,7 @@ def test_attention_is_left_dense_and_the_rest_of_a_transformer_is_masked_in_infe
 def test_twice_or_with_nothing_to_mask_is_refused() -> None:
     model = small()
     sparsify(model)
-    with pytest.raises(ValueError, match="masks already"):
+    with pytest.raises(ValueError, match=r"masks already; dstrun.plain\(model\)"):
         sparsify(model)
     with pytest.raises(ValueError, match="nothing to mask"):
         sparsify(nn.BatchNorm1d(3))

@@ -113,6 +113,13 @@ def test_guard_at_exactly_the_floor_resets_as_the_authors_do() -> None:
     assert not threshold.any()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_guard_counts_weights_of_half_precision_exactly(dtype: torch.dtype) -> None:
+    """70,001 is beyond what fp16 holds at all, and bfloat16 rounds it to 70,144."""
+    (kept,) = guard([torch.ones(70_001, 1, dtype=dtype)], [torch.zeros(1, 1, dtype=dtype)], 0.0)
+    assert kept.item() == 70_001
+
+
 def test_a_pruned_weight_is_not_overwritten() -> None:
     weight = WEIGHT.clone()
     mask = ThresholdMask(weight)

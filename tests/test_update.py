@@ -1,10 +1,16 @@
 """One update, in whole batches and in pieces."""
 
+import copy
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from dstrun.methods import DynamicSparseTraining
+from dstrun.models import BUILDERS
 from dstrun.optim import make_optimiser
 from dstrun.update import Update
 
@@ -106,3 +112,52 @@ def test_the_shortest_run_ends_at_its_target(steps: int) -> None:
         method.before_step(step)
         update(torch.ones(4, 4), torch.arange(4) % 3, 0.1)
     assert abs(sum(layer.kept for layer in method.measure()) - 6) <= 1  # of 24; one may stand at the threshold itself
+
+
+class Checkpointed(nn.Module):
+    """Computes its first layers again in the backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Sequential(nn.Linear(28, 8), nn.ReLU()), nn.Linear(8 * 28, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(checkpoint(self.first, x.detach().requires_grad_(), use_reentrant=True).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("builder", "optimiser", "pieces", "layout"),
+    [
+        ("lenet_300_100", "sgd", 1, torch.contiguous_format),
+        ("lenet5", "adam", 3, torch.channels_last),
+        ("lstm", "adam", 1, torch.contiguous_format),
+        ("checkpointed", "sgd", 2, torch.contiguous_format),
+    ],
+)
+def test_updates_are_those_of_a_loop_in_plain_torch(
+    builder: str, optimiser: str, pieces: int, layout: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    options: dict[str, Any] = {"hidden": 8} if builder == "lstm" else {}
+    model = Checkpointed() if builder == "checkpointed" else BUILDERS[builder]((1, 28, 28), 10, **options)
+    batches = [(torch.rand(9, 1, 28, 28), torch.randint(10, (9,))) for _ in range(3)]
+    trained = {}
+    for kind in ("update", "plain torch"):
+        own, method = copy.deepcopy(model).to(memory_format=layout), DynamicSparseTraining(1e-3)
+        method.prepare(own)
+        own_optimiser = make_optimiser(optimiser, own, method.thresholds(), lr=0.01)
+        update = Update(own, method, own_optimiser, accumulate=pieces)
+        for images, labels in batches:
+            if kind == "update":
+                update(images, labels, 0.01)
+                continue
+            own_optimiser.zero_grad()
+            for place, (x, y) in enumerate(zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True)):
+                loss = F.cross_entropy(own(x), y) * (len(x) / len(images))
+                (loss if place else loss + 1e-3 * method.penalty()).backward()
+            own_optimiser.step()
+            method.after_step()
+        trained[kind] = dict(own.named_parameters())
+    for name, parameter in model.named_parameters():
+        assert torch.equal(trained["update"][name], trained["plain torch"][name]), name
+        assert not torch.equal(trained["update"][name], parameter), f"{name} is trained"

@@ -297,7 +297,7 @@ def _context() -> Any:
 
 def _start_forkserver(jobs: Sequence[Job]) -> None:
     """Starts the server, unless it is there, with what the jobs will import, and no more threads than they may use."""
-    modules = ["dstrun.run", "dstrun.pool", "torch._dynamo"]  # the last is loaded by the first use of a meta tensor
+    modules = ["dstrun.run", "dstrun.pool", "torch._dynamo"]  # the last is loaded by the first optimiser
     modules += ["wandb"] * any(job.config.wandb.mode != "disabled" for job in jobs)
     _context().set_forkserver_preload(modules)
     threads = _threads(_slots(jobs, []))
