@@ -6,7 +6,7 @@ it builds from; besides `session` and `run` the only module that sees a config. 
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
