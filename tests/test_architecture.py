@@ -28,6 +28,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "signals": set(),
     "cores": set(),
     "machine": {"cores"},
+    "streams": set(),
     "errors": set(),
     "config": {"errors"},
     "image_tree": {"errors"},
@@ -77,7 +78,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "summary": {"config", "identity", "ledger", "tracking", "status"},
     "board": {"errors", "plan", "ledger", "summary", "tracking", "status", "console"},
     "pool": {
-        "config", "errors", "identity", "plan", "ledger", "tracking", "status", "signals", "cores", "machine",
+        "config", "errors", "identity", "plan", "ledger", "tracking", "status", "streams", "signals", "cores", "machine",
         "build", "run",
     },
     "sweep": {"errors", "plan", "board"},
@@ -98,13 +99,13 @@ MAY_KNOW: dict[str, set[str]] = {
     "live": {"errors", "store", "compare", "report", "panes", "contents"},
     "dashboard": {"errors", "report", "live"},
     "help": {"config", "composition"},
-    "cli": {"config", "errors", "composition", "help", "run", "arguments", "report", "dashboard", "export"},
+    "cli": {"streams", "config", "errors", "composition", "help", "run", "arguments", "report", "dashboard", "export"},
 }
 WITHOUT_TORCH = {
     "cli", "errors", "config", "composition", "identity", "tracking", "console", "help", "signals", "cores", "status",
     "ledger", "plan", "summary", "board", "sweep", "search", "hydra_plugins", "paper", "store", "compare", "drawing",
     "figures", "views", "report", "page", "panes", "contents", "live", "dashboard", "arguments", "frames",
-    "files", "describe", "image_tree", "data_record",
+    "files", "describe", "image_tree", "data_record", "streams",
 }
 # fmt: on
 

@@ -3,6 +3,7 @@
 Knows errors, and where a verb needs them run, composition, config, help, arguments, report and dashboard.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -15,13 +16,16 @@ from pathlib import Path
 from typing import NoReturn
 
 from dstrun.errors import BusyError, InputError, Interrupted, RunFailedError, StoppedByFile, printable
+from dstrun.streams import accept_all_text
 
+UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO)
 TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 def main() -> None:
     """`dstrun`: a first argument that is a verb is a verb; everything else goes to Hydra."""
     arguments = sys.argv[1:]
+    accept_all_text()
     try:
         if arguments and arguments[0] in ("-h", "--help", "help"):
             from dstrun.help import text
@@ -37,6 +41,8 @@ def main() -> None:
             raise InputError(f"{arguments[0]}: neither a verb ({', '.join(VERBS)}) nor KEY=VALUE{hint}")
         else:
             _train(arguments)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         _end(error)
 
@@ -62,6 +68,7 @@ def _task(composed: object) -> None:
     if hydra.mode == RunMode.MULTIRUN:
         with suppress(OSError):
             os.chdir(hydra.runtime.cwd)  # a cluster's worker may have begun elsewhere
+        accept_all_text()
         config = check(composed)  # type: ignore[arg-type]
         if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
             config.overwrite = False  # it has begun already
@@ -169,9 +176,12 @@ def _run_and_overrides(verb: Callable, arguments: Sequence[str]) -> tuple[Path, 
 
 def _end(error: BaseException) -> NoReturn:
     """Exits: one line for input that cannot be used, none for what has been said already; else the traceback."""
-    if isinstance(error, BrokenPipeError):  # `dstrun … | head`: who read has gone, and what is left has no place to go
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(128 + signal.SIGPIPE)
+    if isinstance(error, OSError) and error.errno in UNWRITABLE and error.filename is None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left to be printed has no place to go
+        if isinstance(error, BrokenPipeError):  # `dstrun … | head`
+            sys.exit(128 + signal.SIGPIPE)
+        print(f"dstrun: what it prints cannot be written: {error.strerror}", file=sys.stderr)
+        sys.exit(1)
     if TRACEBACK and isinstance(error, Exception):
         traceback.print_exception(error)
         sys.exit(getattr(error, "exit_code", 1))

@@ -109,7 +109,7 @@ class SweepSource(NamedSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         file = Path(self.path) / f"{config_path.removesuffix('.yaml').removeprefix('sweep/')}.yaml"
-        header = self._get_header_dict(file.read_text())
+        header = self._get_header_dict(file.read_text(encoding="utf-8"))
         return ConfigResult(self.provider, self.full_path(), OmegaConf.load(file), header)
 
 

@@ -242,6 +242,7 @@ def check(config: DictConfig | Mapping[str, Any]) -> Config:
     for key, entry in OPTIONS.items():
         _check_value(key, value_of(checked, key), entry.metadata)
     _check_together(checked)
+    _refuse_bytes(given)
     _refuse_secrets(given)
     return checked
 
@@ -370,6 +371,17 @@ def _check_together(config: Config) -> None:
         raise InputError("schedule.milestones: got [] with schedule.rate=multistep, expected at least one epoch")
     if schedule.optimiser == "sgd" and schedule.nesterov and schedule.momentum == 0:
         raise InputError("schedule.nesterov: got true with schedule.momentum=0, expected a momentum > 0")
+
+
+def is_text(value: Any) -> bool:
+    """Whether a value can be written in UTF-8: the name of a file may hold bytes that are no character."""
+    return not isinstance(value, str) or not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def _refuse_bytes(given: Mapping[str, Any]) -> None:
+    for key, value in given.items():
+        if not is_text(value):
+            raise InputError(f"{key}: got {value!r}, expected text in UTF-8; a link to the folder can have such a name")
 
 
 SECRET = re.compile(r"(key|token|secret|password|passwd|credential)s?(?!.*(file|path|dir)$)", re.IGNORECASE)

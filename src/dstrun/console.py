@@ -23,7 +23,13 @@ TERMINAL_EVERY, LINE_EVERY = 1.0, 30.0  # seconds between two looks at how train
 
 
 class LastingConsole(Console):
-    """One whose run goes on when whoever read it has gone, as `head` does."""
+    """A console that never ends what it reports on: its reader may go, as `head` does, or the disk behind `>` be full."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        try:
+            super().print(*objects, **options)
+        except OSError:
+            self.on_broken_pipe()
 
     def on_broken_pipe(self) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)

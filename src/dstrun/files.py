@@ -21,7 +21,7 @@ def whole(path: Path, mode: str = "w", before: Path | None = None) -> Iterator[I
     """
     beside = path.with_name(path.name + ".new")
     try:
-        with beside.open(mode) as file:
+        with _open(beside, mode) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -34,6 +34,13 @@ def whole(path: Path, mode: str = "w", before: Path | None = None) -> Iterator[I
             path.replace(before)
     beside.replace(path)
     _sync(path.parent)
+
+
+def _open(path: Path, mode: str) -> IO[Any]:
+    """Open a file in UTF-8, whatever the locale; part of a character, as some file names hold, is written as \\udce9."""
+    if "b" in mode:
+        return path.open(mode)
+    return path.open(mode, encoding="utf-8", errors="backslashreplace")
 
 
 def _sync(folder: Path) -> None:

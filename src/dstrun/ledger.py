@@ -11,7 +11,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from dstrun.composition import saved
-from dstrun.config import Config, check, flat, value_of
+from dstrun.config import Config, check, flat, is_text, value_of
 from dstrun.data_record import refuse_other_data
 from dstrun.errors import DataError, InputError
 from dstrun.identity import SETTINGS, run_name, settings
@@ -98,9 +98,13 @@ def config_there(folder: Path) -> Config | None:
 
 
 def write_config(folder: Path, config: Config) -> Config:
-    """config.yaml, with the data's place as it is found from any folder; gives the config as it stands there."""
+    """Write config.yaml, with the data's place as it is found from any folder; return the config as it stands there.
+
+    A folder whose name is no UTF-8, which YAML cannot hold, leaves the data's place as it was given.
+    """
     root = str(Path(config.data.root).expanduser().absolute())
-    config = replace(config, data=replace(config.data, root=root))
+    if is_text(root):
+        config = replace(config, data=replace(config.data, root=root))
     write_whole(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(asdict(config))))
     return config
 

@@ -33,6 +33,7 @@ from dstrun.ledger import NEW, record_failure, state_of
 from dstrun.plan import Job
 from dstrun.signals import StopRequest, stop_request
 from dstrun.status import FAILED, FINISHED, INTERRUPTED, holder, now
+from dstrun.streams import accept_all_text
 from dstrun.tracking import read_json
 
 BUSY_EXIT_CODE = 75
@@ -202,6 +203,7 @@ class _Surroundings:
         if self.gpu is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
         threading.Thread(target=_end_with_parent, daemon=True).start()
+        accept_all_text()
         from dstrun.machine import share_cores
 
         share_cores(self.threads)

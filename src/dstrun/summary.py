@@ -79,7 +79,7 @@ class Summary:
         ]
         text = csv_text([columns, *([row.get(column) for column in columns] for row in rows)])
         file = self._group / FILE
-        if not file.is_file() or file.read_text() != text:
+        if not file.is_file() or file.read_text(encoding="utf-8") != text:
             write_whole(file, text)
 
     def _options(self) -> list[str]:

@@ -60,7 +60,7 @@ def _finite(node: Any) -> Any:
 def read_json(path: Path) -> dict[str, Any]:
     """The file's object; an empty one for a file that is missing or damaged."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -74,7 +74,7 @@ class Rows:
 
     def __init__(self, path: Path, columns: Sequence[str], keep: int = 0) -> None:
         self._path, self._columns = path, _header(path) if keep else columns
-        self._file = path.open("a", newline="")
+        self._file = path.open("a", newline="", encoding="utf-8")
         self._file.truncate(keep)
         self._sum = crc32(path, keep)
         if keep == 0:
@@ -124,7 +124,7 @@ def _header(path: Path) -> list[str]:
 
 def read_csv(path: Path) -> Iterator[dict[str, str]]:
     """The rows of a CSV file, as text by column."""
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         yield from csv.DictReader(file)
 
 
@@ -163,7 +163,7 @@ class _LogFile(logging.FileHandler):
 def run_log(path: Path) -> logging.Logger:
     """A logger that writes lines with their time to train.log, and nowhere else."""
     log = logging.Logger("dstrun.run")
-    handler = _LogFile(path)
+    handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")  # names of files may be no text
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)
     return log

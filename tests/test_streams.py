@@ -1,0 +1,149 @@
+"""Encodings: what is shown where a terminal is not UTF-8, and files that are UTF-8 whatever the locale."""
+
+import ast
+import errno
+import io
+import json
+import locale
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dstrun import cli
+from dstrun.config import InputError, check
+from dstrun.console import LastingConsole
+from dstrun.files import whole
+from dstrun.ledger import write_config
+from dstrun.streams import accept_all_text, legible
+from dstrun.tracking import close_log, read_json, run_log, write_json
+from tests.conftest import Command
+from tests.made_up import leave
+from tests.test_architecture import SOURCE
+from tests.test_run import only_run
+
+QUICK = ("schedule.epochs=1", "data.train_limit=80", "data.test_limit=40", "seed=0")
+
+
+class Screen(io.TextIOWrapper):
+    """What stands for stdout: text in some encoding, strict as Python makes it, and what was shown."""
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(io.BytesIO(), encoding, errors="strict")
+
+    @property
+    def shown(self) -> str:
+        self.flush()
+        return self.buffer.getvalue().decode(self.encoding)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "seen"),
+    [
+        ("ascii", "a 97.91 +- 0.06 x2 D >= #. Grosse ? name"),
+        ("latin-1", "a 97.91 ± 0.06 ×2 D >= #. Größe ? name"),
+        ("utf-8", "α 97.91 ± 0.06 ×2 Δ ≥ █▁ Größe ? name"),
+    ],
+)
+def test_a_screen_shows_what_its_encoding_lacks_by_stand_ins(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, seen: str
+) -> None:
+    monkeypatch.setattr(sys, "stdout", screen := Screen(encoding))
+    accept_all_text()
+    text = "α 97.91 ± 0.06 ×2 Δ ≥ █▁ Größe \udce9 name"
+    print(text)
+    assert (screen.shown, legible(text)) == (seen + "\n", seen)
+
+
+def test_a_run_is_finished_and_reported_whatever_the_screen_can_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    for words in (QUICK, ["--help"], ["report", "--markdown"], ["-m", "reg.alpha=1e-3,1e-4", "dry_run=true"]):
+        monkeypatch.setattr(sys, "argv", ["dstrun", *words])
+        monkeypatch.setattr(sys, "stdout", screen := Screen("ascii"))
+        cli.main()
+        assert len(screen.shown) > 100
+    assert json.loads((only_run() / "status.json").read_text())["state"] == "finished"
+
+
+@pytest.fixture
+def in_the_c_locale() -> Iterator[None]:
+    """The locale in which text is ASCII, as Latin-1 is in others: nothing may go by it."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    locale.setlocale(locale.LC_CTYPE, "C")
+    yield
+    locale.setlocale(locale.LC_CTYPE, before)
+
+
+def test_files_are_utf_8_whatever_the_locale(command: Command, in_the_c_locale: None) -> None:
+    assert command(*QUICK, 'name="Größe"').code == 0
+    config = only_run() / "config.yaml"
+    assert yaml.safe_load(config.read_bytes().decode())["name"] == "Größe"
+    assert "█" in (only_run() / "train.log").read_bytes().decode()
+    assert command("eval", str(only_run())).code == 0
+    assert "finished already" in command(*QUICK, 'name="Größe"').out
+
+
+@pytest.mark.parametrize("file", sorted(SOURCE.rglob("*.py")), ids=lambda file: file.stem)
+def test_every_file_is_opened_in_an_encoding_that_is_named(file: Path) -> None:
+    for call in (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)):
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        owner = getattr(getattr(call.func, "value", None), "id", "")
+        if name not in ("open", "fdopen", "read_text", "write_text", "_LogFile") or owner in ("os", "Image"):
+            continue
+        if owner == "webbrowser" or (name == "open" and any(_is_binary(word) for word in call.args)):
+            continue
+        named = any(word.arg == "encoding" for word in call.keywords)
+        assert named or ast.unparse(call) == "path.open(mode)", f"{file.name}:{call.lineno}"
+
+
+def _is_binary(word: ast.expr) -> bool:
+    return isinstance(word, ast.Constant) and "b" in str(word.value)
+
+
+def test_a_name_that_is_no_text_is_written_and_read_back(tmp_path: Path) -> None:
+    """As images in somebody's tree may be called; os.fsdecode makes half characters of it."""
+    name = os.fsdecode(b"caf\xe9.png")
+    write_json(tmp_path / "it.json", {"error": name})
+    assert read_json(tmp_path / "it.json") == {"error": name}
+    with whole(tmp_path / "it.csv") as file:
+        file.write(name)
+    log = run_log(tmp_path / "train.log")
+    log.info(name)
+    close_log(log)
+    assert r"caf\udce9.png" in (tmp_path / "train.log").read_text()
+
+
+def test_a_path_that_is_no_text_is_refused_where_a_config_would_hold_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match=r"outputs: got 'o\\udcff', expected text in UTF-8"):
+        check({"outputs": "o\udcff"})
+    place = tmp_path / os.fsdecode(b"d\xff")
+    place.mkdir()
+    monkeypatch.chdir(place)
+    assert write_config(place, check({"data.root": "here"})).data.root == "here"
+
+
+class FullDisk(Screen):
+    """What stands for stdout where `>` leads to a disk that is full."""
+
+    def write(self, _: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fileno(self) -> int:
+        return 1
+
+
+def test_a_full_disk_behind_stdout_ends_no_run_and_no_report_in_a_traceback(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave()
+    monkeypatch.setattr(sys, "stdout", FullDisk("utf-8"))
+    given_up: list[int] = []
+    monkeypatch.setattr(os, "dup2", lambda _, number: given_up.append(number))
+    LastingConsole().print("an epoch")
+    answer = command("report", "--markdown")
+    assert (answer.code, answer.err) == (1, "dstrun: what it prints cannot be written: No space left on device\n")
+    assert given_up == [1, 1]
