@@ -78,8 +78,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "summary": {"config", "identity", "ledger", "tracking", "status"},
     "board": {"errors", "plan", "ledger", "summary", "tracking", "status", "console"},
     "pool": {
-        "config", "errors", "identity", "plan", "ledger", "tracking", "status", "streams", "signals", "cores", "machine",
-        "build", "run",
+        "config", "errors", "identity", "plan", "ledger", "tracking", "status", "streams", "signals", "cores",
+        "machine", "build", "run",
     },
     "sweep": {"errors", "plan", "board"},
     "search": {"config", "errors", "composition", "plan", "board", "sweep", "ledger", "tracking", "status", "cores"},

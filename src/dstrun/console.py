@@ -23,7 +23,7 @@ TERMINAL_EVERY, LINE_EVERY = 1.0, 30.0  # seconds between two looks at how train
 
 
 class LastingConsole(Console):
-    """A console that never ends what it reports on: its reader may go, as `head` does, or the disk behind `>` be full."""
+    """A console that never ends a run: its reader may go, as `head` does, or the disk behind `>` be full."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         try:

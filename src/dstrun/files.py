@@ -37,7 +37,7 @@ def whole(path: Path, mode: str = "w", before: Path | None = None) -> Iterator[I
 
 
 def _open(path: Path, mode: str) -> IO[Any]:
-    """Open a file in UTF-8, whatever the locale; part of a character, as some file names hold, is written as \\udce9."""
+    """Open a file in UTF-8, whatever the locale; bytes of a file's name that are no text are written as \\udce9."""
     if "b" in mode:
         return path.open(mode)
     return path.open(mode, encoding="utf-8", errors="backslashreplace")

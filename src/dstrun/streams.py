@@ -46,7 +46,7 @@ def _ascii(letter: str) -> str:
 
 
 def _open_closed_streams() -> None:
-    """Open /dev/null where stdin, stdout or stderr is closed, else a file of a run gets its number, and what is printed."""
+    """Open /dev/null where stdin, stdout or stderr is closed, else a run's file would get its number."""
     for number in range(3):
         try:
             os.fstat(number)
