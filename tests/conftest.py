@@ -31,10 +31,11 @@ Command = Callable[..., Outcome]
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every test works in an empty folder of its own, with one thread."""
+    """Every test works in an empty folder of its own, with one thread, and without W&B unless it asks for it."""
     monkeypatch.chdir(tmp_path)
     for name in ("WANDB_API_KEY", "HYDRA_FULL_ERROR", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setattr(machine, "THREADS_AT_FIRST", 1)
     torch.set_num_threads(1)
     yield
@@ -43,12 +44,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
-    """`dstrun WORDS` in this process, without W&B unless the words ask for it."""
+    """`dstrun WORDS` in this process, word for word."""
 
     def call(*words: str) -> Outcome:
-        verb = words and words[0] in cli.VERBS
-        quiet = [] if verb or any(word.startswith("wandb.mode") for word in words) else ["wandb.mode=disabled"]
-        monkeypatch.setattr("sys.argv", ["dstrun", *words, *quiet])
+        monkeypatch.setattr("sys.argv", ["dstrun", *words])
         capfd.readouterr()
         code = 0
         try:

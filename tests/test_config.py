@@ -51,6 +51,13 @@ def test_every_option_says_what_it_means() -> None:
         ("seed", 2**32, "seed: got 4294967296, expected a whole number ≥ 0 and ≤ 4294967295"),
         ("group", "../elsewhere", "group: got '../elsewhere', expected one word"),
         ("wandb.mode", "of", "wandb.mode: got 'of', expected one of auto, online, offline, disabled"),
+        ("wandb.project", "50%", r"wandb.project: got '50%', expected at most 128 characters, none of / \\ # \? % :"),
+        ("wandb.project", 129 * "x", "wandb.project: got 'x+', expected at most 128 characters"),
+        ("wandb.project", "", "wandb.project: got '', expected"),
+        ("wandb.entity", "me/mine", "wandb.entity: got 'me/mine', expected the name of a user or team"),
+        ("wandb.tags", ["a", 65 * "x"], "wandb.tags: got 'x+', expected tags of 1 to 64 characters"),
+        ("wandb.tags", [""], "wandb.tags: got '', expected tags of 1 to 64 characters"),
+        ("wandb.tags", ["a", "a"], "wandb.tags: got .*, expected each tag once"),
     ],
 )
 def test_a_value_out_of_bounds_is_named_with_what_was_expected(key: str, value: Any, message: str) -> None:

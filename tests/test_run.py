@@ -3,12 +3,9 @@
 import csv
 import fcntl
 import json
-import logging
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Sequence
@@ -20,9 +17,10 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from dstrun import models, session, tracking
+from dstrun import models, session
 from dstrun.console import RunConsole
 from dstrun.files import sha256
+from dstrun.identity import run_name
 from dstrun.signals import StopRequest
 from dstrun.tracking import LAYERS, METRICS, RESULTS, Rows, write_json
 from dstrun.train import Progress
@@ -50,6 +48,13 @@ def only_run(group: str = "outputs/single") -> Path:
 def only_run_named(beginning: str) -> Path:
     (folder,) = Path("outputs/single").glob(f"{beginning}-*")
     return folder
+
+
+def test_no_word_at_all_is_the_default_run(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[tuple[str, str]] = []
+    monkeypatch.setattr("dstrun.run.run", lambda config, default_group: done.append((run_name(config), default_group)))
+    assert command() == Outcome(0, "", "")
+    assert done == [("lenet_300_100-digits-a2e-3-s0-" + done[0][0][-8:], "single")]
 
 
 def test_a_run_leaves_its_files(command: Command) -> None:
@@ -190,7 +195,7 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(command: Command) ->
 def test_rerun_with_changes_stays_in_the_group(command: Command) -> None:
     command(*QUICK, "group=here")
     folder = only_run("outputs/here")
-    assert command("rerun", str(folder), "reg=dense", "seed=5", "wandb.mode=disabled").code == 0
+    assert command("rerun", str(folder), "reg=dense", "seed=5").code == 0
     names = {run.name for run in Path("outputs/here").iterdir()} - {folder.name}
     assert re.fullmatch(r"lenet_300_100-digits-dense-s5-\w{8}", names.pop())
     assert "finished already" in command("rerun", str(folder)).out
@@ -198,7 +203,7 @@ def test_rerun_with_changes_stays_in_the_group(command: Command) -> None:
 
 def test_rerun_with_another_model_takes_no_arguments_of_the_old_one(command: Command) -> None:
     command(*QUICK, "model=lstm_a", "model.args.hidden=8")
-    assert command("rerun", str(only_run()), "model=lenet5", "schedule.epochs=1", "wandb.mode=disabled").code == 0
+    assert command("rerun", str(only_run()), "model=lenet5", "schedule.epochs=1").code == 0
     (config,) = (OmegaConf.load(file) for file in Path("outputs/single").glob("lenet5-*/config.yaml"))
     assert (config.model.args, config.data.train_limit) == ({}, 200)
     several = command("rerun", str(only_run_named("lenet5")), "seed=1,2")
@@ -266,7 +271,7 @@ def stop_at(
 
 def kill_in_epoch(epoch: int) -> None:
     """Resumes the run in a process of its own and kills it, with no chance to clean up, in the middle of the epoch."""
-    words = [*LONG, "group=broken", "threads=1", "wandb.mode=disabled"]
+    words = [*LONG, "group=broken", "threads=1"]
     process = forked(words, before=lambda: None)
     layers = only_run("outputs/broken") / "layers.csv"
     deadline = time.monotonic() + 60
@@ -524,40 +529,6 @@ def test_a_folder_that_holds_another_run_is_not_taken_for_this_one(command: Comm
     outcome = command(*QUICK)
     assert outcome.code == 2
     assert "holds another run, which differs in seed" in outcome.err
-
-
-def test_an_offline_wandb_run_has_a_density_of_every_layer_at_every_epoch(command: Command) -> None:
-    assert command(*QUICK, "wandb.mode=offline", "wandb.tags=[a,b]").code == 0
-    folder = only_run()
-    wandb = Path(sys.executable).with_name("wandb")
-    answer = subprocess.run(
-        [wandb, "leet", "inspect", "--json", folder / "wandb"], capture_output=True, text=True, check=True
-    )
-    records = [json.loads(line) for line in answer.stdout.splitlines()]
-    history = [record["history"]["item"] for record in records if record["type"] == "history"]
-    assert [row["epoch"] for row in history] == [1, 2]
-    densities = {key: [row[key] for row in history] for key in history[0] if key.startswith("density/")}
-    columns = {"density/model": "density_model", "density/masked": "density"}
-    metrics = list(rows(folder / "metrics.csv"))
-    expected = {key: [float(row[column]) for row in metrics] for key, column in columns.items()}
-    for number, layer in enumerate(("fc1", "fc2", "fc3")):
-        of_layer = [row for row in rows(folder / "layers.csv") if row["layer"] == layer]
-        expected[f"density/{number:02}.{layer}"] = [float(row["density"]) for row in of_layer]
-    assert densities == expected
-    (run,) = (record["run"] for record in records if record["type"] == "run")
-    logged = {key: value for key, value in run["config"]["update"].items() if key != "_wandb"}
-    assert logged == OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
-    assert (run["run_id"], run["run_group"]) == (f"single-{folder.name[-8:]}", "single")
-    assert (run["job_type"], run["display_name"]) == ("dst", folder.name)
-
-
-def test_under_a_wandb_agent_the_run_is_the_agents(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[dict] = []
-    monkeypatch.setattr(tracking, "WandbTracker", lambda *words, **init: given.append(init))
-    for sweep in ("", "abc"):
-        monkeypatch.setenv("WANDB_SWEEP_ID", sweep)
-        tracking.start_wandb("offline", logging.getLogger(), print, id="mine", name="run")
-    assert given == [{"id": "mine", "name": "run"}, {"name": "run"}]
 
 
 def test_a_run_begun_by_an_earlier_version_keeps_its_columns() -> None:

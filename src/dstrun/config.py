@@ -32,13 +32,14 @@ def option(
     below: float | None = None,
     choices: tuple[str, ...] = (),
     pattern: str | None = None,
+    words: str = "one word of letters, digits, '_', '-' and '.'",
     when: tuple[str, ...] = (),
     identity: bool | Callable[[Any], Any] = True,
 ) -> Any:
     """A dataclass field with what the check, the help and the identity of a run need to know about it.
 
     low and high are inclusive bounds, above and below exclusive ones, of a number or of each number in a list; a
-    text must match `pattern` whole;
+    text, or each in a list, must match `pattern` whole, which `words` says;
     `when` = (key, value, …) says that the option applies only where the key has one of the values; identity=False: not
     part of what a run is; a function: what of the value is.
     """
@@ -165,12 +166,21 @@ class LogConfig:
 @dataclass
 class WandbConfig:
     mode: str = option(
-        "auto", "auto: online where a key is set, else offline", choices=("auto", "online", "offline", "disabled"),
+        "auto", "auto: what WANDB_MODE says; without it, online where a key is set, else offline",
+        choices=("auto", "online", "offline", "disabled"), identity=False,
+    )  # fmt: skip
+    project: str = option(
+        "dstrun", "W&B project (or WANDB_PROJECT)", pattern=r"[^/\\#?%:]{1,128}",
+        words=r"at most 128 characters, none of / \ # ? % :", identity=False,
+    )  # fmt: skip
+    entity: str | None = option(
+        None, "W&B user or team (or WANDB_ENTITY)", pattern=r"[^/\\#?%:\s]+", words="the name of a user or team",
         identity=False,
     )  # fmt: skip
-    project: str = option("dstrun", "W&B project", identity=False)
-    entity: str | None = option(None, "W&B user or team", identity=False)
-    tags: list[str] = option([], "W&B tags", identity=False)
+    tags: list[str] = option(
+        [], "W&B tags (or WANDB_TAGS, between commas)", pattern=r".{1,64}", words="tags of 1 to 64 characters",
+        identity=False,
+    )  # fmt: skip
 
 
 @dataclass
@@ -344,8 +354,7 @@ def expected(key: str) -> str:
 def _check_value(key: str, value: Any, meta: Mapping[str, Any]) -> None:
     if meta["choices"] and value not in meta["choices"]:
         raise InputError(f"{key}: got {value!r}, expected {expected(key)}{near(value, meta['choices'])}")
-    if meta["pattern"] and value is not None and not re.fullmatch(meta["pattern"], value):
-        raise InputError(f"{key}: got {value!r}, expected one word of letters, digits, '_', '-' and '.'")
+    check_text(key, value, meta)
     for number in value if isinstance(value, list) else [value]:
         if isinstance(number, bool) or not isinstance(number, int | float):
             continue
@@ -359,6 +368,13 @@ def _check_value(key: str, value: Any, meta: Mapping[str, Any]) -> None:
             raise InputError(f"{key}: got {value}, expected {expected(key)}")
 
 
+def check_text(name: str, value: Any, meta: Mapping[str, Any]) -> None:
+    """InputError, under that name, for a text, or one of a list, that does not match an option's pattern."""
+    for text in value if isinstance(value, list) else [value]:
+        if meta["pattern"] and text is not None and not re.fullmatch(meta["pattern"], text):
+            raise InputError(f"{name}: got {text!r}, expected {meta['words']}")
+
+
 def _check_together(config: Config) -> None:
     schedule, reg = config.schedule, config.reg
     if reg.steered and not reg.alpha:
@@ -369,6 +385,8 @@ def _check_together(config: Config) -> None:
         raise InputError(f"schedule.milestones: got {schedule.milestones}, expected epochs in ascending order")
     if schedule.rate == "multistep" and not schedule.milestones:
         raise InputError("schedule.milestones: got [] with schedule.rate=multistep, expected at least one epoch")
+    if len(set(config.wandb.tags)) < len(config.wandb.tags):
+        raise InputError(f"wandb.tags: got {config.wandb.tags}, expected each tag once")
     if schedule.optimiser == "sgd" and schedule.nesterov and schedule.momentum == 0:
         raise InputError("schedule.nesterov: got true with schedule.momentum=0, expected a momentum > 0")
 

@@ -35,6 +35,7 @@ from dstrun.signals import StopRequest, stop_request
 from dstrun.status import FAILED, FINISHED, INTERRUPTED, holder, now
 from dstrun.streams import accept_all_text
 from dstrun.tracking import read_json
+from dstrun.wandb_run import OF_ONE_RUN, wandb_options
 
 BUSY_EXIT_CODE = 75
 SECONDS_TO_STOP = 60  # for a job, to reach the end of an update and write its checkpoint
@@ -51,6 +52,7 @@ def run_jobs(jobs: Sequence[Job], default_group: str) -> None:
     """
     if not jobs:
         return
+    _check_wandb(jobs)
     _start_forkserver(jobs)
     with stop_request() as stop:
         gpus = _survey(jobs, stop)
@@ -63,6 +65,14 @@ def run_jobs(jobs: Sequence[Job], default_group: str) -> None:
                 raise Interrupted(stop.signal)
         finally:
             pool.stop()
+
+
+def _check_wandb(jobs: Sequence[Job]) -> None:
+    """InputError where W&B's variables cannot be used; says which of them hold for one run alone."""
+    enabled = [job for job in jobs if wandb_options(job.config).mode != "disabled"]
+    names = [name for name in OF_ONE_RUN if os.environ.get(name)]
+    if enabled and names:
+        print(f"dstrun: {', '.join(names)}: of a single run, without effect in a sweep", file=sys.stderr)
 
 
 def _slots(jobs: Sequence[Job], gpus: Sequence[str] | None) -> int:
@@ -300,7 +310,7 @@ def _context() -> Any:
 def _start_forkserver(jobs: Sequence[Job]) -> None:
     """Starts the server, unless it is there, with what the jobs will import, and no more threads than they may use."""
     modules = ["dstrun.run", "dstrun.pool", "torch._dynamo"]  # the last is loaded by the first optimiser
-    modules += ["wandb"] * any(job.config.wandb.mode != "disabled" for job in jobs)
+    modules += ["wandb"] * any(wandb_options(job.config).mode != "disabled" for job in jobs)
     _context().set_forkserver_preload(modules)
     threads = _threads(_slots(jobs, []))
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the server inherits: a Ctrl-C is ours to deal with

@@ -5,6 +5,7 @@
 Nothing is written before everything that can be checked has been. The only module that knows all the others.
 """
 
+import os
 import sys
 import traceback
 from contextlib import suppress
@@ -31,6 +32,7 @@ from dstrun.machine import set_threads
 from dstrun.session import Session
 from dstrun.status import FINISHED, RUNNING, Status, altered, holder
 from dstrun.tracking import RESULTS, read_json
+from dstrun.wandb_run import OF_ONE_RUN, wandb_options
 
 
 def run(config: Config, default_group: str) -> Path:
@@ -48,6 +50,7 @@ def run(config: Config, default_group: str) -> Path:
         return _already_finished(folder)
     if state == RUNNING:
         raise BusyError(f"{folder} is being written by {holder(folder)}")
+    wandb_options(config)
     resumes = bool(checkpoint.there(folder)) and not config.overwrite
     prepared = prepare(config, resumes)
     if resumes:
@@ -81,6 +84,8 @@ def run_as_job(config: Config, default_group: str) -> None:
 
     BusyError, RunFailedError and Interrupted as `run`.
     """
+    for name in OF_ONE_RUN:
+        os.environ.pop(name, None)
     try:
         run(config, default_group)
     except BusyError:

@@ -27,7 +27,6 @@ from dstrun.errors import BusyError, DivergedError, InputError, Interrupted, Run
 from dstrun.evaluate import not_finite
 from dstrun.files import sha256
 from dstrun.flops import multiply_adds
-from dstrun.identity import run_hash
 from dstrun.ledger import write_config
 from dstrun.machine import facts, keep_freed_memory, out_of_memory, set_threads
 from dstrun.signals import StopRequest, stop_request
@@ -39,17 +38,17 @@ from dstrun.tracking import (
     STEERED,
     VALIDATION,
     Rows,
-    Tracker,
     check_marked,
     close_log,
+    last_row,
     number,
     run_log,
-    start_wandb,
     wandb_row,
     write_json,
 )  # fmt: skip
 from dstrun.train import Progress, Record
 from dstrun.training import Training, where_it_began
+from dstrun.wandb_run import remove_local_copies, start_wandb, wandb_init, wandb_options
 
 STOP = "stop"  # a file of this name in a run's folder stops the run at the next epoch's end, from whatever machine
 
@@ -125,6 +124,8 @@ class Session:
         self._work = multiply_adds(model, torch.zeros(1, *prepared.shape, device=prepared.device))
         self._left_dense = weights_left_dense(model, method.left_dense)
         self._status.confirm()
+        if not state and last_row(self._folder / "metrics.csv"):
+            self._begin_over()
         kept = {name: mark["bytes"] for name, mark in state["files"].items()} if state else {}
         metrics = METRICS + (VALIDATION if prepared.validation else ()) + (STEERED if config.reg.steered else ())
         self._metrics = Rows(self._folder / "metrics.csv", metrics, kept.get("metrics.csv", 0))
@@ -134,9 +135,19 @@ class Session:
         for note in prepared.splits.notes:
             self._console.say(f"data.root: {note}", style="yellow")
 
+    def _begin_over(self) -> None:
+        """Count that rows which the run has logged will be logged again: W&B keeps them apart by the run's id."""
+        self._status.write(begun_over=self._begun_over + 1)
+        remove_local_copies(self._config, self._folder)
+
+    @property
+    def _begun_over(self) -> int:
+        return int(self._status.content.get("begun_over", 0))
+
     def _train(self, stop: StopRequest) -> None:
         schedule = self._config.schedule
-        self._tracker = self._start_wandb()
+        mode, init = wandb_options(self._config).mode, wandb_init(self._config, self._folder, self._begun_over)
+        self._tracker = start_wandb(mode, self._log, self._console.say, **init)
         exit_code = 1
         try:
             if schedule.compile != "off" and schedule.epochs:
@@ -339,15 +350,6 @@ class Session:
             at_target = [row for row in rows if self._config.reg.steered and row["alpha"] == 0]
             summary["best_by_validation"] = max(at_target or rows, key=lambda row: row["validation_accuracy"] or 0)
         return summary
-
-    def _start_wandb(self) -> Tracker:
-        wandb = self._config.wandb
-        config, group = asdict(self._config), self._folder.parent.name
-        return start_wandb(
-            wandb.mode, self._log, self._console.say, dir=str(self._folder), project=wandb.project, entity=wandb.entity,
-            tags=wandb.tags, group=group, job_type=self._config.reg.method, id=f"{group}-{run_hash(self._config)}",
-            name=self._folder.name, notes=self._config.name, config=config,
-        )  # fmt: skip
 
 
 def _layer_row(record: Record, layer: LayerFigures) -> dict[str, Any]:

@@ -1,7 +1,6 @@
-"""Writes what a run leaves: the CSV rows, summary.json, train.log, and a run in Weights & Biases.
+"""Files that a run leaves: the CSV rows, summary.json, train.log; and a row's names in Weights & Biases.
 
-Rows are appended whole and flushed; JSON is written beside and moved into place. These files are the source of
-truth; W&B is a copy that may fail without harm. Knows errors and files and nothing else of ours: plain values come in.
+Rows are appended whole and flushed; JSON is written beside and moved into place. These files are the source of truth.
 """
 
 import csv
@@ -9,18 +8,14 @@ import io
 import json
 import logging
 import math
-import netrc
 import os
 import sys
-import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
-from urllib.parse import urlsplit
+from typing import Any
 
-from dstrun.errors import first_line
 from dstrun.files import crc32, whole
 
 METRICS = (
@@ -31,7 +26,6 @@ RESULTS = ("config.yaml", "metrics.csv", "layers.csv", "summary.json")  # of whi
 VALIDATION = ("validation_loss", "validation_accuracy")
 STEERED = ("alpha",)
 ADDED = ("density_model",)  # columns that runs of earlier versions lack
-START_SECONDS, END_SECONDS = 6.0, 10.0  # for W&B's server to answer, of the 10 and 15 that it may cost a run
 LAYERS = (
     "epoch", "step", "layer", "kept", "total", "density", "threshold_mean", "threshold_min", "threshold_max", "churn",
     "dead_rows",
@@ -172,101 +166,6 @@ def run_log(path: Path) -> logging.Logger:
 def close_log(log: logging.Logger) -> None:
     for handler in log.handlers:
         handler.close()
-
-
-class Tracker(Protocol):
-    """What a run tells the outside: a row of named figures an epoch, and that it has ended."""
-
-    def log(self, row: Mapping[str, float]) -> None: ...
-    def finish(self, exit_code: int) -> None: ...
-
-
-class NoTracker:
-    """wandb.mode=disabled."""
-
-    def log(self, row: Mapping[str, float]) -> None:
-        pass
-
-    def finish(self, exit_code: int) -> None:
-        pass
-
-
-class WandbTracker:
-    """A W&B run in the run's own folder; figures are drawn over `epoch`."""
-
-    def __init__(self, mode: str, log: logging.Logger, **init: Any) -> None:
-        import wandb
-
-        self._log = log
-        settings = wandb.Settings(
-            init_timeout=START_SECONDS, login_timeout=START_SECONDS, finish_timeout=END_SECONDS,
-            console="off", silent=True,
-        )  # fmt: skip
-        resume = "allow" if "id" in init else None
-        self._run = wandb.init(mode=mode, resume=resume, reinit="finish_previous", settings=settings, **init)  # type: ignore[arg-type]
-        self._run.define_metric("epoch")
-        self._run.define_metric("*", step_metric="epoch")
-
-    def log(self, row: Mapping[str, float]) -> None:
-        self._harmless(self._run.log, dict(row))
-
-    def finish(self, exit_code: int) -> None:
-        self._harmless(self._run.finish, exit_code=exit_code)
-
-    def _harmless(self, call: Callable, *args: Any, **options: Any) -> None:
-        try:
-            call(*args, **options)
-        except Exception as error:  # a copy that fails must not take the run with it
-            self._log.warning("W&B: %s: %s", type(error).__name__, error)
-
-
-def start_wandb(mode: str, log: logging.Logger, say: Callable[[str], None], **init: Any) -> Tracker:
-    """W&B as asked: auto is online where a key is set, else offline; a server that does not answer means offline.
-
-    What does not go as asked is said to the user by `say`. `init` goes to wandb.init: dir, project, entity, group,
-    job_type, id, name, notes, tags, config.
-    """
-    if mode == "disabled":
-        return NoTracker()
-    # its reports on itself, which wait 20 s at a process's end for a server that hangs; read when it is imported
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    import wandb
-
-    if os.environ.get("WANDB_SWEEP_ID"):  # the agent of a W&B sweep has chosen the run's id already
-        init.pop("id", None)
-
-    if mode == "auto":
-        mode = "online" if _has_key() else "offline"
-    if mode == "online":
-        started = time.monotonic()
-        try:
-            return WandbTracker("online", log, **init)
-        except Exception as error:  # wandb raises its own kinds, and those of what it is built on
-            waited = time.monotonic() - started
-            why = first_line(error) or type(error).__name__
-            say(f"W&B: no run online after {waited:.0f} s ({why}); offline, `wandb sync` sends it")
-            wandb.teardown()  # else the attempt keeps the run's id to itself
-    try:
-        return WandbTracker("offline", log, **init)
-    except Exception as error:
-        say(f"W&B: no run at all ({type(error).__name__}: {first_line(error) or type(error).__name__})")
-        return NoTracker()
-
-
-def _has_key() -> bool:
-    """Whether W&B would find credentials without asking a person."""
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    import wandb
-
-    host = urlsplit(wandb.setup().settings.base_url).hostname or ""
-    for name in (os.environ.get("NETRC"), "~/.netrc", "~/_netrc"):
-        try:
-            if name and netrc.netrc(os.path.expanduser(name)).authenticators(host):
-                return True
-        except (OSError, netrc.NetrcParseError):
-            continue
-    return False
 
 
 def wandb_row(metrics: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> dict[str, float]:

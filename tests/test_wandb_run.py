@@ -1,0 +1,170 @@
+"""A run's copy in Weights & Biases: what options and environment ask for, refusals, a history begun over."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from dstrun import wandb_run
+from dstrun.config import check
+from dstrun.errors import InputError, RunFailedError
+from dstrun.plan import Job
+from dstrun.pool import _check_wandb
+from dstrun.run import run_as_job
+from dstrun.wandb_run import remove_local_copies, wandb_init, wandb_options
+from tests.conftest import Command
+from tests.test_run import QUICK, only_run, rows
+
+RUN = Path("outputs/single/run")
+
+
+@pytest.fixture(autouse=True)
+def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize(
+    ("variable", "options", "found"),
+    [
+        ("WANDB_MODE=offline", {}, {"mode": "offline"}),
+        ("WANDB_MODE=dryrun", {}, {"mode": "offline"}),
+        ("WANDB_MODE=shared", {}, {"mode": "online"}),
+        ("WANDB_MODE=", {}, {"mode": "auto"}),
+        ("WANDB_MODE=offline", {"wandb.mode": "online"}, {"mode": "online"}),
+        ("WANDB_MODE=nonsense", {"wandb.mode": "disabled"}, {"mode": "disabled"}),
+        ("WANDB_DISABLED=true", {}, {"mode": "disabled"}),
+        ("WANDB_DISABLED=false", {}, {"mode": "auto"}),
+        ("WANDB_PROJECT=theirs", {}, {"project": "theirs"}),
+        ("WANDB_PROJECT=theirs", {"wandb.project": "mine"}, {"project": "mine"}),
+        ("WANDB_ENTITY=team", {}, {"entity": "team"}),
+        ("WANDB_TAGS=a, b,,a", {}, {"tags": ["a", "b"]}),
+        ("WANDB_TAGS=a", {"wandb.tags": ["mine"]}, {"tags": ["mine"]}),
+        ("WANDB_RUN_GROUP=theirs", {}, {"group": "theirs"}),
+        ("WANDB_RUN_GROUP=theirs", {"group": "single"}, {"group": "single"}),
+        ("WANDB_NAME=mine", {}, {"name": "mine"}),
+        ("WANDB_NOTES=why", {}, {"notes": "why"}),
+        ("WANDB_NOTES=why", {"name": "label"}, {"notes": "label"}),
+        ("WANDB_JOB_TYPE=eval", {}, {"job_type": "eval"}),
+        ("WANDB_RUN_ID=mine", {}, {"id": "mine-2"}),
+        ("WANDB_DIR=elsewhere", {}, {"dir": "elsewhere"}),
+    ],
+)
+def test_what_the_environment_says_holds_where_no_option_is_given(
+    monkeypatch: pytest.MonkeyPatch, variable: str, options: dict, found: dict
+) -> None:
+    monkeypatch.setenv(*variable.split("=", 1))
+    config = check(options)
+    told = {"mode": wandb_options(config).mode} | wandb_init(config, RUN, begun_over=2)
+    assert {key: told[key] for key in found} == found
+
+
+@pytest.mark.parametrize("word", ["it's", "a:b", " ", "end "])
+def test_an_id_that_wandb_refuses_is_refused(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    import wandb
+
+    monkeypatch.setenv("WANDB_RUN_ID", "run id")
+    assert wandb_options(check({})).mode == "auto"
+    monkeypatch.setenv("WANDB_RUN_ID", word)
+    with pytest.raises(InputError, match="WANDB_RUN_ID: got"):
+        wandb_options(check({}))
+    with pytest.raises(wandb.UsageError):
+        wandb.Settings(run_id=word)
+
+
+def test_what_wandb_refuses_is_refused_before_the_start(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_TAGS", f"a,{65 * 'x'}")
+    with pytest.raises(InputError, match=r"WANDB_TAGS: got 'x+', expected tags of 1 to 64 characters"):
+        wandb_options(check({}))
+    monkeypatch.setenv("WANDB_PROJECT", "a/b")
+    with pytest.raises(InputError, match="WANDB_PROJECT: got 'a/b', expected at most 128 characters, none of / "):
+        wandb_options(check({}))
+    monkeypatch.setenv("WANDB_MODE", "ofline")
+    answer = command()
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == (
+        "dstrun: WANDB_MODE: got 'ofline', expected one of online, run, shared, offline, dryrun, disabled; "
+        "did you mean offline or online?\n"
+    )
+    assert list(Path().iterdir()) == []
+
+
+def test_what_holds_for_one_run_is_left_out_in_a_sweep(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "mine")
+    config = check({"wandb.mode": "offline", "device": "none"})
+    _check_wandb([Job((), config, RUN)])
+    assert capsys.readouterr().err == "dstrun: WANDB_RUN_ID: of a single run, without effect in a sweep\n"
+    with pytest.raises(RunFailedError):
+        run_as_job(config, "grid")
+    assert "WANDB_RUN_ID" not in os.environ
+
+
+def test_only_the_runs_own_copies_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_DIR", "all")
+    config = check({})
+    run_id = wandb_init(config, RUN, begun_over=0)["id"]
+    stamp = "run-20260101_120000"
+    mine = [f"offline-{stamp}-{run_id}", f"{stamp}-{run_id}-1"]
+    others = [f"{stamp}-my-{run_id}", f"{stamp}-{run_id}0", "latest-run"]
+    for name in mine + others:
+        Path("all/wandb", name).mkdir(parents=True)
+    remove_local_copies(config, RUN)
+    assert sorted(path.name for path in Path("all/wandb").iterdir()) == sorted(others)
+
+
+def test_an_offline_wandb_run_has_a_density_of_every_layer_at_every_epoch(command: Command) -> None:
+    """Of the run as it was begun last: what was logged of it before is not to be sent ahead of it."""
+    for again in ("false", "true"):
+        assert command(*QUICK, "wandb.mode=offline", "wandb.tags=[a,b]", f"overwrite={again}").code == 0
+    folder = only_run()
+    wandb = Path(sys.executable).with_name("wandb")
+    answer = subprocess.run(
+        [wandb, "leet", "inspect", "--json", folder / "wandb"], capture_output=True, text=True, check=True
+    )
+    records = [json.loads(line) for line in answer.stdout.splitlines()]
+    history = [record["history"]["item"] for record in records if record["type"] == "history"]
+    assert [row["epoch"] for row in history] == [1, 2]
+    densities = {key: [row[key] for row in history] for key in history[0] if key.startswith("density/")}
+    columns = {"density/model": "density_model", "density/masked": "density"}
+    metrics = rows(folder / "metrics.csv")
+    expected = {key: [float(row[column]) for row in metrics] for key, column in columns.items()}
+    for number, layer in enumerate(("fc1", "fc2", "fc3")):
+        of_layer = [row for row in rows(folder / "layers.csv") if row["layer"] == layer]
+        expected[f"density/{number:02}.{layer}"] = [float(row["density"]) for row in of_layer]
+    assert densities == expected
+    (run,) = (record["run"] for record in records if record["type"] == "run")
+    assert run["tags"] == ["a", "b"]
+    logged = {key: value for key, value in run["config"]["update"].items() if key != "_wandb"}
+    assert logged == OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
+    assert (run["run_id"], run["run_group"]) == (f"single-{folder.name[-8:]}-1", "single")
+    assert (run["job_type"], run["display_name"]) == ("dst", folder.name)
+
+
+def test_under_a_wandb_agent_the_run_is_the_agents(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict] = []
+    monkeypatch.setattr(wandb_run, "WandbTracker", lambda *words, **init: given.append(init))
+    for sweep in ("", "abc"):
+        monkeypatch.setenv("WANDB_SWEEP_ID", sweep)
+        wandb_run.start_wandb("offline", logging.getLogger(), print, id="mine", name="run")
+    assert given == [{"id": "mine", "name": "run"}, {"name": "run"}]
+
+
+def test_auto_means_what_wandb_offline_has_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`wandb offline` writes it into a file of the folder."""
+    import wandb
+
+    wandb.teardown()
+    monkeypatch.setenv("WANDB_API_KEY", 40 * "x")
+    assert wandb_run._automatic_mode() == "online"
+    wandb.teardown()
+    Path("wandb").mkdir()
+    Path("wandb/settings").write_text("[default]\nmode = offline\n")
+    assert wandb_run._automatic_mode() == "offline"
+    wandb.teardown()
