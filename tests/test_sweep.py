@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -94,11 +95,11 @@ def test_the_same_sweep_again_does_what_is_new(command: Command, monkeypatch: py
     assert {file: file.stat().st_mtime_ns for file in Path("outputs").rglob("*") if file.is_file()} == before
 
     listed = command("-m", "seed=0,1,2", *SMALL, "dry_run=true")
-    assert [line.rpartition(" ")[2] for line in listed.out.splitlines()[:3]] == ["finished", "finished", "new"]
+    assert listed.out.splitlines()[:4] == ["outputs/grid:", "  seed 0  finished", "  seed 1  finished", "  seed 2  new"]
     assert "3 runs, 1 to do, about " in listed.out
     assert "3 runs, 1 to do" in command("-m", "seed=0,1,2", *SMALL).out
     assert [row["seed"] for row in rows(Path("outputs/grid/summary.csv"))] == ["0", "1", "2"]
-    assert "1 runs, 0 to do" in command("-m", "seed=1", *SMALL).out
+    assert "1 run, 0 to do" in command("-m", "seed=1", *SMALL).out
     assert len(rows(Path("outputs/grid/summary.csv"))) == 3, "runs of earlier grids stay in the summary"
 
     monkeypatch.setattr(pool, "now", lambda: "9999")  # a run that ends in the second in which the sweep began
@@ -116,7 +117,8 @@ def test_a_run_that_diverges_costs_itself_only(command: Command) -> None:
     outcome = command(*words)
     assert outcome.code == 1
     assert "1 of 2 runs finished, 1 failed" in outcome.out
-    assert "failed: DivergedError: NaN or infinite from update" in outcome.out
+    assert "[2/2] lr 1e30  failed: DivergedError: NaN or infinite from update" in outcome.out
+    assert re.search(r"\nfailed: lr 1e30: Div.*\n  outputs/grid/lenet_300_100-digits-a2e-3-s0-\w{8}\n", outcome.out)
     table = rows(Path("outputs/grid/summary.csv"))
     assert [row["state"] for row in table] == ["finished", "failed"]
     assert table[1]["error"].startswith("DivergedError")

@@ -14,11 +14,11 @@ from typing import Any
 
 from rich.console import Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from dstrun.console import LastingConsole, duration
 from dstrun.errors import InputError, RunFailedError
+from dstrun.labels import counted, run_labels
 from dstrun.ledger import state_of
 from dstrun.plan import Job
 from dstrun.status import FAILED, FINISHED, INTERRUPTED, RUNNING, holder
@@ -27,6 +27,7 @@ from dstrun.tracking import last_row, read_json
 
 LOOK_EVERY = 1.0  # seconds between looks at the folders
 ROOM = 1 << 18  # bytes that must be free where runs are to be written
+LABEL = 40  # characters of a run's label that the columns after it wait for
 LINES_EVERY = 60.0  # where there is no terminal to redraw
 Stamp = tuple[int, int]
 
@@ -38,6 +39,7 @@ class Entry:
     job: Job
     state: str
     row: dict[str, str]
+    label: str = ""
     stamp: Stamp = (0, 0)
 
     @property
@@ -49,15 +51,20 @@ class Board:
     """The jobs of a sweep and how each stands; keeps the summary of their groups. InputError for a foreign folder.
 
     In a search the jobs are a batch of a larger `total`, of which so many are `done`; `on_row` gets an entry whenever
-    its run has a new epoch.
+    its run has a new epoch. Runs are called by the options `keys`, or else by all in which they differ.
     """
 
     def __init__(
-        self, jobs: Sequence[Job], done: int = 0, total: int = 0, on_row: Callable[[Entry], None] | None = None
-    ) -> None:
+        self, jobs: Sequence[Job], done: int = 0, total: int = 0, on_row: Callable[[Entry], None] | None = None,
+        keys: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         self._done, self._total, self._on_row = done, total or len(jobs), on_row
         self._console = LastingConsole(highlight=False, soft_wrap=True)
-        self._entries = [Entry(job, state_of(job.folder, job.config), {}) for job in jobs]
+        labels = run_labels([job.config for job in jobs], keys)
+        self._entries = [
+            Entry(job, state_of(job.folder, job.config), {}, label) for job, label in zip(jobs, labels, strict=True)
+        ]
+        self._room = min(max(map(len, labels)), LABEL)
         groups = dict.fromkeys(job.folder.parent for job in jobs)
         self._summaries = {
             group: Summary(group, {job.folder: job.config for job in jobs if job.folder.parent == group})
@@ -77,11 +84,14 @@ class Board:
         ]
 
     def preview(self) -> None:
-        """What a dry run says: every run, how it stands, and how long the rest will take, by the finished ones."""
-        for entry in self._entries:
-            self.say(f"{entry.job.folder}: {entry.state}")
+        """Say what a dry run would do: every run, how it stands, and how long the rest takes by the finished ones."""
+        for group in self._summaries:
+            self.say(f"{group}:")
+            for entry in self._entries:
+                if entry.job.folder.parent == group:
+                    self.say(f"  {self._fitting(entry, len('  interrupted') + 2)}  {entry.state}")
         left = self.left()
-        words = f"{len(self._entries)} runs, {len(left)} to do"
+        words = f"{counted(len(self._entries), 'run')}, {len(left)} to do"
         if left and (seconds := self._estimate(left)) is not None:
             words += f", about {duration(seconds)} of training by the runs that are finished"
         self.say(words)
@@ -101,7 +111,7 @@ class Board:
                 entry.state, entry.stamp = INTERRUPTED, _stamp(entry.job.folder)
                 self._ended_before -= 1
         if self._total == len(self._entries):
-            self.say(f"{self._total} runs, {len(left)} to do")
+            self.say(f"{', '.join(map(str, self._summaries))}: {counted(self._total, 'run')}, {len(left)} to do")
         live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=2, transient=True)
         done = threading.Event()
         watch = threading.Thread(target=self._watch, args=(done,), daemon=True)
@@ -129,7 +139,7 @@ class Board:
         """Reports; RunFailedError unless every run is finished."""
         self.report()
         if left := sum(entry.state != FINISHED for entry in self._entries):
-            raise RunFailedError(f"{left} of {len(self._entries)} runs are not finished")
+            raise RunFailedError(f"{left} of {counted(len(self._entries), 'run')} not finished")
 
     def report(self) -> None:
         """The end: how many runs stand how, and what failed."""
@@ -139,18 +149,14 @@ class Board:
             self.say(str(group / FILE))
         counts = {state: sum(entry.state == state for entry in self._entries) for state in (FINISHED, FAILED)}
         open_ = [entry for entry in self._entries if not entry.ended]
-        words = [f"{counts[FINISHED]} of {len(self._entries)} runs finished"]
+        words = [f"{counts[FINISHED]} of {counted(len(self._entries), 'run')} finished"]
         words += [f"{counts[FAILED]} failed"] * bool(counts[FAILED])
-        words += [f"{len(open_)} not done; the same command goes on"] * bool(open_)
+        words += [f"{len(open_)} not done; run the same command to resume"] * bool(open_)
         self.say(", ".join(words))
-        failed = [entry for entry in self._entries if entry.state == FAILED]
-        if failed:
-            table = Table(title="failed", title_justify="left")
-            table.add_column("run", no_wrap=True)
-            table.add_column("why", overflow="fold")
-            for entry in failed:
-                table.add_row(Text(entry.job.folder.name), Text(str(self._error(entry))))
-            self._console.print(table)
+        for entry in self._entries:
+            if entry.state == FAILED:
+                self.say(f"failed: {entry.label}: {self._error(entry)}")
+                self.say(f"  {entry.job.folder}")
 
     def wait(self) -> None:
         """Until no run is under way any more."""
@@ -164,7 +170,7 @@ class Board:
             if not self._console.is_terminal and time.monotonic() - self._lines_at > LINES_EVERY:
                 self._lines_at = time.monotonic()
                 for entry in self._running():
-                    self.say(_line(entry))
+                    self.say(self._line(entry))
 
     def _look(self) -> None:
         ended = False
@@ -189,7 +195,9 @@ class Board:
         entry.state = read_json(folder / "status.json").get("state") or entry.state
         if entry.ended:
             ended = self._done + sum(other.ended for other in self._entries)
-            self.say(f"[{ended}/{self._total}] {folder.name}  {self._ending(entry)}")
+            ending = self._ending(entry)
+            place = f"[{ended:>{len(str(self._total))}}/{self._total}]"
+            self.say(f"{place} {self._fitting(entry, len(place) + 3 + len(ending))}  {ending}")
         elif self._on_row and entry.state == RUNNING:
             self._on_row(entry)
 
@@ -215,7 +223,7 @@ class Board:
         if (since := ended - self._ended_before) and ended < len(self._entries):
             left = (time.monotonic() - self._began) / since * (len(self._entries) - ended)
             words += f", about {duration(left)} left"
-        lines = [Text(_line(entry), no_wrap=True, overflow="ellipsis") for entry in self._running()]
+        lines = [Text(self._line(entry), no_wrap=True, overflow="crop") for entry in self._running()]
         return Group(*lines, Text(words))
 
     def _estimate(self, left: Sequence[Job]) -> float | None:
@@ -229,8 +237,35 @@ class Board:
             return None
         return sum(job.config.schedule.epochs * sum(seen[_pair(job)]) / len(seen[_pair(job)]) for job in left)
 
+    def label(self, job: Job) -> str:
+        """Return what the run of a job is called."""
+        return next(entry.label for entry in self._entries if entry.job == job)
+
+    def _line(self, entry: Entry) -> str:
+        """Return the line of a running job."""
+        epochs = entry.job.config.schedule.epochs
+        epoch = int(entry.row.get("epoch") or 0)
+        words = [f"epoch {epoch:>{len(str(epochs))}}/{epochs}", *_figures(entry.row)]
+        if epoch:
+            words.append(f"{duration((epochs - epoch) * float(entry.row['seconds'])):>6} left")
+        line = "  ".join(words)
+        return f"{self._fitting(entry, len(line) + 2)}  {line}"
+
+    def _fitting(self, entry: Entry, rest: int) -> str:
+        """Return a run's label, in a column of its own; on a terminal short enough for a line with so much more."""
+        room = max(self._console.width - rest, 12) if self._console.is_terminal else len(entry.label)
+        return _cut(entry.label, room).ljust(min(self._room, room))
+
     def say(self, line: str) -> None:
         self._console.print(line, markup=False)
+
+
+def _cut(label: str, width: int) -> str:
+    """Return a label with its middle left out where it is longer, since runs often differ at the end, in the seed."""
+    if len(label) <= width:
+        return label
+    end = (width - 1) // 2
+    return f"{label[: width - 1 - end]}…{label[-end:]}"
 
 
 def _try_to_write(group: Path) -> None:
@@ -256,16 +291,6 @@ def _stamp(folder: Path) -> Stamp:
             return 0
 
     return changed("status.json"), changed("metrics.csv")
-
-
-def _line(entry: Entry) -> str:
-    """A running job; its name last, since that is what a narrow terminal may cut."""
-    epochs = entry.job.config.schedule.epochs
-    epoch = int(entry.row.get("epoch") or 0)
-    words = [f"epoch {epoch:>{len(str(epochs))}}/{epochs}", *_figures(entry.row)]
-    if epoch:
-        words.append(f"{duration((epochs - epoch) * float(entry.row['seconds'])):>6} left")
-    return "  ".join([*words, entry.job.folder.name])
 
 
 def _figures(row: dict[str, str]) -> list[str]:

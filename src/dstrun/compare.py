@@ -15,9 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dstrun import labels
 from dstrun.config import near
 from dstrun.errors import InputError
-from dstrun.identity import SETTINGS, TOLD_BY_NAMES, short
+from dstrun.identity import SETTINGS, TOLD_BY_NAMES
+from dstrun.labels import said
+from dstrun.labels import shown as shown  # a word of the tables, for those who draw them
 from dstrun.paper import FIGURE_3, TABLES, Published
 from dstrun.status import FAILED, FINISHED, RUNNING
 
@@ -121,35 +124,11 @@ def telling(runs: pd.DataFrame) -> list[str]:
     return [key for key in SETTINGS if key in found]
 
 
-WORDS = {
-    "reg.alpha": "α", "flops_fraction": "multiply-adds", "data.train_limit": "training images",
-    "data.test_limit": "test images",
-}  # fmt: skip
-WORD_FOR_ZERO = {"reg.target_density": "", "data.train_limit": "all", "data.test_limit": "all"}
-
-
-def shown(key: str) -> str:
-    """The word for a column in tables and figures: α, model, lr, test accuracy."""
-    if key in ("model.name", "data.name"):
-        return key.partition(".")[0]
-    return WORDS.get(key, key.rpartition(".")[2].replace("_", " "))
-
-
 def value_shown(value: object, key: str = "") -> str:
-    """The value of a setting in few characters, α always by its power of ten; '' for what a run does not have."""
-    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+    """Return a setting's value in few characters; '' for what a run does not have, however the table says so."""
+    if value is pd.NA:
         return ""
-    if isinstance(value, bool | np.bool_):
-        return str(bool(value)).lower()
-    if isinstance(value, int | float | np.number):
-        number = float(value)
-        if not np.isfinite(number):
-            return str(number)
-        if number == 0 and key in WORD_FOR_ZERO:
-            return WORD_FOR_ZERO[key]
-        plain = key != "reg.alpha" and (number == 0 or 1e-2 <= abs(number) < 1e5)
-        return f"{number:.6g}" if plain else short(number)
-    return str(value)
+    return labels.value_shown(value.item() if isinstance(value, np.generic) else value, key)
 
 
 def labelled(runs: pd.DataFrame) -> pd.DataFrame:
@@ -165,19 +144,14 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
     keys = [key for key in telling(runs) if key not in ("reg.method", "seed")]
     if runs["group"].nunique() > 1:
         keys.insert(0, "group")
-    labels, settings, hovers = [], [], []
+    names, settings, hovers = [], [], []
     for row in runs.to_dict("records"):
         words = ["dense"] if row["reg.method"] == "dense" else []
-        words += [_said(key, row[key]) for key in keys if value_shown(row[key], key)]
+        words += [said(key, row[key]) for key in keys if value_shown(row[key], key)]
         settings.append(", ".join(words) or f"{row['model.name']} on {row['data.name']}")
-        labels.append(f"{settings[-1]}, seed {value_shown(row['seed'])}")
-        hovers.append([row["run"], labels[-1], *_figures(row)])
-    return runs.assign(label=labels, setting_label=settings, hover=pd.Series(hovers, index=runs.index, dtype=object))
-
-
-def _said(key: str, value: object) -> str:
-    words = value_shown(value, key)
-    return words if key in ("model.name", "data.name", "group") else f"{shown(key)} {words}"
+        names.append(f"{settings[-1]}, seed {value_shown(row['seed'])}")
+        hovers.append([row["run"], names[-1], *_figures(row)])
+    return runs.assign(label=names, setting_label=settings, hover=pd.Series(hovers, index=runs.index, dtype=object))
 
 
 def _figures(row: dict) -> list[str]:

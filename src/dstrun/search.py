@@ -25,6 +25,7 @@ from dstrun.composition import AD_HOC, as_hydra_takes_it, parsed
 from dstrun.config import OPTIONS, value_of
 from dstrun.cores import usable_cores
 from dstrun.errors import InputError, RunFailedError, described
+from dstrun.labels import counted
 from dstrun.ledger import state_of
 from dstrun.plan import Job, Planner, axis, in_grammar, override_of
 from dstrun.status import FAILED, FINISHED
@@ -65,7 +66,7 @@ def search(
         fixed.append("group=search")
         first = planner.jobs([[*first.overrides, "group=search"]])[0]
     if first.config.dry_run:
-        print(f"{first.folder.parent}: a search over {', '.join(space)}, {trials} trials")
+        print(f"{first.folder.parent}: a search over {', '.join(space)}, {counted(trials, 'trial')}")
         return
     study = _study(optuna, first.folder.parent, {"space": space, "fixed": fixed})
     if not study.trials and (base := _base_values(planner, space, fixed)):
@@ -116,7 +117,9 @@ class _Search:
     def _do(self, jobs: Mapping[int, Job], done: int, trials: int) -> None:
         """Runs a batch of trials, and tells the study what came of them."""
         distinct = list({job.folder: job for job in jobs.values()}.values())
-        board = Board(distinct, done=done, total=trials, on_row=self._judge if self._prune else None)
+        board = Board(
+            distinct, done=done, total=trials, on_row=self._judge if self._prune else None, keys=list(self._space)
+        )
         with board.watching():
             if left := [job for job in distinct if state_of(job.folder, job.config) != FINISHED]:
                 launched(board, self._launch, left)
@@ -141,7 +144,7 @@ class _Search:
             return False
         if state is states.PRUNED:
             why = status.get("error") or "half of the runs before it were ahead in accuracy and density"
-            board.say(f"{job.folder.name}  stopped: {why}")
+            board.say(f"{board.label(job)}  stopped: {why}")
         self._study.tell(number, values, state=state, skip_if_finished=True)
         self._courses[job.folder] = {}
         return True
@@ -187,11 +190,11 @@ class _Search:
         console.print(table)
         counts = Counter(trial.state.name for trial in self._told())
         console.print(
-            f"{group / 'front.csv'}: {len(rows)} on the front; {counts['COMPLETE']} trials finished, "
+            f"{group / 'front.csv'}: {len(rows)} on the front; {counted(counts['COMPLETE'], 'trial')} finished, "
             f"{counts['PRUNED']} stopped as hopeless, {counts['FAIL']} failed"
         )
         if self._failed:
-            raise RunFailedError(f"{self._failed} trials failed")
+            raise RunFailedError(f"{counted(self._failed, 'trial')} failed")
 
 
 def _optuna() -> Any:

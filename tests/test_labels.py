@@ -1,0 +1,73 @@
+"""What runs, options and counts are called."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dstrun.board import Board, _cut
+from dstrun.config import check
+from dstrun.labels import counted, run_labels
+from dstrun.plan import Job
+from tests.made_up import BASE
+
+CONV = {"model.name": "vgg16", "model.builder": "vgg", "data.name": "cifar10", "schedule.lr": 0.1}
+
+
+def labels(*runs: dict[str, Any], keys: tuple[str, ...] = ()) -> list[str]:
+    return run_labels([check(BASE | run) for run in runs], keys)
+
+
+@pytest.mark.parametrize(
+    ("runs", "names"),
+    [
+        ([{"reg.alpha": 1e-4}, {"reg.alpha": 5e-4, "seed": 1}], ["α 1e-4, seed 0", "α 5e-4, seed 1"]),
+        ([{"reg.method": "dense"}, {"reg.alpha": 1e-3}], ["dense", "dst"]),
+        ([{"reg.method": "dense"}, {"reg.alpha": 1e-3}, {"reg.alpha": 2e-3}], ["dense", "α 1e-3", "α 2e-3"]),
+        ([{}, CONV], ["lenet_300_100, mnist", "vgg16, cifar10"]),  # their learning rates follow from that
+        ([{}, CONV | {"seed": 1}], ["lenet_300_100, mnist", "vgg16, cifar10"]),
+        ([{"model.args": {"width": 3}}, {"model.args": {"width": 4, "depth": 2}}], ["width 3", "width 4, depth 2"]),
+        ([{"init": "outputs/a/run"}, {}], ["init outputs/a/run", "lenet_300_100 on mnist"]),
+        ([{"group": "a"}, {"group": "b"}], ["a", "b"]),
+        ([{}], ["lenet_300_100 on mnist"]),
+    ],
+)  # fmt: skip
+def test_runs_are_told_apart_by_what_differs(runs: list[dict], names: list[str]) -> None:
+    assert labels(*runs) == names
+
+
+def test_no_two_runs_have_one_name() -> None:
+    first, second = labels({"reg.alpha": 1e-4}, {"reg.alpha": 1.00000001e-4})
+    assert (first[:8], second[:8]) == ("α 1e-4 (", "α 1e-4 (")
+    assert first != second
+
+
+def test_of_an_ablation_only_what_is_otherwise_is_said() -> None:
+    changed = [{}, {"schedule.lr": 0.2}, {"data.pad": 2}, {"schedule.clip": 1}, {"schedule.batch_size": 8}]
+    found = labels(*(change | {"seed": seed} for change in changed for seed in (0, 1)))
+    assert found[::2] == ["seed 0", "lr 0.2, seed 0", "pad 2, seed 0", "clip 1, seed 0", "batch size 8, seed 0"]
+
+
+def test_the_trials_of_a_search_are_called_by_what_is_searched_over() -> None:
+    assert labels({"seed": 3}, keys=("reg.alpha", "schedule.lr")) == ["α 5e-4, lr 0.01"]
+
+
+def test_a_long_label_keeps_its_ends() -> None:
+    assert _cut("α 1e-4, seed 10", 15) == "α 1e-4, seed 10"
+    assert _cut("batch size 128, α 1e-4, seed 10", 15) == "batch s…seed 10"
+
+
+def test_one_is_no_plural() -> None:
+    assert [counted(number, "run") for number in (0, 1, 2, 1000)] == ["0 runs", "1 run", "2 runs", "1,000 runs"]
+
+
+def test_no_line_is_wider_than_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+    configs = [check(BASE | {"init": "outputs/" + 60 * "x", "seed": seed}) for seed in (0, 1)]
+    Board([Job((), config, Path(f"outputs/grid/{config.seed}")) for config in configs], keys=("init", "seed")).preview()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "seed 1" in line and line.endswith("new")]
+    assert max(map(len, lines)) <= 60
