@@ -72,7 +72,7 @@ def test_a_launcher_that_starts_nothing_uses_up_no_trial(command: Command, monke
     outcome = command("-m", *SMALL, *SPACE, "hydra.sweeper.trials=3", "n_jobs=1")
     assert outcome.code == 1
     assert outcome.out.count("the launcher: RuntimeError: no cluster") == 1
-    assert "0 of 1 runs finished, 1 not done; the same command goes on" in outcome.out
+    assert "0 of 1 run finished, 1 not done; run the same command to resume" in outcome.out
     monkeypatch.undo()
     again = command("-m", *SMALL, *SPACE, "hydra.sweeper.trials=1", "n_jobs=1")
     assert (again.code, "1 trials finished" in again.out) == (0, True)

@@ -248,7 +248,7 @@ def test_an_interrupted_sweep_leaves_no_process(command: Command) -> None:
     sweep.send_signal(signal.SIGINT)
     output, _ = sweep.communicate(timeout=60)
     assert sweep.returncode == 128 + signal.SIGINT
-    assert "0 of 3 runs finished, 3 not done; the same command goes on" in output
+    assert "0 of 3 runs finished, 3 not done; run the same command to resume" in output
     assert [state(run)["state"] for run in runs] == ["interrupted"] * 2
     assert {row["state"] for row in rows(Path("outputs/grid/summary.csv"))} == {"interrupted"}
     for pid in pids:
