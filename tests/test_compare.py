@@ -42,11 +42,29 @@ def sweep(made: Path) -> pd.DataFrame:
         ("density<20%", 2), ("density<=20%", 3), ("remaining<0.2, seed=0", 2), ("alpha>1e-4 and accuracy>90%", 2),
         ("method=dense", 2), ("method=DENSE", 2), ("state!=finished", 1), ("model=lenet_300_100", 6), ("model>m", 0),
         ("lr=0.01 epochs=2", 6), ("epoch=1", 6), ("seed=1 alpha=1e-2", 1), ("density<=1", 6),
-        ("density < 20 %, seed=0", 2),
+        ("density < 20 %, seed=0", 2), ('state="finished"', 5), ("state='finished' and seed='0'", 3),
     ],
 )  # fmt: skip
 def test_conditions(sweep: pd.DataFrame, conditions: str, count: int) -> None:
     assert len(compare.where(sweep, conditions)) == count
+
+
+def test_a_name_with_anything_in_it_is_written_in_quotes() -> None:
+    names = ["my net, v2", "a=b", "<x> & [y]", "Größe", "it's", 'a "b"', "0016", "plain", r"back\slash"]
+    for seed, name in enumerate(names):
+        leave(model__name=name, seed=seed, schedule__rate="multistep", schedule__milestones=[1, 2 + seed % 2])
+    table = runs()
+    for name in names:
+        quoted = [f"model={mark[0]}{name}{mark[1]}" for mark in ('""', "''", "“”") if not {*mark} & {*name}]
+        assert len(quoted) >= 2
+        for words in (*quoted, f"{quoted[0]}, seed<99", f"seed>=0 and {quoted[1]}"):
+            assert compare.where(table, words)["model.name"].tolist() == [name]
+    assert len(compare.where(table, 'model!="plain"')) == len(names) - 1
+    assert len(compare.where(table, "model=Gro\u0308SSe")) == 1  # as a Mac writes it
+    for bare in ("model=a=b", "model=it's", "model=plain"):
+        assert len(compare.where(table, bare)) == 1
+    for listed in ("milestones=[1,2]", 'milestones="[1, 2]"'):
+        assert len(compare.where(table, listed)) == 5
 
 
 @pytest.mark.parametrize(
@@ -63,6 +81,8 @@ def test_conditions(sweep: pd.DataFrame, conditions: str, count: int) -> None:
         ("density<5", "filter: got density<5, expected a fraction or a percentage: 5%"),
         ("accuracy>99", "expected a fraction or a percentage: 99%"),
         ("seed=a", "filter: got seed=a, expected a number there"),
+        ("model=my net", "filter: got 'net', expected a condition such as alpha>1e-6 or model=vgg16; a name with"),
+        ('model="my net', 'in quotes: model="my net, v2"'),
     ],
 )
 def test_what_is_no_condition(sweep: pd.DataFrame, conditions: str, message: str) -> None:

@@ -9,6 +9,7 @@ errors, status (the words for states) and paper.
 
 import json
 import re
+import unicodedata
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -36,7 +37,10 @@ NAMES = {  # what people type, beside the columns themselves
 }  # fmt: skip
 OWN = {key for key, option in SETTINGS.items() if key.startswith("reg.") or "reg.method" in option.metadata["when"]}
 COMPARISONS = {"<=": "le", ">=": "ge", "!=": "ne", "==": "eq", "=": "eq", "<": "lt", ">": "gt"}
-CONDITION = re.compile(r"\s*([\w.α]+)\s*(<=|>=|!=|==|=|<|>)\s*([^\s,]+(?:\s+%)?)\s*(?:,|and\b|$)?\s*")
+QUOTES = "\"'“”"
+QUOTED = 'model=vgg16; a name with spaces or commas is written in quotes: model="my net, v2"'
+VALUE = r"""("[^"]*"|'[^']*'|“[^”]*”|\[[^\]]*\]|[^\s,"'“\[][^\s,]*(?:\s+%)?)"""
+CONDITION = re.compile(rf"\s*([\w.]+)\s*(<=|>=|!=|==|=|<|>)\s*{VALUE}\s*(?:,|and\b|$)?\s*")
 FRACTIONS = ("density", "density_model", "flops_fraction", "test_accuracy", "train_accuracy", "validation_accuracy")
 TYPED = ("model", "data", "method", "alpha", "seed", "state", "epoch", "epochs", "accuracy", "density", "time")
 
@@ -62,20 +66,24 @@ def _means_something(word: str, table: pd.DataFrame) -> bool:
 
 
 def where(runs: pd.DataFrame, conditions: str) -> pd.DataFrame:
-    """The runs that meet conditions such as 'alpha>1e-6 density<5% state=finished', all of them.
+    """Return the runs that meet all of the conditions, such as 'alpha>1e-6 density<5% model="my net, v2"'.
 
-    A word is compared as text, a number as a number; what a run does not have meets no condition but !=. InputError
-    for a column that is not there, for what is no condition, and for a value that the column cannot have.
+    A word is compared as text, a number as a number, and what is in quotes as it stands; what a run does not have
+    meets no condition but !=. InputError for a column that is not there, for what is no condition, and for a value
+    that the column cannot have.
     """
     rest = conditions.strip()
     while rest:
         match = CONDITION.match(rest)
         if not match:
-            raise InputError(f"filter: got {rest!r}, expected a condition such as alpha>1e-6 or model=vgg16")
+            raise InputError(f"filter: got {rest!r}, expected a condition such as alpha>1e-6 or {QUOTED}")
         word, comparison, value = match.groups()
         key = column(word, runs)
-        number = _number(value)
-        if number is None and pd.api.types.is_numeric_dtype(runs[key]):
+        is_number = pd.api.types.is_numeric_dtype(runs[key])
+        if quoted := value[0] in QUOTES:
+            value = value[1:-1]
+        number = None if quoted and not is_number else _number(value)
+        if number is None and is_number:
             raise InputError(f"filter: got {word}{comparison}{value}, expected a number there")
         if key in FRACTIONS and number is not None and number > 1:
             raise InputError(f"filter: got {word}{comparison}{value}, expected a fraction or a percentage: {value}%")
@@ -91,8 +99,14 @@ def _meets(cells: pd.Series, comparison: str, value: str, number: float | None) 
             equal = pd.Series(np.isclose(numbers, number, rtol=1e-9, atol=0), index=cells.index)
             return equal if comparison == "eq" else ~equal
         return getattr(numbers, comparison)(number)
-    words = cells.map(value_shown).str.lower()
-    return getattr(words, comparison)(value.lower()) & (cells.notna() | (comparison == "ne"))
+    words = cells.map(value_shown).map(_folded)
+    return getattr(words, comparison)(_folded(value)) & (cells.notna() | (comparison == "ne"))
+
+
+def _folded(text: str) -> str:
+    """Text without regard to case, to how an accent is put together, and to spaces in a list."""
+    text = unicodedata.normalize("NFC", text).casefold()
+    return text.replace(", ", ",") if text.startswith("[") else text
 
 
 def _number(text: str) -> float | None:
