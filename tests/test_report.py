@@ -38,7 +38,7 @@ def test_the_table(command: Command, sweep: None) -> None:
     assert failed == ["dst", "1e-2", "0 of 1", "1", "90.00", "5.00", "2.50", "1 of 2", "2 s"], (
         "no Δ of what has not ended"
     )
-    assert "*: none of our other rows is at once as accurate and sparser" in outcome.out
+    assert "*: on the Pareto front: no other run here is both more accurate and sparser" in outcome.out
 
 
 def test_the_paper_beside_ours(command: Command, sweep: None) -> None:
@@ -225,7 +225,7 @@ def test_layers_stand_alone(command: Command, sweep: None, more: list[str]) -> N
 
 def test_layers_of_what_has_no_epoch(command: Command) -> None:
     leave(state="failed", accuracies=[], densities=[])
-    assert command("report", "--layers").err == "dstrun: layers: none of 1 runs has done an epoch\n"
+    assert command("report", "--layers").err == "dstrun: layers: none of 1 run has done an epoch\n"
 
 
 def test_a_steered_run_is_told_by_its_target(command: Command) -> None:
@@ -252,3 +252,51 @@ def test_the_accuracy_on_held_out_images_has_a_column_where_some_are(command: Co
     (run / "metrics.csv").write_text("".join(f"{line}{end}\n" for line, end in zip(lines, more, strict=True)))
     header, _, *rows = [line.split(" | ") for line in command("report", "--runs", "--markdown").out.splitlines()]
     assert [row[header.index("validation %")] for row in rows].count("75.00") == 1
+
+
+NARROW = {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}  # what rich takes for a terminal
+
+
+def on_a_terminal(command: Command, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
+    with monkeypatch.context() as patch:
+        for name, value in NARROW.items():
+            patch.setenv(name, value)
+        lines = command("report", *words).out.splitlines()
+    return [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in lines]
+
+
+def test_a_narrow_terminal_loses_settings_before_figures_and_says_which(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(3):
+        leave(accuracies=[0.9, 0.95 + seed / 100], seed=seed, schedule__lr=0.1 * (1 + seed), data__train_limit=seed)
+        leave(accuracies=[0.9, 0.95], densities=[0.5, 0.2], seed=seed, reg__alpha=1e-3, schedule__batch_size=8 + seed)
+    lines = on_a_terminal(command, monkeypatch, "outputs")
+    assert max(map(len, lines)) <= 80
+    assert "left out at 80 columns: lr, batch size, training images; --csv has all, or a wider terminal" in " ".join(
+        lines
+    )
+    header = next(line for line in lines if "accuracy" in line)
+    assert re.split(r"\s{2,}", header.strip()) == [
+        "α",
+        "runs",
+        "accuracy %",
+        "remaining %",
+        "multiply-adds %",
+        "epoch",
+        "time",
+    ]
+    whole = command("report", "outputs").out
+    assert "left out" not in whole
+    assert re.search(r"α +training images +batch size +lr +runs", whole)
+    assert re.search(r"\n 1e-3 +all", whole)
+
+
+def test_a_narrow_terminal_shows_as_many_settings_as_fit_side_by_side(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for alpha in range(1, 9):
+        leave(reg__alpha=alpha * 1e-3, densities=[0.5, 0.1 * alpha])
+    lines = on_a_terminal(command, monkeypatch, "--layers")
+    assert max(map(len, lines)) <= 80
+    assert "left out at 80 columns: 4 settings; --csv has all, or a wider terminal" in lines

@@ -37,6 +37,7 @@ NAMES = {  # what people type, beside the columns themselves
 }  # fmt: skip
 OWN = {key for key, option in SETTINGS.items() if key.startswith("reg.") or "reg.method" in option.metadata["when"]}
 COMPARISONS = {"<=": "le", ">=": "ge", "!=": "ne", "==": "eq", "=": "eq", "<": "lt", ">": "gt"}
+FRONT = "on the Pareto front: no other run here is both more accurate and sparser"
 QUOTES = "\"'“”"
 QUOTED = 'model=vgg16; a name with spaces or commas is written in quotes: model="my net, v2"'
 VALUE = r"""("[^"]*"|'[^']*'|“[^”]*”|\[[^\]]*\]|[^\s,"'“\[][^\s,]*(?:\s+%)?)"""
@@ -172,8 +173,13 @@ def _figures(row: dict) -> list[str]:
     words = {"accuracy": "test_accuracy", "remaining": "density", "multiply-adds": "flops_fraction"}
     words |= {"remaining of the whole model": "density_model"} if partly_masked(row) else {}
     said = [f"{word} {row[key]:.2%}" for word, key in words.items() if not np.isnan(row[key])]
-    epochs = "" if np.isnan(row["epoch"]) else f"{row['epoch']:.0f} of {value_shown(row['schedule.epochs'])} epochs"
+    epochs = "" if np.isnan(row["epoch"]) else f"{row['epoch']:.0f} of {_epochs(row)}"
     return [*said, ", ".join(filter(None, [str(row["state"]), epochs]))]
+
+
+def _epochs(row: dict) -> str:
+    asked = row["schedule.epochs"]
+    return "1 epoch" if asked == 1 else f"{value_shown(asked)} epochs"
 
 
 def partly_masked(figures: Any) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 from dash import dcc, html
 
-from dstrun import compare, drawing, report, views
+from dstrun import compare, drawing, labels, report, views
 from dstrun.store import HOW_TO_GET_SOME, SHOWN, Store
 
 LOG_LINES = 300
@@ -62,7 +62,7 @@ def _means(some: pd.DataFrame, runs: pd.DataFrame) -> html.Section:
         for row, best in zip(rows, report.on_front(every), strict=False)
     ]
     table = html.Table([html.Thead(html.Tr([html.Th(word) for word in head])), html.Tbody(body)])
-    words = f"Mean ± standard deviation over the finished runs of a setting. Bold: {report.FRONT}."
+    words = f"Mean ± standard deviation over the finished runs of a setting. Bold: {compare.FRONT}."
     more = f" The first {MEANS} of {len(every)} settings; `dstrun report` has all." if len(every) > MEANS else ""
     caption = html.P(words + more)
     return html.Section([html.H2("Means over seeds"), caption, html.Div(table, className="wide")], key="means")
@@ -70,9 +70,11 @@ def _means(some: pd.DataFrame, runs: pd.DataFrame) -> html.Section:
 
 def counted(ticked: int, shown: int, all_: int) -> html.P:
     """Whose figures these are."""
-    table = f"{shown} runs of the table" if shown == all_ else f"{shown} runs of the table, of {all_}"
-    words = f"Of the {ticked} ticked runs." if ticked else f"Of all {table}; tick some to see those alone."
-    return html.P(words.replace("1 ticked runs", "ticked run"), className="counted")
+    table = f"{labels.counted(shown, 'run')} of the table" + (f", of {all_}" if shown != all_ else "")
+    words = (
+        f"Of the {labels.counted(ticked, 'ticked run')}." if ticked else f"Of {table}; tick some to see those alone."
+    )
+    return html.P(words, className="counted")
 
 
 def trouble(error: str) -> list:
@@ -125,7 +127,7 @@ def _two_runs(store: Store, runs: pd.DataFrame) -> list:
     head = html.Tr([html.Th(""), *(html.Th(name) for name in pair)])
     same = sum(key in SHOWN for key in first) - sum(key in SHOWN for key in keys)
     return [
-        html.H2("What two runs differ in"), html.P(f"The other {same} settings are the same."),
+        html.H2("What two runs differ in"), html.P(f"The same in both: {labels.counted(same, 'setting')}."),
         html.Table([html.Thead(head), html.Tbody(body)]),
     ]  # fmt: skip
 

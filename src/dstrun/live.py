@@ -22,6 +22,7 @@ from flask import Response, abort, request
 
 from dstrun import compare, contents, panes
 from dstrun.errors import InputError, described
+from dstrun.labels import counted
 from dstrun.report import title
 from dstrun.store import Store
 
@@ -117,7 +118,7 @@ def _connect(app: Dash, watch: Watch, where: str) -> None:
         try:
             some, complaint = compare.where(runs, conditions or ""), ""
             if some.empty and len(runs):
-                complaint = f"none of {len(runs)} runs meets it"
+                complaint = f"none of {counted(len(runs), 'run')} meets it"
         except InputError as error:
             some, complaint = runs, f"{error}; all runs are shown"
         wanted = panes.columns(runs)

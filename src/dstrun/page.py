@@ -81,7 +81,7 @@ def _table(rows: Sequence[Sequence[str]], best: Sequence[bool]) -> str:
     for row, stands_out in zip(body, best, strict=True):
         kind = ' class="best"' if stands_out else ""
         lines.append(f"<tr{kind}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>")
-    said = "<p>Bold: none of our other rows is at once as accurate and sparser.</p>" if any(best) else ""
+    said = f"<p>Bold: {compare.FRONT}.</p>" if any(best) else ""
     return f'<div class="wide"><table>{"".join(lines)}</table></div>{said}'
 
 

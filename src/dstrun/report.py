@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,11 +21,12 @@ from rich.text import Text
 from dstrun import compare
 from dstrun.console import duration, print_whole
 from dstrun.errors import InputError, printable
+from dstrun.labels import counted
 from dstrun.store import HOW_TO_GET_SOME, Store
+from dstrun.streams import legible
 from dstrun.tracking import csv_text
 
 NOTES = 5  # so many of the things that could not be read are told
-FRONT = "none of our other rows is at once as accurate and sparser"
 NAMES = ("group", "model.name", "data.name", "reg.method")  # columns of words, shown where they differ
 FIGURES = {
     "validation": "validation %", "accuracy": "accuracy %", "density": "remaining %",
@@ -40,7 +42,7 @@ def report(given: Namespace) -> None:
         raise InputError(f"{where}: no runs there; {HOW_TO_GET_SOME}")
     runs = compare.where(compare.labelled(store.runs), given.filter)
     if runs.empty:
-        raise InputError(f"filter: none of {len(store.runs)} runs meets {given.filter!r}")
+        raise InputError(f"filter: none of {counted(len(store.runs), 'run')} meets {given.filter!r}")
     if given.layers:
         _layers(store, runs, given)
     else:
@@ -88,7 +90,7 @@ def _layers(store: Store, runs: pd.DataFrame, given: Namespace) -> None:
         raise InputError("layers: expected alone, or with --filter, --csv or --markdown")
     done = compare.finished(runs)
     if done.empty:
-        raise InputError(f"layers: none of {len(runs)} runs has done an epoch")
+        raise InputError(f"layers: none of {counted(len(runs), 'run')} has done an epoch")
     tables = {
         f"{model} on {data}": compare.by_layer(store.layers(some["run"]), compare.labelled(some))
         for (model, data), some in done.groupby(["model.name", "data.name"], sort=False)
@@ -103,12 +105,23 @@ def _layers(store: Store, runs: pd.DataFrame, given: Namespace) -> None:
         if given.markdown:
             print(markdown_table([[_plain(cell) for cell in line] for line in (head, *body)]))
         else:
-            table = _table(head, 1)
-            for line in body:
-                table.add_row(*map(Text, line))
-            print_whole(Console(highlight=False, soft_wrap=True), table)
+            _show_layers([head, *body])
         if alike := compare.agreement(rows):
             print(f"\n{alike}" if given.markdown else alike)
+
+
+def _show_layers(rows: list[list[str]]) -> None:
+    """Print settings side by side, as many as a terminal has room for."""
+    console = Console(highlight=False, soft_wrap=True)
+    width, room = console.width, len(rows[0])
+    while console.is_terminal and room > 2 and _width([row[:room] for row in rows]) > width:
+        room -= 1
+    table = _table(rows[0][:room], 1)
+    for row in rows[1:]:
+        table.add_row(*(Text(legible(cell)) for cell in row[:room]))
+    print_whole(console, table)
+    if less := len(rows[0]) - room:
+        _tell_left_out(width, counted(less, "setting"))
 
 
 def _by_layer(name: str, rows: pd.DataFrame) -> list[list[str]]:
@@ -125,9 +138,10 @@ def title(where: str, runs: pd.DataFrame) -> str:
     pairs = runs[["model.name", "data.name"]].drop_duplicates()
     what = f", {pairs.iloc[0, 0]} on {pairs.iloc[0, 1]}" if len(pairs) == 1 else ""
     limits = {limit for limit in runs["data.train_limit"] if limit > 0}
-    some = f" ({', '.join(f'{limit:.0f}' for limit in sorted(limits))} training images)" if limits else ""
+    most = ", ".join(f"{limit:,.0f}" for limit in sorted(limits))
+    some = f" ({most} training image{'s' * (limits != {1})})" if limits else ""
     counts = ", ".join(f"{count} {state}" for state, count in runs["state"].value_counts().items())
-    return printable(f"{where}{what}{some}: {len(runs)} run{'s' * (len(runs) != 1)}, {counts}")
+    return printable(f"{where}{what}{some}: {counted(len(runs), 'run')}, {counts}")
 
 
 def columns(rows: pd.DataFrame) -> list[str]:
@@ -189,11 +203,13 @@ def on_front(rows: pd.DataFrame) -> list[bool]:
 
 
 def show(title: str, rows: pd.DataFrame) -> None:
-    """The table on the terminal, without its last columns where it is too narrow; rows of the front stand out."""
+    """Print the table; on a terminal that is too narrow, without what matters least; rows of the front stand out."""
     best, keys = on_front(rows), columns(rows)
     console = Console(highlight=False, soft_wrap=True)
-    while console.is_terminal and _width(lines(rows, keys)) > console.width and (less := _less_important(keys)):
+    width, left_out = console.width, []
+    while console.is_terminal and _width(lines(rows, keys)) > width and (less := _less_important(keys)):
         keys.remove(less)
+        left_out.append(header(less))
     mark, accuracy = "" if console.is_terminal else "*", keys.index("accuracy")
     head, *body = lines(rows, keys)
     table = _table(head, sum(key in NAMES for key in keys))
@@ -203,28 +219,38 @@ def show(title: str, rows: pd.DataFrame) -> None:
         if at and blocks and pairs.iloc[at] != pairs.iloc[at - 1]:
             table.add_section()
         words[accuracy] += mark if best[at] else ""
-        table.add_row(*(Text(word) for word in words), style="bold" if best[at] else "")
+        table.add_row(*(Text(legible(word)) for word in words), style="bold" if best[at] else "")
     console.print(Text(title))
     print_whole(console, table)
     if any(best):
-        console.print(f"{mark or 'bold'}: {FRONT}")
+        console.print(f"{mark or 'bold'}: {compare.FRONT}")
+    if left_out:
+        _tell_left_out(width, ", ".join(left_out))
+
+
+def _tell_left_out(width: int, words: str) -> None:
+    told = f"left out at {width} columns: {words}; --csv has all, or a wider terminal"
+    Console(highlight=False, width=width).print(Text(told))
 
 
 def _table(head: Sequence[str], words: int) -> Table:
     """An empty table, of which so many columns, the first, hold words and the others numbers."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for at, word in enumerate(head):
-        table.add_column(Text(word), justify="left" if at < words else "right", no_wrap=True)
+        table.add_column(Text(legible(word)), justify="left" if at < words else "right", no_wrap=True)
     return table
 
 
 def _width(lines: Sequence[Sequence[str]]) -> int:
     """How wide a table of those lines is."""
-    return sum(max(map(len, column)) + 3 for column in zip(*lines, strict=True))
+    return sum(max(map(cell_len, column)) + 3 for column in zip(*lines, strict=True))
 
 
 def _less_important(keys: Sequence[str]) -> str | None:
-    return next((key for key in ("seconds", "epochs", "flops", "difference", "runs") if key in keys), None)
+    """The column that a narrow terminal can do without: settings from the last on, then figures; None for the rest."""
+    settings = [key for key in keys if "." in key and key not in (*NAMES, "reg.alpha")]
+    figures = [key for key in ("seconds", "epochs", "flops", "difference", "running", "failed", "runs") if key in keys]
+    return next(iter([*settings[::-1], *figures]), None)
 
 
 def markdown(rows: pd.DataFrame) -> str:
