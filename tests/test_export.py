@@ -67,6 +67,8 @@ def test_every_format(command: Command, run: Path) -> None:
         outcome = command("export", str(run), "--to", name, *words)
         assert (outcome.code, outcome.err) == (0, ""), name
         assert "checked on 100 test images: largest difference" in outcome.out
+        hint = "larger than the dense weights: --shrink leaves out what is dead; --format sparse (.safetensors) stores"
+        assert (hint in outcome.out) is (name in ("program.pt2", "model.onnx"))
         if not name.endswith(".onnx"):
             with torch.no_grad():
                 torch.testing.assert_close(dstrun.load(name)(images), expected, rtol=1e-4, atol=1e-5)
@@ -161,7 +163,9 @@ def test_a_network_that_cannot_be_shrunk(command: Command, monkeypatch: pytest.M
 
 
 BAD = {
-    "--to model.tar": "to: got model.tar, expected a name that ends in .safetensors, .pt2, .onnx",
+    "--to model.tar": "to: got model.tar, expected a name that ends in .safetensors, .pt2, .onnx\n",
+    "--to a/m.onx": "to: got a/m.onx, expected a name that ends in .safetensors, .pt2, .onnx; did you mean a/m.onnx?",
+    "--to m.pt": "to: got m.pt, expected a name that ends in .safetensors, .pt2, .onnx; did you mean m.pt2?",
     "--to model.onnx --format sparse": "to: got model.onnx for the format sparse, expected a name that ends in .safe",
     "--to a.safetensors --shrink": "shrink: expected a .pt2 or .onnx file, which carries a network of its own",
     "--to nowhere/a.pt2": "to: got nowhere/a.pt2, expected a folder that can be written, and nowhere is none",
@@ -170,8 +174,8 @@ BAD = {
     "--to a.pt2 --tolerance -1": "export: argument --tolerance: got -1.0, expected a number ≥ 0; `dstrun export",
     "--to a.pt2 data.rot=x": "data.rot=x: export leaves a run as it was trained, but for where its data lies: data.ro",
     "--to a.pt2 model=lenet5": "model=lenet5: export leaves a run as it was trained",
-    "--to outputs --force": "to: got outputs, expected a name that ends in .safetensors, .pt2, .onnx",
-    "--to folder.pt2 --force": "to: got folder.pt2, expected the name of a file, and that is a folder",
+    "--to outputs --force": "to: got outputs, a folder, expected the name of a file: outputs/model.onnx",
+    "--to folder.pt2 --force": "to: got folder.pt2, a folder, expected the name of a file: folder.pt2/model.onnx",
     "--bench --shrink": "export: expected --to PATH with --format, --shrink and --force",
 }
 

@@ -195,10 +195,14 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(command: Command) ->
 def test_rerun_with_changes_stays_in_the_group(command: Command) -> None:
     command(*QUICK, "group=here")
     folder = only_run("outputs/here")
-    assert command("rerun", str(folder), "reg=dense", "seed=5").code == 0
-    names = {run.name for run in Path("outputs/here").iterdir()} - {folder.name}
-    assert re.fullmatch(r"lenet_300_100-digits-dense-s5-\w{8}", names.pop())
-    assert "finished already" in command("rerun", str(folder)).out
+    again = command("rerun", f"{folder}/", "reg=dense", "seed=5")
+    assert again.code == 0
+    first, second, *_ = again.out.splitlines()
+    assert first == f"{folder}: again with reg=dense seed=5, into outputs/here (group=NAME: into another)"
+    assert re.match(r"outputs/here/lenet_300_100-digits-dense-s5-\w{8}: ", second)
+    assert command("rerun", str(folder)).out == f"{folder}: finished already (overwrite=true starts over)\n"
+    elsewhere = command("rerun", str(folder), "group=there", "dry_run=true")
+    assert elsewhere.out == f"outputs/there/{folder.name}: new\n"
 
 
 def test_rerun_with_another_model_takes_no_arguments_of_the_old_one(command: Command) -> None:
@@ -221,6 +225,11 @@ def test_eval_gives_the_figures_of_the_last_epoch(command: Command) -> None:
         changed = command("eval", str(only_run()), change)
         assert changed.code == 2
         assert f"eval leaves a run as it was trained, `dstrun rerun` changes {change.split('=')[0]}" in changed.err
+    (only_run() / "checkpoint.pt").unlink()
+    none = command("eval", str(only_run()))
+    assert none.err == (
+        f"dstrun: {only_run()}: there is no checkpoint {only_run()}/checkpoint.pt; the run's state is finished\n"
+    )
 
 
 def test_initial_weights_of_a_dense_run_for_a_sparse_one(command: Command) -> None:

@@ -92,18 +92,20 @@ def _task(composed: object) -> None:
 
 
 def _rerun(arguments: Sequence[str]) -> None:
-    """dstrun rerun RUN [KEY=VALUE ...]: the same settings, or some of them changed.
+    """dstrun rerun RUN [KEY=VALUE ...]: the same settings, or some of them changed."""
+    from dstrun.arguments import rerun as parsed
 
-    The other settings stay as they were: a new model or data set brings no recipe along.
-    """
-    folder, words = _run_and_overrides(_rerun, arguments)
+    given = parsed(arguments)
     from dstrun.composition import saved
     from dstrun.config import check
 
-    config = saved(folder / "config.yaml", words)
-    given = {word.split("=")[0] for word in words}
-    config |= {key: value for key, value in _place(folder).items() if key not in given}
-    checked = check(config)
+    config = saved(given.run / "config.yaml", given.changes)
+    changed = {word.partition("=")[0] for word in given.changes}
+    place = {key: value for key, value in _place(given.run).items() if key not in changed}
+    checked = check(config | place)
+    if changed and "group" in place:
+        into = Path(checked.outputs, checked.group or "")
+        print(f"{given.run}: again with {' '.join(given.changes)}, into {into} (group=NAME: into another)")
     from dstrun.run import run
 
     run(checked, default_group="single")
@@ -111,14 +113,16 @@ def _rerun(arguments: Sequence[str]) -> None:
 
 def _evaluate(arguments: Sequence[str]) -> None:
     """dstrun eval RUN [KEY=VALUE ...]: test figures of a trained run."""
-    folder, words = _run_and_overrides(_evaluate, arguments)
+    from dstrun.arguments import evaluate as parsed
+
+    given = parsed(arguments)
     from dstrun.composition import saved
     from dstrun.config import check
 
-    checked = check(saved(folder / "config.yaml", words))
+    checked = check(saved(given.run / "config.yaml", given.changes))
     from dstrun.run import evaluate_run
 
-    evaluate_run(folder, checked)
+    evaluate_run(given.run, checked)
 
 
 def _report(arguments: Sequence[str]) -> None:
@@ -157,21 +161,12 @@ VERBS: dict[str, Callable[[Sequence[str]], None]] = {
 }  # fmt: skip
 
 
-def _place(folder: Path) -> dict[str, str | bool]:
+def _place(run: Path) -> dict[str, str | bool]:
     """Where a run lies now, which may be elsewhere than where it was made; and no leftovers of how it was started."""
-    path = folder.resolve()
-    return {"outputs": str(path.parent.parent), "group": path.parent.name, "overwrite": False, "dry_run": False}
-
-
-def _run_and_overrides(verb: Callable, arguments: Sequence[str]) -> tuple[Path, Sequence[str]]:
-    """The run's folder and the overrides from a verb's arguments; InputError for a folder that is no run."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(verb.__doc__)
-        sys.exit(0 if arguments else InputError.exit_code)
-    folder = Path(arguments[0])
-    if not (folder / "config.yaml").is_file():
-        raise InputError(f"{folder}: expected the folder of a run, with a config.yaml in it")
-    return folder, arguments[1:]
+    there, outputs = run.resolve(), Path(os.path.normpath(run / ".." / ".."))
+    if (outputs / there.parent.name).resolve() != there.parent:  # a link on the way
+        outputs = there.parent.parent
+    return {"outputs": str(outputs), "group": there.parent.name, "overwrite": False, "dry_run": False}
 
 
 def _end(error: BaseException) -> NoReturn:

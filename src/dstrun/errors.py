@@ -22,6 +22,12 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {first_line(error)}".removesuffix(": ")
 
 
+def mismatch(error: BaseException) -> str:
+    """Return which key or shape it was that torch would not load."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return lines[1] if len(lines) > 1 else described(error)
+
+
 def printable(words: object) -> str:
     """Words as a line that may be shown anywhere: nothing that steers a terminal, and not without end."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in str(words)[:1000])

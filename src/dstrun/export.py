@@ -17,6 +17,7 @@ import zlib
 from argparse import Namespace
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,7 +36,7 @@ from dstrun.console import print_whole
 from dstrun.cores import usable_cores
 from dstrun.data_record import refuse_other_classes
 from dstrun.density import LayerFigures
-from dstrun.errors import InputError, first_line
+from dstrun.errors import InputError, first_line, mismatch
 from dstrun.files import sha256
 from dstrun.flops import multiply_adds
 from dstrun.machine import set_threads
@@ -94,8 +95,12 @@ def _checked_format(given: Namespace) -> str:
     """By --format, else by the ending; InputError for a target that cannot be."""
     target, format = given.to, given.format
     by_ending = {ending: name for name, ending in FORMATS.items() if name in ("safetensors", "torch", "onnx")}
+    if target.is_dir():
+        raise InputError(f"to: got {target}, a folder, expected the name of a file: {target / 'model.onnx'}")
     if not format and target.suffix not in by_ending:
-        raise InputError(f"to: got {target}, expected a name that ends in {', '.join(by_ending)}")
+        near = get_close_matches(target.suffix, by_ending, n=1, cutoff=0.7)
+        hint = f"; did you mean {target.with_suffix(near[0])}?" if near and target.suffix else ""
+        raise InputError(f"to: got {target}, expected a name that ends in {', '.join(by_ending)}{hint}")
     format = format or by_ending[target.suffix]
     if target.suffix != FORMATS[format]:
         raise InputError(f"to: got {target} for the format {format}, expected a name that ends in {FORMATS[format]}")
@@ -103,8 +108,6 @@ def _checked_format(given: Namespace) -> str:
         raise InputError(f"to: .onnx needs {', '.join(missing)}; `pip install 'dstrun[onnx]'` brings it")
     if given.shrink and format in KINDS:
         raise InputError("shrink: expected a .pt2 or .onnx file, which carries a network of its own")
-    if target.is_dir():
-        raise InputError(f"to: got {target}, expected the name of a file, and that is a folder")
     if target.exists() and not given.force:
         raise InputError(f"to: {target} is there already (--force writes over it)")
     if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
@@ -130,7 +133,7 @@ def _trained(given: Namespace) -> Trained:
         about = network.about_run(folder, state | prepared.images)
         plain = network.restored(about, network.plain_weights(state["model"]))
     except RuntimeError as error:
-        raise InputError(f"{folder}: the checkpoint is another model's ({network.mismatch(error)})") from error
+        raise InputError(f"{folder}: the checkpoint is another model's ({mismatch(error)})") from error
     except (ValueError, KeyError) as error:
         raise InputError(f"{folder}: {first_line(error)}") from error
     _, splits = make_batches(config, prepared)
@@ -260,6 +263,9 @@ def _said(target: Path, record: dict[str, Any]) -> str:
     words += f", {record['bytes'] / record['bytes_dense']:.1%} of the dense one"
     if record["shrunk"]:
         words += f"; {record['parameters_shrunk']:,} of {record['parameters']:,} parameters"
+    if record["bytes"] > record["bytes_dense"] and record["format"] in ("torch", "onnx"):
+        shrink = "" if record["shrunk"] else "--shrink leaves out what is dead; "
+        words += f"\nlarger than the dense weights: {shrink}--format sparse (.safetensors) stores only what is kept"
     return (
         f"{words}\nchecked on {record['images']:,} test images: largest difference {record['largest_difference']:.2g}, "
         f"every class the same, accuracy {record['accuracy']:.2%}"

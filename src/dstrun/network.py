@@ -23,7 +23,7 @@ from dstrun import checkpoint
 from dstrun.composition import saved
 from dstrun.config import check
 from dstrun.csr import to_csr
-from dstrun.errors import InputError, described
+from dstrun.errors import InputError, described, mismatch
 from dstrun.masking import kept_mask
 from dstrun.models import BUILDERS
 from dstrun.pack import packed, unpacked
@@ -173,9 +173,3 @@ def _program(path: Path) -> nn.Module:
         return torch.export.load(path).module()
     except Exception as error:  # of zip, JSON and torch
         raise ValueError(f"{path} cannot be read ({described(error)})") from error
-
-
-def mismatch(error: BaseException) -> str:
-    """Which key or shape it was that torch would not load."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return lines[1] if len(lines) > 1 else described(error)

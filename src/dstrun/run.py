@@ -19,7 +19,7 @@ from dstrun.config import Config
 from dstrun.data_record import OF_THE_NETWORK, refuse_other_classes, refuse_other_data
 from dstrun.density import masked_density, model_density, weights_left_dense
 from dstrun.describe import density_words
-from dstrun.errors import BusyError, InputError, RunFailedError, described, first_line
+from dstrun.errors import BusyError, InputError, RunFailedError, described, first_line, mismatch
 from dstrun.evaluate import evaluate
 from dstrun.ledger import (
     record_failure,
@@ -117,7 +117,12 @@ def evaluate_run(folder: Path, config: Config) -> None:
         state = checkpoint.load(folder / checkpoint.NEWEST)
         refuse_other_classes(folder, state.get("data") or state, prepared.data)
         model.load_state_dict(state["model"])
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except FileNotFoundError as error:
+        state = read_json(folder / "status.json").get("state", "unknown")
+        raise InputError(f"{folder}: {error}; the run's state is {state}") from error
+    except RuntimeError as error:
+        raise InputError(f"{folder}: the checkpoint is another model's ({mismatch(error)})") from error
+    except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder}: {first_line(error)}") from error
     _, splits = make_batches(config, prepared)
     layers = method.measure()
