@@ -191,8 +191,8 @@ def test_what_cannot_be_used_is_one_line_and_leaves_nothing(command: Command, ru
     assert Path("there.pt2").read_text() == "mine"
     assert {file.name for file in Path().iterdir()} == {"there.pt2", "folder.pt2", "outputs"}
     assert command("export").err.startswith("dstrun: export: expected the folder of a run; ")
-    assert command("export", "outputs", "--to", "a.pt2").err == (
-        "dstrun: outputs: expected the folder of a run, with a config.yaml in it\n"
+    assert command("export", "folder.pt2", "--to", "a.pt2").err == (
+        "dstrun: folder.pt2: expected the folder of a run, with a config.yaml in it\n"
     )
 
 
