@@ -100,6 +100,17 @@ def test_a_bad_value_in_a_grid_stops_it(command: Command) -> None:
     assert list(Path().iterdir()) == []
 
 
+@pytest.mark.parametrize("words", ["seed=0", "report", "eval run"])
+def test_a_current_folder_that_is_gone_is_one_line(
+    command: Command, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    Path("gone").mkdir()
+    monkeypatch.chdir("gone")
+    Path("../gone").rmdir()
+    answer = command(*words.split())
+    assert (answer.code, answer.err) == (2, "dstrun: the current folder has been removed; `cd` to one that is there\n")
+
+
 def test_a_run_is_no_folder_of_configs(command: Command) -> None:
     Path("run").mkdir()
     Path("run/status.json").touch()

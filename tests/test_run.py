@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 import zipfile
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from dstrun.console import RunConsole
 from dstrun.files import sha256
 from dstrun.identity import run_name
 from dstrun.signals import StopRequest
+from dstrun.status import holder
 from dstrun.tracking import LAYERS, METRICS, RESULTS, Rows, write_json
 from dstrun.train import Progress
 from tests.conftest import Command, Outcome, made_up
@@ -230,6 +232,17 @@ def test_eval_gives_the_figures_of_the_last_epoch(command: Command) -> None:
     assert none.err == (
         f"dstrun: {only_run()}: there is no checkpoint {only_run()}/checkpoint.pt; the run's state is finished\n"
     )
+
+
+def test_a_run_is_held_until_its_last_checkpoint_is_written(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[tuple[str, str | None]] = []
+    monkeypatch.setattr(
+        session.checkpoint, "save_last",
+        lambda folder, _: held.append((json.loads((folder / "status.json").read_text())["state"], holder(folder))),
+    )  # fmt: skip
+    assert command("schedule.epochs=0").code == 0
+    assert held == [("finished", f"process {os.getpid()} on {socket.gethostname()}")]
+    assert holder(only_run()) is None
 
 
 def test_initial_weights_of_a_dense_run_for_a_sparse_one(command: Command) -> None:

@@ -67,7 +67,7 @@ def test_where_there_are_no_locks_an_owner_here_needs_a_process_and_a_heartbeat(
     assert holder(tmp_path) is None
 
 
-def test_an_owner_holds_its_run_until_it_ends(tmp_path: Path) -> None:
+def test_an_owner_holds_its_run_until_it_releases_it(tmp_path: Path) -> None:
     ours = Status(tmp_path)
     ours.begin()
     name = f"process {os.getpid()} on {socket.gethostname()}"
@@ -75,6 +75,8 @@ def test_an_owner_holds_its_run_until_it_ends(tmp_path: Path) -> None:
     with pytest.raises(BusyError, match=name):
         Status(tmp_path)
     ours.end("finished")
+    assert holder(tmp_path) == name, "its last checkpoint is still to be written"
+    ours.release()
     assert holder(tmp_path) is None
 
 

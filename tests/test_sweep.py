@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -17,7 +18,7 @@ import pytest
 
 from dstrun import board, ledger, pool, session, summary
 from dstrun.config import check
-from dstrun.errors import RunFailedError
+from dstrun.errors import InputError, RunFailedError
 from dstrun.run import run_as_job
 from dstrun.status import Status, holder
 from tests.conftest import Command
@@ -104,6 +105,19 @@ def test_the_same_sweep_again_does_what_is_new(command: Command, monkeypatch: py
 
     monkeypatch.setattr(pool, "now", lambda: "9999")  # a run that ends in the second in which the sweep began
     assert command("-m", "seed=1", *SMALL, "overwrite=true").code == 0
+
+
+def test_sockets_of_a_sweep_have_room_where_tmpdir_is_too_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 60)
+    long.mkdir()
+    for place, used in ((Path("/var/tmp"), "/var/tmp"), (long, "/tmp")):
+        monkeypatch.setattr(tempfile, "tempdir", str(place))
+        with pool._place_for_sockets():
+            assert tempfile.gettempdir() == used
+        assert tempfile.gettempdir() == str(place)
+    monkeypatch.setattr(pool, "SHORT_PLACES", ())
+    with pytest.raises(InputError, match=r"TMPDIR: got .*, expected a folder with a name of at most 75 bytes"):
+        pool._place_for_sockets().__enter__()
 
 
 def test_a_sweeps_file_is_a_grid_whose_axes_the_command_line_replaces(command: Command) -> None:

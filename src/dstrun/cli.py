@@ -33,6 +33,8 @@ def main() -> None:
             print(text())
         elif arguments == ["--version"]:
             print(version("dstrun"))
+        elif not _is_somewhere():
+            raise InputError("the current folder has been removed; `cd` to one that is there")
         elif arguments and arguments[0] in VERBS:
             VERBS[arguments[0]](arguments[1:])
         elif arguments and _is_stray(arguments[0]):
@@ -45,6 +47,14 @@ def main() -> None:
             sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         _end(error)
+
+
+def _is_somewhere() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _is_stray(word: str) -> bool:

@@ -121,10 +121,13 @@ def record_failure(folder: Path, config: Config, error: str, story: str) -> None
     else:
         _refuse_another_run(folder, config)
     status = Status(folder)
-    log = run_log(folder / "train.log")
-    log.error(story)
-    close_log(log)
-    status.end(FAILED, error=error)
+    try:
+        log = run_log(folder / "train.log")
+        log.error(story)
+        close_log(log)
+        status.end(FAILED, error=error)
+    finally:
+        status.release()
 
 
 def refuse_difference(folder: Path, config: Config, complaint: str) -> None:

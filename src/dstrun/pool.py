@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
@@ -41,6 +42,8 @@ BUSY_EXIT_CODE = 75
 SECONDS_TO_STOP = 60  # for a job, to reach the end of an update and write its checkpoint
 LOOK_EVERY = 2.0  # seconds between looks at a run that another process is at work on
 TAIL_BYTES = 8192
+SOCKET_ROOM = 107 - len("/pymp-xxxxxxxx/listener-xxxxxxxx")  # bytes that a socket's address leaves for its folder
+SHORT_PLACES = ("/tmp", "/var/tmp", "/dev/shm")
 CHECKED_BEFORE = ("model.", "data.", "reg.method", "reg.granularity", "reg.exclude", "init", "schedule.compile")
 
 
@@ -315,10 +318,25 @@ def _start_forkserver(jobs: Sequence[Job]) -> None:
     threads = _threads(_slots(jobs, []))
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the server inherits: a Ctrl-C is ours to deal with
     try:
-        with _environment(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads)):
+        with _environment(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads)), _place_for_sockets():
             ensure_running()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _place_for_sockets() -> Iterator[None]:
+    """A folder for temporary files whose name leaves room for a socket's, where that of TMPDIR is too long."""
+    before = tempfile.gettempdir()
+    places = [place for place in (before, *SHORT_PLACES) if len(os.fsencode(place)) <= SOCKET_ROOM]
+    usable = [place for place in places if os.access(place, os.W_OK | os.X_OK)]
+    if not usable:
+        raise InputError(f"TMPDIR: got {before}, expected a folder with a name of at most {SOCKET_ROOM} bytes")
+    tempfile.tempdir = usable[0]
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 @contextmanager

@@ -142,12 +142,9 @@ class Status:
             write_json(self._path, self._content)
 
     def end(self, state: str, error: str | None = None, **facts: Any) -> None:
-        """The last state: finished, failed or interrupted; releases the lock."""
+        """Write the last state: finished, failed or interrupted. The lock is kept until `release`."""
         self._ended.set()
-        try:
-            self.write(state=state, error=error, ended=now(), **facts)
-        finally:
-            self.release()
+        self.write(state=state, error=error, ended=now(), **facts)
 
     def release(self) -> None:
         """Gives the lock back, once, and writes nothing more."""

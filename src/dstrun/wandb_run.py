@@ -9,6 +9,7 @@ import netrc
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -160,6 +161,8 @@ def start_wandb(mode: str, log: logging.Logger, say: Callable[[str], None], **in
         return NoTracker()
     # its reports on itself, which wait 20 s at a process's end for a server that hangs; read when it is imported
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    if not os.access(os.environ.get("XDG_CACHE_HOME") or os.environ.get("HOME", ""), os.W_OK):
+        os.environ["XDG_CACHE_HOME"] = tempfile.gettempdir()  # else W&B's own process writes its log to our stderr
     import wandb
 
     if os.environ.get("WANDB_SWEEP_ID"):  # the agent of a W&B sweep has chosen the run's id already
