@@ -63,8 +63,20 @@ def test_a_run_is_finished_and_reported_whatever_the_screen_can_show(monkeypatch
         monkeypatch.setattr(sys, "argv", ["dstrun", *words])
         monkeypatch.setattr(sys, "stdout", screen := Screen("ascii"))
         cli.main()
-        assert len(screen.shown) > 100
+        assert len(screen.shown) > 50
     assert json.loads((only_run() / "status.json").read_text())["state"] == "finished"
+
+
+@pytest.mark.parametrize(("asked", "name"), [("", "Größe"), ("ascii", "Grosse")])
+def test_a_table_for_a_file_is_utf_8(monkeypatch: pytest.MonkeyPatch, asked: str, name: str) -> None:
+    leave(model__name="Größe")
+    monkeypatch.setenv("PYTHONIOENCODING", asked)
+    for form in ("--csv", "--markdown"):
+        monkeypatch.setattr(sys, "argv", ["dstrun", "report", form, "--runs"])
+        monkeypatch.setattr(sys, "stdout", screen := Screen("ascii"))
+        cli.main()
+        assert form == "--markdown" or f",{name}," in screen.shown
+        assert "\ufffd" not in screen.shown
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from dstrun.console import duration, print_whole
 from dstrun.errors import InputError, printable
 from dstrun.labels import counted
 from dstrun.store import HOW_TO_GET_SOME, Store
-from dstrun.streams import legible
+from dstrun.streams import legible, write_utf8_to_files
 from dstrun.tracking import csv_text
 
 NOTES = 5  # so many of the things that could not be read are told
@@ -36,6 +36,8 @@ FIGURES = {
 
 def report(given: Namespace) -> None:
     """What `arguments.report` asks for. InputError where nothing can be shown."""
+    if given.csv or given.markdown:
+        write_utf8_to_files()
     store = Store(given.paths)
     if store.runs.empty:
         where = " ".join(map(str, given.paths))

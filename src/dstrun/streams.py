@@ -26,6 +26,13 @@ def accept_all_text() -> None:
             stream.reconfigure(errors=HANDLER)
 
 
+def write_utf8_to_files() -> None:
+    """Let stdout write UTF-8 where it leads into a file or a pipe, unless PYTHONIOENCODING says otherwise."""
+    stream = sys.stdout
+    if isinstance(stream, io.TextIOWrapper) and not stream.isatty() and not os.environ.get("PYTHONIOENCODING"):
+        stream.reconfigure(encoding="utf-8", errors="replace")
+
+
 def legible(text: str) -> str:
     """Return the text as stdout will show it, so that columns can be laid out by its width."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
