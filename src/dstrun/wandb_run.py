@@ -167,6 +167,9 @@ def start_wandb(mode: str, log: logging.Logger, say: Callable[[str], None], **in
 
     if os.environ.get("WANDB_SWEEP_ID"):  # the agent of a W&B sweep has chosen the run's id already
         init.pop("id", None)
+    if init.get("dir"):
+        with suppress(OSError):  # then W&B takes a temporary folder
+            Path(init["dir"]).mkdir(parents=True, exist_ok=True)
     if mode == "auto":
         mode = _automatic_mode()
     if mode == "disabled":
