@@ -114,7 +114,7 @@ def _opens_text(call: ast.Call) -> bool:
     owner = getattr(getattr(call.func, "value", None), "id", "")
     if name == "open":
         binary = any(isinstance(word, ast.Constant) and "b" in str(word.value) for word in call.args)
-        return not binary and owner not in ("os", "Image", "webbrowser")
+        return not binary and owner not in ("os", "Image", "webbrowser", "gzip")
     return name in ("fdopen", "read_text", "write_text", "_LogFile", "FileHandler")
 
 

@@ -52,6 +52,7 @@ def rerun(words: Sequence[str]) -> argparse.Namespace:
     """run, changes. InputError for what cannot be used."""
     parser = Parser(
         "dstrun rerun",
+        usage="dstrun rerun RUN [KEY=VALUE ...]",
         description="The same settings as a run's, or some of them changed; the others stay as they were: a new model "
         "or data set brings no recipe along. The new run lies in the group of the old one, or in group=NAME.",
     )
@@ -61,7 +62,11 @@ def rerun(words: Sequence[str]) -> argparse.Namespace:
 
 def evaluate(words: Sequence[str]) -> argparse.Namespace:
     """run, changes. InputError for what cannot be used."""
-    parser = Parser("dstrun eval", description="Test figures of a trained run, from its checkpoint.")
+    parser = Parser(
+        "dstrun eval",
+        usage="dstrun eval RUN [KEY=VALUE ...]",
+        description="Test figures of a trained run, from its checkpoint.",
+    )
     parser.add_argument(
         "words", nargs="*", metavar="RUN [KEY=VALUE ...]", help=f"{RUN}; options that change no figure: data.root=PATH"
     )
