@@ -25,6 +25,11 @@ class Outcome:
     out: str
     err: str
 
+    @property
+    def complaints(self) -> str:
+        """What was said on standard error, notes apart."""
+        return "".join(line for line in self.err.splitlines(keepends=True) if not line.startswith("dstrun: note: "))
+
 
 Command = Callable[..., Outcome]
 

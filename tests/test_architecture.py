@@ -44,7 +44,14 @@ MAY_KNOW: dict[str, set[str]] = {
     "train": {"evaluate", "density", "methods", "update"},
     "identity": {"config"},
     "labels": {"config", "identity"},
-    "composition": {"config", "errors"},
+    "literals": {"config"},
+    "yaml_files": {"errors", "literals"},
+    "sources": {"config", "errors", "literals", "yaml_files"},
+    "hydra_errors": {"config", "errors"},
+    "values": {"config", "errors", "literals", "sources", "hydra_errors"},
+    "words": {"config", "errors", "sources"},
+    "composition": {"config", "errors", "hydra_errors", "sources", "values"},
+    "advice": {"config", "errors", "identity", "sources", "yaml_files"},
     "status": {"tracking", "files", "errors"},
     "ledger": {
         "config", "errors", "identity", "composition", "tracking", "status", "image_tree", "data_record",
@@ -76,7 +83,7 @@ MAY_KNOW: dict[str, set[str]] = {
         "config", "errors", "composition", "build", "checkpoint", "density", "flops", "machine", "cores", "files",
         "network", "shrinking", "onnx_file", "bench", "tracking", "console", "signals", "data_record",
     },
-    "plan": {"config", "errors", "composition", "ledger"},
+    "plan": {"literals", "sources", "values", "config", "errors", "composition", "ledger"},
     "summary": {"config", "identity", "ledger", "tracking", "status"},
     "board": {"errors", "labels", "plan", "ledger", "summary", "tracking", "status", "console"},
     "pool": {
@@ -85,9 +92,10 @@ MAY_KNOW: dict[str, set[str]] = {
     },
     "sweep": {"errors", "plan", "board"},
     "search": {
+        "sources", "values",
         "config", "errors", "composition", "labels", "plan", "board", "sweep", "ledger", "tracking", "status", "cores",
     },
-    "hydra_plugins": {"plan", "pool", "sweep", "search"},
+    "hydra_plugins": {"advice", "errors", "plan", "pool", "sweep", "search"},
     "arguments": {"errors"},
     "paper": set(),
     "frames": {"files"},
@@ -102,10 +110,14 @@ MAY_KNOW: dict[str, set[str]] = {
     "contents": {"labels", "store", "compare", "drawing", "views", "report"},
     "live": {"errors", "labels", "store", "compare", "report", "panes", "contents"},
     "dashboard": {"errors", "report", "live"},
-    "help": {"config", "composition"},
-    "cli": {"streams", "config", "errors", "composition", "help", "run", "arguments", "report", "dashboard", "export"},
+    "help": {"config", "sources"},
+    "cli": {
+        "advice", "sources", "words", "streams", "config", "errors", "composition", "help", "run", "arguments",
+        "report", "dashboard", "export",
+    },
 }
 WITHOUT_TORCH = {
+    "advice", "hydra_errors", "literals", "sources", "values", "words", "yaml_files",
     "cli", "errors", "config", "composition", "identity", "tracking", "console", "help", "signals", "cores", "status",
     "ledger", "plan", "summary", "board", "sweep", "search", "hydra_plugins", "paper", "store", "compare", "drawing",
     "figures", "views", "report", "page", "panes", "contents", "live", "dashboard", "arguments", "frames",

@@ -3,11 +3,17 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from dstrun.cli import VERBS
+from dstrun.composition import as_hydra_takes_it, words_for_hydra
+from dstrun.errors import InputError
+from dstrun.values import parsed
+from dstrun.words import normalize_words, refuse_strays
 from tests.conftest import Command, made_up
 
 BAD = [
@@ -57,8 +63,132 @@ BAD = [
     ("evla run", "evla: neither a verb (rerun, eval, report, dashboard, export) nor KEY=VALUE; did you mean eval?"),
     ("rerun nowhere", "nowhere: expected the folder of a run, with a config.yaml in it"),
     ("eval nowhere", "nowhere: expected the folder of a run"),
-    ("reg.alpha=[1", "reg.alpha=[1: expected KEY=VALUE"),
+    ("reg.alpha=[1", "reg.alpha: got '[1', expected a number ≥ 0"),
     ("~reg.alpha", "reg.alpha: "),
+    ("lr=0.1", "lr: there is no such option; did you mean schedule.lr=0.1?"),
+    ("alpha=1e-4", "alpha: there is no such option; did you mean reg.alpha=1e-4?"),
+    ("epochs=3", "epochs: there is no such option; did you mean schedule.epochs=3?"),
+    ("learning_rate=0.1", "did you mean schedule.lr=0.1?"),
+    ("schedule.optimizer=adam", "did you mean schedule.optimiser=adam?"),
+    (
+        "lr 0.1",
+        "lr: neither a verb (rerun, eval, report, dashboard, export) nor KEY=VALUE; did you mean schedule.lr=0.1?",
+    ),
+    ("--lr 0.1", "--lr: there is no such flag; options are written KEY=VALUE; did you mean schedule.lr=0.1?"),
+    ("--lr=0.1", "--lr: there is no such flag; options are written KEY=VALUE; did you mean schedule.lr=0.1?"),
+    ("--multrun", "--multrun: there is no such flag; options are written KEY=VALUE; did you mean --multirun?"),
+    ("--cfg jbo", "--cfg: got jbo, expected job, hydra or all"),
+    ("--config-dir", "--config-dir: got nothing, expected a folder"),
+    ("model", "model: expected model=VALUE, one of lenet5, "),
+    ("seed=1 schedule.epochs", "schedule.epochs: expected schedule.epochs=VALUE, a whole number ≥ 0"),
+    ("seed:1", "seed:1: expected KEY=VALUE: seed=1"),
+    ("=3", "=3: expected KEY=VALUE"),
+    ("vgg16", "nor KEY=VALUE; did you mean model=vgg16?"),
+    ("table1", "nor KEY=VALUE; did you mean sweep=table1?"),
+    ("evaluate run", "nor KEY=VALUE; did you mean eval?"),
+    ("seed=1 report", "report: a verb comes first: dstrun report …"),
+    ("list", "list: `dstrun --help` lists models, data sets and options, `dstrun report` lists runs"),
+    ("run outputs/x", "outputs/x: neither a verb"),
+    ("sweep=sweeps/quik.yaml", "sweep: there is no 'quik'; did you mean quick?"),
+    ("sweep=quick,table1", "sweep: got quick,table1, expected one sweep"),
+    ("model=null", "model: got 'null', expected the name of a choice"),
+    ("model=lenet5,vgg16", "model: got 'lenet5,vgg16', expected one choice; several need -m"),
+    ("~model", "~model: a run needs one; model=CHOICE chooses another"),
+    ("-m model=glob(zz*)", "model: got an empty axis, expected at least one value"),
+    (
+        "-m schedule.milestones=10,20",
+        "got '10,20', which is several values here; one list is schedule.milestones=[10,20]",
+    ),
+    ("schedule.milestones=[10", "schedule.milestones: got '[10', expected a list of whole numbers ≥ 1"),
+    ("schedule.lr=0,1", "got '0,1', expected a number > 0; one number is written 0.1, several need -m"),
+    ("-m reg.alpha=0,0005 seed=0,1", "reg.alpha: got '0,0005', expected a number ≥ 0; one number is written 0.0005"),
+    ("data.train_limit=1,000", "expected a whole number ≥ 0; one number is written 1000, several need -m"),
+    ("schedule.lr=5%", "schedule.lr: got '5%', expected a number > 0"),
+    ("schedule.epochs=1.5k%", "schedule.epochs: got '1.5k%', expected a whole number ≥ 0"),
+    ("seed=true", "seed: got True, expected a whole number"),
+    ("data.flip=maybe", "data.flip: got 'maybe', expected true or false"),
+    ("name=range(3)", "several need -m; as text: 'name=\"range(3)\"'"),
+    ("group=a,b", "group: got 'a,b', expected one word of letters"),
+    ("name=${", "name: got text with ${ in it, which begins an interpolation such as ${seed}"),
+    ("name=a\udce9", r"name: got 'a\udce9', expected text in UTF-8"),
+    ("model.args.x=(a", "model.args.x: got '(a', which Hydra's grammar cannot read; as text: 'model.args.x=\"(a\"'"),
+    ("model.args.x=1,2", "model.args.x: got '1,2', expected one value, or a list in brackets; several need -m"),
+]
+
+UNDERSTOOD = [  # what is typed, a space between words and _ for a space in one, and what Hydra gets
+    ("train seed=1", "seed=1"),
+    ("run", ""),
+    ("model vgg16", "model=vgg16"),
+    ("model=vgg16 data cifar10 seed 3", "model=vgg16 data=cifar10 seed=3"),
+    ("--model vgg16 --data=cifar10", "model=vgg16 data=cifar10"),
+    ("--seed 1 --dry-run -seed=2", "seed=1 dry_run=true seed=2"),
+    ("--overwrite false --n-jobs 2", "overwrite=false n_jobs=2"),
+    ("seed = 1 model= lenet5 data =mnist", "seed=1 model=lenet5 data=mnist"),
+    ("seed_=_1", "seed=1"),
+    ("reg.alpha= -1", "reg.alpha=-1"),
+    ("name= seed=1", "name= seed=1"),
+    ("SEED=1 Schedule.Batch-Size=32", "seed=1 schedule.batch_size=32"),
+    ("'seed=1' \"data=mnist\"", "seed=1 data=mnist"),
+    ("–m seed=0,1", "-m seed=0,1"),
+    ("seed=0,1 --multirun", "-m seed=0,1"),
+    ("model=VGG16", "model=vgg16"),
+    ("model=vgg-16 data=CIFAR-10 reg=DST", "model=vgg16 data=cifar10 reg=dst"),
+    ("model=LeNet-300-100 data=FashionMNIST", "model=lenet_300_100 data=fashion_mnist"),
+    ("-m model=VGG16,'lenet-5'", "-m model=vgg16,lenet5"),
+    ("-m model=choice(VGG16,lenet5)", "-m model=vgg16,lenet5"),
+    ("model='vgg16' data=“mnist”", "model=vgg16 data=mnist"),
+    ("sweep=quick.yaml", "-m sweep=quick"),
+    ("sweep=sweeps/quick.yaml", "-m sweep=quick"),
+    ("experiment=conf/experiment/best_vgg16.yaml", "experiment=best_vgg16"),
+    ("schedule.optimiser=SGD schedule.rate=one-cycle", "schedule.optimiser=sgd schedule.rate=onecycle"),
+    ("schedule.milestones=10,20", "schedule.milestones=[10,20]"),
+    ("schedule.milestones=(10,_20) data.mean=0.5;0.4", "schedule.milestones=[10,20] data.mean=[0.5,0.4]"),
+    ("-m schedule.milestones=[10],[20,30]", "-m schedule.milestones=[10],[20,30]"),
+    ("schedule.milestones=10 wandb.tags=a", "schedule.milestones=[10] wandb.tags=[a]"),
+    ("reg.alpha=1E-4 schedule.lr=.1", "reg.alpha=1E-4 schedule.lr=.1"),
+    ("reg.alpha=1e−4 schedule.lr=1×10^-4", "reg.alpha=0.0001 schedule.lr=0.0001"),
+    ("reg.alpha=10^-4", "reg.alpha=0.0001"),
+    ("reg.target_density=5% data.validation=12.5%", "reg.target_density=0.05 data.validation=0.125"),
+    ("data.train_limit=10k schedule.epochs=1e2", "data.train_limit=10000 schedule.epochs=100"),
+    ("model.args.width=(1,2)", None),
+    ("-m seed=range(3)", "-m seed=range(3)"),
+    ("reg.alpha=${schedule.lr}", "reg.alpha=${schedule.lr}"),
+    ("seed=1 --cfg job model=lenet5 --package reg", "--cfg job --package reg seed=1 model=lenet5"),
+]
+
+TEXT = [  # what is typed for an option of text, and what it is
+    ("outputs=/home/josé/out", "/home/josé/out"),
+    ("data.root=/mnt/Drive (Personal)/x", "/mnt/Drive (Personal)/x"),
+    ("data.root=/mnt/run=3/x", "/mnt/run=3/x"),
+    ("data.root=/mnt/a,b", "/mnt/a,b"),
+    ("init=outputs/run [1]/{x}", "outputs/run [1]/{x}"),
+    ("name=it's fine", "it's fine"),
+    ("name=#1", "#1"),
+    ("name=[red]x[/red]", "[red]x[/red]"),
+    ("name=a: b", "a: b"),
+    ("name=1e10", "1e10"),
+    ("group=123e456", "123e456"),
+    ("group=007", "007"),
+    ("group=true", "true"),
+    ("group=1_0", "1_0"),
+    ("name=inf", "inf"),
+    ("name=C:\\new\\folder", "C:\\new\\folder"),
+    ("name=\\\\server\\share", "\\\\server\\share"),
+    ("name=ends in \\", "ends in \\"),
+    ("name=-x", "-x"),
+    ("name=null", None),
+    ("name='null'", "null"),
+    ('name="a b"', "a b"),
+    ("name=a\\,b", "a,b"),  # Hydra's escape
+    ("name=", ""),
+    ("name=${seed}", "${seed}"),
+    ("name=${seed} (x)", "${seed} (x)"),
+    ("wandb.tags=[a b,1e10,007,true]", ["a b", "1e10", "007", "true"]),
+    ("wandb.tags=a,b", ["a", "b"]),
+    ("wandb.tags=['a,b',c#1]", ["a,b", "c#1"]),
+    ("reg.exclude=[layer[0-9]*,conv?]", ["layer[0-9]*", "conv?"]),
+    ("reg.exclude=layer[12]", ["layer[12]"]),
+    ("reg.exclude=[]", []),
 ]
 
 
@@ -71,6 +201,64 @@ def test_one_line_and_exit_code_2(command: Command, words: str, line: str) -> No
     assert said.startswith("dstrun: ")
     assert line in said
     assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(("typed", "taken"), UNDERSTOOD, ids=[typed for typed, _ in UNDERSTOOD])
+def test_what_can_mean_one_thing_is_understood(typed: str, taken: str | None) -> None:
+    words = normalize_words([word.replace("_=_", " = ").replace(",_", ", ") for word in typed.split()])
+    refuse_strays(words, tuple(VERBS))
+    if taken is None:
+        with pytest.raises(InputError):
+            words_for_hydra(words)
+    else:
+        assert words_for_hydra(words) == taken.split()
+
+
+@pytest.mark.parametrize(("word", "text"), TEXT, ids=[word for word, _ in TEXT])
+def test_an_option_of_text_takes_it_as_typed(word: str, text: str | list[str] | None) -> None:
+    assert parsed([as_hydra_takes_it(word, several=False)])[0].value() == text
+    if word not in ("data.root=/mnt/a,b", "wandb.tags=a,b"):  # which -m takes for two values
+        assert parsed([as_hydra_takes_it(word, several=True)])[0].value() == text
+
+
+@pytest.mark.parametrize(
+    ("word", "texts"),
+    [
+        ("group=1e10,123e456", ["1e10", "123e456"]),
+        ("group=choice(1e10,007)", ["1e10", "007"]),
+        ("name=a (b),'c,d',it's", ["a (b)", "c,d", "it's"]),
+    ],
+)
+def test_several_texts_are_each_as_typed(word: str, texts: list[str]) -> None:
+    (override,) = parsed([as_hydra_takes_it(word)])
+    words = [parsed([f"key={value}"])[0].value() for value in override.sweep_string_iterator()]
+    assert words == texts
+
+
+def test_two_groups_named_after_revisions_are_two_folders(command: Command) -> None:
+    said = command("-m", "group=1e10,123e456", "seed=0", "dry_run=true").out
+    assert "outputs/1e10/" in said
+    assert "outputs/123e456/" in said
+
+
+@pytest.mark.parametrize("words", ["--help", "-h", "help", "—help", "seed=1 --help", "model=vgg16 -h"])
+def test_help_is_had_by_any_word_for_it(command: Command, words: str) -> None:
+    outcome = command(*words.split())
+    assert (outcome.code, outcome.out.startswith("dstrun trains sparse networks")) == (0, True)
+
+
+@pytest.mark.parametrize("words", ["--version", "version", "-V", "--version seed=1"])
+def test_the_version_is_ours(command: Command, words: str) -> None:
+    assert command(*words.split()).out == f"{version('dstrun')}\n"
+
+
+def test_a_verbs_help_is_had_through_help(command: Command) -> None:
+    assert "dstrun rerun RUN" in command("help", "rerun").out
+
+
+def test_home_is_found_where_no_shell_replaces_it(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(Path.cwd() / "home"))
+    assert command("outputs=~/runs", "dry_run=true").out.startswith(f"{Path.cwd()}/home/runs/single/")
 
 
 @pytest.mark.parametrize("model", ["lenet5", "vgg16"])
@@ -135,7 +323,7 @@ def test_a_file_of_the_user_without_its_first_line_is_told_so(command: Command, 
     Path(file).write_text("seed: 1\n")
     outcome = command("model=lenet5", "data=mnist") if group == "recipe" else command(f"{group}=mine")
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err == f"dstrun: {group}: its file must begin with the line `# @package _global_`\n"
+    assert outcome.err == f"dstrun: {group}: {file} must begin with the line `# @package _global_`\n"
 
 
 def test_yaml_that_is_none_is_one_line(command: Command) -> None:

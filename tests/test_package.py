@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dstrun import composition
+from dstrun import sources
 from tests.conftest import Command
 
 ROOT = Path(__file__).parents[1]
@@ -49,7 +49,7 @@ def test_the_wheels_command_composes_from_any_folder(wheel: Path) -> None:
         command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(wheel)}
     )
     assert "alpha: 5.0e-06" in answer.stdout
-    script = "import dstrun.composition as c; print(c.packaged('sweeps'))"
+    script = "import dstrun.sources as c; print(c.packaged('sweeps'))"
     answer = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,
@@ -72,7 +72,8 @@ def test_a_model_and_a_data_set_of_another_package(command: Command, monkeypatch
     monkeypatch.syspath_prepend(str(Path.cwd()))
     monkeypatch.delitem(sys.modules, "stripes", raising=False)
     outcome = command("model=tiny", "data=stripes", "model.args.width=8", "schedule.epochs=3")
-    assert (outcome.code, outcome.err) == (0, "")
+    note = "dstrun: note: no recipe for tiny on stripes: base values are used (lr 0.01, alpha 5e-4)\n"
+    assert (outcome.code, outcome.err) == (0, note)
     (folder,) = Path("outputs/single").iterdir()
     assert folder.name.startswith("tiny-stripes-a5e-4-s0-")
     assert "tiny" in command("model=tinny").err
@@ -136,7 +137,7 @@ def test_the_shell_completes_keys_and_choices() -> None:
 
 
 def test_where_conf_is_found_in_a_checkout() -> None:
-    assert composition.packaged("conf") == ROOT / "conf"
+    assert sources.packaged("conf") == ROOT / "conf"
 
 
 def test_the_page_of_options_is_up_to_date() -> None:

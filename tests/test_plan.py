@@ -11,10 +11,10 @@ from hydra.core.plugins import Plugins
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from dstrun.composition import packaged, registered
 from dstrun.config import check
 from dstrun.errors import InputError
 from dstrun.plan import Planner, combinations
+from dstrun.sources import packaged, register_plugins
 
 
 def test_axes_are_combined_and_the_last_one_runs_fastest() -> None:
@@ -78,7 +78,7 @@ def test_an_axis_that_is_none(params: dict, words: list[str], message: str) -> N
 @pytest.fixture
 def planner() -> Callable[..., Planner]:
     """A planner for a command line without axes, as a sweeper has one."""
-    registered()
+    register_plugins()
 
     def make(*words: str) -> Planner:
         with hydra.initialize_config_dir(str(packaged("conf")), version_base="1.3"):
@@ -158,7 +158,7 @@ def test_a_sweep_says_how_to_start_it_and_comes_to_its_runs(planner: Callable[..
 
 
 def test_hydra_knows_our_plugins() -> None:
-    registered()
+    register_plugins()
     known = Plugins.instance().class_name_to_class
     assert {"hydra_plugins.dstrun_launcher.local.LocalLauncher"} <= set(known)
     assert {f"hydra_plugins.dstrun_sweeper.{name}" for name in ("grid.GridSweeper", "pareto.ParetoSweeper")} <= set(

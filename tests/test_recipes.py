@@ -7,8 +7,8 @@ import hydra
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from dstrun.composition import packaged, registered
 from dstrun.config import Config, check
+from dstrun.sources import packaged, register_plugins
 from tests.conftest import Command
 
 CONF = packaged("conf")
@@ -19,7 +19,7 @@ def choices(group: str) -> list[str]:
 
 
 def compose(*overrides: str) -> Config:
-    registered()
+    register_plugins()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         composed = hydra.compose("config", overrides=list(overrides))
     assert isinstance(composed, DictConfig)
@@ -125,7 +125,7 @@ TWO_STEPS = ["schedule.epochs=1", "data.train_limit=8", "data.test_limit=8", "sc
 @pytest.mark.usefixtures("made_up_data")
 def test_every_recipe_and_experiment_runs_two_steps(command: Command, overrides: list[str]) -> None:
     outcome = command(*overrides, *TWO_STEPS, "outputs=o", "group=g")
-    assert (outcome.code, outcome.err) == (0, "")
+    assert (outcome.code, outcome.complaints) == (0, "")
     (metrics,) = Path("o", "g").glob("*/metrics.csv")
     header, row = (line.split(",") for line in metrics.read_text().splitlines())
     assert row[header.index("step")] == "2"

@@ -151,7 +151,7 @@ def test_a_dense_run_is_a_run_like_any_other(command: Command) -> None:
 )
 def test_options_of_a_run(command: Command, words: list[str]) -> None:
     outcome = command(*QUICK, *words)
-    assert (outcome.code, outcome.err) == (0, "")
+    assert (outcome.code, outcome.complaints) == (0, "")
     assert float(rows(only_run() / "metrics.csv")[1]["train_loss"]) < 3
 
 
@@ -267,7 +267,7 @@ def test_a_folder_of_images_trains_resnet50(command: Command, tmp_path: Path) ->
         save_image(image / 255, folder / f"{number}.png")
     words = ["model=resnet50", "data=folder", f"data.root={tmp_path / 'photos'}", "data.size=32"]
     outcome = command(*words, "schedule.epochs=1", "schedule.batch_size=5")
-    assert (outcome.code, outcome.err) == (0, "")
+    assert (outcome.code, outcome.complaints) == (0, "")
     assert only_run().name.startswith("resnet50-photos-")
     assert len(rows(only_run() / "layers.csv")) == 54
 

@@ -1,7 +1,4 @@
-"""The command line: verbs, and the Hydra entry for everything else. No logic; heavy imports where they are used.
-
-Knows errors, and where a verb needs them run, composition, config, help, arguments, report and dashboard.
-"""
+"""The command line: verbs, and the Hydra entry for everything else. No logic; heavy imports where they are used."""
 
 import errno
 import os
@@ -10,7 +7,6 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
@@ -24,29 +20,34 @@ TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 def main() -> None:
     """`dstrun`: a first argument that is a verb is a verb; everything else goes to Hydra."""
-    arguments = sys.argv[1:]
-    accept_all_text()
     try:
-        if arguments and arguments[0] in ("-h", "--help", "help"):
-            from dstrun.help import text
-
-            print(text())
-        elif arguments == ["--version"]:
-            print(version("dstrun"))
-        elif not _is_somewhere():
-            raise InputError("the current folder has been removed; `cd` to one that is there")
-        elif arguments and arguments[0] in VERBS:
-            VERBS[arguments[0]](arguments[1:])
-        elif arguments and _is_stray(arguments[0]):
-            near = get_close_matches(arguments[0], VERBS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"{arguments[0]}: neither a verb ({', '.join(VERBS)}) nor KEY=VALUE{hint}")
-        else:
-            _train(arguments)
+        accept_all_text()
+        _dispatch(sys.argv[1:])
         if sys.stdout is not None:
             sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         _end(error)
+
+
+def _dispatch(arguments: Sequence[str]) -> None:
+    from dstrun.words import plain_dashes
+
+    arguments = [plain_dashes(argument) for argument in arguments]
+    first, *rest = arguments or [""]
+    if first == "help" and rest and rest[0] in VERBS:
+        VERBS[rest[0]](["--help"])
+    elif first not in VERBS and (first in ("help", "-help", "?") or {"-h", "--help"} & set(arguments)):
+        from dstrun.help import text
+
+        print(text())
+    elif first not in VERBS and (first in ("version", "-V", "-v") or "--version" in arguments):
+        print(version("dstrun"))
+    elif not _is_somewhere():
+        raise InputError("the current folder has been removed; `cd` to one that is there")
+    elif first in VERBS:
+        VERBS[first](rest)
+    else:
+        _train(arguments)
 
 
 def _is_somewhere() -> bool:
@@ -57,14 +58,15 @@ def _is_somewhere() -> bool:
     return True
 
 
-def _is_stray(word: str) -> bool:
-    return not word.startswith(("-", "~")) and "=" not in word
-
-
 def _train(arguments: Sequence[str]) -> None:
+    from dstrun.words import normalize_words, refuse_strays
+
+    words = arguments if {"-sc", "--shell-completion"} & set(arguments) else normalize_words(arguments)
+    if words is not arguments:
+        refuse_strays(words, tuple(VERBS))
     from dstrun.composition import compose_and_run
 
-    compose_and_run(arguments, _task)
+    compose_and_run(words, _task)
 
 
 def _task(composed: object) -> None:
@@ -82,8 +84,8 @@ def _task(composed: object) -> None:
         config = check(composed)  # type: ignore[arg-type]
         if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
             config.overwrite = False  # it has begun already
-        from dstrun.composition import sweep_group
         from dstrun.run import run_as_job
+        from dstrun.sources import sweep_group
 
         try:
             run_as_job(config, default_group=sweep_group(hydra.runtime.choices.get("sweep")))
@@ -94,9 +96,14 @@ def _task(composed: object) -> None:
         return
     try:
         config = check(composed)  # type: ignore[arg-type]
+        from dstrun.advice import given_keys, notes
         from dstrun.run import run
 
-        run(config, default_group="single")
+        run(
+            config,
+            default_group="single",
+            notes=notes(config, given_keys(hydra.overrides.task), hydra.runtime.choices["hydra/launcher"]),
+        )
     except Exception as error:
         _end(error)
 
@@ -106,19 +113,22 @@ def _rerun(arguments: Sequence[str]) -> None:
     from dstrun.arguments import rerun as parsed
 
     given = parsed(arguments)
+    from dstrun.advice import given_keys, notes
     from dstrun.composition import saved
     from dstrun.config import check
+    from dstrun.words import normalize_words
 
-    config = saved(given.run / "config.yaml", given.changes)
-    changed = {word.partition("=")[0] for word in given.changes}
+    changes = normalize_words(given.changes)
+    config = saved(given.run / "config.yaml", changes)
+    changed = given_keys(changes)
     place = {key: value for key, value in _place(given.run).items() if key not in changed}
     checked = check(config | place)
     if changed and "group" in place:
         into = Path(checked.outputs, checked.group or "")
-        print(f"{given.run}: again with {' '.join(given.changes)}, into {into} (group=NAME: into another)")
+        print(f"{given.run}: again with {' '.join(changes)}, into {into} (group=NAME: into another)")
     from dstrun.run import run
 
-    run(checked, default_group="single")
+    run(checked, default_group="single", notes=notes(checked, changed))
 
 
 def _evaluate(arguments: Sequence[str]) -> None:
@@ -128,8 +138,9 @@ def _evaluate(arguments: Sequence[str]) -> None:
     given = parsed(arguments)
     from dstrun.composition import saved
     from dstrun.config import check
+    from dstrun.words import normalize_words
 
-    checked = check(saved(given.run / "config.yaml", given.changes))
+    checked = check(saved(given.run / "config.yaml", normalize_words(given.changes)))
     from dstrun.run import evaluate_run
 
     evaluate_run(given.run, checked)

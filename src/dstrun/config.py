@@ -8,14 +8,14 @@ option gets the value that means "as before". Knows omegaconf and errors, and no
 import math
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from omegaconf import BooleanNode, DictConfig, FloatNode, IntegerNode, OmegaConf, StringNode, ValueNode
-from omegaconf.errors import OmegaConfBaseException, UnsupportedValueType, ValidationError
+from omegaconf.errors import GrammarParseError, OmegaConfBaseException, UnsupportedValueType, ValidationError
 
 from dstrun.errors import InputError
 
@@ -246,15 +246,19 @@ def check(config: DictConfig | Mapping[str, Any]) -> Config:
     given = flat(plain)
     for key in given:
         check_key(key)
-    if str(given.get("schedule.compile")) == "False":  # how YAML reads a bare off
-        given["schedule.compile"] = "off"
     checked = _typed(Config, given)
+    checked.outputs, checked.init = _from_home(checked.outputs), checked.init and _from_home(checked.init)
     for key, entry in OPTIONS.items():
         _check_value(key, value_of(checked, key), entry.metadata)
     _check_together(checked)
     _refuse_bytes(given)
     _refuse_secrets(given)
     return checked
+
+
+def _from_home(path: str) -> str:
+    """Return a path with its ~ replaced, which no shell does after outputs=."""
+    return str(Path(path).expanduser()) if path.startswith("~") else path
 
 
 def _typed(section: Any, given: Mapping[str, Any], prefix: str = "") -> Any:
@@ -295,10 +299,29 @@ def _converted(key: str, value: Any, wanted: Any) -> Any:
         raise InputError(f"{key}: got {'null' if value is None else repr(value)}, expected {expected(key)}") from error
 
 
-def check_key(key: str) -> None:
-    """InputError, with near names, for a dotted key that is no option."""
-    if key not in OPTIONS and not any(key.startswith(f"{free}.") for free in FREE):
-        raise InputError(f"{key}: there is no such option{near(key, [*GROUPS, *OPTIONS])}")
+OTHER_NAMES = {
+    "learning_rate": "schedule.lr", "optimizer": "schedule.optimiser", "wd": "schedule.weight_decay",
+    "bs": "schedule.batch_size", "amp": "schedule.precision", "lambda": "reg.alpha", "regularizer": "reg",
+    "density": "reg.target_density", "sparsity": "reg.target_density", "network": "model", "arch": "model",
+    "dataset": "data", "data_dir": "data.root", "gpu": "device", "gpus": "device", "workers": "n_jobs",
+    "jobs": "n_jobs", "output": "outputs", "output_dir": "outputs", "out": "outputs", "resume": "init",
+    "pretrained": "init", "config": "experiment",
+}  # fmt: skip
+
+
+def check_key(key: str, value: str = "", besides: Sequence[str] = ()) -> None:
+    """Raise InputError, with near names, for a dotted key that is no option, nor one of `besides`.
+
+    An option whose last part is the key comes with the value, ready to be typed.
+    """
+    if key in OPTIONS or key in besides or any(key.startswith(f"{free}.") for free in FREE):
+        return
+    last = key.rpartition(".")[2].replace("-", "_").lower()
+    known = [*GROUPS, *OPTIONS]
+    exact = [option for option in known if option.rpartition(".")[2] == last]
+    exact += [OTHER_NAMES[last]] if last in OTHER_NAMES and not exact else []
+    hint = did_you_mean(exact, value) or near(key, known)
+    raise InputError(f"{key}: there is no such option{hint}")
 
 
 def plain_key(full_key: str | None) -> str:
@@ -306,12 +329,18 @@ def plain_key(full_key: str | None) -> str:
     return (full_key or "").split("[")[0]
 
 
-def near(word: str, known: Any) -> str:
-    """'; did you mean …?' for the closest of the known words, or nothing."""
+def near(word: str, known: Iterable[str]) -> str:
+    """Return '; did you mean …?' for the closest of the known words, or nothing."""
     by_last = {key.rsplit(".", 1)[-1]: key for key in known}
     found = get_close_matches(word, list(known), n=3, cutoff=0.7)
     found += [by_last[last] for last in get_close_matches(word.rsplit(".", 1)[-1], by_last, n=1, cutoff=0.7)]
-    return f"; did you mean {' or '.join(dict.fromkeys(found))}?" if found else ""
+    return did_you_mean(dict.fromkeys(found))
+
+
+def did_you_mean(words: Iterable[str], value: str = "") -> str:
+    """Return '; did you mean …?', each word with its value where there is one; nothing without words."""
+    spelled = " or ".join(f"{word}={value}" if value else word for word in words)
+    return f"; did you mean {spelled}?" if spelled else ""
 
 
 def value_of(config: Any, key: str) -> Any:
@@ -418,5 +447,10 @@ def explained(error: OmegaConfBaseException) -> str:
     key = plain_key(error.full_key)
     if key in OPTIONS and isinstance(error, ValidationError):
         return f"{key}: got {'null' if error.value is None else repr(error.value)}, expected {expected(key)}"
+    if isinstance(error, GrammarParseError):
+        return f"{key}: got text with ${{ in it, which begins an interpolation such as ${{seed}}"
+    if "." in str(error.key):
+        section, _, last = str(error.key).rpartition(".")
+        return f"{key}: in a file it is written as `{section}:` and, indented below that, `{last}:`"
     first = str(error.msg or error).splitlines()[0]
     return f"{key}: {first}" if key else first

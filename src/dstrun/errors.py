@@ -1,8 +1,9 @@
 """Exceptions, their exit codes, and errors as one line of text. Knows nothing."""
 
+import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -77,6 +78,12 @@ def _is_installed(frame: FrameType) -> bool:
 
 def _short(file: Path) -> str:
     return f"{file.parent.name}/{file.name}" if file.name == "__init__.py" else file.name
+
+
+def print_notes(lines: Iterable[str]) -> None:
+    """Print notes on standard error, a line each."""
+    for line in lines:
+        print(f"dstrun: note: {printable(line)}", file=sys.stderr)
 
 
 class InputError(Exception):

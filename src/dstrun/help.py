@@ -1,11 +1,11 @@
 """What `dstrun --help` says: verbs, choices and options, from the folders and dataclasses themselves.
 
 Written here since Hydra's own help takes over a second to collect the choices and shows no option's meaning. Knows
-config and composition.
+config and sources.
 """
 
-from dstrun.composition import choices
 from dstrun.config import GROUPS, OPTIONS
+from dstrun.sources import choices
 
 USAGE = """\
 dstrun trains sparse networks by Dynamic Sparse Training.

@@ -11,16 +11,19 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 
-from dstrun.composition import as_hydra_takes_it, parsed, sweep_group
+from dstrun.composition import as_hydra_takes_it
 from dstrun.config import FREE, OPTIONS, Config, check
 from dstrun.errors import InputError
 from dstrun.ledger import run_folder
+from dstrun.literals import takes_text
+from dstrun.sources import choices, sweep_group
+from dstrun.values import parsed
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,24 @@ def axis(key: str, values: Any) -> str:
     if values in ("", []) or (values is None and not nullable):
         raise _empty(key)
     if isinstance(values, list):
-        values = ",".join(map(in_grammar, values))
+        _refuse_flat_list(key, values)
+        values = ",".join(in_grammar(value, text=takes_text(key)) for value in values)
     return as_hydra_takes_it(f"{key}={values if isinstance(values, str) else in_grammar(values)}")
 
 
-def in_grammar(value: Any) -> str:
-    """One value as Hydra's grammar writes it."""
+def _refuse_flat_list(key: str, values: list[Any]) -> None:
+    """Raise InputError for an axis of numbers where each value is to be a list."""
+    wants_lists = key in OPTIONS and get_origin(OPTIONS[key].type) is list
+    if wants_lists and len(values) > 1 and not any(isinstance(value, list) for value in values):
+        raise InputError(f"{key}: got {values}, which is {len(values)} values of an axis; one list is {[values]}")
+
+
+def in_grammar(value: Any, text: bool = False) -> str:
+    """Return one value as Hydra's grammar writes it; `text`: a string is text, whatever is in it."""
+    if text and isinstance(value, str):
+        return str(QuotedString(value, Quote.single).with_quotes())
+    if text and isinstance(value, list):
+        return f"[{','.join(in_grammar(item, text) for item in value)}]"
     return str(Override._get_value_element_as_str(value))
 
 
@@ -72,7 +87,9 @@ def _alternatives(word: str) -> list[str]:
     if override.is_interval_sweep():
         raise InputError(f"{override.key_or_group}: got {word.partition('=')[2]}; only a search takes intervals")
     key = override.get_key_element()
-    found = [f"{key}={value}" for value in override.sweep_string_iterator()]
+    glob = override.value()
+    values = glob.filter(choices(key)) if isinstance(glob, Glob) else override.sweep_string_iterator()
+    found = [f"{key}={value}" for value in values]
     if not found:
         raise _empty(key)
     return found
@@ -122,10 +139,21 @@ class Planner:
     def _compose(self, words: tuple[str, ...]) -> tuple[dict[str, Any], bool]:
         """The config as plain values, and whether some of them are made from others, so that they must wait."""
         config = self._loader.load_sweep_config(self._master, list(words))
+        self._refuse_another_launcher(config, words)
         task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         plain = OmegaConf.to_container(task, resolve=False)
         interpolated = "${" in str(plain).replace("${oc.env:", "")
         return (plain if interpolated else OmegaConf.to_container(task, resolve=True)), interpolated  # type: ignore[return-value]
+
+    def _refuse_another_launcher(self, config: DictConfig, words: Sequence[str]) -> None:
+        """Raise InputError where one of several experiments, say, chooses a launcher or sweeper of its own."""
+        for group in ("hydra/launcher", "hydra/sweeper"):
+            chosen, ours = (each.hydra.runtime.choices.get(group) for each in (config, self._master))
+            if chosen != ours:
+                raise InputError(
+                    f"{group}: got {chosen} from {' '.join(words)}, but the sweep has one for all runs, {ours}; "
+                    f"give {group}={chosen} on the command line"
+                )
 
 
 @cache

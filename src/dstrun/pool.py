@@ -28,7 +28,7 @@ from typing import Any
 
 from dstrun.config import Config
 from dstrun.cores import usable_cores
-from dstrun.errors import BusyError, InputError, Interrupted, RunFailedError
+from dstrun.errors import BusyError, InputError, Interrupted, RunFailedError, print_notes
 from dstrun.identity import settings
 from dstrun.ledger import NEW, record_failure, state_of
 from dstrun.plan import Job
@@ -47,11 +47,12 @@ SHORT_PLACES = ("/tmp", "/var/tmp", "/dev/shm")
 CHECKED_BEFORE = ("model.", "data.", "reg.method", "reg.granularity", "reg.exclude", "init", "schedule.compile")
 
 
-def run_jobs(jobs: Sequence[Job], default_group: str) -> None:
+def run_jobs(jobs: Sequence[Job], default_group: str, notes: Sequence[str] = ()) -> None:
     """Has every job done: by us, or by whoever is at work on it already.
 
     How many at a time: `n_jobs` of the jobs' config. InputError, with nothing begun, where one of them could not be; a
-    job that fails later says so in its folder. Interrupted once a request to stop has been met by all.
+    job that fails later says so in its folder. Notes are printed once nothing is wrong. Interrupted once a request to
+    stop has been met by all.
     """
     if not jobs:
         return
@@ -59,6 +60,7 @@ def run_jobs(jobs: Sequence[Job], default_group: str) -> None:
     _start_forkserver(jobs)
     with stop_request() as stop:
         gpus = _survey(jobs, stop)
+        print_notes(notes)
         slots = _slots(jobs, gpus)
         pool = _Pool(deque(jobs), default_group, [gpus[slot % len(gpus)] if gpus else None for slot in range(slots)])
         try:

@@ -8,6 +8,7 @@ Nothing is written before everything that can be checked has been. The only modu
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from dstrun.config import Config
 from dstrun.data_record import OF_THE_NETWORK, refuse_other_classes, refuse_other_data
 from dstrun.density import masked_density, model_density, weights_left_dense
 from dstrun.describe import density_words
-from dstrun.errors import BusyError, InputError, RunFailedError, described, first_line, mismatch
+from dstrun.errors import BusyError, InputError, RunFailedError, described, first_line, mismatch, print_notes
 from dstrun.evaluate import evaluate
 from dstrun.ledger import (
     record_failure,
@@ -35,16 +36,17 @@ from dstrun.tracking import RESULTS, read_json
 from dstrun.wandb_run import OF_ONE_RUN, wandb_options
 
 
-def run(config: Config, default_group: str) -> Path:
+def run(config: Config, default_group: str, notes: Sequence[str] = ()) -> Path:
     """Does the run that `config` describes, or what is left of it, and gives its folder.
 
     InputError before anything is written; RunFailedError, with the story in the folder, after that; Interrupted once a
-    request to stop has been met with a checkpoint.
+    request to stop has been met with a checkpoint. Notes are printed once nothing is wrong.
     """
     folder = run_folder(config, default_group)
     state = state_of(folder, config)
     if config.dry_run:
         print(f"{folder}: {state}")
+        print_notes(notes)
         return folder
     if state == FINISHED and not config.overwrite:
         return _already_finished(folder)
@@ -56,6 +58,7 @@ def run(config: Config, default_group: str) -> Path:
     if resumes:
         recorded = recorded_data(folder) or _data_of_checkpoint(folder)
         refuse_other_data(folder, f"data={config.data.name}", recorded, prepared.data)
+    print_notes(notes)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         status = Status(folder)

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dstrun import cli
-from dstrun.composition import packaged
 from dstrun.config import OPTIONS
+from dstrun.sources import packaged
 
 FEW, MANY, PARTS = 10, 5000, 4
 GROUPS = {group: [file.stem for file in (packaged("conf") / group).glob("*.yaml")]

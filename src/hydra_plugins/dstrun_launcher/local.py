@@ -21,6 +21,8 @@ ConfigStore.instance().store(group="hydra/launcher", name="local", node=LocalCon
 class LocalLauncher(Launcher):
     """Plans the overrides it is given and has them run; what failed stands in the runs' folders."""
 
+    notes: Sequence[str] = ()  # on the sweep, printed once every run has been found possible
+
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         from dstrun.plan import Planner
 
@@ -29,5 +31,5 @@ class LocalLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         from dstrun.pool import run_jobs
 
-        run_jobs(self._planner.jobs(job_overrides), self._planner.default_group)
+        run_jobs(self._planner.jobs(job_overrides), self._planner.default_group, self.notes)
         return [JobReturn(overrides=overrides, status=JobStatus.COMPLETED) for overrides in job_overrides]

@@ -1,0 +1,50 @@
+"""Complaints of Hydra and OmegaConf in one line: the option, what came, what was expected. Knows config and errors."""
+
+import traceback
+from collections.abc import Iterator, Sequence
+
+from hydra.errors import MissingConfigException
+from omegaconf.errors import OmegaConfBaseException
+
+from dstrun.config import OPTIONS, check_key, explained, near, plain_key
+from dstrun.errors import InputError, first_line
+
+EXTRAS = {"submitit_slurm": "slurm", "submitit_local": "slurm", "ray": "ray", "ray_aws": "ray"}
+
+
+def one_line(error: BaseException) -> str:
+    """Return the complaint in one line."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        if extra := EXTRAS.get(name):
+            return f"{group}: needs a package that is not installed: pip install 'dstrun[{extra}]'"
+        if error.options is not None:
+            return f"{group}: there is no {name!r}{near(name, error.options)} (choices: {', '.join(error.options)})"
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, OmegaConfBaseException):
+            key = plain_key(cause.full_key)
+            return explained(cause) if key in OPTIONS or not key else _unknown(key, causes)
+    return first_line(error) or type(error).__name__
+
+
+def came_from_hydra(error: Exception) -> bool:
+    """Return whether Hydra or OmegaConf stumbled, as they do over what they did not foresee: hydra=3, say."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals.get("__name__", "").partition(".")[0] in ("hydra", "omegaconf", "antlr4")
+
+
+def _unknown(key: str, causes: Sequence[BaseException]) -> str:
+    if not key.startswith("hydra"):
+        try:
+            check_key(key)
+        except InputError as error:
+            return str(error)
+    line = first_line(causes[-1])
+    return line if key in line else f"{key}: {line}"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,152 @@
+"""Notes on a run's config: what has no effect, what never comes, what is replaced, what has no recipe."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dstrun.advice import notes, recipe_of, sweep_notes
+from dstrun.config import Config, DataConfig, ModelConfig, RegConfig, ScheduleConfig, WandbConfig
+from dstrun.methods import DynamicSparseTraining
+from tests.conftest import Command
+
+
+def config(model: str = "lenet5", data: str = "mnist", **sections: Any) -> Config:
+    return Config(
+        model=ModelConfig(model, model), data=sections.pop("data_section", DataConfig(data, data)), **sections
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "sections", "reason"),
+    [
+        ("reg.alpha", {"reg": RegConfig("dense")}, "it is for reg.method=dst, and reg.method is dense"),
+        (
+            "schedule.momentum",
+            {"schedule": ScheduleConfig(optimiser="adam")},
+            "it is for schedule.optimiser=sgd, and schedule.optimiser is adam",
+        ),
+        ("schedule.betas", {}, "it is for schedule.optimiser=adam or adamw, and schedule.optimiser is sgd"),
+        ("schedule.gamma", {}, "it is for schedule.rate=multistep, and schedule.rate is constant"),
+        ("schedule.threshold_decay", {}, "schedule.weight_decay is 0"),
+        ("schedule.compile", {"reg": RegConfig("dense"), "schedule": ScheduleConfig(compile="mask")}, "no masks"),
+        ("reg.guard", {"reg": RegConfig(floor=0)}, "reg.floor is 0"),
+        ("n_jobs", {}, "it is for sweeps, and this is one run"),
+        ("retry", {}, "it is for sweeps, and this is one run"),
+        ("data.size", {}, "the images of mnist have a size of their own"),
+        ("data.download", {"data_section": DataConfig("digits", "digits", download=True)}, "come with scikit-learn"),
+        ("wandb.tags", {"wandb": WandbConfig(mode="disabled")}, "wandb.mode is disabled"),
+        ("deterministic", {"deterministic": True, "device": "cpu"}, "it is for GPUs, and device is cpu"),
+    ],
+)
+def test_an_option_of_the_command_line_without_effect(key: str, sections: dict[str, Any], reason: str) -> None:
+    made = config(**sections)
+    (line,) = [line for line in notes(made, {key}) if line.startswith(key)]
+    assert line.startswith(f"{key} has no effect: ")
+    assert reason in line
+    assert not any("has no effect" in line for line in notes(made)), "where a recipe sets it, nobody has asked for it"
+
+
+def test_an_option_with_effect_has_no_note() -> None:
+    given = {"reg.alpha", "schedule.momentum", "seed", "data.root", "wandb.tags", "schedule.lr"}
+    assert notes(config(), given) == []
+
+
+@pytest.mark.parametrize(
+    ("schedule", "line"),
+    [
+        (
+            {"rate": "multistep", "milestones": [80, 120], "epochs": 20, "lr": 0.1},
+            "schedule.milestones: 80, 120 lie after the last epoch, 20: the rate stays 0.1",
+        ),
+        (
+            {"rate": "multistep", "milestones": [10, 20], "epochs": 20},
+            "schedule.milestones: 20 lies after the last epoch, 20",
+        ),
+        (
+            {"warmup": 50, "epochs": 3},
+            "schedule.warmup: the rate rises over 50 epochs, and the run has 3: it never falls, nor gets to 0.01",
+        ),
+    ],
+)
+def test_a_schedule_that_is_longer_than_the_run(schedule: dict[str, Any], line: str) -> None:
+    assert notes(config(schedule=ScheduleConfig(**schedule))) == [line]
+
+
+def test_a_schedule_that_ends_in_time_has_no_note() -> None:
+    fitting = ScheduleConfig(rate="multistep", milestones=[10, 19], epochs=20, warmup=5)
+    assert notes(config(schedule=fitting)) == notes(config(schedule=ScheduleConfig(milestones=[90]))) == []
+
+
+def test_masks_that_are_frozen_at_once() -> None:
+    (line,) = notes(config(reg=RegConfig(freeze=0.01), schedule=ScheduleConfig(epochs=3)))
+    assert line == "reg.freeze: masks are frozen after 0.03 of an epoch"
+
+
+def test_what_a_target_density_replaces_is_what_the_method_uses() -> None:
+    reg = RegConfig(target_density=0.04, floor=0.2, guard=0.5, freeze=0.9)
+    given = {"reg.floor", "reg.guard", "reg.freeze"}
+    assert notes(config(reg=reg), given) == [
+        "reg.floor: 0.01 is used instead of 0.2, since there is a reg.target_density",
+        "reg.guard: 0.9 is used instead of 0.5, since there is a reg.target_density",
+        "reg.freeze: 0.8 is used instead of 0.9, since there is a reg.target_density",
+    ]
+    method = DynamicSparseTraining(5e-4, floor=0.2, guard=0.5, target_density=0.04, freeze=0.9)
+    assert (method._floor, method._guard, method._freeze) == (0.01, 0.9, 0.8)
+    kept = RegConfig(target_density=0.04, floor=0.005, guard=0.95, freeze=0.7)
+    assert notes(config(reg=kept), given) == []
+
+
+def test_a_pair_without_a_recipe_is_told_the_nearest_ones() -> None:
+    assert recipe_of(config("vgg16", "cifar10")) == "vgg16-cifar10"
+    assert recipe_of(config("resnet50", "cifar10")) is None
+    assert notes(config("resnet50", "cifar10")) == [
+        "no recipe for resnet50 on cifar10: base values are used (lr 0.01, alpha 5e-4, 20 epochs); "
+        "the nearest recipes are vgg16-cifar10 (lr 0.1, alpha 5e-6, 160 epochs) and "
+        "resnet50-imagenet (lr 0.1, alpha 5e-6, 90 epochs)"
+    ]
+    assert notes(config("vgg16", "mnist"))[0].endswith(
+        "the nearest recipe is vgg16-cifar10 (lr 0.1, alpha 5e-6, 160 epochs)"
+    ), "a recipe of the base values says nothing"
+    assert notes(config("mine", "mine")) == [
+        "no recipe for mine on mine: base values are used (lr 0.01, alpha 5e-4, 20 epochs)"
+    ]
+    own = config("mine", "mine", reg=RegConfig(alpha=1e-5), schedule=ScheduleConfig(lr=0.1))
+    assert notes(own) == []
+
+
+def test_a_recipe_of_the_users_is_one() -> None:
+    Path("conf/recipe").mkdir(parents=True)
+    Path("conf/recipe/mine-mnist.yaml").write_text("# @package _global_\nreg:\n  alpha: 1e-7\n")
+    assert recipe_of(config("mine", "mnist")) == "mine-mnist"
+    assert "mine-mnist (alpha 1e-7)" in notes(config("mine", "cifar100"))[0]
+
+
+def test_a_sweep_has_each_note_once_and_none_on_what_some_run_uses() -> None:
+    dense, sparse = config(reg=RegConfig("dense")), config()
+    assert sweep_notes([dense, sparse], {"reg.alpha", "n_jobs"}) == []
+    assert sweep_notes([dense, dense], {"reg.alpha"}) == [
+        "reg.alpha has no effect: it is for reg.method=dst, and reg.method is dense"
+    ]
+    pairs = [config("vgg16", "mnist", seed=seed) for seed in range(3)]
+    assert len(sweep_notes(pairs)) == 1
+    assert sweep_notes([sparse]) == ["no option has several values, so this sweep is one run"]
+    many = [config(schedule=ScheduleConfig(warmup=50, epochs=epochs)) for epochs in range(1, 20)]
+    assert (len(sweep_notes(many)), sweep_notes(many)[-1]) == (9, "11 more of the kind")
+
+
+def test_notes_are_said_at_the_start_before_a_dry_run_and_once_for_a_sweep(command: Command) -> None:
+    short = ("schedule.epochs=1", "schedule.warmup=2", "data.train_limit=100", "threads=1")
+    note = "dstrun: note: schedule.warmup: the rate rises over 2 epochs, and the run has 1"
+    sweep = ("-m", "seed=1,2", *short, "n_jobs=1")
+    for words in ([*short, "dry_run=true"], short, [*sweep, "dry_run=true"], sweep):
+        (said,) = command(*words).err.splitlines()
+        assert said.startswith(note)
+    assert command(*short).err == "", "the run is finished"
+    (only,) = command("hydra/launcher=submitit_local", "dry_run=true").err.splitlines()
+    assert only == "dstrun: note: hydra/launcher=submitit_local has no effect: it is for sweeps, and this is one run"
+
+
+def test_bad_input_is_one_line_without_notes(command: Command) -> None:
+    outcome = command("data=folder", "data.root=nowhere")
+    assert (outcome.code, outcome.err) == (2, "dstrun: data.root: there is no folder nowhere\n")
