@@ -66,7 +66,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "wandb_run": {"config", "errors", "identity"},
     "training": {"config", "build", "train", "evaluate", "checkpoint"},
     "session": {
-        "config", "errors", "identity", "ledger", "build", "training", "train", "evaluate", "density", "flops",
+        "advice", "config", "errors", "identity", "ledger", "build", "training", "train", "evaluate", "density", "flops",
         "checkpoint", "console", "describe", "machine", "signals", "tracking", "status", "files", "wandb_run",
     },
     "run": {
