@@ -31,7 +31,7 @@ check: $(INSTALLED) ## the same, in an environment that is there already
 fast: $(INSTALLED) ## tests alone
 	$(BIN)/pytest -m "not slow and not faults and not browser" -n 2 -x -q
 
-proof: $(INSTALLED) ## the long proofs; those on real data need $$DSTRUN_DATA
+proof: $(INSTALLED) ## the long proofs, every command of the documents among them; real data from $$DSTRUN_DATA
 	$(BIN)/pytest -m slow
 
 faults: $(INSTALLED) ## kills, damaged files and wild command lines by the thousand: under an hour on two cores

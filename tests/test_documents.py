@@ -1,7 +1,16 @@
-"""What the documents have people run, as far as it runs here."""
+"""What the documents have people run is run as it is written, and what cannot run here stands in one list.
 
+Everything in `make proof`, by a shell. In `make test` the README, and of every other page the first command, dstrun in
+this process where a shell would do no more than split the words; every command is read by bash, though not run.
+(dstrun itself is installed by test_package.py, too.)
+"""
+
+import re
 import runpy
 import shlex
+import subprocess
+from collections import Counter
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +19,87 @@ import pytest
 from dstrun.store import Store
 
 from .conftest import Command
+from .helpers.blocks import Step, steps_of
+from .helpers.walk import Walk, shorten_here
 from .made_up import leave, status
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 RESULTS = runpy.run_path(str(DOCS / "results.py"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+
+EXCEPTIONS = {
+    "make *": "a target of the Makefile, as a test sees; CI makes run, test and browser on a bare clone",
+    "python benchmarks/epoch.py --authors *": "needs the authors' code; test_benchmarks.py has a stand-in",
+    "python benchmarks/* device=cuda*": "needs a GPU",
+    "python benchmarks/sweep.py --jobs 4": "for a GPU",
+    "dstrun sweep=* hydra/launcher=slurm *": "needs SLURM",
+    "dstrun sweep=* hydra/launcher=ray_cluster *": "needs a cluster of Ray, which is not installed here",
+    "pip install wandb-workspaces": "a download",
+    "python docs/wandb_workspace.py ENTITY PROJECT": "needs an account of W&B; what it makes is looked at below",
+    "wandb sync *": "sends to W&B's server",
+    "wandb leet *": "fills a terminal until it is left",
+    "wandb sweep *": "asks W&B's server",
+    "wandb agent *": "asks W&B's server",
+}  # command as fnmatch has it: why it is not run here
+
+
+def why_not(step: Step) -> str | None:
+    """The entry of EXCEPTIONS that a command falls under."""
+    return next((entry for entry in EXCEPTIONS if step.kind == "shell" and fnmatchcase(step.command, entry)), None)
+
+
+def steps(page: Path) -> list[Step]:
+    return [step for step in steps_of(page) if why_not(step) is None]
+
+
+def quick(page: Path) -> list[Step]:
+    """The README, but for what installs dstrun; of another page its first command, where that is one of dstrun."""
+    if page.name == "README.md":
+        of_the_reader = next((step.line for step in steps(page) if step.name == "pyproject.toml"), 0)
+        return [step for step in steps(page) if not (step.command.startswith("pip") and step.line < of_the_reader)]
+    return [step for step in steps(page)[:1] if step.command.startswith("dstrun")]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if quick(page)], ids=lambda page: page.name)
+def test_quick_ones_of_a_page_do_what_they_say(command: Command, monkeypatch: Any, page: Path) -> None:
+    shorten_here(monkeypatch)
+    walk = Walk(in_process=command)
+    for step in quick(page):
+        walk.take(step)
+
+
+def test_every_command_is_one_that_a_shell_can_read() -> None:
+    """`seed=range(5)` without quotes is none."""
+    commands = [step for page in PAGES for step in steps_of(page) if step.kind == "shell"]
+    read = [subprocess.run(["bash", "-nc", step.text], capture_output=True, text=True) for step in commands]
+    assert not [(step, done.stderr) for step, done in zip(commands, read, strict=True) if done.returncode]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if steps(page)], ids=lambda page: page.name)
+def test_everything_on_a_page_does_what_it_says(page: Path) -> None:
+    walk = Walk()
+    for step in steps(page):
+        walk.take(step)
+
+
+def test_the_list_of_exceptions_has_only_what_documents_have() -> None:
+    """And says, with -s, how many commands are run and how many are not."""
+    everything = [step for page in PAGES for step in steps_of(page)]
+    excepted = Counter(why_not(step) for step in everything)
+    assert sorted(EXCEPTIONS) == sorted(entry for entry in excepted if entry)
+    kinds = Counter(step.kind for step in everything if why_not(step) is None)
+    print(f"\nrun: {kinds['shell']} commands, {kinds['python']} blocks of Python, {kinds['file']} files")
+    print(f"not run: {excepted.total() - excepted[None]}")
+    for entry, reason in EXCEPTIONS.items():
+        print(f"{excepted[entry]:4}  {entry:50} {reason}")
+
+
+def test_what_documents_make_is_in_the_makefile() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    made = {step.command.split()[1] for page in PAGES for step in steps_of(page) if step.command.startswith("make ")}
+    assert made <= targets
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the package's own, of pydantic
@@ -24,15 +110,6 @@ def test_the_workspace_for_wandb_has_the_dashboards_views() -> None:
         "Compare": 4, "Layers": 3, "Training": 3,
     }  # fmt: skip
     assert workspace.sections[1].panels[0].metric_regex == r"density/\d+\..*"
-
-
-def test_what_the_page_on_comparing_shows_of_python() -> None:
-    leave()
-    text = (DOCS / "compare.md").read_text()
-    start = text.index("```python") + len("```python")
-    found: dict = {}
-    exec(text[start : text.index("```", start)], found)
-    assert len(found["store"].epochs()) == 2
 
 
 @pytest.mark.parametrize("page", RESULTS["PAGES"], ids=lambda page: page.name)

@@ -1,0 +1,105 @@
+"""What a page of the documents has people type: its blocks of commands and of Python, and the files it shows.
+
+A block is indented by four spaces or fenced. Indented ones, and those fenced as sh, bash or console, hold shell
+commands; output, and whatever else is no command, is fenced as text.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+
+SHELL = ("sh", "bash", "console", "shell")
+FENCE = re.compile(r"\s*```+ *(\w*)")
+FILE_NAME = re.compile(r"[\w./-]+\.(py|toml|yaml)")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that a page has people do. kind: "shell", "python", or "file" with its `name`."""
+
+    page: str
+    line: int
+    kind: str
+    text: str
+    name: str = ""
+
+    @property
+    def command(self) -> str:
+        """A shell command on one line and without its comment."""
+        joined = self.text.replace("\\\n", " ")
+        return " ".join(re.sub(r"\s+#.*$", "", joined).split())
+
+    @property
+    def plain_words(self) -> list[str] | None:
+        """The words of a command that a shell would only split, None for one that has more of its grammar in it."""
+        words = shlex.split(self.text, comments=True)
+        bare = re.sub(r"\s+#.*$", "", self.text, flags=re.MULTILINE)
+        return None if set(bare) & set("'\"\\`$*?[](){}<>|&;!~\n") else words
+
+
+def steps_of(page: Path) -> list[Step]:
+    """Everything that the page has people do, in its order."""
+    found: list[Step] = []
+    before = ""
+    for line, language, text in _blocks(page.read_text(encoding="utf-8")):
+        if language == "|":  # what stands between blocks
+            before = text
+        elif language in SHELL:
+            found += [Step(page.name, line + at, "shell", command) for at, command in _commands(text)]
+        elif name := _file_name(language, text, before):
+            found.append(Step(page.name, line, "file", text, name))
+        elif language == "python":
+            found.append(Step(page.name, line, "python", text))
+    return found
+
+
+def _blocks(text: str) -> Iterator[tuple[int, str, str]]:
+    """(first line, language, text) of each block, and of the paragraphs before it with the language "|"."""
+    lines = text.splitlines()
+    at, prose = 0, ""
+    while at < len(lines):
+        start = at
+        if fence := FENCE.match(lines[at]):
+            at += 1
+            while not FENCE.match(lines[at]):
+                at += 1
+            yield start + 1, "|", prose
+            yield start + 2, fence[1], dedent("\n".join(lines[start + 1 : at]))
+        elif lines[at].startswith("    ") and not lines[at - 1].strip():
+            while at < len(lines) and (lines[at].startswith("    ") or not lines[at].strip()):
+                at += 1
+            yield start + 1, "sh", dedent("\n".join(lines[start:at])).rstrip()
+            at -= 1
+        else:
+            prose = prose + "\n" + lines[at] if lines[at].strip() else prose
+        at += 1
+
+
+def _commands(block: str) -> Iterator[tuple[int, str]]:
+    """(line in the block, command) with the lines that `\\` continues; beside `$ ` prompts, the rest is output."""
+    lines = block.splitlines()
+    prompts = any(line.startswith("$ ") for line in lines)
+    at = 0
+    while at < len(lines):
+        start, line = at, lines[at]
+        while lines[at].endswith("\\"):
+            at += 1
+            line += "\n" + lines[at]
+        at += 1
+        if prompts and not line.startswith("$ "):
+            continue
+        command = line.removeprefix("$ ") if prompts else line
+        if command.strip() and not command.lstrip().startswith("#"):
+            yield start, command
+
+
+def _file_name(language: str, text: str, before: str) -> str:
+    """The file that a block is: named in its first line, or, for YAML, last in the text before it; "" for none."""
+    first = text.split("\n", 1)[0].removeprefix("#").strip()
+    if FILE_NAME.fullmatch(first):
+        return first
+    named = re.findall(r"`(?:\./)?([\w./-]+\.yaml)`", before)
+    return named[-1] if language == "yaml" and named else ""

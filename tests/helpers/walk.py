@@ -1,0 +1,187 @@
+"""Goes through a page as its reader would, in an empty folder: files are written, commands and Python are run."""
+
+import os
+import re
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib import invalidate_caches
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from tests.helpers.blocks import Step
+from tests.made_up import leave
+
+ROOT = Path(__file__).parents[2]
+PREAMBLE = Path(__file__).with_name("preamble")
+SHORT = runpy.run_path(str(PREAMBLE / "short.py"))
+SECONDS = 600  # for one command
+
+GIVEN = """
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+import dstrun
+
+model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+x, y = torch.rand(8, 1, 28, 28), torch.arange(8)
+example = torch.zeros(1, 1, 28, 28)
+"""  # the names that the text around a block of Python supposes
+
+
+class Failed(AssertionError):
+    """A step that did not do what its page says, with all that it said."""
+
+
+class Walk:
+    """The folder of a page's reader, and what has been done in it so far."""
+
+    def __init__(self, in_process: Callable[..., Any] | None = None) -> None:
+        """`in_process(*words)` runs dstrun in this process, where a shell would do no more than split the command."""
+        self._in_process = in_process
+        self._names: dict[str, Any] = {}
+        self._site = Path("site").absolute()  # where pip installs to
+        for part in ("docs", "benchmarks"):  # which commands name as from a checkout
+            Path(part).symlink_to(ROOT / part)
+
+    def take(self, step: Step) -> None:
+        """Does one step. Failed, with what was said, where it does not end well."""
+        {"file": self._write, "python": self._python, "shell": self._shell}[step.kind](step)
+
+    def _write(self, step: Step) -> None:
+        file = Path(step.name.replace("NAME", "network").replace("<model>-<data>", "lenet5-digits"))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(step.text + "\n")
+        group = file.parent.name.removesuffix("s") if file.parent.name == "sweeps" else file.parent.name
+        if group in ("sweep", "experiment"):
+            self._run(step, f"dstrun {group}={file.stem} dry_run=true")
+
+    def _python(self, step: Step) -> None:
+        if not self._names:
+            exec(GIVEN, self._names)
+            if "outputs" in step.text and not Path("outputs").is_dir():
+                leave(Path("outputs/made"))
+        try:
+            exec(self.filled(step.text), self._names)
+        except Exception as error:
+            raise Failed(f"{step.page}:{step.line}: {type(error).__name__}: {error}\n{step.text}") from error
+
+    def _shell(self, step: Step) -> None:
+        if step.command.startswith("dstrun report") and not Path("outputs").is_dir():
+            leave(Path("outputs/table1"))
+            leave(Path("outputs/table1"), seed=1, reg__method="dense")
+        if step.command.startswith("pip ") and not Path("pyproject.toml").is_file():
+            self._run(step, f"cd {self._checkout()} && {step.text}")
+            return
+        if step.command.startswith("dstrun dashboard"):
+            self._dashboard(step)
+        else:
+            self._run(step, step.text)
+
+    def _checkout(self) -> Path:
+        """A copy of what a clone of this one has, since building leaves files behind."""
+        listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for name in listed.splitlines():
+            if (ROOT / name).is_file() and not name.startswith(("docs/runs/", "tests/")):
+                (file := Path("checkout", name)).parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes((ROOT / name).read_bytes())
+        return Path("checkout").absolute()
+
+    def _run(self, step: Step, text: str) -> None:
+        words = Step(step.page, step.line, "shell", self.filled(text)).plain_words
+        if self._in_process and words and words[0] == "dstrun":
+            outcome = self._in_process(*words[1:])
+            code, said = outcome.code, outcome.out + outcome.err
+        else:
+            bash = ["bash", "-c", self.filled(text)]
+            done = subprocess.run(
+                bash, env=self._environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True, timeout=SECONDS, check=False,
+            )  # fmt: skip
+            code, said = done.returncode, done.stdout
+            invalidate_caches()  # it may have been pip
+        if code or "Traceback" in said:
+            raise Failed(f"{step.page}:{step.line}: exit code {code}: {text}\n{said}")
+
+    def _dashboard(self, step: Step) -> None:
+        """Started, its page asked for once, and stopped by a Ctrl-C."""
+        with Path("dashboard.log").open("w+") as log:
+            server = subprocess.Popen(
+                ["bash", "-c", f"exec {step.text}"],
+                env=self._environment(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+            try:
+                page = urlopen(self._address(server), timeout=30).read().decode()
+                server.send_signal(signal.SIGINT)
+                code = server.wait(timeout=30)
+            except Exception as error:
+                raise Failed(f"{step.page}:{step.line}: {error}: {step.text}\n{Path(log.name).read_text()}") from error
+            finally:
+                server.kill()
+        said = Path("dashboard.log").read_text()
+        if code or "Traceback" in said or "<html" not in page:
+            raise Failed(f"{step.page}:{step.line}: exit code {code}: {step.text}\n{said}")
+
+    def _address(self, server: subprocess.Popen) -> str:
+        until = time.monotonic() + 60
+        while time.monotonic() < until and server.poll() is None:
+            if found := re.search(r"http://\S+/", Path("dashboard.log").read_text()):
+                return found[0]
+            time.sleep(0.05)
+        raise TimeoutError("no address was said")
+
+    def filled(self, text: str) -> str:
+        """The text with a reader's own for the words that stand for something."""
+        if re.search(r"\bRUN\b|-…", text):
+            run = self._first_run()
+            text = re.sub(r"\bRUN\b", str(run), text)
+            text = re.sub(r"outputs/single/[\w]+-…", str(run), text)
+        text = re.sub(r"\bNAME\b", "network", text)
+        return re.sub(r"\bFILE\b", "page.html", text)
+
+    def _first_run(self) -> Path:
+        """The single run that was begun first; where there is none yet, `dstrun` trains one."""
+        if not (runs := list(Path("outputs/single").glob("*/checkpoint.pt"))):
+            self._run(Step("", 0, "shell", "dstrun"), "dstrun")
+            runs = list(Path("outputs/single").glob("*/checkpoint.pt"))
+        return min(runs, key=lambda file: file.stat().st_mtime_ns).parent
+
+    def _environment(self) -> dict[str, str]:
+        before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        return os.environ | {
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(PREAMBLE), str(self._site), *before])),
+            "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PIP_TARGET": str(self._site), "PIP_NO_INDEX": "1",
+            "PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_DEPS": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        }  # fmt: skip
+
+
+def shorten_here(monkeypatch: Any) -> None:
+    """What the preamble does to other processes, in this one."""
+    monkeypatch.syspath_prepend(str(Path("site").absolute()))
+    from dstrun import config, data, plan, pool, search
+    from dstrun.run import run_as_job
+
+    def one_after_the_other(jobs: Sequence[plan.Job], default_group: str) -> None:
+        for job in jobs:
+            run_as_job(job.config, default_group)
+
+    monkeypatch.setattr(pool, "run_jobs", one_after_the_other)  # in processes of their own: in `make proof`
+    whole = config.check
+    for name, module in list(sys.modules.items()):
+        if name.startswith("dstrun") and getattr(module, "check", None) is whole:
+            monkeypatch.setattr(module, "check", lambda given: SHORT["smaller"](whole(given)))
+    for module, name in ((plan, "combinations"), (search, "search")):
+        monkeypatch.setattr(module, name, getattr(module, name))  # put back afterwards
+    SHORT["shorten_plan"](plan)
+    SHORT["shorten_search"](search)
+    for name in SHORT["FILES"]:
+        monkeypatch.setitem(data.BUILDERS, name, data.BUILDERS[name])
+    SHORT["shorten_data"](data)
