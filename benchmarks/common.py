@@ -135,7 +135,7 @@ def spread(values: Sequence[float]) -> tuple[float, float, float]:
 def report(title: str, rows: Sequence[dict[str, Any]], file: Path | None, **more: Any) -> None:
     """Prints one table and, where a file is named, writes the same as JSON with the machine it was measured on."""
     table = Table(title=title, title_justify="left")
-    for column in rows[0]:
+    for column in rows[0] if rows else ():
         table.add_column(column, justify="left" if isinstance(rows[0][column], str) else "right")
     for row in rows:
         table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))

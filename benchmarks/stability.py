@@ -165,7 +165,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     root = Path(os.environ.get("DSTRUN_DATA", "data"))
-    splits = data.BUILDERS["cifar10"](root, download=False, size=32, train_limit=0, test_limit=0)
+    splits = data.BUILDERS["cifar10"](root)
     images = splits.train.subset(torch.arange(IMAGES))
     if options.trace:
         title, found = trace(images, options.seed, options.updates)
