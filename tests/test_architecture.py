@@ -66,8 +66,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "wandb_run": {"config", "errors", "identity"},
     "training": {"config", "build", "train", "evaluate", "checkpoint"},
     "session": {
-        "advice", "config", "errors", "identity", "ledger", "build", "training", "train", "evaluate", "density", "flops",
-        "checkpoint", "console", "describe", "machine", "signals", "tracking", "status", "files", "wandb_run",
+        "advice", "config", "errors", "identity", "ledger", "build", "training", "train", "evaluate", "density",
+        "flops", "checkpoint", "console", "describe", "machine", "signals", "tracking", "status", "files", "wandb_run",
     },
     "run": {
         "config", "errors", "ledger", "build", "session", "evaluate", "density", "describe", "checkpoint", "machine",

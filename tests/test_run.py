@@ -120,13 +120,6 @@ def test_the_same_seed_gives_the_same_figures_and_another_does_not(command: Comm
     assert a == b != c
 
 
-def test_overwrite_starts_over(command: Command) -> None:
-    command(*QUICK)
-    first = without_times(only_run() / "metrics.csv")
-    assert command(*QUICK, "overwrite=true").code == 0
-    assert without_times(only_run() / "metrics.csv") == first
-
-
 def test_a_dense_run_is_a_run_like_any_other(command: Command) -> None:
     command(*QUICK, "reg=dense")
     folder = only_run()
@@ -135,31 +128,13 @@ def test_a_dense_run_is_a_run_like_any_other(command: Command) -> None:
     assert {(row["density"], row["threshold_mean"]) for row in layers} == {("1.0", "")}
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["reg.granularity=layer"],
-        ["reg.granularity=weight"],
-        ["schedule.precision=bf16"],
-        ["schedule.optimiser=adamw", "schedule.lr=1e-3", "schedule.clip=1", "schedule.warmup=1"],
-        ["schedule.nesterov=true", "schedule=cosine"],
-        ["reg.exclude=[fc3]", "reg.floor=0"],
-        ["deterministic=true"],
-        ["model=lstm_a"],
-    ],
-    ids=" ".join,
-)
-def test_options_of_a_run(command: Command, words: list[str]) -> None:
-    outcome = command(*QUICK, *words)
+def test_many_options_at_once(command: Command) -> None:
+    """What each of them does is in test_options.py."""
+    words = ["reg.granularity=weight", "reg.exclude=[fc3]", "schedule.precision=bf16", "deterministic=true"]
+    words += ["schedule=cosine", "schedule.optimiser=adamw", "schedule.lr=1e-3", "schedule.clip=1", "schedule.warmup=1"]
+    outcome = command(*QUICK, *words, "schedule.accumulate=4")
     assert (outcome.code, outcome.complaints) == (0, "")
     assert float(rows(only_run() / "metrics.csv")[1]["train_loss"]) < 3
-
-
-def test_a_batch_in_pieces_gives_the_gradient_of_the_whole(command: Command) -> None:
-    for pieces in (1, 4):
-        command(*QUICK, f"schedule.accumulate={pieces}", f"group=p{pieces}")
-    one, four = (float(rows(only_run(f"outputs/p{p}") / "metrics.csv")[1]["train_loss"]) for p in (1, 4))
-    assert one == pytest.approx(four, rel=1e-4)
 
 
 def test_a_validation_split_is_reported_and_chooses_the_best_epoch(command: Command) -> None:
@@ -170,12 +145,6 @@ def test_a_validation_split_is_reported_and_chooses_the_best_epoch(command: Comm
     best = json.loads((folder / "summary.json").read_text())["best_by_validation"]
     assert best["validation_accuracy"] == max(float(row["validation_accuracy"]) for row in metrics)
     assert metrics[0]["step"] == "3"  # 150 images left
-
-
-def test_rows_of_layers_every_so_many_steps(command: Command) -> None:
-    command(*QUICK, "log.steps=1")
-    steps = [int(row["step"]) for row in rows(only_run() / "layers.csv")]
-    assert steps == [step for step in range(1, 9) for _ in range(3)]
 
 
 def test_no_epochs_is_an_evaluation(command: Command) -> None:

@@ -103,8 +103,11 @@ def test_the_same_sweep_again_does_what_is_new(command: Command, monkeypatch: py
     assert "1 run, 0 to do" in command("-m", "seed=1", *SMALL).out
     assert len(rows(Path("outputs/grid/summary.csv"))) == 3, "runs of earlier grids stay in the summary"
 
+    there = {file: file.stat().st_mtime_ns for file in Path("outputs/grid").glob("*/metrics.csv")}
     monkeypatch.setattr(pool, "now", lambda: "9999")  # a run that ends in the second in which the sweep began
-    assert command("-m", "seed=1", *SMALL, "overwrite=true").code == 0
+    assert command("-m", "seed=0,1", *SMALL, "overwrite=true").code == 0
+    again = {file.parent.name.split("-")[-2] for file, time in there.items() if file.stat().st_mtime_ns != time}
+    assert again == {"s0", "s1"}
 
 
 def test_sockets_of_a_sweep_have_room_where_tmpdir_is_too_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,528 @@
+"""Every option does what docs/options.md says of it, and is part of what a run is or is not.
+
+`@of(option, …)` names the options of which a test sees the effect; one that no test names fails the first test here.
+"""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dstrun import checkpoint, pool
+from dstrun.build import (
+    make_batches,
+    make_optimiser_for,
+    make_rate_for,
+    make_update,
+    prepare,
+    training_objects,
+)
+from dstrun.config import OPTIONS, check
+from dstrun.data.batches import Batches
+from dstrun.errors import InputError
+from dstrun.identity import run_hash, run_name
+from dstrun.methods import Dense, Method
+from dstrun.run import run
+from dstrun.train import Record
+from dstrun.update import CompiledUpdate, Update
+
+from .helpers.tiny import BASE, CALLS, CLASSES, TEST, TRAIN, Tiny, config, numbers, tiny, training  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("tiny")
+SEEN: dict[str, str] = {}
+
+
+def of(*options: str) -> Callable[[Callable], Callable]:
+    """Says which options a test sees the effect of."""
+
+    def note(test: Callable) -> Callable:
+        SEEN.update(dict.fromkeys(options, test.__name__))
+        return test
+
+    return note
+
+
+ELSEWHERE = {
+    "retry": "test_sweep.py::test_a_run_that_diverges_costs_itself_only",
+    "overwrite": "test_sweep.py::test_the_same_sweep_again_does_what_is_new",
+}  # option: the test that sees it
+
+
+def test_every_option_has_a_test() -> None:
+    assert sorted({*SEEN, *ELSEWHERE}) == sorted(OPTIONS)
+    for place in ELSEWHERE.values():
+        file, name = place.split("::")
+        assert f"def {name}(" in Path(__file__).with_name(file).read_text()
+
+
+# What a run is
+
+OTHER: dict[str, Any] = {
+    "model.name": "other", "model.builder": "other", "model.args": {"norm": False},
+    "data.name": "other", "data.builder": "other", "data.args": {"dot": True}, "data.root": "elsewhere",
+    "data.download": True, "data.train_limit": 9, "data.test_limit": 9, "data.validation": 0.25, "data.size": 16,
+    "data.mean": [0.5], "data.std": [0.5], "data.pad": 1, "data.flip": True,
+    "reg.method": "dense", "reg.alpha": 1e-3, "reg.granularity": "weight", "reg.floor": 0.5, "reg.guard": 0.5,
+    "reg.target_density": 0.5, "reg.freeze": 0.5, "reg.exclude": ["fc"],
+    "schedule.epochs": 3, "schedule.batch_size": 4, "schedule.accumulate": 2, "schedule.optimiser": "adamw",
+    "schedule.lr": 0.5, "schedule.momentum": 0.5, "schedule.nesterov": True, "schedule.betas": [0.5, 0.6],
+    "schedule.weight_decay": 0.5, "schedule.threshold_decay": 0.5, "schedule.rate": "cosine",
+    "schedule.milestones": [2], "schedule.gamma": 0.5, "schedule.warmup": 1.0, "schedule.clip": 0.5,
+    "schedule.threshold_clip": 0.5, "schedule.precision": "bf16", "schedule.channels_last": True,
+    "schedule.compile": "mask",
+    "seed": 1, "init": "outputs/single/x", "device": "auto", "threads": 2, "deterministic": True,
+    "outputs": "elsewhere", "group": "other", "name": "other", "overwrite": True, "dry_run": True, "n_jobs": 2,
+    "retry": "none", "checkpoint.every": 0.0, "log.steps": 1, "wandb.mode": "offline",
+    "wandb.project": "other", "wandb.entity": "other", "wandb.tags": ["other"],
+}  # fmt: skip
+NO_PART_OF_A_RUN = {
+    "data.root", "data.download", "device", "threads", "outputs", "group", "name", "overwrite", "dry_run", "n_jobs",
+    "retry", "checkpoint.every", "log.steps", "wandb.mode", "wandb.project", "wandb.entity", "wandb.tags",
+}  # fmt: skip
+WHERE: dict[str, dict[str, Any]] = {
+    "reg.method": {"dst": {}, "dense": {"reg.method": "dense"}},
+    "schedule.optimiser": {"sgd": {}, "adam": {"schedule.optimiser": "adam"}},
+    "schedule.rate": {"multistep": {"schedule.rate": "multistep", "schedule.milestones": [1]}, "constant": {}},
+}  # fmt: skip
+RUN = BASE | {"schedule.momentum": 0.9}
+
+
+@pytest.mark.parametrize("key", OPTIONS)
+def test_an_option_is_part_of_a_run_where_it_can_change_a_figure(key: str) -> None:
+    when = OPTIONS[key].metadata["when"]
+    applies = [more for value, more in WHERE[when[0]].items() if value in when[1:]] if when else [{}]
+    idle = [more for value, more in WHERE[when[0]].items() if value not in when[1:]] if when else []
+    for more, part in [(applies[0], key not in NO_PART_OF_A_RUN), *((more, False) for more in idle)]:
+        one, other = check(RUN | more), check(RUN | more | {key: OTHER[key]})
+        assert one != other
+        assert (run_hash(one) != run_hash(other)) == part
+
+
+@pytest.mark.parametrize("key", ["name", "wandb.tags", "wandb.entity", "data.args", "model.args"])
+def test_no_option_may_hold_a_secret_of_the_environment(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    monkeypatch.setenv("SOME_API_KEY", secret := "0123456789abcdef0123")
+    value = {"data.args": {"token": secret}, "model.args": {"a": {"b": secret}}, "wandb.tags": ["a", secret]}
+    with pytest.raises(InputError, match=f"{key}: got what .SOME_API_KEY holds"):
+        check(BASE | {key: value.get(key, f"my-{secret}")})
+
+
+# Model and data
+
+
+@of("model.name", "data.name")
+def test_labels_are_in_the_name_of_a_run() -> None:
+    assert run_name(config(model__name="mine", data__name="ours")).startswith("mine-ours-")
+
+
+@of("model.builder", "model.args")
+def test_a_model_is_what_its_builder_makes_of_the_arguments() -> None:
+    assert isinstance(prepare(config()).build_model(), Tiny)
+    assert isinstance(prepare(config(model__args={"norm": False})).build_model().norm, nn.Identity)
+    other = prepare(config(model__builder="lenet_300_100", model__name="x")).build_model()
+    assert type(other).__name__ == "LeNet300100"
+
+
+@of("data.builder", "data.args", "data.root", "data.download", "data.size")
+def test_a_data_set_is_what_its_builder_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(prepare(config()).splits.train) == TRAIN
+    prepare(config(data__root="there", data__download=True, data__size=64, data__args={"dot": True}))
+    asked = CALLS[-1]
+    assert (asked["root"], asked["download"], asked["size"], asked["dot"]) == (Path("there"), True, 64, True)
+    assert (CALLS[0]["download"], CALLS[0]["size"], CALLS[0]["dot"]) == (False, 32, False)
+    monkeypatch.setenv("DSTRUN_DATA", "/of/the/environment")
+    assert config().data.root == "/of/the/environment"
+    monkeypatch.delenv("DSTRUN_DATA")
+    assert config().data.root == "data"
+
+
+def images_of(**options: Any) -> dict[str, list[int]]:
+    """The images that a run trains on in its first epoch, and those of each split that it is evaluated on."""
+    wanted = config(**options)
+    train, splits = make_batches(wanted, prepare(wanted))
+    return {"train": shown(train)} | {
+        name: [number for images, _ in split() for number in numbers(images)] for name, split in splits.items()
+    }
+
+
+def shown(train: Batches, epoch: int = 0) -> list[int]:
+    return [number for images, _ in train.shuffled(epoch) for number in numbers(images)]
+
+
+@of("data.train_limit", "data.test_limit")
+def test_a_limit_takes_images_of_all_classes_the_same_for_every_seed() -> None:
+    some = images_of(data__train_limit=9, data__test_limit=6)
+    assert (len(some["train"]), len(some["test"])) == (9, 6)
+    assert {number * CLASSES // TRAIN for number in some["train"]} == {0, 1, 2}
+    assert {(number - 100) * CLASSES // TEST for number in some["test"]} == {0, 1, 2}
+    other = images_of(data__train_limit=9, data__test_limit=6, seed=1)
+    assert sorted(other["train"]) == sorted(some["train"])
+    assert other["test"] == some["test"]
+
+
+@of("data.validation")
+def test_a_validation_split_is_held_out_of_training_and_none_of_the_test_images() -> None:
+    found = images_of(data__validation=0.25)
+    assert sorted([*found["train"], *found["validation"]]) == list(range(TRAIN))
+    assert [number * CLASSES // TRAIN for number in found["validation"]] == [0] * 3 + [1] * 3 + [2] * 3
+    assert found["test"] == list(range(100, 100 + TEST))
+    assert images_of(data__validation=0.25, seed=1)["validation"] == found["validation"]
+    assert "validation" not in images_of()
+
+
+@of("data.mean", "data.std")
+def test_pixels_are_normalised_in_training_and_in_testing() -> None:
+    wanted = config(data__mean=[0.5], data__std=[0.25])
+    train, splits = make_batches(wanted, prepare(wanted))
+    trained = torch.cat([images for images, _ in train.shuffled(0)])[:, 0, 0, 0].sort().values
+    torch.testing.assert_close(trained, (torch.arange(TRAIN) / 255 - 0.5) / 0.25)
+    tested = torch.cat([images for images, _ in splits["test"]()])[:, 0, 0, 0]
+    torch.testing.assert_close(tested, (torch.arange(100, 100 + TEST) / 255 - 0.5) / 0.25)
+
+
+@of("data.pad", "data.flip")
+@pytest.mark.parametrize(
+    ("options", "places"),
+    [
+        ({}, {(2, 1)}),
+        ({"data__flip": True}, {(2, 1), (2, 4)}),
+        ({"data__pad": 1}, {(row, column) for row in (1, 2, 3) for column in (0, 1, 2)}),
+    ],
+)
+def test_training_images_alone_are_shifted_and_mirrored(options: dict[str, Any], places: set[tuple[int, int]]) -> None:
+    wanted = config(data__args={"dot": True}, **options)
+    train, splits = make_batches(wanted, prepare(wanted))
+
+    def dots(batches: Any) -> set[tuple[int, int]]:
+        return {tuple(place[-2:]) for images, _ in batches for place in images.nonzero().tolist()}
+
+    assert {place for epoch in range(5) for place in dots(train.shuffled(epoch))} == places
+    assert dots(splits["test"]()) == {(2, 1)}
+
+
+# What makes the network sparse
+
+
+@of("reg.method", "reg.exclude", "reg.granularity", "reg.alpha")
+def test_what_is_masked_and_how_hard_thresholds_are_pushed() -> None:
+    def method(**options: Any) -> Method:
+        return training(**options).method
+
+    assert isinstance(method(reg__method="dense"), Dense)
+    assert not method(reg__method="dense").thresholds()
+    shapes = {
+        granularity: [t.numel() for t in method(reg__granularity=granularity).thresholds()]
+        for granularity in ("neuron", "layer", "weight")
+    }
+    assert shapes == {"neuron": [2, 3, 3], "layer": [1, 1, 1], "weight": [18, 54, 36]}
+    partly = method(reg__exclude=["conv*"])
+    assert [layer.layer for layer in partly.measure()] == ["fc"]
+    assert len(partly.thresholds()) == 1
+    loss = torch.zeros(())
+    for alpha in (0.0, 0.25):  # exp(−0) of eight thresholds
+        assert method(reg__alpha=alpha).regularised(loss).item() == 8 * alpha
+
+
+@of("reg.floor", "reg.guard")
+@pytest.mark.parametrize(("floor", "guard", "left"), [(0.0, 0.0, 100.0), (0.5, 0.0, 0.0), (0.5, 0.25, 25.0)])
+def test_the_guard_sets_in_at_the_floor(floor: float, guard: float, left: float) -> None:
+    method = training(reg__floor=floor, reg__guard=guard).method
+    with torch.no_grad():
+        for threshold in method.thresholds():
+            threshold.fill_(100.0)  # nothing is kept
+    method.after_step()
+    assert {value for threshold in method.thresholds() for value in threshold.flatten().tolist()} == {left}
+
+
+def epochs_of(**options: Any) -> list[Record]:
+    return [record for record in training(**options).records(lambda _: False) if record.kind == "epoch"]
+
+
+@of("reg.target_density")
+def test_a_run_ends_at_its_target_density() -> None:
+    for target in (0.25, 0.5):
+        *_, last = epochs_of(reg__target_density=target, schedule__epochs=5)
+        assert last.figures["density"] == pytest.approx(target, abs=0.02)
+    *_, last = epochs_of(schedule__epochs=5, reg__alpha=0.0)
+    assert last.figures["density"] > 0.9
+
+
+@of("reg.freeze")
+def test_masks_are_frozen_from_that_share_of_the_updates_on() -> None:
+    for freeze, frozen in ((1.0, []), (0.5, [6, 7, 8, 9, 10, 11])):
+        method = training(reg__freeze=freeze).method
+        seen = []
+        for step in range(12):
+            method.before_step(step)
+            seen += [step] if method.alpha == 0 else []
+        assert seen == frozen
+
+
+# The schedule
+
+
+@of("schedule.epochs", "schedule.batch_size")
+def test_epochs_and_batches_are_counted_in_updates() -> None:
+    assert [record.step for record in epochs_of(schedule__epochs=3, schedule__batch_size=9)] == [4, 8, 12]
+    assert [record.step for record in epochs_of(schedule__epochs=0)] == [0]
+
+
+def update_of(**options: Any) -> tuple[Update, Tiny, list[tuple[Tensor, Tensor]]]:
+    """An update, its model, and the batches of the first epoch; the model has seen nothing yet."""
+    torch.manual_seed(0)
+    wanted = config(**options)
+    prepared = prepare(wanted)
+    model, method = training_objects(wanted, prepared)
+    batches, _ = make_batches(wanted, prepared)
+    update = make_update(wanted, model, method, make_optimiser_for(wanted, model, method), prepared.device)
+    model.batches.clear()
+    return update, model.train(), list(batches.shuffled(0))
+
+
+def moved(lr: float = 0.1, **options: Any) -> dict[str, Tensor]:
+    """What the first update adds to each parameter, at that learning rate."""
+    update, model, batches = update_of(**options)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    update(*batches[0], lr)
+    return {name: parameter.detach() - before[name] for name, parameter in model.named_parameters()}
+
+
+@of("schedule.accumulate")
+@pytest.mark.parametrize(("size", "pieces", "sizes"), [(6, 3, [2, 2, 2]), (5, 2, [3, 2])])
+def test_a_batch_is_computed_in_pieces_and_moves_weights_as_the_whole(size: int, pieces: int, sizes: list[int]) -> None:
+    plain = {"model__args": {"norm": False}, "schedule__batch_size": size}
+    update, model, batches = update_of(**plain, schedule__accumulate=pieces)
+    update(*batches[0], 0.1)
+    assert model.pieces == sizes
+    whole = moved(**plain)
+    for name, parted in moved(**plain, schedule__accumulate=pieces).items():
+        torch.testing.assert_close(parted, whole[name])
+
+
+@of("schedule.optimiser", "schedule.momentum", "schedule.nesterov", "schedule.betas")
+def test_the_optimiser_is_the_one_asked_for() -> None:
+    def made(**options: Any) -> torch.optim.Optimizer:
+        wanted = config(**options)
+        return make_optimiser_for(wanted, *training_objects(wanted, prepare(wanted)))
+
+    sgd = made(schedule__momentum=0.5, schedule__nesterov=True)
+    assert type(sgd) is torch.optim.SGD
+    assert (sgd.param_groups[0]["momentum"], sgd.param_groups[0]["nesterov"]) == (0.5, True)
+    assert not made(schedule__momentum=0.5).param_groups[0]["nesterov"]
+    for name, kind in (("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)):
+        adam = made(schedule__optimiser=name, schedule__betas=[0.5, 0.6])
+        assert type(adam) is kind
+        assert adam.param_groups[0]["betas"] == (0.5, 0.6)
+
+
+@of("schedule.weight_decay", "schedule.threshold_decay")
+def test_weights_decay_and_thresholds_by_their_share() -> None:
+    options = {"reg__alpha": 0.0, "reg__floor": 0.0, "schedule__clip": 1e-12, "schedule__weight_decay": 0.5}
+    for share, left in ((1.0, 0.95), (0.5, 0.975), (0.0, 1.0)):
+        update, model, batches = update_of(**options, schedule__threshold_decay=share)
+        for parameter in model.parameters():
+            parameter.data.fill_(1.0)
+        update(*batches[0], 0.1)
+        assert model.fc.weight.unique().tolist() == pytest.approx([0.95])
+        assert model.fc.mask.threshold.unique().tolist() == pytest.approx([left])
+
+
+@of("schedule.lr", "schedule.rate", "schedule.milestones", "schedule.gamma", "schedule.warmup")
+def test_the_learning_rate_takes_its_course() -> None:
+    def course(**options: Any) -> list[float]:
+        return [make_rate_for(config(schedule__lr=0.5, **options), 3)(step) for step in range(6)]
+
+    assert course() == [0.5] * 6
+    drop = {"schedule__rate": "multistep", "schedule__milestones": [1], "schedule__gamma": 0.2}
+    assert course(**drop) == pytest.approx([0.5] * 3 + [0.1] * 3)
+    assert course(schedule__warmup=1.0) == pytest.approx([0.5 / 3, 1 / 3, *[0.5] * 4])
+    cosine, onecycle = course(schedule__rate="cosine"), course(schedule__rate="onecycle")
+    assert cosine == sorted(cosine, reverse=True)
+    assert cosine[3] == pytest.approx(0.25)
+    assert onecycle[0] < onecycle[1] > onecycle[5]
+    # and it is the rate that weights move by
+    (record,) = epochs_of(schedule__epochs=1, schedule__lr=0.5)
+    assert record.figures["lr"] == 0.5
+    slow = moved(lr=0.1)
+    for name, change in moved(lr=0.2).items():
+        torch.testing.assert_close(change, 2 * slow[name])
+
+
+def norm(changes: dict[str, Tensor]) -> float:
+    return torch.cat([change.flatten() for change in changes.values()]).norm().item()
+
+
+@of("schedule.clip", "schedule.threshold_clip")
+def test_gradients_are_bounded() -> None:
+    free = moved(reg__alpha=0.5)
+    assert norm(free) > 0.05
+    assert norm(moved(reg__alpha=0.5, schedule__clip=0.01)) == pytest.approx(0.1 * 0.01, rel=1e-3)
+    bounded = moved(reg__alpha=0.5, schedule__threshold_clip=0.01)
+    for name, change in bounded.items():
+        if name.endswith("threshold"):
+            assert change.abs().max().item() <= 0.1 * 0.01 + 1e-8
+        else:
+            assert torch.equal(change, free[name])
+
+
+@of("schedule.precision")
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_layers_compute_in_the_precision_asked_for(precision: str, dtype: torch.dtype) -> None:
+    trains = training(schedule__precision=precision)
+    trains.model.batches.clear()
+    list(trains.records(lambda _: False))
+    kinds = {(training, kind) for _, training, kind in trains.model.batches}
+    assert kinds == {(True, dtype), (False, dtype)}
+    assert {parameter.dtype for parameter in trains.model.parameters()} == {torch.float32}
+
+
+@of("schedule.channels_last")
+def test_channels_lie_innermost() -> None:
+    for last in (False, True):
+        weight = training(schedule__channels_last=last).model.conv2.weight
+        assert weight.is_contiguous(memory_format=torch.channels_last) == last
+
+
+@of("schedule.compile")
+def test_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[str] = []
+    monkeypatch.setattr("dstrun.build.missing_for_compilation", lambda device: None)
+    monkeypatch.setattr("dstrun.fused.compiled", lambda function: compiled.append(function.__name__) or function)
+    for compile, whole, masks in (("off", False, False), ("mask", False, True), ("step", True, False)):
+        compiled.clear()
+        update, _, batches = update_of(schedule__compile=compile)
+        assert isinstance(update, CompiledUpdate) == whole
+        if not whole:  # else it would be
+            update(*batches[0], 0.1)
+        assert bool(compiled) == masks
+
+
+# A run
+
+
+@of("seed")
+def test_a_seed_decides_weights_and_order_and_nothing_else() -> None:
+    one, same, other = (training(seed=seed) for seed in (0, 0, 1))
+    assert torch.equal(one.model.fc.weight, same.model.fc.weight)
+    assert not torch.equal(one.model.fc.weight, other.model.fc.weight)
+    assert shown(one.batches) == shown(same.batches) != shown(other.batches)
+    assert sorted(shown(one.batches)) == sorted(shown(other.batches))
+
+
+def test_every_epoch_has_an_order_of_its_own_and_tests_are_made_in_evaluation_mode() -> None:
+    trains = training()
+    trains.model.batches.clear()
+    list(trains.records(lambda _: False))
+    trained = [images for images, training, _ in trains.model.batches if training]
+    first, second = ([n for images in half for n in images] for half in (trained[:6], trained[6:]))
+    assert first != second
+    assert sorted(first) == sorted(second) == list(range(TRAIN))
+    tested = [images for images, training, _ in trains.model.batches if not training]
+    assert tested == [list(range(100, 100 + TEST))] * 2
+
+
+def finished(**options: Any) -> Path:
+    return run(config(**options), default_group="single")
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as text:
+        return list(csv.DictReader(text))
+
+
+@of("outputs", "group", "name", "threads", "log.steps")
+def test_where_a_run_lies_and_what_stands_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    folder = finished(outputs="there", group="mine", name="first try", threads=2, log__steps=4)
+    assert threads == [2]
+    assert folder.parent == Path("there/mine")
+    assert "first try" in (folder / "config.yaml").read_text()
+    assert [row["step"] for row in rows(folder / "layers.csv") if row["layer"] == "fc"] == ["4", "6", "8", "12"]
+
+
+@of("init")
+def test_a_run_starts_from_the_weights_of_another() -> None:
+    folder = finished()
+    (row,) = rows(finished(init=str(folder), schedule__epochs=0, group="again") / "metrics.csv")
+    last = rows(folder / "metrics.csv")[-1]
+    assert (row["test_loss"], row["density"]) == (last["test_loss"], last["density"])
+    assert rows(finished(schedule__epochs=0) / "metrics.csv")[0]["test_loss"] != last["test_loss"]
+
+
+@of("device")
+def test_auto_is_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert prepare(config(device="auto")).device.type == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert prepare(config(device="auto")).device.type == "cuda"
+    assert prepare(config(device="cpu")).device.type == "cpu"
+
+
+@of("deterministic")
+def test_operations_repeat_bit_for_bit_where_asked() -> None:
+    for wanted in (True, False):
+        training(deterministic=wanted)
+        assert torch.are_deterministic_algorithms_enabled() == wanted
+
+
+def test_overwrite_starts_over(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = finished()
+    (folder / "metrics.csv").write_text("epoch\n")
+    finished()
+    assert "finished already" in capsys.readouterr().out
+    assert not rows(folder / "metrics.csv")
+    finished(overwrite=True)
+    assert [row["epoch"] for row in rows(folder / "metrics.csv")] == ["1", "2"]
+
+
+@of("dry_run")
+def test_a_dry_run_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = finished(dry_run=True)
+    assert f"{folder}: new" in capsys.readouterr().out
+    assert not list(Path().iterdir())
+
+
+@of("n_jobs")
+def test_so_many_runs_of_a_sweep_at_a_time() -> None:
+    def at_a_time(n_jobs: int, gpus: list[str]) -> int:
+        return pool._slots([SimpleNamespace(config=config(n_jobs=n_jobs))] * 20, gpus)  # type: ignore[list-item]
+
+    assert [at_a_time(3, []), at_a_time(3, ["0"]), at_a_time(0, ["0", "1"])] == [3, 3, 2]
+
+
+@of("checkpoint.every")
+def test_checkpoints_are_as_far_apart_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[str] = []
+    save = checkpoint.save
+    monkeypatch.setattr(
+        checkpoint, "save", lambda folder, state: (saved.append(folder.parent.name), save(folder, state))
+    )
+    for every in (300.0, 0.0):
+        finished(group=f"every{every:g}", checkpoint__every=every, schedule__epochs=3)
+    assert saved == ["every300", "every0", "every0", "every0"]
+
+
+@of("wandb.mode", "wandb.project", "wandb.entity", "wandb.tags")
+@pytest.mark.parametrize(
+    ("mode", "key", "opened"),
+    [("offline", "", "offline"), ("online", "", "online"), ("auto", "", "offline"), ("auto", "x" * 40, "online"),
+     ("disabled", "x" * 40, None)],
+)  # fmt: skip
+def test_wandb_gets_what_is_asked_for(monkeypatch: pytest.MonkeyPatch, mode: str, key: str, opened: str | None) -> None:
+    import wandb
+
+    opens: list[dict[str, Any]] = []
+    nothing = SimpleNamespace(define_metric=lambda *_, **__: 0, log=lambda *_: 0, finish=lambda **_: 0)
+    monkeypatch.setattr(wandb, "init", lambda **given: opens.append(given) or nothing)
+    monkeypatch.setenv("HOME", str(Path.cwd()))
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv("WANDB_API_KEY", key)
+    finished(wandb__mode=mode, wandb__project="sparse", wandb__entity="us", wandb__tags=["a", "b"], name="first try")
+    assert [given["mode"] for given in opens] == ([opened] if opened else [])
+    for given in opens:
+        assert (given["project"], given["entity"], list(given["tags"])) == ("sparse", "us", ["a", "b"])
+        assert given["notes"] == "first try"
