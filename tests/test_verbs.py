@@ -1,0 +1,131 @@
+"""Every verb, and every flag of each, has a test of what the documents say it does.
+
+Flags are those of the parsers themselves, so that a new one without an entry here fails.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dstrun import arguments, cli, dashboard
+
+from .conftest import Command
+from .made_up import leave
+
+TESTED = {
+    "rerun": {
+        "RUN": "test_run.py::test_rerun_with_changes_stays_in_the_group",
+        "KEY=VALUE": "test_run.py::test_rerun_with_another_model_takes_no_arguments_of_the_old_one",
+    },
+    "eval": {
+        "RUN": "test_run.py::test_eval_gives_the_figures_of_the_last_epoch",
+        "KEY=VALUE": "test_run.py::test_eval_gives_the_figures_of_the_last_epoch",
+    },
+    "report": {
+        "paths": "test_report.py::test_several_folders_and_models",
+        "--paper": "test_report.py::test_the_paper_beside_ours",
+        "--filter": "test_report.py::test_sorted_and_filtered",
+        "--sort": "test_report.py::test_sorted_and_filtered",
+        "--runs": "test_report.py::test_a_row_a_run",
+        "--layers": "test_report.py::test_what_every_layer_keeps",
+        "--csv": "test_report.py::test_csv_has_fractions",
+        "--markdown": "test_report.py::test_markdown",
+        "--html": "test_report.py::test_the_page",
+    },
+    "dashboard": {
+        "paths": "test_dashboard.py::test_it_serves_until_it_is_interrupted",
+        "--port": "test_verbs.py::test_a_dashboard_is_where_it_was_asked_for",
+        "--host": "test_verbs.py::test_a_dashboard_is_where_it_was_asked_for",
+        "--open": "test_verbs.py::test_a_dashboard_is_where_it_was_asked_for",
+    },
+    "export": {
+        "words": "test_export.py::test_every_format",
+        "--to": "test_export.py::test_every_format",
+        "--format": "test_export.py::test_every_format",
+        "--shrink": "test_export.py::test_every_format",
+        "--force": "test_verbs.py::test_force_and_tolerance_let_a_file_be_written",
+        "--tolerance": "test_verbs.py::test_force_and_tolerance_let_a_file_be_written",
+        "--bench": "test_export.py::test_the_bench",
+    },
+}  # verb: what it takes: the test of it
+
+
+def flags_of(verb: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """What a verb's parser takes: its flags by their long names, and what stands without one by its own."""
+    if verb not in ("report", "dashboard", "export"):
+        return {"RUN", "KEY=VALUE"}
+    parsers: list[argparse.ArgumentParser] = []
+
+    def parsed(parser: argparse.ArgumentParser, words: Any) -> Any:
+        parsers.append(parser)
+        raise StopIteration
+
+    monkeypatch.setattr(arguments.Parser, "parse_intermixed_args", parsed)
+    with pytest.raises(StopIteration):
+        getattr(arguments, verb)([])
+    return {(action.option_strings or [action.dest])[-1] for action in parsers[0]._actions} - {"--help"}
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_all_that_a_verb_takes_has_a_test(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    assert set(TESTED[verb]) == flags_of(verb, monkeypatch)
+    for place in TESTED[verb].values():
+        file, name = place.split("::")
+        assert f"def {name}(" in Path(__file__).with_name(file).read_text()
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_a_verb_says_what_it_takes(command: Command, verb: str, flag: str) -> None:
+    outcome = command(verb, flag)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert all(word in outcome.out for word in TESTED[verb] if word.startswith("--")), outcome.out
+    assert f"dstrun {verb}" in outcome.out
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_dashboard_is_where_it_was_asked_for(command: Command, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    leave()
+    served: list[tuple[str, int]] = []
+    opened: list[str] = []
+
+    class Server:
+        def __init__(self, host: str, port: int, *_: Any, fd: int, **__: Any) -> None:
+            with dashboard.socket.socket(fileno=fd) as listening:
+                served.append(listening.getsockname()[:2])
+
+        serve_forever = server_close = lambda self: None
+
+    monkeypatch.setattr(dashboard, "make_server", Server)
+    monkeypatch.setattr(dashboard.webbrowser, "open", opened.append)
+    free, port = dashboard.free_port(host, 18050)
+    free.close()
+    for words in ([], ["--open"]):
+        outcome = command("dashboard", "outputs", "--host", host, "--port", str(port), *words)
+        assert (outcome.code, outcome.err) == (0, "")
+        assert outcome.out.startswith(f"http://{host}:{port}/ ")
+        assert ("whoever reaches this host" in outcome.out) == (host == "0.0.0.0")
+    assert served == [(host, port)] * 2
+    assert opened == [f"http://{host}:{port}/"]
+
+
+def test_force_and_tolerance_let_a_file_be_written(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert command("schedule.epochs=1", "data.train_limit=64", "data.test_limit=20", "threads=1").code == 0
+    (run,) = Path("outputs/single").iterdir()
+    from dstrun import network
+
+    save = network.save
+    monkeypatch.setattr(network, "save", lambda path, about, weights, kind: save(
+        path, about, {**weights, "fc3.bias": weights["fc3.bias"] + 0.01}, kind
+    ))  # fmt: skip
+    export = ["export", str(run), "--to", "a.safetensors"]
+    refused = command(*export)
+    assert (refused.code, "differ" in refused.err, Path("a.safetensors").exists()) == (2, True, False)
+    assert command(*export, "--tolerance", "0.1").code == 0
+    before = Path("a.safetensors").stat().st_mtime_ns
+    assert command(*export, "--tolerance", "0.1").code == 2
+    assert Path("a.safetensors").stat().st_mtime_ns == before
+    assert command(*export, "--tolerance", "0.1", "--force").code == 0
+    assert Path("a.safetensors").stat().st_mtime_ns != before
