@@ -111,12 +111,9 @@ class Walk:
         """Started, its page asked for once, and stopped by a Ctrl-C."""
         with Path("dashboard.log").open("w+") as log:
             server = subprocess.Popen(
-                ["bash", "-c", f"exec {step.text}"],
-                env=self._environment(),
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+                ["bash", "-c", f"exec {self.filled(step.text)}"], env=self._environment(), stdout=log, stderr=log,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell's & has it ignore
+            )  # fmt: skip
             try:
                 page = urlopen(self._address(server), timeout=30).read().decode()
                 server.send_signal(signal.SIGINT)
