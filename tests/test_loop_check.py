@@ -16,34 +16,11 @@ from torch.optim import Optimizer
 import dstrun
 from dstrun.methods import DynamicSparseTraining
 
-EXAMPLE = """\
-import dstrun
-import torch
-from sklearn.datasets import load_digits
-from torch import nn
-from torch.nn.functional import cross_entropy
+from .helpers.blocks import steps_of
 
-torch.manual_seed(0)
-images, labels = torch.tensor(load_digits().data).float() / 16, torch.tensor(load_digits().target)
-model = nn.Sequential(nn.Linear(64, 100), nn.ReLU(), nn.Linear(100, 10))
-method = dstrun.DynamicSparseTraining(alpha=0.003)
-method.prepare(model, example=images[:2])  # masks, in place
-optimiser = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)  # after prepare(): thresholds are trained too
-for batch in torch.randint(1500, (400, 64)):
-    optimiser.zero_grad()
-    method.regularised(cross_entropy(model(images[batch]), labels[batch])).backward()
-    optimiser.step()
-    method.after_step()  # lets weights back into a layer that is nearly empty
-sparse = method.plain(model).eval()  # a copy without masks: plain layers, their pruned weights 0
-torch.save(sparse.state_dict(), "digits.pt")
-
-accuracy = (sparse(images[1500:]).argmax(1) == labels[1500:]).float().mean()
-weights = torch.cat([weight.flatten() for weight in sparse.parameters() if weight.dim() > 1])
-print(f"{weights.count_nonzero() / len(weights):.1%} of the weights, {accuracy:.1%} of the test images right")
-smaller = dstrun.shrink(sparse, images[:1])  # dense, with the same outputs, without neurons that do nothing
-print([tuple(weight.shape) for weight in smaller.parameters() if weight.dim() > 1])
-faster = dstrun.to_csr(sparse)  # torch's kernels for sparse matrices, in place
-"""
+(EXAMPLE,) = (
+    step.text for step in steps_of(Path(__file__).parents[1] / "README.md") if "DynamicSparseTraining" in step.text
+)
 
 
 def test_the_example_ends_sparse_and_saved(capsys: pytest.CaptureFixture[str]) -> None:

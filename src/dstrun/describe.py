@@ -59,7 +59,7 @@ def schedule_line(config: Config, steps: int, recipe: str | None) -> str:
     schedule = config.schedule
     words = f"{_count(schedule.epochs, 'epoch')} of {_count(steps, 'step')}, {schedule.batch_size} images each"
     words += f"; {schedule.optimiser}, learning rate {schedule.lr:g} ({schedule.rate})"
-    return words + (f"; recipe {recipe}" if recipe else "; no recipe for this model and data, base values")
+    return words + (f"; recipe {recipe}" if recipe else "")
 
 
 def device_line(device: str, name: str, threads: int) -> str:
