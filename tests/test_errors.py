@@ -51,6 +51,7 @@ ENTRY = "the entry point `dstrun.data: stripes = "
         ("def f(root): 1 + 'a'", "stripes:f", "data=stripes: TypeError in stripes.py:3 (unsupported operand type"),
         ("def f(root): torch.zeros(2) @ torch.zeros(3)", "stripes:f", "data=stripes: RuntimeError in stripes.py:3"),
         ("import json\ndef f(root): json.loads('{')", "stripes:f", "data=stripes: JSONDecodeError in stripes.py:4 ("),
+        ("def g(): 1 / 0\ndef f(root): g()", "stripes:f", "data=stripes: ZeroDivisionError in stripes.py:3 ("),
         ("def f(root): raise KeyError", "stripes:f", "data=stripes: KeyError in stripes.py:3\n"),
         ("def f(root): open(root / 'x')", "stripes:f", "data=stripes: FileNotFoundError in stripes.py:3 ("),
         ("def f(root, colour): pass", "stripes:f", "data.args: stripes() missing a required argument: 'colour'"),
