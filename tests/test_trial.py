@@ -301,6 +301,11 @@ def test_what_the_data_cannot_train_is_noted(offer: Offer, note: str) -> None:
     assert said.startswith(f"model=mine: {note}")
 
 
+def test_a_run_shows_the_notes_of_its_trial(command: Command, offer: Offer) -> None:
+    offer(NOTES[note := "not used in training: spare"])
+    assert f"note: model=mine: {note}" in command(*WORDS, "schedule.epochs=1").out
+
+
 def old_weight_norm(layer: nn.Linear) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -133,8 +133,8 @@ class Session:
         self._layers = Rows(self._folder / "layers.csv", LAYERS, kept.get("layers.csv", 0))
         self._console.say(str(self._folder), style="bold")
         self._console.facts(self._facts())
-        for note in prepared.splits.notes:
-            self._console.say(f"data.root: {note}", style="yellow")
+        for note in [*(f"data.root: {note}" for note in prepared.splits.notes), *prepared.trial.notes]:
+            self._console.say(f"note: {note}", style="yellow")
 
     def _begin_over(self) -> None:
         """Count that rows which the run has logged will be logged again: W&B keeps them apart by the run's id."""
