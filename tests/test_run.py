@@ -170,7 +170,7 @@ def test_rerun_with_changes_stays_in_the_group(command: Command) -> None:
     assert again.code == 0
     first, second, *_ = again.out.splitlines()
     assert first == f"{folder}: again with reg=dense seed=5, into outputs/here (group=NAME: into another)"
-    assert re.match(r"outputs/here/lenet_300_100-digits-dense-s5-\w{8}: ", second)
+    assert re.match(r"outputs/here/lenet_300_100-digits-dense-s5-\w{8}", second)
     assert command("rerun", str(folder)).out == f"{folder}: finished already (overwrite=true starts over)\n"
     elsewhere = command("rerun", str(folder), "group=there", "dry_run=true")
     assert elsewhere.out == f"outputs/there/{folder.name}: new\n"
