@@ -124,6 +124,7 @@ def test_an_offline_wandb_run_has_a_density_of_every_layer_at_every_epoch(comman
     for again in ("false", "true"):
         assert command(*QUICK, "wandb.mode=offline", "wandb.tags=[a,b]", f"overwrite={again}").code == 0
     folder = only_run()
+    assert len(list(folder.glob("wandb/offline-run-*"))) == 1, "else `wandb sync` sends both"
     wandb = Path(sys.executable).with_name("wandb")
     answer = subprocess.run(
         [wandb, "leet", "inspect", "--json", folder / "wandb"], capture_output=True, text=True, check=True
