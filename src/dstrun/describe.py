@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from dstrun.config import Config
 from dstrun.identity import short
 
-NAMED = 3  # so many of the weights left dense are named on the screen
+NAMED = 3  # classes and weights left dense that are named on the screen
 SHARED_BY = {"neuron": "one threshold a neuron", "layer": "one threshold a layer", "weight": "one threshold a weight"}
 
 
@@ -23,10 +23,14 @@ class Size(NamedTuple):
     thresholds: int
 
 
-def data_line(config: Config, shape: Sequence[int], classes: int, images: Mapping[str, int]) -> str:
-    """Return 'digits: 1,438 training and 359 test images of 1×28×28, 10 classes'."""
-    counts = [f"{count:,} {part}" for part, count in images.items()]
-    return f"{config.data.name}: {_listed(counts)} images of {'×'.join(map(str, shape))}, {classes} classes"
+def data_line(name: str, data: Mapping[str, Any]) -> str:
+    """Return 'pets: 40 training and 10 test images of 3×32×32, 2 classes (cat, dog)' from what status.json records."""
+    parts = {"training": data["train"], "validation": data["validation"], "test": data["test"]}
+    counts = [f"{count:,} {part}" for part, count in parts.items() if count]
+    classes = data.get("class_names", [])
+    named = f" ({', '.join(classes[:NAMED])}{', …' if len(classes) > NAMED else ''})" if classes else ""
+    shape = "×".join(map(str, data["shape"]))
+    return f"{name}: {_listed(counts)} images of {shape}, {data['classes']} classes{named}"
 
 
 def model_line(config: Config, size: Size) -> str:

@@ -168,13 +168,11 @@ class Session:
     def _facts(self) -> dict[str, str]:
         """What is about to be trained, and on what."""
         config, prepared, training, status = self._config, self._prepared, self._training, self._status.content
-        splits = {"training": prepared.splits.train, "validation": prepared.validation, "test": prepared.splits.test}
-        images = {name: len(split) for name, split in splits.items() if split}
         size = self._size()
         step, steps = training.progress.step, config.schedule.epochs * len(training.batches)
         dense = describe.dense_line(self._left_dense, training.method.left_dense, size.masked)
         return {
-            "data": describe.data_line(config, prepared.shape, prepared.splits.classes, images),
+            "data": describe.data_line(config.data.name, prepared.data),
             "model": describe.model_line(config, size),
             "left dense": dense if size.thresholds else "",
             "method": describe.method_line(config, size),
