@@ -1,0 +1,76 @@
+"""A run in words, at its start and its end."""
+
+from pathlib import Path
+
+import pytest
+
+from dstrun import describe
+from dstrun.config import check
+from dstrun.describe import Size
+
+SIZE = Size(parameters=12, masked=10, thresholds=4)
+
+
+def test_data_is_told_with_its_parts_and_classes() -> None:
+    data = {"train": 1438, "validation": 0, "test": 359, "shape": [1, 28, 28], "classes": 10}
+    assert describe.data_line("digits", data) == "digits: 1,438 training and 359 test images of 1×28×28, 10 classes"
+    data |= {"validation": 7, "class_names": ["cat", "dog", "owl", "rat"], "classes": 4}
+    assert describe.data_line("pets", data) == (
+        "pets: 1,438 training, 7 validation and 359 test images of 1×28×28, 4 classes (cat, dog, owl, …)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({}, "dst, α = 5e-4, one threshold a neuron (4)"),
+        ({"reg.alpha": 1e-3, "reg.granularity": "layer"}, "dst, α = 1e-3, one threshold a layer (4)"),
+        (
+            {"reg.target_density": 0.05},
+            "dst, target density 5.00%, α adjusted from 5e-4 on, one threshold a neuron (4)",
+        ),
+        ({"reg.method": "dense"}, "dense: no masks, the baseline"),
+    ],
+)
+def test_the_method_is_told_with_what_it_is_set_to(options: dict[str, object], line: str) -> None:
+    assert describe.method_line(check(options), SIZE) == line
+
+
+def test_the_schedule_is_told_with_its_recipe() -> None:
+    config = check({"schedule.epochs": 1, "schedule.rate": "cosine"})
+    words = "1 epoch of 23 steps, 64 images each; sgd, learning rate 0.01 (cosine)"
+    assert describe.schedule_line(config, 23, None) == words
+    assert describe.schedule_line(config, 23, "lenet5-mnist") == f"{words}; recipe lenet5-mnist"
+
+
+def test_weights_without_a_mask_are_counted_and_some_are_named() -> None:
+    weights, reasons = {"a": 1, "b": 2, "c": 3, "d": 4}, dict.fromkeys("abcd", "excluded")
+    assert describe.dense_line(weights, reasons, masked=30) == (
+        "10 weights, 25.0% of all: a (excluded), b (excluded), c (excluded) and 1 more"
+    )
+    assert describe.dense_line({}, {}, masked=30) == ""
+
+
+def test_both_densities_are_named_where_they_differ() -> None:
+    assert describe.density_words(0.1, 0.1) == describe.density_words(0.1, None) == "density 10.00%"
+    assert describe.density_words(0.1, 0.55) == "density 10.00% of masked layers, 55.00% of the model"
+
+
+def test_the_result_in_a_line() -> None:
+    summary = {
+        "validation_accuracy": 0.5, "test_accuracy": 0.25, "density": 0.1, "density_model": 0.1,
+        "flops_fraction": 0.125, "parameters_kept": 1234, "parameters": 56789,
+    }  # fmt: skip
+    assert describe.result_line(summary, "2 s") == (
+        "validation accuracy 50.00%  test accuracy 25.00%  density 10.00%  multiply-adds 12.50%  "
+        "1,234 of 56,789 parameters  2 s"
+    )
+
+
+def test_commands_to_type_next_can_be_pasted() -> None:
+    folder = Path("my outputs/single/run-1")
+    assert describe.next_commands(folder, sparse=True) == {
+        "compare": "dstrun report 'my outputs/single'",
+        "export": "dstrun export 'my outputs/single/run-1' --to network.safetensors",
+    }
+    assert describe.next_commands(folder, sparse=False)["export"] == ""
