@@ -143,7 +143,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
         {"schedule__channels_last": True}, f"{TAKES} evaluation: RuntimeError in test_trial.py:",
     ),
     "one image": (
-        normed, {"schedule__batch_size": 1}, "schedule.batch_size: got 1, and model=mine cannot train on one image (Va"
+        normed, {"schedule__batch_size": 1}, "schedule.batch_size: got 1, and model=mine cannot train on one image: V"
     ),
     "lazy": (
         lambda shape, classes: nn.Sequential(nn.Flatten(), nn.LazyLinear(classes)), {},

@@ -30,7 +30,8 @@ class LoopCheck:
     def __init__(self, layers: Mapping[str, Any], needs_steps: bool) -> None:
         self._layers, self._needs_steps = layers, needs_steps
         self._begun = self._told_step = self._optimiser_is_right = False
-        self._losses = self._steps = self._steps_told_since = 0
+        self._losses = self._steps = 0
+        self._owes_after_step = False  # a step that is compiled whole shows neither its loss nor this
         self._moved: set[int] = set()  # ids of parameters that some optimiser has stepped over
         self._handle: Any = register_optimizer_step_post_hook(partial(_note_step, weakref.ref(self)))
 
@@ -46,9 +47,8 @@ class LoopCheck:
 
     def before_step(self) -> None:
         self._told_step = True
-        if self._steps_told_since and self._losses:  # no loss is seen where the whole step is compiled
+        if self._owes_after_step:
             raise RuntimeError("after_step() has not been called since the step before: call it after optimiser.step()")
-        self._steps_told_since += 1
 
     def before_backward(self, loss: Tensor) -> None:
         """Look at the graph of the first loss, and at what zero_grad has left before the second."""
@@ -56,6 +56,7 @@ class LoopCheck:
             return
         self._check_moments()
         self._losses += 1
+        self._owes_after_step = True
         if self._losses == 1:
             _check_weights(self._layers)
             _check_graph(self._layers, loss)
@@ -71,7 +72,7 @@ class LoopCheck:
         """Compare what optimisers have stepped over with the thresholds; a step that was left out tells nothing."""
         self._check_moments()
         self._steps += 1
-        self._steps_told_since = 0
+        self._owes_after_step = False
         if self._optimiser_is_right or not any(id(layer.weight) in self._moved for layer in self._layers.values()):
             return
         left = [

@@ -106,7 +106,7 @@ def _trained(case: Case, model: nn.Module, layers: Mapping[str, MaskedLayer], im
         try:
             _step(case, model, images[:1])
         except InputError as error:
-            why = f" ({user_code_error(error.__cause__)})" if error.__cause__ else ""
+            why = f": {user_code_error(error.__cause__)}" if error.__cause__ else ""
             raise InputError(f"{case.single}, and {case.model} cannot train on one image{why}") from error
     return reading
 
