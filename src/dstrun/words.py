@@ -46,9 +46,9 @@ def normalize_words(arguments: Sequence[str]) -> list[str]:
     while rest:
         word = rest.popleft()
         if word.partition("=")[0] in FLAGS:
-            flags.append(word)
-            if rest and (FLAGS.get(word) or (word in ("--info", "-i") and rest[0] in INFO)):
-                flags.append(rest.popleft())
+            if word in ("--info", "-i"):  # argparse would take whatever comes next for what is wanted
+                word = f"--info={rest.popleft() if rest and rest[0] in INFO else 'all'}"
+            flags += [word, rest.popleft()] if FLAGS.get(word) and rest else [word]
         else:
             found.append(_override(word, rest))
     return [*flags, *found]
@@ -133,10 +133,12 @@ def refuse_strays(words: Sequence[str], verbs: Sequence[str]) -> None:
         name, _, value = word.partition("=")
         if word.startswith("-"):
             _refuse_flag(name, value or (rest[0] if rest and _is_value(rest[0]) else ""))
-            if FLAGS[name] and not value:
-                _take_value(name, rest)
-            elif name in ("--info", "-i") and rest and rest[0] in INFO:
-                rest.popleft()
+            if FLAGS[name]:
+                _refuse_value(name, value if "=" in word else rest.popleft() if rest else "")
+            elif "=" in word and not (name == "--info" and value in INFO):
+                raise InputError(
+                    f"{word}: expected {name}{f'={chr(124).join(INFO)}' if name == '--info' else ' alone'}"
+                )
         elif "=" not in word and not word.startswith("~"):
             raise InputError(_stray(word, rest, verbs))
 
@@ -158,13 +160,12 @@ def _near_option(name: str, value: str) -> str:
     return ""
 
 
-def _take_value(flag: str, rest: deque[str]) -> None:
-    wanted = FLAGS[flag]
-    value = rest.popleft() if rest else None
-    if value and "=" in value and find_key(value.partition("=")[0]):  # an override
-        value = None
-    if value is None or (" or " in wanted and value not in ("job", "hydra", "all")):
-        raise InputError(f"{flag}: got {value or 'nothing'}, expected {wanted}")
+def _refuse_value(flag: str, value: str) -> None:
+    """Raise InputError for a flag's value that is none: nothing, an override, or another form of config."""
+    if "=" in value and find_key(value.partition("=")[0]):
+        value = ""
+    if not value or (flag in ("--cfg", "-c") and value not in ("job", "hydra", "all")):
+        raise InputError(f"{flag}: got {value or 'nothing'}, expected {FLAGS[flag]}")
 
 
 def _stray(word: str, rest: Sequence[str], verbs: Sequence[str]) -> str:
