@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from dstrun import pool
 from dstrun.advice import notes, recipe_of, sweep_notes
 from dstrun.config import Config, DataConfig, ModelConfig, RegConfig, ScheduleConfig, WandbConfig
 from dstrun.methods import DynamicSparseTraining
@@ -135,7 +136,25 @@ def test_a_sweep_has_each_note_once_and_none_on_what_some_run_uses() -> None:
     assert (len(sweep_notes(many)), sweep_notes(many)[-1]) == (9, "11 more of the kind")
 
 
-def test_notes_are_said_at_the_start_before_a_dry_run_and_once_for_a_sweep(command: Command) -> None:
+class NothingDone:
+    """Takes the place of the pool: no run is begun."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def goes_on(self) -> bool:
+        return False
+
+    def stop(self) -> None:
+        pass
+
+
+def test_notes_are_said_at_the_start_before_a_dry_run_and_once_for_a_sweep(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "_Pool", NothingDone)
+    monkeypatch.setattr(pool, "_start_forkserver", lambda jobs: None)
+    monkeypatch.setattr(pool, "_survey", lambda jobs, stop: [])
     short = ("schedule.epochs=1", "schedule.warmup=2", "data.train_limit=100", "threads=1")
     note = "dstrun: note: schedule.warmup: the rate rises over 2 epochs, and the run has 1"
     sweep = ("-m", "seed=1,2", *short, "n_jobs=1")
