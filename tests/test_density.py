@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from dstrun.density import (
     LayerFigures,
@@ -110,13 +111,19 @@ LAYERS = {
     "attention": (nn.MultiheadAttention(8, 2, batch_first=True), (6, 8), ATTENTION),
     "encoder": (nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), (6, 8), ATTENTION + 2 * 8 * 16 * 6),
     "bilinear": (nn.Bilinear(3, 3, 5), (3,), 3 * 3 * 5),
+    "checkpointed": (nn.Conv1d(4, 6, 3), (4, 10), 6 * 4 * 3 * 8),
 }
+
+
+def checkpointed(layer: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    return checkpoint(lambda x: layer(x.transpose(1, 2)), images.transpose(1, 2).requires_grad_(), use_reentrant=True)
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_multiply_adds_of_layers_that_stay_dense(name: str) -> None:
     layer, shape, wanted = LAYERS[name]
     call = {"attention": lambda layer, x: layer(x, x, x)[0], "bilinear": lambda layer, x: layer(x, x)}
+    call |= {"checkpointed": checkpointed}
     example = torch.zeros(*shape) if name in ("lstm", "gru") else torch.zeros(1, *shape)
     assert multiply_adds(Called(layer, call.get(name, lambda layer, x: layer(x))), example).total == wanted
 

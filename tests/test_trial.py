@@ -339,6 +339,13 @@ def test_reparametrised_layers_are_left_dense(
     assert run(config, "single").exists()
 
 
+def keeps_a_table(model: Net, x: Tensor) -> Tensor:
+    """What it makes at its first call, of whatever kind, is part of its training."""
+    if not hasattr(model, "table"):
+        model.table = x.new_ones(())
+    return model.b(model.hidden(x) * model.table)
+
+
 @pytest.mark.parametrize(
     "builder",
     [
@@ -346,9 +353,10 @@ def test_reparametrised_layers_are_left_dense(
         net(lambda m, x: whole(m, x.double()), change=lambda m: m.double()),
         net(lambda m, x: m.b(F.dropout(m.hidden(x.mul_(2)), training=m.training))),
         net(lambda m, x: m.b(checkpoint(m.hidden, x, use_reentrant=False))),
+        net(keeps_a_table),
         net(get_extra_state=lambda self: {"steps": 3}, set_extra_state=keep),
     ],
-    ids=["bfloat16", "float64", "dropout, input in place", "checkpointed", "extra state"],
+    ids=["bfloat16", "float64", "dropout, input in place", "checkpointed", "a table", "extra state"],
 )
 def test_what_is_odd_and_right_is_taken(offer: Offer, builder: Any) -> None:
     offer(builder)

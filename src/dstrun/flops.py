@@ -7,7 +7,7 @@ counter. Knows torch and density.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -53,6 +53,7 @@ def multiply_adds(model: nn.Module, example: Tensor) -> MultiplyAdds:
 
             handles.append(module.register_forward_hook(count))
     training, counter = model.training, FlopCounterMode(display=False, custom_mapping=FUSED)
+    counter.mod_tracker = _WholeModel()  # type: ignore[assignment]
     try:
         with _plain_attention(), counter:
             model.eval()(example)
@@ -61,6 +62,12 @@ def multiply_adds(model: nn.Module, example: Tensor) -> MultiplyAdds:
         for handle in handles:
             handle.remove()
     return MultiplyAdds(counter.get_total_flops() // 2, positions)
+
+
+class _WholeModel(nullcontext):
+    """Count for the model as a whole: torch's tracker of modules fails in checkpointed blocks (use_reentrant=True)."""
+
+    parents = frozenset({"Global"})
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def _evaluated(case: Case, model: nn.Module, layers: Mapping[str, MaskedLayer], 
     model.eval()
 
     def logits(count: int, autocast: Autocast) -> Tensor:
-        with torch.inference_mode(), autocast():
+        with torch.no_grad(), autocast():  # a model may keep a table for its training
             return _logits(case, model, images[:count], "in evaluation")
 
     past = read_in_evaluation(layers, lambda: logits(2, case.autocast))
