@@ -166,7 +166,7 @@ def shorten_here(monkeypatch: Any) -> None:
     from dstrun import config, data, plan, pool, search
     from dstrun.run import run_as_job
 
-    def one_after_the_other(jobs: Sequence[plan.Job], default_group: str) -> None:
+    def one_after_the_other(jobs: Sequence[plan.Job], default_group: str, *_: Any, **__: Any) -> None:
         for job in jobs:
             run_as_job(job.config, default_group)
 
