@@ -446,7 +446,7 @@ def test_mnists_files_are_read_as_they_are_found(tmp_path: Path, how: str) -> No
     raw = tmp_path / "FashionMNIST" / ("raw" if how != "above raw" else "")
     raw.mkdir(parents=True)
     for name, content in _idx_files().items():
-        packed = gzip.compress(content)
+        packed = gzip.compress(content, mtime=0)
         match how:
             case "plain" | "inside":
                 (raw / name).write_bytes(content)
@@ -464,13 +464,16 @@ def test_mnists_files_are_read_as_they_are_found(tmp_path: Path, how: str) -> No
     assert splits.test.images.flatten()[:11].tolist() == [*range(10), 0]
 
 
+SHORT_GZ = gzip.compress(bytes(100), mtime=0)
+
+
 @pytest.mark.parametrize(
     ("kind", "content", "line"),
     [
         ("MNIST", None, "MNIST is not there: expected its files in {raw}, as they are or as .gz; data.download=true"),
         ("FashionMNIST", b"", "FashionMNIST is damaged: {raw}/train-images-idx3-ubyte is cut or no file of this kind"),
-        ("MNIST", gzip.compress(bytes(100)), "MNIST is damaged: {raw}/train-images-idx3-ubyte is cut or no file of t"),
-        ("MNIST", gzip.compress(bytes(100))[:-4], "MNIST is damaged: {raw}/train-images-idx3-ubyte cannot be read ("),
+        ("MNIST", SHORT_GZ, "MNIST is damaged: {raw}/train-images-idx3-ubyte is cut or no file of t"),
+        ("MNIST", SHORT_GZ[:-4], "MNIST is damaged: {raw}/train-images-idx3-ubyte cannot be read ("),
         ("MNIST", "whole", "MNIST is damaged: {raw}/train-images-idx3-ubyte is not the file that was published"),
         ("FashionMNIST", "MNIST", "FashionMNIST is damaged: {raw}/train-images-idx3-ubyte is MNIST's"),
         ("FashionMNIST", "one", "FashionMNIST is not complete: there is no train-labels-idx1-ubyte in {raw}, as"),
@@ -528,7 +531,7 @@ def test_a_download_comes_whole_and_replaces_what_is_damaged(tmp_path: Path, mon
     server.mkdir()
     resources = []
     for name, content in _idx_files().items():
-        (server / f"{name}.gz").write_bytes(gzip.compress(content))
+        (server / f"{name}.gz").write_bytes(gzip.compress(content, mtime=0))
         resources.append((f"{name}.gz", hashlib.md5((server / f"{name}.gz").read_bytes()).hexdigest()))
     monkeypatch.setattr("torchvision.datasets.FashionMNIST.mirrors", [server.as_uri() + "/"])
     monkeypatch.setattr("torchvision.datasets.FashionMNIST.resources", resources)

@@ -54,7 +54,9 @@ def only_run_named(beginning: str) -> Path:
 
 def test_no_word_at_all_is_the_default_run(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[tuple[str, str]] = []
-    monkeypatch.setattr("dstrun.run.run", lambda config, default_group: done.append((run_name(config), default_group)))
+    monkeypatch.setattr(
+        "dstrun.run.run", lambda config, default_group, notes: done.append((run_name(config), default_group))
+    )
     assert command() == Outcome(0, "", "")
     assert done == [("lenet_300_100-digits-a2e-3-s0-" + done[0][0][-8:], "single")]
 

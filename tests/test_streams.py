@@ -115,7 +115,8 @@ def _opens_text(call: ast.Call) -> bool:
     if name == "open":
         binary = any(isinstance(word, ast.Constant) and "b" in str(word.value) for word in call.args)
         return not binary and owner not in ("os", "Image", "webbrowser", "gzip")
-    return name in ("fdopen", "read_text", "write_text", "_LogFile", "FileHandler")
+    method = isinstance(call.func, ast.Attribute) and name in ("read_text", "write_text")
+    return method or name in ("fdopen", "_LogFile", "FileHandler")
 
 
 def test_a_name_that_is_no_text_is_written_and_read_back(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from types import FrameType
 OURS = Path(__file__).parent
 LIBRARY = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib"))
 PACKAGES = ("site-packages", "dist-packages")
-FRAMEWORKS = ("torch", "torchvision", "numpy", "PIL")  # which call a user's function back, and raise for its mistakes
+FRAMEWORKS = ("torch", "torchvision", "numpy", "PIL", "importlib_metadata")  # which raise for a user's mistakes
 
 
 def first_line(error: BaseException) -> str:
