@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check fast proof faults browser docs clean
+.PHONY: help install run test check fast proof commands faults browser docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ fast: $(INSTALLED) ## tests alone
 
 proof: $(INSTALLED) ## the long proofs, every command of the documents among them; real data from $$DSTRUN_DATA
 	$(BIN)/pytest -m slow
+
+commands: $(INSTALLED) ## every command of the README and the docs, as written; part of make proof
+	$(BIN)/pytest -m slow tests/test_documents.py
 
 faults: $(INSTALLED) ## kills, damaged files and wild command lines by the thousand: under an hour on two cores
 	$(BIN)/pytest -m faults -n 2 -rP

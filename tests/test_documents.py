@@ -1,7 +1,7 @@
 """What the documents have people run is run as it is written, and what cannot run here stands in one list.
 
-Everything in `make proof`, by a shell. In `make test` the README, and of every other page the first command, dstrun in
-this process where a shell would do no more than split the words; every command is read by bash, though not run.
+Everything in `make commands`, by a shell. In `make test` the first command of dstrun's on every page, in this process
+where a shell would do no more than split the words; every command is read by bash, though not run.
 (dstrun itself is installed by test_package.py, too.)
 """
 
@@ -54,11 +54,9 @@ def steps(page: Path) -> list[Step]:
 
 
 def quick(page: Path) -> list[Step]:
-    """The README, but for what installs dstrun; of another page its first command, where that is one of dstrun."""
-    if page.name == "README.md":
-        of_the_reader = next((step.line for step in steps(page) if step.name == "pyproject.toml"), 0)
-        return [step for step in steps(page) if not (step.command.startswith("pip") and step.line < of_the_reader)]
-    return [step for step in steps(page)[:1] if step.command.startswith("dstrun")]
+    """The first command of a page, where that is one of dstrun's; of the README the first of dstrun's."""
+    commands = [step for step in steps(page) if not step.command.startswith("pip")]
+    return [step for step in commands[:1] if step.command.startswith("dstrun")]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if quick(page)], ids=lambda page: page.name)
