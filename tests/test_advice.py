@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dstrun import pool
-from dstrun.advice import notes, recipe_of, sweep_notes
+from dstrun.advice import changed_from_recipe, notes, recipe_of, sweep_notes
 from dstrun.config import Config, DataConfig, ModelConfig, RegConfig, ScheduleConfig, WandbConfig
 from dstrun.methods import DynamicSparseTraining
 from tests.conftest import Command
@@ -114,6 +114,13 @@ def test_a_pair_without_a_recipe_is_told_the_nearest_ones() -> None:
     ]
     own = config("mine", "mine", reg=RegConfig(alpha=1e-5), schedule=ScheduleConfig(lr=0.1))
     assert notes(own) == []
+
+
+def test_what_differs_from_the_recipe() -> None:
+    assert changed_from_recipe(config("resnet50", "cifar10")) == []
+    changed = changed_from_recipe(config("vgg16", "cifar10", reg=RegConfig(alpha=5e-6)))
+    assert "schedule.epochs" in changed
+    assert "reg.alpha" not in changed
 
 
 def test_a_recipe_of_the_users_is_one() -> None:

@@ -128,6 +128,15 @@ def test_multiply_adds_of_layers_that_stay_dense(name: str) -> None:
     assert multiply_adds(Called(layer, call.get(name, lambda layer, x: layer(x))), example).total == wanted
 
 
+def test_counting_draws_nothing_from_the_generator_of_a_run() -> None:
+    def noisy(layer: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        return layer(images + torch.rand_like(images))
+
+    model, before = Called(nn.Linear(3, 3), noisy), torch.get_rng_state()
+    multiply_adds(model, torch.zeros(1, 3))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_what_masks_leave_of_the_multiply_adds() -> None:
     layers = [LayerFigures("a", 5, 10, None, None, None, 0.0, 0), LayerFigures("b", 1, 4, None, None, None, 0.0, 0)]
     work = MultiplyAdds(total=10 * 1 + 4 * 5 + 10, positions={"a": 1, "b": 5})  # 10 of what has no mask

@@ -41,6 +41,10 @@ def test_the_schedule_is_told_with_its_recipe() -> None:
     words = "1 epoch of 23 steps, 64 images each; sgd, learning rate 0.01 (cosine)"
     assert describe.schedule_line(config, 23, None) == words
     assert describe.schedule_line(config, 23, "lenet5-mnist") == f"{words}; recipe lenet5-mnist"
+    changed = ["reg.alpha", "schedule.lr", "schedule.epochs", "schedule.rate", "data.pad"]
+    assert describe.schedule_line(config, 23, "lenet5-mnist", changed) == (
+        f"{words}; recipe lenet5-mnist but for reg.alpha, schedule.lr, schedule.epochs and 2 more"
+    )
 
 
 def test_weights_without_a_mask_are_counted_and_some_are_named() -> None:

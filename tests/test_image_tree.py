@@ -146,6 +146,7 @@ def test_how_trees_differ_is_said_in_words() -> None:
     renamed = list_tree(grow("renamed", *(name.replace("0.png", "7.png") for name in parts("train", "test")))).facts
     fewer = list_tree(grow("fewer", *parts("train", "test", ("cat", "dog")))).facts
     assert differences(small, small) == []
+    assert differences({"version": 1}, {"version": 2}) == ["version 1, and it is 2 now"]
     assert differences(small, more) == ["6 training images, and there are 7 now"]
     assert differences(small, other) == ["other classes ('dog', and there is 'cow' now)"]
     assert differences(small, renamed) == ["as many images, of which some have another name or size now"]

@@ -1,6 +1,7 @@
 """The method in a training loop of one's own: whole in twelve lines, and told what the loop leaves out."""
 
 import copy
+import gc
 import pickle
 import re
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
+from torch.optim.optimizer import _global_optimizer_post_hooks
 
 import dstrun
 from dstrun.methods import DynamicSparseTraining
@@ -173,6 +175,7 @@ RIGHT: dict[str, Callable[[], None]] = {
     "weights in the loss": weights_in_the_loss,
     "copied with its method": lambda: loop(*copy.deepcopy(prepared())),
     "pickled with its method": lambda: loop(*pickle.loads(pickle.dumps(prepared()))),
+    "a copy, beside the original": lambda: (loop(*copy.deepcopy(both := prepared())), loop(*both)),
     "model.zero_grad": cleared_by_the_model,
     "converted after prepare": converted,
 }
@@ -181,6 +184,16 @@ RIGHT: dict[str, Callable[[], None]] = {
 @pytest.mark.parametrize("right", RIGHT)
 def test_a_loop_that_is_right_is_told_nothing(right: str) -> None:
     RIGHT[right]()
+
+
+def test_a_method_that_is_gone_leaves_no_hook_in_optimisers() -> None:
+    hooks = len(_global_optimizer_post_hooks)
+    method = prepared()[1]
+    assert len(_global_optimizer_post_hooks) == hooks + 1
+    assert copy.deepcopy(method).after_step() is None
+    del method
+    gc.collect()
+    assert len(_global_optimizer_post_hooks) == hooks
 
 
 def test_an_evaluation_before_the_first_step_is_no_step() -> None:

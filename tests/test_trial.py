@@ -167,7 +167,11 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     ),
     "the same every time": (
         lambda shape, classes: SAME, {},
-        "model=mine: its builder gives the same modules again, expected new ones at every call",
+        "model=mine: its builder gives the same weights again, expected new ones at every call",
+    ),
+    "every weight read": (
+        net(lambda m, x: F.linear(F.linear(x.flatten(1), m.a.weight), m.b.weight)), {},
+        "model=mine: the weight of every layer is read past the layer, so that no mask would count",
     ),
     "no model": (lambda shape, classes: 3, {}, "model=mine: its builder gives int, expected a torch.nn.Module"),
     "no weights": (
@@ -339,6 +343,9 @@ def test_reparametrised_layers_are_left_dense(
     assert run(config, "single").exists()
 
 
+RELU = nn.ReLU()
+
+
 def keeps_a_table(model: Net, x: Tensor) -> Tensor:
     """What it makes at its first call, of whatever kind, is part of its training."""
     if not hasattr(model, "table"):
@@ -354,9 +361,10 @@ def keeps_a_table(model: Net, x: Tensor) -> Tensor:
         net(lambda m, x: m.b(F.dropout(m.hidden(x.mul_(2)), training=m.training))),
         net(lambda m, x: m.b(checkpoint(m.hidden, x, use_reentrant=False))),
         net(keeps_a_table),
+        net(change=lambda m: setattr(m, "act", RELU)),
         net(get_extra_state=lambda self: {"steps": 3}, set_extra_state=keep),
     ],
-    ids=["bfloat16", "float64", "dropout, input in place", "checkpointed", "a table", "extra state"],
+    ids=["bfloat16", "float64", "dropout, input in place", "checkpointed", "a table", "a shared ReLU", "extra state"],
 )
 def test_what_is_odd_and_right_is_taken(offer: Offer, builder: Any) -> None:
     offer(builder)

@@ -58,6 +58,13 @@ def recipe_of(config: Config) -> str | None:
     return name if name in _recipes() else None
 
 
+def changed_from_recipe(config: Config) -> list[str]:
+    """Return the options that the recipe sets, if there is one, and that have another value here."""
+    values = _file_values(_recipes()[name]) if (name := recipe_of(config)) else {}
+    return [key for key, value in values.items() if key in OPTIONS and applies(config, key)
+            and value_of(config, key) != value]  # fmt: skip
+
+
 def _cautions(config: Config, given: Collection[str]) -> Iterator[str]:
     yield from _replaced(config, given)
     yield from _beyond_the_end(config)

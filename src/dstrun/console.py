@@ -75,7 +75,7 @@ class RunConsole:
         """Show how training goes, once a second on a terminal, else every 30 s.
 
         `figures` returns epoch, loss, accuracy and density so far. It waits for the device, so it is called only then,
-        and so seldom that it costs at most a fiftieth of the time.
+        and at most every 50 times as long as that took, or every 30 s.
         """
         if self._clock is None or not self._clock.is_due():
             return
@@ -88,7 +88,7 @@ class RunConsole:
             self._bar.update(self._task, completed=step, epoch=epoch, words="  ".join(words))
         else:
             self.say("  ".join([f"epoch {epoch}", f"step {step} of {self._clock.steps}", *words]))
-        self._clock.rest(50 * (time.monotonic() - began))
+        self._clock.rest(min(50 * (time.monotonic() - began), LINE_EVERY))
 
     def epoch(self, epoch: int, epochs: int, figures: dict[str, Any]) -> None:
         """Show a line of what an epoch came to."""
@@ -103,6 +103,8 @@ class RunConsole:
             words.append(f"{speed:,.0f} images/s")
         words.append(f"{figures['seconds']:.1f} s")
         self.say("  ".join(words))
+        if self._bar:
+            self._bar.update(self._task, completed=figures["step"], epoch=f"{min(epoch + 1, epochs)}/{epochs}")
         if self._clock:
             self._clock.rest()
 

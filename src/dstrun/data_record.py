@@ -32,7 +32,7 @@ def differences(recorded: Facts, now: Facts) -> list[str]:
         told = [f"other classes ({_first_other(recorded, now)})"]
     if not told and "tree" in differing:
         told = ["as many images, of which some have another name or size now"]
-    return told
+    return told or [f"{key} {recorded[key]!r}, and it is {now[key]!r} now" for key in differing]
 
 
 def refuse_other_data(folder: Path, option: str, recorded: Facts, now: Facts) -> None:

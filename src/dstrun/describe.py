@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from dstrun.config import Config
 from dstrun.identity import short
 
-NAMED = 3  # classes and weights left dense that are named on the screen
+NAMED = 3  # classes, options and weights left dense that are named on the screen
 SHARED_BY = {"neuron": "one threshold a neuron", "layer": "one threshold a layer", "weight": "one threshold a weight"}
 
 
@@ -58,12 +58,14 @@ def method_line(config: Config, size: Size) -> str:
     return f"dst, {alpha or f'α = {short(reg.alpha)}'}, {SHARED_BY[reg.granularity]} ({size.thresholds:,})"
 
 
-def schedule_line(config: Config, steps: int, recipe: str | None) -> str:
-    """Return '20 epochs of 23 steps, 64 images each; sgd, learning rate 0.01 (constant); recipe …'."""
+def schedule_line(config: Config, steps: int, recipe: str | None, changed: Sequence[str] = ()) -> str:
+    """Return '20 epochs of 23 steps, 64 images each; sgd, learning rate 0.01 (constant); recipe … but for …'."""
     schedule = config.schedule
     words = f"{_count(schedule.epochs, 'epoch')} of {_count(steps, 'step')}, {schedule.batch_size} images each"
     words += f"; {schedule.optimiser}, learning rate {schedule.lr:g} ({schedule.rate})"
-    return words + (f"; recipe {recipe}" if recipe else "")
+    more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+    but_for = f" but for {', '.join(changed[:NAMED])}{more}" if changed else ""
+    return words + (f"; recipe {recipe}{but_for}" if recipe else "")
 
 
 def device_line(device: str, name: str, threads: int) -> str:

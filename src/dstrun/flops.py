@@ -41,7 +41,7 @@ class MultiplyAdds:
 
 @torch.no_grad()
 def multiply_adds(model: nn.Module, example: Tensor) -> MultiplyAdds:
-    """Count the multiply-adds of `model` for `example` (1, C, H, W); the model is left in the mode it was in."""
+    """Count the multiply-adds of `model` for `example` (1, C, H, W); its mode and torch's generators stay."""
     positions: dict[str, int] = {}
     handles = []
     for name, module in model.named_modules():
@@ -55,7 +55,7 @@ def multiply_adds(model: nn.Module, example: Tensor) -> MultiplyAdds:
     training, counter = model.training, FlopCounterMode(display=False, custom_mapping=FUSED)
     counter.mod_tracker = _WholeModel()  # type: ignore[assignment]
     try:
-        with _plain_attention(), counter:
+        with _plain_attention(), torch.random.fork_rng([example.device] if example.is_cuda else []), counter:
             model.eval()(example)
     finally:
         model.train(training)

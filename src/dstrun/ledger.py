@@ -50,8 +50,13 @@ def state_of(folder: Path, config: Config) -> str:
 def _refuse_another_run(folder: Path, config: Config) -> None:
     if not _is_plainly(folder, config):
         refuse_difference(folder, config, "holds another run, which differs in")
-    if config.data.builder == "folder" and not config.overwrite:
+    if config.data.builder == "folder" and not config.overwrite and _keeps_something(folder):
         _refuse_another_tree(folder, config)
+
+
+def _keeps_something(folder: Path) -> bool:
+    """Return whether a run has results, or a checkpoint to resume from: one that failed before either begins anew."""
+    return any((folder / name).is_file() for name in ("summary.json", "checkpoint.pt", "checkpoint.before.pt"))
 
 
 def _refuse_another_tree(folder: Path, config: Config) -> None:

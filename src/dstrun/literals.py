@@ -24,7 +24,8 @@ def plain_spelling(key: str, text: str) -> str:
         return text
     entry = OPTIONS[key]
     if choices := entry.metadata["choices"]:
-        return find_spelling(text, choices)
+        off = "off" in choices and text.lower() in ("false", "no")  # what YAML 1.1 makes of a bare off, or people say
+        return "off" if off else find_spelling(text, choices)
     whole = entry.type in (int, list[int])
     if entry.type not in (int, float, list[int], list[float]) or (WHOLE if whole else DECIMAL).fullmatch(text):
         return text

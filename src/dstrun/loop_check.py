@@ -34,9 +34,7 @@ class LoopCheck:
         self._owes_after_step = False  # a step that is compiled whole shows neither its loss nor this
         self._moved: set[int] = set()  # ids of parameters that some optimiser has stepped over
         self._handle: Any = register_optimizer_step_post_hook(partial(_note_step, weakref.ref(self)))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_handle": None}
+        weakref.finalize(self, self._handle.remove)
 
     @property
     def is_done(self) -> bool:

@@ -113,10 +113,10 @@ class DynamicSparseTraining:
 
     alpha ≥ 0 weighs the penalty; granularity is neuron, layer or weight; a layer whose density falls to `floor` or
     under (0: never) has its thresholds multiplied by `guard`; `exclude` holds globs of layer names left dense.
-    `target_density` > 0 steers α, from `alpha` on, so that this share of the weights is kept at the end; no reset may
-    then throw a layer back to dense: the guard sets in at a quarter of the target at most, and is at least GENTLE. From
-    the share `freeze` of the run on (1: never) masks stay as they are; with a target from LANDING at the latest, and
-    the target is met exactly at that moment.
+    `target_density` > 0 adjusts α, from `alpha` on, so that this share of the weights is kept at the end. So that no
+    reset undoes that, `floor` is then at most a quarter of the target and `guard` at least GENTLE. Masks are frozen
+    after the share `freeze` of the steps (1: never); with a target after LANDING of them at the latest, when the target
+    is met exactly.
     `compile` says what goes to torch.compile: nothing (off), masks, penalty and guard (mask), or the guard
     alone (step), for a model that is itself compiled with the masks in it.
     """
@@ -153,6 +153,10 @@ class DynamicSparseTraining:
         self._masks_before: dict[str, Tensor] = {}
         self._check: LoopCheck | None = None
         self.left_dense: dict[str, str] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the check of a loop's first steps: the hook that it has in optimisers cannot be copied."""
+        return self.__dict__ | {"_check": None}
 
     def prepare(self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None) -> None:
         """Give the model its masks, in place; the optimiser is made after that.

@@ -44,7 +44,10 @@ LOOK_EVERY = 2.0  # seconds between looks at a run that another process is at wo
 TAIL_BYTES = 8192
 SOCKET_ROOM = 107 - len("/pymp-xxxxxxxx/listener-xxxxxxxx")  # bytes that a socket's address leaves for its folder
 SHORT_PLACES = ("/tmp", "/var/tmp", "/dev/shm")
-CHECKED_BEFORE = ("model.", "data.", "reg.method", "reg.granularity", "reg.exclude", "init", "schedule.compile")
+CHECKED_BEFORE = (
+    "model.", "data.", "reg.method", "reg.granularity", "reg.exclude", "init", "schedule.compile", "schedule.precision",
+    "schedule.channels_last",
+)  # fmt: skip
 
 
 def run_jobs(jobs: Sequence[Job], default_group: str, notes: Sequence[str] = ()) -> None:
@@ -282,7 +285,8 @@ def _survey(jobs: Sequence[Job], stop: StopRequest) -> list[str] | None:
 
 
 def _checked_before(job: Job) -> dict[str, Any]:
-    return {key: value for key, value in settings(job.config).items() if key.startswith(CHECKED_BEFORE)}
+    found = {key: value for key, value in settings(job.config).items() if key.startswith(CHECKED_BEFORE)}
+    return found | {"single": job.config.schedule.batch_size == 1}  # which batch norm cannot train on
 
 
 def _survey_process(

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from dstrun import checkpoint, describe
-from dstrun.advice import recipe_of
+from dstrun.advice import changed_from_recipe, recipe_of
 from dstrun.build import Prepared
 from dstrun.config import Config
 from dstrun.console import RunConsole, duration
@@ -176,7 +176,9 @@ class Session:
             "model": describe.model_line(config, size),
             "left dense": dense if size.thresholds else "",
             "method": describe.method_line(config, size),
-            "schedule": describe.schedule_line(config, len(training.batches), recipe_of(config)),
+            "schedule": describe.schedule_line(
+                config, len(training.batches), recipe_of(config), changed_from_recipe(config)
+            ),
             "device": describe.device_line(status["device"], status["device_name"], status["threads"]),
             "resuming": f"at step {step:,} of {steps:,}" if step else "",
         }

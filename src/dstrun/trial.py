@@ -41,8 +41,8 @@ class Trial:
 class Case:
     """What a model is tried with. `model` and `data` are as a person names them, 'model=vgg16' and 'data=cifar10'.
 
-    `is_builtin`: a ValueError of its builder is a sentence for the user. `prunes`: the run begins here, and with masks.
-    `single`: why batches have one image, where they do.
+    `is_builtin`: a ValueError of its builder is a sentence for the user. `prunes`: a new run of DST. `single`: the
+    reason for batches of one image, '' if there are none.
     """
 
     model: str
@@ -69,6 +69,8 @@ def try_model(case: Case, build_model: Callable[[], Any], finish: Callable[[nn.M
         _check_state(case, model, build_model, finish)
     past |= {*reading.past}
     masked = {name: layer for name, layer in layers.items() if name not in past}
+    if layers and not masked:
+        raise InputError(f"{case.model}: the weight of every layer is read past the layer, so that no mask would count")
     notes = _notes(case, masked, reading) + (_zeros(case, masked, zeros) if case.prunes else [])
     return Trial(tuple(name for name in layers if name in past), tuple(notes))
 
@@ -155,14 +157,18 @@ def _check_state(
         raise InputError(f"{case.model}: its state_dict() cannot be saved and read back ({_in_one_line(error)}): "
                          f"{problem}") from error  # fmt: skip
     second = _built(case, build_model)
-    if {id(part) for part in model.modules()} & {id(part) for part in second.modules()}:
-        raise InputError(f"{case.model}: its builder gives the same modules again, expected new ones at every call")
+    if _tensors(model) & _tensors(second):
+        raise InputError(f"{case.model}: its builder gives the same weights again, expected new ones at every call")
     finish(second)
     try:
         second.load_state_dict(state)
     except Exception as error:
         problem = "does not fit the same model built anew, so that no run could be resumed"
         raise InputError(f"{case.model}: its state_dict() after a step {problem} ({_in_one_line(error)})") from error
+
+
+def _tensors(model: nn.Module) -> set[int]:
+    return {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
 
 
 def _in_one_line(error: BaseException) -> str:

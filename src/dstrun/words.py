@@ -60,6 +60,8 @@ def plain_dashes(word: str) -> str:
     dashes = word[: len(word) - len(name)]
     if not name or not dashes.strip("-"):
         return word
+    if re.match(r"\.?\d", name):  # a number below 0
+        return f"-{name}"
     return f"-{name}" if f"-{name}" in FLAGS else f"--{name}"
 
 
