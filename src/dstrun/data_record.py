@@ -55,7 +55,8 @@ def refuse_other_classes(folder: Path, recorded: Facts, now: Facts) -> None:
 
 def _spread(data: Facts) -> dict[str, Any]:
     """Return the facts without nesting; of a tree all images are counted, whatever limits there are."""
-    images, shape = data.get("tree_images"), data.get("shape")
+    data = dict(data)
+    images, shape = data.pop("tree_images", None), data.get("shape")
     words = {"shape": "×".join(map(str, shape))} if isinstance(shape, list | tuple) else {}
     known = {key: value for key, value in data.items() if key != "class_names" or isinstance(value, list | tuple)}
     return {**known, **(images if isinstance(images, dict) else {}), **words}
