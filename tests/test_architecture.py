@@ -85,7 +85,7 @@ MAY_KNOW: dict[str, set[str]] = {
     },
     "plan": {"literals", "sources", "values", "config", "errors", "composition", "ledger"},
     "summary": {"config", "identity", "ledger", "tracking", "status"},
-    "board": {"errors", "labels", "plan", "ledger", "summary", "tracking", "status", "console"},
+    "board": {"describe", "errors", "labels", "plan", "ledger", "summary", "tracking", "status", "console"},
     "pool": {
         "config", "errors", "identity", "plan", "ledger", "tracking", "status", "streams", "signals", "cores",
         "machine", "build", "run", "wandb_run",

@@ -182,7 +182,7 @@ def test_a_run_says_that_it_compiles_and_goes_on_bit_for_bit(command: Command) -
     words = ("schedule.compile=mask", "data.train_limit=200", "reg.alpha=0.01")
     said = command(*words, "schedule.epochs=2", "outputs=whole").out
     assert "compiling" in said
-    assert "compiled: first update after" in said
+    assert "compiled: first step after" in said
     command(*words, "schedule.epochs=2", "outputs=parts", "checkpoint.every=0")
     folders = [next(Path(outputs, "single").iterdir()) for outputs in ("whole", "parts")]
     layers = [(folder / "layers.csv").read_text() for folder in folders]

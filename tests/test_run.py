@@ -472,7 +472,7 @@ def test_a_run_that_diverges_fails_and_says_when(command: Command) -> None:
     outcome = command(*QUICK, "schedule.lr=1e30")
     assert outcome.code == 1
     assert (
-        "DivergedError: NaN or infinite from update 2, in epoch 1: fc1.weight and 6 more; there is no checkpoint yet; "
+        "DivergedError: NaN or infinite from step 2, in epoch 1: fc1.weight and 6 more; there is no checkpoint yet; "
         in outcome.out
     )
     status = json.loads((only_run() / "status.json").read_text())

@@ -134,7 +134,7 @@ def test_where_it_broke_is_found_from_the_last_good_checkpoint(
     assert outcome.code == 1
     error = json.loads((only_run() / "status.json").read_text())["error"]
     assert error == (
-        "DivergedError: NaN or infinite from update 50, in epoch 3: fc2.mask.threshold; the checkpoint of update 46 is "
+        "DivergedError: NaN or infinite from step 50, in epoch 3: fc2.mask.threshold; the checkpoint of step 46 is "
         "kept; a lower schedule.lr may help"
     )
     assert torch.load(only_run() / "checkpoint.pt", weights_only=True)["progress"]["step"] == 2 * STEPS

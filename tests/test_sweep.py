@@ -134,7 +134,7 @@ def test_a_run_that_diverges_costs_itself_only(command: Command) -> None:
     outcome = command(*words)
     assert outcome.code == 1
     assert "1 of 2 runs finished, 1 failed" in outcome.out
-    assert "/2] lr 1e30  failed: DivergedError: NaN or infinite from update" in outcome.out
+    assert "/2] lr 1e30  failed: DivergedError: NaN or infinite from step" in outcome.out
     assert re.search(r"\nfailed: lr 1e30: Div.*\n  outputs/grid/lenet_300_100-digits-a2e-3-s0-\w{8}\n", outcome.out)
     table = rows(Path("outputs/grid/summary.csv"))
     assert [row["state"] for row in table] == ["finished", "failed"]

@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from dstrun.console import LastingConsole, duration
+from dstrun.describe import density_words
 from dstrun.errors import InputError, RunFailedError
 from dstrun.labels import counted, run_labels
 from dstrun.ledger import state_of
@@ -294,5 +295,8 @@ def _stamp(folder: Path) -> Stamp:
 
 
 def _figures(row: dict[str, str]) -> list[str]:
-    names = {"test_accuracy": "accuracy", "density": "density"}
-    return [f"{name} {float(row[column]):7.2%}" for column, name in names.items() if row.get(column)]
+    words = [f"accuracy {float(row['test_accuracy']):7.2%}"] if row.get("test_accuracy") else []
+    if row.get("density"):
+        whole = row.get("density_model")
+        words.append(density_words(float(row["density"]), float(whole) if whole else None, style="7.2%"))
+    return words

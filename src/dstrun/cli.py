@@ -90,7 +90,7 @@ def _task(composed: object) -> None:
         try:
             run_as_job(config, default_group=sweep_group(hydra.runtime.choices.get("sweep")))
         except BusyError as error:
-            print(f"dstrun: {error}; left to it", file=sys.stderr)
+            print(f"dstrun: skipped: {error}", file=sys.stderr)
         except StoppedByFile:
             pass
         return

@@ -81,7 +81,8 @@ class RunConsole:
             return
         began = time.monotonic()
         now = figures()
-        words = [f"loss {now['loss']:.4f}", f"accuracy {now['accuracy']:.2%}", f"density {now['density']:.2%}"]
+        words = [f"loss {now['loss']:.4f}", f"accuracy {now['accuracy']:.2%}"]
+        words.append(density_words(now["density"], now.get("density_model")))
         words += self._clock.pace(step)
         epoch = f"{now['epoch']}/{self._epochs}"
         if self._bar:

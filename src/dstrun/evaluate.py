@@ -10,7 +10,7 @@ from torch.nn import functional as F
 Autocast = Callable[[], AbstractContextManager]
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode: a model may keep for its training what it makes here
 def evaluate(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], autocast: Autocast = nullcontext
 ) -> tuple[float, float]:

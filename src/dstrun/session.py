@@ -221,18 +221,20 @@ class Session:
         if self._status.lost:
             self._status.confirm()
         if self._compiling_since is not None:
-            self._console.say(f"compiled: first update after {time.monotonic() - self._compiling_since:.1f} s")
+            self._console.say(f"compiled: first step after {time.monotonic() - self._compiling_since:.1f} s")
             self._compiling_since = None
         return bool(stop) or self._checkpoint_due()
 
     def _figures_so_far(self) -> dict[str, float]:
         """Epoch under way, its mean loss and accuracy so far, and the density now; waits for the device."""
-        progress, method = self._training.progress, self._training.method
+        progress, kept, total = self._training.progress, int(self._training.method.kept()), self._size().masked
+        dense = sum(self._left_dense.values())
         return {
             "epoch": progress.epoch + 1,
             "loss": float(progress.loss_sum) / progress.images,
             "accuracy": float(progress.right) / progress.images,
-            "density": float(method.kept()) / self._size().masked,
+            "density": kept / total,
+            "density_model": (kept + dense) / (total + dense),
         }
 
     def _checkpoint_due(self) -> bool:
@@ -276,16 +278,16 @@ class Session:
             return
         progress = self._training.progress
         state = self._checkpoint()
-        kept = (
-            f"the checkpoint of update {state['progress']['step']} is kept" if state else "there is no checkpoint yet"
+        kept = f"the checkpoint of step {state['progress']['step']} is kept" if state else "there is no checkpoint yet"
+        self._console.say(
+            f"NaN or infinite by step {progress.step}; {kept}; repeating the steps since then to find the first bad one"
         )
-        self._console.say(f"NaN or infinite by update {progress.step}; {kept}; training again to find where it began")
         step, first = where_it_began(self._config, self._prepared, state, progress.step, lambda: bool(stop))
         if first:
             epoch = (step - 1) // len(self._training.batches) + 1
-            when, names = f"from update {step}, in epoch {epoch}", first
+            when, names = f"from step {step}, in epoch {epoch}", first
         else:
-            when, names = f"by update {progress.step}", broken
+            when, names = f"by step {progress.step}", broken
         where = f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
         raise DivergedError(f"NaN or infinite {when}: {where}; {kept}; a lower schedule.lr may help")
 

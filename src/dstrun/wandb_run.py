@@ -181,12 +181,12 @@ def start_wandb(mode: str, log: logging.Logger, say: Callable[[str], None], **in
         except Exception as error:  # wandb raises its own kinds, and those of what it is built on
             waited = time.monotonic() - started
             why = first_line(error) or type(error).__name__
-            say(f"W&B: no run online after {waited:.0f} s ({why}); offline, `wandb sync` sends it")
+            say(f"W&B not reachable after {waited:.0f} s ({why}); logging offline, upload with `wandb sync`")
             wandb.teardown()  # else the attempt keeps the run's id to itself
     try:
         return WandbTracker("offline", log, **init)
     except Exception as error:
-        say(f"W&B: no run at all ({type(error).__name__}: {first_line(error) or type(error).__name__})")
+        say(f"W&B could not be started ({type(error).__name__}: {first_line(error) or type(error).__name__})")
         return NoTracker()
 
 
