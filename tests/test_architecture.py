@@ -49,7 +49,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "sources": {"config", "errors", "literals", "yaml_files"},
     "hydra_errors": {"config", "errors"},
     "values": {"config", "errors", "literals", "sources", "hydra_errors"},
-    "words": {"config", "errors", "sources"},
+    "words": {"literals", "config", "errors", "sources"},
     "composition": {"config", "errors", "hydra_errors", "sources", "values"},
     "advice": {"config", "errors", "identity", "sources", "yaml_files"},
     "status": {"tracking", "files", "errors"},

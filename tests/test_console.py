@@ -93,3 +93,15 @@ def test_the_name_of_a_layer_is_never_cut(capsys: pytest.CaptureFixture[str]) ->
     said = capsys.readouterr().out
     assert name in said
     assert max(map(len, said.splitlines())) <= 80
+
+
+def test_a_narrow_terminal_costs_the_course_and_no_figure(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    row = {"layer": "encoder.layers.encoder_layer_0.mlp.0", "kept": 26_816, "total": 35_840, "dead_rows": 12}
+    RunConsole(logging.Logger("none")).layers([row], {row["layer"]: [1], "model": [1]}, left_dense=37_632)
+    said = capsys.readouterr().out
+    for cell in (row["layer"], "26,816", "35,840", "74.82%", "12", "37,632", "64,448", "dead rows"):
+        assert f" {cell} " in said
+    assert "over" not in said

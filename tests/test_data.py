@@ -317,10 +317,10 @@ def test_a_folder_of_classes_is_split_by_class(tmp_path: Path) -> None:
         ("nothing", "there is no folder"),
         (
             "damaged",
-            r"1 of 8 images cannot be decoded \(.*/a/3.png: cannot identify .*\); data.args.undecodable=0.125 ",
+            r"1 of 8 training images cannot be decoded \(.*/a/3.png: cannot .*\); data.args.undecodable=0.125 ",
         ),
-        ("link to nothing", r"1 of 8 images cannot be decoded \(.*/a/3.png: .*No such file or directory"),
-        ("all damaged", "8 of 8 images cannot be decoded .*; none of them can"),
+        ("link to nothing", r"1 of 8 training images cannot be decoded \(.*/a/3.png: .*No such file or directory"),
+        ("all damaged", "8 of 8 training images cannot be decoded .*; none of them can"),
         ("too many", "this machine has .*: lower data.size"),
     ],
 )
@@ -350,7 +350,7 @@ def test_a_stated_share_of_a_folder_may_be_undecodable(tmp_path: Path) -> None:
     assert splits.train.labels.tolist() == [0] * 8 + [1] * 9
     assert splits.train.images[3].unique().tolist() == [40], "the third is gone, the fourth in its place"
     (note,) = splits.notes
-    assert note.startswith(f"3 of 20 images cannot be decoded ({broken[0]}: cannot identify image file")
+    assert note.startswith(f"3 of 20 training images cannot be decoded ({broken[0]}: cannot identify image file")
     assert note.endswith(", and 2 more): left out")
     with pytest.raises(
         DataError, match=r"more than data.args.undecodable=0.14 allows; data.args.undecodable=0.15 leaves"
@@ -365,7 +365,7 @@ def test_pixels_that_are_no_bytes_are_refused(tmp_path: Path, value: float, kind
     _tree(tmp_path / "train", {"a": 1, "b": 1})
     _tree(tmp_path / "test", {"a": 1, "b": 1})
     Image.fromarray(np.full((8, 8), value, kind)).save(tmp_path / "train" / "a" / "1.tiff")
-    with pytest.raises(DataError, match=r"1 of 3 images .*a/1.tiff: has floating-point or 16-bit pixels"):
+    with pytest.raises(DataError, match=r"1 of 3 training images .*a/1.tiff: has floating-point or 16-bit pixels"):
         BUILDERS["folder"](tmp_path, size=8)
 
 

@@ -36,6 +36,12 @@ def test_the_method_is_told_with_what_it_is_set_to(options: dict[str, object], l
     assert describe.method_line(check(options), SIZE) == line
 
 
+def test_a_target_says_what_it_counts() -> None:
+    assert "target density 5.00% of the masked layers, α" in describe.method_line(
+        check({"reg.target_density": 0.05}), SIZE, partly=True
+    )
+
+
 def test_the_schedule_is_told_with_its_recipe() -> None:
     config = check({"schedule.epochs": 1, "schedule.rate": "cosine"})
     words = "1 epoch of 23 steps, 64 images each; sgd, learning rate 0.01 (cosine)"

@@ -65,6 +65,8 @@ BAD = [
     ("eval nowhere", "nowhere: expected the folder of a run"),
     ("reg.alpha=[1", "reg.alpha: got '[1', expected a number ≥ 0"),
     ("~reg.alpha", "reg.alpha: "),
+    ("data=folder data.root=my images", "images: a value with blanks stands in quotes: 'data.root=my images'"),
+    ("-m seed=0, 1", "1: values are separated by commas without blanks: seed=0,1"),
     ("lr=0.1", "lr: there is no such option; did you mean schedule.lr=0.1?"),
     ("alpha=1e-4", "alpha: there is no such option; did you mean reg.alpha=1e-4?"),
     ("epochs=3", "epochs: there is no such option; did you mean schedule.epochs=3?"),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich.console import Group
@@ -154,6 +155,8 @@ class Board:
         words += [f"{counts[FAILED]} failed"] * bool(counts[FAILED])
         words += [f"{len(open_)} not done; run the same command to resume"] * bool(open_)
         self.say(", ".join(words))
+        if counts[FINISHED]:
+            self.say(f"  compare  dstrun report {' '.join(quote(str(group)) for group in self._summaries)}")
         for entry in self._entries:
             if entry.state == FAILED:
                 self.say(f"failed: {entry.label}: {self._error(entry)}")

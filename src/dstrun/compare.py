@@ -161,8 +161,9 @@ def labelled(runs: pd.DataFrame) -> pd.DataFrame:
         keys.insert(0, "group")
     names, settings, hovers = [], [], []
     for row in runs.to_dict("records"):
-        words = ["dense"] if row["reg.method"] == "dense" else []
-        words += [said(key, row[key]) for key in keys if value_shown(row[key], key)]
+        words = [said(key, row[key]) for key in keys if value_shown(row[key], key)]
+        if row["reg.method"] == "dense" or (not words and dense.any()):
+            words.insert(0, row["reg.method"])
         settings.append(", ".join(words) or f"{row['model.name']} on {row['data.name']}")
         names.append(f"{settings[-1]}, seed {value_shown(row['seed'])}")
         hovers.append([row["run"], names[-1], *_figures(row)])

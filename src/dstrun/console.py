@@ -19,6 +19,7 @@ from rich.text import Text
 from dstrun.describe import density_words
 
 LOG_WIDTH = 120
+NARROWEST_COURSE = 4  # columns; a narrower one tells nothing
 TERMINAL_EVERY, LINE_EVERY = 1.0, 30.0  # seconds between two looks at how training goes
 
 
@@ -123,9 +124,9 @@ class RunConsole:
         `courses` are densities in [0, 1] over the run, by the names of the rows and "model"; `left_dense` is the number
         of weights that have no mask.
         """
-        self._console.print(_table(rows, courses, self._console.width, left_dense))
+        print_whole(self._console, _table(rows, courses, self._console.width, left_dense))
         log = Console(width=LOG_WIDTH, file=_LogLines(self._log))  # type: ignore[arg-type]
-        log.print(_table(rows, courses, LOG_WIDTH, left_dense))
+        print_whole(log, _table(rows, courses, LOG_WIDTH, left_dense))
 
 
 class Clock:
@@ -152,28 +153,29 @@ class Clock:
 def _table(
     rows: Sequence[Mapping[str, Any]], courses: Mapping[str, Sequence[float]], width: int, left_dense: int
 ) -> Table:
-    """Names and numbers whole; the courses take what is left of the width."""
+    """Build the closing table: names and numbers whole, the courses in what is left of the width."""
     kept, total, dead = (sum(row[key] for row in rows) for key in ("kept", "total", "dead_rows"))
     masked = {"layer": "masked layers" if left_dense else "model", "kept": kept, "total": total, "dead_rows": dead}
     sums = [masked]
     if left_dense:
         sums.append({"layer": "left dense", "kept": left_dense, "total": left_dense, "dead_rows": 0})
         sums.append({"layer": "model", "kept": kept + left_dense, "total": total + left_dense, "dead_rows": dead})
-    longest = max(len(row["layer"]) for row in [*rows, *sums])
-    left = width - longest - 2 * len(f"{total + left_dense:,}") - len("100.00%") - len("dead rows") - 19
+    longest, number = max(len(row["layer"]) for row in [*rows, *sums]), max(len(f"{total + left_dense:,}"), 5)
+    left = width - longest - 2 * number - len("100.00%") - len("dead rows") - 19
     table = Table(title="density by layer", title_justify="left")
     table.add_column("layer", no_wrap=True)
     for column in ("kept", "total", "density", "dead rows"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("over the run"[: max(left, 0)], no_wrap=True)
+    if left >= NARROWEST_COURSE:
+        table.add_column("over the run"[:left], no_wrap=True)
     for row in [*rows, *sums]:
         if row is masked:
             table.add_section()
         course = courses["model" if row is masked else row["layer"]] if row in [*rows, masked] else []
-        drawn = spark(course, min(left, 32)) if left > 0 and course else ""
+        drawn = [spark(course, min(left, 32)) if course else ""] if left >= NARROWEST_COURSE else []
         dead_rows = Text(str(row["dead_rows"]), style="red" if row["dead_rows"] else "")
         density = f"{row['kept'] / row['total']:.2%}"
-        table.add_row(Text(row["layer"]), f"{row['kept']:,}", f"{row['total']:,}", density, dead_rows, drawn)
+        table.add_row(Text(row["layer"]), f"{row['kept']:,}", f"{row['total']:,}", density, dead_rows, *drawn)
     return table
 
 

@@ -49,12 +49,16 @@ def dense_line(weights: Mapping[str, int], reasons: Mapping[str, str], masked: i
     return f"{count:,} weights, {count / (count + masked):.1%} of all: {', '.join(named)}{more}"
 
 
-def method_line(config: Config, size: Size) -> str:
-    """Return 'dst, α = 5e-4, one threshold a neuron (410)', or what a dense run is."""
+def method_line(config: Config, size: Size, partly: bool = False) -> str:
+    """Return 'dst, α = 5e-4, one threshold a neuron (410)', or what a dense run is.
+
+    `partly`: weights are left dense, which a target density does not count.
+    """
     reg = config.reg
     if reg.method == "dense":
         return "dense: no masks, the baseline"
-    alpha = f"target density {reg.target_density:.2%}, α adjusted from {short(reg.alpha)} on" if reg.steered else ""
+    of = " of the masked layers" if partly else ""
+    alpha = f"target density {reg.target_density:.2%}{of}, α adjusted from {short(reg.alpha)} on" if reg.steered else ""
     return f"dst, {alpha or f'α = {short(reg.alpha)}'}, {SHARED_BY[reg.granularity]} ({size.thresholds:,})"
 
 

@@ -17,6 +17,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 
@@ -111,9 +112,11 @@ def maskable(model: nn.Module, exclude: Sequence[str] = (), past: Sequence[str] 
 
 def _reason_for_dense(module: nn.Module, name: str, is_shared: bool) -> str:
     """Return why a parameter of a module can have no mask, '' where it can."""
-    is_computed = "weight" not in module._parameters and name.startswith("weight_")  # by weight_norm, prune
+    is_computed = isinstance(module, tuple(MASKED)) and "weight" not in module._parameters  # by weight_norm, prune
     if is_computed or isinstance(module, ParametrizationList):
         return "its weight is reparametrised"
+    if isinstance(module, NonDynamicallyQuantizableLinear):
+        return "a parameter of MultiheadAttention"
     if type(module) not in MASKED or name != "weight":
         return f"a parameter of {type(module).__name__}"
     return "tied to another module" if is_shared else ""

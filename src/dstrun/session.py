@@ -175,7 +175,7 @@ class Session:
             "data": describe.data_line(config.data.name, prepared.data),
             "model": describe.model_line(config, size),
             "left dense": dense if size.thresholds else "",
-            "method": describe.method_line(config, size),
+            "method": describe.method_line(config, size, bool(dense)),
             "schedule": describe.schedule_line(
                 config, len(training.batches), recipe_of(config), changed_from_recipe(config)
             ),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from dstrun.config import GROUPS, OPTIONS, check_key, did_you_mean, expected
 from dstrun.errors import InputError
+from dstrun.literals import takes_text
 
 FLAGS = {  # Hydra's, and what they take
     "--help": "", "-h": "", "--hydra-help": "", "--version": "", "--resolve": "", "--run": "", "-r": "",
@@ -130,8 +131,9 @@ def _is_truth(word: str) -> bool:
 def refuse_strays(words: Sequence[str], verbs: Sequence[str]) -> None:
     """Raise InputError, with what was probably meant, for a word that is no flag, no flag's value and no override."""
     rest = deque(words)
+    word = ""
     while rest:
-        word = rest.popleft()
+        before, word = word, rest.popleft()
         name, _, value = word.partition("=")
         if word.startswith("-"):
             _refuse_flag(name, value or (rest[0] if rest and _is_value(rest[0]) else ""))
@@ -142,7 +144,7 @@ def refuse_strays(words: Sequence[str], verbs: Sequence[str]) -> None:
                     f"{word}: expected {name}{f'={chr(124).join(INFO)}' if name == '--info' else ' alone'}"
                 )
         elif "=" not in word and not word.startswith("~"):
-            raise InputError(_stray(word, rest, verbs))
+            raise InputError(_stray(word, rest, verbs, before))
 
 
 def _refuse_flag(flag: str, value: str) -> None:
@@ -170,8 +172,12 @@ def _refuse_value(flag: str, value: str) -> None:
         raise InputError(f"{flag}: got {value or 'nothing'}, expected {FLAGS[flag]}")
 
 
-def _stray(word: str, rest: Sequence[str], verbs: Sequence[str]) -> str:
-    """Return the complaint about a word that stands alone."""
+def _stray(word: str, rest: Sequence[str], verbs: Sequence[str], before: str) -> str:
+    """Return the complaint about a word that stands alone; `before` is the word in front of it."""
+    if before.endswith(","):
+        return f"{word}: values are separated by commas without blanks: {before}{word.rstrip(',')}"
+    if "=" in before and takes_text(before.partition("=")[0]):
+        return f"{word}: a value with blanks stands in quotes: '{before} {word}'"
     if word in LISTS:
         return f"{word}: `dstrun --help` lists models, data sets and options, `dstrun report` lists runs"
     if word in verbs:

@@ -50,8 +50,8 @@ def folder(
         train_part, test_part = (([files[i] for i in indices], labels[indices]) for indices in (train, test))
     else:
         train_part, test_part = _files(tree.parts[TRAIN]), _files(tree.parts[TEST])
-    train_split, train_notes = _decoded(*train_part, train_limit, size, undecodable)
-    test_split, test_notes = _decoded(*test_part, test_limit, size, undecodable)
+    train_split, train_notes = _decoded("training", *train_part, train_limit, size, undecodable)
+    test_split, test_notes = _decoded("test", *test_part, test_limit, size, undecodable)
     notes = (*tree.notes, *train_notes, *test_notes)
     return Splits(train_split, test_split, len(tree.classes), notes, tree.classes, tree.facts)
 
@@ -61,7 +61,7 @@ def _files(part: Part) -> tuple[list[str], Tensor]:
 
 
 def _decoded(
-    files: Sequence[str], labels: Tensor, limit: int, size: int, undecodable: float
+    part: str, files: Sequence[str], labels: Tensor, limit: int, size: int, undecodable: float
 ) -> tuple[Split, list[str]]:
     """What can be decoded of the files, and a note where that is not all; DataError where too much is not."""
     indices = chosen(len(files), limit).tolist()
@@ -86,7 +86,7 @@ def _decoded(
     split = Split(images, labels[indices])
     if not broken:
         return split, []
-    told = f"{len(broken)} of {len(indices):,} images cannot be decoded ({next(iter(broken.values()))}"
+    told = f"{len(broken)} of {len(indices):,} {part} images cannot be decoded ({next(iter(broken.values()))}"
     told += f", and {len(broken) - 1} more)" if len(broken) > 1 else ")"
     if len(broken) > undecodable * len(indices):
         raise DataError(f"{told}{_advice(len(broken), len(indices), undecodable)}")
