@@ -22,6 +22,7 @@ def config(model: str = "lenet5", data: str = "mnist", **sections: Any) -> Confi
     ("key", "sections", "reason"),
     [
         ("reg.alpha", {"reg": RegConfig("dense")}, "it is for reg.method=dst, and reg.method is dense"),
+        ("reg.exclude", {"reg": RegConfig("dense", exclude=["fc1"])}, "a dense run has no masks"),
         (
             "schedule.momentum",
             {"schedule": ScheduleConfig(optimiser="adam")},
@@ -36,7 +37,7 @@ def config(model: str = "lenet5", data: str = "mnist", **sections: Any) -> Confi
         ("retry", {}, "it is for sweeps, and this is one run"),
         ("data.size", {}, "the images of mnist have a size of their own"),
         ("data.download", {"data_section": DataConfig("digits", "digits", download=True)}, "come with scikit-learn"),
-        ("wandb.tags", {"wandb": WandbConfig(mode="disabled")}, "wandb.mode is disabled"),
+        ("wandb.tags", {"wandb": WandbConfig(mode="disabled")}, "W&B is off, by wandb.mode"),
         ("deterministic", {"deterministic": True, "device": "cpu"}, "it is for GPUs, and device is cpu"),
     ],
 )
@@ -48,9 +49,12 @@ def test_an_option_of_the_command_line_without_effect(key: str, sections: dict[s
     assert not any("has no effect" in line for line in notes(made)), "where a recipe sets it, nobody has asked for it"
 
 
-def test_an_option_with_effect_has_no_note() -> None:
+def test_an_option_with_effect_has_no_note(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"reg.alpha", "schedule.momentum", "seed", "data.root", "wandb.tags", "schedule.lr"}
+    monkeypatch.delenv("WANDB_MODE", raising=False)
     assert notes(config(), given) == []
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert notes(config(), given) == ["wandb.tags has no effect: W&B is off, by WANDB_MODE or WANDB_DISABLED"]
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "values": {"config", "errors", "literals", "sources", "hydra_errors"},
     "words": {"literals", "config", "errors", "sources"},
     "composition": {"config", "errors", "hydra_errors", "sources", "values"},
-    "advice": {"config", "errors", "identity", "sources", "yaml_files"},
+    "advice": {"wandb_run", "config", "errors", "identity", "sources", "yaml_files"},
     "status": {"tracking", "files", "errors"},
     "ledger": {
         "config", "errors", "identity", "composition", "tracking", "status", "image_tree", "data_record",

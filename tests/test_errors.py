@@ -54,6 +54,8 @@ ENTRY = "the entry point `dstrun.data: stripes = "
         ("def g(): 1 / 0\ndef f(root): g()", "stripes:f", "data=stripes: ZeroDivisionError in stripes.py:3 ("),
         ("def f(root): raise KeyError", "stripes:f", "data=stripes: KeyError in stripes.py:3\n"),
         ("def f(root): open(root / 'x')", "stripes:f", "data=stripes: FileNotFoundError in stripes.py:3 ("),
+        ("def f(root): raise SystemExit('bye')", "stripes:f", "data=stripes: SystemExit in stripes.py:3 (bye)"),
+        ("raise SystemExit", "stripes:f", f"data.builder: {ENTRY}stripes:f` cannot be loaded: SystemExit in stripes."),
         ("def f(root, colour): pass", "stripes:f", "data.args: stripes() missing a required argument: 'colour'"),
         ("def f(): pass", "stripes:f", "data.args: stripes() too many positional arguments"),
     ],

@@ -313,3 +313,25 @@ def test_a_record_that_is_damaged_is_kept_aside(command: Command, run: Path) -> 
     assert command("export", str(run), "--to", "a.safetensors").code == 0
     assert Path("export.json.before").read_text() == '{"a": 1,'
     assert set(json.loads(Path("export.json").read_text())) == {"a.safetensors"}
+
+
+def test_products_of_no_weights_have_a_row_without_a_share(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attention whose weights are all in linear layers: scores, and their use, are 2 · 28 · 28 · 4 multiply-adds."""
+
+    class Attention(nn.Module):
+        def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
+            super().__init__()
+            self.features, self.head = nn.Linear(shape[2], 4), nn.Linear(4, classes)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            rows = self.features(images[:, 0])
+            return self.head(nn.functional.scaled_dot_product_attention(rows, rows, rows).mean(1))
+
+    monkeypatch.setitem(BUILDERS, "attention", Attention)
+    words = ["model.name=attention", "model.builder=attention", "data.train_limit=100", "schedule.epochs=1"]
+    assert command(*words).code == 0
+    (run,) = Path("outputs/single").iterdir()
+    exported = command("export", str(run), "--to", "net.safetensors")
+    assert exported.code == 0, exported.err
+    (row,) = [line for line in exported.out.splitlines() if "products without weights" in line]
+    assert [cell.strip() for cell in row.split("│")[2:-1]] == ["0", "0", "", "6,272", "6,272"]

@@ -11,6 +11,7 @@ from dstrun.config import OPTIONS, STEADY, Config, flat, value_of
 from dstrun.errors import InputError
 from dstrun.identity import applies, short
 from dstrun.sources import folders
+from dstrun.wandb_run import wandb_options
 from dstrun.yaml_files import read_yaml
 
 WITHOUT_DOWNLOAD = {"digits": "the digits come with scikit-learn", "folder": "a folder's files are there or not"}
@@ -84,13 +85,14 @@ def _reason(config: Config, key: str, sweep: bool) -> str | None:
         return f"it is for {other}={' or '.join(values)}, and {other} is {value_of(config, other)}"
     if key in FOR_SWEEPS and not sweep:
         return "it is for sweeps, and this is one run"
-    if key.startswith("wandb.") and key != "wandb.mode" and config.wandb.mode == "disabled":
-        return "wandb.mode is disabled"
+    if key.startswith("wandb.") and key != "wandb.mode" and wandb_options(config).mode == "disabled":
+        return f"W&B is off, by {'wandb.mode' if config.wandb.mode == 'disabled' else 'WANDB_MODE or WANDB_DISABLED'}"
     data, reg, schedule = config.data, config.reg, config.schedule
     reasons = {
         "data.download": (data.download and data.builder in WITHOUT_DOWNLOAD, WITHOUT_DOWNLOAD.get(data.builder, "")),
         "data.root": (data.builder == "digits", WITHOUT_DOWNLOAD["digits"]),
         "data.size": (data.builder in WITHOUT_SIZE, f"the images of {data.name} have a size of their own"),
+        "reg.exclude": (reg.method == "dense", "a dense run has no masks"),
         "reg.guard": (reg.floor == 0, "reg.floor is 0, so that the guard never sets in"),
         "schedule.threshold_decay": (schedule.weight_decay == 0, "schedule.weight_decay is 0"),
         "schedule.compile": (

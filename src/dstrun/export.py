@@ -161,7 +161,7 @@ def counted(trained: Trained) -> dict[str, Any]:
     rest = work.total - sum(layer["multiply_adds"] for layer in layers)
     if unmasked or rest:
         counts = {"weights": unmasked, "kept": unmasked, "multiply_adds": rest, "multiply_adds_kept": rest}
-        layers.append({"layer": "left dense", **counts})
+        layers.append({"layer": "left dense" if unmasked else "products without weights", **counts})
     count, pruned = sum(p.numel() for p in parameters), sum(layer.total - layer.kept for layer in trained.layers)
     with TemporaryDirectory() as place:
         sizes = {}
@@ -283,7 +283,8 @@ def _layers_table(record: dict[str, Any]) -> Table:
         if row["layer"] == "all":
             table.add_section()
         table.add_row(
-            row["layer"], f"{row['kept']:,}", f"{row['weights']:,}", f"{row['kept'] / row['weights']:.2%}",
+            row["layer"], f"{row['kept']:,}", f"{row['weights']:,}",
+            f"{row['kept'] / row['weights']:.2%}" if row["weights"] else "",
             f"{row['multiply_adds_kept']:,}", f"{row['multiply_adds']:,}",
         )  # fmt: skip
     sizes = ", ".join(f"{word} {record[f'bytes_{word}']:,}" for word in ("dense", "zipped", "packed"))

@@ -49,7 +49,7 @@ def _build(wanted: DataConfig) -> Splits:
         return data.check(builder(root, **options))
     except data.DataError as error:
         raise InputError(f"{'data.root' if own else f'data={wanted.name}'}: {error}") from error
-    except Exception as error:  # a user's own function may raise anything
+    except (Exception, SystemExit) as error:  # a user's own function may raise anything
         if own and isinstance(error, ValueError):
             raise InputError(f"data.args: {error}") from error
         raise InputError(f"data={wanted.name}: {user_code_error(error)}") from error

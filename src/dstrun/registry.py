@@ -31,7 +31,7 @@ def _load(option: str, entry: EntryPoint) -> Callable:
     told = f"{option}: the entry point `{entry.group}: {entry.name} = {entry.value}`"
     try:
         builder = entry.load()
-    except Exception as error:  # a user's module may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported
         raise InputError(f"{told} cannot be loaded: {user_code_error(error)}") from error
     if not callable(builder):
         raise InputError(f"{told} is a {type(builder).__name__}, expected a function (MODULE:FUNCTION)")

@@ -140,9 +140,9 @@ def title(where: str, runs: pd.DataFrame) -> str:
     pairs = runs[["model.name", "data.name"]].drop_duplicates()
     what = f", {pairs.iloc[0, 0]} on {pairs.iloc[0, 1]}" if len(pairs) == 1 else ""
     limits = sorted({*runs["data.train_limit"]}, key=lambda limit: (limit == 0, limit))
-    *most, last = ("all" if limit == 0 else f"{limit:,.0f}" for limit in limits)
-    most = f"{', '.join(most)} or {last}" if most else last
-    some = f" ({most} training image{'s' * (limits != [1])})" if any(limits) else ""
+    *first, last = ("all" if limit == 0 else f"{limit:,.0f}" for limit in limits)
+    counts = f"{', '.join(first)} or {last}" if first else last
+    some = f" ({counts} training image{'s' * (limits != [1])})" if any(limits) else ""
     counts = ", ".join(f"{count} {state}" for state, count in runs["state"].value_counts().items())
     return printable(f"{where}{what}{some}: {counted(len(runs), 'run')}, {counts}")
 

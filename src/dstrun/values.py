@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 
-from dstrun.config import GROUPS, OPTIONS, expected
+from dstrun.config import FREE, GROUPS, OPTIONS, expected
 from dstrun.errors import InputError
 from dstrun.hydra_errors import one_line
 from dstrun.literals import plain_spelling, takes_text
@@ -47,11 +47,11 @@ def in_hydras_grammar(key: str, value: str, several: bool) -> str:
     """Return what Hydra must be given as the value of an option or group.
 
     `several`: commas separate the values of an axis, as with -m. Keys that are neither option nor group
-    (model.args.width, hydra.launcher.x) and empty values are left alone. InputError for several values where one is
-    wanted, and for a list without brackets among several.
+    (model.args.width, hydra.launcher.x), options of any keys (model.args) and empty values are left alone. InputError
+    for several values where one is wanted, and for a list without brackets among several.
     """
     value = value.strip()
-    if not value or (key not in OPTIONS and key not in GROUPS):
+    if not value or key in FREE or (key not in OPTIONS and key not in GROUPS):
         return value
     if key in OPTIONS and get_origin(OPTIONS[key].type) is list:
         return _list(key, value, several)

@@ -163,6 +163,9 @@ def start_wandb(mode: str, log: logging.Logger, say: Callable[[str], None], **in
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     if not os.access(os.environ.get("XDG_CACHE_HOME") or os.environ.get("HOME", ""), os.W_OK):
         os.environ["XDG_CACHE_HOME"] = tempfile.gettempdir()  # else W&B's own process writes its log to our stderr
+    for name, value in {"WANDB_MODE": mode, "WANDB_TAGS": ",".join(init.get("tags") or ())}.items():
+        if os.environ.get(name):
+            os.environ[name] = value  # W&B reads its variables itself, and refuses spellings that are taken here
     import wandb
 
     if os.environ.get("WANDB_SWEEP_ID"):  # the agent of a W&B sweep has chosen the run's id already
@@ -186,7 +189,8 @@ def start_wandb(mode: str, log: logging.Logger, say: Callable[[str], None], **in
     try:
         return WandbTracker("offline", log, **init)
     except Exception as error:
-        say(f"W&B could not be started ({type(error).__name__}: {first_line(error) or type(error).__name__})")
+        why = " ".join(str(error).split())[:300]  # pydantic names the setting in its second line
+        say(f"W&B could not be started, so this run is not logged there ({type(error).__name__}: {why})")
         return NoTracker()
 
 

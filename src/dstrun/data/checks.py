@@ -30,6 +30,8 @@ def check(splits: Any) -> Splits:
         _check_labels(name, split.labels, len(split.images), splits.classes)
     if splits.classes < 2:
         raise DataError(f"there is {splits.classes} class, expected at least 2")
+    if isinstance(splits.notes, str) or not all(isinstance(note, str) for note in splits.notes):
+        raise DataError(f"notes is {splits.notes!r}, expected a tuple of texts")
     if splits.class_names and len(splits.class_names) != splits.classes:
         raise DataError(f"there are {len(splits.class_names)} class_names, expected {splits.classes}, one a class")
     shapes = [tuple(split.images.shape[1:]) for split in (splits.train, splits.test)]
