@@ -96,7 +96,17 @@ def test_a_tree_that_cannot_be_meant_is_refused(files: list[str], line: str) -> 
 def test_what_is_passed_over_is_counted() -> None:
     grow("tree", *parts("train", "test"), "train/cat/deep/er/3.JPG", "train/cat/4.jfif", "train/cat/5.JPE")
     grow("tree", "train/cat/6.heic", "train/dog/7.heic", "train/dog/.8.png", "train/dog/list", "test/owl/.thumbs/9.png")
-    grow("tree", "val/cat/1.png", "docs/", ".git/", "__MACOSX/train/", "README.txt", "train/10.png")
+    grow(
+        "tree",
+        "val/cat/1.png",
+        "docs/",
+        ".git/",
+        "__MACOSX/train/",
+        "README.txt",
+        "cover.png",
+        "train/10.png",
+        "train/labels.csv",
+    )
     tree = list_tree(Path("tree"))
     assert counts(tree) == {"train": 9, "test": 3}
     assert tree.parts["train"].files[:5] == tuple(
@@ -104,8 +114,9 @@ def test_what_is_passed_over_is_counted() -> None:
     )
     assert tree.notes == (
         "in tree not used: docs, val",
+        "passed over 1 image in tree that lie in no class folder",
         "passed over 1 image in tree/train that lie in no class folder",
-        "passed over 5 files (2 .heic, 2 hidden, 1 no ending)",
+        "passed over 9 files (4 hidden, 2 .heic, 1 .txt, 1 .csv, 1 no ending)",
     )
 
 
@@ -121,9 +132,52 @@ def test_links_are_followed_and_loops_of_links_end() -> None:
     tree = list_tree(Path("tree"))
     assert tree.classes == ("cat", "dog", "owl")
     files = [file for file, label in zip(tree.parts["all"].files, tree.parts["all"].labels, strict=True) if label == 0]
-    assert [file for file in files if "/up/" not in file] == ["tree/cat/1.png", "tree/cat/3.png", "tree/cat/more/2.png"]
+    assert files == ["tree/cat/1.png", "tree/cat/3.png", "tree/cat/more/2.png"]
     assert "tree/dog/gone.png" in tree.parts["all"].files, "which will be said not to be readable"
     assert "tree/dog/pipe.png" not in tree.parts["all"].files
+    assert tree.notes == ("passed over 2 files (1 no ending, 1 .png) and 1 link to a folder above or beside its class",)
+
+
+@pytest.mark.parametrize("target", ["..", "../..", "../../..", "../../test", "../../val", "../dog", "../../test/cat"])
+@pytest.mark.parametrize("place", ["tree/train/cat", "elsewhere"])
+def test_a_link_that_would_label_images_of_others_is_passed_over(place: str, target: str) -> None:
+    grow("tree", *parts("train", "test"), "val/cat/0.png")
+    plain = list_tree(Path("tree")).parts
+    if place == "elsewhere":
+        grow("elsewhere").mkdir()
+        Path("tree/train/cat/more").symlink_to("../../../elsewhere")
+    Path(place, "loop").symlink_to(Path("tree/train/cat", target).resolve())
+    tree = list_tree(Path("tree"))
+    assert tree.parts == plain
+    assert tree.notes[-1] == "passed over 1 link to a folder above or beside its class"
+
+
+def test_links_between_trees_and_to_folders_inside_a_class_stay() -> None:
+    grow("store", *parts("train", "test"), "train/cat/kitten/0.png")
+    grow("tree/train/dog", "0.png")
+    for name in ("cat", "cat/kitten"):
+        Path("tree/train", Path(name).name).symlink_to(Path("store/train", name).resolve())
+    Path("tree/test").symlink_to("train")
+    tree = list_tree(Path("tree"))
+    assert tree.notes == ()
+    assert tree.parts["train"].labels == tree.parts["test"].labels == (0, 0, 0, 1, 2)
+
+
+def test_a_class_that_is_a_link_to_its_own_tree_is_refused() -> None:
+    Path(grow("tree", *parts("train", "test")), "train/loop").symlink_to("../../tree")
+    with pytest.raises(DataError, match=r"'loop' in tree/train holds no image .* it holds 1 link to a folder above"):
+        list_tree(Path("tree"))
+
+
+@pytest.mark.parametrize("link", ["tree/train/zebra", "tree/train/001.zebra", "tree/test/cat", "tree/test"])
+def test_a_class_or_part_that_is_a_link_to_nothing_is_refused(link: str) -> None:
+    files = [name for name in parts("train", "test") if not f"tree/{name}".startswith(f"{link}/")]
+    Path(grow("tree", *files, "val/cat/0.png", "train/cat/0.png"), Path(link).relative_to("tree")).symlink_to(
+        "/nowhere"
+    )
+    with pytest.raises(DataError) as refused:
+        list_tree(Path("tree"))
+    assert str(refused.value) == f"{link} is a link to /nowhere, which cannot be reached: mount it, or remove {link}"
 
 
 def test_a_fingerprint_is_of_names_sizes_and_parts_and_not_of_the_place() -> None:

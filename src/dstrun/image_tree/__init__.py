@@ -6,8 +6,11 @@
 - Parts are known by `names`. A folder that only wraps another (seg_train/seg_train/CLASS) is stepped into, and the
   notes say so.
 - All images below a class's folder, at any depth, are the class's.
-- Links are followed. A folder is read once a class, so that a loop of links ends. A link to nothing that has the name
-  of an image is listed, and cannot be decoded later.
+- Links are followed, but for those in a class's folder that lead above it, to a part or to another class's folder, and
+  would label images of others: these are passed over and counted. A folder is read once a class, so that a loop of
+  links ends.
+- A link to nothing that has the name of an image is listed, and cannot be decoded later. Beside the folders of classes,
+  any other link to nothing is refused: it may be a class.
 - Hidden files and folders, and files with other endings, are passed over and counted in the notes.
 
 Knows errors. No torch: a run's tree is compared with the one it was trained on before torch is loaded.

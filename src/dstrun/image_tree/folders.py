@@ -12,18 +12,22 @@ ENDINGS = (
 )  # fmt: skip
 SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 
+Identity = tuple[int, int]  # device and inode
+
 
 @dataclass(frozen=True)
 class Listed:
     """What lies directly in a folder: names of folders, images with their sizes in bytes, and what is passed over.
 
-    `identity` is the folder's own, whatever link has led to it; `changed` is its time of change, ns.
+    `dangling` names links to nothing among what is passed over. `identity` is the folder's own, whatever link has led
+    to it; `changed` is its time of change, ns.
     """
 
     folders: list[str]
     images: list[tuple[str, int]]
     passed: Counter[str]
-    identity: tuple[int, int]
+    dangling: list[str]
+    identity: Identity
     changed: int
 
 
@@ -33,6 +37,7 @@ def read_folder(folder: Path) -> Listed:
     folders: list[str] = []
     images: list[tuple[str, int]] = []
     passed: Counter[str] = Counter()
+    dangling: list[str] = []
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS:
@@ -43,7 +48,22 @@ def read_folder(folder: Path) -> Listed:
                 images.append((entry.name, size))
             else:
                 passed[os.path.splitext(entry.name)[1].lower() or "no ending"] += 1
-    return Listed(sorted(folders), sorted(images), passed, (status.st_dev, status.st_ino), status.st_mtime_ns)
+                if entry.is_symlink() and not os.path.exists(entry.path):
+                    dangling.append(entry.name)
+    identity = status.st_dev, status.st_ino
+    return Listed(sorted(folders), sorted(images), passed, sorted(dangling), identity, status.st_mtime_ns)
+
+
+def identity_of(folder: Path) -> Identity:
+    """Return what tells a folder from all others, links followed, without reading it."""
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def ancestors(folder: Path) -> set[Identity]:
+    """Return the folders above a folder, both as its path is written and where links lead."""
+    places = Path(os.path.abspath(folder)), Path(os.path.realpath(folder))
+    return {identity_of(above) for place in places for above in place.parents}
 
 
 def _leads_to_folder(entry: os.DirEntry) -> bool:

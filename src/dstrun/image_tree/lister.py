@@ -1,13 +1,16 @@
 """Lists a tree: finds its parts and classes, then the images of each class. Knows errors."""
 
+import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 from dstrun.errors import DataError
-from dstrun.image_tree.folders import ENDINGS, Listed, read_folder
+from dstrun.image_tree.folders import ENDINGS, Identity, Listed, ancestors, identity_of, read_folder
 from dstrun.image_tree.names import EXPECTED, TEST, TRAIN, VALIDATION, complete_groups, part_groups, role_of
 from dstrun.image_tree.tree import WHOLE, Images, Tree, fingerprint_of, make_part
+
+ASTRAY = "link to a folder above or beside its class"  # counted beside the endings of files
 
 
 class Lister:
@@ -16,6 +19,8 @@ class Lister:
     def __init__(self) -> None:
         self._seen: dict[Path, Listed] = {}
         self._passed: Counter[str] = Counter()
+        self._above: set[Identity] = set()  # the root, the parts, what wraps them
+        self._class_folders: set[Identity] = set()  # of all parts
         self._notes: list[str] = []
 
     @property
@@ -26,10 +31,11 @@ class Lister:
     def tree(self, root: Path) -> Tree:
         folders = self._parts(self._unwrapped(root, lambda name: role_of(name) is not None))
         classes: tuple[str, ...] = ()
-        found: dict[str, list[Images]] = {}
         for name in folders:  # the part to train on is the first
             folders[name] = self._unwrapped(folders[name], classes.__contains__)
-            classes, found[name] = self._class_images(folders[name], classes)
+            classes = self._class_names(folders[name], classes)
+        self._note_above(folders.values())
+        found = {name: self._class_images(part, classes) for name, part in folders.items()}
         if self._passed:
             self._notes.append(f"passed over {_counted(self._passed)}")
         listed = {name: make_part(folders[name], classes, images) for name, images in found.items()}
@@ -44,7 +50,9 @@ class Lister:
         if not complete:
             self._refuse_half(root, part_groups(folders).get((), {}))
             return {WHOLE: root}
+        self._refuse_dangling(root, lambda name: role_of(name) is not None)
         (group,) = complete
+        self._above |= {self._read(root / name).identity for names in group.values() for name in names}
         parts = {
             TRAIN: self._chosen(root, group[TRAIN]),
             TEST: self._chosen(root, group.get(TEST, []), group.get(VALIDATION, [])),
@@ -78,8 +86,8 @@ class Lister:
     def _unwrapped(self, folder: Path, stops: Callable[[str], bool]) -> Path:
         """Step into a folder that holds nothing but one folder of folders, unless `stops` says so of its name."""
         start = folder
-        while not self._read(folder).images and len(self._read(folder).folders) == 1:
-            (name,) = self._read(folder).folders
+        while len((listed := self._read(folder)).folders) == 1 and not listed.images and not listed.dangling:
+            (name,) = listed.folders
             inside = self._read(folder / name)
             if inside.images or not inside.folders or (stops(name) and not complete_groups(inside.folders)):
                 break
@@ -88,29 +96,54 @@ class Lister:
             self._notes.append(f"read from {folder}, the only folder in {start}")
         return folder
 
-    def _class_images(self, part: Path, classes: Sequence[str]) -> tuple[tuple[str, ...], list[Images]]:
-        """Return the classes, those that are given or else the folders of the part, and the images of each."""
+    def _class_names(self, part: Path, classes: Sequence[str]) -> tuple[str, ...]:
+        """Return the classes: those that are given, or else the folders of the part."""
+        self._refuse_dangling(part, lambda _: True)
         listed = self._read(part)
         if extra := [name for name in listed.folders if classes and name not in classes]:
             raise DataError(f"{part} has classes that the training part has not: {', '.join(extra[:5])}")
         if not listed.folders:
             holds = f"{_images(len(listed.images))} and no" if listed.images else "no"
             raise DataError(f"{part} holds {holds} class folders with images in them: expected {part}/CLASS/*.png")
-        if listed.images:
-            self._notes.append(f"passed over {_images(len(listed.images))} in {part} that lie in no class folder")
-        names = tuple(classes or listed.folders)
-        images = [self._images(part / name) if name in listed.folders else [] for name in names]
-        _refuse_parts_for_classes(part, dict(zip(names, images, strict=True)))
-        return names, images
+        self._class_folders |= {self._read(part / name).identity for name in listed.folders}
+        return tuple(classes or listed.folders)
+
+    def _refuse_dangling(self, folder: Path, is_meant: Callable[[str], bool]) -> None:
+        """Raise DataError for a link to nothing that may stand for a folder of the tree, by its name."""
+        for name in filter(is_meant, self._read(folder).dangling):
+            link = folder / name
+            raise DataError(
+                f"{link} is a link to {os.readlink(link)}, which cannot be reached: mount it, or remove {link}"
+            )
+
+    def _note_above(self, parts: Collection[Path]) -> None:
+        """Note what lies beside the folders of parts and classes: in the root, in the parts, in what wraps them."""
+        for folder, listed in self._seen.items():
+            if any(part.is_relative_to(folder) for part in parts):
+                self._above.add(listed.identity)
+                self._passed += listed.passed
+                if listed.images:
+                    beside = f"{_images(len(listed.images))} in {folder} that lie in no class folder"
+                    self._notes.append(f"passed over {beside}")
+
+    def _class_images(self, part: Path, classes: Sequence[str]) -> list[Images]:
+        """Return the images of each class in a part."""
+        folders = self._read(part).folders
+        images = [self._images(part / name) if name in folders else [] for name in classes]
+        _refuse_parts_for_classes(part, dict(zip(classes, images, strict=True)))
+        return images
 
     def _images(self, folder: Path) -> Images:
         """Return the images of a class, sorted by path. DataError where there is none."""
         found: Images = []
         passed: Counter[str] = Counter()
-        visited: set[tuple[int, int]] = set()
-        for inside, listed in self._walk(folder, (), visited):
-            found += [((*inside, name), size) for name, size in listed.images]
-            passed += listed.passed
+        above = self._above | ancestors(folder)
+        if folder.is_symlink() and identity_of(folder) in above:
+            passed[ASTRAY] += 1
+        else:
+            for inside, listed in self._walk(folder, above | self._class_folders, passed):
+                found += [((*inside, name), size) for name, size in listed.images]
+                passed += listed.passed
         if not found:
             also = f"; it holds {_counted(passed)}" if passed else ""
             raise DataError(f"class {folder.name!r} in {folder.parent} holds no image ({', '.join(ENDINGS)}){also}")
@@ -118,15 +151,28 @@ class Lister:
         return sorted(found)
 
     def _walk(
-        self, folder: Path, inside: tuple[str, ...], visited: set[tuple[int, int]]
+        self, start: Path, barred: Set[Identity], passed: Counter[str]
     ) -> Iterator[tuple[tuple[str, ...], Listed]]:
-        listed = self._read(folder)
-        if listed.identity in visited:
-            return
-        visited.add(listed.identity)
-        yield inside, listed
-        for name in listed.folders:
-            yield from self._walk(folder / name, (*inside, name), visited)
+        """Yield (path from `start`, what lies there) of each folder, once; count links to barred folders in `passed`.
+
+        A folder is barred behind a link only: a class may be a link to a folder inside another class, which keeps it.
+        """
+        visited: set[Identity] = set()
+        waiting: list[tuple[tuple[str, ...], bool]] = [((), False)]
+        while waiting:
+            inside, behind_link = waiting.pop()
+            folder = start.joinpath(*inside)
+            behind_link |= bool(inside) and folder.is_symlink()
+            identity = identity_of(folder)
+            if identity in visited:
+                continue
+            if behind_link and identity in barred:
+                passed[ASTRAY] += 1
+                continue
+            visited.add(identity)
+            listed = self._read(folder)
+            yield inside, listed
+            waiting += [((*inside, name), behind_link) for name in reversed(listed.folders)]
 
     def _read(self, folder: Path) -> Listed:
         if folder not in self._seen:
@@ -157,8 +203,13 @@ def _images(count: int) -> str:
 
 
 def _counted(passed: Counter[str]) -> str:
-    """Return '19 files (12 .heic, 4 .txt, 3 hidden)'."""
-    kinds = [f"{count} {kind}" for kind, count in passed.most_common(5)]
-    more = " …" if len(passed) > 5 else ""
-    total = passed.total()
-    return f"{total} file{'s' * (total != 1)} ({', '.join(kinds)}{more})"
+    """Return '19 files (12 .heic, 4 .txt, 3 hidden) and 1 link to a folder above or beside its class'."""
+    links = passed[ASTRAY]
+    files = Counter({kind: count for kind, count in passed.items() if kind != ASTRAY})
+    kinds = [f"{count} {kind}" for kind, count in files.most_common(5)]
+    more = " …" if len(files) > 5 else ""
+    total = files.total()
+    said = [f"{total} file{'s' * (total != 1)} ({', '.join(kinds)}{more})"] if total else []
+    if links:
+        said.append(f"1 {ASTRAY}" if links == 1 else f"{links} links to folders above or beside their classes")
+    return " and ".join(said)
