@@ -18,6 +18,7 @@ from dstrun import data, models
 from dstrun.build import prepare, training_objects
 from dstrun.config import Config, check
 from dstrun.errors import InputError
+from dstrun.layers import sparsify
 from dstrun.run import run
 from tests.conftest import Command, made_up
 
@@ -261,6 +262,47 @@ def replaced(model: Net) -> None:
     model.a.forward = lambda x: F.linear(x, model.a.weight, model.a.bias)  # type: ignore[method-assign]
 
 
+def folded(model: Net, x: Tensor) -> Tensor:
+    return whole(model, x) if model.training else model.b(F.linear(x.flatten(1), model.copy, model.a.bias).relu())
+
+
+def folds(model: Net, mode: bool = True) -> Net:
+    """As blocks do whose convolutions become one for evaluation: a weight is copied there, and dropped in training."""
+    if mode:
+        model.copy = None
+    elif model.copy is None:
+        model.copy = model.a.weight.detach().clone()
+    return nn.Module.train(model, mode)  # type: ignore[return-value]
+
+
+def cached(model: Net, x: Tensor) -> Tensor:
+    """Copies a weight at the first call in evaluation."""
+    if not model.training and getattr(model, "copy", None) is None:
+        model.copy = model.a.weight.detach().clone()
+    return folded(model, x)
+
+
+def drops(model: Net, mode: bool = True) -> None:  # a user may forget to return the model
+    if mode:
+        model.copy = None
+    nn.Module.train(model, mode)
+
+
+def merges(model: Net, mode: bool = True) -> Net:
+    """As low-rank adapters do: added to the weight for evaluation, and taken off in training."""
+    if model.training and not mode:
+        model.a.weight.data += 1
+    if mode and not model.training:
+        model.a.weight.data -= 1
+    return nn.Module.train(model, mode)  # type: ignore[return-value]
+
+
+def fails(model: Net, mode: bool = True) -> Net:
+    if not mode:
+        torch.linalg.svd(model.a.weight.detach())
+    return nn.Module.train(model, mode)  # type: ignore[return-value]
+
+
 PAST = "its weight is read past the layer"
 
 
@@ -274,8 +316,12 @@ PAST = "its weight is read past the layer"
         net(read_twice),
         net(change=replaced),
         net(checkpointed),
+        net(folded, train=folds),
+        net(cached, train=drops),
+        net(lambda m, x: F.dropout(cached(m, x)), train=drops),
     ],
-    ids=["its owner computes", "in evaluation", "in training", "called and read", "another forward", "checkpointed"],
+    ids=["its owner computes", "in evaluation", "in training", "called and read", "another forward", "checkpointed",
+         "copied by eval()", "copied at the first call", "copied, and random"],
 )  # fmt: skip
 def test_a_layer_read_past_its_mask_is_left_dense(offer: Offer, builder: Any, method: str) -> None:
     offer(builder)
@@ -285,6 +331,31 @@ def test_a_layer_read_past_its_mask_is_left_dense(offer: Offer, builder: Any, me
     assert used.left_dense == {"a.weight": PAST}
     assert [layer.layer for layer in used.measure()] == ["b"]
     assert type(model.a) is nn.Linear
+
+
+@pytest.mark.parametrize(
+    ("builder", "line"),
+    [
+        (net(cached), "model=mine: its evaluation uses weights without their mask (a copy made for evaluation?)"),
+        (net(train=fails), "model=mine: its eval() or train() fails, tried with weights that are NaN: "),
+    ],
+    ids=["kept for ever", "NaN refused"],
+)
+def test_a_copy_of_an_unknown_layer_is_refused(offer: Offer, builder: Any, line: str) -> None:
+    offer(builder)
+    with pytest.raises(InputError) as refused:
+        prepare(config_of())
+    assert str(refused.value).startswith(line)
+
+
+def test_weights_that_are_nan_are_no_copy(offer: Offer) -> None:
+    offer(net(change=lambda m: m.a.weight.data.fill_(torch.nan)))
+    assert prepare(config_of()).trial.past == ()
+
+
+def test_sparsify_finds_a_copy_made_for_evaluation() -> None:
+    model = net(folded, train=folds)((1, 4, 4), 2)
+    assert sparsify(model, example=torch.randn(2, 1, 4, 4)).left_dense == {"a.weight": PAST}
 
 
 def test_run_eval_and_export_agree_on_a_layer_left_dense(command: Command, offer: Offer) -> None:
@@ -363,8 +434,20 @@ def keeps_a_table(model: Net, x: Tensor) -> Tensor:
         net(keeps_a_table),
         net(change=lambda m: setattr(m, "act", RELU)),
         net(get_extra_state=lambda self: {"steps": 3}, set_extra_state=keep),
+        net(lambda m, x: F.dropout(whole(m, x))),
+        net(train=merges),
     ],
-    ids=["bfloat16", "float64", "dropout, input in place", "checkpointed", "a table", "a shared ReLU", "extra state"],
+    ids=[
+        "bfloat16",
+        "float64",
+        "dropout, input in place",
+        "checkpointed",
+        "a table",
+        "a shared ReLU",
+        "extra state",
+        "random in evaluation",
+        "merged",
+    ],
 )
 def test_what_is_odd_and_right_is_taken(offer: Offer, builder: Any) -> None:
     offer(builder)

@@ -167,7 +167,7 @@ def _read_past(model: nn.Module, exclude: Sequence[str], example: Any) -> list[s
     with torch.random.fork_rng(list(devices)):
         with torch.enable_grad():
             training = read_in_training(layers, lambda: total(model.train()(*arguments)).backward())
-        past = {*training.past, *read_in_evaluation(layers, partial(model.eval(), *arguments))}
+        past = {*training.past, *read_in_evaluation(model, layers, partial(model, *arguments))}
     return [name for name in layers if name in past]
 
 

@@ -1,7 +1,8 @@
 """How a model's forward pass reads the weights of its masked layers: through the mask, past it, or not at all.
 
     training     each mask is given a stand-in for the weight: a gradient that reaches the weight itself came past it
-    evaluation   each weight is NaN, and its mask is given the true values: NaN in the output came past the mask
+    evaluation   each weight is NaN, and its mask is given the true values: NaN in the output came past the mask; the
+                 weight is NaN before eval(), so that a copy made there or at the first call is NaN as well
 
 So a layer is found whose owner reads `layer.weight` itself, whatever function it hands it to. Knows torch alone:
 a layer is any module with a `weight` and a child `mask`, with a `threshold`, that is called with the weight.
@@ -40,29 +41,38 @@ def read_in_training(layers: Mapping[str, Any], step: Callable[[], None]) -> Rea
 
 
 @torch.no_grad()
-def read_in_evaluation(layers: Mapping[str, Any], forward: Callable[[], Any]) -> list[str]:
-    """Return the layers whose weight `forward`, without gradients, reads past the mask.
+def read_in_evaluation(model: nn.Module, layers: Mapping[str, Any], forward: Callable[[], Any]) -> list[str]:
+    """Return the layers whose weight the model's eval(), or `forward` after it, reads past the mask.
 
-    One call of it where there is none, else one more for the clean output and one a layer.
+    One call of `forward`, without gradients, where there is none, else one more for the clean output and one a layer.
+    The model is in training mode before each and at the end: there it drops copies, and undoes changes, of weights.
     """
-    if not any(nans.any() for nans in _nans_with(layers, layers, forward)):
+
+    def evaluate() -> list[Tensor]:
+        model.eval()
+        nans = [tensor.isnan() for tensor in _tensors(forward())]
+        model.train()
+        return nans
+
+    model.train()
+    if not any(nans.any() for nans in _nans_with(layers, layers, evaluate)):
         return []
-    clean = [tensor.isnan() for tensor in _tensors(forward())]
+    clean = evaluate()
     return [
         name
         for name in layers
-        if any((nan & ~before).any() for nan, before in zip(_nans_with(layers, [name], forward), clean, strict=True))
+        if any((nan & ~before).any() for nan, before in zip(_nans_with(layers, [name], evaluate), clean, strict=True))
     ]
 
 
-def _nans_with(layers: Mapping[str, Any], spoilt: Any, forward: Callable[[], Any]) -> list[Tensor]:
-    """Return where the output is NaN while the weights of the `spoilt` layers are; they are put back."""
+def _nans_with(layers: Mapping[str, Any], spoilt: Any, evaluate: Callable[[], list[Tensor]]) -> list[Tensor]:
+    """Return what `evaluate` does while the weights of the `spoilt` layers are NaN; they are put back."""
     values = {name: layers[name].weight.detach().clone() for name in spoilt}
     try:
         with _given(layers, values):
             for name in spoilt:
                 layers[name].weight.fill_(torch.nan)
-            return [tensor.isnan() for tensor in _tensors(forward())]
+            return evaluate()
     finally:
         for name, value in values.items():
             layers[name].weight.copy_(value)

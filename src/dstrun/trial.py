@@ -58,13 +58,19 @@ class Case:
 
 def try_model(case: Case, build_model: Callable[[], Any], finish: Callable[[nn.Module], None]) -> Trial:
     """Try the model that `build_model` makes and `finish` gives masks and weights, as they are before training."""
-    with _unmoved_generators():
+
+    def new() -> nn.Module:
         model = _built(case, build_model)
         finish(model)
+        return model
+
+    with _unmoved_generators():
+        model = new()
         layers = masked_layers(model)
         zeros = {name: int((layer.weight == 0).sum()) for name, layer in layers.items()}
         images = torch.randn(2, *case.shape)
         past = {*_evaluated(case, model, layers, images)}
+        _check_copies(case, model, new, images[:1])
         reading = _trained(case, model, layers, images)
         _check_state(case, model, build_model, finish)
     past |= {*reading.past}
@@ -88,16 +94,33 @@ def _built(case: Case, build_model: Callable[[], Any]) -> nn.Module:
 
 
 def _evaluated(case: Case, model: nn.Module, layers: Mapping[str, MaskedLayer], images: Tensor) -> list[str]:
-    """Return the layers whose weight is read past the mask in evaluation."""
+    """Return the layers whose weight is read past the mask in evaluation, be it into a copy that eval() makes."""
+    try:
+        return read_in_evaluation(model, layers, lambda: _evaluation(case, model, images, case.autocast))
+    except InputError:
+        raise
+    except Exception as error:
+        problem = "its eval() or train() fails, tried with weights that are NaN"
+        raise InputError(f"{case.model}: {problem}: {user_code_error(error)}") from error
+
+
+def _check_copies(case: Case, model: nn.Module, new: Callable[[], nn.Module], image: Tensor) -> None:
+    """Evaluate one image, as a test split may end, and as multiply-adds are counted; InputError for a stale copy.
+
+    That is NaN, from the weights that the model was tried with, where the same model built anew gives none.
+    """
     model.eval()
+    if not _evaluation(case, model, image, nullcontext).isnan().any():
+        return
+    second = new()
+    second.eval()
+    if not _evaluation(case, second, image, nullcontext).isnan().any():
+        raise InputError(f"{case.model}: its evaluation uses weights without their mask (a copy made for evaluation?)")
 
-    def logits(count: int, autocast: Autocast) -> Tensor:
-        with torch.no_grad(), autocast():  # a model may keep a table for its training
-            return _logits(case, model, images[:count], "in evaluation")
 
-    past = read_in_evaluation(layers, lambda: logits(2, case.autocast))
-    logits(1, nullcontext)  # as a test split may end, and as multiply-adds are counted
-    return past
+def _evaluation(case: Case, model: nn.Module, images: Tensor, autocast: Autocast) -> Tensor:
+    with torch.no_grad(), autocast():  # a model may keep a table for its training
+        return _logits(case, model, images, "in evaluation")
 
 
 def _trained(case: Case, model: nn.Module, layers: Mapping[str, MaskedLayer], images: Tensor) -> Reading:
