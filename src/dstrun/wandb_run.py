@@ -173,6 +173,7 @@ def start_wandb(mode: str, log: logging.Logger, say: Callable[[str], None], **in
     if init.get("dir"):
         with suppress(OSError):  # then W&B takes a temporary folder
             Path(init["dir"]).mkdir(parents=True, exist_ok=True)
+        init["dir"] = str(Path(init["dir"]).absolute())  # W&B's own process may have been started in another folder
     if mode == "auto":
         mode = _automatic_mode()
     if mode == "disabled":
