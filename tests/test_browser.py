@@ -195,7 +195,7 @@ def test_a_run_that_trains_shows_by_itself(three: list[Path], served: str, visit
     tick(page, new)
     until(page, lambda: points(page), [0.9])
     with (new / "metrics.csv").open("a") as file:
-        file.write("2,20,0.01,0.5,400,0.9,0.5,0.85,0.7,0.35,2,320\n")
+        file.write("2,20,0.01,0.5,400,0.9,0.5,0.85,0.7,0.7,0.35,2,320\n")
     until(page, lambda: points(page), [0.7])
     epoch = page.locator(f".ag-center-cols-container [row-id='made/{new.name}'] [col-id=epoch]")
     assert epoch.inner_text() == "2"

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dstrun.report import title
+from dstrun.store import Store
+
 from .conftest import Command
 from .made_up import leave, status
 
@@ -300,3 +303,14 @@ def test_a_narrow_terminal_shows_as_many_settings_as_fit_side_by_side(
     lines = on_a_terminal(command, monkeypatch, "--layers")
     assert max(map(len, lines)) <= 80
     assert "left out at 80 columns: 4 settings; --csv has all, or a wider terminal" in lines
+
+
+def test_the_title_tells_how_many_images_runs_had() -> None:
+    for seed, limit in enumerate((0, 1000, 300)):
+        leave(seed=seed, data__train_limit=limit)
+    runs = Store([Path("outputs")]).runs
+    assert title("outputs", runs).startswith(
+        "outputs, lenet_300_100 on mnist (300, 1,000 or all training images): 3 runs"
+    )
+    assert title("outputs", runs[runs["data.train_limit"] == 0]) == "outputs, lenet_300_100 on mnist: 1 run, 1 finished"
+    assert title("outputs", runs.iloc[:0]) == "outputs: 0 runs, "

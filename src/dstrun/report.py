@@ -140,11 +140,15 @@ def title(where: str, runs: pd.DataFrame) -> str:
     pairs = runs[["model.name", "data.name"]].drop_duplicates()
     what = f", {pairs.iloc[0, 0]} on {pairs.iloc[0, 1]}" if len(pairs) == 1 else ""
     limits = sorted({*runs["data.train_limit"]}, key=lambda limit: (limit == 0, limit))
-    *first, last = ("all" if limit == 0 else f"{limit:,.0f}" for limit in limits)
-    counts = f"{', '.join(first)} or {last}" if first else last
-    some = f" ({counts} training image{'s' * (limits != [1])})" if any(limits) else ""
+    some = f" ({_one_of(limits)} training image{'s' * (limits != [1])})" if any(limits) else ""
     counts = ", ".join(f"{count} {state}" for state, count in runs["state"].value_counts().items())
     return printable(f"{where}{what}{some}: {counted(len(runs), 'run')}, {counts}")
+
+
+def _one_of(limits: Sequence[float]) -> str:
+    """Return '300, 1,000 or all' for limits of which 0 is none."""
+    *first, last = ("all" if limit == 0 else f"{limit:,.0f}" for limit in limits)
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def columns(rows: pd.DataFrame) -> list[str]:
