@@ -23,7 +23,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "files": set(),
     "checkpoint": {"files"},
     "tracking": {"files"},
-    "describe": {"config", "identity"},
+    "describe": {"config", "identity", "labels"},
     "console": {"describe"},
     "signals": set(),
     "cores": set(),

@@ -1,6 +1,6 @@
 """A run in words: what is about to be trained, and what came of it.
 
-Functions from plain values to lines for the console. Knows config and identity (for short numbers); no torch.
+Functions from plain values to lines for the console. No torch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from dstrun.config import Config
 from dstrun.identity import short
+from dstrun.labels import counted
 
 NAMED = 3  # classes, options and weights left dense that are named on the screen
 SHARED_BY = {"neuron": "one threshold a neuron", "layer": "one threshold a layer", "weight": "one threshold a weight"}
@@ -65,7 +66,7 @@ def method_line(config: Config, size: Size, partly: bool = False) -> str:
 def schedule_line(config: Config, steps: int, recipe: str | None, changed: Sequence[str] = ()) -> str:
     """Return '20 epochs of 23 steps, 64 images each; sgd, learning rate 0.01 (constant); recipe … but for …'."""
     schedule = config.schedule
-    words = f"{_count(schedule.epochs, 'epoch')} of {_count(steps, 'step')}, {schedule.batch_size} images each"
+    words = f"{counted(schedule.epochs, 'epoch')} of {counted(steps, 'step')}, {schedule.batch_size} images each"
     words += f"; {schedule.optimiser}, learning rate {schedule.lr:g} ({schedule.rate})"
     more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
     but_for = f" but for {', '.join(changed[:NAMED])}{more}" if changed else ""
@@ -74,7 +75,7 @@ def schedule_line(config: Config, steps: int, recipe: str | None, changed: Seque
 
 def device_line(device: str, name: str, threads: int) -> str:
     """Return 'cpu, 2 threads', or a GPU's place and name."""
-    return f"{device}, {_count(threads, 'thread')}" if device == "cpu" else f"{device}, {name}"
+    return f"{device}, {counted(threads, 'thread')}" if device == "cpu" else f"{device}, {name}"
 
 
 def density_words(masked: float, model: float | None, style: str = ".2%") -> str:
@@ -98,10 +99,6 @@ def next_commands(folder: Path, sparse: bool) -> dict[str, str]:
     """Return commands that somebody may want to type after a run, by what they are for."""
     export = f"dstrun export {quote(str(folder))} --to network.safetensors" if sparse else ""
     return {"compare": f"dstrun report {quote(str(folder.parent))}", "export": export}
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _listed(words: Sequence[str]) -> str:
