@@ -1,5 +1,6 @@
 """Filters, labels, means over seeds, the dense baseline and the front, on tables small enough for the head."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from dstrun import compare, paper
 from dstrun.errors import InputError
+from dstrun.identity import SETTINGS
 from dstrun.store import Store
 
 from .made_up import leave
@@ -168,6 +170,20 @@ def test_the_baseline_has_the_same_settings_otherwise() -> None:
     difference = dict(zip(found["schedule.lr"], found["difference"], strict=True))
     assert difference[0.1] == pytest.approx(0.05)
     assert pd.isna(difference[0.2])
+
+
+def test_a_baseline_differs_in_nothing_but_what_is_the_methods_own() -> None:
+    """A sparse run for each option of its own, beside one dense run: none of another model, data set or schedule."""
+    leave(accuracies=[0.9], densities=[1], reg__method="dense")
+    leave(accuracies=[0.8], densities=[0.1], created=1)
+    dense, sparse = runs().to_dict("records")
+    common = json.loads(sparse["setting"])
+    others = {key: json.dumps(common | {key: "other"}) for key in SETTINGS if key != "seed"}
+    found = compare.by_setting(pd.DataFrame([dense, *(sparse | {"setting": setting} for setting in others.values())]))
+    differences = dict(zip(found["setting"], found["difference"], strict=True))
+    own = {key for key in others if key.startswith("reg.")} | {"schedule.threshold_decay", "schedule.threshold_clip"}
+    assert {key for key, setting in others.items() if pd.notna(differences[setting])} == own
+    assert [differences[others[key]] for key in own] == pytest.approx([-0.1] * len(own))
 
 
 def test_a_baseline_of_another_group_serves_where_there_is_none_of_its_own() -> None:

@@ -309,6 +309,9 @@ def test_a_folder_of_classes_is_split_by_class(tmp_path: Path) -> None:
     splits = BUILDERS["folder"](tmp_path, size=8, train_limit=6)
     assert len(splits.train) == 6
     assert splits.test.labels.tolist() == [0, 0, 1]
+    whole = BUILDERS["folder"](tmp_path, size=8)
+    assert torch.equal(splits.train.images, whole.train.images[chosen(12, 6)]), "not the first of sorted classes"
+    assert torch.equal(BUILDERS["folder"](tmp_path, size=8, test_limit=2).test.labels, whole.test.labels[chosen(3, 2)])
 
 
 @pytest.mark.parametrize(
@@ -401,6 +404,22 @@ def test_images_are_read_as_viewers_show_them(tmp_path: Path) -> None:
     assert len(images) == 7
     corners = images[:, :, 0, 0].float().mean(1).round().tolist()
     assert sorted(corners) == [pytest.approx(0, abs=3), *[pytest.approx(255, abs=3)] * 6], turned
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_the_longer_side_is_cut_at_the_centre_and_nothing_is_squeezed(tmp_path: Path, wide: bool) -> None:
+    """Of 64×16 pixels, red but for a white square of 16 with a black heart of 8, all of the square is left, halved."""
+    pixels = np.zeros((16, 64, 3), np.uint8)
+    pixels[:, :, 0] = 255
+    pixels[:, 24:40] = 255
+    pixels[4:12, 28:36] = 0
+    _saved(Image.fromarray(pixels if wide else pixels.swapaxes(0, 1)), tmp_path / "train/a/0.png")
+    _tree(tmp_path / "train", {"b": 1})
+    _tree(tmp_path / "test", {"a": 1})
+    image = BUILDERS["folder"](tmp_path, size=8).train.images[0]
+    white = torch.ones(8, 8, dtype=torch.bool)
+    white[2:6, 2:6] = False
+    assert all(torch.equal(channel > 127, white) for channel in image), "no red"
 
 
 @needs_mnist

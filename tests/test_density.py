@@ -38,6 +38,21 @@ def test_dead_filters_of_a_convolution() -> None:
     assert dead_rows(mask).item() == 2
 
 
+def test_of_dead_layers_nothing_is_kept() -> None:
+    """Not one weight: in the layer's figures, in the model's, and in what the method counts."""
+    dead = torch.zeros(2, 3, dtype=torch.bool)
+    assert kept(dead).item() == 0
+    (figures,) = measure({"a": dead}, {"a": dead}, {"a": torch.zeros(2, 1)})
+    assert (figures.kept, figures.total, figures.density, figures.dead_rows) == (0, 6, 0, 2)
+    assert masked_density([figures]) == 0
+    model, method = LeNet300100((1, 2, 2), 3), DynamicSparseTraining(1e-3)
+    method.prepare(model)
+    for threshold in method.thresholds()[:2]:
+        threshold.data.fill_(9.0)
+    assert [layer.kept for layer in method.measure()] == [0, 0, 300]
+    assert method.kept() == 300
+
+
 def test_figures_of_layers() -> None:
     thresholds = {"a": torch.tensor([[0.5], [-0.25]])}
     (figures,) = measure({"a": MASK}, {"a": MASK}, thresholds)

@@ -101,9 +101,13 @@ def test_accuracy_against_density(runs: pd.DataFrame) -> None:
 def test_a_panel_for_each_model_and_data() -> None:
     leave()
     leave(model__name="lenet5", model__builder="lenet5", created=9)
+    leave(accuracies=[0.5], densities=[1], data__name="digits", data__builder="digits", created=10)
     figure = figures.accuracy_density(compare.labelled(Store([Path("outputs")]).runs))
-    assert [one["text"] for one in figure["layout"]["annotations"]] == ["lenet_300_100 on mnist", "lenet5 on mnist"]
+    names = ["lenet_300_100 on mnist", "lenet5 on mnist", "lenet_300_100 on digits"]
+    assert [one["text"] for one in figure["layout"]["annotations"]] == names
     assert len(marks(figure, "y2")["runs"]) == 1
+    fronts = [trace for axis in ("y", "y2", "y3") for trace in on(figure, axis) if trace["name"] == "Pareto front"]
+    assert [(*numbers(front["x"]), *numbers(front["y"])) for front in fronts] == [(0.25, 0.95), (0.25, 0.95), (1, 0.5)]
     legend = [trace["name"] for trace in figure["data"] if trace["showlegend"]]
     assert len(legend) == len(set(legend)), "what is in both panels stands in the legend once"
 

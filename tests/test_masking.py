@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from dstrun.masking import (
     LOWEST,
@@ -15,6 +16,7 @@ from dstrun.masking import (
     shift_to_density,
     threshold_shape,
 )
+from dstrun.methods import DynamicSparseTraining
 
 WEIGHT = torch.tensor([[0.5, -0.25, 0.125], [-2.0, 0.75, 0.0]])
 
@@ -145,6 +147,16 @@ def test_thresholds_shift_to_a_density_each_layer_by_its_own_scale() -> None:
     assert [kept_mask(w, t).sum().item() for w, t in zip(weights, thresholds, strict=True)] == [8, 8]
 
 
+def test_thresholds_shift_by_shares_of_the_mean_weight() -> None:
+    """|w| / mean: 0.4, 0.8, 1.2, 1.6, and 0.22, 0.33, 0.44, 3 for a mean of 9. Five are kept above a share of 0.4."""
+    weights = [torch.tensor([[1.0, -2.0, 3.0, -4.0]]), torch.tensor([[-2.0, 3.0, -4.0, 27.0]])]
+    thresholds = [torch.zeros(1, 1), torch.zeros(1, 1)]
+    shift_to_density(weights, thresholds, density=5 / 8)
+    assert [threshold.item() for threshold in thresholds] == pytest.approx([0.4 * 2.5, 0.4 * 9])
+    kept = [kept_mask(w, t).tolist()[0] for w, t in zip(weights, thresholds, strict=True)]
+    assert kept == [[False, True, True, True], [False, False, True, True]]
+
+
 @pytest.mark.parametrize("density", [0.0001, 0.02, 0.5, 1.0])
 def test_a_shift_meets_the_density_to_the_weight(density: float) -> None:
     torch.manual_seed(0)
@@ -216,3 +228,22 @@ def test_a_shift_of_a_layer_of_one_weight() -> None:
     shift_to_density(weights, thresholds, density=0.8)
     assert kept_mask(weights[0], thresholds[0]).all()
     assert thresholds[0].isfinite().all()
+
+
+def test_thresholds_that_keep_too_little_fall_where_no_alpha_is_small_enough() -> None:
+    """A fifth of the target is kept, and the penalty pushes with next to nothing: weights come back all the same."""
+    model = nn.Linear(100, 10)
+    model.weight.data = torch.linspace(-1, 1, 1000).view(10, 100)
+    method = DynamicSparseTraining(1e-12, floor=0.0, target_density=0.5)
+    method.prepare(model, past=[])
+    method.begin(1000)
+    (threshold,) = method.thresholds()
+    threshold.data.fill_(0.9)
+    assert method.kept() == 100
+    falling = [threshold.max().item()]
+    for step in range(200):
+        method.before_step(step)
+        method.after_step()
+        falling.append(threshold.max().item())
+    assert falling == sorted(falling, reverse=True)
+    assert method.kept() > 200

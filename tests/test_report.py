@@ -109,6 +109,29 @@ def test_several_folders_and_models(command: Command) -> None:
     assert [row[:2] for row in rows] == [["b", "lenet5"], ["a", "lenet_300_100"]]
 
 
+def test_networks_and_data_sets_are_compared_within_themselves(command: Command) -> None:
+    """Each pair's rows are its own front, and Δ is taken from its own dense run, though mnist's are better than all."""
+    for data, model, dense, sparse in (
+        ("mnist", "lenet_300_100", 0.98, 0.96), ("digits", "lenet_300_100", 0.9, 0.85), ("mnist", "lenet5", 0.97, 0.93),
+    ):  # fmt: skip
+        which = {"data__name": data, "data__builder": data, "model__name": model, "model__builder": model}
+        leave(accuracies=[dense], densities=[1.0], reg__method="dense", **which)
+        leave(accuracies=[sparse], densities=[0.1], **which)
+    rows = list(csv.DictReader(io.StringIO(command("report", "--csv").out)))
+    found = {
+        (row["model.name"], row["data.name"]): round(float(row["difference"]), 6) for row in rows if row["difference"]
+    }
+    assert found == {("lenet_300_100", "mnist"): -0.02, ("lenet_300_100", "digits"): -0.05, ("lenet5", "mnist"): -0.04}
+    assert re.findall(r"[\d.]+\*", command("report").out) == [
+        "97.00*",
+        "93.00*",
+        "90.00*",
+        "85.00*",
+        "98.00*",
+        "96.00*",
+    ]
+
+
 def test_the_page(command: Command, sweep: None) -> None:
     outcome = command("report", "--html", "out/report.html")
     assert outcome.code == 0

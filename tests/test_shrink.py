@@ -114,6 +114,50 @@ def test_a_convolution_without_padding_takes_it_into_its_bias() -> None:
     assert not list(smaller.buffers())
 
 
+CONVOLUTIONS: dict[str, tuple[dict[str, Any], bool]] = {  # options, and whether channels may be taken out
+    "plain": ({}, True),
+    "without bias": ({"bias": False}, True),
+    "stride": ({"stride": 2}, True),
+    "strides": ({"stride": (1, 3)}, True),
+    "padding": ({"padding": 1}, True),
+    "one side padded": ({"padding": (0, 2)}, True),
+    "dilation": ({"dilation": (1, 2)}, True),
+    "all of them": ({"kernel_size": (2, 3), "stride": (2, 1), "padding": (1, 0), "dilation": (3, 2)}, True),
+    "same": ({"padding": "same", "dilation": 2}, True),
+    "valid": ({"padding": "valid"}, True),
+    "reflected": ({"padding": 1, "padding_mode": "reflect"}, False),
+    "replicated": ({"padding": 1, "padding_mode": "replicate"}, False),
+    "round the edge": ({"padding": 1, "padding_mode": "circular"}, False),
+    "groups": ({"groups": 2}, False),
+}
+
+
+@pytest.mark.parametrize("normed", [True, False])
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+@torch.no_grad()
+def test_constants_go_through_convolutions_of_any_kind(name: str, normed: bool) -> None:
+    """Of six channels two are constant, one at 0 and one above it, and an output of the middle reads the latter alone.
+
+    So the middle has a row that is constant but at padded borders, which the last convolution, padded too, sees.
+    """
+    options, understood = CONVOLUTIONS[name]
+    torch.manual_seed(0)
+    first, last = nn.Conv2d(2, 6, 3), nn.Conv2d(4, 3, 3, padding=1)
+    middle = nn.Conv2d(6, 4, **{"kernel_size": 3, **options})
+    norm = nn.BatchNorm2d(6) if normed else nn.Identity()
+    first.weight[[1, 4]] = 0
+    for tensor in (first.bias, *norm.parameters()):
+        tensor.uniform_(0.5, 1.5)
+    (norm.bias if normed else first.bias)[4] = -9
+    group = 6 // middle.groups
+    middle.weight[1, [at for at in range(group) if at != 1]] = 0
+    model, images = Chain(first, norm, nn.ReLU(), middle, nn.ReLU(), last).eval(), torch.randn(3, 2, 9, 11)
+    smaller = shrink(model, images[:1])
+    torch.testing.assert_close(smaller(images), model(images), rtol=1e-5, atol=1e-6)
+    shapes = [[parameter.shape for parameter in network.parameters()] for network in (smaller, model)]
+    assert (shapes[0] != shapes[1]) == understood
+
+
 class Residual(nn.Module):
     """Two channels, of which the branch keeps one."""
 
