@@ -86,6 +86,13 @@ def test_images_are_normalised_as_torchvision_does_it() -> None:
     assert torch.equal(ours, torch.stack(theirs))
 
 
+@pytest.mark.parametrize(("mean", "std"), [((0.0,), (0.5,)), ((0.25,), (1.0,)), ((0.0, 0.25), (1.0, 0.5))])
+def test_mean_alone_and_standard_deviation_alone_are_used(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    split = Split(torch.full((1, 2, 1, 1), 255, dtype=torch.uint8), torch.zeros(1, dtype=torch.long))
+    ((images, _),) = Batches(split, 1, CPU, mean=mean, std=std).in_order()
+    assert images.flatten().tolist() == [(1 - mean[0]) / std[0], (1 - mean[-1]) / std[-1]]
+
+
 def test_without_normalisation_pixels_are_in_zero_to_one() -> None:
     ((images, _),) = Batches(numbered(1, 16), 1, CPU).in_order()
     assert images.min() == 0

@@ -148,10 +148,10 @@ def test_thresholds_shift_to_a_density_each_layer_by_its_own_scale() -> None:
 
 
 def test_thresholds_shift_by_shares_of_the_mean_weight() -> None:
-    """|w| / mean: 0.4, 0.8, 1.2, 1.6, and 0.22, 0.33, 0.44, 3 for a mean of 9. Five are kept above a share of 0.4."""
+    """|w| / mean: 0.4, 0.8, 1.2, 1.6, and 0.22, 0.33, 0.44, 3 for a mean of 9. Of 8, 4.8 are 5: those above 0.4."""
     weights = [torch.tensor([[1.0, -2.0, 3.0, -4.0]]), torch.tensor([[-2.0, 3.0, -4.0, 27.0]])]
     thresholds = [torch.zeros(1, 1), torch.zeros(1, 1)]
-    shift_to_density(weights, thresholds, density=5 / 8)
+    shift_to_density(weights, thresholds, density=0.6)
     assert [threshold.item() for threshold in thresholds] == pytest.approx([0.4 * 2.5, 0.4 * 9])
     kept = [kept_mask(w, t).tolist()[0] for w, t in zip(weights, thresholds, strict=True)]
     assert kept == [[False, True, True, True], [False, False, True, True]]
@@ -204,6 +204,15 @@ def test_a_frozen_mask_stays_whatever_weights_and_thresholds_become() -> None:
     assert mask.threshold.grad is None
 
 
+def test_masks_compute_in_the_layers_precision_frozen_or_not() -> None:
+    mask = ThresholdMask(WEIGHT)
+    for _ in range(2):
+        with torch.autocast("cpu", torch.bfloat16):
+            assert mask(WEIGHT).dtype == torch.bfloat16
+        assert mask(WEIGHT).dtype == torch.float32
+        mask.freeze(WEIGHT)
+
+
 def test_a_frozen_mask_travels_with_the_state() -> None:
     frozen, fresh = ThresholdMask(WEIGHT), ThresholdMask(WEIGHT)
     frozen.freeze(WEIGHT)
@@ -219,8 +228,10 @@ def test_a_shift_leaves_every_layer_its_floor() -> None:
     thresholds = [torch.zeros(1, 1), torch.full((1, 1), 9.0)]
     shift_to_density(weights, thresholds, density=0.25)
     assert [kept_mask(w, t).tolist()[0] for w, t in zip(weights, thresholds, strict=True)] == [[False] * 3 + [True]] * 2
-    shift_to_density(weights, thresholds, density=0.5, floor=0.75)
-    assert [int(kept_mask(w, t).sum()) for w, t in zip(weights, thresholds, strict=True)] == [3, 3], "floors come first"
+    shift_to_density(weights, thresholds, density=0.5, floor=0.6)
+    assert [int(kept_mask(w, t).sum()) for w, t in zip(weights, thresholds, strict=True)] == [3, 3], (
+        "2.4 of four are 3, and floors come first"
+    )
 
 
 def test_a_shift_of_a_layer_of_one_weight() -> None:
@@ -247,3 +258,45 @@ def test_thresholds_that_keep_too_little_fall_where_no_alpha_is_small_enough() -
         falling.append(threshold.max().item())
     assert falling == sorted(falling, reverse=True)
     assert method.kept() > 200
+
+
+@pytest.mark.parametrize(("kept", "left"), [(300, 1.0), (50, 0.9)])
+def test_with_a_target_the_guard_is_gentle_and_sets_in_at_a_quarter_of_it(kept: int, left: float) -> None:
+    """Not at the floor asked for, half of the weights, and not by the paper's reset to 0."""
+    model = nn.Linear(100, 10)
+    model.weight.data = torch.linspace(1, 2, 1000).view(10, 100)
+    method = DynamicSparseTraining(1e-3, "layer", floor=0.5, guard=0.0, target_density=0.2)
+    method.prepare(model, past=[])
+    method.begin(1000)
+    (threshold,) = method.thresholds()
+    threshold.data.fill_(before := model.weight.flatten()[-kept - 1].item())
+    assert method.kept() == kept
+    method.after_step()
+    assert threshold.item() == pytest.approx(left * before)
+
+
+@pytest.mark.parametrize(("asked", "step"), [(1.0, 8), (0.9, 8), (0.5, 5)])
+def test_with_a_target_masks_are_frozen_after_four_fifths_of_the_updates_at_the_latest(asked: float, step: int) -> None:
+    model = nn.Linear(10, 10)
+    method = DynamicSparseTraining(1e-3, floor=0.0, target_density=0.5, freeze=asked)
+    method.prepare(model, past=[])
+    method.begin(10)
+    frozen = []
+    for number in range(10):
+        method.before_step(number)
+        frozen += [number] if method.alpha == 0 else []
+    assert frozen == list(range(step, 10))
+    assert method.kept() == 50
+
+
+def test_the_density_met_in_the_end_leaves_every_layer_a_quarter_of_it() -> None:
+    """Of 40 weights 16 are to stay; the first layer's thresholds are far above its weights, and 0.1 of 20 are 2."""
+    model = nn.Sequential(nn.Linear(10, 2), nn.Linear(2, 10))
+    for layer in model:
+        layer.weight.data = torch.arange(1.0, 21.0).view_as(layer.weight)
+    method = DynamicSparseTraining(1e-3, "layer", floor=0.2, target_density=0.4)
+    method.prepare(model, past=[])
+    method.begin(10)
+    method.thresholds()[0].data.fill_(1000.0)
+    method.before_step(8)
+    assert [layer.kept for layer in method.measure()] == [2, 14]
