@@ -164,6 +164,7 @@ def test_a_setting_of_which_nothing_is_finished_shows_where_it_stands() -> None:
 def test_the_baseline_has_the_same_settings_otherwise() -> None:
     leave(accuracies=[0.9], densities=[1], reg__method="dense")
     leave(accuracies=[0.8], densities=[1], reg__method="dense", schedule__lr=0.1)
+    leave(accuracies=[0.1], densities=[1], reg__method="dense", schedule__lr=0.1, seed=1, state="failed")
     leave(accuracies=[0.85], densities=[0.1], schedule__lr=0.1, reg__granularity="layer", schedule__threshold_decay=0.5)
     leave(accuracies=[0.85], densities=[0.1], schedule__lr=0.2)
     found = compare.by_setting(runs())
@@ -194,6 +195,8 @@ def test_a_baseline_of_another_group_serves_where_there_is_none_of_its_own() -> 
     only = table[table["group"] == "b"]
     assert compare.by_setting(only)["difference"].isna().all()
     assert compare.by_setting(only, among=table)["difference"].tolist() == pytest.approx([-0.1])
+    leave(Path("outputs/b"), accuracies=[0.84], densities=[1], reg__method="dense")
+    assert compare.by_setting(runs())["difference"].dropna().tolist() == pytest.approx([-0.04]), "its own comes first"
 
 
 def test_the_front() -> None:

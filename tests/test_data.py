@@ -138,10 +138,14 @@ def test_a_limit_chooses_the_same_images_every_time() -> None:
 
 
 def test_a_stratified_split_takes_the_same_share_of_every_class() -> None:
-    labels = torch.tensor([0] * 10 + [1] * 20 + [2] * 5)
+    """Of 8, 1.6 are 2. Which of a class is drawn by lot, the same every time, since files lie in an order."""
+    labels = torch.tensor([0] * 10 + [1] * 20 + [2] * 8)
     rest, held_out = stratified(labels, 0.2)
-    assert labels[held_out].bincount().tolist() == [2, 4, 1]
-    assert sorted([*rest.tolist(), *held_out.tolist()]) == list(range(35))
+    assert labels[held_out].bincount().tolist() == [2, 4, 2]
+    assert sorted([*rest.tolist(), *held_out.tolist()]) == list(range(38))
+    _, many = stratified(torch.zeros(1000), 0.2)
+    assert torch.equal(many, stratified(torch.zeros(1000), 0.2)[1])
+    assert [(many // 250 == quarter).sum().item() for quarter in range(4)] == pytest.approx([50] * 4, abs=20)
 
 
 def test_digits_are_split_four_to_one_and_fill_28_by_28() -> None:
@@ -152,6 +156,10 @@ def test_digits_are_split_four_to_one_and_fill_28_by_28() -> None:
     assert splits.train.labels.bincount().min() > 130
     assert not splits.train.images[:, :, :2].any()
     assert splits.train.images.max() > 240
+    rows = splits.train.images[:20, 0, 3:26:3, 2:26].float()  # through the middle of each of the 8×8 pixels
+    middle, right = rows[:, :, 1::3], rows[:, :, 2::3]
+    between = (2 * middle[:, :, :-1] + middle[:, :, 1:]) / 3  # two thirds of a pixel, one of its neighbour
+    torch.testing.assert_close(right[:, :, :-1], between, rtol=0, atol=1)
 
 
 PIXELS, LABELS = torch.zeros(6, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 2] * 2)
@@ -456,10 +464,11 @@ IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-u
 
 
 def _idx_files() -> dict[str, bytes]:
-    """FashionMNIST's four files with 20 images each, in the IDX format."""
+    """FashionMNIST's four files, 20 images for training and 10 for testing, in the IDX format."""
     files = {}
     for name in IDX:
-        shape = (20, 28, 28) if "idx3" in name else (20,)
+        count = 10 if name.startswith("t10k") else 20
+        shape = (count, 28, 28) if "idx3" in name else (count,)
         values = (np.arange(np.prod(shape)) % 10).astype(np.uint8)
         files[name] = bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes() + values.tobytes()
     return files
@@ -485,8 +494,9 @@ def test_mnists_files_are_read_as_they_are_found(tmp_path: Path, how: str) -> No
     if how == "half unpacked":
         (raw / IDX[0]).write_bytes(_idx_files()[IDX[0]][:1000])
     splits = check(BUILDERS["fashion_mnist"](raw if how == "inside" else tmp_path))
-    assert (splits.shape, len(splits.train), len(splits.test), splits.classes) == ((1, 28, 28), 20, 20, 10)
+    assert (splits.shape, len(splits.train), len(splits.test), splits.classes) == ((1, 28, 28), 20, 10, 10)
     assert splits.train.labels.tolist() == [*range(10), *range(10)]
+    assert splits.test.labels.tolist() == [*range(10)]
     assert splits.test.images.flatten()[:11].tolist() == [*range(10), 0]
 
 
@@ -534,6 +544,27 @@ def test_cifar_says_what_is_damaged_and_what_is_not_unpacked(tmp_path: Path) -> 
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"half")
     with pytest.raises(DataError, match="CIFAR10 is damaged"):
         BUILDERS["cifar10"](tmp_path)
+
+
+def test_cifars_images_lie_as_torchvision_reads_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Rows, columns, channels there; channels first here. What is for testing is for testing."""
+
+    class Read:
+        classes = ("ant", "bee")
+
+        def __init__(self, root: Path, train: bool) -> None:
+            count, first = (3, 0) if train else (2, 100)
+            self.data = np.arange(first, first + count * 4 * 5 * 3).reshape(count, 4, 5, 3).astype(np.uint8)
+            self.targets = [0, 1, 1] if train else [1, 0]
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", Read)
+    splits = check(BUILDERS["cifar10"](tmp_path))
+    assert (splits.shape, splits.classes, splits.class_names) == ((3, 4, 5), 2, ("ant", "bee"))
+    for split, first, labels in ((splits.train, 0, [0, 1, 1]), (splits.test, 100, [1, 0])):
+        assert split.labels.tolist() == labels
+        assert split.images[1, :, 2, 3].tolist() == [
+            first + ((1 * 4 + 2) * 5 + 3) * 3 + channel for channel in range(3)
+        ]
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])

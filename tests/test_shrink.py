@@ -144,7 +144,7 @@ def test_constants_go_through_convolutions_of_any_kind(name: str, normed: bool) 
     torch.manual_seed(0)
     first, last = nn.Conv2d(2, 6, 3), nn.Conv2d(4, 3, 3, padding=1)
     middle = nn.Conv2d(6, 4, **{"kernel_size": 3, **options})
-    norm = nn.BatchNorm2d(6) if normed else nn.Identity()
+    norm = nn.BatchNorm2d(6, eps=0.5) if normed else nn.Identity()
     first.weight[[1, 4]] = 0
     for tensor in (first.bias, *norm.parameters()):
         tensor.uniform_(0.5, 1.5)
@@ -159,12 +159,14 @@ def test_constants_go_through_convolutions_of_any_kind(name: str, normed: bool) 
 
 
 class Residual(nn.Module):
-    """Two channels, of which the branch keeps one."""
+    """Two channels; the second is constant in the branch and, where `dead`, the first in the stem."""
 
-    def __init__(self) -> None:
+    def __init__(self, dead: bool) -> None:
         super().__init__()
         self.stem, self.branch, self.head = (nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1), nn.Linear(2, 1))
         self.branch.weight.data[1], self.branch.bias.data[1] = 0, 0.25
+        if dead:
+            self.stem.weight.data[0], self.stem.bias.data[0] = 0, 0.5
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
@@ -172,12 +174,13 @@ class Residual(nn.Module):
         return self.head(F.adaptive_avg_pool2d(x, 1).flatten(1))
 
 
+@pytest.mark.parametrize(("dead", "lost"), [(False, 2 + 1), (True, 2 + 1 + 1 + 2)])
 @torch.no_grad()
-def test_a_branch_that_has_lost_channels_is_added_to_those_that_it_has() -> None:
+def test_a_branch_that_has_lost_channels_is_added_to_those_that_it_has(dead: bool, lost: int) -> None:
     torch.manual_seed(0)
-    model, images = Residual(), torch.randn(5, 1, 3, 3)
+    model, images = Residual(dead), torch.randn(5, 1, 3, 3)
     smaller = shrink(model, images[:1])
-    assert parameters(smaller) == parameters(model) - 2 - 1
+    assert parameters(smaller) == parameters(model) - lost
     torch.testing.assert_close(smaller(images), model(images))
 
 
@@ -227,6 +230,10 @@ ODD: dict[str, tuple[Any, Any]] = {
     "a pool with a divisor": (
         {"c": C, "p": lambda: nn.AvgPool2d(2, divisor_override=1)},
         lambda m, x: m.c(m.p(m.c(x))),
+    ),
+    "a padded average": (
+        {"c": C, "p": lambda: nn.AvgPool2d(3, 1, padding=1), "d": C},
+        lambda m, x: m.d(m.p(m.c(x))),
     ),
     "a relu that is none": ({"c": C, "relu": lambda: nn.PReLU(2)}, lambda m, x: m.relu(m.c(x))),
     "a weight that is read directly": ({"c": L}, lambda m, x: F.linear(F.relu(m.c(pooled(x))), m.c.weight.t())),
@@ -299,8 +306,9 @@ def test_a_hook_keeps_its_layer() -> None:
 
 
 def test_a_layer_that_is_not_sparse_stays() -> None:
-    model = to_csr(Chain(linear([[1.0, 1.0]], [0.0]), linear([[0.0]], [1.0])))
-    assert [type(layer) for layer in model.layers] == [nn.Linear, CSRLinear]  # type: ignore[arg-type,union-attr]
+    half = linear([[1.0], [0.0]], [0.0, 0.0])
+    model = to_csr(Chain(linear([[1.0, 1.0]], [0.0]), linear([[0.0]], [1.0]), half))
+    assert [type(layer) for layer in model.layers] == [nn.Linear, CSRLinear, CSRLinear]  # type: ignore[arg-type,union-attr]
 
 
 def test_gaps_by_hand() -> None:
@@ -335,4 +343,7 @@ def test_parts_that_do_not_belong_together_are_refused() -> None:
         unpacked(parts)
     parts = {"values": torch.ones(1), "gaps": torch.tensor([9], dtype=torch.uint8), "shape": torch.tensor([4])}
     with pytest.raises(ValueError, match=r"do not make a weight of \[4\]"):
+        unpacked(parts)
+    parts = {"values": torch.ones(2), "gaps": torch.tensor([2, 0], dtype=torch.uint8), "shape": torch.tensor([4])}
+    with pytest.raises(ValueError, match="2 values and 2 gaps"):  # at one place
         unpacked(parts)
