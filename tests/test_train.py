@@ -1,0 +1,91 @@
+"""What the loop says of an epoch, by an update that changes nothing and whose figures are known."""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dstrun.methods import DynamicSparseTraining
+from dstrun.train import Progress, Record, train
+
+
+class Batches:
+    """Two batches an epoch, of 3 images and of 1, each filled with the epoch's number."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def shuffled(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        yield from [(torch.full((count, 4), float(epoch)), torch.zeros(count).long()) for count in (3, 1)][start:]
+
+
+class Counts:
+    """Says of batch k, counted from 0 over the run, that its mean loss was k and one image right; keeps what it got."""
+
+    autocast = staticmethod(nullcontext)
+
+    def __init__(self) -> None:
+        self.model, self.method = nn.Sequential(nn.Linear(4, 5), nn.Conv1d(1, 1, 5)), DynamicSparseTraining(0.5)
+        self.method.prepare(self.model, past=[])
+        self.model[0].mask.threshold.data.fill_(9.0)
+        self.method.before_step = lambda step: self.steps.append(step)  # type: ignore[method-assign]
+        self.steps: list[int] = []
+        self.seen: list[tuple[float, int, float, bool]] = []
+
+    def __call__(self, images: Tensor, labels: Tensor, lr: float) -> tuple[Tensor, Tensor]:
+        self.seen.append((images[0, 0].item(), len(images), lr, self.model.training))
+        return torch.tensor(float(len(self.seen) - 1)), torch.tensor(1)
+
+
+def begun(update: Counts, progress: Progress, epochs: int = 1, **options: Any) -> Iterator[Record]:
+    """Training whose learning rate is 1, 1/2, 1/3, …"""
+    batches: Any = Batches()
+    return train(update, batches, lambda step: 1 / (1 + step), {}, epochs=epochs, progress=progress, **options)  # type: ignore[arg-type]
+
+
+def trained(epochs: int = 2, **options: Any) -> tuple[Counts, list[Record]]:
+    update = Counts()
+    return update, list(begun(update, Progress(), epochs, **options))
+
+
+def test_an_epochs_figures_are_means_over_its_images_and_its_rate_is_the_last_that_was_used() -> None:
+    """Losses 0 and 1 of 3 images and 1, then 2 and 3; two of four right; rates 1, 1/2, 1/3, 1/4."""
+    update, (first, second) = trained()
+    assert update.seen == [(0, 3, 1, True), (0, 1, 1 / 2, True), (1, 3, 1 / 3, True), (1, 1, 1 / 4, True)]
+    assert update.steps == [0, 1, 2, 3]
+    for record, expected in ((first, (1, 2, 1 / 2)), (second, (2, 4, 1 / 4))):
+        assert (record.epoch, record.step, record.figures["lr"]) == expected
+    assert (first.figures["train_loss"], second.figures["train_loss"]) == (1 / 4, (2 * 3 + 3) / 4)
+    assert first.figures["train_accuracy"] == second.figures["train_accuracy"] == 2 / 4
+
+
+def test_densities_with_and_without_what_has_no_mask() -> None:
+    """Nothing is kept of 20 masked weights; 5 are left dense. Five thresholds of 9 are pushed up by exp(−9) each."""
+    _, (*_, last) = trained()
+    assert (last.figures["density"], last.figures["density_model"]) == (0, 5 / 25)
+    assert (last.figures["penalty"], last.figures["alpha"]) == (pytest.approx(5 * 2.718281828**-9), 0.5)
+
+
+def test_an_epoch_goes_on_where_it_was_left() -> None:
+    """Left after its first batch, with what that batch came to."""
+    update, progress = Counts(), Progress()
+    pause = next(begun(update, progress, between_steps=lambda _: True))
+    assert (pause.kind, pause.epoch, pause.step, pause.layers) == ("pause", 1, 1, [])
+    (end,) = begun(update, Progress(**progress.state_dict()))
+    assert [images for _, images, _, _ in update.seen] == [3, 1]
+    assert (end.step, end.figures["train_loss"], end.figures["train_accuracy"]) == (2, 1 / 4, 2 / 4)
+
+
+def test_layers_are_measured_at_every_so_many_updates_but_not_twice_at_an_epochs_end() -> None:
+    _, records = trained(3, log_steps=3)
+    assert [(record.kind, record.step) for record in records] == [("epoch", 2), ("step", 3), ("epoch", 4), ("epoch", 6)]
+    assert [[layer.layer for layer in record.layers] for record in records] == [["0"]] * 4
+
+
+def test_without_epochs_the_model_is_measured_once() -> None:
+    _, (record,) = trained(0)
+    assert (record.kind, record.epoch, record.step) == ("epoch", 0, 0)
+    assert "train_loss" not in record.figures
