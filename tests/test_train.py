@@ -13,13 +13,13 @@ from dstrun.train import Progress, Record, train
 
 
 class Batches:
-    """Two batches an epoch, of 3 images and of 1, each filled with the epoch's number."""
+    """Two batches an epoch, of 3 images and of 2, each filled with the epoch's number."""
 
     def __len__(self) -> int:
         return 2
 
     def shuffled(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        yield from [(torch.full((count, 4), float(epoch)), torch.zeros(count).long()) for count in (3, 1)][start:]
+        yield from [(torch.full((count, 4), float(epoch)), torch.zeros(count).long()) for count in (3, 2)][start:]
 
 
 class Counts:
@@ -52,14 +52,14 @@ def trained(epochs: int = 2, **options: Any) -> tuple[Counts, list[Record]]:
 
 
 def test_an_epochs_figures_are_means_over_its_images_and_its_rate_is_the_last_that_was_used() -> None:
-    """Losses 0 and 1 of 3 images and 1, then 2 and 3; two of four right; rates 1, 1/2, 1/3, 1/4."""
+    """Losses 0 and 1 of 3 images and 2, then 2 and 3; two of five right; rates 1, 1/2, 1/3, 1/4."""
     update, (first, second) = trained()
-    assert update.seen == [(0, 3, 1, True), (0, 1, 1 / 2, True), (1, 3, 1 / 3, True), (1, 1, 1 / 4, True)]
+    assert update.seen == [(0, 3, 1, True), (0, 2, 1 / 2, True), (1, 3, 1 / 3, True), (1, 2, 1 / 4, True)]
     assert update.steps == [0, 1, 2, 3]
     for record, expected in ((first, (1, 2, 1 / 2)), (second, (2, 4, 1 / 4))):
         assert (record.epoch, record.step, record.figures["lr"]) == expected
-    assert (first.figures["train_loss"], second.figures["train_loss"]) == (1 / 4, (2 * 3 + 3) / 4)
-    assert first.figures["train_accuracy"] == second.figures["train_accuracy"] == 2 / 4
+    assert (first.figures["train_loss"], second.figures["train_loss"]) == (2 / 5, 12 / 5)
+    assert first.figures["train_accuracy"] == second.figures["train_accuracy"] == 2 / 5
 
 
 def test_densities_with_and_without_what_has_no_mask() -> None:
@@ -75,8 +75,8 @@ def test_an_epoch_goes_on_where_it_was_left() -> None:
     pause = next(begun(update, progress, between_steps=lambda _: True))
     assert (pause.kind, pause.epoch, pause.step, pause.layers) == ("pause", 1, 1, [])
     (end,) = begun(update, Progress(**progress.state_dict()))
-    assert [images for _, images, _, _ in update.seen] == [3, 1]
-    assert (end.step, end.figures["train_loss"], end.figures["train_accuracy"]) == (2, 1 / 4, 2 / 4)
+    assert [images for _, images, _, _ in update.seen] == [3, 2]
+    assert (end.step, end.figures["train_loss"], end.figures["train_accuracy"]) == (2, 2 / 5, 2 / 5)
 
 
 def test_layers_are_measured_at_every_so_many_updates_but_not_twice_at_an_epochs_end() -> None:

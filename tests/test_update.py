@@ -51,6 +51,18 @@ def test_the_gradient_of_a_threshold_is_bounded(clip: float, pieces: int, moved:
     assert torch.equal(bound.used.weight, free.used.weight)
 
 
+def test_a_thresholds_gradient_is_bounded_before_the_norm_of_all_is() -> None:
+    """−1 and −1/2 become −1/2 both, and then, of norm 1/√2, half of 1/√2 each. One class has no gradient of its own."""
+    model, method = nn.Sequential(nn.Linear(1, 2), nn.Linear(2, 1)), DynamicSparseTraining(1.0, exclude=["1"])
+    method.prepare(model, past=[])
+    (threshold,) = method.thresholds()
+    before = torch.tensor([[1.0], [2.0]]).log()
+    threshold.data.copy_(before)
+    optimiser = make_optimiser("sgd", model, [threshold], lr=1.0)
+    Update(model, method, optimiser, clip=0.5, threshold_clip=0.5)(torch.ones(2, 1), torch.zeros(2).long(), 1.0)
+    torch.testing.assert_close(threshold.detach() - before, torch.full((2, 1), 0.5 / 2**0.5))
+
+
 class Twice(nn.Module):
     """Adds two parameters, to which autograd gives one tensor as the gradient of both."""
 
