@@ -1,0 +1,95 @@
+"""Networks out of the training code, function by function: weights, kernels, counts, and the comparison of outputs."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dstrun.csr import CSRLinear
+from dstrun.density import LayerFigures
+from dstrun.export import Trained, compared, counted
+from dstrun.network import About, about_run, load, plain_weights, restored, save
+
+from .made_up import leave
+
+LENET = About("lenet_300_100", {}, (1, 2, 2), 3, [0.0], [1.0])
+
+
+def sparse_weights() -> dict[str, Tensor]:
+    """A tenth of each weight of LeNet-300-100, for images of four pixels."""
+    torch.manual_seed(0)
+    weights = LENET.build().state_dict()
+    return {
+        name: value * (torch.rand_like(value) < 0.1) if value.dim() > 1 else value for name, value in weights.items()
+    }
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_plain_weights_are_those_that_are_kept_by_thresholds_or_by_frozen_masks(frozen: bool) -> None:
+    state = {
+        "a.weight": torch.tensor([[1.0, -2.0, 3.0]]),
+        "a.mask.threshold": torch.tensor([[1.5]]),
+        "b": torch.ones(1),
+    }
+    state |= {"a.mask.frozen": torch.tensor([[True, False, False]])} if frozen else {}
+    weights = plain_weights(state)
+    assert {name: value.tolist() for name, value in weights.items()} == {
+        "a.weight": [[1, 0, 0]] if frozen else [[0, -2, 3]], "b": [1],
+    }  # fmt: skip
+
+
+def test_how_images_are_prepared_is_what_the_runs_config_says() -> None:
+    folder = leave(data__mean=[0.5], data__std=[0.25], model__name="mine")
+    about = about_run(folder, {"shape": [1, 2, 2], "classes": 3})
+    assert about == About("lenet_300_100", {}, (1, 2, 2), 3, [0.5], [0.25])
+
+
+@pytest.mark.parametrize("kind", ["dense", "packed", "csr"])
+def test_a_file_gives_the_weights_again_for_the_kernels_asked_for_or_its_own(tmp_path: Path, kind: str) -> None:
+    file, weights, images = tmp_path / "network.safetensors", sparse_weights(), torch.rand(5, 1, 2, 2)
+    save(file, LENET, weights, kind)
+    model = restored(LENET, weights)
+    assert not model.training
+    for kernels in (None, "dense", "csr"):
+        made = load(file, kernels)
+        assert not made.training
+        assert made.about == LENET
+        assert type(made.fc1) is (CSRLinear if (kernels or kind) == "csr" else nn.Linear)
+        torch.testing.assert_close(made(images), model(images), rtol=1e-6, atol=1e-6)
+
+
+def test_what_is_kept_is_counted_by_weights_and_by_the_places_at_which_they_are_used() -> None:
+    """LeNet-5 of 16×16: conv1's weights are used at 12×12 places, conv2's at 2×2."""
+    about = About("lenet5", {}, (1, 16, 16), 3, [0.0], [1.0])
+    plain = about.build()
+    kept = {"conv1": 7, "conv2": 11, "fc3": 13, "fc4": 0}
+    layers = [
+        LayerFigures(name, count, plain.get_parameter(f"{name}.weight").numel(), None, None, None, 0.0, 0)
+        for name, count in kept.items()
+    ]
+    record = counted(Trained(Path("outputs/x"), plain, plain, about, layers, list))
+    biases = 20 + 50 + 500 + 3
+    assert (record["parameters"], record["parameters_kept"]) == (500 + 25_000 + 25_000 + 1500 + biases, 31 + biases)
+    assert record["multiply_adds"] == 500 * 144 + 25_000 * 4 + 25_000 + 1500
+    assert record["multiply_adds_kept"] == 7 * 144 + 11 * 4 + 13
+    assert [layer["multiply_adds_kept"] for layer in record["layers"]] == [7 * 144, 11 * 4, 13, 0]
+    assert [layer["multiply_adds"] for layer in record["layers"]] == [500 * 144, 25_000 * 4, 25_000, 1500]
+
+
+@pytest.mark.parametrize("changed", [0.75, float("nan")])
+def test_outputs_are_compared_for_every_image_of_every_batch(changed: float) -> None:
+    """Of five images the second has another class, by 0.75 or NaN; the last, a batch of its own, is wrong in both."""
+    logits, labels = torch.eye(3)[[0, 1, 2, 0, 1]], torch.tensor([0, 1, 2, 0, 0])
+    split = [(logits[:4], labels[:4]), (logits[4:], labels[4:])]
+
+    def exported(batch: Tensor) -> Tensor:
+        made = batch.clone()
+        if len(made) == 4:
+            made[1] = torch.tensor([0.0, 0.5, changed])
+        return made
+
+    model = nn.Identity()
+    found = compared(Trained(Path(), model, model, LENET, [], lambda: split), exported)
+    assert found["largest_difference"] == pytest.approx(changed, nan_ok=True)
+    assert (found["images"], found["top1_differs"], found["accuracy"]) == (5, 1, 3 / 5)
