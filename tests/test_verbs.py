@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from dstrun import arguments, cli, dashboard
 
@@ -129,3 +130,8 @@ def test_force_and_tolerance_let_a_file_be_written(command: Command, monkeypatch
     assert Path("a.safetensors").stat().st_mtime_ns == before
     assert command(*export, "--tolerance", "0.1", "--force").code == 0
     assert Path("a.safetensors").stat().st_mtime_ns != before
+    monkeypatch.setattr(network, "save", lambda path, about, weights, kind: save(
+        path, about, {**weights, "fc3.bias": weights["fc3.bias"] + 9.0 * torch.arange(10)}, kind
+    ))  # fmt: skip
+    other = command(*export, "--tolerance", "1000", "--force")
+    assert (other.code, "and the class of " in other.err) == (2, True), "no tolerance is for other classes"
