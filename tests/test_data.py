@@ -138,7 +138,7 @@ def test_a_limit_chooses_the_same_images_every_time() -> None:
 
 
 def test_a_stratified_split_takes_the_same_share_of_every_class() -> None:
-    """Of 8, 1.6 are 2. Which of a class is drawn by lot, the same every time, since files lie in an order."""
+    """Of 8, 1.6 are 2. Images of a class are chosen at random, with a fixed seed."""
     labels = torch.tensor([0] * 10 + [1] * 20 + [2] * 8)
     rest, held_out = stratified(labels, 0.2)
     assert labels[held_out].bincount().tolist() == [2, 4, 2]
@@ -423,7 +423,7 @@ def test_images_are_read_as_viewers_show_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wide", [True, False])
 def test_the_longer_side_is_cut_at_the_centre_and_nothing_is_squeezed(tmp_path: Path, wide: bool) -> None:
-    """Of 64×16 pixels, red but for a white square of 16 with a black heart of 8, all of the square is left, halved."""
+    """A red image of 64×16 with a white square of 16 at its centre, black in its middle: the square is left, halved."""
     pixels = np.zeros((16, 64, 3), np.uint8)
     pixels[:, :, 0] = 255
     pixels[:, 24:40] = 255
