@@ -1,0 +1,345 @@
+"""`make mutants`: single wrong lines in what makes, keeps and compares figures, and whether a test fails for each.
+
+    python tests/mutants.py [--number 200] [--seed 0] [--module data/splits …] [--only ID …] [--survivors]
+
+A sample of what `mutations` can change, drawn by --seed, of each module as many as the root of its size tells. Each
+change is made in a copy of this checkout. A process that has torch, NumPy, pandas and Hydra in it, and nothing of ours,
+is forked; the child imports the copy and runs the tests that go through the changed lines, until one fails. Which those
+are, and how long they take, comes from `make coverage`. Before that, the same tests are run on the copy without a
+change, in the same way; those that fail are left out, and told.
+
+What is found is kept in build/mutants, a line of JSON a change. A second start takes from it what was found for the
+same source and tests; with --survivors it takes over all that was killed, to try the survivors with new tests.
+"""
+
+import argparse
+import contextlib
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+if __name__ == "__main__":
+    sys.path[0] = str(ROOT)  # not tests/, in which names are not what tests call them
+
+from tests.covered import SOURCE, figure_modules  # noqa: E402
+from tests.mutations import Change, changes  # noqa: E402
+
+LIMIT = 60.0  # seconds of tests for one change, by their time without it; a survivor's others are counted as not run
+IMPORTED = (
+    "torch", "torch._dynamo", "torch._inductor.compile_fx", "torch.onnx", "torchvision", "numpy", "pandas", "hydra",
+    "omegaconf", "wandb", "rich.console", "plotly.graph_objects", "dash", "safetensors.torch", "onnxscript",
+    "onnxruntime", "optuna", "sklearn.utils", "hypothesis", "_pytest.assertion.rewrite", "PIL.Image",
+)  # fmt: skip
+UNUSABLE = 99  # exit code of a child that could not run tests of the copy
+OPTIONS = [*(f"-pno:{name}" for name in ("cacheprovider", "dash", "xdist", "cov")), "-q", "--tb=no", "-o", "addopts="]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of one module, and the tests that it is to be found by, in the order in which they are run."""
+
+    id: str
+    file: Path
+    change: Change
+    tests: Sequence[str] = ()
+    seconds: float = 0.0
+    left_out: int = 0
+
+    @property
+    def module(self) -> str:
+        return str(self.file.relative_to(SOURCE).with_suffix(""))
+
+    def difference(self, root: Path = ROOT) -> str:
+        before = self.file.read_text()
+        after = self.change.applied(before)
+        name = str(self.file.relative_to(root))
+        lines = difflib.unified_diff(
+            before.splitlines(), after.splitlines(), name, self.change.where, "", self.id, 1, ""
+        )
+        return "\n".join(lines)
+
+
+@dataclass
+class TestMap:
+    """Which tests run a line, and how long they take, as the last `make coverage` saw it."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    by_line: dict[Path, dict[int, set[str]]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, files: Sequence[Path]) -> "TestMap":
+        from coverage import CoverageData
+
+        found = cls()
+        for case in ElementTree.parse(ROOT / "build/coverage/tests.xml").iter("testcase"):
+            name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
+            found.seconds[name] = float(case.get("time", 0))
+        data = CoverageData(str(ROOT / "build/coverage/data"))
+        data.read()
+        for file in files:
+            lines = data.contexts_by_lineno(str(file))
+            found.by_line[file] = {at: {name.rpartition("|")[0] for name in names} for at, names in lines.items()}
+        return found
+
+    def tests(self, file: Path, change: Change) -> set[str]:
+        """Those that run the changed lines; of lines that are run at import only, those that run any of the module."""
+        lines = self.by_line[file]
+        chosen = set().union(*(lines.get(at, set()) for at in range(change.first, change.last + 1)))
+        at_import = "" in chosen and len(chosen) == 1
+        return (set().union(*lines.values()) if at_import else chosen) - {""}
+
+    def ordered(self, file: Path, tests: set[str]) -> list[str]:
+        """The module's own tests first, then file by file, those with the shortest tests first."""
+        files = defaultdict(list)
+        for test in tests:
+            files[test.split("::")[0]].append(self.seconds.get(test, 0.1))
+        own = f"tests/test_{file.stem}.py"
+
+        def key(test: str) -> tuple[bool, float, str, float]:
+            place = test.split("::")[0]
+            return place != own, sum(files[place]) / len(files[place]), place, self.seconds.get(test, 0.1)
+
+        return sorted(tests, key=key)
+
+
+def drawn(files: Sequence[Path], number: int, seed: str, only: Sequence[str], limit: float) -> list[Mutant]:
+    """The sample: of each module its first by a hash of seed and name, no two on one line, so that it hardly moves."""
+    tests = TestMap.read(files)
+    found = {file: changes(file.read_text()) for file in files}
+    shares = {file: len(some) ** 0.5 for file, some in found.items()}
+    mutants = []
+    for file, some in found.items():
+        wanted, lines = max(2, round(number * shares[file] / sum(shares.values()))), set()
+        for name in sorted(some, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest()):
+            change = some[name]
+            drawn_already = len(lines) == wanted or change.first in lines
+            if (name not in only if only else drawn_already) or not change.differs(file.read_text()):
+                continue
+            lines.add(change.first)
+            chosen, spent = [], 0.0
+            ordered = tests.ordered(file, tests.tests(file, change))
+            for test in ordered:
+                spent += tests.seconds.get(test, 0.1)
+                if spent <= limit or not chosen:
+                    chosen.append(test)
+            mutants.append(Mutant(name, file, change, chosen, min(spent, limit), len(ordered) - len(chosen)))
+    return mutants
+
+
+class Copy:
+    """A copy of the checkout, of which one file at a time is changed, and tests of it in a forked child."""
+
+    def __init__(self, place: Path, root: Path = ROOT) -> None:
+        self.place, self._root = place, root
+        shutil.rmtree(place, ignore_errors=True)
+        listed = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard"], cwd=root, capture_output=True, text=True, check=True
+        )
+        for name in listed.stdout.splitlines():
+            if (root / name).is_file():
+                (place / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(root / name, place / name)
+        subprocess.run(["git", "init", "--quiet"], cwd=place, check=True)
+
+    @contextlib.contextmanager
+    def changed(self, mutant: Mutant) -> Iterator[None]:
+        """The change made; the bytecode of the file goes, which is told from another by second and size alone."""
+        file = self.place / mutant.file.relative_to(self._root)
+        before = file.read_text()
+        try:
+            self._write(file, mutant.change.applied(before))
+            yield
+        finally:
+            self._write(file, before)
+
+    def _write(self, file: Path, text: str) -> None:
+        file.write_text(text)
+        Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
+
+    def run(self, tests: Sequence[str], cpu: float, stop: bool = True) -> dict[str, Any]:
+        """{'outcome', 'failed', 'cpu'} of the tests: passed, failed, 'time limit', 'crash', or error for none run."""
+        answer = self.place / "answer.json"
+        answer.unlink(missing_ok=True)
+        child = os.fork()
+        if not child:
+            self._child(tests, cpu, stop, answer)
+        until = time.monotonic() + 10 * cpu + 120  # for what waits without computing; others may want the cores too
+        while (ended := os.wait4(child, os.WNOHANG))[0] == 0:
+            if time.monotonic() > until:
+                os.killpg(child, signal.SIGKILL)
+            time.sleep(0.02)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)  # what it has left running
+        _, status, used = ended
+        found = json.loads(answer.read_text()) if answer.exists() else {"failed": []}
+        return found | {"outcome": _outcome(status), "cpu": round(used.ru_utime + used.ru_stime, 1)}
+
+    def _child(self, tests: Sequence[str], cpu: float, stop: bool, answer: Path) -> None:
+        """Run the tests in this process, and end it."""
+        code = UNUSABLE
+        try:
+            os.setsid()
+            os.chdir(self.place)
+            resource.setrlimit(resource.RLIMIT_CPU, (int(cpu) + 1, int(cpu) + 6))
+            for stream, name in ((1, "out.txt"), (2, "out.txt"), (0, os.devnull)):
+                os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | (os.O_TRUNC if stream == 1 else 0)), stream)
+            os.environ["PYTHONPATH"] = str(self.place / "src")
+            sys.path[:0] = [str(self.place / "src"), str(self.place)]
+            for name in [name for name in sys.modules if name.split(".")[0] in ("tests", "dstrun", "hydra_plugins")]:
+                del sys.modules[name]
+            plugin = _Chosen(tests)
+            files = dict.fromkeys(test.split("::")[0] for test in tests)
+            ended = int(pytest.main([*files, *OPTIONS, *(["-x"] if stop else [])], [plugin]))
+            answer.write_text(json.dumps({"failed": plugin.failed, "passed": plugin.passed}))
+            ours = Path(str(sys.modules["dstrun"].__file__)) if "dstrun" in sys.modules else self.place
+            code = ended if ours.is_relative_to(self.place) else UNUSABLE
+        except BaseException as error:  # nothing of the child may go on as the parent
+            print(repr(error), flush=True)
+        finally:
+            os._exit(code)
+
+
+class _Chosen:
+    """Of all that is collected, the tests that are named, in that order; what failed, and how many passed."""
+
+    def __init__(self, tests: Sequence[str]) -> None:
+        self._places = {test: place for place, test in enumerate(tests)}
+        self.failed: list[str] = []
+        self.passed = 0
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = sorted((i for i in items if i.nodeid in self._places), key=lambda item: self._places[item.nodeid])
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed.append(report.nodeid)
+        self.passed += report.when == "call" and report.passed
+
+
+def _outcome(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    if code in (-signal.SIGXCPU, -signal.SIGKILL):
+        return "time limit"
+    named = {0: "passed", 1: "failed", 2: "import", 3: "import", 4: "import"}  # the same words do without the change
+    return "crash" if code < 0 else named.get(code, "error")
+
+
+def without_change(copy: Copy, tests: Sequence[str]) -> set[str]:
+    """Those of the tests that do not pass as things are."""
+    found = copy.run(tests, 3600, stop=False)
+    if found["outcome"] not in ("passed", "failed") or not found["passed"]:
+        raise RuntimeError(f"tests do not run in a copy ({found}): {(copy.place / 'out.txt').read_text()[-2000:]}")
+    return set(found["failed"])
+
+
+def _state() -> str:
+    """A digest of all that a result depends on."""
+    digest = hashlib.sha256()
+    for folder in ("src", "conf", "tests"):
+        for file in sorted((ROOT / folder).rglob("*.*")):
+            if file.suffix in (".py", ".yaml"):
+                digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _known(file: Path, state: str, killed_before: bool) -> dict[str, dict[str, Any]]:
+    """What has been found before that need not be found again, by the change's name."""
+    lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    newest = {line["id"]: line for line in lines}
+    return {
+        name: line for name, line in newest.items()
+        if line["state"] == state or (killed_before and line["outcome"] != "passed")
+    }  # fmt: skip
+
+
+def _table(mutants: Sequence[Mutant], found: Mapping[str, Mapping[str, Any]]) -> str:
+    """A row a module, in Markdown."""
+    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for mutant in mutants:
+        survived = found[mutant.id]["outcome"] == "passed"
+        for name in (mutant.module, "all"):
+            counts[name][survived] += 1
+    last = counts.pop("all")
+    rows = [f"| {name} | {sum(some)} | {some[0]} | {some[1]} |" for name, some in (*counts.items(), ("all", last))]
+    return "\n".join(["| module | mutants | killed | survived |", "|---|---|---|---|", *rows])
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Single wrong lines, and whether a test fails for each.")
+    parser.add_argument("--number", type=int, default=220, help="about so many changes (default %(default)s)")
+    parser.add_argument("--seed", default="0", help="of the sample (default %(default)s)")
+    parser.add_argument("--module", nargs="+", metavar="NAME", help="of these modules alone: masking data/splits")
+    parser.add_argument("--only", nargs="+", default=[], metavar="ID", help="these changes, drawn or not, once again")
+    parser.add_argument("--survivors", action="store_true", help="take over what was killed with other source or tests")
+    parser.add_argument("--limit", type=float, default=LIMIT, help="seconds of tests a change (default %(default)s)")
+    given = parser.parse_args(words)
+    files = [
+        file for file in figure_modules() if given.module is None or str(file.relative_to(SOURCE))[:-3] in given.module
+    ]
+    mutants = drawn(files, given.number, given.seed, given.only, given.limit)
+    results, state = ROOT / "build/mutants" / f"{given.seed}.jsonl", _state()
+    results.parent.mkdir(parents=True, exist_ok=True)
+    found = {} if given.only else _known(results, state, given.survivors)
+    left = [mutant for mutant in mutants if mutant.id not in found]
+    os.environ |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    for name in IMPORTED if left else ():
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    with tempfile.TemporaryDirectory(prefix="mutants-") as place:
+        copy = Copy(Path(place, "copy"))
+        wanted = {test: None for mutant in left for test in mutant.tests}
+        red = without_change(copy, list(wanted)) if wanted else set()
+        print(
+            f"{len(wanted)} tests for {len(left)} of {len(mutants)} changes; red without any: {sorted(red)}",
+            file=sys.stderr,
+        )
+        for number, mutant in enumerate(left, start=1):
+            result: dict[str, Any] = {"outcome": "passed", "failed": [], "cpu": 0.0}
+            if tests := [test for test in mutant.tests if test not in red]:
+                with copy.changed(mutant):
+                    result = copy.run(tests, 30 + 3 * mutant.seconds)
+            if result["outcome"] == "error":
+                raise RuntimeError(f"{mutant.id}: {(copy.place / 'out.txt').read_text()[-2000:]}")
+            result |= {"id": mutant.id, "module": mutant.module, "tests": len(tests), "left_out": mutant.left_out}
+            found[mutant.id] = result | {"state": state, "difference": mutant.difference()}
+            with results.open("a") as file:
+                file.write(json.dumps(found[mutant.id]) + "\n")
+            said = "SURVIVED" if result["outcome"] == "passed" else result["outcome"]
+            print(
+                f"{number}/{len(left)} {mutant.module} {mutant.id} {said} {result['cpu']} s",
+                file=sys.stderr,
+                flush=True,
+            )
+    survivors = [mutant for mutant in mutants if found[mutant.id]["outcome"] == "passed"]
+    answered = (ROOT / "docs/reliability.md").read_text()
+    for mutant in survivors:
+        more = found[mutant.id]
+        why = "answered in docs/reliability.md" if f"`{mutant.id}`" in answered else "not answered"
+        print(f"\n{mutant.difference()}\n{mutant.id}: {more['tests']} tests pass, {more['left_out']} not run; {why}")
+    print(f"\n{_table(mutants, found)}")
+    killed = 1 - len(survivors) / len(mutants)
+    print(f"\n{killed:.1%} killed")
+    return 0 if killed >= 0.95 and all(f"`{mutant.id}`" in answered for mutant in survivors) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

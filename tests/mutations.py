@@ -1,0 +1,257 @@
+"""Single changes of a module's source, of the kind that would silently give wrong figures: `changes(source)`.
+
+    a < b     → a <= b, a >= b        f(a, b, k=c) → f(b, a, k=c), f(a, k=c), f(a, b)     x if c else y → x, y
+    a + b     → a - b                 a and b      → a or b, a, b                         if c:         → if not (c):
+    3, True   → 4, 2, False           [a, b]       → [b, a]                               x[a:b]        → x[:b], x[a:]
+    min, sum  → max, mean             {k: v}       → {}                                   return a      → return b
+    not a, -a → a                     a.b = c, f() → pass                                 break         → continue
+
+Left out is what no figure comes from: docstrings, annotations and type aliases, messages and f-strings, logging, and
+how things look. A change replaces a piece of the source, so that all other lines stay where they are.
+"""
+
+import ast
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+COMPARISONS = {
+    ast.Lt: ("<", "<=", ">="), ast.LtE: ("<=", "<", ">"), ast.Gt: (">", ">=", "<="), ast.GtE: (">=", ">", "<"),
+    ast.Eq: ("==", "!="), ast.NotEq: ("!=", "=="), ast.Is: ("is", "is not"), ast.IsNot: ("is not", "is"),
+    ast.In: ("in", "not in"), ast.NotIn: ("not in", "in"),
+}  # fmt: skip
+OPERATORS = {
+    ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "/"), ast.Div: ("/", "*"), ast.FloorDiv: ("//", "*"),
+    ast.Mod: ("%", "//"), ast.Pow: ("**", "*"), ast.BitXor: ("^", "|"), ast.BitAnd: ("&", "|"),
+}  # fmt: skip
+FUNCTIONS = {
+    "sum": "max",
+    "max": "min",
+    "min": "max",
+    "any": "all",
+    "all": "any",
+    "ceil": "int",
+    "round": "int",
+    "cos": "abs",
+}
+METHODS = {
+    "sum": "mean", "mean": "sum", "max": "min", "min": "max", "any": "all", "all": "any", "argmax": "argmin",
+    "std": "var", "add_": "sub_", "sub_": "add_", "mul_": "div_", "div_": "mul_", "clamp_min_": "clamp_max_",
+    "eval": "train", "clamp_max_": "clamp_min_", "minimum": "maximum", "maximum": "minimum", "gt_": "ge_",
+    "cummin": "cummax", "cummax": "cummin", "idxmin": "idxmax", "idxmax": "idxmin", "head": "tail",
+}  # fmt: skip
+SILENT = {"say", "print", "debug", "info", "warning", "error", "cast", "isinstance", "add_section", "add_column"}
+LOOK = {
+    "color", "width", "dash", "symbol", "size", "thickness", "mode", "shape", "opacity", "justify", "style", "no_wrap",
+    "title_justify", "highlight", "soft_wrap", "prefix", "strict", "tickformat", "exponentformat", "hovertemplate",
+    "encoding", "line", "marker", "height", "gap", "title", "columns", "colorbar", "name",
+}  # fmt: skip
+TEXT = (str, bytes)
+
+
+@dataclass(frozen=True)
+class Change:
+    """Bytes `start` to `end` of a module's source become `text`; they lie on lines `first` to `last`, in `where`."""
+
+    where: str
+    first: int
+    last: int
+    start: int
+    end: int
+    text: str
+
+    def applied(self, source: str) -> str:
+        raw = source.encode()
+        return (raw[: self.start] + self.text.encode() + raw[self.end :]).decode()
+
+    def differs(self, source: str) -> bool:
+        """Whether what comes of it is Python, and another program."""
+        try:
+            return ast.dump(ast.parse(self.applied(source))) != ast.dump(ast.parse(source))
+        except SyntaxError:
+            return False
+
+
+def changes(source: str) -> dict[str, Change]:
+    """All that is tried of a module, by a name that holds as long as the lines it changes stay the same."""
+    raw = source.encode()
+    found: dict[str, Change] = {}
+    seen: Counter[str] = Counter()
+    for change in _Source(source).all():
+        start, end = raw.rfind(b"\n", 0, change.start) + 1, raw.find(b"\n", change.end)
+        before = raw[start:end].decode()
+        after = f"{raw[start : change.start].decode()}{change.text}{raw[change.end : end].decode()}"
+        words = f"{change.where}\n{before}\n{after}"
+        seen[words] += 1
+        found[hashlib.sha256(f"{words}\n{seen[words]}".encode()).hexdigest()[:8]] = change
+    return found
+
+
+class _Source:
+    """A module's source as a tree whose nodes know where they lie."""
+
+    def __init__(self, source: str) -> None:
+        self._raw = source.encode()
+        self._tree = ast.parse(source)
+        lengths = [len(line) for line in self._raw.splitlines(keepends=True)]
+        self._begins = [sum(lengths[:number]) for number in range(len(lengths) + 1)]
+
+    def all(self) -> Iterator[Change]:
+        yield from self._below(self._tree, "", [])
+
+    def _below(self, node: ast.AST, where: str, names: list[str]) -> Iterator[Change]:
+        """Changes of a node and of all below it; `names` are those that its function has given values so far."""
+        if _left_out(node):
+            return
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            where = f"{where}.{node.name}".lstrip(".")
+        if isinstance(node, ast.FunctionDef):
+            names = [argument.arg for argument in node.args.args if argument.arg != "self"]
+        for start, end, text in self._of(node, names):
+            first, last = (1 + self._raw[:place].count(b"\n") for place in (start, end))
+            yield Change(where, first, last, start, end, text)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.append(node.id)
+        if not isinstance(node, ast.Raise):
+            for child in _parts(node):
+                yield from self._below(child, where, names)
+
+    def _span(self, node: ast.AST) -> tuple[int, int]:
+        begins = self._begins
+        return begins[node.lineno - 1] + node.col_offset, begins[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
+
+    def _text(self, node: ast.AST) -> str:
+        start, end = self._span(node)
+        return self._raw[start:end].decode()
+
+    def _between(self, left: ast.AST, right: ast.AST, old: str, new: str) -> tuple[int, int, str]:
+        """The operator between two operands, exchanged; brackets around them stay."""
+        start, end = self._span(left)[1], self._span(right)[0]
+        return start, end, self._raw[start:end].decode().replace(old, new, 1)
+
+    def _of(self, node: ast.AST, names: list[str]) -> Iterator[tuple[int, int, str]]:
+        whole = self._span(node) if hasattr(node, "lineno") else (0, 0)
+        match node:
+            case ast.Compare():
+                for left, op, right in zip([node.left, *node.comparators], node.ops, node.comparators, strict=False):
+                    old, *others = COMPARISONS[type(op)]
+                    yield from (self._between(left, right, old, new) for new in others)
+            case ast.BinOp(op=ast.BitOr()):  # of dicts, sets or types: one side alone
+                yield from ((*whole, f"({self._text(side)})") for side in (node.left, node.right))
+            case ast.BinOp() if type(node.op) in OPERATORS and not any(map(_is_text, (node.left, node.right))):
+                yield self._between(node.left, node.right, *OPERATORS[type(node.op)])
+            case ast.AugAssign():
+                if type(node.op) in OPERATORS and not _is_text(node.value):
+                    yield self._between(node.target, node.value, *OPERATORS[type(node.op)])
+                yield (*whole, "pass")
+            case ast.UnaryOp():
+                yield (*whole, f"({self._text(node.operand)})")
+            case ast.BoolOp():
+                old, new = ("and", "or") if isinstance(node.op, ast.And) else ("or", "and")
+                yield self._between(node.values[0], node.values[1], old, new)
+                for left_out in node.values:
+                    rest = [f"({self._text(value)})" for value in node.values if value is not left_out]
+                    yield (*whole, f"({f' {old} '.join(rest)})")
+            case ast.Constant(value=bool()):
+                yield (*whole, str(not node.value))
+            case ast.Constant(value=int() as number):
+                yield from ((*whole, str(other)) for other in (number + 1, number - 1))
+            case ast.Constant(value=float() as number):
+                yield from ((*whole, f"({other!r})") for other in ((2 * number, -number) if number else (1.0,)))
+            case ast.Call():
+                yield from self._of_call(node)
+            case ast.IfExp():
+                yield from ((*whole, f"({self._text(side)})") for side in (node.body, node.orelse))
+            case ast.If() | ast.While() if not isinstance(node.test, ast.Compare | ast.UnaryOp):
+                yield (*self._span(node.test), f"not ({self._text(node.test)})")
+            case ast.comprehension():
+                yield from ((*self._span(condition), "True") for condition in node.ifs)
+            case ast.Slice():
+                lower, upper, step = (self._text(x) if x else "" for x in (node.lower, node.upper, node.step))
+                if lower:
+                    yield (*whole, f":{upper}:{step}")
+                if upper:
+                    yield (*whole, f"{lower}::{step}")
+            case ast.Tuple(ctx=ast.Load()) | ast.List(ctx=ast.Load()):
+                yield from map(self._exchanged, node.elts, node.elts[1:])
+            case ast.Dict():
+                for key, value in zip(node.keys, node.values, strict=True):
+                    if key and not (isinstance(key, ast.Constant) and key.value in LOOK):
+                        yield self._span(key)[0], self._span(value)[1], "**{}"
+            case ast.Expr(value=ast.Call() as call) if _called(call) not in SILENT:
+                yield (*whole, "pass")
+            case ast.Assign(targets=[ast.Attribute() | ast.Subscript()]) | ast.Delete() | ast.Raise():
+                yield (*whole, "pass")
+            case ast.Return(value=ast.Name() as name):
+                others = [other for other in names if other != name.id]
+                yield from ((*self._span(name), other) for other in others[-1:])
+            case ast.Break() | ast.Continue():
+                yield (*whole, "continue" if isinstance(node, ast.Break) else "break")
+
+    def _of_call(self, node: ast.Call) -> Iterator[tuple[int, int, str]]:
+        """Another function of its kind; neighbouring arguments exchanged, the last one or a keyword left out."""
+        end = self._span(node)[1] - 1
+        match node.func:
+            case ast.Attribute(attr=name) if name in METHODS:
+                yield self._span(node.func)[1] - len(name), self._span(node.func)[1], METHODS[name]
+            case ast.Name(id=name) if name in FUNCTIONS:
+                yield (*self._span(node.func), FUNCTIONS[name])
+        plain = [argument for argument in node.args if not isinstance(argument, ast.Starred | ast.GeneratorExp)]
+        if plain == node.args and _called(node) not in SILENT:
+            yield from map(self._exchanged, plain, plain[1:])
+            if len(plain) > 1:
+                start = self._span(plain[-2])[1]
+                start += self._raw[start:].index(b",")  # behind brackets
+                yield (start, self._span(node.keywords[0])[0], ", ") if node.keywords else (start, end, "")
+        for at, keyword in enumerate(node.keywords):
+            if keyword.arg and keyword.arg not in LOOK:
+                start, stop = self._span(keyword)
+                following = re.match(rb"\s*,\s*", self._raw[stop:end])
+                before = re.search(rb",\s*$", self._raw[:start])
+                if following:
+                    yield start, stop + following.end(), ""
+                elif before and (at or node.args):
+                    yield before.start(), stop, ""
+                else:
+                    yield start, stop, ""
+
+    def _exchanged(self, left: ast.AST, right: ast.AST) -> tuple[int, int, str]:
+        (start, middle), (second, end) = self._span(left), self._span(right)
+        return start, end, f"{self._text(right)}{self._raw[middle:second].decode()}{self._text(left)}"
+
+
+def _called(node: ast.Call) -> str:
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def _is_text(node: ast.AST) -> bool:
+    constant = isinstance(node, ast.Constant) and isinstance(node.value, TEXT)
+    return constant or isinstance(node, ast.JoinedStr | ast.List | ast.Tuple)
+
+
+def _left_out(node: ast.AST) -> bool:
+    """Whether nothing below a node is changed."""
+    if isinstance(node, ast.FunctionDef):
+        return node.name in ("__repr__", "extra_repr")
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+        return bool(re.match("__all__|[A-Z][a-z]", node.targets[0].id))  # exports; an alias of a type
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        return _called(node.value) in SILENT
+    if isinstance(node, ast.keyword):
+        return node.arg in LOOK
+    is_typing = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    return is_typing or isinstance(node, ast.JoinedStr)
+
+
+def _parts(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes right below one, without annotations, decorators, operators, and what only says how things look."""
+    for field, value in ast.iter_fields(node):
+        if field in ("annotation", "returns", "decorator_list", "bases", "type_comment"):
+            continue
+        if isinstance(node, ast.Dict) and field == "values":
+            pairs = zip(node.keys, node.values, strict=True)
+            yield from (part for key, part in pairs if not (isinstance(key, ast.Constant) and key.value in LOOK))
+        else:
+            yield from (part for part in (value if isinstance(value, list) else [value]) if isinstance(part, ast.AST))
