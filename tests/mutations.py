@@ -1,6 +1,6 @@
 """Single changes of a module's source, of the kind that would silently give wrong figures: `changes(source)`.
 
-    a < b     → a <= b, a >= b        f(a, b, k=c) → f(b, a, k=c), f(a, k=c), f(a, b)     x if c else y → x, y
+    a < b     → a <= b, a >= b        f(a, b, k=c) → f(b, a, k=c), f(a, b)                x if c else y → x, y
     a + b     → a - b                 a and b      → a or b, a, b                         if c:         → if not (c):
     3, True   → 4, 2, False           [a, b]       → [b, a]                               x[a:b]        → x[:b], x[a:]
     min, sum  → max, mean             {k: v}       → {}                                   return a      → return b
@@ -14,8 +14,9 @@ import ast
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 COMPARISONS = {
     ast.Lt: ("<", "<=", ">="), ast.LtE: ("<=", "<", ">"), ast.Gt: (">", ">=", "<="), ast.GtE: (">=", ">", "<"),
@@ -42,6 +43,23 @@ METHODS = {
     "eval": "train", "clamp_max_": "clamp_min_", "minimum": "maximum", "maximum": "minimum", "gt_": "ge_",
     "cummin": "cummax", "cummax": "cummin", "idxmin": "idxmax", "idxmax": "idxmin", "head": "tail",
 }  # fmt: skip
+OPTIONAL = {
+    "flatten",
+    "get",
+    "getattr",
+    "round",
+    "clamp",
+    "range",
+    "sum",
+    "mean",
+    "split",
+    "sorted",
+    "reshape",
+    "any",
+    "all",
+}
+ANY_ORDER = {"min", "max", "isinstance", "promote_types", "endswith", "startswith", "isdisjoint", "isfile"}
+A_PATH = re.compile(r"folder|path|place|root|file|Path|['\"]", re.IGNORECASE)
 SILENT = {"say", "print", "debug", "info", "warning", "error", "cast", "isinstance", "add_section", "add_column"}
 LOOK = {
     "color", "width", "dash", "symbol", "size", "thickness", "mode", "shape", "opacity", "justify", "style", "no_wrap",
@@ -97,6 +115,7 @@ class _Source:
         self._tree = ast.parse(source)
         lengths = [len(line) for line in self._raw.splitlines(keepends=True)]
         self._begins = [sum(lengths[:number]) for number in range(len(lengths) + 1)]
+        self._sets: set[ast.AST] = set()  # tuples and lists whose order says nothing
 
     def all(self) -> Iterator[Change]:
         yield from self._below(self._tree, "", [])
@@ -105,6 +124,10 @@ class _Source:
         """Changes of a node and of all below it; `names` are those that its function has given values so far."""
         if _left_out(node):
             return
+        if isinstance(node, ast.Compare) and isinstance(node.ops[-1], ast.In | ast.NotIn):
+            self._sets.update(node.comparators)
+        if isinstance(node, ast.Call) and _called(node) in ANY_ORDER:
+            self._sets.update(node.args)
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             where = f"{where}.{node.name}".lstrip(".")
         if isinstance(node, ast.FunctionDef):
@@ -141,6 +164,8 @@ class _Source:
             case ast.BinOp(op=ast.BitOr()):  # of dicts, sets or types: one side alone
                 yield from ((*whole, f"({self._text(side)})") for side in (node.left, node.right))
             case ast.BinOp() if type(node.op) in OPERATORS and not any(map(_is_text, (node.left, node.right))):
+                if isinstance(node.op, ast.Div) and A_PATH.search(self._text(node)):
+                    return
                 yield self._between(node.left, node.right, *OPERATORS[type(node.op)])
             case ast.AugAssign():
                 if type(node.op) in OPERATORS and not _is_text(node.value):
@@ -174,8 +199,8 @@ class _Source:
                     yield (*whole, f":{upper}:{step}")
                 if upper:
                     yield (*whole, f"{lower}::{step}")
-            case ast.Tuple(ctx=ast.Load()) | ast.List(ctx=ast.Load()):
-                yield from map(self._exchanged, node.elts, node.elts[1:])
+            case ast.Tuple(ctx=ast.Load()) | ast.List(ctx=ast.Load()) if node not in self._sets:
+                yield from self._exchanged(node.elts)
             case ast.Dict():
                 for key, value in zip(node.keys, node.values, strict=True):
                     if key and not (isinstance(key, ast.Constant) and key.value in LOOK):
@@ -198,13 +223,11 @@ class _Source:
                 yield self._span(node.func)[1] - len(name), self._span(node.func)[1], METHODS[name]
             case ast.Name(id=name) if name in FUNCTIONS:
                 yield (*self._span(node.func), FUNCTIONS[name])
-        plain = [argument for argument in node.args if not isinstance(argument, ast.Starred | ast.GeneratorExp)]
-        if plain == node.args and _called(node) not in SILENT:
-            yield from map(self._exchanged, plain, plain[1:])
-            if len(plain) > 1:
-                start = self._span(plain[-2])[1]
-                start += self._raw[start:].index(b",")  # behind brackets
-                yield (start, self._span(node.keywords[0])[0], ", ") if node.keywords else (start, end, "")
+        if _called(node) not in SILENT | ANY_ORDER:
+            yield from self._exchanged(node.args)
+        if _called(node) in OPTIONAL and node.args and not node.keywords:
+            start = self._span(node.args[-2])[1] if node.args[1:] else self._span(node.func)[1] + 1
+            yield start, end, ""
         for at, keyword in enumerate(node.keywords):
             if keyword.arg and keyword.arg not in LOOK:
                 start, stop = self._span(keyword)
@@ -217,9 +240,12 @@ class _Source:
                 else:
                     yield start, stop, ""
 
-    def _exchanged(self, left: ast.AST, right: ast.AST) -> tuple[int, int, str]:
-        (start, middle), (second, end) = self._span(left), self._span(right)
-        return start, end, f"{self._text(right)}{self._raw[middle:second].decode()}{self._text(left)}"
+    def _exchanged(self, nodes: Sequence[ast.AST]) -> Iterator[tuple[int, int, str]]:
+        """Neighbours of one kind in each other's place: two names, two numbers, two calls."""
+        for left, right in pairwise(nodes):
+            if type(left) is type(right) and not isinstance(left, ast.Starred):
+                (start, middle), (second, end) = self._span(left), self._span(right)
+                yield start, end, f"{self._text(right)}{self._raw[middle:second].decode()}{self._text(left)}"
 
 
 def _called(node: ast.Call) -> str:
