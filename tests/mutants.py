@@ -50,7 +50,10 @@ IMPORTED = (
     "onnxruntime", "optuna", "sklearn.utils", "hypothesis", "_pytest.assertion.rewrite", "PIL.Image",
 )  # fmt: skip
 UNUSABLE = 99  # exit code of a child that could not run tests of the copy
-OPTIONS = [*(f"-pno:{name}" for name in ("cacheprovider", "dash", "xdist", "cov")), "-q", "--tb=no", "-o", "addopts="]
+OPTIONS = [
+    *(f"-pno:{name}" for name in ("cacheprovider", "dash", "xdist", "cov")), "-q", "--tb=no", "-o", "addopts=",
+    "-W", "ignore::pytest.PytestAssertRewriteWarning",  # of plugins that the parent has imported
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -126,10 +129,12 @@ class TestMap:
 def drawn(files: Sequence[Path], number: int, seed: str, only: Sequence[str], limit: float) -> list[Mutant]:
     """The sample: of each module its first by a hash of seed and name, no two on one line, so that it hardly moves."""
     tests = TestMap.read(files)
-    found = {file: changes(file.read_text()) for file in files}
+    found = {file: changes(file.read_text()) for file in figure_modules()}
     shares = {file: len(some) ** 0.5 for file, some in found.items()}
     mutants = []
     for file, some in found.items():
+        if file not in files:
+            continue
         wanted, lines = max(2, round(number * shares[file] / sum(shares.values()))), set()
         for name in sorted(some, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest()):
             change = some[name]
