@@ -135,6 +135,8 @@ def test_a_limit_chooses_the_same_images_every_time() -> None:
     assert chosen(5, 0).tolist() == [0, 1, 2, 3, 4]
     assert torch.equal(chosen(1000, 10), chosen(1000, 10))
     assert chosen(1000, 10).tolist() == sorted(set(chosen(1000, 10).tolist()))
+    assert chosen(10, 4).tolist() == [1, 4, 5, 7], "as in every version: a run's figures depend on it"
+    assert stratified(torch.tensor([0] * 5 + [1] * 5), 0.4)[1].tolist() == [0, 4, 8, 9]
 
 
 def test_a_stratified_split_takes_the_same_share_of_every_class() -> None:
@@ -356,6 +358,16 @@ def test_a_folder_that_cannot_be_read_says_why(tmp_path: Path, what: str, messag
         BUILDERS["folder"](root, size=200_000 if what == "too many" else 8)
 
 
+def test_images_may_take_four_fifths_of_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _tree(tmp_path / "train", {"a": 4})
+    _tree(tmp_path / "test", {"a": 1})
+    monkeypatch.setattr("os.sysconf", lambda name: {"SC_PAGE_SIZE": 30, "SC_PHYS_PAGES": 32}[name])
+    assert len(BUILDERS["folder"](tmp_path, size=8).train) == 4  # of 3 · 8 · 8 bytes: 768 of 960
+    monkeypatch.setattr("os.sysconf", lambda name: {"SC_PAGE_SIZE": 30, "SC_PHYS_PAGES": 31}[name])
+    with pytest.raises(DataError, match="4 images of 8×8 take 0 GiB, this machine has 0: lower"):
+        BUILDERS["folder"](tmp_path, size=8)
+
+
 def test_a_stated_share_of_a_folder_may_be_undecodable(tmp_path: Path) -> None:
     """Three of twenty: one that is none, one cut in the middle, one empty; a share of 0.15 is enough, 0.14 is not."""
     _tree(tmp_path / "train", {"a": 10, "b": 10}, size=(40, 40))
@@ -512,6 +524,7 @@ SHORT_GZ = gzip.compress(bytes(100), mtime=0)
         ("MNIST", SHORT_GZ[:-4], "MNIST is damaged: {raw}/train-images-idx3-ubyte cannot be read ("),
         ("MNIST", "whole", "MNIST is damaged: {raw}/train-images-idx3-ubyte is not the file that was published"),
         ("FashionMNIST", "MNIST", "FashionMNIST is damaged: {raw}/train-images-idx3-ubyte is MNIST's"),
+        ("FashionMNIST", ".gz", "FashionMNIST is damaged: {raw}/train-images-idx3-ubyte.gz cannot be read ("),
         ("FashionMNIST", "one", "FashionMNIST is not complete: there is no train-labels-idx1-ubyte in {raw}, as"),
     ],
 )  # fmt: skip
@@ -524,7 +537,8 @@ def test_mnists_files_that_are_of_no_use(
     if content == "MNIST":
         monkeypatch.setitem(published.MNIST_FILES, IDX[0], hashlib.sha256(whole[IDX[0]]).hexdigest())
     for name in [] if content is None else IDX[:1] if content == "one" else IDX:
-        (raw / name).write_bytes(content if isinstance(content, bytes) else whole[name])
+        ending = ".gz" if content == ".gz" else ""
+        (raw / f"{name}{ending}").write_bytes(content if isinstance(content, bytes) else whole[name])
     with pytest.raises(DataError) as refused:
         published.published_set(kind, tmp_path)
     assert str(refused.value).startswith(line.format(raw=raw))

@@ -87,7 +87,15 @@ def test_every_parameter_is_in_one_group() -> None:
     for name, kind in (("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)):
         optimiser = make_optimiser(name, model, method.thresholds(), lr=0.1)
         assert type(optimiser) is kind
+        assert optimiser.defaults["fused"]
         assert sum(len(group["params"]) for group in optimiser.param_groups) == 3
+
+
+def test_what_is_not_asked_for_is_as_documented() -> None:
+    model, _ = sparse_pair()
+    found = {name: make_optimiser(name, model, [], lr=0.1).defaults for name in ("sgd", "adam")}
+    assert [found["sgd"][key] for key in ("momentum", "nesterov", "weight_decay")] == [0.9, False, 0.0]
+    assert found["adam"]["betas"] == (0.9, 0.999)
 
 
 def test_unknown_names_are_refused() -> None:

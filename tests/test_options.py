@@ -442,7 +442,8 @@ def test_where_a_run_lies_and_what_stands_in_it(monkeypatch: pytest.MonkeyPatch)
     assert threads == [2]
     assert folder.parent == Path("there/mine")
     assert "first try" in (folder / "config.yaml").read_text()
-    assert [row["step"] for row in rows(folder / "layers.csv") if row["layer"] == "fc"] == ["4", "6", "8", "12"]
+    places = [(row["epoch"], row["step"]) for row in rows(folder / "layers.csv") if row["layer"] == "fc"]
+    assert places == [("1", "4"), ("1", "6"), ("2", "8"), ("2", "12")]
 
 
 @of("init")

@@ -24,7 +24,7 @@ from dstrun.files import sha256
 from dstrun.identity import run_name
 from dstrun.signals import StopRequest
 from dstrun.status import holder
-from dstrun.tracking import LAYERS, METRICS, RESULTS, Rows, write_json
+from dstrun.tracking import LAYERS, METRICS, RESULTS, STEERED, Rows, write_json
 from dstrun.train import Progress
 from tests.conftest import Command, Outcome, made_up
 from tests.faults.child import ended, forked
@@ -531,3 +531,10 @@ def test_a_run_begun_by_an_earlier_version_keeps_its_columns() -> None:
     rows_of_it.append([{"epoch": 2, "density": 0.25, "density_model": 0.3}])
     rows_of_it.close()
     assert file.read_text() == "epoch,density\n1,0.5\n2,0.25\n"
+
+
+def test_columns_stand_in_the_order_of_earlier_versions() -> None:
+    (run,) = (Path(__file__).parents[1] / "docs/runs/best_table1").glob("lenet5-mnist-d1.25e-2-s0-*")
+    for name, columns in (("metrics.csv", (*METRICS, *STEERED)), ("layers.csv", LAYERS)):
+        written = (run / name).read_text().splitlines()[0].split(",")
+        assert [column for column in columns if column in written] == written

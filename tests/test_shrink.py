@@ -347,3 +347,6 @@ def test_parts_that_do_not_belong_together_are_refused() -> None:
     parts = {"values": torch.ones(2), "gaps": torch.tensor([2, 0], dtype=torch.uint8), "shape": torch.tensor([4])}
     with pytest.raises(ValueError, match="2 values and 2 gaps"):  # at one place
         unpacked(parts)
+    parts = {"values": torch.ones(1), "gaps": torch.tensor([0], dtype=torch.uint8), "shape": torch.tensor([4])}
+    with pytest.raises(ValueError, match=r"do not make a weight of \[4\]"):
+        unpacked(parts)  # it would lie at place −1

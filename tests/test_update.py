@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from dstrun.fused import compiled
 from dstrun.methods import DynamicSparseTraining
 from dstrun.models import BUILDERS
 from dstrun.optim import make_optimiser
-from dstrun.update import Update
+from dstrun.update import CompiledUpdate, Update
 
 
 class Spare(nn.Module):
@@ -113,6 +114,17 @@ def test_compiled_masks_have_one_guard_an_update(monkeypatch: pytest.MonkeyPatch
     assert trained["off"].used.mask.threshold.abs().max().item() > 0.1
     for name, parameter in trained["off"].named_parameters():
         torch.testing.assert_close(trained["mask"].get_parameter(name), parameter)
+
+
+def test_what_the_compiler_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code for these shapes alone, and whole or not at all."""
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(torch, "compile", lambda function=None, **options: asked.append(options) or (lambda f: f))
+    model, method = Spare(), DynamicSparseTraining(0.5)
+    method.prepare(model)
+    CompiledUpdate(model, method, make_optimiser("sgd", model, method.thresholds(), lr=0.1), 4)
+    compiled(lambda: None)
+    assert asked == [{"dynamic": False, "fullgraph": True, "mode": None}, {"dynamic": False, "fullgraph": True}]
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
