@@ -5,8 +5,8 @@
 A sample of what `mutations` can change, drawn by --seed, of each module as many as the root of its size tells. Each
 change is made in a copy of this checkout. A process that has torch, NumPy, pandas and Hydra in it, and nothing of ours,
 is forked; the child imports the copy and runs the tests that go through the changed lines, until one fails. Which those
-are, and how long they take, comes from `make coverage`. Before that, the same tests are run on the copy without a
-change, in the same way; those that fail are left out, and told.
+are, and how long they take, comes from `make coverage`. A change counts as killed where the test that fails with it
+passes without it, run in the same way; a test that does not is told, and left out where the change is tried again.
 
 What is found is kept in build/mutants, a line of JSON a change. A second start takes from it what was found for the
 same source and tests; with --survivors it takes over all that was killed, to try the survivors with new tests.
@@ -29,7 +29,7 @@ import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -260,9 +260,28 @@ def found_by(copy: Copy, tests: Sequence[str], cpu: float) -> dict[str, Any]:
     return others | {"cpu": round(result["cpu"] + others["cpu"], 1)}
 
 
+def tried(copy: Copy, mutant: Mutant, red: Container[str]) -> dict[str, Any]:
+    """What comes of a change; a change that no test goes through survives."""
+    result: dict[str, Any] = {"outcome": "passed", "failed": [], "cpu": 0.0}
+    if tests := [test for test in mutant.tests if test not in red]:
+        with copy.changed(mutant):
+            result = found_by(copy, tests, 30 + 3 * mutant.seconds)
+    if result["outcome"] == "error":
+        raise RuntimeError(f"{mutant.id}: {(copy.place / 'out.txt').read_text()[-2000:]}")
+    result |= {"id": mutant.id, "module": mutant.module, "tests": len(tests), "left_out": mutant.left_out}
+    return result | {"difference": mutant.difference()}
+
+
+def killers(mutant: Mutant, result: Mapping[str, Any]) -> Sequence[str]:
+    """The tests that must pass without the change for it to count as killed: the one that failed, else all."""
+    return () if result["outcome"] == "passed" else result["failed"] or mutant.tests
+
+
 def without_change(copy: Copy, tests: Sequence[str]) -> set[str]:
-    """Those of the tests that do not pass as things are."""
-    found = copy.run(tests, 3600, stop=False)
+    """Those of the tests that do not pass as things are, in a copy and a child like those of a change."""
+    if not tests:
+        return set()
+    found = copy.run(sorted(set(tests)), 3600, stop=False)
     if found["outcome"] not in ("passed", "failed") or not found["passed"]:
         raise RuntimeError(f"tests do not run in a copy ({found}): {(copy.place / 'out.txt').read_text()[-2000:]}")
     return set(found["failed"])
@@ -323,30 +342,19 @@ def main(words: Sequence[str] | None = None) -> int:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     with tempfile.TemporaryDirectory(prefix="mutants-") as place:
-        copy = Copy(Path(place, "copy"))
-        wanted = {test: None for mutant in left for test in mutant.tests}
-        red = without_change(copy, list(wanted)) if wanted else set()
-        print(
-            f"{len(wanted)} tests for {len(left)} of {len(mutants)} changes; red without any: {sorted(red)}",
-            file=sys.stderr,
-        )
-        for number, mutant in enumerate(left, start=1):
-            result: dict[str, Any] = {"outcome": "passed", "failed": [], "cpu": 0.0}
-            if tests := [test for test in mutant.tests if test not in red]:
-                with copy.changed(mutant):
-                    result = found_by(copy, tests, 30 + 3 * mutant.seconds)
-            if result["outcome"] == "error":
-                raise RuntimeError(f"{mutant.id}: {(copy.place / 'out.txt').read_text()[-2000:]}")
-            result |= {"id": mutant.id, "module": mutant.module, "tests": len(tests), "left_out": mutant.left_out}
-            found[mutant.id] = result | {"state": state, "difference": mutant.difference()}
-            with results.open("a") as file:
-                file.write(json.dumps(found[mutant.id]) + "\n")
-            said = "SURVIVED" if result["outcome"] == "passed" else result["outcome"]
-            print(
-                f"{number}/{len(left)} {mutant.module} {mutant.id} {said} {result['cpu']} s",
-                file=sys.stderr,
-                flush=True,
-            )
+        copy, red = Copy(Path(place, "copy")), set()
+        while left:
+            for number, mutant in enumerate(left, start=1):
+                found[mutant.id] = one = tried(copy, mutant, red) | {"state": state}
+                with results.open("a") as file:
+                    file.write(json.dumps(one) + "\n")
+                said = (
+                    f"{number}/{len(left)} {mutant.module} {mutant.id} {one['outcome']} {one['cpu']} s {one['failed']}"
+                )
+                print(said, file=sys.stderr, flush=True)
+            red |= without_change(copy, [test for mutant in mutants for test in killers(mutant, found[mutant.id])])
+            left = [mutant for mutant in mutants if red.intersection(killers(mutant, found[mutant.id]))]
+            print(f"tests that fail without a change: {sorted(red)}", file=sys.stderr)
     survivors = [mutant for mutant in mutants if found[mutant.id]["outcome"] == "passed"]
     answered = (ROOT / "docs/reliability.md").read_text()
     for mutant in survivors:
