@@ -1,6 +1,7 @@
 """Learning rates against torch's own schedulers, and what weight decay reaches."""
 
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
 from dstrun.methods import DynamicSparseTraining
-from dstrun.optim import make_optimiser, make_rate
+from dstrun.optim import TracedSGD, make_optimiser, make_rate
 
 STEPS = 7
 EPOCHS = 10
@@ -89,6 +90,34 @@ def test_every_parameter_is_in_one_group() -> None:
         assert type(optimiser) is kind
         assert optimiser.defaults["fused"]
         assert sum(len(group["params"]) for group in optimiser.param_groups) == 3
+
+
+@pytest.mark.parametrize("options", [
+    {"momentum": 0.0}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True},
+    {"momentum": 0.5, "weight_decay": 0.1, "threshold_decay": 0.0},
+])  # fmt: skip
+def test_the_step_that_can_be_compiled_is_torchs(options: dict[str, Any]) -> None:
+    """Before and after a step of torch's own, by a rate that changes; a parameter without a gradient stays."""
+    moved = []
+    for traced in (False, True):
+        torch.manual_seed(0)
+        model, method = sparse_pair()
+        model.spare = nn.Parameter(torch.ones(2))
+        parameters = list(model.parameters())
+        sgd = make_optimiser("sgd", model, method.thresholds(), lr=0.1, **options)
+        ours = TracedSGD(sgd, parameters) if traced else None
+        for lr in (0.1, 0.2):
+            for parameter in parameters:
+                parameter.grad = None if parameter is model.spare else torch.randn_like(parameter)
+            if ours is not None:
+                ours([parameter.grad for parameter in parameters], torch.tensor(lr), ours.momenta)
+            else:
+                for group in sgd.param_groups:
+                    group["lr"] = lr
+                sgd.step()
+        moved.append([parameter.detach() for parameter in parameters])
+    for parameter, other in zip(*moved, strict=True):
+        torch.testing.assert_close(other, parameter)
 
 
 def test_what_is_not_asked_for_is_as_documented() -> None:
