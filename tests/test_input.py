@@ -335,6 +335,14 @@ def test_a_file_of_the_user_without_its_first_line_is_told_so(command: Command, 
     assert outcome.err == f"dstrun: {group}: {file} must begin with the line `# @package _global_`\n"
 
 
+def test_causes_that_go_round_in_a_ring_end(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As OmegaConf's do in a debugger, or asked for by OC_CAUSE."""
+    monkeypatch.setenv("OC_CAUSE", "1")
+    outcome = command("schedule.milestones=[a]")
+    line = "dstrun: schedule.milestones: got 'a', expected a list of whole numbers ≥ 1\n"
+    assert (outcome.code, outcome.out, outcome.err) == (2, "", line)
+
+
 def test_yaml_that_is_none_is_one_line(command: Command) -> None:
     Path("conf/model").mkdir(parents=True)
     Path("conf/model/broken.yaml").write_text("name: [oops\n")

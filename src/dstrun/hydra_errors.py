@@ -45,6 +45,9 @@ def _unknown(key: str, causes: Sequence[BaseException]) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
+    """Yield the error, its cause, and so on, each once: in a debugger OmegaConf's go round in a ring."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
