@@ -106,11 +106,18 @@ class TestMap:
         return found
 
     def tests(self, file: Path, change: Change) -> set[str]:
-        """Those that run the changed lines; of lines that are run at import only, those that run any of the module."""
+        """Those that run the changed lines; of lines that are run at import only, those that run any of the module.
+
+        Of a module of which no line is run later, such as a package's own, those that run any of its folder.
+        """
         lines = self.by_line[file]
         chosen = set().union(*(lines.get(at, set()) for at in range(change.first, change.last + 1)))
-        at_import = "" in chosen and len(chosen) == 1
-        return (set().union(*lines.values()) if at_import else chosen) - {""}
+        if chosen == {""}:
+            chosen = set().union(*lines.values())
+        if chosen == {""}:
+            siblings = [lines for other, lines in self.by_line.items() if other.parent == file.parent]
+            chosen = set().union(*(some for lines in siblings for some in lines.values()))
+        return chosen - {""}
 
     def ordered(self, file: Path, tests: set[str]) -> list[str]:
         """The module's own tests first, then file by file, those with the shortest tests first."""
@@ -128,7 +135,7 @@ class TestMap:
 
 def drawn(files: Sequence[Path], number: int, seed: str, only: Sequence[str], limit: float) -> list[Mutant]:
     """The sample: of each module its first by a hash of seed and name, no two on one line, so that it hardly moves."""
-    tests = TestMap.read(files)
+    tests = TestMap.read(figure_modules())
     found = {file: changes(file.read_text()) for file in figure_modules()}
     shares = {file: len(some) ** 0.5 for file, some in found.items()}
     mutants = []
