@@ -22,7 +22,7 @@ from dstrun.build import (
     prepare,
     training_objects,
 )
-from dstrun.config import OPTIONS, check
+from dstrun.config import OPTIONS, STEADY, check
 from dstrun.data.batches import Batches
 from dstrun.errors import InputError
 from dstrun.identity import run_hash, run_name
@@ -369,6 +369,20 @@ def test_gradients_are_bounded() -> None:
             assert torch.equal(change, free[name])
 
 
+@pytest.mark.parametrize(
+    ("options", "bound"),
+    [
+        ({}, 0.5),  # α · exp(−0), and next to nothing from the loss
+        ({"reg__target_density": 0.5}, STEADY),
+        ({"reg__target_density": 0.5, "schedule__threshold_clip": 0.2}, 0.2),
+        ({"reg__target_density": 0.5, "model__args": {"norm": False}}, 0.5),
+    ],
+)
+def test_behind_batch_norm_thresholds_of_a_steered_run_are_bounded_unasked(options: Any, bound: float) -> None:
+    change = moved(reg__alpha=0.5, schedule__momentum=0.0, **options)["conv1.mask.threshold"]
+    assert change.abs().max().item() == pytest.approx(0.1 * bound, rel=0.3 if bound == 0.5 else 1e-5)
+
+
 @of("schedule.precision")
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_layers_compute_in_the_precision_asked_for(precision: str, dtype: torch.dtype) -> None:
@@ -453,6 +467,12 @@ def test_a_run_starts_from_the_weights_of_another() -> None:
     last = rows(folder / "metrics.csv")[-1]
     assert (row["test_loss"], row["density"]) == (last["test_loss"], last["density"])
     assert rows(finished(schedule__epochs=0) / "metrics.csv")[0]["test_loss"] != last["test_loss"]
+
+
+def test_a_run_that_goes_on_does_not_ask_for_its_initial_weights_again() -> None:
+    assert prepare(config(init="gone"), resumes=True).images["classes"] == CLASSES
+    with pytest.raises(InputError, match="init: there is no checkpoint gone"):
+        prepare(config(init="gone"))
 
 
 @of("device")
