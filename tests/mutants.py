@@ -349,7 +349,8 @@ def main(words: Sequence[str] | None = None) -> int:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     with tempfile.TemporaryDirectory(prefix="mutants-") as place:
-        copy, red = Copy(Path(place, "copy")), set()
+        copy = Copy(Path(place, "copy"))
+        red: set[str] = set()
         while left:
             for number, mutant in enumerate(left, start=1):
                 found[mutant.id] = one = tried(copy, mutant, red) | {"state": state}
@@ -359,8 +360,9 @@ def main(words: Sequence[str] | None = None) -> int:
                     f"{number}/{len(left)} {mutant.module} {mutant.id} {one['outcome']} {one['cpu']} s {one['failed']}"
                 )
                 print(said, file=sys.stderr, flush=True)
-            red |= without_change(copy, [test for mutant in mutants for test in killers(mutant, found[mutant.id])])
-            left = [mutant for mutant in mutants if red.intersection(killers(mutant, found[mutant.id]))]
+            new = without_change(copy, [test for one in mutants for test in killers(one, found[one.id])]) - red
+            left = [mutant for mutant in mutants if new.intersection(killers(mutant, found[mutant.id]))]
+            red |= new
             print(f"tests that fail without a change: {sorted(red)}", file=sys.stderr)
     survivors = [mutant for mutant in mutants if found[mutant.id]["outcome"] == "passed"]
     answered = (ROOT / "docs/reliability.md").read_text()
