@@ -102,7 +102,10 @@ class TestMap:
         for file in files:
             seen = [name for name, tail in measured.items() if tail == f"/{file.relative_to(ROOT)}"]
             lines = data.contexts_by_lineno(seen[0]) if seen else {}
-            found.by_line[file] = {at: {name.rpartition("|")[0] for name in names} for at, names in lines.items()}
+            found.by_line[file] = {
+                at: {name.rpartition("|")[0] for name in names if (ROOT / name.split("::")[0]).exists()}
+                for at, names in lines.items()
+            }
         return found
 
     def tests(self, file: Path, change: Change) -> set[str]:

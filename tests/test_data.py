@@ -180,6 +180,7 @@ SPLIT = Split(PIXELS, LABELS)
         (PIXELS.flatten(1), LABELS, "train images are torch.uint8 (6, 64), expected uint8 (N, C, H, W)"),
         (PIXELS.permute(0, 2, 3, 1), LABELS, "(6, 8, 8, 1), which looks like (N, H, W, C), expected uint8 (N, C, H"),
         (torch.zeros(6, 8, 9, 3).byte(), LABELS, "which looks like (N, H, W, C)"),
+        (torch.zeros(6, 5, 9, 3).byte(), LABELS, "which looks like (N, H, W, C)"),
         (PIXELS.numpy(), LABELS, "train images are a NumPy array, expected a torch tensor, uint8 (N, C, H, W): to"),
         (list(PIXELS), LABELS, "train images are a list, expected a torch tensor, uint8 (N, C, H, W): torch.stack(…)"),
         (None, LABELS, "train images are nothing (None), expected a torch tensor"),
@@ -223,7 +224,7 @@ def test_what_is_no_data_set_is_told_what_one_is(given: Any, message: str) -> No
 
 
 @pytest.mark.parametrize(
-    "shape", [(1, 28, 28), (3, 32, 32), (9, 128, 1), (16, 4, 4), (1, 1, 3), (64, 3, 3), (3, 200, 3)]
+    "shape", [(1, 28, 28), (3, 32, 32), (9, 128, 1), (16, 4, 4), (1, 1, 3), (64, 3, 3), (3, 200, 3), (4, 9, 3)]
 )
 def test_images_of_any_shape_are_taken(shape: tuple[int, int, int]) -> None:
     split = Split(torch.zeros(6, *shape, dtype=torch.uint8), LABELS)
