@@ -262,6 +262,7 @@ def test_density_and_accuracy_on_two_axes(store: Store, runs: pd.DataFrame) -> N
     assert (numbers(left["y"]), left["line"]["dash"]) == ([0.5, 0.2], "dash")
     assert (numbers(right["y"]), right["yaxis"]) == ([0.6, 0.96], "y2")
     assert titles(figure) == {"epoch", "density (%), dashed", "test accuracy (%), solid"}
+    assert figure["layout"]["yaxis"]["rangemode"] == "tozero"
 
 
 def test_what_is_kept_against_accuracy(runs: pd.DataFrame) -> None:

@@ -97,6 +97,7 @@ def test_a_run_leaves_its_files(command: Command) -> None:
     assert "epoch 2/2" in log
     assert "fc1" in log
     assert "density by layer" in outcome.out
+    assert "compiling" not in outcome.out
 
 
 def test_the_default_run_is_accurate_and_sparse(command: Command) -> None:

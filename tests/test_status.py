@@ -12,7 +12,10 @@ import pytest
 
 from dstrun import status
 from dstrun.errors import BusyError
+from dstrun.run import run
 from dstrun.status import Status, holder
+
+from .helpers.tiny import config, tiny  # noqa: F401
 
 
 def left_by(folder: Path, host: str, seconds_ago: float, state: str = "running", pid: int = 7) -> None:
@@ -95,3 +98,18 @@ def test_who_has_lost_a_run_to_another_host_notices_and_writes_no_more(
     assert ours.lost
     assert (tmp_path / "status.json").read_text() == theirs
     ours.release()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_run_that_another_has_taken_as_it_began_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = Status.begin
+
+    def taken(self: Status, **facts: Any) -> None:
+        begin(self, **facts)
+        (file,) = Path("outputs/single").glob("*/status.json")
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"owner": {"host": "elsewhere", "pid": 1}}))
+
+    monkeypatch.setattr(Status, "begin", taken)
+    with pytest.raises(BusyError, match="has been taken over by process 1 on elsewhere"):
+        run(config(), default_group="single")
+    assert not list(Path("outputs/single").glob("*/*.csv"))

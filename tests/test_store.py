@@ -277,3 +277,22 @@ def test_an_epoch_that_is_none_divides_nothing() -> None:
         "\n".join([lines[0], *(f"0{line[line.index(',') :]}" for line in lines[1:])]) + "\n"
     )
     assert Store([Path("outputs")]).layers()["at"].notna().all()
+
+
+def test_a_run_whose_status_is_lost_is_finished_where_it_has_a_summary() -> None:
+    done, cut = leave(seed=1), leave(seed=2, state="running")
+    for run in (done, cut):
+        (run / "status.json").unlink()
+    assert dict(store().runs["state"]) == {f"made/{done.name}": "finished", f"made/{cut.name}": "interrupted"}
+
+
+def test_a_run_without_an_epoch_has_taken_no_time_that_is_known() -> None:
+    leave(accuracies=(), densities=(), state="interrupted")
+    assert np.isnan(store().runs["total_seconds"].item())
+
+
+def test_an_option_of_a_later_version_makes_a_setting_of_its_own() -> None:
+    one, _ = leave(seed=1), leave(seed=2)
+    with (one / "config.yaml").open("a") as file:
+        file.write("later: 3\n")
+    assert store().runs["setting"].nunique() == 2

@@ -1,0 +1,69 @@
+"""A run's files as text: the last row of one that grows, numbers, and a row's names in Weights & Biases."""
+
+from pathlib import Path
+
+import pytest
+
+from dstrun.tracking import Rows, check_marked, last_row, number, wandb_row
+
+FILE = Path("rows.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "row"),
+    [
+        ("epoch,step\n1,4\n2,8\n", {"epoch": "2", "step": "8"}),
+        ("epoch,step\n1,4\n2,", {"epoch": "1", "step": "4"}),  # being written
+        ("epoch,step\n" + "1,4\n" * 2000 + "2,8\n", {"epoch": "2", "step": "8"}),  # longer than what is read of it
+        ("epoch,step\n" + "1,4\n" * 1021 + "2,8\n", {"epoch": "2", "step": "8"}),
+        ("epoch,step\n", {}),
+        ("epoch,step\n1\n", {}),
+        ("", {}),
+        (None, {}),
+    ],
+)
+def test_the_last_whole_row(content: str | None, row: dict[str, str]) -> None:
+    if content is not None:
+        FILE.write_text(content)
+    assert last_row(FILE) == row
+
+
+@pytest.mark.parametrize(("text", "value"), [("", None), ("12", 12), ("-1", -1.0), ("0.5", 0.5), ("1e-3", 0.001)])
+def test_a_cell_as_a_number(text: str, value: float | None) -> None:
+    assert number(text) == value
+    assert type(number(text)) is type(value)
+
+
+def test_rows_are_cut_where_they_are_taken_up_and_told_from_others() -> None:
+    rows = Rows(FILE, ("a", "b"))
+    rows.append([{"a": 1, "b": 2}])
+    mark = rows.mark()
+    rows.append([{"a": 3}])
+    rows.close()
+    check_marked(FILE, mark)
+    again = Rows(FILE, ("a", "b"), keep=mark["bytes"])
+    assert again.mark() == mark
+    again.append([{"a": 5, "b": 6}])
+    again.close()
+    assert list(again.read()) == [{"a": "1", "b": "2"}, {"a": "5", "b": "6"}]
+    with pytest.raises(ValueError, match=r"rows.csv is not as it was written"):
+        check_marked(FILE, mark | {"bytes": mark["bytes"] - 1})
+
+
+def test_what_weights_and_biases_gets() -> None:
+    metrics = {
+        "epoch": 1, "step": 4, "train_loss": 0.5, "test_accuracy": 0.25, "validation_loss": 0.75, "density": 0.125,
+        "density_model": 0.2, "flops_fraction": 0.3, "penalty": 9.0, "alpha": None, "lr": 0.1, "seconds": 2.0,
+    }  # fmt: skip
+    layers = [
+        {"layer": "fc1", "density": 0.5, "churn": 0.1, "threshold_mean": 0.2},
+        {"layer": "fc2", "density": 0.6, "churn": 0.0, "threshold_mean": None},
+    ]
+    assert wandb_row(metrics, layers) == {
+        "epoch": 1, "loss/train": 0.5, "accuracy/test": 0.25, "loss/validation": 0.75, "density/masked": 0.125,
+        "density/model": 0.2, "flops/model": 0.3, "penalty": 9.0, "lr": 0.1, "density/00.fc1": 0.5, "churn/00.fc1": 0.1,
+        "threshold/00.fc1": 0.2, "density/01.fc2": 0.6, "churn/01.fc2": 0.0,
+    }  # fmt: skip
+    many = wandb_row({}, [layers[0]] * 101)
+    assert "density/000.fc1" in many
+    assert "density/100.fc1" in many
