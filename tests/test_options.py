@@ -164,6 +164,22 @@ def test_a_limit_takes_images_of_all_classes_the_same_for_every_seed() -> None:
     assert other["test"] == some["test"]
 
 
+@pytest.mark.parametrize(
+    ("limits", "notes"),
+    [
+        ({}, []),
+        ({"data__train_limit": TRAIN, "data__test_limit": 3}, []),
+        (
+            {"data__train_limit": TRAIN + 1},
+            [f"data.train_limit={TRAIN + 1} is more than there are: {TRAIN} train images"],
+        ),
+        ({"data__test_limit": 99}, [f"data.test_limit=99 is more than there are: {TEST} test images"]),
+    ],
+)
+def test_a_limit_that_nothing_reaches_is_noted(limits: dict[str, Any], notes: list[str]) -> None:
+    assert list(prepare(config(**limits)).splits.notes) == notes
+
+
 @of("data.validation")
 def test_a_validation_split_is_held_out_of_training_and_none_of_the_test_images() -> None:
     found = images_of(data__validation=0.25)

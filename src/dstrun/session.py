@@ -10,7 +10,6 @@ import logging
 import signal
 import time
 import traceback
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -313,11 +312,11 @@ class Session:
         summary = self._summary(layers)
         write_json(self._folder / "summary.json", summary)
         self._console.stop()
-        kept: Counter[str] = Counter()
+        kept: dict[str, int] = {}
         courses: dict[str, list[float]] = {}
         for row in self._layers.read():
             courses.setdefault(row["layer"], []).append(float(row["density"]))
-            kept[row["step"]] += int(row["kept"])
+            kept[row["step"]] = kept.get(row["step"], 0) + int(row["kept"])
         courses |= {"model": [count / summary["total"] for count in kept.values()]}
         self._console.layers([asdict(layer) for layer in layers], courses, sum(self._left_dense.values()))
         self._console.say(describe.result_line(summary, duration(summary["total_seconds"])), style="bold green")
