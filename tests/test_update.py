@@ -116,6 +116,43 @@ def test_compiled_masks_have_one_guard_an_update(monkeypatch: pytest.MonkeyPatch
         torch.testing.assert_close(trained["mask"].get_parameter(name), parameter)
 
 
+@pytest.mark.parametrize("kind", [Twice, Spare])
+@pytest.mark.parametrize(
+    ("optimiser", "options"),
+    [
+        ("sgd", {}), ("sgd", {"threshold_clip": 0.1}), ("sgd", {"accumulate": 2}), ("sgd", {"clip": 0.2}),
+        ("adam", {}), ("adam", {"accumulate": 2, "threshold_clip": 0.1}),
+    ],
+)  # fmt: skip
+def test_an_update_made_to_be_compiled_is_the_plain_one(
+    monkeypatch: pytest.MonkeyPatch, kind: type[nn.Module], optimiser: str, options: dict[str, Any]
+) -> None:
+    """What would be compiled is run as it is written; the last batch is smaller. Compiled: test_compile.py."""
+    monkeypatch.setattr(torch, "compile", lambda function=None, **_: function or (lambda inner: inner))
+    monkeypatch.setattr("dstrun.methods.compiled", lambda function: function)
+    first, images, labels = kind(), torch.arange(16.0).view(4, 4) / 16, torch.tensor([0, 1, 2, 0])
+    trained: list[tuple[list[Tensor], dict[str, Tensor]]] = []
+    for compile in ("off", "step"):
+        model = copy.deepcopy(first)
+        method = DynamicSparseTraining(0.5, floor=0.5, guard=0.9, target_density=0.3, compile=compile)
+        method.prepare(model)
+        method.begin(20)
+        own = make_optimiser(optimiser, model, method.thresholds(), lr=0.1, weight_decay=0.1)
+        sizes = {} if compile == "off" else {"batch_size": 4}
+        update = (Update if compile == "off" else CompiledUpdate)(model, method, own, **sizes, **options)  # type: ignore[call-overload]
+        told: list[Tensor] = []
+        for step, size in enumerate((4, 4, 4, 3)):
+            method.before_step(step)
+            told += update(images[:size], labels[:size], 0.1 / (step + 1))
+        trained.append((told, dict(model.named_parameters())))
+    (told, plain), (told_too, compiled_one) = trained
+    torch.testing.assert_close(told_too, told)
+    for name, parameter in plain.items():
+        torch.testing.assert_close(compiled_one[name], parameter)
+    weight = "layer.weight" if kind is Twice else "used.weight"
+    assert not torch.equal(plain[weight], first.get_parameter(weight))
+
+
 def test_what_the_compiler_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Code for these shapes alone, and whole or not at all."""
     asked: list[dict[str, Any]] = []
