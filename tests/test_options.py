@@ -23,8 +23,9 @@ from dstrun.build import (
     training_objects,
 )
 from dstrun.config import OPTIONS, STEADY, check
+from dstrun.data import BUILDERS
 from dstrun.data.batches import Batches
-from dstrun.errors import InputError
+from dstrun.errors import DataError, InputError
 from dstrun.identity import run_hash, run_name
 from dstrun.methods import Dense, Method
 from dstrun.run import run
@@ -138,6 +139,32 @@ def test_a_data_set_is_what_its_builder_loads(monkeypatch: pytest.MonkeyPatch) -
     assert config().data.root == "/of/the/environment"
     monkeypatch.delenv("DSTRUN_DATA")
     assert config().data.root == "data"
+
+
+@pytest.mark.parametrize(
+    ("raised", "line"),
+    [
+        (ValueError("dot is 3, expected a bool"), "data.args: dot is 3, expected a bool"),
+        (DataError("tiny is damaged"), "data.root: tiny is damaged"),
+        (KeyError("x"), "data=tiny: KeyError in test_options.py:"),
+        (SystemExit(3), "data=tiny: SystemExit in test_options.py:"),
+    ],
+)
+def test_what_a_builder_raises_is_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, raised: BaseException, line: str
+) -> None:
+    def fail(root: Path) -> None:
+        raise raised
+
+    monkeypatch.setitem(BUILDERS, "tiny", fail)
+    with pytest.raises(InputError) as refused:
+        prepare(config())
+    assert str(refused.value).startswith(line)
+
+
+def test_an_option_of_its_own_is_no_argument_of_a_builder() -> None:
+    with pytest.raises(InputError, match=r"data.args.size: expected data.size=64, which is an option of its own"):
+        prepare(config(data__args={"size": 64}))
 
 
 def images_of(**options: Any) -> dict[str, list[int]]:

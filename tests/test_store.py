@@ -296,3 +296,16 @@ def test_an_option_of_a_later_version_makes_a_setting_of_its_own() -> None:
     with (one / "config.yaml").open("a") as file:
         file.write("later: 3\n")
     assert store().runs["setting"].nunique() == 2
+
+
+def test_the_end_of_a_runs_file() -> None:
+    folder = leave()
+    (folder / "train.log").write_text("first\nlast α\n")
+    run = store().run(f"made/{folder.name}")
+    assert run is not None
+    assert run.text("train.log") == "first\nlast α\n"
+    assert run.text("train.log", tail=8) == "last α\n"
+    assert run.text("nothing") == ""
+    (folder / "link").symlink_to("/etc/hostname")
+    assert run.text("link") == ""
+    assert store().run("gone") is None
