@@ -73,7 +73,7 @@ def _together(header: bytes, bodies: Sequence[bytes], kind: Kind) -> list[Frame]
     except (ValueError, OverflowError):  # ParserError is a ValueError
         return None
     counts = [column for column in kind.counts if column in there]
-    if not _counted(table[counts]).all():
+    if not _counted(table[counts]).all() or (kind.text and table[kind.text].isna().any()):
         return None
     ends = np.cumsum([body.count(b"\n") for body in bodies])
     if len(table) != ends[-1]:  # an empty line, or a quote that spans some

@@ -1,0 +1,73 @@
+"""CSV files of runs into frames: a damaged one beside a sound one costs its own lines alone."""
+
+from pathlib import Path
+
+import pytest
+
+from dstrun.frames import AT_ONCE, Kind, read, stacked, whole_lines
+
+KIND = Kind(("epoch", "step", "layer", "kept", "new"), optional=("new",), counts=("epoch", "step"), text="layer")
+HEADER = "epoch,step,layer,kept\n"
+SOUND = HEADER + "1,4,fc1,5\n1,4,fc2,6\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "rows", "notes"),
+    [
+        (SOUND, [[1, 4, "fc1", 5], [1, 4, "fc2", 6]], []),
+        (SOUND + "2,8,fc1,", [[1, 4, "fc1", 5], [1, 4, "fc2", 6]], []),  # being written
+        (HEADER, [], []),
+        ("", [], []),
+        (None, [], []),
+        (SOUND + "2,8,fc1\n", [[1, 4, "fc1", 5], [1, 4, "fc2", 6]], ["file.csv: 1 line cannot be read"]),
+        (
+            SOUND + "1.5,8,fc1,5\n-1,8,fc1,5\n",
+            [[1, 4, "fc1", 5], [1, 4, "fc2", 6]],
+            ["file.csv: 2 lines cannot be read"],
+        ),
+        (SOUND + f"{2**53},8,fc1,5\n", [[1, 4, "fc1", 5], [1, 4, "fc2", 6]], ["file.csv: 1 line cannot be read"]),
+        (SOUND + "2,8,,5\n", [[1, 4, "fc1", 5], [1, 4, "fc2", 6]], ["file.csv: 1 line cannot be read"]),
+        (SOUND + "\n", [[1, 4, "fc1", 5], [1, 4, "fc2", 6]], ["file.csv: 1 line cannot be read"]),
+        (HEADER + '1,4,"fc1",5\n', [[1, 4, "fc1", 5]], []),
+        (HEADER + "1,4,fc1,many\n", [[1, 4, "fc1", None]], []),
+        ("epoch,layer\n1,fc1\n", [[1, None, "fc1", None]], ["file.csv: no column step, kept: of another version?"]),
+        ("a,b\n1,2\n", [], ["file.csv: no column epoch, step, layer, kept: of another version?"]),
+    ],
+)
+def test_what_is_read_of_a_file_and_what_is_told(content: str | None, rows: list[list], notes: list[str]) -> None:
+    if content is not None:
+        Path("file.csv").write_text(content)
+    Path("sound.csv").write_text(SOUND)
+    frame, sound = read([Path("file.csv"), Path("sound.csv")], KIND)
+    columns = ["epoch", "step", "layer", "kept"]
+    found = frame.rows[columns].astype(object).where(frame.rows[columns].notna(), None)
+    assert (found.to_numpy().tolist(), frame.notes) == (rows, notes)
+    assert sound.rows["kept"].tolist() == [5, 6]
+    assert sound.rows["new"].isna().all()
+    assert list(frame.rows.columns) == list(KIND.columns)
+    assert list(frame.rows.index) == list(range(len(rows)))
+
+
+def test_more_files_than_are_read_at_once() -> None:
+    files = [Path(f"{number}.csv") for number in range(AT_ONCE + 2)]
+    for number, file in enumerate(files):
+        file.write_text(f"{HEADER}1,{number},fc1,5\n")
+    assert [frame.rows["step"].item() for frame in read(files, KIND)] == list(range(AT_ONCE + 2))
+
+
+def test_tables_one_below_the_other() -> None:
+    Path("a.csv").write_text(SOUND)
+    Path("b.csv").write_text(HEADER + "2,8,fc3,7\n")
+    Path("c.csv").write_text(HEADER)
+    one = stacked(
+        dict(zip("abc", (frame.rows for frame in read([Path(f"{x}.csv") for x in "abc"], KIND)), strict=True)), KIND
+    )
+    assert list(one.columns) == ["run", "layer", "epoch", "step", "kept", "new"]
+    assert one[["run", "layer", "kept"]].to_numpy().tolist() == [["a", "fc1", 5], ["a", "fc2", 6], ["b", "fc3", 7]]
+    assert list(stacked({}, KIND).columns) == ["run", *KIND.columns]
+
+
+def test_what_is_no_plain_file_has_no_lines() -> None:
+    Path("link.csv").symlink_to("/etc/hostname")
+    Path("folder.csv").mkdir()
+    assert [whole_lines(Path(name)) for name in ("link.csv", "folder.csv", "gone.csv")] == [b""] * 3
