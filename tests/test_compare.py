@@ -274,6 +274,14 @@ def test_the_papers_rows_stand_under_ours(sweep: pd.DataFrame) -> None:
     assert list(table["reg.method"]) == ["dense", "dst", "dst", "paper: dense (DST)", "paper: DST"]
 
 
+def test_epochs_are_those_asked_for_where_a_table_has_those_done_too() -> None:
+    assert compare.column("epochs", pd.DataFrame(columns=["epochs", "schedule.epochs"])) == "schedule.epochs"
+
+
+def test_a_settings_columns_begin_with_what_is_trained(sweep: pd.DataFrame) -> None:
+    assert list(compare.by_setting(sweep))[:5] == ["group", "model.name", "data.name", "reg.method", "reg.alpha"]
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [(1e-3, "1e-3"), (0.05, "0.05"), (20.0, "20"), (0, "0"), (5e-6, "5e-6"), (True, "true"), (None, ""),

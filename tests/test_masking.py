@@ -300,3 +300,24 @@ def test_the_density_met_in_the_end_leaves_every_layer_a_quarter_of_it() -> None
     method.thresholds()[0].data.fill_(1000.0)
     method.before_step(8)
     assert [layer.kept for layer in method.measure()] == [2, 14]
+
+
+def test_a_loss_without_a_penalty_is_the_loss_itself() -> None:
+    """A product with 0 would give thresholds a gradient, which weight decay and momentum act with."""
+    model, loss = nn.Linear(2, 2), torch.tensor(1.5)
+    method = DynamicSparseTraining(0.0)
+    method.prepare(model, past=[])
+    assert method.regularised(loss) is loss
+
+
+def test_thresholds_stay_once_masks_are_frozen() -> None:
+    model = nn.Linear(10, 10)
+    method = DynamicSparseTraining(1e-3, floor=0.0, target_density=0.5)
+    method.prepare(model, past=[])
+    method.begin(10)
+    method.before_step(8)
+    (threshold,) = method.thresholds()
+    before = threshold.clone()
+    model.weight.data *= 2
+    method.before_step(9)
+    assert torch.equal(threshold, before)

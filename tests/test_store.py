@@ -309,3 +309,13 @@ def test_the_end_of_a_runs_file() -> None:
     (folder / "link").symlink_to("/etc/hostname")
     assert run.text("link") == ""
     assert store().run("gone") is None
+
+
+def test_settings_of_configs_that_cannot_be_used_are_told_apart_by_what_they_say() -> None:
+    for seed, lr in ((1, 0.01), (2, 0.01), (3, 0.02)):
+        run = leave(seed=seed, schedule__lr=lr)
+        text = (run / "config.yaml").read_text()
+        (run / "config.yaml").write_text(text.replace("optimiser: sgd", "optimiser: lion"))
+    there = store().runs
+    assert all("schedule.optimiser" in store().notes[run][0] for run in there.index)
+    assert sorted(there["setting"].value_counts()) == [1, 2]
