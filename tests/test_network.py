@@ -93,3 +93,15 @@ def test_outputs_are_compared_for_every_image_of_every_batch(changed: float) -> 
     found = compared(Trained(Path(), model, model, LENET, [], lambda: split), exported)
     assert found["largest_difference"] == pytest.approx(changed, nan_ok=True)
     assert (found["images"], found["top1_differs"], found["accuracy"]) == (5, 1, 3 / 5)
+
+
+def test_a_users_own_parameter_below_a_mask_of_theirs_stays() -> None:
+    state = {"a.weight": torch.ones(1), "a.mask.scale": torch.ones(1)}
+    assert plain_weights(state) == state
+
+
+def test_a_checkpoint_that_does_not_say_the_images_shape() -> None:
+    run = leave()
+    with pytest.raises(ValueError, match="an earlier dstrun has left no shape of images: `dstrun export"):
+        about_run(run, {"classes": 10})
+    assert about_run(run, {"classes": 10, "shape": [1, 28, 28]}).shape == (1, 28, 28)

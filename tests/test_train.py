@@ -2,14 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from itertools import count
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from dstrun.build import prepare
 from dstrun.methods import DynamicSparseTraining
 from dstrun.train import Progress, Record, train
+from dstrun.training import where_it_began
+
+from .helpers.tiny import TRAIN, config, tiny, training  # noqa: F401
 
 
 class Batches:
@@ -89,3 +94,31 @@ def test_without_epochs_the_model_is_measured_once() -> None:
     _, (record,) = trained(0)
     assert (record.kind, record.epoch, record.step) == ("epoch", 0, 0)
     assert "train_loss" not in record.figures
+
+
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.usefixtures("tiny")
+def test_seconds_are_those_of_updates_and_of_evaluation(monkeypatch: pytest.MonkeyPatch, paused: bool) -> None:
+    """By a clock that goes on by one whenever it is read: once around the updates, or each of six, and once around
+    the evaluation. What a caller does with a record takes no time of the run's."""
+    trains = training(schedule__epochs=2)
+    ticks = count()
+    monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)))
+    epochs = []
+    for record in trains.records(lambda _: paused):
+        epochs += [record.figures] if record.kind == "epoch" else []
+        next(ticks)
+    updates = 7 if paused else 1  # six, and the end of the epoch
+    assert [figures["seconds"] for figures in epochs] == [updates + 1] * 2
+    assert [figures["images_per_second"] for figures in epochs] == [TRAIN / updates] * 2
+
+
+@pytest.mark.usefixtures("tiny")
+def test_where_nothing_breaks_nothing_is_found_and_nothing_is_tested() -> None:
+    wanted = config()
+    assert where_it_began(wanted, prepare(wanted), None, 3, lambda: False) == (0, [])
+    trains = training(log__steps=1)
+    trains.model.batches.clear()
+    records = list(trains.records(lambda _: False, tested=False))
+    assert [record.kind for record in records] == ["epoch", "epoch"]
+    assert all(is_training for _, is_training, _ in trains.model.batches)
