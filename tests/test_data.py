@@ -213,6 +213,8 @@ def test_splits_that_no_run_could_use_say_what_would_make_them_good(images: Any,
         (Splits(SPLIT, None, 3), "test is nothing (None), expected dstrun.Split(images, labels)"),  # type: ignore[arg-type]
         (Splits(SPLIT, SPLIT, 3.0), "classes is 3.0, a float, expected a whole number (int)"),  # type: ignore[arg-type]
         (Splits(SPLIT, SPLIT, np.int64(3)), "expected a whole number (int)"),  # type: ignore[arg-type]
+        (Splits(SPLIT, SPLIT, 3, notes="grey"), "notes is 'grey', expected a tuple of texts"),  # type: ignore[arg-type]
+        (Splits(SPLIT, SPLIT, 3, notes=(1,)), "notes is (1,), expected a tuple of texts"),  # type: ignore[arg-type]
         (Splits(SPLIT, SPLIT, 3, class_names=("a",)), "there are 1 class_names, expected 3, one a class"),
         (Splits(Split(PIXELS, LABELS * 0), Split(PIXELS, LABELS * 0), 1), "there is 1 class, expected at least 2"),
     ],

@@ -256,6 +256,13 @@ def test_learning_curves(store: Store, runs: pd.DataFrame) -> None:
     assert {"loss in training (nats)", "test accuracy (%)"} < titles(figure)
 
 
+def test_learning_curves_of_a_validation_split_where_there_is_one(store: Store, runs: pd.DataFrame) -> None:
+    epochs = store.epochs(runs.index[2:3]).assign(validation_loss=[3.0, 2.0], validation_accuracy=[0.1, 0.2])
+    figure = figures.learning_curves(epochs, runs.iloc[2:3])
+    assert {"validation loss (nats)", "validation accuracy (%)"} < titles(figure)
+    assert [numbers(on(figure, axis)[0]["y"]) for axis in ("y5", "y6")] == [[3, 2], [0.1, 0.2]]
+
+
 def test_density_and_accuracy_on_two_axes(store: Store, runs: pd.DataFrame) -> None:
     figure = figures.density_and_accuracy(store.epochs(runs.index[2:3]), runs.iloc[2:3])
     left, right = figure["data"]
