@@ -3,9 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+OLDEST := $(VENV)-oldest
+PYTHON312 ?= $(shell for python in python3.12 $(HOME)/.pyenv/versions/3.12.*/bin/python; do \
+	$$python -c '' 2>/dev/null && { echo $$python; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check fast coverage mutants proof commands faults browser docs clean
+.PHONY: help install run test check fast coverage mutants oldest proof commands faults browser docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +44,16 @@ mutants: $(INSTALLED) ## single wrong lines in what makes figures: the share tha
 	[ -f build/coverage/tests.xml ] || $(MAKE) coverage
 	$(BIN)/python tests/mutants.py
 
+$(OLDEST)/installed: pyproject.toml
+	@test -n "$(PYTHON312)" || { echo "make oldest: no python3.12 found; make oldest PYTHON312=/its/path" >&2; exit 1; }
+	$(PYTHON312) -m venv $(OLDEST)
+	$(PYTHON312) tests/helpers/least.py > $(OLDEST)/least.txt
+	$(OLDEST)/bin/python -m pip install --quiet --editable '.[dev]' --constraint $(OLDEST)/least.txt
+	touch $@
+
+oldest: $(OLDEST)/installed ## tests alone with the least versions that pyproject.toml allows, in Python 3.12
+	$(OLDEST)/bin/pytest -m "not slow and not faults and not browser" -n 2 -q
+
 proof: $(INSTALLED) ## the long proofs, every command of the documents among them; real data from $$DSTRUN_DATA
 	$(BIN)/pytest -m slow
 
@@ -59,5 +72,5 @@ docs: $(INSTALLED) ## docs/options.md from the options themselves, and every tab
 	$(BIN)/python docs/results.py
 
 clean: ## take away what make has made; runs in outputs/ stay
-	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(OLDEST) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dstrun.masking import ThresholdMask
+from dstrun.masking import MaskWeight, ThresholdMask
 from dstrun.methods import Dense, DynamicSparseTraining, Method
 from dstrun.optim import make_optimiser
 from dstrun.update import CompiledUpdate, Update
@@ -80,6 +80,20 @@ slow = pytest.mark.slow
 def test_compiled_masks_train_as_plain_ones(granularity: str) -> None:
     plain = trained(Update, dst("off", granularity))
     assert_same(trained(Update, dst("mask", granularity)), plain)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_traced_mask_has_the_gradients_of_a_plain_one(dtype: torch.dtype) -> None:
+    weight = torch.tensor([[0.25, -1.0, 3.0], [-0.5, 0.75, 0.125]], requires_grad=True)
+    threshold = torch.tensor([[0.5], [0.25]], requires_grad=True)
+
+    def loss(weight: Tensor, threshold: Tensor) -> Tensor:
+        return MaskWeight.apply(weight, threshold, dtype).float().square().sum()
+
+    traced = torch.compile(loss, backend="eager", fullgraph=True)
+    plain, ours = (torch.autograd.grad(f(weight, threshold), (weight, threshold)) for f in (loss, traced))
+    assert all(gradient.any() for gradient in plain)
+    assert all(map(torch.equal, ours, plain))
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", pytest.param("adam", marks=slow)])

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from dstrun import sources
 from tests.conftest import Command
+from tests.helpers.least import least_versions
 
 ROOT = Path(__file__).parents[1]
 
@@ -143,3 +145,12 @@ def test_where_conf_is_found_in_a_checkout() -> None:
 def test_the_page_of_options_is_up_to_date() -> None:
     answer = subprocess.run([sys.executable, ROOT / "docs" / "options.py"], capture_output=True, text=True, check=True)
     assert answer.stdout == (ROOT / "docs" / "options.md").read_text(), "make docs"
+
+
+def test_the_least_versions_are_those_of_every_requirement() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    least = least_versions(project)
+    assert {"torch==2.11", "omegaconf==2.3", "optuna==4", "pytest==8"} <= set(least)
+    assert len(least) == len(project["dependencies"]) + sum(map(len, project["optional-dependencies"].values())) - 1
+    with pytest.raises(ValueError, match="'torch'"):
+        least_versions({"name": "dstrun", "dependencies": ["torch"], "optional-dependencies": {}})

@@ -38,7 +38,8 @@ def kept_mask(weight: Tensor, threshold: Tensor) -> Tensor:
 
 def masked(weight: Tensor, threshold: Tensor, dtype: torch.dtype) -> Tensor:
     """W ⊙ M, of the weight's shape, compared in the weight's dtype and then cast."""
-    return _where_positive(weight, weight.abs().sub_(threshold)).to(dtype)
+    product = _where_positive(weight, weight.abs().sub_(threshold))
+    return product if product.dtype == dtype else product.to(dtype)  # torch.compile 2.11: no gradient through a no-op
 
 
 def gradients(grad: Tensor, weight: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
@@ -163,7 +164,7 @@ class Penalty(torch.autograd.Function):
 def compute_dtype(weight: Tensor) -> torch.dtype:
     """Autocast's dtype where that is on for the weight's device, else the weight's own."""
     kind = weight.device.type
-    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+    if kind != "meta" and torch.is_autocast_enabled(kind):  # which raises an error for meta
         return torch.get_autocast_dtype(kind)
     return weight.dtype
 

@@ -219,7 +219,7 @@ class DynamicSparseTraining:
 
     @property
     def _frozen(self) -> bool:
-        return bool(self._masks) and self._masks[0].frozen is not None
+        return len(self._masks) > 0 and self._masks[0].frozen is not None
 
     def before_pass(self) -> None:
         if self._compile != "mask" or self._frozen:
