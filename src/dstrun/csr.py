@@ -125,7 +125,7 @@ def _density(layer: Any) -> float:
 
 def _csr(weight: Tensor) -> Tensor:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        warnings.filterwarnings("ignore", message="Sparse (CSR tensor support is|invariant checks are)")
         sparse = weight.detach().to_sparse_csr()
-    rows, columns = sparse.crow_indices().int(), sparse.col_indices().int()  # as the kernel has them: no copy a call
-    return torch.sparse_csr_tensor(rows, columns, sparse.values(), sparse.shape, check_invariants=False)
+        rows, columns = sparse.crow_indices().int(), sparse.col_indices().int()  # as the kernel has them
+        return torch.sparse_csr_tensor(rows, columns, sparse.values(), sparse.shape, check_invariants=False)

@@ -11,6 +11,7 @@ checkpoint, registry, and composition and config for a run's config; it knows no
 """
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -170,6 +171,8 @@ def _program(path: Path) -> nn.Module:
     if not path.is_file():
         raise FileNotFoundError(f"there is no {path}")
     try:
-        return torch.export.load(path).module()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The given buffer is not writable")  # torch 2.11's own buffer
+            return torch.export.load(path).module()
     except Exception as error:  # of zip, JSON and torch
         raise ValueError(f"{path} cannot be read ({described(error)})") from error
