@@ -274,7 +274,9 @@ def _study(optuna: Any, group: Path, what: Mapping[str, Any]) -> Any:
     history = group / "search.db"
     with _quietly():
         try:
-            patient = {"connect_args": {"timeout": 60}}  # seconds, where two commands write
+            from sqlalchemy.pool import NullPool  # a package of Optuna's
+
+            patient = {"connect_args": {"timeout": 60}, "poolclass": NullPool}  # seconds, where two commands write
             storage = optuna.storages.RDBStorage(f"sqlite:///{history}", engine_kwargs=patient)
             study = optuna.create_study(
                 storage=storage, study_name="search", directions=["minimize"] * 2, load_if_exists=True
