@@ -72,5 +72,5 @@ docs: $(INSTALLED) ## docs/options.md from the options themselves, and every tab
 	$(BIN)/python docs/results.py
 
 clean: ## take away what make has made; runs in outputs/ stay
-	rm -rf $(VENV) $(OLDEST) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(OLDEST) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
