@@ -67,7 +67,7 @@ browser: $(INSTALLED) ## the dashboard in headless Chromium, which Debian has an
 	command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y chromium; } || true
 	$(BIN)/pytest -m "browser and not slow"
 
-docs: $(INSTALLED) ## docs/options.md from the options themselves, and every table of results from docs/runs
+docs: $(INSTALLED) ## docs/options.md from the options themselves, tables and claims of results from docs/runs
 	$(BIN)/python docs/options.py > docs/options.md
 	$(BIN)/python docs/results.py
 

@@ -3,8 +3,8 @@
 FOLDER, such as outputs/table1: what is small of its finished runs is taken over into docs/runs first.
 
 A line `<!-- $ dstrun … -->` in a page is a command; what it prints stands below it, up to `<!-- end -->`; with `sizes`
-or `speeds` for dstrun, it is a table of what `dstrun export` has left in docs/inference.json. Pictures are drawn by
-Chromium, through Playwright.
+or `speeds` for dstrun, it is a table of what `dstrun export` has left in docs/inference.json. What the running text
+says of the runs is in claims.py. Pictures are drawn by Chromium, through Playwright.
 """
 
 import argparse
@@ -17,6 +17,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import claims
+import kept
 import pandas as pd
 import yaml
 
@@ -24,11 +26,10 @@ from dstrun import compare, figures
 from dstrun.drawing import Figure, template
 from dstrun.files import sha256
 from dstrun.report import markdown_table, percent
-from dstrun.store import Store
 from dstrun.tracking import RESULTS
 
-ROOT = Path(__file__).parents[1]
-DOCS, RUNS = ROOT / "docs", ROOT / "docs" / "runs"
+DOCS, RUNS = kept.DOCS, kept.RUNS
+ROOT = DOCS.parent
 PAGES = (ROOT / "README.md", *(DOCS / f"{name}.md" for name in ("results", "recipes", "stability", "inference")))
 BLOCK = re.compile(r"(<!-- \$ (\w+)(?: ([^\n]*))? -->\n)(.*?)(<!-- end -->)", re.S)
 
@@ -51,14 +52,17 @@ def take_over(folder: Path) -> None:
         (there / "status.json").write_text(json.dumps(status, indent=2) + "\n")
 
 
-def filled(page: str, answer: Callable[[str], str]) -> str:
-    """The page with what each command answers, `answer` being that of dstrun."""
+def filled(page: Path, answer: Callable[[str], str]) -> str:
+    """The page's text with what each command answers, `answer` being that of dstrun, and with the values of its claims.
+
+    ValueError for what it says in running text that is not true, or no longer to be found.
+    """
 
     def put(block: re.Match[str]) -> str:
         text = TABLES[block[2]]() if block[2] in TABLES else answer(block[3])
         return f"{block[1]}\n{text.strip()}\n\n{block[5]}"
 
-    return BLOCK.sub(put, page)
+    return claims.filled(BLOCK.sub(put, page.read_text()), claims.CLAIMS[page.name]())
 
 
 def printed(words: str) -> str:
@@ -67,15 +71,10 @@ def printed(words: str) -> str:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
-def exports() -> dict[str, dict]:
-    """By file, what `dstrun export` remembers of it."""
-    return json.loads((DOCS / "inference.json").read_text())
-
-
 def sizes() -> str:
     """Every exported network of docs/inference.json: what is kept, bytes, parameters, and how equal it is."""
     rows = []
-    for file, export in exports().items():
+    for file, export in kept.exports().items():
         shrunk = f"{export['parameters_shrunk']:,}" if export["shrunk"] else ""
         rows.append([
             file, f"{export['parameters_kept']:,} of {export['parameters']:,}",
@@ -92,19 +91,16 @@ def sizes() -> str:
 
 def speeds() -> str:
     """Every timed network of docs/inference.json: milliseconds of the dense one, and how many times as fast it is."""
-    timed = [pd.DataFrame(found["bench"]).assign(file=file) for file, found in exports().items() if "bench" in found]
-    by = ["file", "threads", "batch"]
-    medians = pd.concat(timed).pivot_table(index=by, columns="network", values="median", sort=False)
     rows = []
-    for (file, threads, batch), times in medians.iterrows():
+    for (file, threads, batch), times in kept.bench().iterrows():
         ratios = ["" if pd.isna(time) else f"{times['dense'] / time:.1f}" for time in times[1:]]
         rows.append([Path(file).stem, str(threads), str(batch), f"{times['dense']:.3g}", *ratios])
-    return markdown_table([["network", "threads", "batch", "dense, ms", *medians.columns[1:]], *rows])
+    return markdown_table([["network", "threads", "batch", "dense, ms", *kept.bench().columns[1:]], *rows])
 
 
 def table1() -> str:
     """Table 1 of the paper beside the same networks here, by the paper's recipe and by ours: dense → sparse."""
-    sweeps = [compare.by_setting(runs_of(name)) for name in ("table1", "best_table1")]
+    sweeps = [kept.fractions(name) for name in ("table1", "best_table1")]
     rows = []
     for pair, ours in sweeps[0].groupby(["model.name", "data.name"], sort=False):
         told = compare.published([pair]).query("method == 'DST' or method == 'dense (DST)'")
@@ -131,13 +127,11 @@ TABLES = {"sizes": sizes, "speeds": speeds, "table1": table1}
 
 def pictures() -> dict[str, Figure]:
     """Name of the file: its figure."""
-    short = "model.name == 'vgg16' and reg.alpha == 2e-3 and reg.target_density == 0 and reg.method == 'dst'"
-    steered = "model.name == 'wrn_16_8' and schedule.rate == 'onecycle' and reg.target_density > 0"
-    guarded = "model.name == 'lenet5' and reg.method == 'dst' and seed == 1"
-    spread = "reg.method == 'dst' and seed == 0 and reg.alpha < 1e-3"
+    short, guarded = "model=vgg16 alpha=2e-3", "model=lenet5 method=dst seed=1"
+    steered, spread = "model=wrn_16_8 rate=onecycle target_density>0", "method=dst seed=0 alpha<1e-3"
     return {
-        "figure3": figures.against_alpha(compare.by_setting(runs_of("lenet_alpha"))),
-        "figure4": figures.layer_density(*layers_of("figure4")),
+        "figure3": figures.against_alpha(kept.fractions("lenet_alpha")),
+        "figure4": figures.layer_density(*layers_of("figure4", "")),
         "figure5": figures.layer_density(*layers_of("short_table2", short)),
         "figure7": figures.final_density(*layers_of("short_table2", steered)),
         "guard": figures.layer_density(*layers_of("table1", guarded)),
@@ -145,14 +139,10 @@ def pictures() -> dict[str, Figure]:
     }
 
 
-def runs_of(sweep: str, condition: str = "state == 'finished'") -> pd.DataFrame:
-    """Labelled by what these differ in among themselves."""
-    return compare.labelled(Store([RUNS / sweep]).runs.query(re.sub(r"(\w+\.\w+)", r"`\1`", condition)))
-
-
-def layers_of(sweep: str, condition: str = "state == 'finished'") -> tuple[pd.DataFrame, pd.DataFrame]:
+def layers_of(sweep: str, conditions: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What a figure of layers is made of: their rows, and the runs."""
-    store, runs = Store([RUNS / sweep]), runs_of(sweep, condition)
+    store = kept.store(sweep)
+    runs = compare.labelled(compare.where(store.runs, conditions))
     return store.layers(runs["run"]), runs
 
 
@@ -184,7 +174,7 @@ def main() -> None:
     for folder in given.folders:
         take_over(folder)
     for page in PAGES:
-        page.write_text(filled(page.read_text(), printed))
+        page.write_text(filled(page, printed))
     if given.pictures:
         draw(pictures())
 

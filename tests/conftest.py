@@ -44,7 +44,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     monkeypatch.setattr(machine, "THREADS_AT_FIRST", 1)
     torch.set_num_threads(1)
     yield
-    torch.use_deterministic_algorithms(False)
+    if torch.are_deterministic_algorithms_enabled():  # whose setter loads torch's compiler
+        torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture

@@ -14,8 +14,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import claims
+import kept
 import pytest
+import results
 
+from dstrun import report
 from dstrun.store import Store
 
 from .conftest import Command
@@ -25,7 +29,6 @@ from .made_up import leave, status
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-RESULTS = runpy.run_path(str(DOCS / "results.py"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 
 EXCEPTIONS = {
@@ -110,12 +113,47 @@ def test_the_workspace_for_wandb_has_the_dashboards_views() -> None:
     assert workspace.sections[1].panels[0].metric_regex == r"density/\d+\..*"
 
 
-@pytest.mark.parametrize("page", RESULTS["PAGES"], ids=lambda page: page.name)
-def test_tables_of_results_are_what_their_commands_print(command: Command, monkeypatch: Any, page: Path) -> None:
-    monkeypatch.chdir(RESULTS["ROOT"])
-    text = page.read_text()
+def test_results_and_what_is_said_of_them_are_what_the_runs_come_to(command: Command, monkeypatch: Any) -> None:
+    """Every table and every claim; a folder of runs is read once."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(report, "Store", lambda paths: kept.store(paths[0].name))
+    for page in results.PAGES:
+        assert results.filled(page, lambda words: command(*shlex.split(words)).out) == page.read_text(), "make docs"
 
-    assert RESULTS["filled"](text, lambda words: command(*shlex.split(words)).out) == text
+
+PAGE = "A page.\n\n- LeNet keeps 8.55 % of its\n  weights, and loses −0.29 points, in all three runs.\n"
+
+
+@pytest.mark.parametrize(
+    ("claim", "text"),
+    [
+        (("LeNet keeps {:.2f} % of its weights", 8.554), PAGE),
+        (
+            ("LeNet keeps {:.1f} % of its weights, and loses {:.0f} points", 12.34, -1.0),
+            PAGE.replace("8.55", "12.3").replace("−0.29", "−1"),
+        ),
+        (("in all {} runs", "six"), PAGE.replace("three", "six")),
+        (("loses {:.2f} points", -0.29, True), PAGE),
+    ],
+)
+def test_a_claims_values_are_written_into_the_page(claim: claims.Claim, text: str) -> None:
+    assert claims.filled(PAGE, [claim]) == text
+
+
+@pytest.mark.parametrize(
+    ("claim", "why"),
+    [
+        (("in all three runs", False), "not true: in all three runs"),
+        (
+            ("LeNet holds {:.2f} % of its weights", 1.0),
+            "in the page 0 times: LeNet holds {:.2f} % of its weights 1.00",
+        ),
+        (("s", True), "in the page 7 times: s"),
+    ],
+)
+def test_a_claim_that_is_not_true_or_not_there_is_told(claim: claims.Claim, why: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(why)):
+        claims.filled(PAGE, [claim])
 
 
 def test_what_is_taken_over_of_runs_tells_nothing_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,8 +161,8 @@ def test_what_is_taken_over_of_runs_tells_nothing_of_the_machine(monkeypatch: py
     leave(Path("outputs/mine"), seed=1, state="interrupted")
     (run,) = Path("outputs/mine").glob("*-s0-*")
     status(run, owner={"host": "mine", "pid": 1}, git_commit="abc")
-    monkeypatch.setitem(RESULTS["take_over"].__globals__, "RUNS", Path("runs"))
-    RESULTS["take_over"](Path("outputs/mine"))
+    monkeypatch.setattr(results, "RUNS", Path("runs"))
+    results.take_over(Path("outputs/mine"))
     (taken,) = Path("runs/mine").iterdir()
     assert sorted(file.name for file in taken.iterdir()) == [
         "config.yaml", "layers.csv", "metrics.csv", "status.json", "summary.json",

@@ -1,0 +1,180 @@
+"""What is kept of runs and exports beside these pages, as tables: docs/runs and docs/inference.json.
+
+`conditions` are those of `dstrun report --filter`. Accuracies, densities and their differences are percentages.
+"""
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from dstrun import compare
+from dstrun.models import BUILDERS
+from dstrun.store import Store
+
+DOCS = Path(__file__).parent
+RUNS = DOCS / "runs"
+SHARES = ("accuracy", "validation", "density", "flops", "difference")
+RESET = 0.2  # points by which no layer rises in an epoch of the paper's schedule, unless the guard has set it back
+
+
+def sweeps() -> list[str]:
+    """Names of the folders in docs/runs."""
+    return sorted(folder.name for folder in RUNS.iterdir())
+
+
+@cache
+def store(sweep: str) -> Store:
+    """The runs of a sweep, which are read once."""
+    return Store([RUNS / sweep])
+
+
+@cache
+def runs(sweep: str, conditions: str = "") -> pd.DataFrame:
+    """A row a run; figures are fractions, as in its files."""
+    return compare.where(store(sweep).runs.dropna(axis="columns", how="all"), conditions)
+
+
+@cache
+def fractions(sweep: str) -> pd.DataFrame:
+    """A row a setting, as `dstrun report` has it: mean and standard deviation over its runs, in fractions."""
+    return compare.by_setting(store(sweep).runs)
+
+
+@cache
+def settings(sweep: str) -> pd.DataFrame:
+    """The same with percentages, without what no run has."""
+    table = fractions(sweep).dropna(axis="columns", how="all").drop(columns=["setting", "names"])
+    shares = [name for share in SHARES for name in (share, f"{share}_std") if name in table]
+    return table.assign(**{name: 100 * table[name] for name in shares})
+
+
+def one(sweep: str, conditions: str) -> Any:
+    """The one setting that meets the conditions."""
+    (row,) = compare.where(settings(sweep), conditions).to_dict("records")
+    return SimpleNamespace(**row)
+
+
+def published(model: str) -> Any:
+    """The sparse network in table 1 of the paper."""
+    table = compare.published([(model, "mnist")]).dropna(subset="difference")
+    (row,) = table.assign(accuracy=100 * table["accuracy"], density=100 * table["density"]).itertuples()
+    return row
+
+
+def epochs(sweep: str, conditions: str = "") -> pd.DataFrame:
+    """A row an epoch of each run."""
+    table = store(sweep).epochs(runs(sweep, conditions)["run"])
+    return table.assign(density=100 * table["density"], test_accuracy=100 * table["test_accuracy"])
+
+
+@cache
+def layers(sweep: str, conditions: str) -> pd.DataFrame:
+    """A row per run, moment and layer; `rise`: by how many points it has more than at the moment before."""
+    table = store(sweep).layers(runs(sweep, conditions)["run"])
+    table = table.assign(density=100 * table["density"], layer=table["layer"].astype(str), run=table["run"].astype(str))
+    return table.assign(rise=table.groupby(["run", "layer"])["density"].diff())
+
+
+def by_epoch(sweep: str, conditions: str) -> pd.DataFrame:
+    """Density in one run: a row an epoch, a column a layer."""
+    return layers(sweep, conditions).pivot(index="epoch", columns="layer", values="density")
+
+
+def at_end(sweep: str, conditions: str) -> pd.DataFrame:
+    """Density after the last epoch: a row a run, a column a layer."""
+    table = layers(sweep, conditions)
+    return table[table["epoch"] == table["epoch"].max()].pivot(index="run", columns="layer", values="density")
+
+
+def set_back(table: pd.DataFrame) -> list[int]:
+    """In how many epochs of each run one of these layers has risen, which is the guard's doing; no run without one."""
+    return table[table["rise"] > RESET].groupby("run")["epoch"].nunique().tolist()
+
+
+def share(layer: str, table: pd.DataFrame) -> float:
+    """How much of the weights of all layers one holds."""
+    totals = table.groupby("layer")["total"].first()
+    return 100 * totals[layer] / totals.sum()
+
+
+def dead(sweep: str, conditions: str) -> int:
+    """Rows of which nothing is kept at the end of one run."""
+    table = layers(sweep, conditions)
+    return int(table[table["epoch"] == table["epoch"].max()]["dead_rows"].sum())
+
+
+@cache
+def rows_of_wide_resnet(width: int) -> int:
+    """Filters and output neurons of WideResNet-16-`width` on CIFAR-10."""
+    model = BUILDERS["wide_resnet"]((3, 32, 32), 10, depth=16, width=width)
+    return sum(len(part.weight) for part in model.modules() if isinstance(part, nn.Conv2d | nn.Linear))
+
+
+def within_seeds(one: Any, other: Any, figure: str = "accuracy") -> bool:
+    """Whether two settings differ by no more than the larger of their standard deviations."""
+    most = max(getattr(one, f"{figure}_std"), getattr(other, f"{figure}_std"))
+    return abs(getattr(one, figure) - getattr(other, figure)) <= most
+
+
+def beside_the_line(sweep: str, conditions: str) -> dict[float, float]:
+    """By target, by how many points a steered run is more accurate than fixed α at its density.
+
+    Between two fixed α accuracy goes with log density; the line is prolonged by a tenth at most. What the guard has set
+    back to more than half of its weights is no part of it.
+    """
+    table = compare.where(settings(sweep), f"method=dst {conditions}").sort_values("density")
+    fixed = table[table["reg.alpha"].notna() & (table["density"] < 50)]
+    at, accuracy = np.log(fixed["density"].to_numpy()), fixed["accuracy"].to_numpy()
+    found = {}
+    for target, x, y in zip(table["reg.target_density"], np.log(table["density"]), table["accuracy"], strict=True):
+        if target > 0 and at[0] - 0.11 < x < at[-1] + 0.1:
+            right = np.searchsorted(at, x).clip(1, len(at) - 1)
+            slope = (accuracy[right] - accuracy[right - 1]) / (at[right] - at[right - 1])
+            found[target] = float(y - accuracy[right] - slope * (x - at[right]))
+    return found
+
+
+def between_versions() -> tuple[float, float]:
+    """By how many points the accuracy of a run, and a mean of three, differs at most between sweeps that have both."""
+    everything = pd.concat([store(sweep).runs.assign(sweep=sweep) for sweep in sweeps()])
+    table = everything.pivot(index=["setting", "run"], columns="sweep", values="test_accuracy").mul(100)
+    both = table[table.notna().sum(axis=1) > 1].groupby("setting")
+    apart = (table, both.mean()[both.count() == 3])
+    return tuple(float((some.max(axis=1) - some.min(axis=1)).max()) for some in apart)
+
+
+@cache
+def exports() -> dict[str, dict]:
+    """By file, what `dstrun export` remembers of it."""
+    return json.loads((DOCS / "inference.json").read_text())
+
+
+@cache
+def bench() -> pd.DataFrame:
+    """Medians in ms: a row per file, threads and images at once, a column a network."""
+    timed = [pd.DataFrame(found["bench"]).assign(file=file) for file, found in exports().items() if "bench" in found]
+    by = ["file", "threads", "batch"]
+    return pd.concat(timed).pivot_table(index=by, columns="network", values="median", sort=False)
+
+
+def speeds(images: int, *files: str) -> pd.DataFrame:
+    """How many times as fast as the dense network each is with so many images at once."""
+    times = bench().xs(images, level="batch").loc[[f"{file}.safetensors" for file in files] or slice(None)]
+    return times.rdiv(times["dense"], axis=0).drop(columns="dense")
+
+
+def share_left(file: str) -> float:
+    """Parameters of a network after it has been shrunk, of those before."""
+    return 100 * exports()[file]["parameters_shrunk"] / exports()[file]["parameters"]
+
+
+def bounds(figures: Iterable[float]) -> tuple[float, float]:
+    """The least and the largest."""
+    return float(np.min(figures)), float(np.max(figures))
