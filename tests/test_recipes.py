@@ -1,15 +1,24 @@
-"""What composes: the paper's settings by pair, and every recipe, experiment, sweep, model and data set."""
+"""What composes: the settings of every recipe and experiment, and that networks, data and settings fit together."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import hydra
 import pytest
+import torch
+import yaml
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
 
-from dstrun.config import Config, check
+from dstrun import data, models
+from dstrun.build import prepare
+from dstrun.config import OPTIONS, Config, ModelConfig, check, value_of
 from dstrun.sources import packaged, register_plugins
-from tests.conftest import Command
+from dstrun.training import Training
+from dstrun.yaml_files import Loader
+from tests.conftest import Command, made_up
+from tests.test_run import rows
 
 CONF = packaged("conf")
 
@@ -26,55 +35,180 @@ def compose(*overrides: str) -> Config:
     return check(OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"]))
 
 
-MNIST = {
-    "epochs": 20,
-    "batch_size": 64,
-    "optimiser": "sgd",
-    "momentum": 0.9,
-    "weight_decay": 0,
-    "lr": 0.01,
-    "rate": "constant",
-}
-LSTM = {"epochs": 20, "batch_size": 100, "optimiser": "adam", "lr": 0.001, "rate": "constant", "weight_decay": 0}
-CIFAR = {
-    "epochs": 160, "batch_size": 64, "optimiser": "sgd", "momentum": 0.9, "weight_decay": 1e-4, "threshold_decay": 1,
-    "lr": 0.1, "rate": "multistep", "milestones": [80, 120], "gamma": 0.1,
+packaged_config = cache(compose)  # where no folder of a user's own has a say; not to be changed
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """Method, schedule and augmentation, as far as they differ from the base values."""
+    keys = [key for key in OPTIONS if key.startswith(("reg.", "schedule.")) or key in ("data.pad", "data.flip")]
+    found = {key: value_of(config, key) for key in keys}
+    return {key: value for key, value in found.items() if value != OPTIONS[key].metadata["default"]}
+
+
+def pair(name: str) -> str:
+    return "model={} data={}".format(*name.split("-"))
+
+
+LSTM = {
+    "reg.alpha": 1e-3, "reg.floor": 0.0, "reg.exclude": ["classifier"], "schedule.batch_size": 100,
+    "schedule.optimiser": "adam", "schedule.lr": 0.001,
 }  # fmt: skip
-PAPER = [
-    ("lenet_300_100", "mnist", MNIST, 5e-4, 0.01),
-    ("lenet5", "mnist", MNIST, 5e-4, 0.01),
-    ("lstm_a", "mnist", LSTM, 1e-3, 0),
-    ("lstm_b", "mnist", LSTM, 1e-3, 0),
-    ("vgg16", "cifar10", CIFAR, 5e-6, 0.01),
-    ("wrn_16_8", "cifar10", CIFAR, 5e-6, 0.01),
-    ("wrn_28_8", "cifar10", CIFAR, 5e-6, 0.01),
-    ("resnet50", "imagenet", {"epochs": 90, "batch_size": 1024, "momentum": 0.9, "lr": 0.1}, 5e-6, 0.01),
-]
+CIFAR = {
+    "data.pad": 4, "data.flip": True, "reg.alpha": 5e-6, "schedule.epochs": 160, "schedule.lr": 0.1,
+    "schedule.weight_decay": 1e-4, "schedule.rate": "multistep", "schedule.milestones": [80, 120],
+}  # fmt: skip
+IMAGENET = {
+    "data.flip": True, "reg.alpha": 5e-6, "schedule.epochs": 90, "schedule.batch_size": 1024, "schedule.lr": 0.1,
+    "schedule.weight_decay": 1e-4, "schedule.rate": "multistep", "schedule.milestones": [30, 60, 80],
+}  # fmt: skip
+DIGITS = {"reg.alpha": 2e-3, "schedule.lr": 0.05, "schedule.rate": "onecycle"}
+SHIFTED = {"data.pad": 1, "schedule.rate": "onecycle"}
+DECAYED = SHIFTED | {"schedule.weight_decay": 1e-4, "schedule.threshold_decay": 0.0}
+FASTER = CIFAR | {
+    "schedule.rate": "onecycle", "schedule.lr": 0.05, "schedule.nesterov": True, "schedule.weight_decay": 5e-4,
+    "schedule.threshold_decay": 0.0,
+}  # fmt: skip
+RECIPES: dict[str, dict[str, Any]] = {
+    "lenet_300_100-mnist": {}, "lenet5-mnist": {}, "lenet_300_100-fashion_mnist": {}, "lenet5-fashion_mnist": {},
+    "lstm_a-mnist": LSTM, "lstm_b-mnist": LSTM, "lstm_a-fashion_mnist": LSTM, "lstm_b-fashion_mnist": LSTM,
+    "vgg16-cifar10": CIFAR, "wrn_16_8-cifar10": CIFAR, "wrn_28_8-cifar10": CIFAR, "vgg16-cifar100": CIFAR,
+    "wrn_16_8-cifar100": CIFAR, "wrn_28_8-cifar100": CIFAR, "resnet50-imagenet": IMAGENET,
+    "lenet_300_100-digits": DIGITS, "lenet5-digits": DIGITS,
+}  # fmt: skip
+EXPERIMENTS = {
+    "lenet_300_100-mnist": DECAYED | {"schedule.lr": 0.1, "reg.target_density": 0.02},
+    "lenet5-mnist": DECAYED | {"schedule.lr": 0.05, "reg.target_density": 0.0125},
+    "lstm_a-mnist": LSTM | SHIFTED | {"schedule.lr": 0.005, "reg.target_density": 0.0185},
+    "lstm_b-mnist": LSTM | SHIFTED | {"schedule.lr": 0.005, "reg.target_density": 0.0095},
+    "vgg16-cifar10": FASTER | {"reg.target_density": 0.035},
+    "wrn_16_8-cifar10": FASTER | {"reg.target_density": 0.045},
+}
+TWINS = ("fashion_mnist", "cifar100")  # whose recipe is that of another set, by name
+SETTINGS = {pair(name): expected for name, expected in RECIPES.items()} | {
+    f"{pair(name)} experiment=best_{name.split('-')[0]}": expected for name, expected in EXPERIMENTS.items()
+}
 
 
-@pytest.mark.parametrize(("model", "data", "schedule", "alpha", "floor"), PAPER)
-def test_the_papers_settings_follow_from_the_pair(
-    model: str, data: str, schedule: dict[str, object], alpha: float, floor: float
-) -> None:
-    config = compose(f"model={model}", f"data={data}")
-    assert {key: getattr(config.schedule, key) for key in schedule} == schedule
-    assert (config.reg.alpha, config.reg.floor, config.reg.granularity) == (alpha, floor, "neuron")
-    augmented = (config.data.pad, config.data.flip)
-    assert augmented == {"mnist": (0, False), "cifar10": (4, True), "imagenet": (0, True)}[data]
+def test_the_papers_schedule_for_the_lenets_is_the_base_value() -> None:
+    config = Config()
+    assert (config.reg.alpha, config.reg.floor, config.reg.granularity) == (5e-4, 0.01, "neuron")
+    schedule = config.schedule
+    assert (schedule.epochs, schedule.batch_size, schedule.optimiser, schedule.momentum) == (20, 64, "sgd", 0.9)
+    assert (schedule.lr, schedule.rate, schedule.weight_decay, schedule.threshold_decay) == (0.01, "constant", 0, 1)
+    assert schedule.gamma == 0.1
+
+
+def test_every_recipe_and_every_experiment_is_in_the_tables_here() -> None:
+    assert choices("recipe") == sorted(RECIPES)
+    assert choices("experiment") == sorted(f"best_{name.split('-')[0]}" for name in EXPERIMENTS)
+    launched = [(CONF / "experiment" / f"{name}.yaml").read_text() for name in choices("experiment")]
+    commands = [words for words in SETTINGS if "experiment=" in words]
+    assert all(any(f"dstrun {words}" in text for text in launched) for words in commands)
+
+
+@pytest.mark.parametrize("words", SETTINGS)
+def test_settings_follow_from_model_and_data_and_an_experiment_changes_some(words: str) -> None:
+    assert settings(packaged_config(*words.split())) == SETTINGS[words]
+
+
+class Narrow(nn.Module):
+    """What a recipe may have to do with: a convolution, batch norm, a hidden layer, and a `classifier`."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(shape[0], 2, 3), nn.BatchNorm2d(2)
+        self.hidden, self.classifier = nn.Linear(2 * (shape[1] - 2) * (shape[2] - 2), 4), nn.Linear(4, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self.hidden(self.norm(self.conv(images)).relu().flatten(1)).relu())
+
+
+@pytest.mark.parametrize("words", [words for words in SETTINGS if not words.endswith(TWINS)])
+def test_a_narrow_network_learns_by_those_settings(monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    """An epoch of two updates: each changes weights and thresholds, and what is excluded has no threshold."""
+    monkeypatch.setitem(models.BUILDERS, "narrow", Narrow)
+    splits = made_up((3, 8, 8), train=16, test=4)
+    for name in data.BUILDERS:
+        monkeypatch.setitem(data.BUILDERS, name, lambda root, **_: splits)
+    config = packaged_config(*words.split())
+    few = {"schedule.epochs": 1, "schedule.batch_size": 8, "device": "cpu"}
+    config = check({key: value_of(config, key) for key in OPTIONS} | few)
+    config.model = ModelConfig("narrow", "narrow")
+    run = Training(config, prepare(config))
+    before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    (record,) = run.records(lambda _: False)
+    assert (record.step, run.progress.epoch) == (2, 1)
+    after = run.model.state_dict()
+    changed = {name for name in before if not torch.equal(after[name], before[name])}
+    masked = {"conv", "hidden", "classifier"} - set(config.reg.exclude)
+    assert {f"{name}.mask.threshold" for name in masked} | {"conv.weight", "classifier.weight"} <= changed
+    assert not any(name.startswith(f"{layer}.mask") for name in before for layer in config.reg.exclude)
+
+
+SHAPES = {
+    "mnist": ((1, 28, 28), 10), "fashion_mnist": ((1, 28, 28), 10), "digits": ((1, 28, 28), 10),
+    "cifar10": ((3, 32, 32), 10), "cifar100": ((3, 32, 32), 100), "imagenet": ((3, 224, 224), 1000),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if not name.endswith(TWINS)])
+def test_the_network_of_a_recipe_takes_its_images(name: str) -> None:
+    """Without memory for either."""
+    config = packaged_config(*pair(name).split())
+    shape, classes = SHAPES[config.data.name]
+    with torch.device("meta"):
+        network = models.BUILDERS[config.model.builder](shape, classes, **config.model.args)
+        assert network(torch.zeros(2, *shape)).shape == (2, classes)
+
+
+def test_a_recipe_trains_from_dense_to_frozen_masks(command: Command, made_up_data: None) -> None:
+    """Six epochs of ten updates of our recipe, whose masks are frozen after 48 of them."""
+    words = ["model=lenet_300_100", "data=mnist", "experiment=best_lenet_300_100"]
+    outcome = command(*words, "schedule.epochs=6", "schedule.batch_size=2", "outputs=o", "group=g")
+    assert (outcome.code, outcome.complaints) == (0, "")
+    (run,) = Path("o/g").iterdir()
+    churn = {(row["epoch"], row["layer"]): float(row["churn"]) for row in rows(run / "layers.csv")}
+    assert min(churn[epoch, layer] for epoch in "12345" for layer in ("fc1", "fc2")) > 0
+    assert [churn["6", layer] for layer in ("fc1", "fc2", "fc3")] == [0, 0, 0]
+    epochs = rows(run / "metrics.csv")
+    assert [int(row["step"]) for row in epochs] == [10, 20, 30, 40, 50, 60]
+    assert float(epochs[0]["density"]) > 0.1
+    assert [round(266_200 * float(row["density"])) for row in epochs[-2:]] == [5324, 5324], "2 %, to the weight"
+
+
+TWO_STEPS = ["schedule.epochs=1", "data.train_limit=8", "data.test_limit=8", "schedule.batch_size=4"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", SETTINGS)
+def test_every_recipe_and_experiment_runs_two_steps(command: Command, made_up_data: None, words: str) -> None:
+    outcome = command(*words.split(), *TWO_STEPS, "outputs=o", "group=g")
+    assert (outcome.code, outcome.complaints) == (0, "")
+    (run,) = Path("o/g").iterdir()
+    assert [row["step"] for row in rows(run / "metrics.csv")] == ["2"]
 
 
 def test_command_line_beats_experiment_beats_recipe() -> None:
-    pair = ["model=lenet_300_100", "data=mnist"]
-    assert compose(*pair).schedule.rate == "constant"
-    assert compose(*pair, "experiment=best_lenet_300_100").schedule.rate == "onecycle"
-    assert compose(*pair, "experiment=best_lenet_300_100", "schedule.rate=cosine").schedule.rate == "cosine"
-    chosen = compose("model=vgg16", "data=cifar10", "schedule=cosine").schedule
-    assert (chosen.rate, chosen.epochs) == ("cosine", 160)
+    words = ["model=vgg16", "data=cifar10", "experiment=best_vgg16"]
+    assert [packaged_config(*words[:count]).schedule.lr for count in (2, 3)] == [0.1, 0.05]
+    chosen = compose(*words, "schedule=cosine", "schedule.lr=0.2").schedule
+    assert (chosen.rate, chosen.lr, chosen.epochs) == ("onecycle", 0.2, 160)
+    assert compose(*words[:2], "schedule=cosine").schedule.rate == "cosine"
+
+
+@pytest.mark.parametrize("group", ["model", "data"])
+def test_a_choice_of_model_or_data_is_called_by_its_name_and_has_a_builder(group: str) -> None:
+    for name in choices(group):
+        content = yaml.load((CONF / group / f"{name}.yaml").read_text(), Loader)
+        assert content["name"] == name or name == "folder"
+        assert content["builder"] in {"model": models.BUILDERS, "data": data.BUILDERS}[group]
+        check({f"{group}.{key}": value for key, value in content.items()})
 
 
 PAIRS = [(model, "digits") for model in choices("model")] + [("lstm_b", data) for data in choices("data")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "data"), PAIRS)
 def test_every_model_and_every_data_set_composes_with_a_recipe_or_without(model: str, data: str) -> None:
     config = compose(f"model={model}", f"data={data}", "data.root=somewhere/images")
@@ -96,36 +230,3 @@ def test_a_users_own_conf_wins_and_needs_no_recipe_but_may_have_one() -> None:
     Path("conf/recipe").mkdir()
     Path("conf/recipe/wrn_10_1-cifar10.yaml").write_text("# @package _global_\nreg:\n  alpha: 3e-5\n")
     assert compose("model=wrn_10_1", "data=cifar10").reg.alpha == 3e-5
-
-
-def _experiments() -> list[list[str]]:
-    """Each with the overrides of its launch line, which stands in its first comment."""
-    found = []
-    for name in choices("experiment"):
-        lines = (CONF / "experiment" / f"{name}.yaml").read_text().splitlines()
-        launch = next(line for line in lines if "dstrun " in line)
-        found.append(launch.split("dstrun ", 1)[1].split())
-        assert f"experiment={name}" in found[-1]
-    return found
-
-
-def _pair(model: str, data: str) -> Any:
-    twin = model == "wrn_28_8" or data in ("cifar100", "fashion_mnist")  # of one that is tried in any case
-    return pytest.param([f"model={model}", f"data={data}"], marks=[pytest.mark.slow] * twin)
-
-
-TWO_STEPS = ["schedule.epochs=1", "data.train_limit=8", "data.test_limit=8", "schedule.batch_size=4"]
-
-
-@pytest.mark.parametrize(
-    "overrides",
-    [_pair(*name.split("-")) for name in choices("recipe")] + _experiments(),
-    ids=lambda words: " ".join(words),
-)
-@pytest.mark.usefixtures("made_up_data")
-def test_every_recipe_and_experiment_runs_two_steps(command: Command, overrides: list[str]) -> None:
-    outcome = command(*overrides, *TWO_STEPS, "outputs=o", "group=g")
-    assert (outcome.code, outcome.complaints) == (0, "")
-    (metrics,) = Path("o", "g").glob("*/metrics.csv")
-    header, row = (line.split(",") for line in metrics.read_text().splitlines())
-    assert row[header.index("step")] == "2"
