@@ -1,5 +1,6 @@
 """Notes on a run's config: what has no effect, what never comes, what is replaced, what has no recipe."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,32 +148,18 @@ def test_a_sweep_has_each_note_once_and_none_on_what_some_run_uses() -> None:
     assert (len(sweep_notes(many)), sweep_notes(many)[-1]) == (9, "11 more of the kind")
 
 
-class NothingDone:
-    """Takes the place of the pool: no run is begun."""
-
-    def __init__(self, *_: object) -> None:
-        pass
-
-    def goes_on(self) -> bool:
-        return False
-
-    def stop(self) -> None:
-        pass
-
-
-def test_notes_are_said_at_the_start_before_a_dry_run_and_once_for_a_sweep(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pool, "_Pool", NothingDone)
-    monkeypatch.setattr(pool, "_start_forkserver", lambda jobs: None)
-    monkeypatch.setattr(pool, "_survey", lambda jobs, stop: [])
-    short = ("schedule.epochs=1", "schedule.warmup=2", "data.train_limit=100", "threads=1")
-    note = "dstrun: note: schedule.warmup: the rate rises over 2 epochs, and the run has 1"
-    sweep = ("-m", "seed=1,2", *short, "n_jobs=1")
-    for words in ([*short, "dry_run=true"], short, [*sweep, "dry_run=true"], sweep):
+def test_notes_are_said_at_the_start_and_before_a_dry_run(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    handed: list[Sequence[str]] = []
+    monkeypatch.setattr(pool, "run_jobs", lambda jobs, group, notes: handed.append(notes))
+    short = ("schedule.epochs=1", "schedule.warmup=2", "data.train_limit=10", "data.test_limit=10", "threads=1")
+    note = "schedule.warmup: the rate rises over 2 epochs, and the run has 1"
+    for words in ([*short, "dry_run=true"], short, ["-m", "seed=1,2", *short, "dry_run=true"]):
         (said,) = command(*words).err.splitlines()
-        assert said.startswith(note)
+        assert said.startswith(f"dstrun: note: {note}")
     assert command(*short).err == "", "the run is finished"
+    assert command("-m", "seed=1,2", *short, "n_jobs=1").err == "", "our launcher says them, when all runs are possible"
+    ((handed_on,),) = handed
+    assert handed_on.startswith(note)
     (only,) = command("hydra/launcher=submitit_local", "dry_run=true").err.splitlines()
     assert only == "dstrun: note: hydra/launcher=submitit_local has no effect: it is for sweeps, and this is one run"
 

@@ -1,8 +1,7 @@
 """What the documents have people run is run as it is written, and what cannot run here stands in one list.
 
-Everything in `make commands`, by a shell. In `make test` the first command of dstrun's on every page, in this process
-where a shell would do no more than split the words; every command is read by bash, though not run.
-(dstrun itself is installed by test_package.py, too.)
+Everything in `make commands`, by a shell. In `make test` every command is read, though not run: by bash, and those of
+dstrun's as it reads them itself. What the pages say of results is computed again.
 """
 
 import re
@@ -19,12 +18,16 @@ import kept
 import pytest
 import results
 
-from dstrun import report
+from dstrun import arguments, report
+from dstrun.composition import words_for_hydra
+from dstrun.config import GROUPS
+from dstrun.sources import choices
 from dstrun.store import Store
+from dstrun.words import normalize_words
 
 from .conftest import Command
 from .helpers.blocks import Step, steps_of
-from .helpers.walk import Walk, shorten_here
+from .helpers.walk import Walk
 from .made_up import leave, status
 
 ROOT = Path(__file__).parents[1]
@@ -56,25 +59,36 @@ def steps(page: Path) -> list[Step]:
     return [step for step in steps_of(page) if why_not(step) is None]
 
 
-def quick(page: Path) -> list[Step]:
-    """The first command of a page, where that is one of dstrun's; of the README the first of dstrun's."""
-    commands = [step for step in steps(page) if not step.command.startswith("pip")]
-    return [step for step in commands[:1] if step.command.startswith("dstrun")]
-
-
-@pytest.mark.parametrize("page", [page for page in PAGES if quick(page)], ids=lambda page: page.name)
-def test_quick_ones_of_a_page_do_what_they_say(command: Command, monkeypatch: Any, page: Path) -> None:
-    shorten_here(monkeypatch)
-    walk = Walk(in_process=command)
-    for step in quick(page):
-        walk.take(step)
-
-
 def test_every_command_is_one_that_a_shell_can_read() -> None:
     """`seed=range(5)` without quotes is none."""
     commands = [step for page in PAGES for step in steps_of(page) if step.kind == "shell"]
-    read = [subprocess.run(["bash", "-nc", step.text], capture_output=True, text=True) for step in commands]
-    assert not [(step, done.stderr) for step, done in zip(commands, read, strict=True) if done.returncode]
+    script = "".join(f"function _{at} {{\n{step.text}\n}}\n" for at, step in enumerate(commands))
+    done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+VERBS = {
+    "report": arguments.report, "dashboard": arguments.dashboard, "rerun": arguments.rerun, "eval": arguments.evaluate,
+    "export": arguments.export,
+}  # fmt: skip
+OF_THE_README = ("tiny", "stripes")  # a model and a data set of a package that it makes
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_of_dstruns_has_verbs_options_and_choices_that_there_are(page: Path) -> None:
+    run = leave(Path("outputs/single"))
+    for step in steps_of(page):
+        program, *words = (
+            shlex.split(re.sub(r"\bRUN\b", str(run), step.text), comments=True) if step.kind == "shell" else [""]
+        )
+        if program != "dstrun":
+            continue
+        if words and words[0] in VERBS:
+            VERBS[words[0]](words[1:])
+            continue
+        for word in words_for_hydra(normalize_words(words)):
+            group, _, name = word.partition("=")
+            assert group not in GROUPS or name in (*choices(group), *OF_THE_README), step
 
 
 @pytest.mark.slow
@@ -103,6 +117,7 @@ def test_what_documents_make_is_in_the_makefile() -> None:
     assert made <= targets
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the package's own, of pydantic
 def test_the_workspace_for_wandb_has_the_dashboards_views() -> None:
     pytest.importorskip("wandb_workspaces", reason="wandb-workspaces is not installed")
@@ -118,7 +133,11 @@ def test_results_and_what_is_said_of_them_are_what_the_runs_come_to(command: Com
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(report, "Store", lambda paths: kept.store(paths[0].name))
     for page in results.PAGES:
-        assert results.filled(page, lambda words: command(*shlex.split(words)).out) == page.read_text(), "make docs"
+        filled = results.filled(page, lambda words: command(*shlex.split(words)).out)
+        changed = [
+            line for line in zip(page.read_text().splitlines(), filled.splitlines(), strict=True) if len({*line}) > 1
+        ]
+        assert not changed, "make docs"
 
 
 PAGE = "A page.\n\n- LeNet keeps 8.55 % of its\n  weights, and loses −0.29 points, in all three runs.\n"

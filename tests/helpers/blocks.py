@@ -5,7 +5,6 @@ commands; output, and whatever else is no command, is fenced as text.
 """
 
 import re
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,13 +30,6 @@ class Step:
         """A shell command on one line and without its comment."""
         joined = self.text.replace("\\\n", " ")
         return " ".join(re.sub(r"\s+#.*$", "", joined).split())
-
-    @property
-    def plain_words(self) -> list[str] | None:
-        """The words of a command that a shell would only split, None for one that has more of its grammar in it."""
-        words = shlex.split(self.text, comments=True)
-        bare = re.sub(r"\s+#.*$", "", self.text, flags=re.MULTILINE)
-        return None if set(bare) & set("'\"\\`$*?[](){}<>|&;!~\n") else words
 
 
 def steps_of(page: Path) -> list[Step]:

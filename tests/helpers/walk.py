@@ -2,12 +2,10 @@
 
 import os
 import re
-import runpy
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
 from importlib import invalidate_caches
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ from tests.made_up import leave
 
 ROOT = Path(__file__).parents[2]
 PREAMBLE = Path(__file__).with_name("preamble")
-SHORT = runpy.run_path(str(PREAMBLE / "short.py"))
 SECONDS = 600  # for one command
 
 GIVEN = """
@@ -40,9 +37,7 @@ class Failed(AssertionError):
 class Walk:
     """The folder of a page's reader, and what has been done in it so far."""
 
-    def __init__(self, in_process: Callable[..., Any] | None = None) -> None:
-        """`in_process(*words)` runs dstrun in this process, where a shell would do no more than split the command."""
-        self._in_process = in_process
+    def __init__(self) -> None:
         self._names: dict[str, Any] = {}
         self._site = Path("site").absolute()  # where pip installs to
         for part in ("docs", "benchmarks"):  # which commands name as from a checkout
@@ -92,18 +87,13 @@ class Walk:
         return Path("checkout").absolute()
 
     def _run(self, step: Step, text: str) -> None:
-        words = Step(step.page, step.line, "shell", self.filled(text)).plain_words
-        if self._in_process and words and words[0] == "dstrun":
-            outcome = self._in_process(*words[1:])
-            code, said = outcome.code, outcome.out + outcome.err
-        else:
-            bash = ["bash", "-c", self.filled(text)]
-            done = subprocess.run(
-                bash, env=self._environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True, timeout=SECONDS, check=False,
-            )  # fmt: skip
-            code, said = done.returncode, done.stdout
-            invalidate_caches()  # it may have been pip
+        bash = ["bash", "-c", self.filled(text)]
+        done = subprocess.run(
+            bash, env=self._environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, timeout=SECONDS, check=False,
+        )  # fmt: skip
+        code, said = done.returncode, done.stdout
+        invalidate_caches()  # it may have been pip
         if code or "Traceback" in said:
             raise Failed(f"{step.page}:{step.line}: exit code {code}: {text}\n{said}")
 
@@ -158,27 +148,3 @@ class Walk:
             "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PIP_TARGET": str(self._site), "PIP_NO_INDEX": "1",
             "PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_DEPS": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         }  # fmt: skip
-
-
-def shorten_here(monkeypatch: Any) -> None:
-    """What the preamble does to other processes, in this one."""
-    monkeypatch.syspath_prepend(str(Path("site").absolute()))
-    from dstrun import config, data, plan, pool, search
-    from dstrun.run import run_as_job
-
-    def one_after_the_other(jobs: Sequence[plan.Job], default_group: str, *_: Any, **__: Any) -> None:
-        for job in jobs:
-            run_as_job(job.config, default_group)
-
-    monkeypatch.setattr(pool, "run_jobs", one_after_the_other)  # in processes of their own: in `make proof`
-    whole = config.check
-    for name, module in list(sys.modules.items()):
-        if name.startswith("dstrun") and getattr(module, "check", None) is whole:
-            monkeypatch.setattr(module, "check", lambda given: SHORT["smaller"](whole(given)))
-    for module, name in ((plan, "combinations"), (search, "search")):
-        monkeypatch.setattr(module, name, getattr(module, name))  # put back afterwards
-    SHORT["shorten_plan"](plan)
-    SHORT["shorten_search"](search)
-    for name in SHORT["FILES"]:
-        monkeypatch.setitem(data.BUILDERS, name, data.BUILDERS[name])
-    SHORT["shorten_data"](data)
