@@ -99,6 +99,26 @@ def test_everything_on_a_page_does_what_it_says(page: Path) -> None:
         walk.take(step)
 
 
+@pytest.mark.slow
+def test_what_the_readme_shows_is_what_its_first_command_and_its_loop_say(command: Command, capfd: Any) -> None:
+    """Figures, speed and time aside, to a tenth: they differ in the last bits from machine to machine."""
+    text = (ROOT / "README.md").read_text()
+    (first,) = re.findall(r"```text\n(outputs/single/.*?)```", text, re.DOTALL)
+    ((code, printed),) = re.findall(r"```python\n(import dstrun\n.*?)```\n\n```text\n(.*?)```", text, re.DOTALL)
+    exec(code, {})
+    for shown, said in ((printed, capfd.readouterr().out), (first, command().out)):
+        said = re.sub(r"(epoch  2/20.*\n)(?:epoch.*\n)*(?=epoch 20/20)", r"\1…\n", said)
+        words, numbers = zip(*(apart(lines) for lines in (shown, said)), strict=True)
+        assert words[0] == words[1]
+        assert numbers[0] == pytest.approx(numbers[1], rel=0.1)
+
+
+def apart(lines: str) -> tuple[str, list[float]]:
+    """What a command says without figures and what is drawn of them; its figures, without threads, speed and time."""
+    lines = re.sub(r"\d+ threads?|[\d,]+ images/s.*|\d+ s$|[▁-█]", "", lines, flags=re.MULTILINE)
+    return re.sub(r" *[\d.,]+", " #", lines), [float(n.replace(",", "")) for n in re.findall(r"\d[\d.,]*\d|\d", lines)]
+
+
 def test_the_list_of_exceptions_has_only_what_documents_have() -> None:
     """And says, with -s, how many commands are run and how many are not."""
     everything = [step for page in PAGES for step in steps_of(page)]

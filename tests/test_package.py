@@ -1,5 +1,6 @@
 """The installed command: conf and sweeps travel in the wheel, plugins are found, documents agree with the code."""
 
+import json
 import os
 import subprocess
 import sys
@@ -97,11 +98,13 @@ def test_a_model_and_a_data_set_of_another_package(command: Command, monkeypatch
     (metadata / "entry_points.txt").write_text(entry_points.replace('"', ""))
     monkeypatch.syspath_prepend(str(Path.cwd()))
     monkeypatch.delitem(sys.modules, "stripes", raising=False)
-    outcome = command("model=tiny", "data=stripes", "model.args.width=8", "schedule.epochs=1")
-    note = "dstrun: note: no recipe for tiny on stripes: base values are used (lr 0.01, alpha 5e-4)\n"
+    outcome = command("model=tiny", "data=stripes", "model.args.width=8", "reg.target_density=0.1")
+    note = "dstrun: note: no recipe for tiny on stripes: base values are used (lr 0.01, alpha 5e-4, 20 epochs)\n"
     assert (outcome.code, outcome.err) == (0, note)
     (folder,) = Path("outputs/single").iterdir()
-    assert folder.name.startswith("tiny-stripes-a5e-4-s0-")
+    assert folder.name.startswith("tiny-stripes-d1e-1-s0-")
+    found = json.loads((folder / "summary.json").read_text())
+    assert (found["test_accuracy"], found["kept"], found["total"]) == (1, 53, 528), "as the README says: all, and 10 %"
     assert "tiny" in command("model=tinny").err
 
 
