@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from kept import (
+    DOCS,
     at_end,
     bench,
     beside_the_line,
@@ -63,6 +64,10 @@ def readme() -> Iterator[Claim]:
     better = [best[model].accuracy > paper[model].accuracy for model in paper]
     yield "Our recipes are both sparser and more accurate than the paper's figures", all(sparser + better)
 
+    slower = bounds(eager_ratios())
+    yield "a sparse step of a convolutional network takes {:.1f} to {:.1f} times a dense one", *slower
+    yield "A masked step costs {:.1f} to {:.1f} times a dense one in convolutional networks", *slower
+
     drawn = "method=dst seed=0 alpha<1e-3"
     yield "at {} α, one seed", WORDS[len(runs("lenet_alpha", drawn))]
     yield "The first layer, {:.0f} % of the weights", share("fc1", layers("lenet_alpha", drawn))
@@ -74,6 +79,12 @@ def readme() -> Iterator[Claim]:
         all(settings("lenet_alpha")["density_std"].tail(2) > 20),
     )
     yield "and the run ends at {:.2f} % of the masked weights", one("steering", "target_density=0.05").density
+
+
+def eager_ratios() -> list[float]:
+    """Eager sparse against dense steps of convolutional networks, as the table in performance.md has them."""
+    row = r"^\| (?:LeNet-5|VGG-16|WRN-16-8), 64 \| [\d,.]+ \| ([\d.]+) \("
+    return [float(ratio) for ratio in re.findall(row, (DOCS / "performance.md").read_text(), re.MULTILINE)]
 
 
 def results() -> Iterator[Claim]:
