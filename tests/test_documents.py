@@ -29,6 +29,7 @@ from .conftest import Command
 from .helpers.blocks import Step, steps_of
 from .helpers.walk import Walk
 from .made_up import leave, status
+from .test_plan import RUNS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -78,11 +79,9 @@ OF_THE_README = ("tiny", "stripes")  # a model and a data set of a package that 
 def test_every_command_of_dstruns_has_verbs_options_and_choices_that_there_are(page: Path) -> None:
     run = leave(Path("outputs/single"))
     for step in steps_of(page):
-        program, *words = (
-            shlex.split(re.sub(r"\bRUN\b", str(run), step.text), comments=True) if step.kind == "shell" else [""]
-        )
-        if program != "dstrun":
+        if step.kind != "shell" or not step.command.startswith("dstrun"):
             continue
+        _, *words = shlex.split(step.text.replace("RUN", str(run)), comments=True)
         if words and words[0] in VERBS:
             VERBS[words[0]](words[1:])
             continue
@@ -135,6 +134,12 @@ def test_what_documents_make_is_in_the_makefile() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     made = {step.command.split()[1] for page in PAGES for step in steps_of(page) if step.command.startswith("make ")}
     assert made <= targets
+
+
+def test_the_table_of_sweeps_has_their_numbers_of_runs() -> None:
+    lines = re.findall(r"^\| ((?:`\w+` ?)+)\|.*\| (\d+)(?: each)? \|$", (DOCS / "sweeps.md").read_text(), re.MULTILINE)
+    assert {name: int(count) for names, count in lines for name in re.findall(r"\w+", names)} == RUNS
+    assert f"sweeps/quick.yaml: {RUNS['quick']} runs" in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.slow

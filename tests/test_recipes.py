@@ -1,6 +1,5 @@
 """What composes: the settings of every recipe and experiment, and that networks, data and settings fit together."""
 
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from dstrun import data, models
 from dstrun.build import prepare
-from dstrun.config import OPTIONS, Config, ModelConfig, check, value_of
+from dstrun.config import OPTIONS, Config, check, value_of
 from dstrun.sources import packaged, register_plugins
 from dstrun.training import Training
 from dstrun.yaml_files import Loader
@@ -35,14 +34,15 @@ def compose(*overrides: str) -> Config:
     return check(OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"]))
 
 
-packaged_config = cache(compose)  # where no folder of a user's own has a say; not to be changed
-
-
 def settings(config: Config) -> dict[str, Any]:
     """Method, schedule and augmentation, as far as they differ from the base values."""
     keys = [key for key in OPTIONS if key.startswith(("reg.", "schedule.")) or key in ("data.pad", "data.flip")]
     found = {key: value_of(config, key) for key in keys}
     return {key: value for key, value in found.items() if value != OPTIONS[key].metadata["default"]}
+
+
+def content_of(group: str, name: str) -> dict[str, Any]:
+    return yaml.load((CONF / group / f"{name}.yaml").read_text(), Loader)
 
 
 def pair(name: str) -> str:
@@ -106,9 +106,13 @@ def test_every_recipe_and_every_experiment_is_in_the_tables_here() -> None:
     assert all(any(f"dstrun {words}" in text for text in launched) for words in commands)
 
 
-@pytest.mark.parametrize("words", SETTINGS)
+def _slow_twin(words: str) -> Any:
+    return pytest.param(words, marks=[pytest.mark.slow] * words.endswith(TWINS))
+
+
+@pytest.mark.parametrize("words", [_slow_twin(words) for words in SETTINGS])
 def test_settings_follow_from_model_and_data_and_an_experiment_changes_some(words: str) -> None:
-    assert settings(packaged_config(*words.split())) == SETTINGS[words]
+    assert settings(compose(*words.split())) == SETTINGS[words]
 
 
 class Narrow(nn.Module):
@@ -127,13 +131,10 @@ class Narrow(nn.Module):
 def test_a_narrow_network_learns_by_those_settings(monkeypatch: pytest.MonkeyPatch, words: str) -> None:
     """An epoch of two updates: each changes weights and thresholds, and what is excluded has no threshold."""
     monkeypatch.setitem(models.BUILDERS, "narrow", Narrow)
-    splits = made_up((3, 8, 8), train=16, test=4)
-    for name in data.BUILDERS:
-        monkeypatch.setitem(data.BUILDERS, name, lambda root, **_: splits)
-    config = packaged_config(*words.split())
+    monkeypatch.setitem(data.BUILDERS, "few", lambda root, **_: made_up((1, 8, 8), train=16, test=4))
     few = {"schedule.epochs": 1, "schedule.batch_size": 8, "device": "cpu"}
-    config = check({key: value_of(config, key) for key in OPTIONS} | few)
-    config.model = ModelConfig("narrow", "narrow")
+    names = {"model.name": "narrow", "model.builder": "narrow", "data.name": "few", "data.builder": "few"}
+    config = check(SETTINGS[words] | few | names)
     run = Training(config, prepare(config))
     before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
     (record,) = run.records(lambda _: False)
@@ -154,10 +155,10 @@ SHAPES = {
 @pytest.mark.parametrize("name", [name for name in RECIPES if not name.endswith(TWINS)])
 def test_the_network_of_a_recipe_takes_its_images(name: str) -> None:
     """Without memory for either."""
-    config = packaged_config(*pair(name).split())
-    shape, classes = SHAPES[config.data.name]
+    model, _, images = name.partition("-")
+    chosen, (shape, classes) = content_of("model", model), SHAPES[images]
     with torch.device("meta"):
-        network = models.BUILDERS[config.model.builder](shape, classes, **config.model.args)
+        network = models.BUILDERS[chosen["builder"]](shape, classes, **chosen.get("args", {}))
         assert network(torch.zeros(2, *shape)).shape == (2, classes)
 
 
@@ -190,7 +191,6 @@ def test_every_recipe_and_experiment_runs_two_steps(command: Command, made_up_da
 
 def test_command_line_beats_experiment_beats_recipe() -> None:
     words = ["model=vgg16", "data=cifar10", "experiment=best_vgg16"]
-    assert [packaged_config(*words[:count]).schedule.lr for count in (2, 3)] == [0.1, 0.05]
     chosen = compose(*words, "schedule=cosine", "schedule.lr=0.2").schedule
     assert (chosen.rate, chosen.lr, chosen.epochs) == ("onecycle", 0.2, 160)
     assert compose(*words[:2], "schedule=cosine").schedule.rate == "cosine"
@@ -199,7 +199,7 @@ def test_command_line_beats_experiment_beats_recipe() -> None:
 @pytest.mark.parametrize("group", ["model", "data"])
 def test_a_choice_of_model_or_data_is_called_by_its_name_and_has_a_builder(group: str) -> None:
     for name in choices(group):
-        content = yaml.load((CONF / group / f"{name}.yaml").read_text(), Loader)
+        content = content_of(group, name)
         assert content["name"] == name or name == "folder"
         assert content["builder"] in {"model": models.BUILDERS, "data": data.BUILDERS}[group]
         check({f"{group}.{key}": value for key, value in content.items()})
