@@ -6,6 +6,8 @@ INSTALLED := $(VENV)/installed
 OLDEST := $(VENV)-oldest
 PYTHON312 ?= $(shell for python in python3.12 $(HOME)/.pyenv/versions/3.12.*/bin/python; do \
 	$$python -c '' 2>/dev/null && { echo $$python; break; }; done)
+# Without compiled files every process compiles dstrun and the tests: 5 s each.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test check fast coverage mutants oldest proof commands faults browser docs clean

@@ -1,6 +1,7 @@
-"""What several tests share: the command line in this process, small made-up data, and where real data lies."""
+"""What several tests share: the command line in this process, trained runs, made-up data, where real data lies."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,26 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
         return Outcome(code, said.out, said.err)
 
     return call
+
+
+Trained = Callable[..., None]
+TRAINED: dict[tuple[str, ...], Path] = {}  # words → the folder `outputs` that they have left
+
+
+@pytest.fixture
+def trained(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """`trained(WORDS)`: a copy, in outputs/, of the runs that `dstrun WORDS` leaves, made once a process."""
+
+    def copied(*words: str) -> None:
+        if words not in TRAINED:
+            with monkeypatch.context() as patch:
+                place = tmp_path_factory.mktemp("trained")
+                patch.chdir(place)
+                assert command(*words).code == 0
+            TRAINED[words] = place / "outputs"
+        shutil.copytree(TRAINED[words], "outputs", dirs_exist_ok=True)
+
+    return copied
 
 
 def made_up(shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, train: int = 40, test: int = 20) -> Splits:

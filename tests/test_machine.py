@@ -37,6 +37,7 @@ print(min(faults() for _ in range(5)))
 """
 
 
+@pytest.mark.slow
 def test_what_a_step_frees_is_kept_for_the_next() -> None:
     """28 MiB that come and go cost no page fault once they have been there; in a process that has no other memory."""
     pytest.importorskip("resource")

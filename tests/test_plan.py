@@ -144,7 +144,16 @@ RUNS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [file.stem for file in packaged("sweeps").glob("*.yaml")])
+COMPOSED_SOON = ("quick", "granularity", "threshold_clip")  # the others choose files by the dozen, 0.1 s each
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(file.stem, marks=[] if file.stem in COMPOSED_SOON else pytest.mark.slow)
+        for file in packaged("sweeps").glob("*.yaml")
+    ],
+)
 def test_a_sweep_says_how_to_start_it_and_comes_to_its_runs(planner: Callable[..., Planner], name: str) -> None:
     text = (packaged("sweeps") / f"{name}.yaml").read_text()
     first, comment, *_ = text.splitlines()

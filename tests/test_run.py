@@ -26,7 +26,7 @@ from dstrun.signals import StopRequest
 from dstrun.status import holder
 from dstrun.tracking import LAYERS, METRICS, RESULTS, STEERED, Rows, write_json
 from dstrun.train import Progress
-from tests.conftest import Command, Outcome, made_up
+from tests.conftest import Command, Outcome, Trained, made_up
 from tests.faults.child import ended, forked
 
 QUICK = ["schedule.epochs=2", "data.train_limit=200", "data.test_limit=100"]
@@ -100,6 +100,7 @@ def test_a_run_leaves_its_files(command: Command) -> None:
     assert "compiling" not in outcome.out
 
 
+@pytest.mark.slow
 def test_the_default_run_is_accurate_and_sparse(command: Command) -> None:
     assert command().code == 0
     summary = json.loads((only_run() / "summary.json").read_text())
@@ -107,8 +108,8 @@ def test_the_default_run_is_accurate_and_sparse(command: Command) -> None:
     assert summary["density"] <= 0.20
 
 
-def test_the_same_command_again_does_nothing(command: Command) -> None:
-    command(*QUICK)
+def test_the_same_command_again_does_nothing(command: Command, trained: Trained) -> None:
+    trained(*QUICK)
     before = {file.name: file.stat().st_mtime_ns for file in only_run().iterdir()}
     outcome = command(*QUICK)
     assert outcome.code == 0
@@ -123,8 +124,8 @@ def test_the_same_seed_gives_the_same_figures_and_another_does_not(command: Comm
     assert a == b != c
 
 
-def test_a_dense_run_is_a_run_like_any_other(command: Command) -> None:
-    command(*QUICK, "reg=dense")
+def test_a_dense_run_is_a_run_like_any_other(trained: Trained) -> None:
+    trained(*QUICK, "reg=dense")
     folder = only_run()
     assert folder.name.startswith("lenet_300_100-digits-dense-s0-")
     layers = rows(folder / "layers.csv")
@@ -140,8 +141,8 @@ def test_many_options_at_once(command: Command) -> None:
     assert float(rows(only_run() / "metrics.csv")[1]["train_loss"]) < 3
 
 
-def test_a_validation_split_is_reported_and_chooses_the_best_epoch(command: Command) -> None:
-    command(*QUICK, "data.validation=0.25")
+def test_a_validation_split_is_reported_and_chooses_the_best_epoch(trained: Trained) -> None:
+    trained(*QUICK, "data.validation=0.25")
     folder = only_run()
     metrics = rows(folder / "metrics.csv")
     assert tuple(metrics[0]) == (*METRICS, "validation_loss", "validation_accuracy")
@@ -150,8 +151,8 @@ def test_a_validation_split_is_reported_and_chooses_the_best_epoch(command: Comm
     assert metrics[0]["step"] == "3"  # 150 images left
 
 
-def test_no_epochs_is_an_evaluation(command: Command) -> None:
-    command(*QUICK)
+def test_no_epochs_is_an_evaluation(command: Command, trained: Trained) -> None:
+    trained(*QUICK)
     trained = only_run()
     assert command("schedule.epochs=0", "data.test_limit=100", f"init={trained}", "group=again").code == 0
     (row,) = rows(only_run("outputs/again") / "metrics.csv")
@@ -166,8 +167,8 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(command: Command) ->
     assert re.search(r"outputs/single/lenet_300_100-digits-a2e-3-s0-\w{8}: new", outcome.out)
 
 
-def test_rerun_with_changes_stays_in_the_group(command: Command) -> None:
-    command(*QUICK, "group=here")
+def test_rerun_with_changes_stays_in_the_group(command: Command, trained: Trained) -> None:
+    trained(*QUICK, "group=here")
     folder = only_run("outputs/here")
     again = command("rerun", f"{folder}/", "reg=dense", "seed=5")
     assert again.code == 0
@@ -179,8 +180,8 @@ def test_rerun_with_changes_stays_in_the_group(command: Command) -> None:
     assert elsewhere.out == f"outputs/there/{folder.name}: new\n"
 
 
-def test_rerun_with_another_model_takes_no_arguments_of_the_old_one(command: Command) -> None:
-    command(*QUICK, "model=lstm_a", "model.args.hidden=8")
+def test_rerun_with_another_model_takes_no_arguments_of_the_old_one(command: Command, trained: Trained) -> None:
+    trained(*QUICK, "model=lstm_a", "model.args.hidden=8")
     assert command("rerun", str(only_run()), "model=lenet5", "schedule.epochs=1").code == 0
     (config,) = (OmegaConf.load(file) for file in Path("outputs/single").glob("lenet5-*/config.yaml"))
     assert (config.model.args, config.data.train_limit) == ({}, 200)
@@ -188,8 +189,8 @@ def test_rerun_with_another_model_takes_no_arguments_of_the_old_one(command: Com
     assert (several.code, several.err) == (2, "dstrun: seed=1,2: expected one value for seed\n")
 
 
-def test_eval_gives_the_figures_of_the_last_epoch(command: Command) -> None:
-    command(*QUICK)
+def test_eval_gives_the_figures_of_the_last_epoch(command: Command, trained: Trained) -> None:
+    trained(*QUICK)
     outcome = command("eval", str(only_run()), "threads=1")
     summary = json.loads((only_run() / "summary.json").read_text())
     assert outcome.code == 0
@@ -217,8 +218,8 @@ def test_a_run_is_held_until_its_last_checkpoint_is_written(command: Command, mo
     assert holder(only_run()) is None
 
 
-def test_initial_weights_of_a_dense_run_for_a_sparse_one(command: Command) -> None:
-    command(*QUICK, "reg=dense", "group=dense")
+def test_initial_weights_of_a_dense_run_for_a_sparse_one(command: Command, trained: Trained) -> None:
+    trained(*QUICK, "reg=dense", "group=dense")
     dense = only_run("outputs/dense")
     assert command(*QUICK, f"init={dense}", "group=sparse").code == 0
     first = float(rows(only_run("outputs/sparse") / "metrics.csv")[0]["train_loss"])
@@ -229,6 +230,7 @@ def test_initial_weights_of_a_dense_run_for_a_sparse_one(command: Command) -> No
     assert not Path("outputs/wrong").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_of_images_trains_resnet50(command: Command, tmp_path: Path) -> None:
     from torchvision.utils import save_image
 
@@ -286,9 +288,9 @@ def assert_broken_equals_whole() -> None:
 
 
 def test_stopped_and_killed_in_mid_epoch_and_started_again_equals_undisturbed(
-    command: Command, monkeypatch: pytest.MonkeyPatch
+    command: Command, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command(*LONG, "group=whole")
+    trained(*LONG, "group=whole")
     stopped = stop_at(command, monkeypatch, step=14, number=signal.SIGTERM)
     assert (stopped.code, stopped.err) == (128 + signal.SIGTERM, "")
     assert "interrupted at step 14; run the same command to resume" in stopped.out
@@ -344,8 +346,8 @@ def test_a_schedulers_handler_gets_its_signal_once_the_run_is_safe(
     assert seen == ["passed", "interrupted True"]
 
 
-def test_a_damaged_checkpoint_means_starting_over(command: Command) -> None:
-    command(*QUICK)
+def test_a_damaged_checkpoint_means_starting_over(command: Command, trained: Trained) -> None:
+    trained(*QUICK)
     folder = only_run()
     undisturbed = without_times(folder / "metrics.csv")
     status = json.loads((folder / "status.json").read_text())
@@ -359,10 +361,10 @@ def test_a_damaged_checkpoint_means_starting_over(command: Command) -> None:
 
 @pytest.mark.parametrize("damage", ["newest", "rows"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
-    command: Command, monkeypatch: pytest.MonkeyPatch, damage: str
+    command: Command, trained: Trained, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     """One bit of a weight, which torch itself would not notice; or a digit among the rows that the newest counts on."""
-    command(*LONG, "group=whole")
+    trained(*LONG, "group=whole")
     for step in (14, 25):
         stop_at(command, monkeypatch, step, signal.SIGTERM, [*LONG, "checkpoint.every=9999"])
     folder = only_run("outputs/broken")
@@ -396,8 +398,8 @@ def test_a_checkpoint_of_a_later_version_is_not_written_over(command: Command, m
     assert path.read_bytes() == before
 
 
-def test_a_finished_run_that_has_been_altered_says_so(command: Command) -> None:
-    command(*QUICK)
+def test_a_finished_run_that_has_been_altered_says_so(command: Command, trained: Trained) -> None:
+    trained(*QUICK)
     folder = only_run()
     (folder / "metrics.csv").write_text((folder / "metrics.csv").read_text().replace("0.", "1.", 1))
     outcome = command(*QUICK)
@@ -407,8 +409,10 @@ def test_a_finished_run_that_has_been_altered_says_so(command: Command) -> None:
     assert command(*QUICK).err == ""
 
 
-def test_a_disk_that_is_full_at_the_summary_costs_no_epoch(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    command(*QUICK, "group=whole")
+def test_a_disk_that_is_full_at_the_summary_costs_no_epoch(
+    command: Command, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(*QUICK, "group=whole")
     with monkeypatch.context() as patch:
 
         def die(*_: object) -> None:
@@ -426,8 +430,8 @@ def test_a_disk_that_is_full_at_the_summary_costs_no_epoch(command: Command, mon
         assert without_times(folder / name) == without_times(only_run("outputs/whole") / name)
 
 
-def test_a_finished_run_is_not_trained_again_when_its_status_is_lost(command: Command) -> None:
-    command(*QUICK)
+def test_a_finished_run_is_not_trained_again_when_its_status_is_lost(command: Command, trained: Trained) -> None:
+    trained(*QUICK)
     folder = only_run()
     before = (folder / "metrics.csv").read_bytes()
     (folder / "status.json").write_text("{")
@@ -515,8 +519,8 @@ def test_two_processes_do_not_write_one_run(command: Command, monkeypatch: pytes
     assert f"is being written by process {os.getpid()} on" in outcome.err
 
 
-def test_a_folder_that_holds_another_run_is_not_taken_for_this_one(command: Command) -> None:
-    command(*QUICK)
+def test_a_folder_that_holds_another_run_is_not_taken_for_this_one(command: Command, trained: Trained) -> None:
+    trained(*QUICK)
     config = OmegaConf.load(only_run() / "config.yaml")
     config.seed = 99
     OmegaConf.save(config, only_run() / "config.yaml")

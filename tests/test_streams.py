@@ -20,7 +20,7 @@ from dstrun.files import whole
 from dstrun.ledger import write_config
 from dstrun.streams import accept_all_text, legible
 from dstrun.tracking import close_log, read_json, run_log, write_json
-from tests.conftest import Command
+from tests.conftest import Command, Trained
 from tests.made_up import leave
 from tests.test_architecture import SOURCE
 from tests.test_run import only_run
@@ -88,8 +88,8 @@ def in_the_c_locale() -> Iterator[None]:
     locale.setlocale(locale.LC_CTYPE, before)
 
 
-def test_files_are_utf_8_whatever_the_locale(command: Command, in_the_c_locale: None) -> None:
-    assert command(*QUICK, 'name="Größe"').code == 0
+def test_files_are_utf_8_whatever_the_locale(command: Command, trained: Trained, in_the_c_locale: None) -> None:
+    trained(*QUICK, 'name="Größe"')
     config = only_run() / "config.yaml"
     assert yaml.safe_load(config.read_bytes().decode())["name"] == "Größe"
     assert "█" in (only_run() / "train.log").read_bytes().decode()

@@ -21,7 +21,7 @@ from dstrun.config import check
 from dstrun.errors import InputError, RunFailedError
 from dstrun.run import run_as_job
 from dstrun.status import Status, holder
-from tests.conftest import Command
+from tests.conftest import Command, Trained
 
 SMALL = ["schedule.epochs=2", "data.train_limit=200", "data.test_limit=100", "threads=1"]
 LONG = ["schedule.epochs=100000", "data.train_limit=200", "data.test_limit=100", "threads=1", "checkpoint.every=0"]
@@ -88,8 +88,10 @@ def test_a_grid_leaves_a_run_a_combination_and_a_summary(command: Command) -> No
     assert "epoch 2/2" in (run / "train.log").read_text()
 
 
-def test_the_same_sweep_again_does_what_is_new(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    command("-m", "seed=0,1", *SMALL)
+def test_the_same_sweep_again_does_what_is_new(
+    command: Command, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained("-m", "seed=0,1", *SMALL)
     before = {file: file.stat().st_mtime_ns for file in Path("outputs").rglob("*") if file.is_file()}
     outcome = command("-m", "seed=0,1", *SMALL)
     assert outcome.code == 0
@@ -251,9 +253,9 @@ def test_a_run_that_breaks_before_its_first_line_is_let_go_of(
     assert state(moved)["error"] == "RuntimeError: no driver", "the other run's folder stays as it is"
 
 
-def test_what_others_put_beside_a_sweep_stands_in_its_summary(command: Command) -> None:
-    command("-m", "seed=0", *SMALL)
-    command("seed=1", "group=grid", *SMALL)
+def test_what_others_put_beside_a_sweep_stands_in_its_summary(command: Command, trained: Trained) -> None:
+    trained("-m", "seed=0", *SMALL)
+    trained("seed=1", "group=grid", *SMALL)
     command("-m", "seed=0", *SMALL)
     assert [row["seed"] for row in rows(Path("outputs/grid/summary.csv"))] == ["0", "1"]
 
@@ -284,8 +286,8 @@ def test_two_copies_of_a_sweep_share_the_work(command: Command) -> None:
     assert all("6 of 6 runs finished" in output for output in outputs)
 
 
-def test_a_run_that_somebody_else_is_at_work_on_is_waited_for(command: Command) -> None:
-    command("seed=0", *SMALL, "group=grid")
+def test_a_run_that_somebody_else_is_at_work_on_is_waited_for(command: Command, trained: Trained) -> None:
+    trained("seed=0", *SMALL, "group=grid")
     run = the_run("lenet_300_100-digits-a2e-3-s0")
     for name in ("status.json", "summary.json", "checkpoint.pt"):
         (run / name).unlink()

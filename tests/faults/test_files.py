@@ -13,10 +13,10 @@ import torch
 from dstrun import checkpoint, compare
 from dstrun.report import lines
 from dstrun.store import Store
-from tests.conftest import Command
+from tests.conftest import Command, Trained
 
 FEW, MANY = 20, 10_000
-SECONDS = 10
+SECONDS = 10  # of computing
 QUICK = ["schedule.epochs=2", "data.train_limit=80", "data.test_limit=40", "schedule.batch_size=40", "threads=1"]
 STEERED = [*QUICK, "reg.target_density=0.2", "checkpoint.every=0"]
 READ = ("config.yaml", "status.json", "metrics.csv", "layers.csv", "summary.json")
@@ -61,9 +61,9 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
 
 
 @pytest.fixture
-def finished(command: Command) -> Path:
+def finished(trained: Trained) -> Path:
     """The folder of a run, which has trained two epochs."""
-    assert command(*STEERED).code == 0
+    trained(*STEERED)
     (folder,) = Path("outputs/single").iterdir()
     return folder
 
@@ -81,13 +81,13 @@ def try_readers(folder: Path, count: int, chance: random.Random) -> dict[str, in
     for _ in range(count):
         name = chance.choice(READ)
         (folder / name).write_bytes(damaged(originals[name], chance))
-        started = time.monotonic()
+        started = time.process_time()
         store = Store([folder.parent])
         read = store.layers()
         if len(store.runs):
             runs = compare.labelled(store.runs)
             lines(compare.by_setting(runs), ["accuracy", "density", "seconds"])
-        assert time.monotonic() - started < SECONDS, name
+        assert time.process_time() - started < SECONDS, name
         if not len(store.runs):
             outcome["not taken for a run"] += 1
         elif store.notes or store.runs["state"].iloc[0] != "finished":
@@ -106,7 +106,7 @@ def try_checkpoints(path: Path, count: int, chance: random.Random) -> dict[str, 
     outcome = dict.fromkeys(("refused", "as before"), 0)
     for _ in range(count):
         path.write_bytes(damaged(original, chance))
-        started = time.monotonic()
+        started = time.process_time()
         try:
             state = checkpoint.load(path)
         except ValueError:
@@ -114,7 +114,7 @@ def try_checkpoints(path: Path, count: int, chance: random.Random) -> dict[str, 
         else:
             assert_same(state, wanted)
             outcome["as before"] += 1
-        assert time.monotonic() - started < SECONDS
+        assert time.process_time() - started < SECONDS
     path.write_bytes(original)
     return outcome
 
@@ -141,9 +141,9 @@ def try_commands(command: Callable, folder: Path, count: int, chance: random.Ran
         (folder / name).write_bytes(damaged((kept / name).read_bytes(), chance))
         if chance.random() < 0.5 and name != "status.json":
             (folder / "status.json").unlink()
-        started = time.monotonic()
+        started = time.process_time()
         outcome = command(*STEERED)
-        assert time.monotonic() - started < SECONDS
+        assert time.process_time() - started < SECONDS
         assert outcome.code in (0, 2), (name, outcome)
         assert "Traceback" not in outcome.out + outcome.err
         shutil.rmtree(folder)

@@ -15,7 +15,7 @@ import torch
 
 from dstrun import status
 from dstrun.store import Store
-from tests.conftest import Command
+from tests.conftest import Command, Trained
 from tests.faults.child import ended, forked
 from tests.test_run import LONG, QUICK, assert_broken_equals_whole, only_run, stop_at
 
@@ -102,8 +102,10 @@ def test_data_that_has_gone_costs_nothing(command: Command, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("years", [-1, 1])
-def test_a_clock_that_is_set_back_or_forth(command: Command, monkeypatch: pytest.MonkeyPatch, years: int) -> None:
-    command(*LONG, "group=whole")
+def test_a_clock_that_is_set_back_or_forth(
+    command: Command, trained: Trained, monkeypatch: pytest.MonkeyPatch, years: int
+) -> None:
+    trained(*LONG, "group=whole")
     stop_at(command, monkeypatch, 14, 15)
     folder = only_run("outputs/broken")
     state = json.loads((folder / "status.json").read_text())
@@ -115,9 +117,11 @@ def test_a_clock_that_is_set_back_or_forth(command: Command, monkeypatch: pytest
     assert set(Store([Path("outputs")]).runs["state"]) == {"finished"}
 
 
-def test_a_run_goes_on_on_another_machine(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_run_goes_on_on_another_machine(
+    command: Command, trained: Trained, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Its folder copied there, with the lock, the process and the paths of the machine that it comes from."""
-    command(*LONG, "group=whole")
+    trained(*LONG, "group=whole")
     stop_at(command, monkeypatch, 14, 15)
     state_file = only_run("outputs/broken") / "status.json"
     state = json.loads(state_file.read_text())
@@ -151,20 +155,34 @@ def test_nohup_is_left_alone(command: Command, monkeypatch: pytest.MonkeyPatch) 
         signal.signal(signal.SIGHUP, before)
 
 
-@pytest.mark.parametrize(
-    "words", [[*QUICK], pytest.param(["-m", *QUICK, "seed=0,2"], marks=pytest.mark.faults), ["--help"], ["report"]]
-)
-def test_a_reader_that_has_gone_is_no_traceback_and_stops_no_run(command: Command, words: list[str]) -> None:
-    """As with `dstrun … | head -0`."""
-    command(*QUICK, "seed=1")
+def with_no_reader(words: list[str]) -> tuple[int, str]:
+    """Exit code and stderr of `dstrun WORDS` whose output nobody reads, as with `dstrun … | head -0`."""
+
+    def before() -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        os.dup2(writer, 1)
+        os.dup2(os.open("said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+
+    return ended(forked(words, before)), Path("said").read_text()
+
+
+@pytest.mark.parametrize(("words", "runs"), [(QUICK, 2), (["report"], 1)])
+def test_a_reader_that_has_gone_stops_no_run(trained: Trained, words: list[str], runs: int) -> None:
+    trained(*QUICK, "seed=1")
+    code, said = with_no_reader(words)
+    assert (code, said) == (0 if words is QUICK else 1, "")
+    assert Store([Path("outputs")]).runs["state"].tolist() == ["finished"] * runs
+
+
+@pytest.mark.parametrize("words", [["--help"], pytest.param(["-m", *QUICK, "seed=0,2"], marks=pytest.mark.faults)])
+def test_a_reader_that_has_gone_is_no_traceback_at_the_very_end(words: list[str]) -> None:
+    """In a process of its own, since Python writes out what is left when it ends."""
     reader, writer = os.pipe()
     os.close(reader)
-    arguments = [*words, *["wandb.mode=disabled"] * (QUICK[0] in words)]
-    done = subprocess.run(
-        [sys.executable, "-m", "dstrun", *arguments], stdout=writer, stderr=subprocess.PIPE, text=True
-    )
+    done = subprocess.run([sys.executable, "-m", "dstrun", *words], stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert "Traceback" not in done.stderr
-    runs = Store([Path("outputs")]).runs
-    assert set(runs["state"]) == {"finished"}
-    assert len(runs) == {QUICK[0]: 2, "-m": 3}.get(words[0], 1)
+    if "-m" in words:
+        assert Store([Path("outputs")]).runs["state"].tolist() == ["finished"] * 2

@@ -130,6 +130,7 @@ def test_a_server_that(how: str, sound: bool) -> None:
     print(f"{how}: {try_one(how, sound, AT_THE_END if sound else AT_THE_START):.1f} s")
 
 
+@pytest.mark.slow
 def test_a_key_goes_to_the_server_and_no_secret_to_any_file(tmp_path: Path) -> None:
     """Of a run that fails and leaves its traceback; in a process of its own, since W&B remembers what it has read."""
     secrets = {"WANDB_API_KEY": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "HF_TOKEN": SECRET}
