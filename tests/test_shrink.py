@@ -45,8 +45,17 @@ def parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("name", SHRINKABLE)
-@pytest.mark.parametrize(("density", "dead"), [(1, 0), (0.5, 0.3), (0.05, 0.5), (0.002, 0.9), (0, 1)])
+SHARES = [(1, 0), (0.5, 0.3), (0.05, 0.5), (0.002, 0.9), (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "density", "dead"),
+    [
+        pytest.param(name, *shares, marks=[pytest.mark.slow] * (name == "resnet50" and shares != (0.5, 0.3)))
+        for name in SHRINKABLE
+        for shares in SHARES
+    ],
+)
 @torch.no_grad()
 def test_outputs_are_those_of_the_whole_network(name: str, density: float, dead: float) -> None:
     model, images = sparse(name, density, dead)

@@ -9,7 +9,7 @@ import torch
 
 from dstrun.steering import ARRIVAL, LARGEST, PROPORTIONAL, SHARPEST, SMALLEST, SWIFTEST, Steering
 
-from .conftest import Command
+from .conftest import Command, Trained
 from .test_run import assert_broken_equals_whole, only_run, rows, stop_at
 
 CPU = torch.device("cpu")
@@ -98,10 +98,10 @@ def test_frozen_masks_without_a_target(command: Command) -> None:
 
 @pytest.mark.parametrize("epoch", [2, 9])
 def test_a_steered_run_goes_on_as_if_nothing_had_been(
-    command: Command, monkeypatch: pytest.MonkeyPatch, epoch: int
+    command: Command, trained: Trained, monkeypatch: pytest.MonkeyPatch, epoch: int
 ) -> None:
     """Stopped in the middle of an epoch, before and after its masks were frozen."""
-    assert command(*SHORT, "group=whole").code == 0
+    trained(*SHORT, "group=whole")
     stopped = stop_at(command, monkeypatch, (epoch - 1) * STEPS + 5, signal.SIGTERM, SHORT)
     assert stopped.code == 128 + signal.SIGTERM
     assert command(*SHORT, "group=broken").code == 0
