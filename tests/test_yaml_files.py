@@ -187,3 +187,13 @@ def test_a_files_launcher_and_sweeper_hold_unless_the_command_line_has_others(co
     assert several.code == 2
     assert several.err.startswith("dstrun: hydra/launcher: got submitit_local from experiment=cluster")
     assert several.err.endswith("give hydra/launcher=submitit_local on the command line\n")
+
+
+def test_a_files_mode_of_hydra_holds_and_a_run_without_one_is_composed_once(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(HEAD + "seed: 3\n", "conf/experiment/one.yaml")
+    written(HEAD + "hydra: {mode: MULTIRUN, sweeper: {params: {seed: '1,2'}}}\n", "conf/experiment/several.yaml")
+    assert "seed 2  new" in command("experiment=several", "dry_run=true").out
+    monkeypatch.setattr("hydra.main", lambda **_: pytest.fail("Hydra composes twice"))
+    assert "-s3-" in command("experiment=one", "dry_run=true").out
