@@ -153,11 +153,11 @@ def test_a_validation_split_is_reported_and_chooses_the_best_epoch(trained: Trai
 
 def test_no_epochs_is_an_evaluation(command: Command, trained: Trained) -> None:
     trained(*QUICK)
-    trained = only_run()
-    assert command("schedule.epochs=0", "data.test_limit=100", f"init={trained}", "group=again").code == 0
+    run = only_run()
+    assert command("schedule.epochs=0", "data.test_limit=100", f"init={run}", "group=again").code == 0
     (row,) = rows(only_run("outputs/again") / "metrics.csv")
-    assert row["test_accuracy"] == rows(trained / "metrics.csv")[1]["test_accuracy"]
-    assert row["density"] == rows(trained / "metrics.csv")[1]["density"]
+    assert row["test_accuracy"] == rows(run / "metrics.csv")[1]["test_accuracy"]
+    assert row["density"] == rows(run / "metrics.csv")[1]["density"]
     assert row["train_loss"] == ""
 
 

@@ -15,7 +15,7 @@ from dstrun.store import Store
 from tests.conftest import Command
 from tests.faults.test_kills import assert_equal, the_run
 
-MANY = 60
+FEW, MANY = 4, 60
 SIZE = 12 * 2**20  # of the disk; a run of these needs 6.3 MiB at once: two checkpoints, and the one being written
 RUN = [
     "schedule.epochs=4", "data.train_limit=300", "data.test_limit=50", "checkpoint.every=0", "log.steps=2", "threads=1"
@@ -73,9 +73,10 @@ def a_disk() -> Iterator[Callable[[str], Path]]:
 
 
 def test_a_disk_that_fills_up(command: Command, a_disk: Path) -> None:
-    """No room for the first file, for the second checkpoint."""
-    states = fill_up(command, a_disk, [0, 3_000_000])
-    assert states == {"not begun": 1, "failed": 1}
+    """No room for the first file, for the first rows, for the first checkpoint, for the second."""
+    states = fill_up(command, a_disk, [0, 16_384, 600_000, 3_000_000])
+    assert sum(states.values()) == FEW
+    assert states["failed"] >= 2
 
 
 @pytest.mark.faults
