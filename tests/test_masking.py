@@ -260,6 +260,21 @@ def test_thresholds_that_keep_too_little_fall_where_no_alpha_is_small_enough() -
     assert method.kept() > 200
 
 
+@pytest.mark.parametrize(
+    ("granularity", "target", "left"), [("layer", 0.5, 0.0), ("neuron", 0.5, -2.0), ("layer", 0, -2.0)]
+)
+def test_with_a_target_a_layers_threshold_stays_at_0_or_above(granularity: str, target: float, left: float) -> None:
+    """Under 0 it keeps what it keeps at 0; where rows share none, or α is fixed, thresholds are the optimiser's own."""
+    model = nn.Linear(10, 2)
+    method = DynamicSparseTraining(1e-3, granularity, target_density=target)
+    method.prepare(model, past=[])
+    method.begin(1000)
+    (threshold,) = method.thresholds()
+    threshold.data.fill_(-2.0)
+    method.after_step()
+    assert threshold.unique().tolist() == [left]
+
+
 @pytest.mark.parametrize(("kept", "left"), [(300, 1.0), (50, 0.9)])
 def test_with_a_target_the_guard_is_gentle_and_sets_in_at_a_quarter_of_it(kept: int, left: float) -> None:
     """Not at the floor asked for, half of the weights, and not by the paper's reset to 0."""

@@ -419,9 +419,13 @@ def test_gradients_are_bounded() -> None:
         ({"reg__target_density": 0.5}, STEADY),
         ({"reg__target_density": 0.5, "schedule__threshold_clip": 0.2}, 0.2),
         ({"reg__target_density": 0.5, "model__args": {"norm": False}}, 0.5),
+        ({"reg__target_density": 0.5, "reg__granularity": "layer", "model__args": {"norm": False}}, STEADY),
+        ({"reg__granularity": "layer", "model__args": {"norm": False}}, 0.5),
     ],
 )
-def test_behind_batch_norm_thresholds_of_a_steered_run_are_bounded_unasked(options: Any, bound: float) -> None:
+def test_behind_batch_norm_or_of_a_layer_thresholds_of_a_steered_run_are_bounded_unasked(
+    options: Any, bound: float
+) -> None:
     change = moved(reg__alpha=0.5, schedule__momentum=0.0, **options)["conv1.mask.threshold"]
     assert change.abs().max().item() == pytest.approx(0.1 * bound, rel=0.3 if bound == 0.5 else 1e-5)
 

@@ -32,16 +32,39 @@ def test_alpha_stays_while_density_is_on_its_course() -> None:
     assert steered.alpha.item() == pytest.approx(0.5, rel=1e-3)
 
 
-def test_alpha_follows_the_law() -> None:
-    steered = steering(steps=1)  # the course has arrived with the first update
-    log_alpha, error = torch.tensor(0.5).log().item(), 0.01
+def at_the_target(steps: int) -> Steering:
+    """The next update is the last, where the course has long arrived."""
+    steered = steering(steps)
+    steered.load_state_dict(steered.state_dict() | {"step": torch.tensor(steps - 1.0)})
+    return steered
+
+
+@pytest.mark.parametrize(
+    ("steps", "error", "proportional"),
+    [
+        (1000, 0.01, 10), (200, 0.01, 10), (100, 0.01, 5), (40, 0.01, 2),  # too much is kept, in ever shorter runs
+        (1000, -0.01, 10), (100, -0.01, 10), (40, -0.01, 10),  # too little
+    ],
+)  # fmt: skip
+def test_alpha_follows_the_law(steps: int, error: float, proportional: float) -> None:
+    steered = at_the_target(steps)
+    log_alpha = torch.tensor(0.5).log().item()
     steered.steer([torch.tensor(error).exp() * 250])
-    assert steered.alpha.log().item() == pytest.approx(log_alpha + PROPORTIONAL * error + SWIFTEST * error, rel=1e-4)
+    assert steered.alpha.log().item() == pytest.approx(log_alpha + (proportional + SWIFTEST) * error, rel=1e-4)
+
+
+@pytest.mark.parametrize(("steps", "share"), [(5000, 0.01), (2000, 0.01), (200, 0.1), (40, 0.5), (5, 0.5)])
+def test_thresholds_are_released_the_faster_the_shorter_the_run(steps: int, share: float) -> None:
+    """ε = −1/2 lets them down by half the share; from e times too little on by the whole; not where enough is kept."""
+    for error, released in ((-0.5, share / 2), (-1, share), (-3, share), (0, 0), (1, 0)):
+        steered = at_the_target(steps)
+        steered.steer([torch.tensor(float(error)).exp() * 250])
+        assert steered.release.item() == pytest.approx(1 - released, rel=1e-5)
 
 
 def test_alpha_does_not_leap_where_density_does() -> None:
     """From 0.25, the target, to four times that: ε = log 4 counts for 0.5 at once, and for itself in the integral."""
-    steered = steering(steps=1)
+    steered = at_the_target(steps=1000)
     steered.steer([torch.tensor(1000)])
     expected = torch.tensor(0.5).log().item() + PROPORTIONAL * SHARPEST + SWIFTEST * torch.tensor(4.0).log().item()
     assert steered.alpha.log().item() == pytest.approx(expected, rel=1e-5)

@@ -118,7 +118,8 @@ def _replaced(config: Config, given: Collection[str]) -> Iterator[str]:
         if key in given and value != (asked := value_of(config, key)):
             yield f"{key}: {value:g} is used instead of {asked:g}, since there is a reg.target_density"
     if "schedule.threshold_clip" in given and not config.schedule.threshold_clip:
-        yield f"schedule.threshold_clip: {STEADY} is used behind batch norm, since there is a reg.target_density"
+        where = "behind batch norm and of layers"
+        yield f"schedule.threshold_clip: {STEADY} is used {where}, since there is a reg.target_density"
 
 
 def _beyond_the_end(config: Config) -> Iterator[str]:

@@ -156,7 +156,7 @@ def make_update(config: Config, model: nn.Module, method: Method, optimiser: Opt
     """The update of the weights that `schedule` asks for."""
     schedule = config.schedule
     threshold_clip = schedule.threshold_clip
-    if not threshold_clip and config.reg.steered and any(isinstance(part, _BatchNorm) for part in model.modules()):
+    if not threshold_clip and config.reg.steered and _throws_thresholds(config, model):
         threshold_clip = STEADY
     options: dict[str, Any] = {
         "autocast": make_autocast(config, device), "accumulate": schedule.accumulate, "clip": schedule.clip,
@@ -165,6 +165,11 @@ def make_update(config: Config, model: nn.Module, method: Method, optimiser: Opt
     if schedule.compile == "step":
         return CompiledUpdate(model, method, optimiser, schedule.batch_size, **options)
     return Update(model, method, optimiser, **options)
+
+
+def _throws_thresholds(config: Config, model: nn.Module) -> bool:
+    """Whether a threshold's gradient can be many times its weights': a dead filter's, or the sum over a layer."""
+    return config.reg.granularity == "layer" or any(isinstance(part, _BatchNorm) for part in model.modules())
 
 
 def _try_model(config: Config, build_model: partial[nn.Module], splits: Splits, resumes: bool) -> Trial:

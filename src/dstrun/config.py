@@ -135,7 +135,7 @@ class ScheduleConfig:
     clip: float = option(0.0, "bound on the norm of the gradient (0: none)", low=0)
     threshold_clip: float = option(
         0.0,
-        f"bound on each threshold's gradient (0: none, but {STEADY} with a target_density behind batch norm)",
+        f"bound on thresholds' gradients (0: none, but {STEADY} with a target_density behind batch norm or of layers)",
         low=0, when=("reg.method", "dst"),
     )  # fmt: skip
     precision: str = option(

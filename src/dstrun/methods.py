@@ -258,6 +258,8 @@ class DynamicSparseTraining:
             thresholds: list[Tensor] = list(self.thresholds())
             with torch.no_grad():
                 torch._foreach_mul_(thresholds, self._steering.release)
+                if self._granularity == "layer":  # under 0 it keeps no more weights and only takes longer to come back
+                    torch._foreach_clamp_min_(thresholds, 0.0)
         if self._compile == "mask":
             kept = [self._guard_and_mask(self._floor)]
         elif self._floor > 0 or self._steering:

@@ -8,7 +8,12 @@
 s is the share done of the updates until masks are frozen, so that the course arrives at 0.75 · 0.8 of the run.
 In logarithms, since α that fit one network are a thousand times those that fit another. The integral takes up what
 α₀ is wrong by. b keeps α from leaping where density does: filters that come back from the dead before a batch norm
-would make it kill all the others. All of it stays on the device: nothing here waits for it. Knows torch alone.
+would make it kill all the others.
+
+p = 10 and r = 0.01, but in a run of few updates, n, thresholds have to move far in each: p = n / 20 where that is less
+and ε > 0, else α throws them past the weights; r = 20 / n where that is more, else they come back after the end.
+
+All of it stays on the device: nothing here waits for it. Knows torch alone.
 """
 
 from collections.abc import Sequence
@@ -17,11 +22,13 @@ import torch
 from torch import Tensor
 
 ARRIVAL = 0.75  # e; the rest goes to holding the target
-PROPORTIONAL = 10.0
+PROPORTIONAL = 10.0  # p
 SHARPEST = 0.5  # b: α is at most 150 times what the integral says, which healthy runs do not come to
 INTEGRAL = 200.0
 SWIFTEST = 0.1  # of i / steps: thresholds follow α within some ten updates, however short the run is
 RELEASE = 0.01  # r
+SHORT = 20  # in n / 20 and 20 / n: p changes below 200 updates, r below 2,000
+RELEASE_BOUND = 0.5  # on r: reached at 40 updates
 SMALLEST, LARGEST = -35.0, 5.0  # bounds on log α: 6e-16 and 150
 
 
@@ -34,6 +41,8 @@ class Steering:
 
     def __init__(self, target: float, alpha: float, total: int, steps: int, device: torch.device) -> None:
         self._target, self._total, self._steps = target, total, max(steps, 1)
+        self._raise = min(PROPORTIONAL, self._steps / SHORT)
+        self._release = min(max(RELEASE, SHORT / self._steps), RELEASE_BOUND)
         self.alpha = torch.tensor(float(alpha), device=device)
         self.release = torch.ones((), device=device)
         self._centre = self.alpha.log()
@@ -49,11 +58,10 @@ class Steering:
         course = left.pow(3).mul_(1 - self._target).add_(self._target)
         density = torch.stack(list(kept)).sum().clamp_min(1) / self._total
         error = density.log_().sub_(course.log())
-        self.release.copy_(error.clamp(-1, 0).mul_(RELEASE).add_(1))
+        self.release.copy_(error.clamp(-1, 0).mul_(self._release).add_(1))
         self._centre.add_(error, alpha=min(INTEGRAL / self._steps, SWIFTEST)).clamp_(SMALLEST, LARGEST)
-        self.alpha.copy_(
-            error.clamp_max_(SHARPEST).mul_(PROPORTIONAL).add_(self._centre).clamp_(SMALLEST, LARGEST).exp_()
-        )
+        steered = error.clamp(0, SHARPEST).mul_(self._raise).add_(error.clamp_max_(0), alpha=PROPORTIONAL)
+        self.alpha.copy_(steered.add_(self._centre).clamp_(SMALLEST, LARGEST).exp_())
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"alpha": self.alpha, "release": self.release, "centre": self._centre, "step": self._step}
