@@ -22,6 +22,15 @@ DOCS = Path(__file__).parent
 RUNS = DOCS / "runs"
 SHARES = ("accuracy", "validation", "density", "flops", "difference")
 RESET = 0.2  # points by which no layer rises in an epoch of the paper's schedule, unless the guard has set it back
+ALIKE_IN_FEW_UPDATES = {
+    "granularity=neuron epochs=3 target_density=0.05": 0.823,
+    "granularity=neuron epochs=5 target_density=0.05": 0.01,
+    "granularity=neuron epochs=5 target_density=0.5": 1.33e-3,
+    "granularity=layer epochs=5 target_density=0.5": 0.523,
+    "granularity=weight epochs=5 target_density=0.5": 6.11e-4,
+    "granularity=layer epochs=10 target_density=0.5": 0.174,
+    "granularity=weight epochs=10 target_density=0.5": 3.16e-4,
+}  # steered runs of sweeps/few_updates.yaml, LeNet-300-100: the fixed α that ends near the same density
 
 
 def sweeps() -> list[str]:

@@ -139,7 +139,7 @@ RUNS = {
     "table3": 1 + 2,
     "figure3": 3 * 3 * (1 + 7), "figure4": 2 * 3,
     "lenet_alpha": 3 * (1 + 6), "ablation": 2 * (1 + 13), "steering": 3 * (1 + 3 + 3),
-    "short_steering": 2 * (1 + 3 + 3),
+    "short_steering": 2 * (1 + 3 + 3), "few_updates": 3 * (3 + 2 + 2 + 6 + 5) + 3,
     "figure5": 2 * 3, "figure6": 2 * 3, "figure7": 3 * (1 + 3), "granularity": 3 * (1 + 3),
 }  # fmt: skip
 
