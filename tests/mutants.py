@@ -115,9 +115,9 @@ class TestMap:
         """
         lines = self.by_line[file]
         chosen = set().union(*(lines.get(at, set()) for at in range(change.first, change.last + 1)))
-        if chosen == {""}:
+        if chosen <= {""}:
             chosen = set().union(*lines.values())
-        if chosen == {""}:
+        if chosen <= {""}:
             siblings = [lines for other, lines in self.by_line.items() if other.parent == file.parent]
             chosen = set().union(*(some for lines in siblings for some in lines.values()))
         return chosen - {""}

@@ -1,6 +1,8 @@
 """Figures by their data: traces read back and compared with tables made by hand."""
 
 import base64
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -321,6 +323,39 @@ def test_plotly_accepts_every_figure(store: Store, runs: pd.DataFrame, count: in
         assert view.caption
         axes = [value for name, value in layout.items() if name.startswith(("xaxis", "yaxis"))]
         assert any("title" in axis for axis in axes) or "tickvals" in layout["xaxis"]
+
+
+def plain(value: Any, names: dict[str, str]) -> Any:
+    """What a figure holds as JSON would have it: numbers to six digits, and runs by their place."""
+    if isinstance(value, dict):
+        return {key: plain(part, names) for key, part in value.items()}
+    if isinstance(value, list | tuple | pd.Series | pd.Index | np.ndarray):
+        return [plain(part, names) for part in value]
+    if isinstance(value, float | np.floating):
+        return None if np.isnan(value) else float(f"{value:.6g}")
+    if isinstance(value, np.integer):
+        return int(value)
+    return re.sub("|".join(names), lambda name: names[name[0]], value) if isinstance(value, str) else value
+
+
+def test_every_figure_is_drawn_as_it_was_when_it_was_last_looked_at(store: Store, runs: pd.DataFrame) -> None:
+    """Layout and looks as well as traces. Where a change is meant: look at the figures, then keep what this leaves."""
+    settings = compare.by_setting(runs)
+    shown = {view.title: view.figure for view in [*views.overview(runs), *views.layers(store, runs)]}
+    shown |= {view.title: view.figure for view in [*views.curves(store, runs), *views.one_run(store, runs.iloc[2:3])]}
+    two = settings.assign(**{"model.name": ["a", "b"] * 2})
+    shown["α of two networks"] = figures.against_alpha(two)
+    names = {name: f"run {place}" for place, name in enumerate(runs.index)}
+    drawn = {title: plain(figure, names) for title, figure in shown.items()}
+    now = json.dumps(drawn, indent=0, ensure_ascii=False, sort_keys=True) + "\n"
+    kept = Path(__file__).with_name("figures.json")
+    if now != kept.read_text():
+        left = kept.parents[1] / "build" / "figures.json"
+        left.parent.mkdir(exist_ok=True)
+        left.write_text(now)
+        before = json.loads(kept.read_text())
+        other = [title for title in drawn if drawn[title] != before.get(title)] or "their number"
+        pytest.fail(f"drawn otherwise: {other}; diff {kept} {left} says how")
 
 
 def test_runs_without_epochs_beside_one_that_has_some() -> None:

@@ -263,6 +263,13 @@ def test_a_steered_run_is_told_by_its_target(command: Command) -> None:
     assert [row[:2] for row in rows] == [["1e-3", "1"], ["0.05", "1"], ["0.1", "1"]]
 
 
+def test_a_setting_that_no_run_has_is_no_column(command: Command) -> None:
+    for seed in (0, 1):
+        leave(reg__method="dense", schedule__lr=0.1 * (1 + seed))
+    header, *_ = table(command("report").out)
+    assert header == ["lr", "runs", "accuracy %", "remaining %", "multiply-adds %", "epoch", "time"]
+
+
 def test_what_belongs_to_a_network_is_no_column(command: Command) -> None:
     leave(schedule__lr=0.1)
     leave(model__name="lenet5", model__builder="lenet5", created=1)

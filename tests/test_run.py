@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from dstrun import models, session
-from dstrun.console import RunConsole
+from dstrun.console import RunConsole, spark
 from dstrun.files import sha256
 from dstrun.identity import run_name
 from dstrun.signals import StopRequest
@@ -97,6 +97,9 @@ def test_a_run_leaves_its_files(command: Command) -> None:
     assert "epoch 2/2" in log
     assert "fc1" in log
     assert "density by layer" in outcome.out
+    (line,) = [line for line in outcome.out.splitlines() if line.split()[:1] == ["model"]]
+    kept = [sum(int(row["kept"]) for row in layers if row["epoch"] == epoch) for epoch in ("1", "2")]
+    assert line.split()[-1] == spark([count / 266_200 for count in kept])
     assert "compiling" not in outcome.out
 
 

@@ -1,6 +1,7 @@
 """One update, in whole batches and in pieces."""
 
 import copy
+import math
 from typing import Any
 
 import pytest
@@ -35,6 +36,20 @@ def test_the_penalty_reaches_a_layer_not_called_in_pieces_as_in_whole_batches() 
         update(torch.ones(4, 4), torch.zeros(4, dtype=torch.long), 0.1)
         threshold = model.spare.mask.threshold  # 0 + 0.1 · 0.5 · exp(−0)
         torch.testing.assert_close(threshold, torch.full((3, 1), 0.05))
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+def test_what_is_told_of_a_batch_is_its_mean_loss_and_how_many_were_right(pieces: int) -> None:
+    """In uneven pieces too: of five images, three of one class and two of another."""
+    model = nn.Linear(1, 2, bias=False)
+    model.weight.data = torch.tensor([[1.0], [0.0]])
+    method = DynamicSparseTraining(0.0)
+    method.prepare(model, past=[])
+    update = Update(model, method, make_optimiser("sgd", model, method.thresholds(), lr=0.1), accumulate=pieces)
+    loss, right = update(torch.ones(5, 1), torch.tensor([0, 0, 0, 1, 1]), 0.0)
+    e = math.e
+    assert loss.item() == pytest.approx((3 * math.log(1 + 1 / e) + 2 * math.log(1 + e)) / 5, rel=1e-6)
+    assert right.item() == 3
 
 
 @pytest.mark.parametrize(("clip", "pieces", "moved"), [(0.0, 1, 0.05), (0.2, 1, 0.02), (0.2, 2, 0.02), (9.0, 1, 0.05)])
@@ -92,8 +107,10 @@ def test_a_gradient_that_two_parameters_share_counts_once_for_each(pieces: int, 
         torch.testing.assert_close(parameter, parted.get_parameter(name))
 
 
-@pytest.mark.parametrize(("pieces", "target"), [(1, 0.0), (2, 0.0), (2, 0.3)])
-def test_compiled_masks_have_one_guard_an_update(monkeypatch: pytest.MonkeyPatch, pieces: int, target: float) -> None:
+@pytest.mark.parametrize(("pieces", "target", "floor"), [(1, 0.0, 0.5), (2, 0.0, 0.5), (2, 0.3, 0.5), (1, 0.3, 0.0)])
+def test_compiled_masks_have_one_guard_an_update(
+    monkeypatch: pytest.MonkeyPatch, pieces: int, target: float, floor: float
+) -> None:
     """In pieces, and where an epoch's end takes the penalty away; calls that would be compiled are made as they are."""
     monkeypatch.setattr("dstrun.fused.compiled", lambda function: function)
     first = Spare()
@@ -101,7 +118,7 @@ def test_compiled_masks_have_one_guard_an_update(monkeypatch: pytest.MonkeyPatch
     for compile in ("off", "mask"):
         model = Spare()
         model.load_state_dict(first.state_dict())
-        method = DynamicSparseTraining(0.5, floor=0.5, guard=0.9, target_density=target, compile=compile)
+        method = DynamicSparseTraining(0.5, floor=floor, guard=0.9, target_density=target, compile=compile)
         method.prepare(model)
         method.begin(20)
         update = Update(model, method, make_optimiser("sgd", model, method.thresholds(), lr=0.1), accumulate=pieces)

@@ -189,9 +189,7 @@ def _cell(key: str, row: dict[str, Any]) -> str:
     if key in FIGURES:
         return percent(value, row[f"{key}_std"])
     if key == "epochs":
-        return (
-            f"{value:.0f}" if value == row["asked"] or pd.isna(row["asked"]) else f"{value:.0f} of {row['asked']:.0f}"
-        )
+        return f"{value:.0f}" if value == row["asked"] else f"{value:.0f} of {row['asked']:.0f}"
     return duration(value) if key == "seconds" else compare.value_shown(value, key)
 
 
