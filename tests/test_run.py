@@ -97,9 +97,9 @@ def test_a_run_leaves_its_files(command: Command) -> None:
     assert "epoch 2/2" in log
     assert "fc1" in log
     assert "density by layer" in outcome.out
-    (line,) = [line for line in outcome.out.splitlines() if line.split()[:1] == ["model"]]
+    (line,) = [line for line in outcome.out.splitlines() if line.startswith("│ model ")]
     kept = [sum(int(row["kept"]) for row in layers if row["epoch"] == epoch) for epoch in ("1", "2")]
-    assert line.split()[-1] == spark([count / 266_200 for count in kept])
+    assert line.split()[-2] == spark([count / 266_200 for count in kept])
     assert "compiling" not in outcome.out
 
 
