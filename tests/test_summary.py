@@ -4,7 +4,6 @@ import csv
 import os
 from pathlib import Path
 
-from dstrun import summary
 from dstrun.ledger import config_there
 from dstrun.summary import Summary
 
@@ -39,17 +38,13 @@ def test_columns_are_some_options_always_and_those_that_differ() -> None:
     Summary(GROUP, {}).write()
     sparse, dense = sorted(table(), key=lambda row: row["reg.alpha"], reverse=True)
     assert list(sparse) == [
-        "run", "state", "model.name", "data.name", "data.mean", "reg.method", "reg.alpha", "seed", *summary.FIGURES,
-        "error",
+        "run", "state", "model.name", "data.name", "data.mean", "reg.method", "reg.alpha", "seed", "epoch", "step",
+        "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy",
+        "density", "density_model", "flops_fraction", "kept", "total", "parameters", "parameters_kept", "thresholds",
+        "penalty", "total_seconds", "error",
     ]  # fmt: skip
     shown = [[row[key] for key in ("data.mean", "reg.method", "reg.alpha", "seed")] for row in (sparse, dense)]
     assert shown == [["[0.5]", "dst", "0.001", "0"], ["[0.25]", "dense", "", "7"]]
-
-
-def test_figures_come_in_the_order_of_the_documents() -> None:
-    assert [name for name in summary.FIGURES if name.startswith(("test", "density", "kept", "total"))] == [
-        "test_loss", "test_accuracy", "density", "density_model", "kept", "total", "total_seconds",
-    ]  # fmt: skip
 
 
 def test_runs_that_are_planned_come_first_and_a_run_is_read_again_when_it_has_changed() -> None:
