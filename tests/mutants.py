@@ -111,12 +111,14 @@ class TestMap:
     def tests(self, file: Path, change: Change) -> set[str]:
         """Those that run the changed lines; of lines that are run at import only, those that run any of the module.
 
-        Of a module of which no line is run later, such as a package's own, those that run any of its folder.
+        To those belong all of the module's own tests, some of which look at constants alone. Of a module of which no
+        line is run later, such as a package's own, those that run any of its folder.
         """
         lines = self.by_line[file]
         chosen = set().union(*(lines.get(at, set()) for at in range(change.first, change.last + 1)))
         if chosen <= {""}:
             chosen = set().union(*lines.values())
+            chosen |= {test for test in self.seconds if test.split("::")[0] in _own(file)}
         if chosen <= {""}:
             siblings = [lines for other, lines in self.by_line.items() if other.parent == file.parent]
             chosen = set().union(*(some for lines in siblings for some in lines.values()))
@@ -127,13 +129,18 @@ class TestMap:
         files = defaultdict(list)
         for test in tests:
             files[test.split("::")[0]].append(self.seconds.get(test, 0.1))
-        own = [f"tests/test_{name}.py" for name in (file.stem, file.parent.name)]
+        own = _own(file)
 
         def key(test: str) -> tuple[bool, float, str, float]:
             place = test.split("::")[0]
             return place not in own, sum(files[place]) / len(files[place]), place, self.seconds.get(test, 0.1)
 
         return sorted(tests, key=key)
+
+
+def _own(file: Path) -> list[str]:
+    """The files of a module's own tests, whether they are there or not."""
+    return [f"tests/test_{name}.py" for name in (file.stem, file.parent.name)]
 
 
 def drawn(files: Sequence[Path], number: int, seed: str, only: Sequence[str], limit: float) -> list[Mutant]:

@@ -28,15 +28,8 @@ OPERATORS = {
     ast.Mod: ("%", "//"), ast.Pow: ("**", "*"), ast.BitXor: ("^", "|"), ast.BitAnd: ("&", "|"),
 }  # fmt: skip
 FUNCTIONS = {
-    "sum": "max",
-    "max": "min",
-    "min": "max",
-    "any": "all",
-    "all": "any",
-    "ceil": "int",
-    "round": "int",
-    "cos": "abs",
-}
+    "sum": "max", "max": "min", "min": "max", "any": "all", "all": "any", "ceil": "int", "round": "int", "cos": "abs",
+}  # fmt: skip
 METHODS = {
     "sum": "mean", "mean": "sum", "max": "min", "min": "max", "any": "all", "all": "any", "argmax": "argmin",
     "std": "var", "add_": "sub_", "sub_": "add_", "mul_": "div_", "div_": "mul_", "clamp_min_": "clamp_max_",
@@ -44,20 +37,8 @@ METHODS = {
     "cummin": "cummax", "cummax": "cummin", "idxmin": "idxmax", "idxmax": "idxmin", "head": "tail",
 }  # fmt: skip
 OPTIONAL = {
-    "flatten",
-    "get",
-    "getattr",
-    "round",
-    "clamp",
-    "range",
-    "sum",
-    "mean",
-    "split",
-    "sorted",
-    "reshape",
-    "any",
-    "all",
-}
+    "flatten", "get", "getattr", "round", "clamp", "range", "sum", "mean", "split", "sorted", "reshape", "any", "all",
+}  # fmt: skip
 ANY_ORDER = {"min", "max", "isinstance", "promote_types", "endswith", "startswith", "isdisjoint", "isfile"}
 A_PATH = re.compile(r"folder|path|place|root|file|Path|['\"]", re.IGNORECASE)
 SILENT = {"say", "print", "debug", "info", "warning", "error", "cast", "isinstance", "add_section", "add_column"}

@@ -87,3 +87,14 @@ def test_generators_go_on_where_they_were() -> None:
     checkpoint.set_generators(state, device)
     assert torch.equal(torch.rand(3), drawn)
     checkpoint.set_generators(state | {"cuda": torch.zeros(1)}, device)  # begun on a GPU, resumed without one
+
+
+def test_a_bit_that_has_turned_among_the_weights_is_damage() -> None:
+    checkpoint.save(HERE, {"model": {"weight": torch.ones(1000)}})
+    content = bytearray(Path(NEWEST).read_bytes())
+    place = content.index(torch.ones(10).numpy().tobytes()) + 2000
+    content[place] ^= 1
+    Path(NEWEST).write_bytes(content)
+    assert torch.load(NEWEST, weights_only=True)["model"]["weight"].numel() == 1000, "which torch reads all the same"
+    with pytest.raises(ValueError, match=r"^checkpoint.pt is damaged \(.*/data/0\)$"):
+        load(HERE / NEWEST)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from dstrun.csr import CSRConv2d, to_csr
+from dstrun.csr import CSRConv2d, CSRLinear, to_csr
 
 CONVOLUTIONS: dict[str, tuple[dict[str, Any], bool]] = {  # options, and whether the sparse kernels can have it
     "plain": ({}, True),
@@ -42,3 +42,12 @@ def test_a_sparse_convolution_is_the_dense_one(name: str) -> None:
     made = to_csr(copy.deepcopy(layer))
     assert type(made) is (CSRConv2d if can else nn.Conv2d)
     torch.testing.assert_close(made(images), layer(images), rtol=1e-6, atol=1e-6)
+
+
+@torch.no_grad()
+def test_a_layer_that_stands_in_several_places_is_one_in_all_of_them() -> None:
+    layer = nn.Linear(3, 3)
+    layer.weight[1:] = 0
+    first, _, last = to_csr(nn.Sequential(layer, nn.ReLU(), layer))
+    assert type(first) is CSRLinear
+    assert last is first

@@ -174,6 +174,21 @@ def test_what_only_looks_like_a_baseline_is_none() -> None:
     assert found[0]["x"][0] < 5e-4 < found[0]["x"][1], "one α is no reason for a line without length"
 
 
+def test_a_run_without_layers_has_no_line_beside_those_that_have_some(store: Store, runs: pd.DataFrame) -> None:
+    figure = figures.layer_density(store.layers(runs.index[2:3]), runs.iloc[2:5])
+    assert [trace["name"] for trace in on(figure, "y2")] == ["α 1e-3, seed 0"]
+
+
+@pytest.mark.parametrize("count", [12, 13])
+def test_of_more_alphas_than_an_axis_names_the_axis_chooses(runs: pd.DataFrame, count: int) -> None:
+    """Of more settings than a legend takes it names none."""
+    some = pd.concat([runs.iloc[2:3].assign(**{"reg.alpha": 1e-4 * (1 + k), "series": k}) for k in range(count)])
+    settings = compare.by_setting(some.assign(setting=[f'{{"k": {k}}}' for k in range(count)]))
+    assert ("tickvals" in figures.against_alpha(settings)["layout"]["xaxis"]) == (count == 12)
+    marked = [trace for trace in figures.accuracy_density(some)["data"] if "customdata" in trace]
+    assert [trace["showlegend"] for trace in marked] == [count == 12] + [False] * (count - 1)
+
+
 def test_a_layer_may_be_called_model(store: Store, runs: pd.DataFrame) -> None:
     one = runs.iloc[[2]]
     layers = store.layers(one.index)

@@ -29,6 +29,7 @@ SOUND = HEADER + "1,4,fc1,5\n1,4,fc2,6\n"
         (SOUND + "2,8,,5\n", [[1, 4, "fc1", 5], [1, 4, "fc2", 6]], ["file.csv: 1 line cannot be read"]),
         (SOUND + "\n", [[1, 4, "fc1", 5], [1, 4, "fc2", 6]], ["file.csv: 1 line cannot be read"]),
         (HEADER + '1,4,"fc1",5\n', [[1, 4, "fc1", 5]], []),
+        (HEADER + '1,4,"fc1,5\n1,4,fc2",6\n', [[1, 4, "fc1", 5], [1, 4, "fc2", 6]], []),  # one line for a parser
         (HEADER + "1,4,fc1,many\n", [[1, 4, "fc1", None]], []),
         ("epoch,layer\n1,fc1\n", [[1, None, "fc1", None]], ["file.csv: no column step, kept: of another version?"]),
         ("a,b\n1,2\n", [], ["file.csv: no column epoch, step, layer, kept: of another version?"]),

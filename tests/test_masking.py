@@ -325,6 +325,10 @@ def test_a_loss_without_a_penalty_is_the_loss_itself() -> None:
     assert method.regularised(loss) is loss
 
 
+def test_before_a_network_is_prepared_alpha_is_what_was_asked_for() -> None:
+    assert DynamicSparseTraining(0.25).alpha == 0.25
+
+
 def test_thresholds_stay_once_masks_are_frozen() -> None:
     model = nn.Linear(10, 10)
     method = DynamicSparseTraining(1e-3, floor=0.0, target_density=0.5)

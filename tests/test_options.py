@@ -5,6 +5,7 @@
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -225,6 +226,21 @@ def test_pixels_are_normalised_in_training_and_in_testing() -> None:
     torch.testing.assert_close(trained, (torch.arange(TRAIN) / 255 - 0.5) / 0.25)
     tested = torch.cat([images for images, _ in splits["test"]()])[:, 0, 0, 0]
     torch.testing.assert_close(tested, (torch.arange(100, 100 + TEST) / 255 - 0.5) / 0.25)
+
+
+@pytest.mark.parametrize(("device", "count"), [("cpu", 2**20), ("cuda", 2**23)])
+def test_images_are_evaluated_in_batches_of_so_many_pixels(
+    monkeypatch: pytest.MonkeyPatch, device: str, count: int
+) -> None:
+    """Or of batch_size where that is more; pixels are 36 an image."""
+    sizes: list[int] = []
+    monkeypatch.setattr(
+        "dstrun.build.Batches", lambda split, size, **_: sizes.append(size) or SimpleNamespace(in_order=0)
+    )
+    for size in (6, 10**6):
+        wanted = config(schedule__batch_size=size, data__validation=0.25)
+        make_batches(wanted, replace(prepare(wanted), device=torch.device(device)))
+    assert sizes == [6, count // 36, count // 36, 10**6, 10**6, 10**6]
 
 
 @of("data.pad", "data.flip")

@@ -194,6 +194,17 @@ def test_a_branch_that_has_lost_channels_is_added_to_those_that_it_has(dead: boo
 
 
 @torch.no_grad()
+def test_a_dead_filter_is_taken_out_behind_a_mean_and_a_flatten() -> None:
+    """Of two filters the first gives 3 everywhere: 3·(5 + 6) for the next layer, which then has two weights of four."""
+    first, last = nn.Conv2d(1, 2, 1), nn.Linear(4, 1)
+    first.weight.data, first.bias.data = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), torch.tensor([3.0, 0.5])
+    last.weight.data, last.bias.data = torch.tensor([[5.0, 6.0, 7.0, 8.0]]), torch.tensor([0.25])
+    for pool in (nn.AvgPool2d((1, 2)), nn.MaxPool2d((1, 2))):
+        smaller = shrink(Chain(first, pool, nn.Flatten(), last), torch.zeros(1, 1, 2, 2))
+        assert weights(smaller) == [[[[[1]]]], [0.5], [[7, 8]], [0.25 + 3 * 11]]
+
+
+@torch.no_grad()
 def test_what_is_not_known_keeps_its_channels() -> None:
     """A grouped convolution, a softmax, a view: they get all that they had, dead or not."""
 
@@ -248,6 +259,9 @@ ODD: dict[str, tuple[Any, Any]] = {
     "a weight that is read directly": ({"c": L}, lambda m, x: F.linear(F.relu(m.c(pooled(x))), m.c.weight.t())),
     "a pool over three dimensions": ({"p": lambda: nn.MaxPool2d(2)}, lambda m, x: m.p(x[:, 0])),
     "channels put together": ({"c": C, "d": C}, lambda m, x: torch.cat([m.c(x), m.d(x)], 1)),
+    "a method": ({"c": C, "d": C}, lambda m, x: m.d(m.c(x).relu())),
+    "an average of some dimensions": ({"p": lambda: nn.AvgPool2d(2)}, lambda m, x: m.p(x[:, 0])),
+    "a flatten of some dimensions": ({"f": lambda: nn.Flatten(2), "c": C}, lambda m, x: m.f(m.c(x))),
     "a product": ({"c": C, "d": C}, lambda m, x: m.c(x) * m.d(x)),
     "an addition with a factor": ({"c": C, "d": C}, lambda m, x: torch.add(m.c(x), m.d(x), alpha=2)),
 }

@@ -10,6 +10,7 @@ import logging
 import signal
 import time
 import traceback
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -312,11 +313,11 @@ class Session:
         summary = self._summary(layers)
         write_json(self._folder / "summary.json", summary)
         self._console.stop()
-        kept: dict[str, int] = {}
+        kept: Counter[str] = Counter()
         courses: dict[str, list[float]] = {}
         for row in self._layers.read():
             courses.setdefault(row["layer"], []).append(float(row["density"]))
-            kept[row["step"]] = kept.get(row["step"], 0) + int(row["kept"])
+            kept[row["step"]] += int(row["kept"])
         courses |= {"model": [count / summary["total"] for count in kept.values()]}
         self._console.layers([asdict(layer) for layer in layers], courses, sum(self._left_dense.values()))
         self._console.say(describe.result_line(summary, duration(summary["total_seconds"])), style="bold green")

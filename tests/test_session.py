@@ -1,0 +1,109 @@
+"""What a run says while it trains, on images that can be told apart: figures so far, the compiler, divergence."""
+
+import csv
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+from dstrun.checkpoint import NEWEST
+from dstrun.console import RunConsole
+from dstrun.errors import Interrupted, RunFailedError
+from dstrun.run import run
+from dstrun.signals import StopRequest
+
+from .helpers.tiny import config, tiny  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("tiny")
+UPDATES = 6  # an epoch
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as text:
+        return list(csv.DictReader(text))
+
+
+def test_figures_told_while_an_epoch_is_under_way_are_those_of_its_updates_so_far(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After an epoch's last update they are the epoch's own; what is kept stands in layers.csv."""
+    seen: dict[int, Mapping[str, float]] = {}
+
+    def step(console: RunConsole, step: int, figures: Callable[[], Mapping[str, float]]) -> None:
+        seen[step] = figures()
+
+    monkeypatch.setattr(RunConsole, "step", step)
+    folder = run(config(reg__exclude=["fc"], reg__alpha=0.5, schedule__lr=0.5, log__steps=1), default_group="single")
+    assert [seen[step]["epoch"] for step in range(1, 2 * UPDATES + 1)] == [1] * UPDATES + [2] * UPDATES
+    masked, dense = 18 + 54, 36
+    kept: dict[int, int] = {}
+    for row in rows(folder / "layers.csv"):
+        kept[int(row["step"])] = kept.get(int(row["step"]), 0) + int(row["kept"])
+    assert len(set(kept.values())) > 3, "a density that stays would show nothing"
+    for at, figures in seen.items():
+        assert figures["density"] == kept[at] / masked
+        assert figures["density_model"] == (kept[at] + dense) / (masked + dense)
+    for at, row in zip((UPDATES, 2 * UPDATES), rows(folder / "metrics.csv"), strict=True):
+        assert seen[at]["loss"] == float(row["train_loss"])
+        assert seen[at]["accuracy"] == float(row["train_accuracy"])
+
+
+@pytest.mark.parametrize(("compile", "epochs", "times"), [("mask", 1, 1), ("mask", 0, 0), ("off", 1, 0)])
+def test_a_run_that_waits_for_the_compiler_says_so_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], compile: str, epochs: int, times: int
+) -> None:
+    monkeypatch.setattr("dstrun.build.missing_for_compilation", lambda device: None)
+    monkeypatch.setattr("dstrun.fused.compiled", lambda function: function)
+    monkeypatch.setattr("torch.compiler.reset", lambda: None)
+    run(config(schedule__compile=compile, schedule__epochs=epochs), default_group="single")
+    said = capsys.readouterr().out
+    assert (said.count("compiling: seconds"), said.count("compiled: first step after ")) == (times, times)
+
+
+def test_a_run_that_goes_on_elsewhere_says_where_it_began(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(self: StopRequest) -> bool:
+        self.signal = signal.SIGINT
+        return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StopRequest, "__bool__", stop)
+        with pytest.raises(Interrupted):
+            run(config(), default_group="single")
+    (checkpoint,) = Path("outputs").rglob(NEWEST)
+    state = torch.load(checkpoint, weights_only=True)
+    assert state["device"] == "cpu"
+    torch.save(state | {"device": "cuda"}, checkpoint)
+    capsys.readouterr()
+    run(config(), default_group="single")
+    said = capsys.readouterr().out
+    assert "begun on cuda: the figures to come may differ in their last digits" in said
+    assert "at step 1 of 12" in said
+
+
+@pytest.mark.parametrize(
+    ("found", "every", "line"),
+    [
+        ((0, []), 0.0, "by step 12: fc.weight and 1 more; the checkpoint of step 6 is kept"),
+        ((0, []), 300.0, "by step 12: fc.weight and 1 more; there is no checkpoint yet"),
+        ((6, ["fc.bias"]), 0.0, "from step 6, in epoch 1: fc.bias; the checkpoint of step 6 is kept"),
+        ((7, ["fc.bias"]), 0.0, "from step 7, in epoch 2: fc.bias; the checkpoint of step 6 is kept"),
+    ],
+)
+def test_where_a_run_has_diverged_as_far_as_that_is_found(
+    monkeypatch: pytest.MonkeyPatch, found: tuple[int, list[str]], every: float, line: str
+) -> None:
+    """In its second epoch."""
+    told = iter([[], ["fc.weight", "fc.bias"]])
+    asked: list[int] = []
+    monkeypatch.setattr("dstrun.session.not_finite", lambda model: next(told))
+    monkeypatch.setattr(
+        "dstrun.session.where_it_began", lambda config, prepared, state, last, stop: asked.append(last) or found
+    )
+    with pytest.raises(RunFailedError) as failed:
+        run(config(checkpoint__every=every), default_group="single")
+    assert str(failed.value) == f"DivergedError: NaN or infinite {line}; a lower schedule.lr may help"
+    assert asked == [2 * UPDATES]
