@@ -2,8 +2,9 @@
 
 import csv
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,7 +35,12 @@ def test_figures_told_while_an_epoch_is_under_way_are_those_of_its_updates_so_fa
     def step(console: RunConsole, step: int, figures: Callable[[], Mapping[str, float]]) -> None:
         seen[step] = figures()
 
+    def layers(console: RunConsole, rows: Any, courses: Mapping[str, Sequence[float]], dense: int) -> None:
+        ended.update(courses)
+
+    ended: dict[str, Sequence[float]] = {}
     monkeypatch.setattr(RunConsole, "step", step)
+    monkeypatch.setattr(RunConsole, "layers", layers)
     folder = run(config(reg__exclude=["fc"], reg__alpha=0.5, schedule__lr=0.5, log__steps=1), default_group="single")
     assert [seen[step]["epoch"] for step in range(1, 2 * UPDATES + 1)] == [1] * UPDATES + [2] * UPDATES
     masked, dense = 18 + 54, 36
@@ -42,6 +48,7 @@ def test_figures_told_while_an_epoch_is_under_way_are_those_of_its_updates_so_fa
     for row in rows(folder / "layers.csv"):
         kept[int(row["step"])] = kept.get(int(row["step"]), 0) + int(row["kept"])
     assert len(set(kept.values())) > 3, "a density that stays would show nothing"
+    assert ended["model"] == [count / masked for count in kept.values()]
     for at, figures in seen.items():
         assert figures["density"] == kept[at] / masked
         assert figures["density_model"] == (kept[at] + dense) / (masked + dense)

@@ -198,10 +198,10 @@ def test_a_dead_filter_is_taken_out_behind_a_mean_and_a_flatten() -> None:
     """Of two filters the first gives 3 everywhere: 3·(5 + 6) for the next layer, which then has two weights of four."""
     first, last = nn.Conv2d(1, 2, 1), nn.Linear(4, 1)
     first.weight.data, first.bias.data = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), torch.tensor([3.0, 0.5])
-    last.weight.data, last.bias.data = torch.tensor([[5.0, 6.0, 7.0, 8.0]]), torch.tensor([0.25])
+    last.weight.data, last.bias.data = torch.tensor([[5.0, 6.0, 0.0, 8.0]]), torch.tensor([0.25])
     for pool in (nn.AvgPool2d((1, 2)), nn.MaxPool2d((1, 2))):
         smaller = shrink(Chain(first, pool, nn.Flatten(), last), torch.zeros(1, 1, 2, 2))
-        assert weights(smaller) == [[[[[1]]]], [0.5], [[7, 8]], [0.25 + 3 * 11]]
+        assert weights(smaller) == [[[[[1]]]], [0.5], [[0, 8]], [0.25 + 3 * 11]]
 
 
 @torch.no_grad()

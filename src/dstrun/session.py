@@ -10,7 +10,6 @@ import logging
 import signal
 import time
 import traceback
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -313,12 +312,12 @@ class Session:
         summary = self._summary(layers)
         write_json(self._folder / "summary.json", summary)
         self._console.stop()
-        kept: Counter[str] = Counter()
+        kept: dict[str, list[int]] = {}
         courses: dict[str, list[float]] = {}
         for row in self._layers.read():
             courses.setdefault(row["layer"], []).append(float(row["density"]))
-            kept[row["step"]] += int(row["kept"])
-        courses |= {"model": [count / summary["total"] for count in kept.values()]}
+            kept.setdefault(row["step"], []).append(int(row["kept"]))
+        courses |= {"model": [sum(counts) / summary["total"] for counts in kept.values()]}
         self._console.layers([asdict(layer) for layer in layers], courses, sum(self._left_dense.values()))
         self._console.say(describe.result_line(summary, duration(summary["total_seconds"])), style="bold green")
         self._console.facts(describe.next_commands(self._folder, sparse=bool(summary["thresholds"])))
