@@ -195,13 +195,13 @@ def test_a_branch_that_has_lost_channels_is_added_to_those_that_it_has(dead: boo
 
 @torch.no_grad()
 def test_a_dead_filter_is_taken_out_behind_a_mean_and_a_flatten() -> None:
-    """Of two filters the first gives 3 everywhere: 3·(5 + 6) for the next layer, which then has two weights of four."""
+    """Of two filters the first gives 3 everywhere, 3·(5 + 6) to the next layer, which reads one place of the second."""
     first, last = nn.Conv2d(1, 2, 1), nn.Linear(4, 1)
     first.weight.data, first.bias.data = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), torch.tensor([3.0, 0.5])
     last.weight.data, last.bias.data = torch.tensor([[5.0, 6.0, 0.0, 8.0]]), torch.tensor([0.25])
     for pool in (nn.AvgPool2d((1, 2)), nn.MaxPool2d((1, 2))):
         smaller = shrink(Chain(first, pool, nn.Flatten(), last), torch.zeros(1, 1, 2, 2))
-        assert weights(smaller) == [[[[[1]]]], [0.5], [[0, 8]], [0.25 + 3 * 11]]
+        assert weights(smaller) == [[[[[1]]]], [0.5], [[8]], [0.25 + 3 * 11]]
 
 
 @torch.no_grad()
