@@ -107,6 +107,8 @@ class _Source:
             return
         if isinstance(node, ast.Compare) and isinstance(node.ops[-1], ast.In | ast.NotIn):
             self._sets.update(node.comparators)
+        if isinstance(node, ast.ExceptHandler) and node.type:
+            self._sets.add(node.type)
         if isinstance(node, ast.Call) and _called(node) in ANY_ORDER:
             self._sets.update(node.args)
         if isinstance(node, ast.FunctionDef | ast.ClassDef):

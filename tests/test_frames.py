@@ -20,6 +20,7 @@ SOUND = HEADER + "1,4,fc1,5\n1,4,fc2,6\n"
         ("", [], []),
         (None, [], []),
         (SOUND + "2,8,fc1\n", [[1, 4, "fc1", 5], [1, 4, "fc2", 6]], ["file.csv: 1 line cannot be read"]),
+        (HEADER + "1,4,0,5\n1,4,01,6\nx\n", [[1, 4, "0", 5], [1, 4, "01", 6]], ["file.csv: 1 line cannot be read"]),
         (
             SOUND + "1.5,8,fc1,5\n-1,8,fc1,5\n",
             [[1, 4, "fc1", 5], [1, 4, "fc2", 6]],

@@ -43,6 +43,9 @@ from .mutations import changes
         ("{'k': v, **w}", ["{**{}, **w}"]),
         ("[x for x in a if b]", ["[x for x in a if True]"]),
         ("while a:\n  break", ["while not (a):\n  break", "while a:\n  continue"]),
+        ("try:\n  f()\nexcept (A, B):\n  a.b = c", [
+            "try:\n  pass\nexcept (A, B):\n  a.b = c", "try:\n  f()\nexcept (A, B):\n  pass",
+        ]),
         ("def f(a, b):\n  raise E(1 + 2)\n  return a", [
             "def f(a, b):\n  pass\n  return a", "def f(a, b):\n  raise E(1 + 2)\n  return b",
         ]),

@@ -60,21 +60,22 @@ def test_a_file_gives_the_weights_again_for_the_kernels_asked_for_or_its_own(tmp
 
 
 def test_what_is_kept_is_counted_by_weights_and_by_the_places_at_which_they_are_used() -> None:
-    """LeNet-5 of 16×16: conv1's weights are used at 12×12 places, conv2's at 2×2."""
+    """LeNet-5 of 16×16: conv1's weights are used at 12×12 places, conv2's at 2×2, a spare layer's nowhere."""
     about = About("lenet5", {}, (1, 16, 16), 3, [0.0], [1.0])
     plain = about.build()
-    kept = {"conv1": 7, "conv2": 11, "fc3": 13, "fc4": 0}
+    plain.spare = nn.Linear(6, 2, bias=False)
+    kept = {"conv1": 7, "conv2": 11, "fc3": 13, "fc4": 0, "spare": 5}
     layers = [
         LayerFigures(name, count, plain.get_parameter(f"{name}.weight").numel(), None, None, None, 0.0, 0)
         for name, count in kept.items()
     ]
     record = counted(Trained(Path("outputs/x"), plain, plain, about, layers, list))
     biases = 20 + 50 + 500 + 3
-    assert (record["parameters"], record["parameters_kept"]) == (500 + 25_000 + 25_000 + 1500 + biases, 31 + biases)
+    assert (record["parameters"], record["parameters_kept"]) == (52_012 + biases, 36 + biases)
     assert record["multiply_adds"] == 500 * 144 + 25_000 * 4 + 25_000 + 1500
     assert record["multiply_adds_kept"] == 7 * 144 + 11 * 4 + 13
-    assert [layer["multiply_adds_kept"] for layer in record["layers"]] == [7 * 144, 11 * 4, 13, 0]
-    assert [layer["multiply_adds"] for layer in record["layers"]] == [500 * 144, 25_000 * 4, 25_000, 1500]
+    assert [layer["multiply_adds_kept"] for layer in record["layers"]] == [7 * 144, 11 * 4, 13, 0, 0]
+    assert [layer["multiply_adds"] for layer in record["layers"]] == [500 * 144, 25_000 * 4, 25_000, 1500, 0]
 
 
 @pytest.mark.parametrize("changed", [0.75, float("nan")])

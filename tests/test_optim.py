@@ -64,6 +64,10 @@ def test_the_shortest_runs_have_a_rate(name: str, epochs: int) -> None:
     assert 0 < make_rate(name, lr=0.1, epochs=epochs, steps_per_epoch=1)(0) <= 0.1
 
 
+def test_the_only_update_of_a_one_cycle_is_its_last() -> None:
+    assert make_rate("onecycle", lr=0.1, epochs=1, steps_per_epoch=1)(0) == pytest.approx(0.1 / 25e4)
+
+
 def sparse_pair() -> tuple[nn.Linear, DynamicSparseTraining]:
     model, method = nn.Linear(3, 2), DynamicSparseTraining(1e-3)
     method.prepare(model)

@@ -262,6 +262,8 @@ ODD: dict[str, tuple[Any, Any]] = {
     "a method": ({"c": C, "d": C}, lambda m, x: m.d(m.c(x).relu())),
     "an average of some dimensions": ({"p": lambda: nn.AvgPool2d(2)}, lambda m, x: m.p(x[:, 0])),
     "a flatten of some dimensions": ({"f": lambda: nn.Flatten(2), "c": C}, lambda m, x: m.f(m.c(x))),
+    "a layer over three dimensions": ({"c": L}, lambda m, x: m.c(x[..., 0].transpose(1, 2))),
+    "a norm over three dimensions": ({"n": lambda: nn.BatchNorm1d(2)}, lambda m, x: m.n(x[..., 0])),
     "a product": ({"c": C, "d": C}, lambda m, x: m.c(x) * m.d(x)),
     "an addition with a factor": ({"c": C, "d": C}, lambda m, x: torch.add(m.c(x), m.d(x), alpha=2)),
 }
