@@ -1,6 +1,7 @@
 """What a run says while it trains, on images that can be told apart: figures so far, the compiler, divergence."""
 
 import csv
+import json
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from dstrun.checkpoint import NEWEST
+from dstrun import checkpoint
 from dstrun.console import RunConsole
 from dstrun.errors import Interrupted, RunFailedError
 from dstrun.run import run
+from dstrun.session import STOP
 from dstrun.signals import StopRequest
 
 from .helpers.tiny import config, tiny  # noqa: F401
@@ -80,10 +82,10 @@ def test_a_run_that_goes_on_elsewhere_says_where_it_began(
         patch.setattr(StopRequest, "__bool__", stop)
         with pytest.raises(Interrupted):
             run(config(), default_group="single")
-    (checkpoint,) = Path("outputs").rglob(NEWEST)
-    state = torch.load(checkpoint, weights_only=True)
+    (newest,) = Path("outputs").rglob(checkpoint.NEWEST)
+    state = torch.load(newest, weights_only=True)
     assert state["device"] == "cpu"
-    torch.save(state | {"device": "cuda"}, checkpoint)
+    torch.save(state | {"device": "cuda"}, newest)
     capsys.readouterr()
     run(config(), default_group="single")
     said = capsys.readouterr().out
@@ -114,3 +116,20 @@ def test_where_a_run_has_diverged_as_far_as_that_is_found(
         run(config(checkpoint__every=every), default_group="single")
     assert str(failed.value) == f"DivergedError: NaN or infinite {line}; a lower schedule.lr may help"
     assert asked == [2 * UPDATES]
+
+
+def test_a_run_begins_over_where_rows_are_there_and_no_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is counted for W&B, which would take the rows that come again for the first ones."""
+    monkeypatch.setattr(RunConsole, "epoch", lambda *_: [(file.parent / STOP).touch() for file in found()])
+
+    def found() -> list[Path]:
+        return list(Path("outputs").rglob("config.yaml"))
+
+    counts = []
+    for lost in (False, False, True, True):
+        if lost:
+            checkpoint.remove(found()[0].parent)
+        with pytest.raises(Interrupted):
+            run(config(schedule__epochs=3), default_group="single")
+        counts.append(json.loads((found()[0].parent / "status.json").read_text()).get("begun_over", 0))
+    assert counts == [0, 0, 1, 2]
