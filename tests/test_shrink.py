@@ -84,13 +84,13 @@ def weights(model: nn.Module) -> list[list[list[float]]]:
     return [parameter.tolist() for parameter in model.parameters()]
 
 
-@pytest.mark.parametrize(("cost", "first"), [(100, [1, 1, 0, 0, 0]), (1, [1, 1])])
+@pytest.mark.parametrize(("cost", "first"), [(100, [1, 1, 0, 0, 0]), (1.5, [1, 1]), (1, [1, 1])])
 def test_a_dead_neuron_becomes_a_bias_and_an_unread_one_nothing(
-    cost: int, first: list[float], monkeypatch: pytest.MonkeyPatch
+    cost: float, first: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three hidden neurons: one lives, one has no weights and gives relu(2) = 2 to the next, one feeds nobody.
 
-    y = 5·h₁ + 3·2 + 1; two of the five inputs are read, and are selected where that costs less than the other three.
+    y = 5·h₁ + 3·2 + 1; two of the five inputs are read, and are selected unless that costs more than the other three.
     """
     monkeypatch.setattr("dstrun.shrinking.SELECTED", cost)
     model = Chain(

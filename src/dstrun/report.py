@@ -159,7 +159,7 @@ def columns(rows: pd.DataFrame) -> list[str]:
     shown = [key for key in NAMES if rows[key].nunique() > 1] + [key for key in settings if rows[key].notna().any()]
     counts = [] if "state" in shown else ["runs", *(word for word in ("running", "failed") if rows[word].any())]
     known = rows[rows["flops"].notna()]
-    once = np.allclose(known["flops"], known["density"], rtol=1e-9)  # where every weight is used once
+    once = np.allclose(known["flops"], known["density"], rtol=0)  # where every weight is used once
     optional = {"flops": not once, "density_model": compare.partly_masked(rows).any()} | {
         key: rows[key].notna().any() for key in ("validation", "difference")
     }
