@@ -30,6 +30,17 @@ def numbered(count: int, side: int = 4) -> Split:
     return Split((pixels + torch.arange(count).view(-1, 1, 1, 1)).to(torch.uint8), torch.arange(count))
 
 
+@pytest.mark.parametrize(("size", "together"), [(1, 1), (4 * 8 * 64, 1), (4 * 8 * 64 * 3, 3), (4 * 8 * 64 * 4 - 1, 3)])
+def test_batches_are_assembled_together_as_far_as_the_bytes_go(
+    monkeypatch: pytest.MonkeyPatch, size: int, together: int
+) -> None:
+    """Eight images of 64 pixels, four bytes each, are a batch; batches assembled together share their memory."""
+    monkeypatch.setattr("dstrun.data.batches.ASSEMBLED_BYTES", size)
+    split = Split(torch.zeros(48, 1, 8, 8, dtype=torch.uint8), torch.zeros(48, dtype=torch.int64))
+    kept = [images for images, _ in Batches(split, 8, CPU).shuffled(0)]
+    assert len({images.untyped_storage().data_ptr() for images in kept}) == len(kept) // together == 6 // together
+
+
 def labels_of(batches: Batches, epoch: int, start: int = 0) -> list[list[int]]:
     return [labels.tolist() for _, labels in batches.shuffled(epoch, start)]
 

@@ -267,6 +267,23 @@ def test_what_does_not_equal_the_masked_model_is_not_written(
     assert {file.name for file in Path().iterdir()} == {"outputs"}
 
 
+def test_an_onnx_file_holds_what_the_exporter_made_and_its_record_says_of_what(
+    command: Command, monkeypatch: pytest.MonkeyPatch, run: Path
+) -> None:
+    """By an exporter that takes no time: its file is the network's number among those it was given."""
+    models: list[torch.nn.Module] = []
+    monkeypatch.setattr("dstrun.onnx_file.missing", list)
+    monkeypatch.setattr("dstrun.onnx_file.serialised", lambda model, shape: models.append(model) or b"%d" % len(models))
+    monkeypatch.setattr("dstrun.onnx_file.network", lambda content: models[int(content) - 1])
+    for number, words in ((1, []), (2, ["--shrink"])):
+        assert command("export", str(run), "--to", f"{number}.onnx", *words).code == 0
+        assert Path(f"{number}.onnx").read_bytes() == b"%d" % number
+    whole, smaller = json.loads(Path("export.json").read_text()).values()
+    assert (whole["opset"], smaller["opset"]) == (20, 20)
+    assert "parameters_shrunk" not in whole
+    assert smaller["parameters_shrunk"] == sum(parameter.numel() for parameter in models[1].parameters()) < 266_610
+
+
 def test_a_file_that_is_none_of_ours_is_told_so(run: Path) -> None:
     from safetensors.torch import save_file
 

@@ -218,6 +218,12 @@ def test_a_validation_split_is_held_out_of_training_and_none_of_the_test_images(
     assert "validation" not in images_of()
 
 
+@pytest.mark.parametrize(("share", "what"), [(0.01, "hold out"), (0.99, "train on")])
+def test_a_validation_split_leaves_images_on_both_sides(share: float, what: str) -> None:
+    with pytest.raises(InputError, match=f"data.validation: {share} of each class of 36 images leaves none to {what}"):
+        prepare(config(data__validation=share))
+
+
 @of("data.mean", "data.std")
 def test_pixels_are_normalised_in_training_and_in_testing() -> None:
     wanted = config(data__mean=[0.5], data__std=[0.25])

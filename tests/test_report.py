@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dstrun.report import title
+from dstrun import compare
+from dstrun.report import columns, title
 from dstrun.store import Store
 
 from .conftest import Command
@@ -268,6 +269,13 @@ def test_a_setting_that_no_run_has_is_no_column(command: Command) -> None:
         leave(reg__method="dense", schedule__lr=0.1 * (1 + seed))
     header, *_ = table(command("report").out)
     assert header == ["lr", "runs", "accuracy %", "remaining %", "multiply-adds %", "epoch", "time"]
+
+
+def test_multiply_adds_are_a_column_where_they_are_another_share_than_weights() -> None:
+    leave()
+    rows = compare.by_setting(compare.labelled(Store([Path("outputs")]).runs))
+    for flops, is_shown in ((rows["density"] + 1e-12, False), (rows["density"] - 1e-6, True), (float("nan"), False)):
+        assert ("flops" in columns(rows.assign(flops=flops))) == is_shown
 
 
 def test_what_belongs_to_a_network_is_no_column(command: Command) -> None:
