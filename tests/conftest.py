@@ -2,10 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,25 +12,9 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the figures that tests compare are th
 import torch
 
 from dstrun import cli, machine
-from dstrun.data import BUILDERS, Split, Splits
-from dstrun.machine import missing_for_compilation
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended, and what it said."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def complaints(self) -> str:
-        """What was said on standard error, notes apart."""
-        return "".join(line for line in self.err.splitlines(keepends=True) if not line.startswith("dstrun: note: "))
-
-
-Command = Callable[..., Outcome]
+from dstrun.data import BUILDERS
+from tests.helpers.commands import Command, Outcome, Trained
+from tests.helpers.data import SHAPES, made_up
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +49,6 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
     return call
 
 
-Trained = Callable[..., None]
 TRAINED: dict[tuple[str, ...], Path] = {}  # words → the folder `outputs` that they have left
 
 
@@ -87,21 +68,6 @@ def trained(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path_factory:
     return copied
 
 
-def made_up(shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, train: int = 40, test: int = 20) -> Splits:
-    """Random images of which the brightness tells the class, the same every time."""
-    generator = torch.Generator().manual_seed(0)
-
-    def split(count: int) -> Split:
-        labels = torch.arange(count) % classes
-        noise = torch.randint(0, 128, (count, *shape), generator=generator)
-        return Split((noise + labels.view(-1, 1, 1, 1) * (127 // classes)).to(torch.uint8), labels)
-
-    return Splits(split(train), split(test), classes)
-
-
-SHAPES = {"mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28), "cifar10": (3, 16, 16), "cifar100": (3, 16, 16)}
-
-
 @pytest.fixture
 def made_up_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every data set but the digits is made up, and small."""
@@ -110,16 +76,3 @@ def made_up_data(monkeypatch: pytest.MonkeyPatch) -> None:
             classes = 100 if name == "cifar100" else 10  # images are smaller than the real ones
             splits = made_up(SHAPES.get(name, (3, 32, 32)), classes, train=2 * classes, test=classes)
             monkeypatch.setitem(BUILDERS, name, lambda root, splits=splits, **_: splits)
-
-
-def _real_data(*below: str) -> Any:
-    root = os.environ.get("DSTRUN_DATA", "")
-    missing = not root or not Path(root, *below).exists()
-    return pytest.mark.skipif(missing, reason=f"$DSTRUN_DATA holds no {'/'.join(below)}")
-
-
-needs_mnist = _real_data("MNIST", "raw", "train-images-idx3-ubyte")
-needs_cifar10 = _real_data("cifar-10-batches-py", "data_batch_1")
-needs_compiler = pytest.mark.skipif(
-    missing_for_compilation(torch.device("cpu")) is not None, reason="there is no compiler for torch.compile"
-)

@@ -10,7 +10,7 @@ from dstrun import pool
 from dstrun.advice import changed_from_recipe, notes, recipe_of, sweep_notes
 from dstrun.config import Config, DataConfig, ModelConfig, RegConfig, ScheduleConfig, WandbConfig
 from dstrun.methods import DynamicSparseTraining
-from tests.conftest import Command
+from tests.helpers.commands import Command
 
 
 def config(model: str = "lenet5", data: str = "mnist", **sections: Any) -> Config:

@@ -192,3 +192,33 @@ except SystemExit:
 assert not {{"torch", "torchvision", "sklearn", "wandb", "pandas", "plotly", "dash"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+@pytest.mark.parametrize("file", TESTS, ids=lambda file: str(file.relative_to(ROOT / "tests")))
+def test_what_tests_share_lies_in_helpers_and_they_use_public_names(file: Path) -> None:
+    """No test module or conftest is imported; no private name is patched, or taken from a module or class of ours."""
+    tree = ast.parse(file.read_text())
+    modules = {name.rpartition(".")[2] for name in imports(file)}
+    assert not {name for name in modules if name.startswith("test_") or name == "conftest"}
+    ours = {
+        alias.asname or alias.name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+        if (node.module if isinstance(node, ast.ImportFrom) else alias.name or "").startswith("dstrun")
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and private(node.attr):
+            assert ast.unparse(node.value).partition(".")[0] not in ours, ast.unparse(node)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("setattr"):
+            words = [word.value for word in node.args[:2] if isinstance(word, ast.Constant)]
+            dotted = words[0] if len(words) == 1 and "." in str(words[0]) else ""
+            foreign = dotted and not str(dotted).startswith("dstrun")
+            assert foreign or not any(private(str(word).rpartition(".")[2]) for word in words), ast.unparse(node)
+
+
+def private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")

@@ -8,8 +8,8 @@ import pytest
 from dstrun.arguments import find_run
 from dstrun.cli import VERBS, _place
 from dstrun.errors import InputError
-from tests.conftest import Command
-from tests.made_up import leave
+from tests.helpers.commands import Command
+from tests.helpers.folders import leave
 
 
 def test_a_run_is_found_by_its_folder_a_file_in_it_or_the_folder_above_it_alone() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import needs_mnist
+from tests.helpers.data import needs_mnist
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 COMPILED = ["DST, compile=mask", "dense, compile=step", "DST, compile=step"]

@@ -16,9 +16,8 @@ import pytest
 from werkzeug.serving import make_server
 
 from dstrun.live import Watch, make_app
-
-from .conftest import Command
-from .made_up import leave, status
+from tests.helpers.commands import Command
+from tests.helpers.folders import leave, status
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSERS = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome")

@@ -11,8 +11,7 @@ from dstrun import compare, paper
 from dstrun.errors import InputError
 from dstrun.identity import SETTINGS
 from dstrun.store import Store
-
-from .made_up import leave
+from tests.helpers.folders import leave
 
 
 def runs(outputs: Path = Path("outputs")) -> pd.DataFrame:

@@ -14,8 +14,8 @@ from dstrun.masking import MaskWeight, ThresholdMask
 from dstrun.methods import Dense, DynamicSparseTraining, Method
 from dstrun.optim import make_optimiser
 from dstrun.update import CompiledUpdate, Update
-
-from .conftest import Command, needs_compiler
+from tests.helpers.commands import Command
+from tests.helpers.data import needs_compiler
 
 pytestmark = needs_compiler
 BATCH = 16

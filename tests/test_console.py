@@ -46,10 +46,8 @@ def test_weights_left_dense_have_a_row_of_their_own(capsys: pytest.CaptureFixtur
 
 def test_colours_are_a_terminals_and_not_everybodys(monkeypatch: pytest.MonkeyPatch) -> None:
     def shown(**options: object) -> str:
-        console = RunConsole(logging.Logger("none"))
         file = io.StringIO()
-        monkeypatch.setattr(console, "_console", Console(file=file, **options))
-        console.say("failed", style="red")
+        RunConsole(logging.Logger("none"), Console(file=file, **options)).say("failed", style="red")
         return file.getvalue()
 
     monkeypatch.delenv("NO_COLOR", raising=False)

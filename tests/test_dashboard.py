@@ -19,9 +19,8 @@ from dstrun import compare, contents, dashboard, live, panes
 from dstrun.errors import InputError
 from dstrun.live import Watch, make_app
 from dstrun.store import Store
-
-from .conftest import Command
-from .made_up import leave
+from tests.helpers.commands import Command
+from tests.helpers.folders import leave
 
 
 def as_text(component: Any) -> str:

@@ -19,7 +19,8 @@ from dstrun.console import RunConsole
 from dstrun.data import BUILDERS, Batches, DataError, Split, Splits, published
 from dstrun.data.checks import check, note_missing_classes
 from dstrun.data.splits import chosen, stratified
-from tests.conftest import Command, made_up, needs_cifar10, needs_mnist
+from tests.helpers.commands import Command
+from tests.helpers.data import image_files, made_up, needs_cifar10, needs_mnist
 
 CPU = torch.device("cpu")
 
@@ -247,17 +248,10 @@ def test_images_of_any_shape_are_taken(shape: tuple[int, int, int]) -> None:
     assert check(Splits(split, split, 3)).shape == shape
 
 
-def _tree(root: Path, images: dict[str, int], size: tuple[int, int] = (20, 10)) -> None:
-    for name, count in images.items():
-        (root / name).mkdir(parents=True)
-        for number in range(count):
-            Image.fromarray(np.full((*size, 3), 10 * number, np.uint8)).save(root / name / f"{number}.png")
-
-
 def test_other_images_of_the_same_name_are_not_the_same_run(command: Command) -> None:
     """Told by what the finished run has recorded: classes, counts, names and sizes of files; a copy is the same."""
     for place, classes in (("birds", "ab"), ("cars", "cd"), ("copy", "ab"), ("more", "ab")):
-        _tree(Path(place, "images"), dict.fromkeys(classes, 11 if place == "more" else 10), size=(28, 28))
+        image_files(Path(place, "images"), dict.fromkeys(classes, 11 if place == "more" else 10), size=(28, 28))
     Path("copy/images/a/.ipynb_checkpoints").mkdir()
     words = ["model=lenet5", "data=folder", "data.size=28", "schedule.epochs=1"]
     assert command(*words, "data.root=birds/images").code == 0
@@ -329,8 +323,8 @@ def test_data_that_changed_before_a_run_is_resumed(
 
 
 def test_a_folder_with_train_and_test_is_read_as_it_lies(tmp_path: Path) -> None:
-    _tree(tmp_path / "train", {"cat": 3, "dog": 2})
-    _tree(tmp_path / "val", {"dog": 1})
+    image_files(tmp_path / "train", {"cat": 3, "dog": 2})
+    image_files(tmp_path / "val", {"dog": 1})
     splits = check(BUILDERS["folder"](tmp_path, size=8))
     assert splits.shape == (3, 8, 8)
     assert splits.train.labels.tolist() == [0, 0, 0, 1, 1]
@@ -339,7 +333,7 @@ def test_a_folder_with_train_and_test_is_read_as_it_lies(tmp_path: Path) -> None
 
 
 def test_a_folder_of_classes_is_split_by_class(tmp_path: Path) -> None:
-    _tree(tmp_path, {"a": 10, "b": 5})
+    image_files(tmp_path, {"a": 10, "b": 5})
     splits = BUILDERS["folder"](tmp_path, size=8, train_limit=6)
     assert len(splits.train) == 6
     assert splits.test.labels.tolist() == [0, 0, 1]
@@ -364,7 +358,7 @@ def test_a_folder_of_classes_is_split_by_class(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_read_says_why(tmp_path: Path, what: str, message: str) -> None:
     root = tmp_path / "tree"
     if what != "nothing":
-        _tree(root, {"a": 5, "b": 5})
+        image_files(root, {"a": 5, "b": 5})
     for file in root.rglob("*.png"):
         if what == "all damaged" or (what == "damaged" and file.match("a/3.png")):
             file.write_bytes(b"not an image")
@@ -376,8 +370,8 @@ def test_a_folder_that_cannot_be_read_says_why(tmp_path: Path, what: str, messag
 
 
 def test_images_may_take_four_fifths_of_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _tree(tmp_path / "train", {"a": 4})
-    _tree(tmp_path / "test", {"a": 1})
+    image_files(tmp_path / "train", {"a": 4})
+    image_files(tmp_path / "test", {"a": 1})
     monkeypatch.setattr("os.sysconf", lambda name: {"SC_PAGE_SIZE": 30, "SC_PHYS_PAGES": 32}[name])
     assert len(BUILDERS["folder"](tmp_path, size=8).train) == 4  # of 3 · 8 · 8 bytes: 768 of 960
     monkeypatch.setattr("os.sysconf", lambda name: {"SC_PAGE_SIZE": 30, "SC_PHYS_PAGES": 31}[name])
@@ -387,8 +381,8 @@ def test_images_may_take_four_fifths_of_the_memory(tmp_path: Path, monkeypatch: 
 
 def test_a_stated_share_of_a_folder_may_be_undecodable(tmp_path: Path) -> None:
     """Three of twenty: one that is none, one cut in the middle, one empty; a share of 0.15 is enough, 0.14 is not."""
-    _tree(tmp_path / "train", {"a": 10, "b": 10}, size=(40, 40))
-    _tree(tmp_path / "test", {"a": 2, "b": 2})
+    image_files(tmp_path / "train", {"a": 10, "b": 10}, size=(40, 40))
+    image_files(tmp_path / "test", {"a": 2, "b": 2})
     broken = [tmp_path / "train" / name for name in ("a/3.png", "a/7.png", "b/0.png")]
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(broken[1])
     for file, left in zip(broken, (b"no image", broken[1].read_bytes()[:1000], b""), strict=True):
@@ -409,8 +403,8 @@ def test_a_stated_share_of_a_folder_may_be_undecodable(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("value", "kind"), [(np.nan, np.float32), (0.5, np.float32), (40_000, np.uint16)])
 def test_pixels_that_are_no_bytes_are_refused(tmp_path: Path, value: float, kind: type) -> None:
-    _tree(tmp_path / "train", {"a": 1, "b": 1})
-    _tree(tmp_path / "test", {"a": 1, "b": 1})
+    image_files(tmp_path / "train", {"a": 1, "b": 1})
+    image_files(tmp_path / "test", {"a": 1, "b": 1})
     Image.fromarray(np.full((8, 8), value, kind)).save(tmp_path / "train" / "a" / "1.tiff")
     with pytest.raises(DataError, match=r"1 of 3 training images .*a/1.tiff: has floating-point or 16-bit pixels"):
         BUILDERS["folder"](tmp_path, size=8)
@@ -442,7 +436,7 @@ def test_images_are_read_as_viewers_show_them(tmp_path: Path) -> None:
     _saved(image.convert("CMYK"), tmp_path / "a/cmyk.jfif", format="JPEG", quality=95)
     _saved(image.convert("1"), tmp_path / "a/bilevel.pbm")
     _saved(image, tmp_path / "a/frames.gif", save_all=True, append_images=[Image.new("RGB", (40, 40))])
-    _tree(tmp_path, {"b": 5})
+    image_files(tmp_path, {"b": 5})
     splits = BUILDERS["folder"](tmp_path, size=8)
     images = torch.cat([part.images[part.labels == 0] for part in (splits.train, splits.test)])
     assert len(images) == 7
@@ -458,8 +452,8 @@ def test_the_longer_side_is_cut_at_the_centre_and_nothing_is_squeezed(tmp_path: 
     pixels[:, 24:40] = 255
     pixels[4:12, 28:36] = 0
     _saved(Image.fromarray(pixels if wide else pixels.swapaxes(0, 1)), tmp_path / "train/a/0.png")
-    _tree(tmp_path / "train", {"b": 1})
-    _tree(tmp_path / "test", {"a": 1})
+    image_files(tmp_path / "train", {"b": 1})
+    image_files(tmp_path / "test", {"a": 1})
     image = BUILDERS["folder"](tmp_path, size=8).train.images[0]
     white = torch.ones(8, 8, dtype=torch.bool)
     white[2:6, 2:6] = False

@@ -24,12 +24,12 @@ from dstrun.config import GROUPS
 from dstrun.sources import choices
 from dstrun.store import Store
 from dstrun.words import normalize_words
+from tests.helpers.commands import Command
+from tests.helpers.folders import leave, status
 
-from .conftest import Command
 from .helpers.blocks import Step, steps_of
+from .helpers.sweeps import RUNS
 from .helpers.walk import Walk
-from .made_up import leave, status
-from .test_plan import RUNS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

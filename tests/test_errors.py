@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Command
+from tests.helpers.commands import Command
 
 HEAD = "import torch\nfrom dstrun import Split, Splits\n"
 GOOD = """

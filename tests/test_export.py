@@ -16,8 +16,8 @@ import dstrun
 from dstrun import bench, checkpoint, network
 from dstrun.models import BUILDERS
 from dstrun.models.lenet import LeNet300100
-from tests.conftest import Command, Trained
-from tests.test_run import only_run
+from tests.helpers.commands import Command, Trained
+from tests.helpers.runs import only_run
 
 SPARSE = [
     "schedule.epochs=3", "data.train_limit=400", "data.test_limit=100", "reg.target_density=0.02", "threads=1",
@@ -119,7 +119,7 @@ def test_a_dense_run_and_its_kernels(trained: Trained) -> None:
 def test_stopped_halfway(command: Command, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cluster's SIGTERM: the old file stays, and nothing lies about."""
     Path("a.pt2").write_text("old")
-    monkeypatch.setattr("dstrun.export._read", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(network, "load", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     before = signal.getsignal(signal.SIGTERM)
     assert command("export", str(run), "--to", "a.pt2", "--force").code == 128 + signal.SIGTERM
     assert Path("a.pt2").read_text() == "old"

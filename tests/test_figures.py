@@ -15,8 +15,7 @@ from dstrun import compare, drawing, figures, views
 from dstrun.drawing import Figure
 from dstrun.store import Store
 from dstrun.tracking import LAYERS
-
-from .made_up import layer_row, leave, rows
+from tests.helpers.folders import layer_row, leave, rows
 
 
 @pytest.fixture(scope="module")

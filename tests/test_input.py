@@ -14,7 +14,8 @@ from dstrun.composition import as_hydra_takes_it, words_for_hydra
 from dstrun.errors import InputError
 from dstrun.values import parsed
 from dstrun.words import normalize_words, refuse_strays
-from tests.conftest import Command, made_up
+from tests.helpers.commands import Command
+from tests.helpers.data import made_up
 
 BAD = [
     ("reg.alhpa=1", "reg.alhpa: there is no such option; did you mean reg.alpha?"),

@@ -9,7 +9,7 @@ from dstrun.board import Board, _cut
 from dstrun.config import check
 from dstrun.labels import counted, run_labels
 from dstrun.plan import Job
-from tests.made_up import BASE
+from tests.helpers.folders import BASE
 
 CONV = {"model.name": "vgg16", "model.builder": "vgg", "data.name": "cifar10", "schedule.lr": 0.1}
 

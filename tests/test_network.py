@@ -10,8 +10,7 @@ from dstrun.csr import CSRLinear
 from dstrun.density import LayerFigures
 from dstrun.export import Trained, compared, counted
 from dstrun.network import About, about_run, load, plain_weights, restored, save
-
-from .made_up import leave
+from tests.helpers.folders import leave
 
 LENET = About("lenet_300_100", {}, (1, 2, 2), 3, [0.0], [1.0])
 

@@ -579,7 +579,7 @@ def test_a_dry_run_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 @of("n_jobs")
 def test_so_many_runs_of_a_sweep_at_a_time() -> None:
     def at_a_time(n_jobs: int, gpus: list[str]) -> int:
-        return pool._slots([SimpleNamespace(config=config(n_jobs=n_jobs))] * 20, gpus)  # type: ignore[list-item]
+        return pool.jobs_at_a_time([SimpleNamespace(config=config(n_jobs=n_jobs))] * 20, gpus)  # type: ignore[list-item]
 
     assert [at_a_time(3, []), at_a_time(3, ["0"]), at_a_time(0, ["0", "1"])] == [3, 3, 2]
 

@@ -14,7 +14,7 @@ from setuptools import Distribution
 
 import dstrun
 from dstrun import sources
-from tests.conftest import Command
+from tests.helpers.commands import Command
 from tests.helpers.least import least_versions
 
 ROOT = Path(__file__).parents[1]

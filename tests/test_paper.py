@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Command, needs_cifar10, needs_mnist
-from tests.test_run import only_run, rows
+from tests.helpers.commands import Command
+from tests.helpers.data import needs_cifar10, needs_mnist
+from tests.helpers.runs import only_run, rows
 
 
 @needs_mnist

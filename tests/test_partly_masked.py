@@ -11,8 +11,7 @@ import pytest
 from torch import Tensor, nn
 
 from dstrun import models
-
-from .conftest import Command
+from tests.helpers.commands import Command
 
 
 def vit(shape: tuple[int, int, int], classes: int) -> nn.Module:

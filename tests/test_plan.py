@@ -15,6 +15,7 @@ from dstrun.config import check
 from dstrun.errors import InputError
 from dstrun.plan import Planner, combinations
 from dstrun.sources import packaged, register_plugins
+from tests.helpers.sweeps import RUNS
 
 
 def test_axes_are_combined_and_the_last_one_runs_fastest() -> None:
@@ -131,17 +132,6 @@ def test_combinations_that_come_to_the_same_run_are_one(planner: Callable[..., P
 def test_the_group_is_the_sweeps_name(planner: Callable[..., Planner]) -> None:
     assert planner("sweep=quick").jobs([["sweep=quick"]])[0].folder.parent == Path("outputs/quick")
     assert planner("sweep=quick").jobs([["sweep=quick", "group=mine"]])[0].folder.parent == Path("outputs/mine")
-
-
-RUNS = {
-    "quick": 2 * (1 + 8), "table1": 4 * 2 * 3, "best_table1": 4 * 2 * 3, "table2": 2 * 3 + 2 * 3 + 2 * 3,
-    "best_table2": 2 * 3 * (1 + 2), "short_table2": (1 + 2) + (1 + 3 + 2) + (1 + 2) + (1 + 1), "threshold_clip": 1 + 3,
-    "table3": 1 + 2,
-    "figure3": 3 * 3 * (1 + 7), "figure4": 2 * 3,
-    "lenet_alpha": 3 * (1 + 6), "ablation": 2 * (1 + 13), "steering": 3 * (1 + 3 + 3),
-    "short_steering": 2 * (1 + 3 + 3), "few_updates": 3 * (3 + 2 + 2 + 6 + 5) + 3,
-    "figure5": 2 * 3, "figure6": 2 * 3, "figure7": 3 * (1 + 3), "granularity": 3 * (1 + 3),
-}  # fmt: skip
 
 
 COMPOSED_SOON = ("quick", "granularity", "threshold_clip")  # the others choose files by the dozen, 0.1 s each

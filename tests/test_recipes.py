@@ -16,8 +16,9 @@ from dstrun.config import OPTIONS, Config, check, value_of
 from dstrun.sources import packaged, register_plugins
 from dstrun.training import Training
 from dstrun.yaml_files import Loader
-from tests.conftest import Command, made_up
-from tests.test_run import rows
+from tests.helpers.commands import Command
+from tests.helpers.data import made_up
+from tests.helpers.runs import rows
 
 CONF = packaged("conf")
 

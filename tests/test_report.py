@@ -10,9 +10,8 @@ import pytest
 from dstrun import compare
 from dstrun.report import columns, title
 from dstrun.store import Store
-
-from .conftest import Command
-from .made_up import leave, status
+from tests.helpers.commands import Command
+from tests.helpers.folders import leave, status
 
 
 @pytest.fixture

@@ -1,15 +1,12 @@
 """Whole runs through the command line, on real digits: what they leave, resume, rerun, eval, refuse."""
 
-import csv
 import fcntl
 import json
 import os
 import re
 import signal
 import socket
-import time
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,34 +19,21 @@ from dstrun import models, session
 from dstrun.console import RunConsole, spark
 from dstrun.files import sha256
 from dstrun.identity import run_name
-from dstrun.signals import StopRequest
 from dstrun.status import holder
 from dstrun.tracking import LAYERS, METRICS, RESULTS, STEERED, Rows, write_json
-from dstrun.train import Progress
-from tests.conftest import Command, Outcome, Trained, made_up
-from tests.faults.child import ended, forked
-
-QUICK = ["schedule.epochs=2", "data.train_limit=200", "data.test_limit=100"]
-TIMES = {"seconds", "images_per_second"}
-
-
-def rows(file: Path) -> list[dict[str, str]]:
-    with file.open(newline="") as text:
-        return list(csv.DictReader(text))
-
-
-def without_times(file: Path) -> list[dict[str, str]]:
-    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows(file)]
-
-
-def only_run(group: str = "outputs/single") -> Path:
-    (folder,) = Path(group).iterdir()
-    return folder
-
-
-def only_run_named(beginning: str) -> Path:
-    (folder,) = Path("outputs/single").glob(f"{beginning}-*")
-    return folder
+from tests.helpers.commands import Command, Outcome, Trained
+from tests.helpers.data import made_up
+from tests.helpers.runs import (
+    LONG,
+    QUICK,
+    assert_broken_equals_whole,
+    kill_in_epoch,
+    only_run,
+    only_run_named,
+    rows,
+    stop_at,
+    without_times,
+)
 
 
 def test_no_word_at_all_is_the_default_run(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,47 +231,6 @@ def test_a_folder_of_images_trains_resnet50(command: Command, tmp_path: Path) ->
     assert (outcome.code, outcome.complaints) == (0, "")
     assert only_run().name.startswith("resnet50-photos-")
     assert len(rows(only_run() / "layers.csv")) == 54
-
-
-LONG = ["schedule.epochs=4", "log.steps=3", "checkpoint.every=0", "data.validation=0.2", "data.train_limit=800"]
-
-
-def stop_at(
-    command: Command, monkeypatch: pytest.MonkeyPatch, step: int, number: int, words: Sequence[str] = LONG
-) -> Outcome:
-    """Starts or resumes the run and sends its process the signal once so many updates are done."""
-    between = session.Session._between_steps
-
-    def and_then_the_signal(self: session.Session, progress: Progress, stop: StopRequest) -> bool:
-        if progress.step == step:
-            os.kill(os.getpid(), number)
-        return between(self, progress, stop)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(session.Session, "_between_steps", and_then_the_signal)
-        return command(*words, "group=broken")
-
-
-def kill_in_epoch(epoch: int) -> None:
-    """Resumes the run in a process of its own and kills it, with no chance to clean up, in the middle of the epoch."""
-    words = [*LONG, "group=broken", "threads=1"]
-    process = forked(words, before=lambda: None)
-    layers = only_run("outputs/broken") / "layers.csv"
-    deadline = time.monotonic() + 60
-    while layers.read_text().count(f"\n{epoch},") < 4 and time.monotonic() < deadline:
-        time.sleep(0.002)
-    os.kill(process, signal.SIGKILL)
-    assert ended(process) == -signal.SIGKILL
-
-
-def assert_broken_equals_whole() -> None:
-    """The only runs of those two groups have the same rows and the same weights, bit for bit."""
-    broken, whole = only_run("outputs/broken"), only_run("outputs/whole")
-    for name in ("metrics.csv", "layers.csv"):
-        assert without_times(broken / name) == without_times(whole / name)
-    states = [torch.load(run / "checkpoint.pt", weights_only=True)["model"] for run in (broken, whole)]
-    assert states[0].keys() == states[1].keys()
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
 
 
 def test_stopped_and_killed_in_mid_epoch_and_started_again_equals_undisturbed(

@@ -10,7 +10,7 @@ import pytest
 from dstrun import pool, search
 from dstrun.board import Entry
 from dstrun.plan import Job
-from tests.conftest import Command
+from tests.helpers.commands import Command
 
 pytest.importorskip("optuna")
 
@@ -132,12 +132,12 @@ def test_a_run_that_half_of_those_before_it_are_ahead_of_is_stopped(
 ) -> None:
     from dstrun.config import check
 
-    ours: Any = search._Search(*[None] * 6, prune=True)
+    judge = search.Judge()
     for name, point in (("a", (0.9, 0.1)), ("b", (0.9, 0.04)), ("c", (0.8, 0.1)), ("d", (0.7, 0.04))):
-        ours._courses[course(tmp_path / name, [point] * 4)] = {}
+        judge.has_ended(course(tmp_path / name, [point] * 4))
     config = check({"schedule": {"epochs": 6 if epoch == 1 else 4}})
-    ours._courses[tmp_path / "one that failed before its first row"] = {}
+    judge.has_ended(tmp_path / "one that failed before its first row")
     row = {"epoch": str(epoch), "validation_accuracy": str(accuracy), "density": str(density)}
     (tmp_path / "new").mkdir()
-    ours._judge(Entry(Job((), config, tmp_path / "new"), "running", row))
+    judge.look(Entry(Job((), config, tmp_path / "new"), "running", row))
     assert (tmp_path / "new" / "stop").exists() == stopped

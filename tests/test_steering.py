@@ -11,9 +11,8 @@ from kept import ALIKE_IN_FEW_UPDATES
 from dstrun import compare
 from dstrun.steering import ARRIVAL, LARGEST, PROPORTIONAL, SHARPEST, SMALLEST, SWIFTEST, Steering
 from dstrun.store import Store
-
-from .conftest import Command, Trained
-from .test_run import assert_broken_equals_whole, only_run, rows, stop_at
+from tests.helpers.commands import Command, Trained
+from tests.helpers.runs import assert_broken_equals_whole, only_run, rows, stop_at
 
 CPU = torch.device("cpu")
 SHORT = ["schedule.epochs=10", "reg.target_density=0.1"]

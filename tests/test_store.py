@@ -11,8 +11,7 @@ from dstrun.errors import InputError
 from dstrun.status import Status
 from dstrun.store import Store
 from dstrun.tracking import LAYERS
-
-from .made_up import layer_row, leave, rows, status
+from tests.helpers.folders import layer_row, leave, rows, status
 
 
 def store(*paths: str) -> Store:

@@ -20,10 +20,10 @@ from dstrun.files import whole
 from dstrun.ledger import write_config
 from dstrun.streams import accept_all_text, legible
 from dstrun.tracking import close_log, read_json, run_log, write_json
-from tests.conftest import Command, Trained
-from tests.made_up import leave
-from tests.test_architecture import SOURCE
-from tests.test_run import only_run
+from tests.covered import SOURCE
+from tests.helpers.commands import Command, Trained
+from tests.helpers.folders import leave
+from tests.helpers.runs import only_run
 
 QUICK = ("schedule.epochs=1", "data.train_limit=80", "data.test_limit=40", "seed=0")
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from dstrun.ledger import config_there
 from dstrun.summary import Summary
-
-from .made_up import leave, status
+from tests.helpers.folders import leave, status
 
 GROUP = Path("outputs/made")
 

@@ -20,7 +20,8 @@ from dstrun.config import Config, check
 from dstrun.errors import InputError
 from dstrun.layers import sparsify
 from dstrun.run import run
-from tests.conftest import Command, made_up
+from tests.helpers.commands import Command
+from tests.helpers.data import made_up
 
 Shape = tuple[int, int, int]
 

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from dstrun import arguments, cli, dashboard
-
-from .conftest import Command
-from .made_up import leave
+from tests.helpers.commands import Command
+from tests.helpers.folders import leave
 
 TESTED = {
     "rerun": {

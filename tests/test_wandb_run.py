@@ -17,8 +17,8 @@ from dstrun.plan import Job
 from dstrun.pool import _check_wandb
 from dstrun.run import run_as_job
 from dstrun.wandb_run import remove_local_copies, wandb_init, wandb_options
-from tests.conftest import Command
-from tests.test_run import QUICK, only_run, rows
+from tests.helpers.commands import Command
+from tests.helpers.runs import QUICK, only_run, rows
 
 RUN = Path("outputs/single/run")
 
@@ -162,11 +162,14 @@ def test_auto_means_what_wandb_offline_has_written(monkeypatch: pytest.MonkeyPat
     """`wandb offline` writes it into a file of the folder."""
     import wandb
 
-    wandb.teardown()
+    opened: list[str] = []
+    monkeypatch.setattr(wandb_run, "WandbTracker", lambda mode, *_, **__: opened.append(mode))
     monkeypatch.setenv("WANDB_API_KEY", 40 * "x")
-    assert wandb_run._automatic_mode() == "online"
-    wandb.teardown()
+    monkeypatch.delenv("WANDB_MODE", raising=False)
     Path("wandb").mkdir()
-    Path("wandb/settings").write_text("[default]\nmode = offline\n")
-    assert wandb_run._automatic_mode() == "offline"
+    for written in ("", "[default]\nmode = offline\n"):
+        wandb.teardown()
+        Path("wandb/settings").write_text(written)
+        wandb_run.start_wandb("auto", logging.getLogger(), print)
     wandb.teardown()
+    assert opened == ["online", "offline"]

@@ -8,7 +8,7 @@ import pytest
 from dstrun.errors import InputError
 from dstrun.sources import find_choice
 from dstrun.yaml_files import header_package, read_text, read_yaml
-from tests.conftest import Command
+from tests.helpers.commands import Command
 
 HEAD = "# @package _global_\n"
 

@@ -41,9 +41,9 @@ class LastingConsole(Console):
 class RunConsole:
     """The console of one run. `log` receives every line too, without colours."""
 
-    def __init__(self, log: logging.Logger) -> None:
+    def __init__(self, log: logging.Logger, console: Console | None = None) -> None:
         self._log = log
-        self._console = LastingConsole(highlight=False, soft_wrap=True)
+        self._console = console or LastingConsole(highlight=False, soft_wrap=True)
         self._bar: Progress | None = None
         self._clock: Clock | None = None
 

@@ -64,7 +64,7 @@ def run_jobs(jobs: Sequence[Job], default_group: str, notes: Sequence[str] = ())
     with stop_request() as stop:
         gpus = _survey(jobs, stop)
         print_notes(notes)
-        slots = _slots(jobs, gpus)
+        slots = jobs_at_a_time(jobs, gpus)
         pool = _Pool(deque(jobs), default_group, [gpus[slot % len(gpus)] if gpus else None for slot in range(slots)])
         try:
             while not stop.signal and pool.goes_on():
@@ -83,7 +83,7 @@ def _check_wandb(jobs: Sequence[Job]) -> None:
         print(f"dstrun: {', '.join(names)}: of a single run, without effect in a sweep", file=sys.stderr)
 
 
-def _slots(jobs: Sequence[Job], gpus: Sequence[str] | None) -> int:
+def jobs_at_a_time(jobs: Sequence[Job], gpus: Sequence[str] | None) -> int:
     """How many jobs at a time: with no `n_jobs`, one a GPU, or one a core; one where it is not known what fits."""
     fitting = 1 if gpus is None else len(gpus) or usable_cores()
     return min(jobs[0].config.n_jobs or fitting, len(jobs))
@@ -321,17 +321,17 @@ def _start_forkserver(jobs: Sequence[Job]) -> None:
     modules = ["dstrun.run", "dstrun.pool", "torch._dynamo"]  # the last is loaded by the first optimiser
     modules += ["wandb"] * any(wandb_options(job.config).mode != "disabled" for job in jobs)
     _context().set_forkserver_preload(modules)
-    threads = _threads(_slots(jobs, []))
+    threads = _threads(jobs_at_a_time(jobs, []))
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the server inherits: a Ctrl-C is ours to deal with
     try:
-        with _environment(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads)), _place_for_sockets():
+        with _environment(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads)), place_for_sockets():
             ensure_running()
     finally:
         signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
-def _place_for_sockets() -> Iterator[None]:
+def place_for_sockets() -> Iterator[None]:
     """A folder for temporary files whose name leaves room for a socket's, where that of TMPDIR is too long."""
     before = tempfile.gettempdir()
     places = [place for place in (before, *SHORT_PLACES) if len(os.fsencode(place)) <= SOCKET_ROOM]

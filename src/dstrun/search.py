@@ -79,6 +79,38 @@ def search(
     )
 
 
+class Judge:
+    """Stops runs that those before them have left behind."""
+
+    def __init__(self) -> None:
+        self.hopeless: set[Path] = set()  # folders of those it has asked to stop
+        self._courses: dict[Path, dict[int, tuple[float, float]]] = {}  # of runs that have ended, read when needed
+
+    def has_ended(self, folder: Path) -> None:
+        """Compare runs from now on with this one too."""
+        self._courses[folder] = {}
+
+    def look(self, entry: Entry) -> None:
+        """Ask a run to stop if at this epoch half of the runs before it were both more accurate and sparser."""
+        epoch, epochs = int(entry.row.get("epoch") or 0), entry.job.config.schedule.epochs
+        if not JUDGED_FROM * epochs <= epoch < epochs:
+            return
+        here = _point(entry.row)
+        others = [point for folder in self._courses if (point := self._course(folder).get(epoch))]
+        ahead = sum(other != here and other[0] >= here[0] and other[1] <= here[1] for other in others)
+        if len(others) >= COMPARED and 2 * ahead >= len(others):
+            (entry.job.folder / "stop").touch()
+            self.hopeless.add(entry.job.folder)
+
+    def _course(self, folder: Path) -> dict[int, tuple[float, float]]:
+        """Accuracy and density by epoch of a run that has ended."""
+        if not self._courses[folder]:
+            with suppress(OSError, ValueError, KeyError, TypeError):  # one that failed early, or a row that was cut
+                for row in read_csv(folder / "metrics.csv"):
+                    self._courses[folder][int(row["epoch"])] = _point(row)
+        return self._courses[folder]
+
+
 class _Search:
     """A study under way."""
 
@@ -88,13 +120,12 @@ class _Search:
     ) -> None:  # fmt: skip
         self._study, self._choose, self._planner, self._launch = study, choose, planner, launch
         self._space, self._fixed, self._prune = space, fixed, prune
-        self._courses: dict[Path, dict[int, tuple[float, float]]] = {}
-        self._hopeless: set[Path] = set()
+        self._judge = Judge()
         self._failed = 0
 
     def go(self, trials: int, batch: int) -> None:
         for trial in self._told():
-            self._courses[self._job(trial).folder] = {}
+            self._judge.has_ended(self._job(trial).folder)
         left_over = [  # by a command that was stopped; not those it was stopped in the middle of choosing
             trial
             for trial in self._study.trials
@@ -120,7 +151,7 @@ class _Search:
         """Runs a batch of trials, and tells the study what came of them."""
         distinct = list({job.folder: job for job in jobs.values()}.values())
         board = Board(
-            distinct, done=done, total=trials, on_row=self._judge if self._prune else None, keys=list(self._space)
+            distinct, done=done, total=trials, on_row=self._judge.look if self._prune else None, keys=list(self._space)
         )
         with board.watching():
             if left := [job for job in distinct if state_of(job.folder, job.config) != FINISHED]:
@@ -137,7 +168,7 @@ class _Search:
         values = None
         if status.get("state") == FINISHED:
             values, state = _objectives(summary), states.COMPLETE
-        elif diverged or job.folder in self._hopeless:
+        elif diverged or job.folder in self._judge.hopeless:
             state = states.PRUNED
         elif status.get("state") == FAILED:
             state = states.FAIL
@@ -148,28 +179,8 @@ class _Search:
             why = status.get("error") or "half of the runs before it were ahead in accuracy and density"
             board.say(f"{board.label(job)}  stopped: {why}")
         self._study.tell(number, values, state=state, skip_if_finished=True)
-        self._courses[job.folder] = {}
+        self._judge.has_ended(job.folder)
         return True
-
-    def _judge(self, entry: Entry) -> None:
-        """Asks a run to stop if at this epoch half of the runs before it were both more accurate and sparser."""
-        epoch, epochs = int(entry.row.get("epoch") or 0), entry.job.config.schedule.epochs
-        if not JUDGED_FROM * epochs <= epoch < epochs:
-            return
-        here = _point(entry.row)
-        others = [point for folder in self._courses if (point := self._course(folder).get(epoch))]
-        ahead = sum(other != here and other[0] >= here[0] and other[1] <= here[1] for other in others)
-        if len(others) >= COMPARED and 2 * ahead >= len(others):
-            (entry.job.folder / "stop").touch()
-            self._hopeless.add(entry.job.folder)
-
-    def _course(self, folder: Path) -> dict[int, tuple[float, float]]:
-        """Accuracy and density by epoch of a run that has ended."""
-        if not self._courses[folder]:
-            with suppress(OSError, ValueError, KeyError, TypeError):  # one that failed early, or a row that was cut
-                for row in read_csv(folder / "metrics.csv"):
-                    self._courses[folder][int(row["epoch"])] = _point(row)
-        return self._courses[folder]
 
     def _report(self) -> None:
         """front.csv and its picture in the terminal; RunFailedError if trials failed."""

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from dstrun.store import Store
-from tests.conftest import Command
-from tests.faults.test_kills import assert_equal, the_run
+from tests.helpers.commands import Command
+from tests.helpers.runs import assert_equal, the_run
 
 FEW, MANY = 4, 60
 SIZE = 12 * 2**20  # of the disk; a run of these needs 6.3 MiB at once: two checkpoints, and the one being written

@@ -13,7 +13,7 @@ import torch
 from dstrun import checkpoint, compare
 from dstrun.report import lines
 from dstrun.store import Store
-from tests.conftest import Command, Trained
+from tests.helpers.commands import Command, Trained
 
 FEW, MANY = 20, 10_000
 SECONDS = 10  # of computing

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import torch
 
 from dstrun import files
 from dstrun.tracking import read_json
-from tests.faults.child import ended, forked
-from tests.test_run import rows, without_times
+from tests.helpers.child import ended, forked
+from tests.helpers.runs import assert_equal, rows, the_run
 
 FEW, MANY = 1, 100
 LONGEST = 1.5  # seconds from when a process has the run until it is killed
@@ -63,20 +62,6 @@ def killed_until_it_is_done(words: Sequence[str], folder: Path, chance: random.R
     code = ended(started(words, slowly=False))
     assert code == 0, Path("said").read_text()
     return met
-
-
-def the_run(group: str) -> Path:
-    (folder,) = (folder for folder in Path("outputs", group).iterdir() if folder.is_dir())
-    return folder
-
-
-def assert_equal(broken: Path, whole: Path) -> None:
-    for name in ("metrics.csv", "layers.csv"):
-        assert without_times(broken / name) == without_times(whole / name)
-    states = [torch.load(run / "checkpoint.pt", weights_only=True)["model"] for run in (broken, whole)]
-    assert states[0].keys() == states[1].keys()
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
-    assert {file.name for file in broken.iterdir()} >= {file.name for file in whole.iterdir()}
 
 
 def survive(kills: int, seed: int) -> Counter:

@@ -15,11 +15,10 @@ import torch
 
 from dstrun import status
 from dstrun.store import Store
-from tests.conftest import Command, Trained
-from tests.faults.child import ended, forked
-from tests.test_run import LONG, QUICK, assert_broken_equals_whole, only_run, stop_at
-
-SECRET = "s3cr3t-0123456789abcdef"
+from tests.helpers.child import ended, forked
+from tests.helpers.commands import Command, Trained
+from tests.helpers.data import image_files
+from tests.helpers.runs import LONG, QUICK, SECRET, assert_broken_equals_whole, only_run, stop_at
 
 
 def with_little_memory(words: list[str], more: int) -> tuple[int, str]:
@@ -61,7 +60,7 @@ def test_every_kind_of_it_is_known(command: Command, monkeypatch: pytest.MonkeyP
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("dstrun.session.Session._between_steps", fail)
+    monkeypatch.setattr("dstrun.console.RunConsole.step", fail)
     outcome = command(*QUICK, "schedule.accumulate=4")
     assert outcome.code == 1
     assert "out of memory at schedule.batch_size=64 in 4 pieces on cpu: schedule.accumulate=8 computes" in outcome.out
@@ -82,9 +81,7 @@ def test_a_secret_of_the_environment_is_refused(
 
 def test_data_that_has_gone_costs_nothing(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line, and the interrupted run as it was; back again, it goes on."""
-    from tests.test_data import _tree
-
-    _tree(Path("photos"), {"a": 20, "b": 20}, size=(28, 28))
+    image_files(Path("photos"), {"a": 20, "b": 20}, size=(28, 28))
     words = ["model=lenet5", "data=folder", "data.root=photos", "data.size=28", "schedule.epochs=3",
              "schedule.batch_size=8", "checkpoint.every=0"]  # fmt: skip
     command(*words, "group=whole")

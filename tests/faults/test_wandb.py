@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.test_surroundings import SECRET
-from tests.test_run import only_run, rows
+from tests.helpers.runs import SECRET, only_run, rows
 
 RUN = ["schedule.epochs=3", "data.train_limit=80", "data.test_limit=40", "threads=1"]
 AT_THE_START, AT_THE_END = 10, 15  # seconds that a server may cost

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.request import urlopen
 
 from tests.helpers.blocks import Step
-from tests.made_up import leave
+from tests.helpers.folders import leave
 
 ROOT = Path(__file__).parents[2]
 PREAMBLE = Path(__file__).with_name("preamble")
