@@ -1,5 +1,6 @@
-"""What several tests share: the command line in this process, trained runs, made-up data, where real data lies."""
+"""Fixtures of all tests: a folder of their own, the command line in this process, trained runs, made-up data."""
 
+import gc
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,6 +16,10 @@ from dstrun import cli, machine
 from dstrun.data import BUILDERS
 from tests.helpers.commands import Command, Outcome, Trained
 from tests.helpers.data import SHAPES, made_up
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what is imported stays: without this, collections go through all of it again and again
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,8 @@ from tests.helpers.runs import assert_broken_equals_whole, only_run, rows, stop_
 
 CPU = torch.device("cpu")
 SHORT = ["schedule.epochs=10", "reg.target_density=0.1"]
-STEPS = 23  # an epoch: 1,437 images in batches of 64
+SHORTER = [*SHORT, "data.train_limit=320", "data.test_limit=50"]
+STEPS = 5  # an epoch of those: 320 images in batches of 64
 
 
 def steering(steps: int = 1000, alpha: float = 0.5) -> Steering:
@@ -92,7 +93,7 @@ def test_steering_goes_on_from_its_state() -> None:
 
 @pytest.mark.parametrize("alpha", [1e-6, 1.0])
 def test_a_run_ends_at_the_density_asked_for_whatever_alpha_it_starts_from(command: Command, alpha: float) -> None:
-    outcome = command(*SHORT, f"reg.alpha={alpha}")
+    outcome = command(*SHORT, "data.train_limit=640", f"reg.alpha={alpha}")
     assert (outcome.code, outcome.err) == (0, "")
     folder = only_run()
     assert folder.name.startswith("lenet_300_100-digits-d1e-1-s0-")
@@ -107,13 +108,13 @@ def test_a_run_ends_at_the_density_asked_for_whatever_alpha_it_starts_from(comma
 
 
 def test_the_best_by_validation_is_one_at_the_target(command: Command) -> None:
-    assert command(*SHORT, "schedule.epochs=5", "data.validation=0.2").code == 0
+    assert command(*SHORTER, "schedule.epochs=5", "data.validation=0.2").code == 0
     best = json.loads((only_run() / "summary.json").read_text())["best_by_validation"]
     assert (best["epoch"], best["density"]) == (5, pytest.approx(0.1, rel=1e-3))
 
 
 def test_frozen_masks_without_a_target(command: Command) -> None:
-    assert command(SHORT[0], "reg.freeze=0.5", "schedule.threshold_clip=0.1").code == 0
+    assert command(SHORT[0], *SHORTER[2:], "schedule.lr=0.1", "reg.freeze=0.5", "schedule.threshold_clip=0.1").code == 0
     metrics = rows(only_run() / "metrics.csv")
     assert "alpha" not in metrics[0]
     densities = [row["density"] for row in metrics]
@@ -126,10 +127,10 @@ def test_a_steered_run_goes_on_as_if_nothing_had_been(
     command: Command, trained: Trained, monkeypatch: pytest.MonkeyPatch, epoch: int
 ) -> None:
     """Stopped in the middle of an epoch, before and after its masks were frozen."""
-    trained(*SHORT, "group=whole")
-    stopped = stop_at(command, monkeypatch, (epoch - 1) * STEPS + 5, signal.SIGTERM, SHORT)
+    trained(*SHORTER, "group=whole")
+    stopped = stop_at(command, monkeypatch, (epoch - 1) * STEPS + 2, signal.SIGTERM, SHORTER)
     assert stopped.code == 128 + signal.SIGTERM
-    assert command(*SHORT, "group=broken").code == 0
+    assert command(*SHORTER, "group=broken").code == 0
     assert_broken_equals_whole()
 
 
@@ -167,7 +168,7 @@ def test_where_it_broke_is_found_from_the_last_good_checkpoint(
 
     def breaks(self: DynamicSparseTraining) -> None:
         after(self)
-        if self._steering and int(self._steering.state_dict()["step"]) == 2 * STEPS + 4:
+        if self._steering and int(self._steering.state_dict()["step"]) == 2 * 23 + 4:  # 23 updates are an epoch
             self.thresholds()[1].data[3] = float("inf")
 
     monkeypatch.setattr(DynamicSparseTraining, "after_step", breaks)
@@ -178,4 +179,4 @@ def test_where_it_broke_is_found_from_the_last_good_checkpoint(
         "DivergedError: NaN or infinite from step 50, in epoch 3: fc2.mask.threshold; the checkpoint of step 46 is "
         "kept; a lower schedule.lr may help"
     )
-    assert torch.load(only_run() / "checkpoint.pt", weights_only=True)["progress"]["step"] == 2 * STEPS
+    assert torch.load(only_run() / "checkpoint.pt", weights_only=True)["progress"]["step"] == 2 * 23
