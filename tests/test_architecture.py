@@ -170,6 +170,14 @@ def test_the_table_that_people_read_is_this_one() -> None:
     assert written == MAY_KNOW
 
 
+def test_a_network_is_loaded_without_training_code() -> None:
+    """By the table: what `network` may know, what that may know, and so on."""
+    reached = {"network"}
+    while more := {other for room in reached for other in MAY_KNOW[room]} - reached:
+        reached |= more
+    assert not reached & {"train", "session", "methods", "layers", "build", "run", "optim"}
+
+
 def test_the_formula_stands_once() -> None:
     """|W| > t in masking.py and nowhere else."""
     holding = [file.name for file in SOURCE.rglob("*.py") if re.search(r"abs\(\) [>-] ?threshold", file.read_text())]

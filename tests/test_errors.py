@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from dstrun.build import prepare
+from dstrun.config import check
+from dstrun.errors import InputError
 from tests.helpers.commands import Command
 
 HEAD = "import torch\nfrom dstrun import Split, Splits\n"
@@ -34,6 +37,7 @@ def offer(source: str, *entries: str, group: str = "dstrun.data") -> None:
     invalidate_caches()
 
 
+CHOSEN = {"data": "stripes", "model": "lenet5"}
 ENTRY = "the entry point `dstrun.data: stripes = "
 
 
@@ -60,12 +64,21 @@ ENTRY = "the entry point `dstrun.data: stripes = "
         ("def f(): pass", "stripes:f", "data.args: stripes() too many positional arguments"),
     ],
 )  # fmt: skip
-def test_a_mistake_in_a_users_data_set(command: Command, source: str, target: str, line: str) -> None:
+def test_a_mistake_in_a_users_data_set(source: str, target: str, line: str) -> None:
     offer(source, f"stripes = {target}")
+    with pytest.raises(InputError) as refused:
+        prepare(check({f"{part}.{key}": name for part, name in CHOSEN.items() for key in ("name", "builder")}))
+    said = f"{refused.value}\n"
+    assert said.startswith(line)
+    assert said.count("\n") == 1
+
+
+@pytest.mark.usefixtures("package")
+def test_a_mistake_in_a_users_data_set_is_one_line_of_the_command(command: Command) -> None:
+    offer("def f(root): raise SystemExit('bye')", "stripes = stripes:f")
     outcome = command("data=stripes", "model=lenet5")
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err.startswith(f"dstrun: {line}")
-    assert len(outcome.err.splitlines()) == 1
+    assert outcome.err == "dstrun: data=stripes: SystemExit in stripes.py:3 (bye)\n"
     assert not Path("outputs").exists()
 
 

@@ -60,7 +60,6 @@ torch.save({name: value.detach() for name, value in outputs.items()}, "outputs.p
 
 
 def test_every_format(command: Command, run: Path) -> None:
-    """And in a fresh process, which has the run's folder too; torch.export's file without dstrun at all."""
     images = torch.rand(7, 1, 28, 28)
     expected = masked_outputs(run, images)
     for name, words in FORMATS.items():
@@ -85,9 +84,19 @@ def test_every_format(command: Command, run: Path) -> None:
     assert record["smaller.onnx"]["opset"] == 20
     assert record["smaller.onnx"]["parameters_shrunk"] < 266_610
     assert {file.name for file in Path().iterdir()} == {*FORMATS, "export.json", "outputs"}
+    calls = [node for node in torch.export.load("program.pt2").graph.nodes if node.op == "call_function"]
+    assert {call.target.namespace for call in calls} == {"aten"}, "nothing of dstrun"
 
+
+@pytest.mark.slow
+def test_every_format_in_a_fresh_process(command: Command, run: Path) -> None:
+    """And the run's folder, without training code (test_architecture.py); torch.export's file without dstrun at all."""
+    images = torch.rand(7, 1, 28, 28)
+    expected = masked_outputs(run, images)
     torch.save(images, "images.pt")
     names = [name for name in FORMATS if not name.endswith(".onnx")]
+    for name in names:
+        assert command("export", str(run), "--to", name, *FORMATS[name]).code == 0
     subprocess.run([sys.executable, "-c", FRESH, *names, str(run)], check=True)
     for name, outputs in torch.load("outputs.pt", weights_only=True).items():
         torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-5, msg=name)

@@ -15,7 +15,7 @@ from dstrun.report import lines
 from dstrun.store import Store
 from tests.helpers.commands import Command, Trained
 
-FEW, MANY = 20, 10_000
+FEW, MANY = 10, 10_000
 SECONDS = 10  # of computing
 QUICK = ["schedule.epochs=2", "data.train_limit=80", "data.test_limit=40", "schedule.batch_size=40", "threads=1"]
 STEERED = [*QUICK, "reg.target_density=0.2", "checkpoint.every=0"]
