@@ -43,13 +43,13 @@ def test_it_serves_until_it_is_interrupted() -> None:
     said = server.stdout.readline()
     address, _, rest = said.partition(" ")
     assert rest == "shows outputs, lenet_300_100 on mnist: 1 run, 1 finished; Ctrl-C ends it\n"
-    with urllib.request.urlopen(address, timeout=10) as answer:
+    with urllib.request.urlopen(address) as answer:
         assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
         assert "dstrun outputs" in answer.read().decode()
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(urllib.request.Request(address, headers={"Host": "elsewhere.example"}), timeout=10)
+        urllib.request.urlopen(urllib.request.Request(address, headers={"Host": "elsewhere.example"}))
     server.send_signal(signal.SIGINT)
-    _, complaint = server.communicate(timeout=10)
+    _, complaint = server.communicate()
     assert (server.returncode, complaint) == (0, "")
 
 
