@@ -118,6 +118,23 @@ def test_labels_and_looks(sweep: pd.DataFrame, made: Path) -> None:
     assert list(later["series"])[:6] == list(sweep["series"]), "a run that comes later changes no look"
 
 
+def test_what_is_not_known_of_a_run_is_not_said_of_it() -> None:
+    """Nothing before its first epoch; one of 1 epoch has no plural; a density of the whole model where it differs."""
+    leave(accuracies=(), densities=(), schedule__epochs=1, state="interrupted")
+    ((_, *said),) = runs()["hover"]
+    assert said == ["lenet_300_100 on mnist, seed 0", "interrupted"]
+    row = runs().iloc[0].to_dict() | {"test_accuracy": 0.5, "density": 0.25, "flops_fraction": 0.125, "epoch": 1.0}
+    for whole, told in ((0.25, []), (0.5, ["remaining of the whole model 50.00%"])):
+        ((_, _, *said),) = compare.labelled(pd.DataFrame([row | {"density_model": whole}]))["hover"]
+        assert said == [
+            "accuracy 50.00%",
+            "remaining 25.00%",
+            "multiply-adds 12.50%",
+            *told,
+            "interrupted, 1 of 1 epoch",
+        ]
+
+
 def test_labels_say_what_differs_in_a_group_and_no_more() -> None:
     """What two groups differ in as a whole is told by the group."""
     for alpha in (1e-3, 1e-2):
