@@ -608,6 +608,18 @@ def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
     assert list(Path().iterdir()) == []
 
 
+def test_a_download_whose_folder_is_gone_is_told_by_what_went_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(root: Path, download: bool) -> None:
+        root.rmdir()
+        raise OSError("the network drive is gone")
+
+    fail.mirrors, fail.resources = ["http://there/"], [("images", ""), ("labels", "")]  # type: ignore[attr-defined]
+    monkeypatch.setattr("torchvision.datasets.MNIST", fail)
+    with pytest.raises(DataError, match=r"^MNIST could not be downloaded \(the network drive is gone\); by hand: "):
+        BUILDERS["mnist"](Path("new"), download=True)
+    assert list(Path().iterdir()) == []
+
+
 def test_a_download_comes_whole_and_replaces_what_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server, root = tmp_path / "server", tmp_path / "root"
     server.mkdir()
