@@ -3,7 +3,6 @@
 `@of(option, …)` names the options of which a test sees the effect; one that no test names fails the first test here.
 """
 
-import csv
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +32,7 @@ from dstrun.run import run
 from dstrun.train import Record
 from dstrun.update import CompiledUpdate, Update
 
+from .helpers.runs import rows
 from .helpers.tiny import BASE, CALLS, CLASSES, TEST, TRAIN, Tiny, config, numbers, tiny, training  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -510,11 +510,6 @@ def test_every_epoch_has_an_order_of_its_own_and_tests_are_made_in_evaluation_mo
 
 def finished(**options: Any) -> Path:
     return run(config(**options), default_group="single")
-
-
-def rows(file: Path) -> list[dict[str, str]]:
-    with file.open(newline="") as text:
-        return list(csv.DictReader(text))
 
 
 @of("outputs", "group", "name", "threads", "log.steps")

@@ -1,6 +1,5 @@
 """What a run says while it trains, on images that can be told apart: figures so far, the compiler, divergence."""
 
-import csv
 import json
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -17,15 +16,11 @@ from dstrun.run import run
 from dstrun.session import STOP
 from dstrun.signals import StopRequest
 
+from .helpers.runs import rows
 from .helpers.tiny import config, tiny  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("tiny")
 UPDATES = 6  # an epoch
-
-
-def rows(file: Path) -> list[dict[str, str]]:
-    with file.open(newline="") as text:
-        return list(csv.DictReader(text))
 
 
 def test_figures_told_while_an_epoch_is_under_way_are_those_of_its_updates_so_far(
