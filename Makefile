@@ -6,6 +6,7 @@ INSTALLED := $(VENV)/installed
 OLDEST := $(VENV)-oldest
 PYTHON312 ?= $(shell for python in python3.12 $(HOME)/.pyenv/versions/3.12.*/bin/python; do \
 	$$python -c '' 2>/dev/null && { echo $$python; break; }; done)
+FAST := -m "not slow and not faults and not browser" -n 2 --dist loadgroup
 # Without compiled files every process compiles dstrun and the tests: 5 s each.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -31,14 +32,14 @@ check: $(INSTALLED) ## the same, in an environment that is there already
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow and not faults and not browser" -n 2 --dist loadgroup
+	$(BIN)/pytest $(FAST)
 
 fast: $(INSTALLED) ## tests alone
-	$(BIN)/pytest -m "not slow and not faults and not browser" -n 2 --dist loadgroup -x -q
+	$(BIN)/pytest $(FAST) -x -q
 
 coverage: $(INSTALLED) ## lines and branches that the fast suite runs, by module; at least 95 % of lines in what makes figures
 	mkdir -p build/coverage
-	$(BIN)/pytest -m "not slow and not faults and not browser" -n 2 --dist loadgroup -q --cov --cov-context=test --cov-report= \
+	$(BIN)/pytest $(FAST) -q --cov --cov-context=test --cov-report= \
 		--junitxml=build/coverage/tests.xml
 	$(BIN)/python tests/covered.py
 
@@ -54,7 +55,7 @@ $(OLDEST)/installed: pyproject.toml
 	touch $@
 
 oldest: $(OLDEST)/installed ## tests alone with the least versions that pyproject.toml allows, in Python 3.12
-	$(OLDEST)/bin/pytest -m "not slow and not faults and not browser" -n 2 --dist loadgroup -q
+	$(OLDEST)/bin/pytest $(FAST) -q
 
 proof: $(INSTALLED) ## the long proofs, every command of the documents among them; real data from $$DSTRUN_DATA
 	$(BIN)/pytest -m slow

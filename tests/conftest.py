@@ -18,8 +18,14 @@ from tests.helpers.commands import Command, Outcome, Trained
 from tests.helpers.data import SHAPES, made_up
 
 
+def pytest_configure() -> None:
+    """Collect garbage seldom: a full collection goes through all that torch and Hydra are made of."""
+    gc.set_threshold(50_000, 20, 100)
+
+
 def pytest_collection_finish() -> None:
-    gc.freeze()  # what is imported stays: without this, collections go through all of it again and again
+    """Leave out of collections what is imported by now."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
