@@ -300,7 +300,7 @@ def test_a_settings_columns_begin_with_what_is_trained(sweep: pd.DataFrame) -> N
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(1e-3, "1e-3"), (0.05, "0.05"), (20.0, "20"), (0, "0"), (5e-6, "5e-6"), (True, "true"), (None, ""),
+    [(1e-3, "1e-3"), (0.05, "0.05"), (20.0, "20"), (0, "0"), (5e-6, "5e-6"), (True, "true"), (None, ""), (pd.NA, ""),
      (float("nan"), ""), ("[80, 120]", "[80, 120]"), (123456.0, "1.23456e5")],
 )  # fmt: skip
 def test_values_in_few_characters(value: object, words: str) -> None:

@@ -176,6 +176,12 @@ def test_digits_are_split_four_to_one_and_fill_28_by_28() -> None:
     torch.testing.assert_close(right[:, :, :-1], between, rtol=0, atol=1)
 
 
+def test_digits_without_scikit_learn_are_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dstrun.data.splits.find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"^digits come with scikit-learn, which is not installed$"):
+        BUILDERS["digits"](Path())
+
+
 PIXELS, LABELS = torch.zeros(6, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 2] * 2)
 SPLIT = Split(PIXELS, LABELS)
 

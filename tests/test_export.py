@@ -369,6 +369,16 @@ def test_a_record_that_is_damaged_is_kept_aside(command: Command, run: Path) -> 
     assert set(json.loads(Path("export.json").read_text())) == {"a.safetensors"}
 
 
+def test_a_record_that_cannot_be_written_is_told_and_the_network_stays(command: Command, run: Path) -> None:
+    Path("export.json").mkdir()
+    Path("export.json.before").mkdir()
+    Path("export.json.before/mine").touch()
+    outcome = command("export", str(run), "--to", "a.safetensors")
+    assert outcome.code == 2
+    assert outcome.err.startswith("dstrun: to: a.safetensors is written, and export.json could not be (")
+    assert "fc1.weight" in load_file("a.safetensors")
+
+
 def test_products_of_no_weights_have_a_row_without_a_share(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attention whose weights are all in linear layers: scores, and their use, are 2 · 28 · 28 · 4 multiply-adds."""
 

@@ -69,6 +69,30 @@ def test_tables_one_below_the_other() -> None:
     assert list(stacked({}, KIND).columns) == ["run", *KIND.columns]
 
 
+def test_what_no_parser_reads_is_told_and_has_no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("file.csv").write_text(SOUND)
+
+    def refused(*_: object, **options: object) -> None:
+        raise ValueError("not a table")
+
+    monkeypatch.setattr("pandas.read_csv", refused)
+    (frame,) = read([Path("file.csv")], KIND)
+    assert list(frame.rows.columns) == list(KIND.columns)
+    assert not len(frame.rows)
+    assert frame.notes == ["file.csv: cannot be read: not a table"]
+
+
+def test_a_disk_that_does_not_read_has_no_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("file.csv").write_text(SOUND)
+    assert whole_lines(Path("file.csv")) == SOUND.encode()
+
+    def failed(path: Path) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", failed)
+    assert whole_lines(Path("file.csv")) == b""
+
+
 def test_what_is_no_plain_file_has_no_lines() -> None:
     Path("link.csv").symlink_to("/etc/hostname")
     Path("folder.csv").mkdir()

@@ -128,3 +128,23 @@ def test_a_run_begins_over_where_rows_are_there_and_no_checkpoint(monkeypatch: p
             run(config(schedule__epochs=3), default_group="single")
         counts.append(json.loads((found()[0].parent / "status.json").read_text()).get("begun_over", 0))
     assert counts == [0, 0, 1, 2]
+
+
+def test_a_checkpoint_that_says_nothing_of_its_files_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(RunConsole, "epoch", lambda *_: [(at.parent / STOP).touch() for at in found("config.yaml")])
+
+    def found(name: str) -> list[Path]:
+        return list(Path("outputs").rglob(name))
+
+    with pytest.raises(Interrupted):
+        run(config(schedule__epochs=3), default_group="single")
+    (newest,) = found(checkpoint.NEWEST)
+    state = torch.load(newest, weights_only=True)
+    del state["files"]
+    torch.save(state, newest)
+    capsys.readouterr()
+    with pytest.raises(Interrupted):
+        run(config(schedule__epochs=3), default_group="single")
+    assert f"{newest.name} is not one that a run can go on from: starting over" in capsys.readouterr().out

@@ -122,3 +122,20 @@ def test_where_nothing_breaks_nothing_is_found_and_nothing_is_tested() -> None:
     records = list(trains.records(lambda _: False, tested=False))
     assert [record.kind for record in records] == ["epoch", "epoch"]
     assert all(is_training for _, is_training, _ in trains.model.batches)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("broken", "last", "given_up", "found"),
+    [(3, 5, 9, (3, ["fc.weight"])), (6, 5, 9, (0, [])), (3, 5, 2, (0, [])), (9, 99, 99, (9, ["fc.weight"]))],
+    ids=["found", "later than asked for", "given up before", "in the second epoch"],
+)
+def test_where_a_weight_breaks_is_found_by_training_again(
+    monkeypatch: pytest.MonkeyPatch, broken: int, last: int, given_up: int, found: tuple[int, list[str]]
+) -> None:
+    """Of twelve updates; what is looked at after each of them is counted."""
+    looks, asked = count(1), count(1)
+    monkeypatch.setattr("dstrun.training.not_finite", lambda model: ["fc.weight"] * (next(looks) == broken))
+    wanted = config()
+    assert where_it_began(wanted, prepare(wanted), None, last, lambda: next(asked) >= given_up) == found
+    assert next(looks) == min(broken, last, given_up) + 1
