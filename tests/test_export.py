@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 import dstrun
-from dstrun import bench, checkpoint, network
+from dstrun import bench, checkpoint, export, network
+from dstrun.density import measure
 from dstrun.models import BUILDERS
 from dstrun.models.lenet import LeNet300100
 from tests.helpers.commands import Command, Trained
@@ -377,6 +378,24 @@ def test_a_record_that_cannot_be_written_is_told_and_the_network_stays(command: 
     assert outcome.code == 2
     assert outcome.err.startswith("dstrun: to: a.safetensors is written, and export.json could not be (")
     assert "fc1.weight" in load_file("a.safetensors")
+
+
+def test_a_layer_that_is_never_called_multiplies_nothing() -> None:
+    class Spare(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.spare = nn.Linear(4, 3), nn.Linear(2, 2)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.fc(images.flatten(1))
+
+    model = Spare()
+    masks = {name: torch.ones_like(getattr(model, name).weight, dtype=torch.bool) for name in ("fc", "spare")}
+    layers = measure(masks, masks, {name: torch.zeros(1) for name in masks})
+    about = network.About("spare", {}, (1, 2, 2), 3, [], [])
+    record = export.counted(export.Trained(Path(), model, model, about, layers, list))
+    products = {layer["layer"]: (layer["multiply_adds"], layer["multiply_adds_kept"]) for layer in record["layers"]}
+    assert (products["fc"], products["spare"]) == ((12, 12), (0, 0))
 
 
 def test_products_of_no_weights_have_a_row_without_a_share(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
