@@ -232,7 +232,8 @@ class Copy:
                 del sys.modules[name]
             plugin = _Chosen(tests)
             files = dict.fromkeys(test.split("::")[0] for test in tests)
-            ended = int(pytest.main([*files, *OPTIONS, *(["-x"] if stop else [])], [plugin]))
+            apart = f"--basetemp={self.place / 'tmp'}"  # else runs beside this one clear away its folders
+            ended = int(pytest.main([*files, *OPTIONS, apart, *(["-x"] if stop else [])], [plugin]))
             answer.write_text(json.dumps({"failed": plugin.failed, "passed": plugin.passed}))
             ours = Path(str(sys.modules["dstrun"].__file__)) if "dstrun" in sys.modules else self.place
             code = ended if ours.is_relative_to(self.place) else UNUSABLE
