@@ -32,7 +32,7 @@ def test_lenet_300_100_follows_the_authors_code(command: Command) -> None:
 def test_one_epoch_of_cifar10_at_the_papers_settings(command: Command, model: str, layers: int) -> None:
     words = [f"model={model}", "data=cifar10", "reg.alpha=1e-6", "schedule.epochs=1"]
     outcome = command(*words, "data.train_limit=1024", "data.test_limit=512", f"threads={os.cpu_count()}")
-    assert (outcome.code, outcome.err) == (0, "")
+    assert (outcome.code, outcome.complaints) == (0, "")
     with (only_run() / "layers.csv").open() as text:
         found = list(csv.DictReader(text))
     assert len(found) == layers
