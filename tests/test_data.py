@@ -193,6 +193,7 @@ SPLIT = Split(PIXELS, LABELS)
          "(images * 255).round().to(torch.uint8)"),
         (PIXELS.float() + 9, LABELS, "expected uint8 (N, C, H, W): images.to(torch.uint8)"),
         (PIXELS.int() - 9, LABELS, "they go from -9 to -9; give pixels in 0 to 255, data.mean and data.std normalise"),
+        (PIXELS.int() + 256, LABELS, "they go from 256 to 256; give pixels in 0 to 255"),
         (PIXELS / 0, LABELS, "give pixels in 0 to 255"),
         (PIXELS[:0].float(), LABELS[:0], "(0, 1, 8, 8), expected uint8 (N, C, H, W): (images * 255).round()"),
         (PIXELS[:0].int(), LABELS[:0], "(0, 1, 8, 8), expected uint8 (N, C, H, W): images.to(torch.uint8)"),

@@ -432,8 +432,8 @@ def test_a_run_that_diverges_fails_and_says_when(command: Command) -> None:
 
 
 def test_what_is_not_finite_is_null_in_json(tmp_path: Path) -> None:
-    write_json(tmp_path / "it", {"a": float("nan"), "b": [float("inf"), 1.5]})
-    assert json.loads((tmp_path / "it").read_text()) == {"a": None, "b": [None, 1.5]}
+    write_json(tmp_path / "it", {"a": float("nan"), "b": [float("inf"), 1.5], "c": (float("nan"),)})
+    assert json.loads((tmp_path / "it").read_text()) == {"a": None, "b": [None, 1.5], "c": [None]}
 
 
 def test_a_file_named_stop_stops_a_run_at_an_epochs_end(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
