@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.helpers.sweeps import RUNS
+
 TIMES = {"total_seconds"}
 SWEEP = ["sweep=quick", "wandb.mode=disabled", "n_jobs=2", "checkpoint.every=0", "group=killed", "schedule.epochs=40"]
 KILLS = 10  # of the parent, and as many of a job
@@ -104,7 +106,7 @@ def test_a_sweep_that_is_killed_again_and_again_ends_as_one_that_is_not(tmp_path
     assert_nothing_is_left(killed)
     assert not list(killed.rglob("*.new"))
     assert figures(killed) == figures(alone)
-    assert [row["state"] for row in figures(killed)] == ["finished"] * 16
+    assert [row["state"] for row in figures(killed)] == ["finished"] * RUNS["quick"]
     for folder in killed.glob("outputs/killed/*"):
         if folder.is_dir():
             for name in ("metrics.csv", "layers.csv"):
