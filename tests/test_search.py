@@ -13,7 +13,6 @@ from dstrun.plan import Job
 from tests.helpers.commands import Command
 
 pytest.importorskip("optuna")
-pytestmark = pytest.mark.xdist_group("sweeps")  # one process has one server that jobs are forked from
 
 SMALL = ["schedule.epochs=2", "data.train_limit=200", "data.test_limit=100", "threads=1", "hydra/sweeper=pareto"]
 SPACE = ["reg.alpha=tag(log,interval(1e-4,3e-2))", "schedule.lr=0.01,0.05"]

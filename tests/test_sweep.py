@@ -24,7 +24,6 @@ from dstrun.run import run_as_job
 from dstrun.status import FINISHED, Status, holder
 from tests.helpers.commands import Command, Trained
 
-pytestmark = pytest.mark.xdist_group("sweeps")  # one process has one server that jobs are forked from
 SMALL = ["schedule.epochs=2", "data.train_limit=200", "data.test_limit=100", "threads=1"]
 LONG = ["schedule.epochs=100000", "data.train_limit=200", "data.test_limit=100", "threads=1", "checkpoint.every=0"]
 DIGITS = {"name": "digits", "builder": "digits"}
