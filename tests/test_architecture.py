@@ -109,7 +109,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "panes": {"compare"},
     "contents": {"labels", "store", "compare", "drawing", "views", "report"},
     "live": {"errors", "labels", "store", "compare", "report", "panes", "contents"},
-    "dashboard": {"errors", "report", "live"},
+    "dashboard": {"errors", "report", "live", "signals"},
     "help": {"config", "sources"},
     "cli": {
         "advice", "sources", "words", "streams", "config", "errors", "composition", "help", "run", "arguments",

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import signal
 import socket
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from dstrun import compare, contents, dashboard, live, panes
+from dstrun import cli, compare, contents, dashboard, live, panes
 from dstrun.errors import InputError
 from dstrun.live import Watch, make_app
 from dstrun.store import Store
@@ -51,6 +52,29 @@ def test_it_serves_until_it_is_interrupted() -> None:
     server.send_signal(signal.SIGINT)
     _, complaint = server.communicate()
     assert (server.returncode, complaint) == (0, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_of_a_request_ends_the_server_and_not_the_request(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    leave()
+    done: list[str] = []
+
+    class Server:
+        timeout = None
+
+        def handle_request(self) -> None:
+            os.kill(os.getpid(), number)
+            done.append("request")
+
+        def server_close(self) -> None:
+            done.append("closed")
+
+    monkeypatch.setattr(dashboard, "make_server", lambda *_, fd, **__: os.close(fd) or Server())
+    monkeypatch.setattr("sys.argv", ["dstrun", "dashboard", "outputs", "--port", "0"])
+    cli.main()
+    assert done == ["request", "closed"]
 
 
 def test_a_port_in_use_means_the_next_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,7 @@
 """dstrun dashboard: a page on this machine over all runs of a folder, live while they train.
 
-The server, on the first free port, for this machine only unless told otherwise. Knows live, report (for words) and
-errors.
+The server, on the first free port, for this machine only unless told otherwise. Knows live, report (for words), signals
+and errors.
 """
 
 import errno
@@ -16,7 +16,9 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from dstrun.errors import InputError
 from dstrun.live import LOOPBACK, Watch, make_app
 from dstrun.report import title
+from dstrun.signals import stop_request
 
+SECONDS = 0.5  # within which a signal to stop is seen where no request comes
 PORTS = 50  # so many are tried, from the one that was asked for
 
 
@@ -35,12 +37,12 @@ def dashboard(given: Namespace) -> None:
         print("whoever reaches this host can read these runs' settings, figures and logs", flush=True)
     if given.open:
         webbrowser.open(address)
-    try:
-        server.serve_forever()
-    except KeyboardInterrupt:
-        print()
-    finally:
-        server.server_close()
+    server.timeout = SECONDS
+    with stop_request() as stop:  # KeyboardInterrupt can be lost: raised where a request's thread starts
+        while not stop:
+            server.handle_request()
+    server.server_close()
+    print()
 
 
 def free_port(host: str, port: int) -> tuple[socket.socket, int]:
