@@ -7,7 +7,8 @@ OLDEST := $(VENV)-oldest
 PYTHON312 ?= $(shell for python in python3.12 $(HOME)/.pyenv/versions/3.12.*/bin/python; do \
 	$$python -c '' 2>/dev/null && { echo $$python; break; }; done)
 # Each of two workers begins with one half of the files, so that what tests of a file share is made once.
-FAST := -m "not slow and not faults and not browser" -n 2 --dist worksteal
+FAST := -m "not slow and not faults and not browser" -n 2 --dist worksteal \
+	-o faulthandler_timeout=120 -o faulthandler_exit_on_timeout=true
 # Without compiled files every process compiles dstrun and the tests: 5 s each.
 unexport PYTHONDONTWRITEBYTECODE
 
