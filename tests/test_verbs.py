@@ -4,6 +4,7 @@ Flags are those of the parsers themselves, so that a new one without an entry he
 """
 
 import argparse
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,11 @@ def test_a_dashboard_is_where_it_was_asked_for(command: Command, monkeypatch: py
             with dashboard.socket.socket(fileno=fd) as listening:
                 served.append(listening.getsockname()[:2])
 
-        serve_forever = server_close = lambda self: None
+        def handle_request(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+        def server_close(self) -> None:
+            pass
 
     monkeypatch.setattr(dashboard, "make_server", Server)
     monkeypatch.setattr(dashboard.webbrowser, "open", opened.append)
