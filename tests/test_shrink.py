@@ -13,6 +13,7 @@ from dstrun.csr import CSRConv2d, CSRLinear, to_csr
 from dstrun.models import BUILDERS
 from dstrun.pack import packed, size, unpacked
 from dstrun.shrinking import CannotShrinkError, shrink
+from tests.helpers.convolutions import MIRRORED_OR_GROUPED, OPTIONS
 
 NETWORKS: dict[str, tuple[tuple[int, int, int], dict[str, Any]]] = {
     "lenet_300_100": ((1, 28, 28), {}),
@@ -123,36 +124,18 @@ def test_a_convolution_without_padding_takes_it_into_its_bias() -> None:
     assert not list(smaller.buffers())
 
 
-CONVOLUTIONS: dict[str, tuple[dict[str, Any], bool]] = {  # options, and whether channels may be taken out
-    "plain": ({}, True),
-    "without bias": ({"bias": False}, True),
-    "stride": ({"stride": 2}, True),
-    "strides": ({"stride": (1, 3)}, True),
-    "padding": ({"padding": 1}, True),
-    "one side padded": ({"padding": (0, 2)}, True),
-    "dilation": ({"dilation": (1, 2)}, True),
-    "all of them": ({"kernel_size": (2, 3), "stride": (2, 1), "padding": (1, 0), "dilation": (3, 2)}, True),
-    "same": ({"padding": "same", "dilation": 2}, True),
-    "valid": ({"padding": "valid"}, True),
-    "reflected": ({"padding": 1, "padding_mode": "reflect"}, False),
-    "replicated": ({"padding": 1, "padding_mode": "replicate"}, False),
-    "round the edge": ({"padding": 1, "padding_mode": "circular"}, False),
-    "groups": ({"groups": 2}, False),
-}
-
-
 @pytest.mark.parametrize("normed", [True, False])
-@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize("name", OPTIONS)
 @torch.no_grad()
 def test_constants_go_through_convolutions_of_any_kind(name: str, normed: bool) -> None:
     """Of six channels two are constant, one at 0 and one above it, and an output of the middle reads the latter alone.
 
     So the middle has a row that is constant but at padded borders, which the last convolution, padded too, sees.
     """
-    options, understood = CONVOLUTIONS[name]
+    understood = name not in MIRRORED_OR_GROUPED
     torch.manual_seed(0)
     first, last = nn.Conv2d(2, 6, 3), nn.Conv2d(4, 3, 3, padding=1)
-    middle = nn.Conv2d(6, 4, **{"kernel_size": 3, **options})
+    middle = nn.Conv2d(6, 4, **{"kernel_size": 3, **OPTIONS[name]})
     norm = nn.BatchNorm2d(6, eps=0.5) if normed else nn.Identity()
     first.weight[[1, 4]] = 0
     for tensor in (first.bias, *norm.parameters()):
