@@ -26,8 +26,8 @@ from dstrun.build import (
 from dstrun.composition import compose_and_run
 from dstrun.config import Config, check
 from dstrun.data import Split, Splits
-from dstrun.machine import choose_device, facts, keep_freed_memory, set_threads
 from dstrun.methods import Method
+from dstrun.system.machine import choose_device, facts, keep_freed_memory, set_threads
 from dstrun.train import Progress, train
 
 SHAPES = {

@@ -12,8 +12,9 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the figures that tests compare are th
 
 import torch
 
-from dstrun import cli, machine
+from dstrun import cli
 from dstrun.data import BUILDERS
+from dstrun.system import machine
 from tests.helpers.commands import Command, Outcome, Trained
 from tests.helpers.data import SHAPES, made_up
 

@@ -7,7 +7,7 @@ import pytest
 
 from dstrun.arguments import find_run
 from dstrun.cli import VERBS, _place
-from dstrun.errors import InputError
+from dstrun.system.errors import InputError
 from tests.helpers.commands import Command
 from tests.helpers.folders import leave
 

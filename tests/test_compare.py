@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from dstrun import compare, paper
-from dstrun.errors import InputError
 from dstrun.identity import SETTINGS
 from dstrun.store import Store
+from dstrun.system.errors import InputError
 from tests.helpers.folders import leave
 
 

@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 
 from dstrun import identity
 from dstrun.config import OPTIONS, Config, DataConfig, ModelConfig, RegConfig, check
-from dstrun.errors import InputError
 from dstrun.identity import run_hash, run_name, settings, short
+from dstrun.system.errors import InputError
 
 
 def config(**sections: Any) -> Config:

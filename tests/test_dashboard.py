@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from dstrun import cli, compare, contents, dashboard, live, panes
-from dstrun.errors import InputError
 from dstrun.live import Watch, make_app
 from dstrun.store import Store
+from dstrun.system.errors import InputError
 from tests.helpers.commands import Command
 from tests.helpers.folders import leave
 

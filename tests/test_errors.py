@@ -8,7 +8,7 @@ import pytest
 
 from dstrun.build import prepare
 from dstrun.config import check
-from dstrun.errors import InputError
+from dstrun.system.errors import InputError
 from tests.helpers.commands import Command
 
 HEAD = "import torch\nfrom dstrun import Split, Splits\n"

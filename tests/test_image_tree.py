@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from dstrun.data_record import differences
-from dstrun.errors import DataError
-from dstrun.image_tree import Tree, list_tree
-from dstrun.image_tree.names import role_of
+from dstrun.system.errors import DataError
+from dstrun.system.image_tree import Tree, list_tree
+from dstrun.system.image_tree.names import role_of
 
 
 def grow(root: str, *files: str) -> Path:

@@ -11,7 +11,7 @@ import pytest
 
 from dstrun.cli import VERBS
 from dstrun.composition import as_hydra_takes_it, words_for_hydra
-from dstrun.errors import InputError
+from dstrun.system.errors import InputError
 from dstrun.values import parsed
 from dstrun.words import normalize_words, refuse_strays
 from tests.helpers.commands import Command

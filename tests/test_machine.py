@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dstrun import machine
+from dstrun.system import machine
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_no_more_threads_than_the_container_is_granted(
 
 FAULTS = """
 import resource, torch
-from dstrun import machine
+from dstrun.system import machine
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -25,10 +25,10 @@ from dstrun.build import (
 from dstrun.config import OPTIONS, STEADY, check
 from dstrun.data import BUILDERS
 from dstrun.data.batches import Batches
-from dstrun.errors import DataError, InputError
 from dstrun.identity import run_hash, run_name
 from dstrun.methods import Dense, Method
 from dstrun.run import run
+from dstrun.system.errors import DataError, InputError
 from dstrun.train import Record
 from dstrun.update import CompiledUpdate, Update
 

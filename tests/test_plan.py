@@ -12,9 +12,9 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from dstrun.config import check
-from dstrun.errors import InputError
 from dstrun.plan import Planner, combinations
 from dstrun.sources import packaged, register_plugins
+from dstrun.system.errors import InputError
 from tests.helpers.sweeps import RUNS
 
 

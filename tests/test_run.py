@@ -17,9 +17,9 @@ from torch import nn
 
 from dstrun import models, session
 from dstrun.console import RunConsole, spark
-from dstrun.files import sha256
 from dstrun.identity import run_name
 from dstrun.status import holder
+from dstrun.system.files import sha256
 from dstrun.tracking import LAYERS, METRICS, RESULTS, STEERED, Rows, write_json
 from tests.helpers.commands import Command, Outcome, Trained
 from tests.helpers.data import made_up

@@ -11,10 +11,10 @@ import torch
 
 from dstrun import checkpoint
 from dstrun.console import RunConsole
-from dstrun.errors import Interrupted, RunFailedError
 from dstrun.run import run
 from dstrun.session import STOP
-from dstrun.signals import StopRequest
+from dstrun.system.errors import Interrupted, RunFailedError
+from dstrun.system.signals import StopRequest
 
 from .helpers.runs import rows
 from .helpers.tiny import config, tiny  # noqa: F401

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dstrun.errors import InputError
 from dstrun.status import Status
 from dstrun.store import Store
+from dstrun.system.errors import InputError
 from dstrun.tracking import LAYERS
 from tests.helpers.folders import layer_row, leave, rows, status
 

@@ -16,9 +16,9 @@ import yaml
 from dstrun import cli
 from dstrun.config import InputError, check
 from dstrun.console import LastingConsole
-from dstrun.files import whole
 from dstrun.ledger import write_config
-from dstrun.streams import accept_all_text, legible
+from dstrun.system.files import whole
+from dstrun.system.streams import accept_all_text, legible
 from dstrun.tracking import close_log, read_json, run_log, write_json
 from tests.covered import SOURCE
 from tests.helpers.commands import Command, Trained

@@ -19,9 +19,9 @@ import pytest
 
 from dstrun import board, ledger, pool, session, summary
 from dstrun.config import check
-from dstrun.errors import InputError, RunFailedError
 from dstrun.run import run_as_job
 from dstrun.status import FINISHED, Status, holder
+from dstrun.system.errors import InputError, RunFailedError
 from tests.helpers.commands import Command, Trained
 
 SMALL = ["schedule.epochs=2", "data.train_limit=200", "data.test_limit=100", "threads=1"]

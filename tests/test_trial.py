@@ -17,9 +17,9 @@ from torch.utils.checkpoint import checkpoint
 from dstrun import data, models
 from dstrun.build import prepare, training_objects
 from dstrun.config import Config, check
-from dstrun.errors import InputError
 from dstrun.layers import sparsify
 from dstrun.run import run
+from dstrun.system.errors import InputError
 from tests.helpers.commands import Command
 from tests.helpers.data import made_up
 

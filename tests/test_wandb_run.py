@@ -12,10 +12,10 @@ from omegaconf import OmegaConf
 
 from dstrun import wandb_run
 from dstrun.config import check
-from dstrun.errors import InputError, RunFailedError
 from dstrun.plan import Job
 from dstrun.pool import _check_wandb
 from dstrun.run import run_as_job
+from dstrun.system.errors import InputError, RunFailedError
 from dstrun.wandb_run import remove_local_copies, wandb_init, wandb_options
 from tests.helpers.commands import Command
 from tests.helpers.runs import QUICK, only_run, rows

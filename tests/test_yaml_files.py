@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from dstrun.errors import InputError
 from dstrun.sources import find_choice
+from dstrun.system.errors import InputError
 from dstrun.yaml_files import header_package, read_text, read_yaml
 from tests.helpers.commands import Command
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dstrun.config import OPTIONS, STEADY, Config, flat, value_of
-from dstrun.errors import InputError
 from dstrun.identity import applies, short
 from dstrun.sources import folders
+from dstrun.system.errors import InputError
 from dstrun.wandb_run import wandb_options
 from dstrun.yaml_files import read_yaml
 

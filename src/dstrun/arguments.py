@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
-from dstrun.errors import InputError
+from dstrun.system.errors import InputError
 
 DEFAULT = Path("outputs")
 RUN = "a run's folder, a file in it, or a folder above it that holds no other run"

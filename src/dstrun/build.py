@@ -19,13 +19,13 @@ from torch.optim import Optimizer
 from dstrun import checkpoint, models
 from dstrun.config import STEADY, Config
 from dstrun.data import Batches, Split, Splits
-from dstrun.errors import InputError
 from dstrun.layers import sparsify
 from dstrun.load_data import load_data
-from dstrun.machine import choose_device, missing_for_compilation, set_deterministic
 from dstrun.methods import Dense, DynamicSparseTraining, Method
 from dstrun.optim import Rate, make_optimiser, make_rate
 from dstrun.registry import check_arguments, registered
+from dstrun.system.errors import InputError
+from dstrun.system.machine import choose_device, missing_for_compilation, set_deterministic
 from dstrun.trial import Case, Trial, try_model
 from dstrun.update import CompiledUpdate, Update
 

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import torch
 
-from dstrun.files import whole
+from dstrun.system.files import whole
 
 NEWEST, BEFORE = "checkpoint.pt", "checkpoint.before.pt"
 FORMAT = 1

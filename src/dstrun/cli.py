@@ -11,8 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from dstrun.errors import BusyError, InputError, Interrupted, RunFailedError, StoppedByFile, printable
-from dstrun.streams import accept_all_text
+from dstrun.system.errors import BusyError, InputError, Interrupted, RunFailedError, StoppedByFile, printable
+from dstrun.system.streams import accept_all_text
 
 UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO)
 TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"

@@ -18,12 +18,12 @@ import pandas as pd
 
 from dstrun import labels
 from dstrun.config import near
-from dstrun.errors import InputError
 from dstrun.identity import SETTINGS, TOLD_BY_NAMES
 from dstrun.labels import said
 from dstrun.labels import shown as shown  # a word of the tables, for those who draw them
 from dstrun.paper import FIGURE_3, TABLES, Published
 from dstrun.status import FAILED, FINISHED, RUNNING
+from dstrun.system.errors import InputError
 
 AVERAGED = {
     "accuracy": "test_accuracy", "validation": "validation_accuracy", "density": "density",

@@ -16,9 +16,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from dstrun.config import FREE, GROUPS, check_key
-from dstrun.errors import InputError
 from dstrun.hydra_errors import came_from_hydra, one_line
 from dstrun.sources import packaged, register_plugins
+from dstrun.system.errors import InputError
 from dstrun.values import SeveralValues, in_hydras_grammar, parsed, refuse_several
 
 MULTIRUN = ("-m", "--multirun")

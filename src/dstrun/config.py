@@ -17,7 +17,7 @@ from typing import Any, get_args, get_origin
 from omegaconf import BooleanNode, DictConfig, FloatNode, IntegerNode, OmegaConf, StringNode, ValueNode
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException, UnsupportedValueType, ValidationError
 
-from dstrun.errors import InputError
+from dstrun.system.errors import InputError
 
 STEADY = 0.1  # about the gradient of a live filter's threshold; a dead one's, through batch norm, is 3.5 and far more
 

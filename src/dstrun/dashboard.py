@@ -13,10 +13,10 @@ from typing import Any
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from dstrun.errors import InputError
 from dstrun.live import LOOPBACK, Watch, make_app
 from dstrun.report import title
-from dstrun.signals import stop_request
+from dstrun.system.errors import InputError
+from dstrun.system.signals import stop_request
 
 SECONDS = 0.5  # within which a signal to stop is seen where no request comes
 PORTS = 50  # so many are tried, from the one that was asked for

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dstrun.errors import InputError
+from dstrun.system.errors import InputError
 
 IN_WORDS = {
     "classes": "classes", "shape": "pixels an image", "all": "images", "train": "training images",

@@ -33,15 +33,15 @@ from dstrun.build import make_batches, prepare, training_objects
 from dstrun.composition import saved
 from dstrun.config import check
 from dstrun.console import print_whole
-from dstrun.cores import usable_cores
 from dstrun.data_record import refuse_other_classes
 from dstrun.density import LayerFigures
-from dstrun.errors import InputError, first_line, mismatch
-from dstrun.files import sha256
 from dstrun.flops import multiply_adds
-from dstrun.machine import set_threads
 from dstrun.shrinking import CannotShrinkError, shrink
-from dstrun.signals import exits_by_sigterm
+from dstrun.system.cores import usable_cores
+from dstrun.system.errors import InputError, first_line, mismatch
+from dstrun.system.files import sha256
+from dstrun.system.machine import set_threads
+from dstrun.system.signals import exits_by_sigterm
 from dstrun.tracking import read_json, write_json
 
 FORMATS = {

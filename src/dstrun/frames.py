@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from dstrun.files import is_file
+from dstrun.system.files import is_file
 
 AT_ONCE = 50  # files joined; the text and the table of so many are in memory at a time
 

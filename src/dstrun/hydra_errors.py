@@ -7,7 +7,7 @@ from hydra.errors import MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
 
 from dstrun.config import OPTIONS, check_key, explained, near, plain_key
-from dstrun.errors import InputError, first_line
+from dstrun.system.errors import InputError, first_line
 
 EXTRAS = {"submitit_slurm": "slurm", "submitit_local": "slurm", "ray": "ray", "ray_aws": "ray"}
 

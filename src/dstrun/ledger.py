@@ -13,10 +13,10 @@ from omegaconf import OmegaConf
 from dstrun.composition import saved
 from dstrun.config import Config, check, flat, is_text, value_of
 from dstrun.data_record import refuse_other_data
-from dstrun.errors import DataError, InputError
 from dstrun.identity import SETTINGS, run_name, settings
-from dstrun.image_tree import list_tree
 from dstrun.status import FAILED, FINISHED, INTERRUPTED, RUNNING, Status, holder
+from dstrun.system.errors import DataError, InputError
+from dstrun.system.image_tree import list_tree
 from dstrun.tracking import close_log, read_json, run_log, write_whole
 
 NEW = "new"

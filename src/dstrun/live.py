@@ -21,10 +21,10 @@ from dash.exceptions import PreventUpdate
 from flask import Response, abort, request
 
 from dstrun import compare, contents, panes
-from dstrun.errors import InputError, described
 from dstrun.labels import counted
 from dstrun.report import title
 from dstrun.store import Store
+from dstrun.system.errors import InputError, described
 
 LOOK_EVERY = 1.0  # seconds, at the least, between looks at the folder
 FIRST = {"overview": 2, "layers": 2, "curves": 2, "run": 3}  # parts of a view up to its first figure

@@ -24,11 +24,11 @@ from dstrun import checkpoint
 from dstrun.composition import saved
 from dstrun.config import check
 from dstrun.csr import to_csr
-from dstrun.errors import InputError, described, mismatch
 from dstrun.masking import kept_mask
 from dstrun.models import BUILDERS
 from dstrun.pack import packed, unpacked
 from dstrun.registry import registered
+from dstrun.system.errors import InputError, described, mismatch
 
 FORMAT = 1
 METADATA = "dstrun"

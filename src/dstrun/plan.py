@@ -19,10 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from dstrun.composition import as_hydra_takes_it
 from dstrun.config import FREE, OPTIONS, Config, check
-from dstrun.errors import InputError
 from dstrun.ledger import run_folder
 from dstrun.literals import takes_text
 from dstrun.sources import choices, sweep_group
+from dstrun.system.errors import InputError
 from dstrun.values import parsed
 
 

@@ -27,14 +27,14 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from dstrun.config import Config
-from dstrun.cores import usable_cores
-from dstrun.errors import BusyError, InputError, Interrupted, RunFailedError, print_notes
 from dstrun.identity import settings
 from dstrun.ledger import NEW, record_failure, state_of
 from dstrun.plan import Job
-from dstrun.signals import StopRequest, stop_request
 from dstrun.status import FAILED, FINISHED, INTERRUPTED, holder, now
-from dstrun.streams import accept_all_text
+from dstrun.system.cores import usable_cores
+from dstrun.system.errors import BusyError, InputError, Interrupted, RunFailedError, print_notes
+from dstrun.system.signals import StopRequest, stop_request
+from dstrun.system.streams import accept_all_text
 from dstrun.tracking import read_json
 from dstrun.wandb_run import OF_ONE_RUN, wandb_options
 
@@ -222,7 +222,7 @@ class _Surroundings:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
         threading.Thread(target=_end_with_parent, daemon=True).start()
         accept_all_text()
-        from dstrun.machine import share_cores
+        from dstrun.system.machine import share_cores
 
         share_cores(self.threads)
 

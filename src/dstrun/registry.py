@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from dstrun.config import near
-from dstrun.errors import InputError, user_code_error
+from dstrun.system.errors import InputError, user_code_error
 
 
 def registered(option: str, name: str, builtin: Mapping[str, Callable], group: str) -> Callable:

@@ -20,10 +20,10 @@ from rich.text import Text
 
 from dstrun import compare
 from dstrun.console import duration, print_whole
-from dstrun.errors import InputError, printable
 from dstrun.labels import counted
 from dstrun.store import HOW_TO_GET_SOME, Store
-from dstrun.streams import legible, write_utf8_to_files
+from dstrun.system.errors import InputError, printable
+from dstrun.system.streams import legible, write_utf8_to_files
 from dstrun.tracking import csv_text
 
 NOTES = 5  # so many of the things that could not be read are told

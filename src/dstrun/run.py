@@ -20,7 +20,6 @@ from dstrun.config import Config
 from dstrun.data_record import OF_THE_NETWORK, refuse_other_classes, refuse_other_data
 from dstrun.density import masked_density, model_density, weights_left_dense
 from dstrun.describe import density_words
-from dstrun.errors import BusyError, InputError, RunFailedError, described, first_line, mismatch, print_notes
 from dstrun.evaluate import evaluate
 from dstrun.ledger import (
     record_failure,
@@ -29,9 +28,10 @@ from dstrun.ledger import (
     run_folder,
     state_of,
 )
-from dstrun.machine import set_threads
 from dstrun.session import Session
 from dstrun.status import FINISHED, RUNNING, Status, altered, holder
+from dstrun.system.errors import BusyError, InputError, RunFailedError, described, first_line, mismatch, print_notes
+from dstrun.system.machine import set_threads
 from dstrun.tracking import RESULTS, read_json
 from dstrun.wandb_run import OF_ONE_RUN, wandb_options
 

@@ -23,14 +23,14 @@ from rich.table import Table
 from dstrun.board import Board, Entry
 from dstrun.composition import as_hydra_takes_it
 from dstrun.config import OPTIONS, value_of
-from dstrun.cores import usable_cores
-from dstrun.errors import InputError, RunFailedError, described
 from dstrun.labels import counted
 from dstrun.ledger import state_of
 from dstrun.plan import Job, Planner, axis, in_grammar, override_of
 from dstrun.sources import AD_HOC
 from dstrun.status import FAILED, FINISHED
 from dstrun.sweep import Launch, launched
+from dstrun.system.cores import usable_cores
+from dstrun.system.errors import InputError, RunFailedError, described
 from dstrun.tracking import csv_text, read_csv, read_json, write_whole
 from dstrun.values import parsed
 

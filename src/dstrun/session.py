@@ -24,14 +24,22 @@ from dstrun.build import Prepared
 from dstrun.config import Config
 from dstrun.console import RunConsole, duration
 from dstrun.density import LayerFigures, model_density, weights_left_dense
-from dstrun.errors import BusyError, DivergedError, InputError, Interrupted, RunFailedError, StoppedByFile, described
 from dstrun.evaluate import not_finite
-from dstrun.files import sha256
 from dstrun.flops import multiply_adds
 from dstrun.ledger import write_config
-from dstrun.machine import facts, keep_freed_memory, out_of_memory, set_threads
-from dstrun.signals import StopRequest, stop_request
 from dstrun.status import FAILED, FINISHED, INTERRUPTED, Status
+from dstrun.system.errors import (
+    BusyError,
+    DivergedError,
+    InputError,
+    Interrupted,
+    RunFailedError,
+    StoppedByFile,
+    described,
+)
+from dstrun.system.files import sha256
+from dstrun.system.machine import facts, keep_freed_memory, out_of_memory, set_threads
+from dstrun.system.signals import StopRequest, stop_request
 from dstrun.tracking import (
     LAYERS,
     METRICS,

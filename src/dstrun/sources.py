@@ -22,8 +22,8 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
 from dstrun.config import Config
-from dstrun.errors import InputError
 from dstrun.literals import find_spelling
+from dstrun.system.errors import InputError
 from dstrun.yaml_files import header_package, read_text, read_yaml
 
 AD_HOC = "grid"

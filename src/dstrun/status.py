@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dstrun.errors import BusyError
-from dstrun.files import sha256
+from dstrun.system.errors import BusyError
+from dstrun.system.files import sha256
 from dstrun.tracking import read_json, write_json
 
 HEARTBEAT_SECONDS = 30

@@ -21,11 +21,11 @@ import pandas as pd
 import yaml
 
 from dstrun.config import OPTIONS, check, flat, value_of
-from dstrun.errors import InputError, described, printable
-from dstrun.files import is_file
 from dstrun.frames import Frame, Kind, read, stacked
 from dstrun.identity import SETTINGS, applies, settings
 from dstrun.status import FAILED, FINISHED, INTERRUPTED, RUNNING, altered, holder
+from dstrun.system.errors import InputError, described, printable
+from dstrun.system.files import is_file
 from dstrun.tracking import ADDED, LAYERS, METRICS, STEERED, VALIDATION, read_json
 
 HOW_TO_GET_SOME = "`dstrun sweep=quick` makes some in outputs/quick"

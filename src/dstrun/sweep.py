@@ -8,8 +8,8 @@ Knows board, plan and errors.
 from collections.abc import Callable, Sequence
 
 from dstrun.board import Board
-from dstrun.errors import InputError, described
 from dstrun.plan import Job
+from dstrun.system.errors import InputError, described
 
 Launch = Callable[[list[list[str]]], object]
 

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dstrun.errors import InputError, first_line, printable, user_code_error
 from dstrun.layers import MaskedLayer, masked_layers
 from dstrun.loop_check import never_kept
 from dstrun.probe import Reading, read_in_evaluation, read_in_training
+from dstrun.system.errors import InputError, first_line, printable, user_code_error
 
 Autocast = Callable[[], AbstractContextManager]
 MANY_ZEROS = 0.001  # share of a layer's weights; an initialiser may draw a 0 or two

@@ -19,8 +19,8 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from dstrun.config import OPTIONS, Config, WandbConfig, check_text, near, value_of
-from dstrun.errors import InputError, first_line
 from dstrun.identity import run_hash
+from dstrun.system.errors import InputError, first_line
 
 MODES = {
     "online": "online", "run": "online", "shared": "online", "offline": "offline", "dryrun": "offline",

@@ -13,8 +13,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from dstrun.config import GROUPS, OPTIONS, check_key, did_you_mean, expected
-from dstrun.errors import InputError
 from dstrun.literals import takes_text
+from dstrun.system.errors import InputError
 
 FLAGS = {  # Hydra's, and what they take
     "--help": "", "-h": "", "--hydra-help": "", "--version": "", "--resolve": "", "--run": "", "-r": "",

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from dstrun.errors import InputError
 from dstrun.literals import plain_spelling, takes_text
+from dstrun.system.errors import InputError
 
 SWEPT = ("hydra.sweeper.params", "hydra.sweeper.grids")  # below these, keys are options again
 KINDS = {yaml.SequenceNode: "a list", yaml.ScalarNode: "a single value"}

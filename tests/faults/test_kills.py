@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dstrun import files
+from dstrun.system import files
 from dstrun.tracking import read_json
 from tests.helpers.child import ended, forked
 from tests.helpers.runs import assert_equal, rows, the_run

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from dstrun.data import Split, Splits
-from dstrun.machine import missing_for_compilation
+from dstrun.system.machine import missing_for_compilation
 
 SHAPES = {"mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28), "cifar10": (3, 16, 16), "cifar100": (3, 16, 16)}
 

@@ -14,7 +14,7 @@ from dstrun.data.checks import check, note_missing_classes
 from dstrun.data.folder import folder
 from dstrun.data.published import published_set
 from dstrun.data.splits import Split, Splits, digits
-from dstrun.errors import DataError
+from dstrun.system.errors import DataError
 
 __all__ = ["BUILDERS", "Batches", "Builder", "DataError", "Split", "Splits", "check", "note_missing_classes"]
 

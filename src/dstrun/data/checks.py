@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dstrun.data.splits import Split, Splits
-from dstrun.errors import DataError
+from dstrun.system.errors import DataError
 
 CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
 

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from dstrun.data.splits import Split, Splits, chosen, stratified
-from dstrun.errors import DataError
-from dstrun.image_tree import TEST, TRAIN, WHOLE, Part, list_tree
+from dstrun.system.errors import DataError
+from dstrun.system.image_tree import TEST, TRAIN, WHOLE, Part, list_tree
 
 if TYPE_CHECKING:
     from PIL import Image

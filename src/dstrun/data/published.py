@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from dstrun.data.splits import Split, Splits
-from dstrun.errors import DataError
+from dstrun.system.errors import DataError
 
 MNIST_FILES = {  # SHA-256 of MNIST's, unpacked; FashionMNIST's have the same names
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dstrun.errors import DataError
+from dstrun.system.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from dstrun.errors import print_notes
+from dstrun.system.errors import print_notes
 from hydra_plugins.dstrun_launcher.local import LocalLauncher
 
 

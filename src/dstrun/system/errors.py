@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 
-OURS = Path(__file__).parent
+OURS = Path(__file__).parents[1]
 LIBRARY = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib"))
 PACKAGES = ("site-packages", "dist-packages")
 FRAMEWORKS = ("torch", "torchvision", "numpy", "PIL", "importlib_metadata")  # which raise for a user's mistakes

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
-from dstrun.errors import DataError
-from dstrun.image_tree.folders import ENDINGS, Identity, Listed, ancestors, identity_of, read_folder
-from dstrun.image_tree.names import EXPECTED, TEST, TRAIN, VALIDATION, complete_groups, part_groups, role_of
-from dstrun.image_tree.tree import WHOLE, Images, Tree, fingerprint_of, make_part
+from dstrun.system.errors import DataError
+from dstrun.system.image_tree.folders import ENDINGS, Identity, Listed, ancestors, identity_of, read_folder
+from dstrun.system.image_tree.names import EXPECTED, TEST, TRAIN, VALIDATION, complete_groups, part_groups, role_of
+from dstrun.system.image_tree.tree import WHOLE, Images, Tree, fingerprint_of, make_part
 
 ASTRAY = "link to a folder above or beside its class"  # counted beside the endings of files
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from dstrun.cores import usable_cores
+from dstrun.system.cores import usable_cores
 
 MALLOPT = {"M_MMAP_THRESHOLD": (-3, 32 << 20), "M_TRIM_THRESHOLD": (-1, 1 << 30), "M_TOP_PAD": (-2, 64 << 20)}
 OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")

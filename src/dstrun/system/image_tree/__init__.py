@@ -19,10 +19,10 @@ Knows errors. No torch: a run's tree is compared with the one it was trained on 
 import os
 from pathlib import Path
 
-from dstrun.errors import DataError
-from dstrun.image_tree.lister import Lister
-from dstrun.image_tree.names import TEST, TRAIN
-from dstrun.image_tree.tree import WHOLE, Part, Tree
+from dstrun.system.errors import DataError
+from dstrun.system.image_tree.lister import Lister
+from dstrun.system.image_tree.names import TEST, TRAIN
+from dstrun.system.image_tree.tree import WHOLE, Part, Tree
 
 __all__ = ["TEST", "TRAIN", "WHOLE", "Part", "Tree", "list_tree"]
 
