@@ -23,8 +23,8 @@ from dstrun.build import (
     registered,
     training_objects,
 )
-from dstrun.composition import compose_and_run
-from dstrun.config import Config, check
+from dstrun.config.compose import compose_and_run
+from dstrun.config.options import Config, check
 from dstrun.data import Split, Splits
 from dstrun.methods import Method
 from dstrun.system.machine import choose_device, facts, keep_freed_memory, set_threads

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dstrun.config import check
+from dstrun.config.options import check
 from dstrun.identity import run_name
 from dstrun.ledger import write_config
 from dstrun.tracking import LAYERS, METRICS, Rows, write_json

@@ -42,7 +42,7 @@ from kept import (
 
 from dstrun import masking, steering
 from dstrun.compare import where
-from dstrun.config import STEADY
+from dstrun.config.options import STEADY
 
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 VALUE = r"([+−-]?\w(?:[\w.,−-]*\w)?)"  # a number or a word

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dstrun.config import OPTIONS, expected
+from dstrun.config.options import OPTIONS, expected
 
 HEAD = """# Options
 

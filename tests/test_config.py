@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from dstrun import identity
-from dstrun.config import OPTIONS, Config, DataConfig, ModelConfig, RegConfig, check
+from dstrun.config.options import OPTIONS, Config, DataConfig, ModelConfig, RegConfig, check
 from dstrun.identity import run_hash, run_name, settings, short
 from dstrun.system.errors import InputError
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dstrun import describe
-from dstrun.config import check
+from dstrun.config.options import check
 from dstrun.describe import Size
 
 SIZE = Size(parameters=12, masked=10, thresholds=4)

@@ -19,11 +19,11 @@ import pytest
 import results
 
 from dstrun import arguments, report
-from dstrun.composition import words_for_hydra
-from dstrun.config import GROUPS
-from dstrun.sources import choices
+from dstrun.config.compose import words_for_hydra
+from dstrun.config.options import GROUPS
+from dstrun.config.sources import choices
+from dstrun.config.words import normalize_words
 from dstrun.store import Store
-from dstrun.words import normalize_words
 from tests.helpers.commands import Command
 from tests.helpers.folders import leave, status
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dstrun.build import prepare
-from dstrun.config import check
+from dstrun.config.options import check
 from dstrun.system.errors import InputError
 from tests.helpers.commands import Command
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from dstrun.cli import VERBS
-from dstrun.composition import as_hydra_takes_it, words_for_hydra
+from dstrun.config.compose import as_hydra_takes_it, words_for_hydra
+from dstrun.config.values import parsed
+from dstrun.config.words import normalize_words, refuse_strays
 from dstrun.system.errors import InputError
-from dstrun.values import parsed
-from dstrun.words import normalize_words, refuse_strays
 from tests.helpers.commands import Command
 from tests.helpers.data import made_up
 

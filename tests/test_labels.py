@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dstrun.board import Board, _cut
-from dstrun.config import check
+from dstrun.config.options import check
 from dstrun.labels import counted, run_labels
 from dstrun.plan import Job
 from tests.helpers.folders import BASE

@@ -22,7 +22,7 @@ from dstrun.build import (
     prepare,
     training_objects,
 )
-from dstrun.config import OPTIONS, STEADY, check
+from dstrun.config.options import OPTIONS, STEADY, check
 from dstrun.data import BUILDERS
 from dstrun.data.batches import Batches
 from dstrun.identity import run_hash, run_name

@@ -13,7 +13,7 @@ import pytest
 from setuptools import Distribution
 
 import dstrun
-from dstrun import sources
+from dstrun.config import sources
 from tests.helpers.commands import Command
 from tests.helpers.least import least_versions
 
@@ -76,7 +76,7 @@ def test_the_wheels_command_composes_from_any_folder(wheel: Path) -> None:
         command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(wheel)}
     )
     assert "alpha: 5.0e-06" in answer.stdout
-    script = "import dstrun.sources as c; print(c.packaged('sweeps'))"
+    script = "import dstrun.config.sources as c; print(c.packaged('sweeps'))"
     answer = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,

@@ -11,9 +11,9 @@ from hydra.core.plugins import Plugins
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from dstrun.config import check
+from dstrun.config.options import check
+from dstrun.config.sources import packaged, register_plugins
 from dstrun.plan import Planner, combinations
-from dstrun.sources import packaged, register_plugins
 from dstrun.system.errors import InputError
 from tests.helpers.sweeps import RUNS
 

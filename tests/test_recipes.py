@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from dstrun import data, models
 from dstrun.build import prepare
-from dstrun.config import OPTIONS, Config, check, value_of
-from dstrun.sources import packaged, register_plugins
+from dstrun.config.options import OPTIONS, Config, check, value_of
+from dstrun.config.sources import packaged, register_plugins
+from dstrun.config.yaml_files import Loader
 from dstrun.training import Training
-from dstrun.yaml_files import Loader
 from tests.helpers.commands import Command
 from tests.helpers.data import made_up
 from tests.helpers.runs import rows

@@ -130,7 +130,7 @@ def course(folder: Path, points: list[tuple[float, float]]) -> Path:
 def test_a_run_that_half_of_those_before_it_are_ahead_of_is_stopped(
     tmp_path: Path, epoch: int, accuracy: float, density: float, stopped: bool
 ) -> None:
-    from dstrun.config import check
+    from dstrun.config.options import check
 
     judge = search.Judge()
     for name, point in (("a", (0.9, 0.1)), ("b", (0.9, 0.04)), ("c", (0.8, 0.1)), ("d", (0.7, 0.04))):

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from dstrun import cli
-from dstrun.config import InputError, check
+from dstrun.config.options import InputError, check
 from dstrun.console import LastingConsole
 from dstrun.ledger import write_config
 from dstrun.system.files import whole

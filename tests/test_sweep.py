@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from dstrun import board, ledger, pool, session, summary
-from dstrun.config import check
+from dstrun.config.options import check
 from dstrun.run import run_as_job
 from dstrun.status import FINISHED, Status, holder
 from dstrun.system.errors import InputError, RunFailedError

@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from dstrun import wandb_run
-from dstrun.config import check
+from dstrun.config.options import check
 from dstrun.plan import Job
 from dstrun.pool import _check_wandb
 from dstrun.run import run_as_job

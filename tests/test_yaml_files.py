@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from dstrun.sources import find_choice
+from dstrun.config.sources import find_choice
+from dstrun.config.yaml_files import header_package, read_text, read_yaml
 from dstrun.system.errors import InputError
-from dstrun.yaml_files import header_package, read_text, read_yaml
 from tests.helpers.commands import Command
 
 HEAD = "# @package _global_\n"

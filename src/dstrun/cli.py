@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def _dispatch(arguments: Sequence[str]) -> None:
-    from dstrun.words import plain_dashes
+    from dstrun.config.words import plain_dashes
 
     arguments = [plain_dashes(argument) for argument in arguments]
     first, *rest = arguments or [""]
@@ -59,12 +59,12 @@ def _is_somewhere() -> bool:
 
 
 def _train(arguments: Sequence[str]) -> None:
-    from dstrun.words import normalize_words, refuse_strays
+    from dstrun.config.words import normalize_words, refuse_strays
 
     words = arguments if {"-sc", "--shell-completion"} & set(arguments) else normalize_words(arguments)
     if words is not arguments:
         refuse_strays(words, tuple(VERBS))
-    from dstrun.composition import compose_and_run
+    from dstrun.config.compose import compose_and_run
 
     compose_and_run(words, _task)
 
@@ -74,7 +74,7 @@ def _task(composed: object) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from dstrun.config import check
+    from dstrun.config.options import check
 
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
@@ -84,8 +84,8 @@ def _task(composed: object) -> None:
         config = check(composed)  # type: ignore[arg-type]
         if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
             config.overwrite = False  # it has begun already
+        from dstrun.config.sources import sweep_group
         from dstrun.run import run_as_job
-        from dstrun.sources import sweep_group
 
         try:
             run_as_job(config, default_group=sweep_group(hydra.runtime.choices.get("sweep")))
@@ -114,9 +114,9 @@ def _rerun(arguments: Sequence[str]) -> None:
 
     given = parsed(arguments)
     from dstrun.advice import given_keys, notes
-    from dstrun.composition import saved
-    from dstrun.config import check
-    from dstrun.words import normalize_words
+    from dstrun.config.compose import saved
+    from dstrun.config.options import check
+    from dstrun.config.words import normalize_words
 
     changes = normalize_words(given.changes)
     config = saved(given.run / "config.yaml", changes)
@@ -136,9 +136,9 @@ def _evaluate(arguments: Sequence[str]) -> None:
     from dstrun.arguments import evaluate as parsed
 
     given = parsed(arguments)
-    from dstrun.composition import saved
-    from dstrun.config import check
-    from dstrun.words import normalize_words
+    from dstrun.config.compose import saved
+    from dstrun.config.options import check
+    from dstrun.config.words import normalize_words
 
     checked = check(saved(given.run / "config.yaml", normalize_words(given.changes)))
     from dstrun.run import evaluate_run

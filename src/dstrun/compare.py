@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from dstrun import labels
-from dstrun.config import near
+from dstrun.config.options import near
 from dstrun.identity import SETTINGS, TOLD_BY_NAMES
 from dstrun.labels import said
 from dstrun.labels import shown as shown  # a word of the tables, for those who draw them

@@ -8,7 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, NamedTuple
 
-from dstrun.config import Config
+from dstrun.config.options import Config
 from dstrun.identity import short
 from dstrun.labels import counted
 

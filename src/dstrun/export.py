@@ -30,8 +30,8 @@ from torch import Tensor, nn
 from dstrun import checkpoint, network, onnx_file
 from dstrun.bench import Timed, timings
 from dstrun.build import make_batches, prepare, training_objects
-from dstrun.composition import saved
-from dstrun.config import check
+from dstrun.config.compose import saved
+from dstrun.config.options import check
 from dstrun.console import print_whole
 from dstrun.data_record import refuse_other_classes
 from dstrun.density import LayerFigures

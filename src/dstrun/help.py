@@ -4,8 +4,8 @@ Written here since Hydra's own help takes over a second to collect the choices a
 config and sources.
 """
 
-from dstrun.config import GROUPS, OPTIONS
-from dstrun.sources import choices
+from dstrun.config.options import GROUPS, OPTIONS
+from dstrun.config.sources import choices
 
 USAGE = """\
 dstrun trains sparse networks by Dynamic Sparse Training.

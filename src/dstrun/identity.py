@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from dstrun.config import OPTIONS, Config, RegConfig, value_of
+from dstrun.config.options import OPTIONS, Config, RegConfig, value_of
 
 TOLD_BY_NAMES = ("model.builder", "model.args", "data.builder", "data.args")  # the names stand for them
 SETTINGS = {key: option for key, option in OPTIONS.items() if option.metadata["identity"]}

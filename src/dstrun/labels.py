@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from numbers import Real
 from typing import Any
 
-from dstrun.config import FREE, Config, value_of
+from dstrun.config.options import FREE, Config, value_of
 from dstrun.identity import SETTINGS, applies, run_hash, short
 
 WORDS = {

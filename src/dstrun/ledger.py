@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from dstrun.composition import saved
-from dstrun.config import Config, check, flat, is_text, value_of
+from dstrun.config.compose import saved
+from dstrun.config.options import Config, check, flat, is_text, value_of
 from dstrun.data_record import refuse_other_data
 from dstrun.identity import SETTINGS, run_name, settings
 from dstrun.status import FAILED, FINISHED, INTERRUPTED, RUNNING, Status, holder

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from dstrun import data
-from dstrun.config import DataConfig
+from dstrun.config.options import DataConfig
+from dstrun.config.registry import accepted, check_arguments, registered
 from dstrun.data import Split, Splits
 from dstrun.data.splits import chosen, stratified
-from dstrun.registry import accepted, check_arguments, registered
 from dstrun.system.errors import InputError, user_code_error
 
 OWN_OPTIONS = ("download", "size", "train_limit", "test_limit")  # of `data`, given to every builder that takes them

@@ -21,13 +21,13 @@ import torch
 from torch import Tensor, nn
 
 from dstrun import checkpoint
-from dstrun.composition import saved
-from dstrun.config import check
+from dstrun.config.compose import saved
+from dstrun.config.options import check
+from dstrun.config.registry import registered
 from dstrun.csr import to_csr
 from dstrun.masking import kept_mask
 from dstrun.models import BUILDERS
 from dstrun.pack import packed, unpacked
-from dstrun.registry import registered
 from dstrun.system.errors import InputError, described, mismatch
 
 FORMAT = 1

@@ -17,13 +17,13 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 
-from dstrun.composition import as_hydra_takes_it
-from dstrun.config import FREE, OPTIONS, Config, check
+from dstrun.config.compose import as_hydra_takes_it
+from dstrun.config.literals import takes_text
+from dstrun.config.options import FREE, OPTIONS, Config, check
+from dstrun.config.sources import choices, sweep_group
+from dstrun.config.values import parsed
 from dstrun.ledger import run_folder
-from dstrun.literals import takes_text
-from dstrun.sources import choices, sweep_group
 from dstrun.system.errors import InputError
-from dstrun.values import parsed
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from dstrun.config import Config
+from dstrun.config.options import Config
 from dstrun.identity import settings
 from dstrun.ledger import NEW, record_failure, state_of
 from dstrun.plan import Job

@@ -16,7 +16,7 @@ from typing import Any
 
 from dstrun import checkpoint
 from dstrun.build import make_autocast, make_batches, prepare, training_objects
-from dstrun.config import Config
+from dstrun.config.options import Config
 from dstrun.data_record import OF_THE_NETWORK, refuse_other_classes, refuse_other_data
 from dstrun.density import masked_density, model_density, weights_left_dense
 from dstrun.describe import density_words

@@ -21,7 +21,7 @@ import torch
 from dstrun import checkpoint, describe
 from dstrun.advice import changed_from_recipe, recipe_of
 from dstrun.build import Prepared
-from dstrun.config import Config
+from dstrun.config.options import Config
 from dstrun.console import RunConsole, duration
 from dstrun.density import LayerFigures, model_density, weights_left_dense
 from dstrun.evaluate import not_finite

@@ -20,7 +20,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from dstrun.config import OPTIONS, check, flat, value_of
+from dstrun.config.options import OPTIONS, check, flat, value_of
 from dstrun.frames import Frame, Kind, read, stacked
 from dstrun.identity import SETTINGS, applies, settings
 from dstrun.status import FAILED, FINISHED, INTERRUPTED, RUNNING, altered, holder

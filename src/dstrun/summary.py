@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dstrun.config import OPTIONS, Config, value_of
+from dstrun.config.options import OPTIONS, Config, value_of
 from dstrun.identity import TOLD_BY_NAMES, applies, settings
 from dstrun.ledger import config_there
 from dstrun.status import FINISHED, INTERRUPTED, RUNNING, holder

@@ -13,7 +13,7 @@ from typing import Any
 
 from dstrun import checkpoint
 from dstrun.build import Prepared, make_batches, make_optimiser_for, make_rate_for, make_update, training_objects
-from dstrun.config import Config
+from dstrun.config.options import Config
 from dstrun.evaluate import not_finite
 from dstrun.train import Progress, Record, train
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from dstrun.config import OPTIONS, Config, WandbConfig, check_text, near, value_of
+from dstrun.config.options import OPTIONS, Config, WandbConfig, check_text, near, value_of
 from dstrun.identity import run_hash
 from dstrun.system.errors import InputError, first_line
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dstrun import cli
-from dstrun.config import OPTIONS
-from dstrun.sources import packaged
+from dstrun.config.options import OPTIONS
+from dstrun.config.sources import packaged
 
 FEW, MANY, PARTS = 5, 5000, 4
 GROUPS = {group: [file.stem for file in (packaged("conf") / group).glob("*.yaml")]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dstrun.config import check
+from dstrun.config.options import check
 from dstrun.identity import run_name
 from dstrun.ledger import write_config
 from dstrun.tracking import LAYERS, METRICS, Rows, write_json

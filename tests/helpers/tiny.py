@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dstrun import models
 from dstrun.build import prepare
-from dstrun.config import Config, check
+from dstrun.config.options import Config, check
 from dstrun.data import BUILDERS, Split, Splits
 from dstrun.training import Training
 

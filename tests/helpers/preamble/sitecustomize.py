@@ -10,7 +10,14 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
-MODULES = ("dstrun.config", "dstrun.plan", "dstrun.search", "dstrun.data", "dstrun.bench", "common")  # of benchmarks
+MODULES = (
+    "dstrun.config.options",
+    "dstrun.plan",
+    "dstrun.search",
+    "dstrun.data",
+    "dstrun.bench",
+    "common",
+)  # of benchmarks
 
 
 class Shortening(MetaPathFinder):

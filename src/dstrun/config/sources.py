@@ -21,10 +21,10 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from dstrun.config import Config
-from dstrun.literals import find_spelling
+from dstrun.config.literals import find_spelling
+from dstrun.config.options import Config
+from dstrun.config.yaml_files import header_package, read_text, read_yaml
 from dstrun.system.errors import InputError
-from dstrun.yaml_files import header_package, read_text, read_yaml
 
 AD_HOC = "grid"
 WITHOUT_PACKAGE = ("recipe", "experiment", "sweep")  # their files speak of the whole config
@@ -37,7 +37,7 @@ HYDRA_PLUGINS = {
 
 def packaged(name: str) -> Path:
     """Return dstrun's own `conf` or `sweeps`: inside the package (wheel), else at the checkout's root (editable)."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     return package / name if (package / "conf" / "config.yaml").is_file() else package.parents[1] / name
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from dstrun.literals import plain_spelling, takes_text
+from dstrun.config.literals import plain_spelling, takes_text
 from dstrun.system.errors import InputError
 
 SWEPT = ("hydra.sweeper.params", "hydra.sweeper.grids")  # below these, keys are options again

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from dstrun.config import GROUPS, OPTIONS, check_key, did_you_mean, expected
-from dstrun.literals import takes_text
+from dstrun.config.literals import takes_text
+from dstrun.config.options import GROUPS, OPTIONS, check_key, did_you_mean, expected
 from dstrun.system.errors import InputError
 
 FLAGS = {  # Hydra's, and what they take
@@ -97,7 +97,7 @@ def _override(word: str, rest: deque[str]) -> str:
 def _wanted(key: str) -> str:
     if key in OPTIONS:
         return expected(key)
-    from dstrun.sources import choices  # which imports Hydra
+    from dstrun.config.sources import choices  # which imports Hydra
 
     return f"one of {', '.join(choices(key))}"
 
@@ -195,6 +195,6 @@ def _stray(word: str, rest: Sequence[str], verbs: Sequence[str], before: str) ->
 
 def _as_choices(word: str) -> list[str]:
     """Return model=vgg16 for vgg16: the overrides that choose what a word names."""
-    from dstrun.sources import choices, find_choice  # which imports Hydra
+    from dstrun.config.sources import choices, find_choice  # which imports Hydra
 
     return [f"{group}={choice}" for group in GROUPS if (choice := find_choice(group, word)) in choices(group)]

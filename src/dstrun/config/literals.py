@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from dstrun.config import OPTIONS
+from dstrun.config.options import OPTIONS
 
 POWER = re.compile(r"(?:(?P<factor>[^^*×x]+)\s*[*×x]\s*)?10\s*(?:\^|\*\*)\s*(?P<exponent>[+-]?\d+)")
 MULTIPLES = {"k": 1_000, "K": 1_000, "M": 1_000_000}

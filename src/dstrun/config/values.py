@@ -12,10 +12,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 
-from dstrun.config import FREE, GROUPS, OPTIONS, expected
-from dstrun.hydra_errors import one_line
-from dstrun.literals import plain_spelling, takes_text
-from dstrun.sources import find_choice
+from dstrun.config.hydra_errors import one_line
+from dstrun.config.literals import plain_spelling, takes_text
+from dstrun.config.options import FREE, GROUPS, OPTIONS, expected
+from dstrun.config.sources import find_choice
 from dstrun.system.errors import InputError
 
 FUNCTION = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag|int|float|str|bool)\s*\((.*)\)", re.DOTALL)
