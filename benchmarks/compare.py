@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from dstrun.config.options import check
-from dstrun.identity import run_name
-from dstrun.ledger import write_config
-from dstrun.tracking import LAYERS, METRICS, Rows, write_json
+from dstrun.runs.folder import write_config
+from dstrun.runs.identity import run_name
+from dstrun.runs.metrics import LAYERS, METRICS, Rows, write_json
 
 
 def make(folder: Path, runs: int, epochs: int, layers: int) -> None:

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from common import report, seconds
 
-from dstrun.ledger import config_there, run_folder, write_config
-from dstrun.tracking import read_json
+from dstrun.runs.folder import config_there, run_folder, write_config
+from dstrun.runs.metrics import read_json
 
 DSTRUN = [sys.executable, "-m", "dstrun", "wandb.mode=disabled"]
 

@@ -25,8 +25,8 @@ import yaml
 from dstrun import compare, figures
 from dstrun.drawing import Figure, template
 from dstrun.report import markdown_table, percent
+from dstrun.runs.metrics import RESULTS
 from dstrun.system.files import sha256
-from dstrun.tracking import RESULTS
 
 DOCS, RUNS = kept.DOCS, kept.RUNS
 ROOT = DOCS.parent

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from dstrun import checkpoint
-from dstrun.checkpoint import BEFORE, NEWEST, LaterFormatError, load, there
+from dstrun.runs import checkpoint
+from dstrun.runs.checkpoint import BEFORE, NEWEST, LaterFormatError, load, there
 
 HERE = Path()
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from dstrun import compare, paper
-from dstrun.identity import SETTINGS
+from dstrun.runs.identity import SETTINGS
 from dstrun.store import Store
 from dstrun.system.errors import InputError
 from tests.helpers.folders import leave

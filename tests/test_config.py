@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from dstrun import identity
 from dstrun.config.options import OPTIONS, Config, DataConfig, ModelConfig, RegConfig, check
-from dstrun.identity import run_hash, run_name, settings, short
+from dstrun.runs import identity
+from dstrun.runs.identity import run_hash, run_name, settings, short
 from dstrun.system.errors import InputError
 
 

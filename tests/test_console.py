@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from dstrun.console import RunConsole, spark
-from dstrun.tracking import close_log, run_log
+from dstrun.runs.metrics import close_log, run_log
 
 
 def test_a_course_is_drawn_from_its_first_to_its_last_value() -> None:

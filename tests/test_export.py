@@ -13,10 +13,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 import dstrun
-from dstrun import bench, checkpoint, export, network
+from dstrun import bench, export, network
 from dstrun.density import measure
 from dstrun.models import BUILDERS
 from dstrun.models.lenet import LeNet300100
+from dstrun.runs import checkpoint
 from tests.helpers.commands import Command, Trained
 from tests.helpers.runs import only_run
 

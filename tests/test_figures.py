@@ -13,8 +13,8 @@ import pytest
 
 from dstrun import compare, drawing, figures, views
 from dstrun.drawing import Figure
+from dstrun.runs.metrics import LAYERS
 from dstrun.store import Store
-from dstrun.tracking import LAYERS
 from tests.helpers.folders import layer_row, leave, rows
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dstrun.data_record import differences
+from dstrun.runs.data_record import differences
 from dstrun.system.errors import DataError
 from dstrun.system.image_tree import Tree, list_tree
 from dstrun.system.image_tree.names import role_of

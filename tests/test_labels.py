@@ -7,8 +7,8 @@ import pytest
 
 from dstrun.board import Board, _cut
 from dstrun.config.options import check
-from dstrun.labels import counted, run_labels
 from dstrun.plan import Job
+from dstrun.runs.labels import counted, run_labels
 from tests.helpers.folders import BASE
 
 CONV = {"model.name": "vgg16", "model.builder": "vgg", "data.name": "cifar10", "schedule.lr": 0.1}

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dstrun import checkpoint, pool
+from dstrun import pool
 from dstrun.build import (
     make_batches,
     make_optimiser_for,
@@ -25,9 +25,10 @@ from dstrun.build import (
 from dstrun.config.options import OPTIONS, STEADY, check
 from dstrun.data import BUILDERS
 from dstrun.data.batches import Batches
-from dstrun.identity import run_hash, run_name
 from dstrun.methods import Dense, Method
 from dstrun.run import run
+from dstrun.runs import checkpoint
+from dstrun.runs.identity import run_hash, run_name
 from dstrun.system.errors import DataError, InputError
 from dstrun.train import Record
 from dstrun.update import CompiledUpdate, Update

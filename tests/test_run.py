@@ -17,10 +17,10 @@ from torch import nn
 
 from dstrun import models, session
 from dstrun.console import RunConsole, spark
-from dstrun.identity import run_name
-from dstrun.status import holder
+from dstrun.runs.identity import run_name
+from dstrun.runs.metrics import LAYERS, METRICS, RESULTS, STEERED, Rows, write_json
+from dstrun.runs.status import holder
 from dstrun.system.files import sha256
-from dstrun.tracking import LAYERS, METRICS, RESULTS, STEERED, Rows, write_json
 from tests.helpers.commands import Command, Outcome, Trained
 from tests.helpers.data import made_up
 from tests.helpers.runs import (

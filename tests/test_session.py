@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from dstrun import checkpoint
 from dstrun.console import RunConsole
 from dstrun.run import run
+from dstrun.runs import checkpoint
 from dstrun.session import STOP
 from dstrun.system.errors import Interrupted, RunFailedError
 from dstrun.system.signals import StopRequest

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from dstrun import status
 from dstrun.run import run
-from dstrun.status import Status, holder
+from dstrun.runs import status
+from dstrun.runs.status import Status, holder
 from dstrun.system.errors import BusyError
 
 from .helpers.tiny import config, tiny  # noqa: F401

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dstrun.status import Status
+from dstrun.runs.metrics import LAYERS
+from dstrun.runs.status import Status
 from dstrun.store import Store
 from dstrun.system.errors import InputError
-from dstrun.tracking import LAYERS
 from tests.helpers.folders import layer_row, leave, rows, status
 
 

@@ -4,7 +4,7 @@ import csv
 import os
 from pathlib import Path
 
-from dstrun.ledger import config_there
+from dstrun.runs.folder import config_there
 from dstrun.summary import Summary
 from tests.helpers.folders import leave, status
 

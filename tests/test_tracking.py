@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dstrun.tracking import LAYERS, METRICS, STEERED, VALIDATION, Rows, check_marked, last_row, number, wandb_row
+from dstrun.runs.metrics import LAYERS, METRICS, STEERED, VALIDATION, Rows, check_marked, last_row, number, wandb_row
 
 FILE = Path("rows.csv")
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from dstrun import wandb_run
 from dstrun.config.options import check
 from dstrun.plan import Job
 from dstrun.pool import _check_wandb
 from dstrun.run import run_as_job
+from dstrun.runs import wandb_logger
+from dstrun.runs.wandb_logger import remove_local_copies, wandb_init, wandb_options
 from dstrun.system.errors import InputError, RunFailedError
-from dstrun.wandb_run import remove_local_copies, wandb_init, wandb_options
 from tests.helpers.commands import Command
 from tests.helpers.runs import QUICK, only_run, rows
 
@@ -151,10 +151,10 @@ def test_an_offline_wandb_run_has_a_density_of_every_layer_at_every_epoch(comman
 
 def test_under_a_wandb_agent_the_run_is_the_agents(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[dict] = []
-    monkeypatch.setattr(wandb_run, "WandbTracker", lambda *words, **init: given.append(init))
+    monkeypatch.setattr(wandb_logger, "WandbTracker", lambda *words, **init: given.append(init))
     for sweep in ("", "abc"):
         monkeypatch.setenv("WANDB_SWEEP_ID", sweep)
-        wandb_run.start_wandb("offline", logging.getLogger(), print, id="mine", name="run")
+        wandb_logger.start_wandb("offline", logging.getLogger(), print, id="mine", name="run")
     assert given == [{"id": "mine", "name": "run"}, {"name": "run"}]
 
 
@@ -163,13 +163,13 @@ def test_auto_means_what_wandb_offline_has_written(monkeypatch: pytest.MonkeyPat
     import wandb
 
     opened: list[str] = []
-    monkeypatch.setattr(wandb_run, "WandbTracker", lambda mode, *_, **__: opened.append(mode))
+    monkeypatch.setattr(wandb_logger, "WandbTracker", lambda mode, *_, **__: opened.append(mode))
     monkeypatch.setenv("WANDB_API_KEY", 40 * "x")
     monkeypatch.delenv("WANDB_MODE", raising=False)
     Path("wandb").mkdir()
     for written in ("", "[default]\nmode = offline\n"):
         wandb.teardown()
         Path("wandb/settings").write_text(written)
-        wandb_run.start_wandb("auto", logging.getLogger(), print)
+        wandb_logger.start_wandb("auto", logging.getLogger(), print)
     wandb.teardown()
     assert opened == ["online", "offline"]

@@ -10,9 +10,9 @@ from typing import Any
 from dstrun.config.options import OPTIONS, STEADY, Config, flat, value_of
 from dstrun.config.sources import folders
 from dstrun.config.yaml_files import read_yaml
-from dstrun.identity import applies, short
+from dstrun.runs.identity import applies, short
+from dstrun.runs.wandb_logger import wandb_options
 from dstrun.system.errors import InputError
-from dstrun.wandb_run import wandb_options
 
 WITHOUT_DOWNLOAD = {"digits": "the digits come with scikit-learn", "folder": "a folder's files are there or not"}
 WITHOUT_SIZE = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")  # their files say how large images are

@@ -19,13 +19,13 @@ from rich.text import Text
 
 from dstrun.console import LastingConsole, duration
 from dstrun.describe import density_words
-from dstrun.labels import counted, run_labels
-from dstrun.ledger import state_of
 from dstrun.plan import Job
-from dstrun.status import FAILED, FINISHED, INTERRUPTED, RUNNING, holder
+from dstrun.runs.folder import state_of
+from dstrun.runs.labels import counted, run_labels
+from dstrun.runs.metrics import last_row, read_json
+from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, holder
 from dstrun.summary import FILE, Summary
 from dstrun.system.errors import InputError, RunFailedError
-from dstrun.tracking import last_row, read_json
 
 LOOK_EVERY = 1.0  # seconds between looks at the folders
 ROOM = 1 << 18  # bytes that must be free where runs are to be written

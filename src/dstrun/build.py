@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from dstrun import checkpoint, models
+from dstrun import models
 from dstrun.config.options import STEADY, Config
 from dstrun.config.registry import check_arguments, registered
 from dstrun.data import Batches, Split, Splits
@@ -24,6 +24,7 @@ from dstrun.layers import sparsify
 from dstrun.load_data import load_data
 from dstrun.methods import Dense, DynamicSparseTraining, Method
 from dstrun.optim import Rate, make_optimiser, make_rate
+from dstrun.runs import checkpoint
 from dstrun.system.errors import InputError
 from dstrun.system.machine import choose_device, missing_for_compilation, set_deterministic
 from dstrun.trial import Case, Trial, try_model

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dstrun import labels
 from dstrun.config.options import near
-from dstrun.identity import SETTINGS, TOLD_BY_NAMES
-from dstrun.labels import said
-from dstrun.labels import shown as shown  # a word of the tables, for those who draw them
 from dstrun.paper import FIGURE_3, TABLES, Published
-from dstrun.status import FAILED, FINISHED, RUNNING
+from dstrun.runs import labels
+from dstrun.runs.identity import SETTINGS, TOLD_BY_NAMES
+from dstrun.runs.labels import said
+from dstrun.runs.labels import shown as shown  # a word of the tables, for those who draw them
+from dstrun.runs.status import FAILED, FINISHED, RUNNING
 from dstrun.system.errors import InputError
 
 AVERAGED = {

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 from dash import dcc, html
 
-from dstrun import compare, drawing, labels, report, views
+from dstrun import compare, drawing, report, views
+from dstrun.runs import labels
 from dstrun.store import HOW_TO_GET_SOME, SHOWN, Store
 
 LOG_LINES = 300

@@ -9,8 +9,8 @@ from shlex import quote
 from typing import Any, NamedTuple
 
 from dstrun.config.options import Config
-from dstrun.identity import short
-from dstrun.labels import counted
+from dstrun.runs.identity import short
+from dstrun.runs.labels import counted
 
 NAMED = 3  # classes, options and weights left dense that are named on the screen
 SHARED_BY = {"neuron": "one threshold a neuron", "layer": "one threshold a layer", "weight": "one threshold a weight"}

@@ -27,22 +27,23 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from dstrun import checkpoint, network, onnx_file
+from dstrun import network, onnx_file
 from dstrun.bench import Timed, timings
 from dstrun.build import make_batches, prepare, training_objects
 from dstrun.config.compose import saved
 from dstrun.config.options import check
 from dstrun.console import print_whole
-from dstrun.data_record import refuse_other_classes
 from dstrun.density import LayerFigures
 from dstrun.flops import multiply_adds
+from dstrun.runs import checkpoint
+from dstrun.runs.data_record import refuse_other_classes
+from dstrun.runs.metrics import read_json, write_json
 from dstrun.shrinking import CannotShrinkError, shrink
 from dstrun.system.cores import usable_cores
 from dstrun.system.errors import InputError, first_line, mismatch
 from dstrun.system.files import sha256
 from dstrun.system.machine import set_threads
 from dstrun.system.signals import exits_by_sigterm
-from dstrun.tracking import read_json, write_json
 
 FORMATS = {
     "safetensors": ".safetensors",

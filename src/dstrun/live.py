@@ -21,8 +21,8 @@ from dash.exceptions import PreventUpdate
 from flask import Response, abort, request
 
 from dstrun import compare, contents, panes
-from dstrun.labels import counted
 from dstrun.report import title
+from dstrun.runs.labels import counted
 from dstrun.store import Store
 from dstrun.system.errors import InputError, described
 

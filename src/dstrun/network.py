@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dstrun import checkpoint
 from dstrun.config.compose import saved
 from dstrun.config.options import check
 from dstrun.config.registry import registered
@@ -28,6 +27,7 @@ from dstrun.csr import to_csr
 from dstrun.masking import kept_mask
 from dstrun.models import BUILDERS
 from dstrun.pack import packed, unpacked
+from dstrun.runs import checkpoint
 from dstrun.system.errors import InputError, described, mismatch
 
 FORMAT = 1

@@ -22,7 +22,7 @@ from dstrun.config.literals import takes_text
 from dstrun.config.options import FREE, OPTIONS, Config, check
 from dstrun.config.sources import choices, sweep_group
 from dstrun.config.values import parsed
-from dstrun.ledger import run_folder
+from dstrun.runs.folder import run_folder
 from dstrun.system.errors import InputError
 
 

@@ -27,16 +27,16 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from dstrun.config.options import Config
-from dstrun.identity import settings
-from dstrun.ledger import NEW, record_failure, state_of
 from dstrun.plan import Job
-from dstrun.status import FAILED, FINISHED, INTERRUPTED, holder, now
+from dstrun.runs.folder import NEW, record_failure, state_of
+from dstrun.runs.identity import settings
+from dstrun.runs.metrics import read_json
+from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, holder, now
+from dstrun.runs.wandb_logger import OF_ONE_RUN, wandb_options
 from dstrun.system.cores import usable_cores
 from dstrun.system.errors import BusyError, InputError, Interrupted, RunFailedError, print_notes
 from dstrun.system.signals import StopRequest, stop_request
 from dstrun.system.streams import accept_all_text
-from dstrun.tracking import read_json
-from dstrun.wandb_run import OF_ONE_RUN, wandb_options
 
 BUSY_EXIT_CODE = 75
 SECONDS_TO_STOP = 60  # for a job, to reach the end of an update and write its checkpoint

@@ -14,26 +14,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dstrun import checkpoint
 from dstrun.build import make_autocast, make_batches, prepare, training_objects
 from dstrun.config.options import Config
-from dstrun.data_record import OF_THE_NETWORK, refuse_other_classes, refuse_other_data
 from dstrun.density import masked_density, model_density, weights_left_dense
 from dstrun.describe import density_words
 from dstrun.evaluate import evaluate
-from dstrun.ledger import (
+from dstrun.runs import checkpoint
+from dstrun.runs.data_record import OF_THE_NETWORK, refuse_other_classes, refuse_other_data
+from dstrun.runs.folder import (
     record_failure,
     recorded_data,
     refuse_difference,
     run_folder,
     state_of,
 )
+from dstrun.runs.metrics import RESULTS, read_json
+from dstrun.runs.status import FINISHED, RUNNING, Status, altered, holder
+from dstrun.runs.wandb_logger import OF_ONE_RUN, wandb_options
 from dstrun.session import Session
-from dstrun.status import FINISHED, RUNNING, Status, altered, holder
 from dstrun.system.errors import BusyError, InputError, RunFailedError, described, first_line, mismatch, print_notes
 from dstrun.system.machine import set_threads
-from dstrun.tracking import RESULTS, read_json
-from dstrun.wandb_run import OF_ONE_RUN, wandb_options
 
 
 def run(config: Config, default_group: str, notes: Sequence[str] = ()) -> Path:

@@ -25,14 +25,14 @@ from dstrun.config.compose import as_hydra_takes_it
 from dstrun.config.options import OPTIONS, value_of
 from dstrun.config.sources import AD_HOC
 from dstrun.config.values import parsed
-from dstrun.labels import counted
-from dstrun.ledger import state_of
 from dstrun.plan import Job, Planner, axis, in_grammar, override_of
-from dstrun.status import FAILED, FINISHED
+from dstrun.runs.folder import state_of
+from dstrun.runs.labels import counted
+from dstrun.runs.metrics import csv_text, read_csv, read_json, write_whole
+from dstrun.runs.status import FAILED, FINISHED
 from dstrun.sweep import Launch, launched
 from dstrun.system.cores import usable_cores
 from dstrun.system.errors import InputError, RunFailedError, described
-from dstrun.tracking import csv_text, read_csv, read_json, write_whole
 
 VALIDATION = 0.1  # share held out where the config holds out none
 JUDGED_FROM = 0.25  # of a run's epochs: before that, a density says little

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from dstrun import checkpoint, describe
+from dstrun import describe
 from dstrun.advice import changed_from_recipe, recipe_of
 from dstrun.build import Prepared
 from dstrun.config.options import Config
@@ -26,21 +26,9 @@ from dstrun.console import RunConsole, duration
 from dstrun.density import LayerFigures, model_density, weights_left_dense
 from dstrun.evaluate import not_finite
 from dstrun.flops import multiply_adds
-from dstrun.ledger import write_config
-from dstrun.status import FAILED, FINISHED, INTERRUPTED, Status
-from dstrun.system.errors import (
-    BusyError,
-    DivergedError,
-    InputError,
-    Interrupted,
-    RunFailedError,
-    StoppedByFile,
-    described,
-)
-from dstrun.system.files import sha256
-from dstrun.system.machine import facts, keep_freed_memory, out_of_memory, set_threads
-from dstrun.system.signals import StopRequest, stop_request
-from dstrun.tracking import (
+from dstrun.runs import checkpoint
+from dstrun.runs.folder import write_config
+from dstrun.runs.metrics import (
     LAYERS,
     METRICS,
     RESULTS,
@@ -55,9 +43,22 @@ from dstrun.tracking import (
     wandb_row,
     write_json,
 )  # fmt: skip
+from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, Status
+from dstrun.runs.wandb_logger import remove_local_copies, start_wandb, wandb_init, wandb_options
+from dstrun.system.errors import (
+    BusyError,
+    DivergedError,
+    InputError,
+    Interrupted,
+    RunFailedError,
+    StoppedByFile,
+    described,
+)
+from dstrun.system.files import sha256
+from dstrun.system.machine import facts, keep_freed_memory, out_of_memory, set_threads
+from dstrun.system.signals import StopRequest, stop_request
 from dstrun.train import Progress, Record
 from dstrun.training import Training, where_it_began
-from dstrun.wandb_run import remove_local_copies, start_wandb, wandb_init, wandb_options
 
 STOP = "stop"  # a file of this name in a run's folder stops the run at the next epoch's end, from whatever machine
 

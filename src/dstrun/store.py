@@ -22,11 +22,11 @@ import yaml
 
 from dstrun.config.options import OPTIONS, check, flat, value_of
 from dstrun.frames import Frame, Kind, read, stacked
-from dstrun.identity import SETTINGS, applies, settings
-from dstrun.status import FAILED, FINISHED, INTERRUPTED, RUNNING, altered, holder
+from dstrun.runs.identity import SETTINGS, applies, settings
+from dstrun.runs.metrics import ADDED, LAYERS, METRICS, STEERED, VALIDATION, read_json
+from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, altered, holder
 from dstrun.system.errors import InputError, described, printable
 from dstrun.system.files import is_file
-from dstrun.tracking import ADDED, LAYERS, METRICS, STEERED, VALIDATION, read_json
 
 HOW_TO_GET_SOME = "`dstrun sweep=quick` makes some in outputs/quick"
 FILES = ("config.yaml", "status.json", "metrics.csv", "summary.json")

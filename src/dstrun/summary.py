@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from dstrun.config.options import OPTIONS, Config, value_of
-from dstrun.identity import TOLD_BY_NAMES, applies, settings
-from dstrun.ledger import config_there
-from dstrun.status import FINISHED, INTERRUPTED, RUNNING, holder
-from dstrun.tracking import csv_text, read_json, write_whole
+from dstrun.runs.folder import config_there
+from dstrun.runs.identity import TOLD_BY_NAMES, applies, settings
+from dstrun.runs.metrics import csv_text, read_json, write_whole
+from dstrun.runs.status import FINISHED, INTERRUPTED, RUNNING, holder
 
 FILE = "summary.csv"
 ALWAYS = ("model.name", "data.name", "reg.method", "reg.alpha", "seed")

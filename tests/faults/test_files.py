@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 import torch
 
-from dstrun import checkpoint, compare
+from dstrun import compare
 from dstrun.report import lines
+from dstrun.runs import checkpoint
 from dstrun.store import Store
 from tests.helpers.commands import Command, Trained
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from dstrun import status
+from dstrun.runs import status
 from dstrun.store import Store
 from tests.helpers.child import ended, forked
 from tests.helpers.commands import Command, Trained

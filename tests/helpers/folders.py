@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from dstrun.config.options import check
-from dstrun.identity import run_name
-from dstrun.ledger import write_config
-from dstrun.tracking import LAYERS, METRICS, Rows, write_json
+from dstrun.runs.folder import write_config
+from dstrun.runs.identity import run_name
+from dstrun.runs.metrics import LAYERS, METRICS, Rows, write_json
 
 BASE = {
     "model.name": "lenet_300_100", "model.builder": "lenet_300_100", "data.name": "mnist", "data.builder": "mnist",

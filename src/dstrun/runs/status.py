@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dstrun.runs.metrics import read_json, write_json
 from dstrun.system.errors import BusyError
 from dstrun.system.files import sha256
-from dstrun.tracking import read_json, write_json
 
 HEARTBEAT_SECONDS = 30
 ALIVE_SECONDS = 120

@@ -12,12 +12,12 @@ from omegaconf import OmegaConf
 
 from dstrun.config.compose import saved
 from dstrun.config.options import Config, check, flat, is_text, value_of
-from dstrun.data_record import refuse_other_data
-from dstrun.identity import SETTINGS, run_name, settings
-from dstrun.status import FAILED, FINISHED, INTERRUPTED, RUNNING, Status, holder
+from dstrun.runs.data_record import refuse_other_data
+from dstrun.runs.identity import SETTINGS, run_name, settings
+from dstrun.runs.metrics import close_log, read_json, run_log, write_whole
+from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, Status, holder
 from dstrun.system.errors import DataError, InputError
 from dstrun.system.image_tree import list_tree
-from dstrun.tracking import close_log, read_json, run_log, write_whole
 
 NEW = "new"
 

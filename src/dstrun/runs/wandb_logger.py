@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from dstrun.config.options import OPTIONS, Config, WandbConfig, check_text, near, value_of
-from dstrun.identity import run_hash
+from dstrun.runs.identity import run_hash
 from dstrun.system.errors import InputError, first_line
 
 MODES = {

@@ -10,7 +10,7 @@ from numbers import Real
 from typing import Any
 
 from dstrun.config.options import FREE, Config, value_of
-from dstrun.identity import SETTINGS, applies, run_hash, short
+from dstrun.runs.identity import SETTINGS, applies, run_hash, short
 
 WORDS = {
     "reg.alpha": "α", "flops_fraction": "multiply-adds", "data.train_limit": "training images",
