@@ -26,7 +26,7 @@ from dstrun.build import (
 from dstrun.config.compose import compose_and_run
 from dstrun.config.options import Config, check
 from dstrun.data import Split, Splits
-from dstrun.methods import Method
+from dstrun.methods.dst.method import Method
 from dstrun.system.machine import choose_device, facts, keep_freed_memory, set_threads
 from dstrun.train import Progress, train
 

@@ -20,9 +20,10 @@ import torch
 from common import report
 from torch import Tensor, nn
 
-from dstrun import data, masking
+from dstrun import data
 from dstrun.data import Batches
-from dstrun.methods import DynamicSparseTraining
+from dstrun.methods.dst import masking
+from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.optim import make_optimiser
 from dstrun.update import Update
 

@@ -40,9 +40,9 @@ from kept import (
     within_seeds,
 )  # fmt: skip
 
-from dstrun import masking, steering
 from dstrun.compare import where
 from dstrun.config.options import STEADY
+from dstrun.methods.dst import density_controller, masking
 
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 VALUE = r"([+−-]?\w(?:[\w.,−-]*\w)?)"  # a number or a word
@@ -335,8 +335,11 @@ def stability() -> Iterator[Claim]:
     dead_rows = dead("short_table2", "model=wrn_16_8 alpha=2e-3")
     yield "thresholds at {:,.0f} and {:.0f} % of its rows dead", astray(), 100 * dead_rows / rows_of_wide_resnet(2)
     yield "are bounded** at ±{}", STEADY
-    yield "counts up to a factor of {:.2f} in density", math.exp(steering.SHARPEST)
-    yield "α is {:.0f} times what the integral part says", math.exp(steering.SHARPEST * steering.PROPORTIONAL)
+    yield "counts up to a factor of {:.2f} in density", math.exp(density_controller.SHARPEST)
+    yield (
+        "α is {:.0f} times what the integral part says",
+        math.exp(density_controller.SHARPEST * density_controller.PROPORTIONAL),
+    )
     clipped = [dead("threshold_clip", f"threshold_clip={bound}") for bound in (0.1, 1, 1e9)]
     yield "Of its {} rows {}, {} and {} are dead at the end, at a bound of 0.1", rows_of_wide_resnet(1), *clipped
 

@@ -9,7 +9,7 @@ import pytest
 from dstrun import pool
 from dstrun.advice import changed_from_recipe, notes, recipe_of, sweep_notes
 from dstrun.config.options import Config, DataConfig, ModelConfig, RegConfig, ScheduleConfig, WandbConfig
-from dstrun.methods import DynamicSparseTraining
+from dstrun.methods.dst.method import DynamicSparseTraining
 from tests.helpers.commands import Command
 
 

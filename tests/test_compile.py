@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dstrun.masking import MaskWeight, ThresholdMask
-from dstrun.methods import Dense, DynamicSparseTraining, Method
+from dstrun.methods.dst.masking import MaskWeight, ThresholdMask
+from dstrun.methods.dst.method import Dense, DynamicSparseTraining, Method
 from dstrun.optim import make_optimiser
 from dstrun.update import CompiledUpdate, Update
 from tests.helpers.commands import Command

@@ -7,7 +7,9 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from dstrun.density import (
+from dstrun.methods.dst.method import Dense, DynamicSparseTraining
+from dstrun.methods.flops import MultiplyAdds, multiply_adds
+from dstrun.methods.mask_stats import (
     LayerFigures,
     churn,
     dead_rows,
@@ -17,8 +19,6 @@ from dstrun.density import (
     model_density,
     weights_left_dense,
 )  # fmt: skip
-from dstrun.flops import MultiplyAdds, multiply_adds
-from dstrun.methods import Dense, DynamicSparseTraining
 from dstrun.models import BUILDERS
 from dstrun.models.lenet import LeNet300100
 

@@ -14,7 +14,7 @@ from torch import nn
 
 import dstrun
 from dstrun import bench, export, network
-from dstrun.density import measure
+from dstrun.methods.mask_stats import measure
 from dstrun.models import BUILDERS
 from dstrun.models.lenet import LeNet300100
 from dstrun.runs import checkpoint

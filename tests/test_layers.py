@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from dstrun.layers import MaskedConv2d, MaskedLinear, maskable, sparsify
-from dstrun.masking import ThresholdMask
-from dstrun.methods import DynamicSparseTraining
+from dstrun.methods.dst.masking import ThresholdMask
+from dstrun.methods.dst.method import DynamicSparseTraining
+from dstrun.methods.masked_layers import MaskedConv2d, MaskedLinear, maskable, sparsify
 from dstrun.models import BUILDERS
 
 

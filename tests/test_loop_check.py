@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import _global_optimizer_post_hooks
 
 import dstrun
-from dstrun.methods import DynamicSparseTraining
+from dstrun.methods.dst.method import DynamicSparseTraining
 
 from .helpers.blocks import steps_of
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dstrun.masking import (
+from dstrun.methods.dst.masking import (
     LOWEST,
     Penalty,
     ThresholdMask,
@@ -16,7 +16,7 @@ from dstrun.masking import (
     shift_to_density,
     threshold_shape,
 )
-from dstrun.methods import DynamicSparseTraining
+from dstrun.methods.dst.method import DynamicSparseTraining
 
 WEIGHT = torch.tensor([[0.5, -0.25, 0.125], [-2.0, 0.75, 0.0]])
 

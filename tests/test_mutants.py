@@ -80,7 +80,7 @@ def test_what_makes_figures_is_there() -> None:
 
 
 TESTS = """
-from dstrun.masking import f
+from dstrun.methods.dst.masking import f
 
 def test_red():
     assert f(1) == 3
@@ -101,7 +101,11 @@ def test_endless():
 def test_a_change_is_killed_by_a_test_that_passes_without_it() -> None:
     """Changes of equal size made within a second; tests that fail anyway; one that goes on for ever."""
     source = "def f(x):\n    return x + 1\n"
-    for name, text in {"src/dstrun/__init__.py": "", "src/dstrun/masking.py": source, "tests/test_f.py": TESTS}.items():
+    for name, text in {
+        "src/dstrun/__init__.py": "",
+        "src/dstrun/methods/dst/masking.py": source,
+        "tests/test_f.py": TESTS,
+    }.items():
         file = Path("checkout", name)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
@@ -112,7 +116,7 @@ def test_a_change_is_killed_by_a_test_that_passes_without_it() -> None:
     assert without_change(copy, tests) == {tests[0]}
     outcomes = {}
     for change in changes(source).values():
-        with copy.changed(mutant := Mutant("id", root / "src/dstrun/masking.py", change)):
+        with copy.changed(mutant := Mutant("id", root / "src/dstrun/methods/dst/masking.py", change)):
             outcomes[change.applied(source).split("return ")[1].strip()] = copy.run(tests[1:], cpu=2)
         assert mutant.difference(root).splitlines()[-2:] == [
             "-    return x + 1",
@@ -123,6 +127,8 @@ def test_a_change_is_killed_by_a_test_that_passes_without_it() -> None:
     }  # fmt: skip
     assert copy.run(tests[1:], cpu=2)["outcome"] == "passed", "the change is taken back"
     with copy.changed(
-        Mutant("id", root / "src/dstrun/masking.py", next(c for c in changes(source).values() if c.text == "0"))
+        Mutant(
+            "id", root / "src/dstrun/methods/dst/masking.py", next(c for c in changes(source).values() if c.text == "0")
+        )
     ):
         assert copy.run(tests[3:], cpu=1)["outcome"] == "time limit"

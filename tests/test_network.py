@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from dstrun.csr import CSRLinear
-from dstrun.density import LayerFigures
 from dstrun.export import Trained, compared, counted
+from dstrun.methods.mask_stats import LayerFigures
 from dstrun.network import About, about_run, load, plain_weights, restored, save
 from tests.helpers.folders import leave
 

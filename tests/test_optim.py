@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
-from dstrun.methods import DynamicSparseTraining
+from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.optim import TracedSGD, make_optimiser, make_rate
 
 STEPS = 7

@@ -25,7 +25,7 @@ from dstrun.build import (
 from dstrun.config.options import OPTIONS, STEADY, check
 from dstrun.data import BUILDERS
 from dstrun.data.batches import Batches
-from dstrun.methods import Dense, Method
+from dstrun.methods.dst.method import Dense, Method
 from dstrun.run import run
 from dstrun.runs import checkpoint
 from dstrun.runs.identity import run_hash, run_name
@@ -475,7 +475,9 @@ def test_channels_lie_innermost() -> None:
 def test_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[str] = []
     monkeypatch.setattr("dstrun.build.missing_for_compilation", lambda device: None)
-    monkeypatch.setattr("dstrun.fused.compiled", lambda function: compiled.append(function.__name__) or function)
+    monkeypatch.setattr(
+        "dstrun.methods.dst.compiled_masks.compiled", lambda function: compiled.append(function.__name__) or function
+    )
     for compile, whole, masks in (("off", False, False), ("mask", False, True), ("step", True, False)):
         compiled.clear()
         update, _, batches = update_of(schedule__compile=compile)

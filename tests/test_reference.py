@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dstrun.layers import maskable
-from dstrun.methods import DynamicSparseTraining
+from dstrun.methods.dst.method import DynamicSparseTraining
+from dstrun.methods.masked_layers import maskable
 from dstrun.models.lstm import LSTMLayer
 from dstrun.optim import make_optimiser
 

@@ -59,7 +59,7 @@ def test_a_run_that_waits_for_the_compiler_says_so_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], compile: str, epochs: int, times: int
 ) -> None:
     monkeypatch.setattr("dstrun.build.missing_for_compilation", lambda device: None)
-    monkeypatch.setattr("dstrun.fused.compiled", lambda function: function)
+    monkeypatch.setattr("dstrun.methods.dst.compiled_masks.compiled", lambda function: function)
     monkeypatch.setattr("torch.compiler.reset", lambda: None)
     run(config(schedule__compile=compile, schedule__epochs=epochs), default_group="single")
     said = capsys.readouterr().out

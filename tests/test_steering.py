@@ -9,7 +9,7 @@ import torch
 from kept import ALIKE_IN_FEW_UPDATES
 
 from dstrun import compare
-from dstrun.steering import ARRIVAL, LARGEST, PROPORTIONAL, SHARPEST, SMALLEST, SWIFTEST, Steering
+from dstrun.methods.dst.density_controller import ARRIVAL, LARGEST, PROPORTIONAL, SHARPEST, SMALLEST, SWIFTEST, Steering
 from dstrun.store import Store
 from tests.helpers.commands import Command, Trained
 from tests.helpers.runs import assert_broken_equals_whole, only_run, rows, stop_at
@@ -162,7 +162,7 @@ def test_where_it_broke_is_found_from_the_last_good_checkpoint(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A threshold turns to infinity in the third epoch; the checkpoint of the second is kept and names the update."""
-    from dstrun.methods import DynamicSparseTraining
+    from dstrun.methods.dst.method import DynamicSparseTraining
 
     after = DynamicSparseTraining.after_step
 

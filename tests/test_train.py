@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dstrun.build import prepare
-from dstrun.methods import DynamicSparseTraining
+from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.train import Progress, Record, train
 from dstrun.training import where_it_began
 

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from dstrun import data, models
 from dstrun.build import prepare, training_objects
 from dstrun.config.options import Config, check
-from dstrun.layers import sparsify
+from dstrun.methods.masked_layers import sparsify
 from dstrun.run import run
 from dstrun.system.errors import InputError
 from tests.helpers.commands import Command

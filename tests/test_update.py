@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from dstrun.fused import compiled
-from dstrun.methods import DynamicSparseTraining
+from dstrun.methods.dst.compiled_masks import compiled
+from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.models import BUILDERS
 from dstrun.optim import make_optimiser
 from dstrun.update import CompiledUpdate, Update
@@ -112,7 +112,7 @@ def test_compiled_masks_have_one_guard_an_update(
     monkeypatch: pytest.MonkeyPatch, pieces: int, target: float, floor: float
 ) -> None:
     """In pieces, and where an epoch's end takes the penalty away; calls that would be compiled are made as they are."""
-    monkeypatch.setattr("dstrun.fused.compiled", lambda function: function)
+    monkeypatch.setattr("dstrun.methods.dst.compiled_masks.compiled", lambda function: function)
     first = Spare()
     trained = {}
     for compile in ("off", "mask"):
@@ -146,7 +146,7 @@ def test_an_update_made_to_be_compiled_is_the_plain_one(
 ) -> None:
     """What would be compiled is run as it is written; the last batch is smaller. Compiled: test_compile.py."""
     monkeypatch.setattr(torch, "compile", lambda function=None, **_: function or (lambda inner: inner))
-    monkeypatch.setattr("dstrun.methods.compiled", lambda function: function)
+    monkeypatch.setattr("dstrun.methods.dst.method.compiled", lambda function: function)
     first, images, labels = kind(), torch.arange(16.0).view(4, 4) / 16, torch.tensor([0, 1, 2, 0])
     trained: list[tuple[list[Tensor], dict[str, Tensor]]] = []
     for compile in ("off", "step"):

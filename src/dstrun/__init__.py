@@ -11,10 +11,10 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "sparsify": "dstrun.layers",
-    "plain": "dstrun.layers",
-    "ThresholdMask": "dstrun.masking",
-    "DynamicSparseTraining": "dstrun.methods",
+    "sparsify": "dstrun.methods.masked_layers",
+    "plain": "dstrun.methods.masked_layers",
+    "ThresholdMask": "dstrun.methods.dst.masking",
+    "DynamicSparseTraining": "dstrun.methods.dst.method",
     "RecurrentLinear": "dstrun.recurrent",
     "load": "dstrun.network",
     "shrink": "dstrun.shrinking",

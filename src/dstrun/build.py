@@ -20,9 +20,9 @@ from dstrun import models
 from dstrun.config.options import STEADY, Config
 from dstrun.config.registry import check_arguments, registered
 from dstrun.data import Batches, Split, Splits
-from dstrun.layers import sparsify
 from dstrun.load_data import load_data
-from dstrun.methods import Dense, DynamicSparseTraining, Method
+from dstrun.methods.dst.method import Dense, DynamicSparseTraining, Method
+from dstrun.methods.masked_layers import sparsify
 from dstrun.optim import Rate, make_optimiser, make_rate
 from dstrun.runs import checkpoint
 from dstrun.system.errors import InputError

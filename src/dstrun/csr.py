@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dstrun.masking import refuse_masks
+from dstrun.methods.dst.masking import refuse_masks
 from dstrun.recurrent import RecurrentLinear
 
 FUSED = (nn.TransformerEncoderLayer, nn.MultiheadAttention)  # which read their layers' weights past the layers

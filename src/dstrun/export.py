@@ -33,8 +33,8 @@ from dstrun.build import make_batches, prepare, training_objects
 from dstrun.config.compose import saved
 from dstrun.config.options import check
 from dstrun.console import print_whole
-from dstrun.density import LayerFigures
-from dstrun.flops import multiply_adds
+from dstrun.methods.flops import multiply_adds
+from dstrun.methods.mask_stats import LayerFigures
 from dstrun.runs import checkpoint
 from dstrun.runs.data_record import refuse_other_classes
 from dstrun.runs.metrics import read_json, write_json

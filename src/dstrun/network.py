@@ -24,7 +24,7 @@ from dstrun.config.compose import saved
 from dstrun.config.options import check
 from dstrun.config.registry import registered
 from dstrun.csr import to_csr
-from dstrun.masking import kept_mask
+from dstrun.methods.dst.masking import kept_mask
 from dstrun.models import BUILDERS
 from dstrun.pack import packed, unpacked
 from dstrun.runs import checkpoint

@@ -16,9 +16,9 @@ from typing import Any
 
 from dstrun.build import make_autocast, make_batches, prepare, training_objects
 from dstrun.config.options import Config
-from dstrun.density import masked_density, model_density, weights_left_dense
 from dstrun.describe import density_words
 from dstrun.evaluate import evaluate
+from dstrun.methods.mask_stats import masked_density, model_density, weights_left_dense
 from dstrun.runs import checkpoint
 from dstrun.runs.data_record import OF_THE_NETWORK, refuse_other_classes, refuse_other_data
 from dstrun.runs.folder import (

@@ -23,9 +23,9 @@ from dstrun.advice import changed_from_recipe, recipe_of
 from dstrun.build import Prepared
 from dstrun.config.options import Config
 from dstrun.console import RunConsole, duration
-from dstrun.density import LayerFigures, model_density, weights_left_dense
 from dstrun.evaluate import not_finite
-from dstrun.flops import multiply_adds
+from dstrun.methods.flops import multiply_adds
+from dstrun.methods.mask_stats import LayerFigures, model_density, weights_left_dense
 from dstrun.runs import checkpoint
 from dstrun.runs.folder import write_config
 from dstrun.runs.metrics import (

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dstrun.layers import MaskedLayer, masked_layers
-from dstrun.loop_check import never_kept
-from dstrun.probe import Reading, read_in_evaluation, read_in_training
+from dstrun.methods.loop_check import never_kept
+from dstrun.methods.masked_layers import MaskedLayer, masked_layers
+from dstrun.methods.probe import Reading, read_in_evaluation, read_in_training
 from dstrun.system.errors import InputError, first_line, printable, user_code_error
 
 Autocast = Callable[[], AbstractContextManager]

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from dstrun.evaluate import Autocast, correct
-from dstrun.methods import Method
+from dstrun.methods.dst.method import Method
 from dstrun.optim import TracedSGD
 
 Gradients = Sequence[Tensor | None]

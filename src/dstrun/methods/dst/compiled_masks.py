@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dstrun import masking
-from dstrun.masking import ThresholdMask
+from dstrun.methods.dst import masking
+from dstrun.methods.dst.masking import ThresholdMask
 
 
 @cache

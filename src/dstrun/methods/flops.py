@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from dstrun.density import LayerFigures
+from dstrun.methods.mask_stats import LayerFigures
 
 
 @dataclass(frozen=True)

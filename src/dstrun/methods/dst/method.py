@@ -19,12 +19,12 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from dstrun.density import LayerFigures, measure
-from dstrun.fused import compiled, guard_and_mask
-from dstrun.layers import Maskable, MaskedLayer, maskable, masked_layers, plain, sparsify
-from dstrun.loop_check import LoopCheck
-from dstrun.masking import Penalty, ThresholdMask, compute_dtype, guard, shift_to_density
-from dstrun.steering import Steering
+from dstrun.methods.dst.compiled_masks import compiled, guard_and_mask
+from dstrun.methods.dst.density_controller import Steering
+from dstrun.methods.dst.masking import Penalty, ThresholdMask, compute_dtype, guard, shift_to_density
+from dstrun.methods.loop_check import LoopCheck
+from dstrun.methods.mask_stats import LayerFigures, measure
+from dstrun.methods.masked_layers import Maskable, MaskedLayer, maskable, masked_layers, plain, sparsify
 
 GENTLE = 0.9  # thresholds at the floor fall by a tenth an update, until some weights are back
 LANDING = 0.8  # share of the run; what is left is for the weights to settle in masks that hit the target exactly

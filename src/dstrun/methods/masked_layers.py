@@ -21,8 +21,8 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 
-from dstrun.masking import ThresholdMask
-from dstrun.probe import read_in_evaluation, read_in_training, total
+from dstrun.methods.dst.masking import ThresholdMask
+from dstrun.methods.probe import read_in_evaluation, read_in_training, total
 from dstrun.recurrent import RecurrentLinear
 
 
