@@ -15,7 +15,7 @@ _PUBLIC = {
     "plain": "dstrun.methods.masked_layers",
     "ThresholdMask": "dstrun.methods.dst.masking",
     "DynamicSparseTraining": "dstrun.methods.dst.method",
-    "RecurrentLinear": "dstrun.recurrent",
+    "RecurrentLinear": "dstrun.models.recurrent",
     "load": "dstrun.network",
     "shrink": "dstrun.shrinking",
     "to_csr": "dstrun.csr",

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dstrun.methods.dst.masking import refuse_masks
-from dstrun.recurrent import RecurrentLinear
+from dstrun.models.recurrent import RecurrentLinear
 
 FUSED = (nn.TransformerEncoderLayer, nn.MultiheadAttention)  # which read their layers' weights past the layers
 

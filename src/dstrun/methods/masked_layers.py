@@ -23,7 +23,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from dstrun.methods.dst.masking import ThresholdMask
 from dstrun.methods.probe import read_in_evaluation, read_in_training, total
-from dstrun.recurrent import RecurrentLinear
+from dstrun.models.recurrent import RecurrentLinear
 
 
 class MaskedLinear(nn.Linear):

@@ -9,7 +9,7 @@ starts from a zero state. Knows torch and the recurrent linear.
 import torch
 from torch import Tensor, nn
 
-from dstrun.recurrent import RecurrentLinear
+from dstrun.models.recurrent import RecurrentLinear
 
 
 class LSTMLayer(nn.Module):
