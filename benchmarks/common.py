@@ -15,7 +15,12 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from dstrun import models
-from dstrun.build import (
+from dstrun.config.compose import compose_and_run
+from dstrun.config.options import Config, check
+from dstrun.data import Split, Splits
+from dstrun.methods.dst.method import Method
+from dstrun.system.machine import choose_device, facts, keep_freed_memory, set_threads
+from dstrun.training.build import (
     Prepared,
     make_optimiser_for,
     make_rate_for,
@@ -23,12 +28,7 @@ from dstrun.build import (
     registered,
     training_objects,
 )
-from dstrun.config.compose import compose_and_run
-from dstrun.config.options import Config, check
-from dstrun.data import Split, Splits
-from dstrun.methods.dst.method import Method
-from dstrun.system.machine import choose_device, facts, keep_freed_memory, set_threads
-from dstrun.train import Progress, train
+from dstrun.training.loop import Progress, train
 
 SHAPES = {
     "digits": (1, 8, 8), "mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28), "cifar10": (3, 32, 32),

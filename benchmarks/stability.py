@@ -24,8 +24,8 @@ from dstrun import data
 from dstrun.data import Batches
 from dstrun.methods.dst import masking
 from dstrun.methods.dst.method import DynamicSparseTraining
-from dstrun.optim import make_optimiser
-from dstrun.update import Update
+from dstrun.training.optim import make_optimiser
+from dstrun.training.step import Update
 
 BOUND = masking.LOWEST
 IMAGES, BATCH = 1000, 64

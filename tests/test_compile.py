@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from dstrun.methods.dst.masking import MaskWeight, ThresholdMask
 from dstrun.methods.dst.method import Dense, DynamicSparseTraining, Method
-from dstrun.optim import make_optimiser
-from dstrun.update import CompiledUpdate, Update
+from dstrun.training.optim import make_optimiser
+from dstrun.training.step import CompiledUpdate, Update
 from tests.helpers.commands import Command
 from tests.helpers.data import needs_compiler
 

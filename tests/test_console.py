@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from dstrun.console import RunConsole, spark
 from dstrun.runs.metrics import close_log, run_log
+from dstrun.training.console import RunConsole, spark
 
 
 def test_a_course_is_drawn_from_its_first_to_its_last_value() -> None:
@@ -62,7 +62,7 @@ def test_progress_is_told_every_thirty_seconds_where_there_is_no_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("dstrun.console.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("dstrun.training.console.time.monotonic", lambda: now[0])
     console = RunConsole(logging.Logger("none"))
     console.start(steps=40, step=0, batch_size=64, epochs=4)
 

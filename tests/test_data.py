@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as transforms
 
-from dstrun.console import RunConsole
 from dstrun.data import BUILDERS, Batches, DataError, Split, Splits, published
 from dstrun.data.checks import check, note_missing_classes
 from dstrun.data.splits import chosen, stratified
+from dstrun.training.console import RunConsole
 from tests.helpers.commands import Command
 from tests.helpers.data import image_files, made_up, needs_cifar10, needs_mnist
 

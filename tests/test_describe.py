@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from dstrun import describe
 from dstrun.config.options import check
-from dstrun.describe import Size
+from dstrun.training import describe
+from dstrun.training.describe import Size
 
 SIZE = Size(parameters=12, masked=10, thresholds=4)
 

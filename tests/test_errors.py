@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dstrun.build import prepare
 from dstrun.config.options import check
 from dstrun.system.errors import InputError
+from dstrun.training.build import prepare
 from tests.helpers.commands import Command
 
 HEAD = "import torch\nfrom dstrun import Split, Splits\n"

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dstrun.evaluate import evaluate, not_finite
+from dstrun.training.evaluate import evaluate, not_finite
 
 IMAGES = torch.tensor([[2.0, 0.0, 1.0], [0.0, 1.0, 0.5], [1.0, 3.0, 0.0], [0.0, 0.0, 4.0], [5.0, 1.0, 0.0]])
 LABELS = torch.tensor([0, 1, 0, 2, 2])  # where the largest of a row stands, but for the third and the last

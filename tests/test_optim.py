@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
 from dstrun.methods.dst.method import DynamicSparseTraining
-from dstrun.optim import TracedSGD, make_optimiser, make_rate
+from dstrun.training.optim import TracedSGD, make_optimiser, make_rate
 
 STEPS = 7
 EPOCHS = 10

@@ -14,7 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from dstrun import pool
-from dstrun.build import (
+from dstrun.config.options import OPTIONS, STEADY, check
+from dstrun.data import BUILDERS
+from dstrun.data.batches import Batches
+from dstrun.methods.dst.method import Dense, Method
+from dstrun.runs import checkpoint
+from dstrun.runs.identity import run_hash, run_name
+from dstrun.system.errors import DataError, InputError
+from dstrun.training.build import (
     make_batches,
     make_optimiser_for,
     make_rate_for,
@@ -22,16 +29,9 @@ from dstrun.build import (
     prepare,
     training_objects,
 )
-from dstrun.config.options import OPTIONS, STEADY, check
-from dstrun.data import BUILDERS
-from dstrun.data.batches import Batches
-from dstrun.methods.dst.method import Dense, Method
-from dstrun.run import run
-from dstrun.runs import checkpoint
-from dstrun.runs.identity import run_hash, run_name
-from dstrun.system.errors import DataError, InputError
-from dstrun.train import Record
-from dstrun.update import CompiledUpdate, Update
+from dstrun.training.loop import Record
+from dstrun.training.run import run
+from dstrun.training.step import CompiledUpdate, Update
 
 from .helpers.runs import rows
 from .helpers.tiny import BASE, CALLS, CLASSES, TEST, TRAIN, Tiny, config, numbers, tiny, training  # noqa: F401
@@ -242,7 +242,7 @@ def test_images_are_evaluated_in_batches_of_so_many_pixels(
     """Or of batch_size where that is more; pixels are 36 an image."""
     sizes: list[int] = []
     monkeypatch.setattr(
-        "dstrun.build.Batches", lambda split, size, **_: sizes.append(size) or SimpleNamespace(in_order=0)
+        "dstrun.training.build.Batches", lambda split, size, **_: sizes.append(size) or SimpleNamespace(in_order=0)
     )
     for size in (6, 10**6):
         wanted = config(schedule__batch_size=size, data__validation=0.25)
@@ -474,7 +474,7 @@ def test_channels_lie_innermost() -> None:
 @of("schedule.compile")
 def test_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[str] = []
-    monkeypatch.setattr("dstrun.build.missing_for_compilation", lambda device: None)
+    monkeypatch.setattr("dstrun.training.build.missing_for_compilation", lambda device: None)
     monkeypatch.setattr(
         "dstrun.methods.dst.compiled_masks.compiled", lambda function: compiled.append(function.__name__) or function
     )

@@ -11,11 +11,11 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from dstrun import data, models
-from dstrun.build import prepare
 from dstrun.config.options import OPTIONS, Config, check, value_of
 from dstrun.config.sources import packaged, register_plugins
 from dstrun.config.yaml_files import Loader
-from dstrun.training import Training
+from dstrun.training.build import prepare
+from dstrun.training.trainer import Training
 from tests.helpers.commands import Command
 from tests.helpers.data import made_up
 from tests.helpers.runs import rows

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.methods.masked_layers import maskable
 from dstrun.models.lstm import LSTMLayer
-from dstrun.optim import make_optimiser
+from dstrun.training.optim import make_optimiser
 
 
 class Step(torch.autograd.Function):

@@ -15,12 +15,13 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from dstrun import models, session
-from dstrun.console import RunConsole, spark
+from dstrun import models
 from dstrun.runs.identity import run_name
 from dstrun.runs.metrics import LAYERS, METRICS, RESULTS, STEERED, Rows, write_json
 from dstrun.runs.status import holder
 from dstrun.system.files import sha256
+from dstrun.training import session
+from dstrun.training.console import RunConsole, spark
 from tests.helpers.commands import Command, Outcome, Trained
 from tests.helpers.data import made_up
 from tests.helpers.runs import (
@@ -39,7 +40,7 @@ from tests.helpers.runs import (
 def test_no_word_at_all_is_the_default_run(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[tuple[str, str]] = []
     monkeypatch.setattr(
-        "dstrun.run.run", lambda config, default_group, notes: done.append((run_name(config), default_group))
+        "dstrun.training.run.run", lambda config, default_group, notes: done.append((run_name(config), default_group))
     )
     assert command() == Outcome(0, "", "")
     assert done == [("lenet_300_100-digits-a2e-3-s0-" + done[0][0][-8:], "single")]

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from dstrun.console import RunConsole
-from dstrun.run import run
 from dstrun.runs import checkpoint
-from dstrun.session import STOP
 from dstrun.system.errors import Interrupted, RunFailedError
 from dstrun.system.signals import StopRequest
+from dstrun.training.console import RunConsole
+from dstrun.training.run import run
+from dstrun.training.session import STOP
 
 from .helpers.runs import rows
 from .helpers.tiny import config, tiny  # noqa: F401
@@ -58,7 +58,7 @@ def test_figures_told_while_an_epoch_is_under_way_are_those_of_its_updates_so_fa
 def test_a_run_that_waits_for_the_compiler_says_so_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], compile: str, epochs: int, times: int
 ) -> None:
-    monkeypatch.setattr("dstrun.build.missing_for_compilation", lambda device: None)
+    monkeypatch.setattr("dstrun.training.build.missing_for_compilation", lambda device: None)
     monkeypatch.setattr("dstrun.methods.dst.compiled_masks.compiled", lambda function: function)
     monkeypatch.setattr("torch.compiler.reset", lambda: None)
     run(config(schedule__compile=compile, schedule__epochs=epochs), default_group="single")
@@ -103,9 +103,10 @@ def test_where_a_run_has_diverged_as_far_as_that_is_found(
     """In its second epoch."""
     told = iter([[], ["fc.weight", "fc.bias"]])
     asked: list[int] = []
-    monkeypatch.setattr("dstrun.session.not_finite", lambda model: next(told))
+    monkeypatch.setattr("dstrun.training.session.not_finite", lambda model: next(told))
     monkeypatch.setattr(
-        "dstrun.session.where_it_began", lambda config, prepared, state, last, stop: asked.append(last) or found
+        "dstrun.training.session.where_it_began",
+        lambda config, prepared, state, last, stop: asked.append(last) or found,
     )
     with pytest.raises(RunFailedError) as failed:
         run(config(checkpoint__every=every), default_group="single")

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from dstrun.run import run
 from dstrun.runs import status
 from dstrun.runs.status import Status, holder
 from dstrun.system.errors import BusyError
+from dstrun.training.run import run
 
 from .helpers.tiny import config, tiny  # noqa: F401
 

@@ -15,11 +15,11 @@ import yaml
 
 from dstrun import cli
 from dstrun.config.options import InputError, check
-from dstrun.console import LastingConsole
 from dstrun.runs.folder import write_config
 from dstrun.runs.metrics import close_log, read_json, run_log, write_json
 from dstrun.system.files import whole
 from dstrun.system.streams import accept_all_text, legible
+from dstrun.training.console import LastingConsole
 from tests.covered import SOURCE
 from tests.helpers.commands import Command, Trained
 from tests.helpers.folders import leave

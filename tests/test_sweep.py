@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 
-from dstrun import board, pool, session, summary
+from dstrun import board, pool, summary
 from dstrun.config.options import check
-from dstrun.run import run_as_job
 from dstrun.runs import folder
 from dstrun.runs.status import FINISHED, Status, holder
 from dstrun.system.errors import InputError, RunFailedError
+from dstrun.training import session
+from dstrun.training.run import run_as_job
 from tests.helpers.commands import Command, Trained
 
 SMALL = ["schedule.epochs=2", "data.train_limit=200", "data.test_limit=100", "threads=1"]

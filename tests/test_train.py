@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dstrun.build import prepare
 from dstrun.methods.dst.method import DynamicSparseTraining
-from dstrun.train import Progress, Record, train
-from dstrun.training import where_it_began
+from dstrun.training.build import prepare
+from dstrun.training.loop import Progress, Record, train
+from dstrun.training.trainer import where_it_began
 
 from .helpers.tiny import TRAIN, config, tiny, training  # noqa: F401
 
@@ -135,7 +135,7 @@ def test_where_a_weight_breaks_is_found_by_training_again(
 ) -> None:
     """Of twelve updates; what is looked at after each of them is counted."""
     looks, asked = count(1), count(1)
-    monkeypatch.setattr("dstrun.training.not_finite", lambda model: ["fc.weight"] * (next(looks) == broken))
+    monkeypatch.setattr("dstrun.training.trainer.not_finite", lambda model: ["fc.weight"] * (next(looks) == broken))
     wanted = config()
     assert where_it_began(wanted, prepare(wanted), None, last, lambda: next(asked) >= given_up) == found
     assert next(looks) == min(broken, last, given_up) + 1

@@ -15,11 +15,11 @@ from torch.nn.utils import parametrizations, prune
 from torch.utils.checkpoint import checkpoint
 
 from dstrun import data, models
-from dstrun.build import prepare, training_objects
 from dstrun.config.options import Config, check
 from dstrun.methods.masked_layers import sparsify
-from dstrun.run import run
 from dstrun.system.errors import InputError
+from dstrun.training.build import prepare, training_objects
+from dstrun.training.run import run
 from tests.helpers.commands import Command
 from tests.helpers.data import made_up
 

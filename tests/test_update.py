@@ -13,8 +13,8 @@ from torch.utils.checkpoint import checkpoint
 from dstrun.methods.dst.compiled_masks import compiled
 from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.models import BUILDERS
-from dstrun.optim import make_optimiser
-from dstrun.update import CompiledUpdate, Update
+from dstrun.training.optim import make_optimiser
+from dstrun.training.step import CompiledUpdate, Update
 
 
 class Spare(nn.Module):

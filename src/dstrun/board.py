@@ -17,8 +17,6 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from dstrun.console import LastingConsole, duration
-from dstrun.describe import density_words
 from dstrun.plan import Job
 from dstrun.runs.folder import state_of
 from dstrun.runs.labels import counted, run_labels
@@ -26,6 +24,8 @@ from dstrun.runs.metrics import last_row, read_json
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, holder
 from dstrun.summary import FILE, Summary
 from dstrun.system.errors import InputError, RunFailedError
+from dstrun.training.console import LastingConsole, duration
+from dstrun.training.describe import density_words
 
 LOOK_EVERY = 1.0  # seconds between looks at the folders
 ROOM = 1 << 18  # bytes that must be free where runs are to be written

@@ -85,7 +85,7 @@ def _task(composed: object) -> None:
         if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
             config.overwrite = False  # it has begun already
         from dstrun.config.sources import sweep_group
-        from dstrun.run import run_as_job
+        from dstrun.training.run import run_as_job
 
         try:
             run_as_job(config, default_group=sweep_group(hydra.runtime.choices.get("sweep")))
@@ -96,8 +96,8 @@ def _task(composed: object) -> None:
         return
     try:
         config = check(composed)  # type: ignore[arg-type]
-        from dstrun.advice import given_keys, notes
-        from dstrun.run import run
+        from dstrun.training.notes import given_keys, notes
+        from dstrun.training.run import run
 
         run(
             config,
@@ -113,10 +113,10 @@ def _rerun(arguments: Sequence[str]) -> None:
     from dstrun.arguments import rerun as parsed
 
     given = parsed(arguments)
-    from dstrun.advice import given_keys, notes
     from dstrun.config.compose import saved
     from dstrun.config.options import check
     from dstrun.config.words import normalize_words
+    from dstrun.training.notes import given_keys, notes
 
     changes = normalize_words(given.changes)
     config = saved(given.run / "config.yaml", changes)
@@ -126,7 +126,7 @@ def _rerun(arguments: Sequence[str]) -> None:
     if changed and "group" in place:
         into = Path(checked.outputs, checked.group or "")
         print(f"{given.run}: again with {' '.join(changes)}, into {into} (group=NAME: into another)")
-    from dstrun.run import run
+    from dstrun.training.run import run
 
     run(checked, default_group="single", notes=notes(checked, changed))
 
@@ -141,7 +141,7 @@ def _evaluate(arguments: Sequence[str]) -> None:
     from dstrun.config.words import normalize_words
 
     checked = check(saved(given.run / "config.yaml", normalize_words(given.changes)))
-    from dstrun.run import evaluate_run
+    from dstrun.training.run import evaluate_run
 
     evaluate_run(given.run, checked)
 

@@ -29,10 +29,8 @@ from torch import Tensor, nn
 
 from dstrun import network, onnx_file
 from dstrun.bench import Timed, timings
-from dstrun.build import make_batches, prepare, training_objects
 from dstrun.config.compose import saved
 from dstrun.config.options import check
-from dstrun.console import print_whole
 from dstrun.methods.flops import multiply_adds
 from dstrun.methods.mask_stats import LayerFigures
 from dstrun.runs import checkpoint
@@ -44,6 +42,8 @@ from dstrun.system.errors import InputError, first_line, mismatch
 from dstrun.system.files import sha256
 from dstrun.system.machine import set_threads
 from dstrun.system.signals import exits_by_sigterm
+from dstrun.training.build import make_batches, prepare, training_objects
+from dstrun.training.console import print_whole
 
 FORMATS = {
     "safetensors": ".safetensors",

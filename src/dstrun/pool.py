@@ -242,7 +242,7 @@ def _work(config: Config, default_group: str, surroundings: _Surroundings, stder
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # train.log has all of it
     os.dup2(stderr.fileno(), 2)
     stderr.close()
-    from dstrun.run import run_as_job
+    from dstrun.training.run import run_as_job
 
     try:
         run_as_job(config, default_group)
@@ -295,7 +295,7 @@ def _survey_process(
     surroundings.enter()
     import torch
 
-    from dstrun.build import prepare
+    from dstrun.training.build import prepare
 
     error = None
     for config in configs:
@@ -318,7 +318,7 @@ def _context() -> Any:
 
 def _start_forkserver(jobs: Sequence[Job]) -> None:
     """Starts the server, unless it is there, with what the jobs will import, and no more threads than they may use."""
-    modules = ["dstrun.run", "dstrun.pool", "torch._dynamo"]  # the last is loaded by the first optimiser
+    modules = ["dstrun.training.run", "dstrun.pool", "torch._dynamo"]  # the last is loaded by the first optimiser
     modules += ["wandb"] * any(wandb_options(job.config).mode != "disabled" for job in jobs)
     _context().set_forkserver_preload(modules)
     threads = _threads(jobs_at_a_time(jobs, []))

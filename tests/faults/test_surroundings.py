@@ -60,7 +60,7 @@ def test_every_kind_of_it_is_known(command: Command, monkeypatch: pytest.MonkeyP
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("dstrun.console.RunConsole.step", fail)
+    monkeypatch.setattr("dstrun.training.console.RunConsole.step", fail)
     outcome = command(*QUICK, "schedule.accumulate=4")
     assert outcome.code == 1
     assert "out of memory at schedule.batch_size=64 in 4 pieces on cpu: schedule.accumulate=8 computes" in outcome.out

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from dstrun.console import RunConsole
+from dstrun.training.console import RunConsole
 from tests.helpers.child import ended, forked
 from tests.helpers.commands import Command, Outcome
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from dstrun import models
-from dstrun.build import prepare
 from dstrun.config.options import Config, check
 from dstrun.data import BUILDERS, Split, Splits
-from dstrun.training import Training
+from dstrun.training.build import prepare
+from dstrun.training.trainer import Training
 
 BASE = {
     "model.name": "tiny", "model.builder": "tiny", "data.name": "tiny", "data.builder": "tiny", "device": "cpu",

@@ -156,7 +156,7 @@ class _LogFile(logging.FileHandler):
 
 def run_log(path: Path) -> logging.Logger:
     """A logger that writes lines with their time to train.log, and nowhere else."""
-    log = logging.Logger("dstrun.run")
+    log = logging.Logger("dstrun.training.run")
     handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")  # names of files may be no text
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)

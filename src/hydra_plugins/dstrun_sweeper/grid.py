@@ -25,9 +25,9 @@ class GridSweeper(PlannedSweeper):
         self._params, self._grids = params or {}, grids or []
 
     def sweep(self, arguments: list[str]) -> None:
-        from dstrun.advice import given_keys, sweep_notes
         from dstrun.plan import combinations
         from dstrun.sweep import sweep
+        from dstrun.training.notes import given_keys, sweep_notes
 
         jobs = self._planner.jobs(combinations(self._params, self._grids, arguments))
         self._say(sweep_notes([job.config for job in jobs], given_keys(arguments)), jobs[0].config.dry_run)

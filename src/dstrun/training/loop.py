@@ -15,10 +15,10 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from dstrun.evaluate import Autocast, evaluate
 from dstrun.methods.dst.method import Method
 from dstrun.methods.mask_stats import LayerFigures, masked_density, model_density, weights_left_dense
-from dstrun.update import Update
+from dstrun.training.evaluate import Autocast, evaluate
+from dstrun.training.step import Update
 
 
 class TrainingBatches(Protocol):

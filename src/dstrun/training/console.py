@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from dstrun.describe import density_words
+from dstrun.training.describe import density_words
 
 LOG_WIDTH = 120
 NARROWEST_COURSE = 4  # columns; a narrower one tells nothing

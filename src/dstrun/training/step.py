@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from dstrun.evaluate import Autocast, correct
 from dstrun.methods.dst.method import Method
-from dstrun.optim import TracedSGD
+from dstrun.training.evaluate import Autocast, correct
+from dstrun.training.optim import TracedSGD
 
 Gradients = Sequence[Tensor | None]
 

@@ -14,10 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dstrun.build import make_autocast, make_batches, prepare, training_objects
 from dstrun.config.options import Config
-from dstrun.describe import density_words
-from dstrun.evaluate import evaluate
 from dstrun.methods.mask_stats import masked_density, model_density, weights_left_dense
 from dstrun.runs import checkpoint
 from dstrun.runs.data_record import OF_THE_NETWORK, refuse_other_classes, refuse_other_data
@@ -31,9 +28,12 @@ from dstrun.runs.folder import (
 from dstrun.runs.metrics import RESULTS, read_json
 from dstrun.runs.status import FINISHED, RUNNING, Status, altered, holder
 from dstrun.runs.wandb_logger import OF_ONE_RUN, wandb_options
-from dstrun.session import Session
 from dstrun.system.errors import BusyError, InputError, RunFailedError, described, first_line, mismatch, print_notes
 from dstrun.system.machine import set_threads
+from dstrun.training.build import make_autocast, make_batches, prepare, training_objects
+from dstrun.training.describe import density_words
+from dstrun.training.evaluate import evaluate
+from dstrun.training.session import Session
 
 
 def run(config: Config, default_group: str, notes: Sequence[str] = ()) -> Path:

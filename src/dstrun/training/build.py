@@ -20,15 +20,15 @@ from dstrun import models
 from dstrun.config.options import STEADY, Config
 from dstrun.config.registry import check_arguments, registered
 from dstrun.data import Batches, Split, Splits
-from dstrun.load_data import load_data
 from dstrun.methods.dst.method import Dense, DynamicSparseTraining, Method
 from dstrun.methods.masked_layers import sparsify
-from dstrun.optim import Rate, make_optimiser, make_rate
 from dstrun.runs import checkpoint
 from dstrun.system.errors import InputError
 from dstrun.system.machine import choose_device, missing_for_compilation, set_deterministic
-from dstrun.trial import Case, Trial, try_model
-from dstrun.update import CompiledUpdate, Update
+from dstrun.training.load_data import load_data
+from dstrun.training.optim import Rate, make_optimiser, make_rate
+from dstrun.training.step import CompiledUpdate, Update
+from dstrun.training.trial import Case, Trial, try_model
 
 EVALUATION_BYTES = 2**20  # of pixels in a batch of the test split: fills the cores, and stays near the caches
 GPU_EVALUATION_BYTES = 2**23

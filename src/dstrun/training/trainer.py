@@ -11,11 +11,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from dstrun.build import Prepared, make_batches, make_optimiser_for, make_rate_for, make_update, training_objects
 from dstrun.config.options import Config
-from dstrun.evaluate import not_finite
 from dstrun.runs import checkpoint
-from dstrun.train import Progress, Record, train
+from dstrun.training.build import (
+    Prepared,
+    make_batches,
+    make_optimiser_for,
+    make_rate_for,
+    make_update,
+    training_objects,
+)
+from dstrun.training.evaluate import not_finite
+from dstrun.training.loop import Progress, Record, train
 
 
 class Training:

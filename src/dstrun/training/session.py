@@ -18,12 +18,7 @@ from typing import Any
 
 import torch
 
-from dstrun import describe
-from dstrun.advice import changed_from_recipe, recipe_of
-from dstrun.build import Prepared
 from dstrun.config.options import Config
-from dstrun.console import RunConsole, duration
-from dstrun.evaluate import not_finite
 from dstrun.methods.flops import multiply_adds
 from dstrun.methods.mask_stats import LayerFigures, model_density, weights_left_dense
 from dstrun.runs import checkpoint
@@ -57,8 +52,13 @@ from dstrun.system.errors import (
 from dstrun.system.files import sha256
 from dstrun.system.machine import facts, keep_freed_memory, out_of_memory, set_threads
 from dstrun.system.signals import StopRequest, stop_request
-from dstrun.train import Progress, Record
-from dstrun.training import Training, where_it_began
+from dstrun.training import describe
+from dstrun.training.build import Prepared
+from dstrun.training.console import RunConsole, duration
+from dstrun.training.evaluate import not_finite
+from dstrun.training.loop import Progress, Record
+from dstrun.training.notes import changed_from_recipe, recipe_of
+from dstrun.training.trainer import Training, where_it_began
 
 STOP = "stop"  # a file of this name in a run's folder stops the run at the next epoch's end, from whatever machine
 
