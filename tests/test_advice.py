@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from dstrun import pool
 from dstrun.config.options import Config, DataConfig, ModelConfig, RegConfig, ScheduleConfig, WandbConfig
 from dstrun.methods.dst.method import DynamicSparseTraining
+from dstrun.sweep import pool
 from dstrun.training.notes import changed_from_recipe, notes, recipe_of, sweep_notes
 from tests.helpers.commands import Command
 

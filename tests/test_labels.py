@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from dstrun.board import Board, _cut
 from dstrun.config.options import check
-from dstrun.plan import Job
 from dstrun.runs.labels import counted, run_labels
+from dstrun.sweep.monitor import Board, _cut
+from dstrun.sweep.plan import Job
 from tests.helpers.folders import BASE
 
 CONV = {"model.name": "vgg16", "model.builder": "vgg", "data.name": "cifar10", "schedule.lr": 0.1}

@@ -13,13 +13,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dstrun import pool
 from dstrun.config.options import OPTIONS, STEADY, check
 from dstrun.data import BUILDERS
 from dstrun.data.batches import Batches
 from dstrun.methods.dst.method import Dense, Method
 from dstrun.runs import checkpoint
 from dstrun.runs.identity import run_hash, run_name
+from dstrun.sweep import pool
 from dstrun.system.errors import DataError, InputError
 from dstrun.training.build import (
     make_batches,

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from dstrun.config.options import check
 from dstrun.config.sources import packaged, register_plugins
-from dstrun.plan import Planner, combinations
+from dstrun.sweep.plan import Planner, combinations
 from dstrun.system.errors import InputError
 from tests.helpers.sweeps import RUNS
 

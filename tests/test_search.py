@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from dstrun import pool, search
-from dstrun.board import Entry
-from dstrun.plan import Job
+from dstrun.sweep import pool, search
+from dstrun.sweep.monitor import Entry
+from dstrun.sweep.plan import Job
 from tests.helpers.commands import Command
 
 pytest.importorskip("optuna")

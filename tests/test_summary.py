@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from dstrun.runs.folder import config_there
-from dstrun.summary import Summary
+from dstrun.sweep.summary import Summary
 from tests.helpers.folders import leave, status
 
 GROUP = Path("outputs/made")

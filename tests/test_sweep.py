@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from dstrun import board, pool, summary
 from dstrun.config.options import check
 from dstrun.runs import folder
 from dstrun.runs.status import FINISHED, Status, holder
+from dstrun.sweep import monitor, pool, summary
 from dstrun.system.errors import InputError, RunFailedError
 from dstrun.training import session
 from dstrun.training.run import run_as_job
@@ -327,7 +327,7 @@ def test_what_differs_between_runs_stands_in_the_summary() -> None:
     ("seconds", "text"), [(0, "0 s"), (99, "99 s"), (600, "10 min"), (9000, "2.5 h"), (864000, "10.0 days")]
 )
 def test_durations_are_said_as_people_do(seconds: float, text: str) -> None:
-    assert board.duration(seconds) == text
+    assert monitor.duration(seconds) == text
 
 
 @pytest.mark.slow

@@ -11,10 +11,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from dstrun.config.options import check
-from dstrun.plan import Job
-from dstrun.pool import _check_wandb
 from dstrun.runs import wandb_logger
 from dstrun.runs.wandb_logger import remove_local_copies, wandb_init, wandb_options
+from dstrun.sweep.plan import Job
+from dstrun.sweep.pool import _check_wandb
 from dstrun.system.errors import InputError, RunFailedError
 from dstrun.training.run import run_as_job
 from tests.helpers.commands import Command

@@ -1,4 +1,4 @@
-"""hydra/sweeper=grid: dstrun's own, every combination of the axes that is not finished yet. See dstrun.plan."""
+"""hydra/sweeper=grid: dstrun's own, every combination of the axes that is not finished yet. See dstrun.sweep.plan."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,8 +25,8 @@ class GridSweeper(PlannedSweeper):
         self._params, self._grids = params or {}, grids or []
 
     def sweep(self, arguments: list[str]) -> None:
-        from dstrun.plan import combinations
-        from dstrun.sweep import sweep
+        from dstrun.sweep.plan import combinations
+        from dstrun.sweep.sweep import sweep
         from dstrun.training.notes import given_keys, sweep_notes
 
         jobs = self._planner.jobs(combinations(self._params, self._grids, arguments))

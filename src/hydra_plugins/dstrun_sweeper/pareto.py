@@ -1,4 +1,4 @@
-"""hydra/sweeper=pareto: dstrun's own, a search for accurate and sparse runs with Optuna. See dstrun.search."""
+"""hydra/sweeper=pareto: dstrun's own, a search for accurate and sparse runs with Optuna. See dstrun.sweep.search."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +29,6 @@ class ParetoSweeper(PlannedSweeper):
         self._params, self._options = params or {}, options
 
     def sweep(self, arguments: list[str]) -> None:
-        from dstrun.search import search
+        from dstrun.sweep.search import search
 
         search(self._planner, self._launch, self._params, arguments, **self._options)

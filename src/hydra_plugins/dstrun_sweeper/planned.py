@@ -16,7 +16,7 @@ class PlannedSweeper(Sweeper):
     """`_launch` takes lists of overrides and returns when their runs have ended; `_planner` says what they come to."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from dstrun.plan import Planner
+        from dstrun.sweep.plan import Planner
 
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config

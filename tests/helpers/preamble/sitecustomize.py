@@ -12,8 +12,8 @@ from types import ModuleType
 
 MODULES = (
     "dstrun.config.options",
-    "dstrun.plan",
-    "dstrun.search",
+    "dstrun.sweep.plan",
+    "dstrun.sweep.search",
     "dstrun.data",
     "dstrun.bench",
     "common",

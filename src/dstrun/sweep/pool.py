@@ -27,12 +27,12 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from dstrun.config.options import Config
-from dstrun.plan import Job
 from dstrun.runs.folder import NEW, record_failure, state_of
 from dstrun.runs.identity import settings
 from dstrun.runs.metrics import read_json
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, holder, now
 from dstrun.runs.wandb_logger import OF_ONE_RUN, wandb_options
+from dstrun.sweep.plan import Job
 from dstrun.system.cores import usable_cores
 from dstrun.system.errors import BusyError, InputError, Interrupted, RunFailedError, print_notes
 from dstrun.system.signals import StopRequest, stop_request
@@ -318,7 +318,7 @@ def _context() -> Any:
 
 def _start_forkserver(jobs: Sequence[Job]) -> None:
     """Starts the server, unless it is there, with what the jobs will import, and no more threads than they may use."""
-    modules = ["dstrun.training.run", "dstrun.pool", "torch._dynamo"]  # the last is loaded by the first optimiser
+    modules = ["dstrun.training.run", "dstrun.sweep.pool", "torch._dynamo"]  # the last is loaded by the first optimiser
     modules += ["wandb"] * any(wandb_options(job.config).mode != "disabled" for job in jobs)
     _context().set_forkserver_preload(modules)
     threads = _threads(jobs_at_a_time(jobs, []))

@@ -17,12 +17,12 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from dstrun.plan import Job
 from dstrun.runs.folder import state_of
 from dstrun.runs.labels import counted, run_labels
 from dstrun.runs.metrics import last_row, read_json
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, holder
-from dstrun.summary import FILE, Summary
+from dstrun.sweep.plan import Job
+from dstrun.sweep.summary import FILE, Summary
 from dstrun.system.errors import InputError, RunFailedError
 from dstrun.training.console import LastingConsole, duration
 from dstrun.training.describe import density_words

@@ -20,17 +20,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dstrun.board import Board, Entry
 from dstrun.config.compose import as_hydra_takes_it
 from dstrun.config.options import OPTIONS, value_of
 from dstrun.config.sources import AD_HOC
 from dstrun.config.values import parsed
-from dstrun.plan import Job, Planner, axis, in_grammar, override_of
 from dstrun.runs.folder import state_of
 from dstrun.runs.labels import counted
 from dstrun.runs.metrics import csv_text, read_csv, read_json, write_whole
 from dstrun.runs.status import FAILED, FINISHED
-from dstrun.sweep import Launch, launched
+from dstrun.sweep.monitor import Board, Entry
+from dstrun.sweep.plan import Job, Planner, axis, in_grammar, override_of
+from dstrun.sweep.sweep import Launch, launched
 from dstrun.system.cores import usable_cores
 from dstrun.system.errors import InputError, RunFailedError, described
 

@@ -7,8 +7,8 @@ Knows board, plan and errors.
 
 from collections.abc import Callable, Sequence
 
-from dstrun.board import Board
-from dstrun.plan import Job
+from dstrun.sweep.monitor import Board
+from dstrun.sweep.plan import Job
 from dstrun.system.errors import InputError, described
 
 Launch = Callable[[list[list[str]]], object]
