@@ -67,7 +67,7 @@ def make(folder: Path, runs: int, epochs: int, layers: int) -> None:
 
 def read(folder: str) -> dict[str, float]:
     """What the store takes, in seconds and GB."""
-    from dstrun.store import Store
+    from dstrun.compare.run_tables import Store
 
     def timed(name: str, call) -> None:  # type: ignore[no-untyped-def]
         start = time.perf_counter()

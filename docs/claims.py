@@ -40,7 +40,7 @@ from kept import (
     within_seeds,
 )  # fmt: skip
 
-from dstrun.compare import where
+from dstrun.compare.aggregate import where
 from dstrun.config.options import STEADY
 from dstrun.methods.dst import density_controller, masking
 

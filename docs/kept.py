@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from dstrun import compare
+from dstrun.compare import aggregate
+from dstrun.compare.run_tables import Store
 from dstrun.models import BUILDERS
-from dstrun.store import Store
 
 DOCS = Path(__file__).parent
 RUNS = DOCS / "runs"
@@ -47,13 +47,13 @@ def store(sweep: str) -> Store:
 @cache
 def runs(sweep: str, conditions: str = "") -> pd.DataFrame:
     """A row a run; figures are fractions, as in its files."""
-    return compare.where(store(sweep).runs.dropna(axis="columns", how="all"), conditions)
+    return aggregate.where(store(sweep).runs.dropna(axis="columns", how="all"), conditions)
 
 
 @cache
 def fractions(sweep: str) -> pd.DataFrame:
     """A row a setting, as `dstrun report` has it: mean and standard deviation over its runs, in fractions."""
-    return compare.by_setting(store(sweep).runs)
+    return aggregate.by_setting(store(sweep).runs)
 
 
 @cache
@@ -66,13 +66,13 @@ def settings(sweep: str) -> pd.DataFrame:
 
 def one(sweep: str, conditions: str) -> Any:
     """The one setting that meets the conditions."""
-    (row,) = compare.where(settings(sweep), conditions).to_dict("records")
+    (row,) = aggregate.where(settings(sweep), conditions).to_dict("records")
     return SimpleNamespace(**row)
 
 
 def published(model: str) -> Any:
     """The sparse network in table 1 of the paper."""
-    table = compare.published([(model, "mnist")]).dropna(subset="difference")
+    table = aggregate.published([(model, "mnist")]).dropna(subset="difference")
     (row,) = table.assign(accuracy=100 * table["accuracy"], density=100 * table["density"]).itertuples()
     return row
 
@@ -138,7 +138,7 @@ def beside_the_line(sweep: str, conditions: str) -> dict[float, float]:
     Between two fixed α accuracy goes with log density; the line is prolonged by a tenth at most. What the guard has set
     back to more than half of its weights is no part of it.
     """
-    table = compare.where(settings(sweep), f"method=dst {conditions}").sort_values("density")
+    table = aggregate.where(settings(sweep), f"method=dst {conditions}").sort_values("density")
     fixed = table[table["reg.alpha"].notna() & (table["density"] < 50)]
     at, accuracy = np.log(fixed["density"].to_numpy()), fixed["accuracy"].to_numpy()
     found = {}

@@ -22,9 +22,10 @@ import kept
 import pandas as pd
 import yaml
 
-from dstrun import compare, figures
-from dstrun.drawing import Figure, template
-from dstrun.report import markdown_table, percent
+from dstrun.compare import aggregate
+from dstrun.compare.figures import figures
+from dstrun.compare.figures.panels import Figure, template
+from dstrun.compare.report.report import markdown_table, percent
 from dstrun.runs.metrics import RESULTS
 from dstrun.system.files import sha256
 
@@ -103,7 +104,7 @@ def table1() -> str:
     sweeps = [kept.fractions(name) for name in ("table1", "best_table1")]
     rows = []
     for pair, ours in sweeps[0].groupby(["model.name", "data.name"], sort=False):
-        told = compare.published([pair]).query("method == 'DST' or method == 'dense (DST)'")
+        told = aggregate.published([pair]).query("method == 'DST' or method == 'dense (DST)'")
         told = told.assign(**{"reg.method": told["density"].map(lambda density: "dense" if density == 1 else "dst")})
         best = sweeps[1][sweeps[1]["model.name"] == pair[0]]
         rows.append([f"`{pair[0]}`", *(_arrow(some) for some in (told, ours, best))])
@@ -142,7 +143,7 @@ def pictures() -> dict[str, Figure]:
 def layers_of(sweep: str, conditions: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What a figure of layers is made of: their rows, and the runs."""
     store = kept.store(sweep)
-    runs = compare.labelled(compare.where(store.runs, conditions))
+    runs = aggregate.labelled(aggregate.where(store.runs, conditions))
     return store.layers(runs["run"]), runs
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from playwright.sync_api import sync_playwright
 from werkzeug.serving import make_server
 
-from dstrun.live import Watch, make_app
+from dstrun.compare.dashboard.app import Watch, make_app
 
 PICTURES = {  # name: view, theme, height
     "overview": ("overview", "light", 1180),

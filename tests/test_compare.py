@@ -7,15 +7,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dstrun import compare, paper
+from dstrun.compare import aggregate, paper
+from dstrun.compare.run_tables import Store
 from dstrun.runs.identity import SETTINGS
-from dstrun.store import Store
 from dstrun.system.errors import InputError
 from tests.helpers.folders import leave
 
 
 def runs(outputs: Path = Path("outputs")) -> pd.DataFrame:
-    return compare.labelled(Store([outputs]).runs)
+    return aggregate.labelled(Store([outputs]).runs)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def sweep(made: Path) -> pd.DataFrame:
     ],
 )  # fmt: skip
 def test_conditions(sweep: pd.DataFrame, conditions: str, count: int) -> None:
-    assert len(compare.where(sweep, conditions)) == count
+    assert len(aggregate.where(sweep, conditions)) == count
 
 
 def test_a_name_with_anything_in_it_is_written_in_quotes() -> None:
@@ -59,13 +59,13 @@ def test_a_name_with_anything_in_it_is_written_in_quotes() -> None:
         quoted = [f"model={mark[0]}{name}{mark[1]}" for mark in ('""', "''", "“”") if not {*mark} & {*name}]
         assert len(quoted) >= 2
         for words in (*quoted, f"{quoted[0]}, seed<99", f"seed>=0 and {quoted[1]}"):
-            assert compare.where(table, words)["model.name"].tolist() == [name]
-    assert len(compare.where(table, 'model!="plain"')) == len(names) - 1
-    assert len(compare.where(table, "model=Gro\u0308SSe")) == 1  # as a Mac writes it
+            assert aggregate.where(table, words)["model.name"].tolist() == [name]
+    assert len(aggregate.where(table, 'model!="plain"')) == len(names) - 1
+    assert len(aggregate.where(table, "model=Gro\u0308SSe")) == 1  # as a Mac writes it
     for bare in ("model=a=b", "model=it's", "model=plain"):
-        assert len(compare.where(table, bare)) == 1
+        assert len(aggregate.where(table, bare)) == 1
     for listed in ("milestones=[1,2]", 'milestones="[1, 2]"'):
-        assert len(compare.where(table, listed)) == 5
+        assert len(aggregate.where(table, listed)) == 5
 
 
 @pytest.mark.parametrize(
@@ -88,18 +88,18 @@ def test_a_name_with_anything_in_it_is_written_in_quotes() -> None:
 )
 def test_what_is_no_condition(sweep: pd.DataFrame, conditions: str, message: str) -> None:
     with pytest.raises(InputError) as error:
-        compare.where(sweep, conditions)
+        aggregate.where(sweep, conditions)
     assert message in str(error.value)
 
 
 def test_what_runs_differ_in(sweep: pd.DataFrame) -> None:
     """Not in what applies to some of them only, nor in what a name stands for."""
-    assert compare.differing(sweep) == ["reg.method", "reg.alpha", "seed"]
+    assert aggregate.differing(sweep) == ["reg.method", "reg.alpha", "seed"]
     leave(seed=0, created=5)
     leave(seed=0, model__args={"width": 3}, created=6)
-    assert "model.args" in compare.differing(runs()), "since the name does not tell them apart"
+    assert "model.args" in aggregate.differing(runs()), "since the name does not tell them apart"
     leave(model__name="lenet5", model__builder="lenet5", created=7)
-    assert "model.builder" not in compare.differing(runs())
+    assert "model.builder" not in aggregate.differing(runs())
 
 
 def test_labels_and_looks(sweep: pd.DataFrame, made: Path) -> None:
@@ -125,7 +125,7 @@ def test_what_is_not_known_of_a_run_is_not_said_of_it() -> None:
     assert said == ["lenet_300_100 on mnist, seed 0", "interrupted"]
     row = runs().iloc[0].to_dict() | {"test_accuracy": 0.5, "density": 0.25, "flops_fraction": 0.125, "epoch": 1.0}
     for whole, told in ((0.25, []), (0.5, ["remaining of the whole model 50.00%"])):
-        ((_, _, *said),) = compare.labelled(pd.DataFrame([row | {"density_model": whole}]))["hover"]
+        ((_, _, *said),) = aggregate.labelled(pd.DataFrame([row | {"density_model": whole}]))["hover"]
         assert said == [
             "accuracy 50.00%",
             "remaining 25.00%",
@@ -157,7 +157,7 @@ def test_a_limit_of_zero_is_all_images() -> None:
 
 
 def test_means_over_seeds(sweep: pd.DataFrame) -> None:
-    table = compare.by_setting(sweep)
+    table = aggregate.by_setting(sweep)
     assert list(table["reg.method"]) == ["dense", "dst", "dst"]
     assert list(table["reg.alpha"].iloc[1:]) == [1e-3, 1e-2]
     assert list(table["runs"]) == [2, 2, 2]
@@ -173,7 +173,7 @@ def test_means_over_seeds(sweep: pd.DataFrame) -> None:
 
 def test_a_setting_of_which_nothing_is_finished_shows_where_it_stands() -> None:
     leave(accuracies=[0.5, 0.6], densities=[1, 0.9], state="interrupted")
-    (row,) = compare.by_setting(runs()).to_dict("records")
+    (row,) = aggregate.by_setting(runs()).to_dict("records")
     assert (row["finished"], row["accuracy"], row["epochs"], row["asked"]) == (0, 0.6, 2, 2)
 
 
@@ -183,7 +183,7 @@ def test_the_baseline_has_the_same_settings_otherwise() -> None:
     leave(accuracies=[0.1], densities=[1], reg__method="dense", schedule__lr=0.1, seed=1, state="failed")
     leave(accuracies=[0.85], densities=[0.1], schedule__lr=0.1, reg__granularity="layer", schedule__threshold_decay=0.5)
     leave(accuracies=[0.85], densities=[0.1], schedule__lr=0.2)
-    found = compare.by_setting(runs())
+    found = aggregate.by_setting(runs())
     difference = dict(zip(found["schedule.lr"], found["difference"], strict=True))
     assert difference[0.1] == pytest.approx(0.05)
     assert pd.isna(difference[0.2])
@@ -196,7 +196,7 @@ def test_a_baseline_differs_in_nothing_but_what_is_the_methods_own() -> None:
     dense, sparse = runs().to_dict("records")
     common = json.loads(sparse["setting"])
     others = {key: json.dumps(common | {key: "other"}) for key in SETTINGS if key != "seed"}
-    found = compare.by_setting(pd.DataFrame([dense, *(sparse | {"setting": setting} for setting in others.values())]))
+    found = aggregate.by_setting(pd.DataFrame([dense, *(sparse | {"setting": setting} for setting in others.values())]))
     differences = dict(zip(found["setting"], found["difference"], strict=True))
     own = {key for key in others if key.startswith("reg.")} | {"schedule.threshold_decay", "schedule.threshold_clip"}
     assert {key for key, setting in others.items() if pd.notna(differences[setting])} == own
@@ -207,30 +207,30 @@ def test_a_baseline_of_another_group_serves_where_there_is_none_of_its_own() -> 
     leave(Path("outputs/a"), accuracies=[0.9], densities=[1], reg__method="dense")
     leave(Path("outputs/b"), accuracies=[0.8], densities=[0.1])
     table = runs()
-    assert compare.by_setting(table)["difference"].dropna().tolist() == pytest.approx([-0.1])
+    assert aggregate.by_setting(table)["difference"].dropna().tolist() == pytest.approx([-0.1])
     only = table[table["group"] == "b"]
-    assert compare.by_setting(only)["difference"].isna().all()
-    assert compare.by_setting(only, among=table)["difference"].tolist() == pytest.approx([-0.1])
+    assert aggregate.by_setting(only)["difference"].isna().all()
+    assert aggregate.by_setting(only, among=table)["difference"].tolist() == pytest.approx([-0.1])
     leave(Path("outputs/b"), accuracies=[0.84], densities=[1], reg__method="dense")
-    assert compare.by_setting(runs())["difference"].dropna().tolist() == pytest.approx([-0.04]), "its own comes first"
+    assert aggregate.by_setting(runs())["difference"].dropna().tolist() == pytest.approx([-0.04]), "its own comes first"
 
 
 def test_the_front() -> None:
     points = [(0.9, 0.1), (0.95, 0.2), (0.94, 0.3), (0.95, 0.4), (0.96, 0.5), (0.8, 0.1), (float("nan"), 0.01)]
     table = pd.DataFrame(points, columns=["accuracy", "density"])
-    assert compare.front(table).tolist() == [True, True, False, False, True, False, False]
+    assert aggregate.front(table).tolist() == [True, True, False, False, True, False, False]
 
 
 def test_equals_share_the_front() -> None:
     table = pd.DataFrame([(0.9, 0.1), (0.9, 0.1), (0.9, 0.2)], columns=["accuracy", "density"])
-    assert compare.front(table).tolist() == [True, True, False]
+    assert aggregate.front(table).tolist() == [True, True, False]
 
 
 def test_what_has_no_figure_does_not_count() -> None:
     """A finished run whose accuracy is NaN is no second seed."""
     leave(accuracies=[0.95], densities=[0.1], seed=0)
     leave(accuracies=[float("nan")], densities=[0.1], seed=1)
-    (row,) = compare.by_setting(runs()).to_dict("records")
+    (row,) = aggregate.by_setting(runs()).to_dict("records")
     assert (row["accuracy"], row["count"], row["runs"]) == (0.95, 1, 2)
     assert pd.isna(row["accuracy_std"])
 
@@ -238,22 +238,22 @@ def test_what_has_no_figure_does_not_count() -> None:
 def test_a_run_that_failed_does_not_stand_for_its_setting() -> None:
     leave(accuracies=[0.5], densities=[0.9], seed=0, state="failed")
     good = leave(seed=1)
-    assert compare.choice(runs(), 8) == [f"made/{good.name}"]
+    assert aggregate.choice(runs(), 8) == [f"made/{good.name}"]
 
 
 def test_a_name_is_compared_where_there_is_one() -> None:
     leave(seed=0)
     leave(seed=1, name="mine")
-    assert len(compare.where(runs(), "name<zzz")) == 1
-    assert len(compare.where(runs(), "name!=mine")) == 1
+    assert len(aggregate.where(runs(), "name<zzz")) == 1
+    assert len(aggregate.where(runs(), "name!=mine")) == 1
 
 
 def test_a_choice_is_spread_over_density(sweep: pd.DataFrame) -> None:
-    assert [sweep.loc[name, "label"] for name in compare.choice(sweep, 8)] == ["α 1e-3, seed 0", "α 1e-2, seed 0"]
-    assert len(compare.choice(sweep, 1)) == 1
+    assert [sweep.loc[name, "label"] for name in aggregate.choice(sweep, 8)] == ["α 1e-3, seed 0", "α 1e-2, seed 0"]
+    assert len(aggregate.choice(sweep, 1)) == 1
     dense = sweep[sweep["reg.method"] == "dense"]
-    assert compare.choice(dense, 8) == [dense.index[0]]
-    assert compare.choice(sweep.iloc[:0], 8) == []
+    assert aggregate.choice(dense, 8) == [dense.index[0]]
+    assert aggregate.choice(sweep.iloc[:0], 8) == []
 
 
 @pytest.mark.parametrize(
@@ -262,40 +262,40 @@ def test_a_choice_is_spread_over_density(sweep: pd.DataFrame) -> None:
      ("-α", [0.9, 0.96, 0.97]), ("method", [0.97, 0.96, 0.9])],
 )  # fmt: skip
 def test_order(sweep: pd.DataFrame, word: str, accuracies: list[float]) -> None:
-    assert compare.ordered(compare.by_setting(sweep), word)["accuracy"].tolist() == pytest.approx(accuracies)
+    assert aggregate.ordered(aggregate.by_setting(sweep), word)["accuracy"].tolist() == pytest.approx(accuracies)
 
 
 def test_order_by_a_column_that_is_not_there(sweep: pd.DataFrame) -> None:
     with pytest.raises(InputError) as error:
-        compare.ordered(compare.by_setting(sweep), "beauty")
+        aggregate.ordered(aggregate.by_setting(sweep), "beauty")
     assert str(error.value).endswith("there are model, data, method, alpha, epochs, accuracy, density")
     with pytest.raises(InputError, match="lr: there is no such column; there are"):
-        compare.ordered(compare.by_setting(sweep), "lr")
+        aggregate.ordered(aggregate.by_setting(sweep), "lr")
 
 
 def test_the_papers_rows() -> None:
     """Table 1 for LeNet-300-100: 98.16 dense, 97.69 with 2.48 % remaining."""
-    rows = compare.published([("lenet_300_100", "mnist")])
+    rows = aggregate.published([("lenet_300_100", "mnist")])
     assert rows["accuracy"].tolist() == [0.9816, 0.9769]
     assert rows["density"].tolist() == [1, 0.0248]
     assert rows["difference"].iloc[1] == -0.0047
     assert len(paper.TABLES) == 4 * 2 + 3 + 3 + 3 * 3 + 3 * 3
-    assert compare.published([("mine", "mnist")]).empty
-    vgg = compare.published_by_alpha([("vgg16", "cifar10")])
+    assert aggregate.published([("mine", "mnist")]).empty
+    vgg = aggregate.published_by_alpha([("vgg16", "cifar10")])
     assert vgg.loc[vgg["reg.alpha"] == 1e-6, "density"].item() == 0.155
 
 
 def test_the_papers_rows_stand_under_ours(sweep: pd.DataFrame) -> None:
-    table = compare.with_published(compare.by_setting(sweep))
+    table = aggregate.with_published(aggregate.by_setting(sweep))
     assert list(table["reg.method"]) == ["dense", "dst", "dst", "paper: dense (DST)", "paper: DST"]
 
 
 def test_epochs_are_those_asked_for_where_a_table_has_those_done_too() -> None:
-    assert compare.column("epochs", pd.DataFrame(columns=["epochs", "schedule.epochs"])) == "schedule.epochs"
+    assert aggregate.column("epochs", pd.DataFrame(columns=["epochs", "schedule.epochs"])) == "schedule.epochs"
 
 
 def test_a_settings_columns_begin_with_what_is_trained(sweep: pd.DataFrame) -> None:
-    assert list(compare.by_setting(sweep))[:5] == ["group", "model.name", "data.name", "reg.method", "reg.alpha"]
+    assert list(aggregate.by_setting(sweep))[:5] == ["group", "model.name", "data.name", "reg.method", "reg.alpha"]
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_a_settings_columns_begin_with_what_is_trained(sweep: pd.DataFrame) -> N
      (float("nan"), ""), ("[80, 120]", "[80, 120]"), (123456.0, "1.23456e5")],
 )  # fmt: skip
 def test_values_in_few_characters(value: object, words: str) -> None:
-    assert compare.value_shown(value) == words
+    assert aggregate.value_shown(value) == words
 
 
 def by_layer(*settings: list[float], dense: bool = False) -> pd.DataFrame:
@@ -321,13 +321,13 @@ def test_how_alike_layers_are_ordered() -> None:
     """1, 2, 3, 4 against 1, 2, 4, 3: two places are off by one, 1 − 6 · 2 / (4 · 15) = 0.8; turned round −1."""
     said = "Rank correlation of layers between settings (Spearman): "
     up, swapped, down = [0.1, 0.2, 0.3, 0.4], [0.01, 0.02, 0.04, 0.03], [0.4, 0.3, 0.2, 0.1]
-    assert compare.agreement(by_layer(up, up)) == f"{said}1.00"
-    assert compare.agreement(by_layer(up, swapped)) == f"{said}0.80"
-    assert compare.agreement(by_layer(up, swapped, down)) == f"{said}-1.00 to 0.80"
-    assert compare.agreement(by_layer([1.0, 1.0, 1.0, 1.0], up, swapped, dense=True)) == f"{said}0.80"
+    assert aggregate.agreement(by_layer(up, up)) == f"{said}1.00"
+    assert aggregate.agreement(by_layer(up, swapped)) == f"{said}0.80"
+    assert aggregate.agreement(by_layer(up, swapped, down)) == f"{said}-1.00 to 0.80"
+    assert aggregate.agreement(by_layer([1.0, 1.0, 1.0, 1.0], up, swapped, dense=True)) == f"{said}0.80"
 
 
 def test_too_few_to_say_how_alike() -> None:
-    assert compare.agreement(by_layer([0.1, 0.2, 0.3, 0.4])) == ""
-    assert compare.agreement(by_layer([0.1, 0.2, 0.3], [0.1, 0.2, 0.3])) == ""
-    assert compare.agreement(by_layer([0.1, 0.1, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4])) == "", "ties have no order"
+    assert aggregate.agreement(by_layer([0.1, 0.2, 0.3, 0.4])) == ""
+    assert aggregate.agreement(by_layer([0.1, 0.2, 0.3], [0.1, 0.2, 0.3])) == ""
+    assert aggregate.agreement(by_layer([0.1, 0.1, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4])) == "", "ties have no order"

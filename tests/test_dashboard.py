@@ -16,9 +16,11 @@ from typing import Any
 
 import pytest
 
-from dstrun import cli, compare, contents, dashboard, live, panes
-from dstrun.live import Watch, make_app
-from dstrun.store import Store
+from dstrun import cli
+from dstrun.compare import aggregate
+from dstrun.compare.dashboard import app, layout, server, views
+from dstrun.compare.dashboard.app import Watch, make_app
+from dstrun.compare.run_tables import Store
 from dstrun.system.errors import InputError
 from tests.helpers.commands import Command
 from tests.helpers.folders import leave
@@ -30,8 +32,8 @@ def as_text(component: Any) -> str:
 
 def shown(view: str, *names: str) -> str:
     store = Store([Path("outputs")])
-    runs = compare.labelled(store.runs)
-    return as_text(list(contents.content(store, runs, view, names or list(runs.index), dark=False)))
+    runs = aggregate.labelled(store.runs)
+    return as_text(list(views.content(store, runs, view, names or list(runs.index), dark=False)))
 
 
 def test_it_serves_until_it_is_interrupted() -> None:
@@ -71,7 +73,7 @@ def test_a_signal_in_the_middle_of_a_request_ends_the_server_and_not_the_request
         def server_close(self) -> None:
             done.append("closed")
 
-    monkeypatch.setattr(dashboard, "make_server", lambda *_, fd, **__: os.close(fd) or Server())
+    monkeypatch.setattr(server, "make_server", lambda *_, fd, **__: os.close(fd) or Server())
     monkeypatch.setattr("sys.argv", ["dstrun", "dashboard", "outputs", "--port", "0"])
     cli.main()
     assert done == ["request", "closed"]
@@ -80,7 +82,7 @@ def test_a_signal_in_the_middle_of_a_request_ends_the_server_and_not_the_request
 def test_a_port_in_use_means_the_next_one(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        found, chosen = dashboard.free_port("127.0.0.1", port)
+        found, chosen = server.free_port("127.0.0.1", port)
         found.close()
     assert port < chosen < port + 50
     assert capsys.readouterr().out == f"port {port} is in use, {chosen} is free\n"
@@ -96,7 +98,7 @@ def test_a_port_in_use_means_the_next_one(capsys: pytest.CaptureFixture[str]) ->
 )
 def test_where_it_cannot_listen(host: str, port: int, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        dashboard.free_port(host, port)
+        server.free_port(host, port)
 
 
 @pytest.mark.parametrize(
@@ -123,14 +125,14 @@ def test_names_from_an_address_are_no_paths() -> None:
 
 @pytest.mark.parametrize("search", ["", "?", "?view=x&sort=[]&runs={}", "?%%%=&&", "?runs=" + "[" * 5000])
 def test_an_address_that_says_nothing_useful(search: str) -> None:
-    state = panes.read_address(search)
+    state = layout.read_address(search)
     assert (state["view"], state["theme"], state["runs"], state["sort"]) == (
         "overview", "auto", [], {},
     )  # fmt: skip
 
 
 def test_an_address() -> None:
-    state = panes.read_address('?view=run&run=a%2Fb&runs=["x"]&sort={"density":"asc"}&theme=dark&filter=alpha%3E1')
+    state = layout.read_address('?view=run&run=a%2Fb&runs=["x"]&sort={"density":"asc"}&theme=dark&filter=alpha%3E1')
     assert (state["view"], state["run"], state["runs"], state["theme"]) == ("run", "a/b", ["x"], "dark")
     assert (state["sort"], state["filter"]) == ({"density": "asc"}, "alpha>1")
 
@@ -138,14 +140,14 @@ def test_an_address() -> None:
 def test_the_columns_are_what_runs_differ_in() -> None:
     leave(seed=0)
     leave(seed=1, schedule__lr=0.1)
-    runs = compare.labelled(Store([Path("outputs")]).runs)
-    columns = panes.columns(runs)
+    runs = aggregate.labelled(Store([Path("outputs")]).runs)
+    columns = layout.columns(runs)
     assert [one.get("headerName", one["field"]) for one in columns] == [
         "state", "α", "lr", "seed", "epoch", "accuracy", "remaining", "multiply-adds", "time", "run",
     ]  # fmt: skip
-    first = panes.rows(runs.iloc[1:], columns)[0]
+    first = layout.rows(runs.iloc[1:], columns)[0]
     assert (first["test_accuracy"], first["density"], first["schedule.lr"]) == (0.95, 0.25, 0.1)
-    json.dumps(panes.rows(runs, columns), allow_nan=False)
+    json.dumps(layout.rows(runs, columns), allow_nan=False)
 
 
 def test_what_two_runs_differ_in() -> None:
@@ -157,7 +159,7 @@ def test_what_two_runs_differ_in() -> None:
     assert "This compares two runs." in shown("diff", f"made/{one.name}")
 
 
-@pytest.mark.parametrize("view", panes.VIEWS)
+@pytest.mark.parametrize("view", layout.VIEWS)
 def test_every_view_of_nothing_and_of_little(view: str) -> None:
     Path("outputs").mkdir()
     assert "There is no run here yet." in shown(view)
@@ -174,7 +176,7 @@ def test_a_run_seen_while_it_is_taken_away() -> None:
     watch = Watch([Path("outputs")])
     for file in run.iterdir():
         file.unlink()
-    found = list(contents.content(watch.store, watch.runs, "run", [f"made/{run.name}"], dark=True))
+    found = list(views.content(watch.store, watch.runs, "run", [f"made/{run.name}"], dark=True))
     assert "This run has not" in as_text(found) or "Density" in as_text(found)
 
 
@@ -184,7 +186,7 @@ def test_looks_at_the_folder_are_shared(monkeypatch: pytest.MonkeyPatch) -> None
     leave(seed=1)
     begun = watch.version
     assert watch.look() == begun, "once a second at most"
-    monkeypatch.setattr(live, "LOOK_EVERY", 0)
+    monkeypatch.setattr(app, "LOOK_EVERY", 0)
     assert watch.look() == begun + 1
     assert watch.look() == begun + 1
     assert len(watch.runs) == 2

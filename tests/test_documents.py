@@ -18,12 +18,13 @@ import kept
 import pytest
 import results
 
-from dstrun import arguments, report
+from dstrun import arguments
+from dstrun.compare.report import report
+from dstrun.compare.run_tables import Store
 from dstrun.config.compose import words_for_hydra
 from dstrun.config.options import GROUPS
 from dstrun.config.sources import choices
 from dstrun.config.words import normalize_words
-from dstrun.store import Store
 from tests.helpers.commands import Command
 from tests.helpers.folders import leave, status
 

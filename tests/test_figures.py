@@ -11,10 +11,11 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from dstrun import compare, drawing, figures, views
-from dstrun.drawing import Figure
+from dstrun.compare import aggregate
+from dstrun.compare.figures import catalogue, figures, panels
+from dstrun.compare.figures.panels import Figure
+from dstrun.compare.run_tables import Store
 from dstrun.runs.metrics import LAYERS
-from dstrun.store import Store
 from tests.helpers.folders import layer_row, leave, rows
 
 
@@ -33,7 +34,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def runs(store: Store) -> pd.DataFrame:
-    return compare.labelled(store.runs)
+    return aggregate.labelled(store.runs)
 
 
 def named(figure: Figure, name: str) -> dict[str, Any]:
@@ -74,14 +75,14 @@ def titles(figure: Figure) -> set[str]:
 
 
 def test_accuracy_against_density(runs: pd.DataFrame) -> None:
-    figure = figures.accuracy_density(runs, compare.published([("lenet_300_100", "mnist")]))
+    figure = figures.accuracy_density(runs, aggregate.published([("lenet_300_100", "mnist")]))
     found = marks(figure)
     assert found["x"] == [1, 1, 0.2, 0.3, 0.05, 0.9]
     assert found["y"] == [0.97, 0.99, 0.96, 0.98, 0.9, 0.2]
     assert found["runs"] == list(runs.index)
     assert found["symbol"][:3] == ["circle", "square", "circle"]
     assert found["symbol"][5] == "circle-open", "a run that is not finished is open"
-    assert found["color"][:3] == [drawing.GREY, drawing.GREY, drawing.COLOURS[0]]
+    assert found["color"][:3] == [panels.GREY, panels.GREY, panels.COLOURS[0]]
     assert "α 1e-3, seed 0" in found["hovertext"][2]
     legend = [trace["name"] for trace in figure["data"] if trace["showlegend"]]
     assert legend == ["Pareto front", "dense, mean", "dense", "α 1e-3", "α 1e-2", "α 1e-4", "the paper"]
@@ -103,7 +104,7 @@ def test_a_panel_for_each_model_and_data() -> None:
     leave()
     leave(model__name="lenet5", model__builder="lenet5", created=9)
     leave(accuracies=[0.5], densities=[1], data__name="digits", data__builder="digits", created=10)
-    figure = figures.accuracy_density(compare.labelled(Store([Path("outputs")]).runs))
+    figure = figures.accuracy_density(aggregate.labelled(Store([Path("outputs")]).runs))
     names = ["lenet_300_100 on mnist", "lenet5 on mnist", "lenet_300_100 on digits"]
     assert [one["text"] for one in figure["layout"]["annotations"]] == names
     assert len(marks(figure, "y2")["runs"]) == 1
@@ -114,7 +115,7 @@ def test_a_panel_for_each_model_and_data() -> None:
 
 
 def test_accuracy_and_density_against_alpha(runs: pd.DataFrame) -> None:
-    settings = compare.by_setting(runs[runs["state"] == "finished"])
+    settings = aggregate.by_setting(runs[runs["state"] == "finished"])
     figure = figures.against_alpha(settings)
     (accuracy,) = [trace for trace in on(figure, "y") if trace["name"] == "mean over seeds"]
     (density,) = on(figure, "y2")
@@ -131,8 +132,8 @@ def test_accuracy_and_density_against_alpha(runs: pd.DataFrame) -> None:
 def test_the_papers_figure_3_beside_ours() -> None:
     for alpha, density in ((1e-6, 0.2), (1e-5, 0.1)):
         leave(model__name="vgg16", data__name="cifar10", reg__alpha=alpha, densities=(1, density))
-    settings = compare.by_setting(compare.labelled(Store([Path("outputs")]).runs))
-    figure = figures.against_alpha(settings, compare.published_by_alpha([("vgg16", "cifar10")]))
+    settings = aggregate.by_setting(aggregate.labelled(Store([Path("outputs")]).runs))
+    figure = figures.against_alpha(settings, aggregate.published_by_alpha([("vgg16", "cifar10")]))
     points = named(figure, "the paper, read off figure 3")
     assert dict(zip(points["x"], points["y"], strict=True))[1e-6] == 0.155
 
@@ -141,7 +142,7 @@ def test_lines_of_their_own_for_what_else_differs() -> None:
     for granularity in ("neuron", "layer"):
         for alpha in (1e-3, 1e-2):
             leave(reg__granularity=granularity, reg__alpha=alpha)
-    settings = compare.by_setting(compare.labelled(Store([Path("outputs")]).runs))
+    settings = aggregate.by_setting(aggregate.labelled(Store([Path("outputs")]).runs))
     figure = figures.against_alpha(settings)
     assert {trace["name"] for trace in on(figure, "y")} == {"granularity neuron", "granularity layer"}
 
@@ -163,11 +164,11 @@ def test_what_only_looks_like_a_baseline_is_none() -> None:
     for lr, accuracy, state in ((0.01, 0.98, "finished"), (0.5, 0.1, "finished"), (0.1, 0.3, "failed")):
         leave(accuracies=[accuracy], densities=[1], reg__method="dense", schedule__lr=lr, state=state)
     leave(accuracies=[0.9], densities=[0.0])
-    there = compare.labelled(Store([Path("outputs")]).runs)
+    there = aggregate.labelled(Store([Path("outputs")]).runs)
     found = [trace for trace in figures.accuracy_density(there)["data"] if trace["name"] == "dense, mean"]
     assert sorted(numbers(trace["y"])[0] for trace in found) == [0.1, 0.98]
     assert [trace["x"][0] for trace in found] == [1e-5] * 2
-    lines = figures.against_alpha(compare.by_setting(there))["data"]
+    lines = figures.against_alpha(aggregate.by_setting(there))["data"]
     found = [trace for trace in lines if trace["name"] == "dense, mean"]
     assert sorted(numbers(trace["y"])[0] for trace in found) == [0.1, 0.98]
     assert found[0]["x"][0] < 5e-4 < found[0]["x"][1], "one α is no reason for a line without length"
@@ -182,7 +183,7 @@ def test_a_run_without_layers_has_no_line_beside_those_that_have_some(store: Sto
 def test_of_more_alphas_than_an_axis_names_the_axis_chooses(runs: pd.DataFrame, count: int) -> None:
     """Of more settings than a legend takes it names none."""
     some = pd.concat([runs.iloc[2:3].assign(**{"reg.alpha": 1e-4 * (1 + k), "series": k}) for k in range(count)])
-    settings = compare.by_setting(some.assign(setting=[f'{{"k": {k}}}' for k in range(count)]))
+    settings = aggregate.by_setting(some.assign(setting=[f'{{"k": {k}}}' for k in range(count)]))
     assert ("tickvals" in figures.against_alpha(settings)["layout"]["xaxis"]) == (count == 12)
     marked = [trace for trace in figures.accuracy_density(some)["data"] if "customdata" in trace]
     assert [trace["showlegend"] for trace in marked] == [count == 12] + [False] * (count - 1)
@@ -201,7 +202,7 @@ def test_update_by_update() -> None:
     content = [layer_row(1, step, layer, 1 / step) for step in (1, 5, 10) for layer in ("fc1", "fc2")]
     rows(run / "layers.csv", LAYERS, content)
     there = Store([run])
-    figure = figures.layer_density(there.layers(), compare.labelled(there.runs))
+    figure = figures.layer_density(there.layers(), aggregate.labelled(there.runs))
     assert numbers(named(figure, "fc2")["x"]) == [0.1, 0.5, 1]
 
 
@@ -216,7 +217,7 @@ def test_density_of_every_layer_of_several_runs(store: Store, runs: pd.DataFrame
 
 def test_a_run_looks_the_same_in_every_figure(store: Store, runs: pd.DataFrame) -> None:
     """Colour and dash of α 1e-2 by its series, whatever else is shown."""
-    wanted = drawing.look(runs["series"].iloc[4], 0)
+    wanted = panels.look(runs["series"].iloc[4], 0)
     for some in (runs.iloc[[4]], runs.iloc[[2, 4]], runs):
         lines = figures.learning_curves(store.epochs(some.index), some)["data"]
         lines += figures.layer_density(store.layers(runs.index), runs)["data"]
@@ -228,9 +229,9 @@ def test_a_run_looks_the_same_in_every_figure(store: Store, runs: pd.DataFrame) 
 
 
 def test_looks_differ() -> None:
-    looks = {(look["color"], look["dash"]) for look in (drawing.look(s, r) for s in range(6) for r in range(5))}
+    looks = {(look["color"], look["dash"]) for look in (panels.look(s, r) for s in range(6) for r in range(5))}
     assert len(looks) == 30
-    assert drawing.look(6, 0) != drawing.look(0, 0)
+    assert panels.look(6, 0) != panels.look(0, 0)
 
 
 def test_final_density_by_layer(store: Store, runs: pd.DataFrame) -> None:
@@ -315,8 +316,8 @@ def test_names_are_shown_as_they_are_and_not_read() -> None:
     leave()
     leave(model__name="<b>x</b> & %{y}", created=7)
     there = Store([Path("outputs")])
-    runs = compare.labelled(there.runs)
-    for view in [*views.overview(runs), *views.layers(there, runs), *views.curves(there, runs)]:
+    runs = aggregate.labelled(there.runs)
+    for view in [*catalogue.overview(runs), *catalogue.layers(there, runs), *catalogue.curves(there, runs)]:
         words = repr(view.figure)
         assert "<b>" not in words
     said = [word for axis in ("y", "y2") for word in marks(figures.accuracy_density(runs), axis)["hovertext"]]
@@ -327,11 +328,11 @@ def test_names_are_shown_as_they_are_and_not_read() -> None:
 @pytest.mark.parametrize("dark", [True, False])
 def test_plotly_accepts_every_figure(store: Store, runs: pd.DataFrame, count: int, dark: bool) -> None:
     some = runs.iloc[-count:]
-    shown = [*views.overview(some), *views.layers(store, some), *views.curves(store, some)]
-    shown += views.one_run(store, some.iloc[:1])
+    shown = [*catalogue.overview(some), *catalogue.layers(store, some), *catalogue.curves(store, some)]
+    shown += catalogue.one_run(store, some.iloc[:1])
     assert len(shown) >= 9
     for view in shown:
-        layout = view.figure["layout"] | {"template": drawing.template(dark)}
+        layout = view.figure["layout"] | {"template": panels.template(dark)}
         go.Figure(view.figure | {"layout": layout})
         assert view.title
         assert view.caption
@@ -354,9 +355,11 @@ def plain(value: Any, names: dict[str, str]) -> Any:
 
 def test_every_figure_is_drawn_as_it_was_when_it_was_last_looked_at(store: Store, runs: pd.DataFrame) -> None:
     """Layout and looks as well as traces. Where a change is meant: look at the figures, then keep what this leaves."""
-    settings = compare.by_setting(runs)
-    shown = {view.title: view.figure for view in [*views.overview(runs), *views.layers(store, runs)]}
-    shown |= {view.title: view.figure for view in [*views.curves(store, runs), *views.one_run(store, runs.iloc[2:3])]}
+    settings = aggregate.by_setting(runs)
+    shown = {view.title: view.figure for view in [*catalogue.overview(runs), *catalogue.layers(store, runs)]}
+    shown |= {
+        view.title: view.figure for view in [*catalogue.curves(store, runs), *catalogue.one_run(store, runs.iloc[2:3])]
+    }
     two = settings.assign(**{"model.name": ["a", "b"] * 2})
     shown["α of two networks"] = figures.against_alpha(two)
     names = {name: f"run {place}" for place, name in enumerate(runs.index)}
@@ -376,27 +379,27 @@ def test_runs_without_epochs_beside_one_that_has_some() -> None:
     leave(accuracies=(), densities=(), schedule__epochs=0)
     leave(state="interrupted")
     there = Store([Path("outputs")])
-    runs = compare.labelled(there.runs)
-    for view in [*views.overview(runs), *views.layers(there, runs), *views.curves(there, runs)]:
+    runs = aggregate.labelled(there.runs)
+    for view in [*catalogue.overview(runs), *catalogue.layers(there, runs), *catalogue.curves(there, runs)]:
         go.Figure(view.figure)
 
 
 def test_a_run_without_layers_has_no_figures_of_its_own() -> None:
     leave(accuracies=(), densities=(), state="interrupted")
     there = Store([Path("outputs")])
-    assert list(views.one_run(there, compare.labelled(there.runs))) == []
+    assert list(catalogue.one_run(there, aggregate.labelled(there.runs))) == []
 
 
 def test_of_many_runs_some_are_shown_and_it_says_so() -> None:
     for number in range(30):
         leave(reg__alpha=1e-4 * (number + 1), densities=(0.9, 1 / (number + 2)), created=number)
     there = Store([Path("outputs")])
-    runs = compare.labelled(there.runs)
-    by_layer, bars = views.layers(there, runs)
+    runs = aggregate.labelled(there.runs)
+    by_layer, bars = catalogue.layers(there, runs)
     assert by_layer.caption.startswith("4 of 30 runs, one a setting, spread over density. ")
     assert len(on(by_layer.figure, "y")) == 4
     assert len(bars.figure["data"]) == 4
-    curves = next(views.curves(there, runs))
+    curves = next(catalogue.curves(there, runs))
     assert curves.caption.startswith("24 of 30 runs, the first of them. ")
 
 

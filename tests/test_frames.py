@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dstrun.frames import AT_ONCE, Kind, read, stacked, whole_lines
+from dstrun.compare.csv_reader import AT_ONCE, Kind, read, stacked, whole_lines
 
 KIND = Kind(("epoch", "step", "layer", "kept", "new"), optional=("new",), counts=("epoch", "step"), text="layer")
 HEADER = "epoch,step,layer,kept\n"

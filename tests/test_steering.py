@@ -8,9 +8,9 @@ import pytest
 import torch
 from kept import ALIKE_IN_FEW_UPDATES
 
-from dstrun import compare
+from dstrun.compare import aggregate
+from dstrun.compare.run_tables import Store
 from dstrun.methods.dst.density_controller import ARRIVAL, LARGEST, PROPORTIONAL, SHARPEST, SMALLEST, SWIFTEST, Steering
-from dstrun.store import Store
 from tests.helpers.commands import Command, Trained
 from tests.helpers.runs import assert_broken_equals_whole, only_run, rows, stop_at
 
@@ -138,12 +138,12 @@ def test_a_steered_run_goes_on_as_if_nothing_had_been(
 def test_a_steered_run_of_few_updates_is_as_accurate_as_one_with_a_fixed_alpha(command: Command) -> None:
     """Three seeds each; 2 points and the seeds' spread are allowed. VGG-16, one seed: near or above dense."""
     assert command("sweep=few_updates", "n_jobs=2", "threads=1").code == 0
-    runs = compare.labelled(Store([Path("outputs/few_updates")]).runs)
+    runs = aggregate.labelled(Store([Path("outputs/few_updates")]).runs)
     steered = runs[runs["reg.target_density"] > 0]
     assert (steered["density"] / steered["reg.target_density"] - 1).abs().max() < 5e-4
     lenets = runs[runs["model.name"] == "lenet_300_100"]
     for ours, alpha in ALIKE_IN_FEW_UPDATES.items():
-        asked, found = (compare.where(lenets, row)["test_accuracy"] for row in (ours, f"alpha={alpha}"))
+        asked, found = (aggregate.where(lenets, row)["test_accuracy"] for row in (ours, f"alpha={alpha}"))
         assert (len(asked), len(found)) == (3, 3)
         assert asked.mean() > found.mean() - found.std() - 0.02, ours
     vgg = runs[runs["model.name"] == "vgg16"].set_index("reg.target_density")["test_accuracy"]

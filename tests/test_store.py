@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dstrun.compare.run_tables import Store
 from dstrun.runs.metrics import LAYERS
 from dstrun.runs.status import Status
-from dstrun.store import Store
 from dstrun.system.errors import InputError
 from tests.helpers.folders import layer_row, leave, rows, status
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from dstrun import arguments, cli, dashboard
+from dstrun import arguments, cli
+from dstrun.compare.dashboard import server
 from tests.helpers.commands import Command
 from tests.helpers.folders import leave
 
@@ -94,7 +95,7 @@ def test_a_dashboard_is_where_it_was_asked_for(command: Command, monkeypatch: py
 
     class Server:
         def __init__(self, host: str, port: int, *_: Any, fd: int, **__: Any) -> None:
-            with dashboard.socket.socket(fileno=fd) as listening:
+            with server.socket.socket(fileno=fd) as listening:
                 served.append(listening.getsockname()[:2])
 
         def handle_request(self) -> None:
@@ -103,9 +104,9 @@ def test_a_dashboard_is_where_it_was_asked_for(command: Command, monkeypatch: py
         def server_close(self) -> None:
             pass
 
-    monkeypatch.setattr(dashboard, "make_server", Server)
-    monkeypatch.setattr(dashboard.webbrowser, "open", opened.append)
-    free, port = dashboard.free_port(host, 18050)
+    monkeypatch.setattr(server, "make_server", Server)
+    monkeypatch.setattr(server.webbrowser, "open", opened.append)
+    free, port = server.free_port(host, 18050)
     free.close()
     for words in ([], ["--open"]):
         outcome = command("dashboard", "outputs", "--host", host, "--port", str(port), *words)

@@ -151,7 +151,7 @@ def _report(arguments: Sequence[str]) -> None:
     from dstrun.arguments import report as parsed
 
     given = parsed(arguments)
-    from dstrun.report import report
+    from dstrun.compare.report.report import report
 
     report(given)
 
@@ -171,7 +171,7 @@ def _dashboard(arguments: Sequence[str]) -> None:
     from dstrun.arguments import dashboard as parsed
 
     given = parsed(arguments)
-    from dstrun.dashboard import dashboard
+    from dstrun.compare.dashboard.server import dashboard
 
     dashboard(given)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dstrun.store import Store
+from dstrun.compare.run_tables import Store
 from tests.helpers.commands import Command
 from tests.helpers.runs import assert_equal, the_run
 

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
-from dstrun import compare
-from dstrun.report import lines
+from dstrun.compare import aggregate
+from dstrun.compare.report.report import lines
+from dstrun.compare.run_tables import Store
 from dstrun.runs import checkpoint
-from dstrun.store import Store
 from tests.helpers.commands import Command, Trained
 
 FEW, MANY = 10, 10_000
@@ -86,8 +86,8 @@ def try_readers(folder: Path, count: int, chance: random.Random) -> dict[str, in
         store = Store([folder.parent])
         read = store.layers()
         if len(store.runs):
-            runs = compare.labelled(store.runs)
-            lines(compare.by_setting(runs), ["accuracy", "density", "seconds"])
+            runs = aggregate.labelled(store.runs)
+            lines(aggregate.by_setting(runs), ["accuracy", "density", "seconds"])
         assert time.process_time() - started < SECONDS, name
         if not len(store.runs):
             outcome["not taken for a run"] += 1

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
+from dstrun.compare.run_tables import Store
 from dstrun.runs import status
-from dstrun.store import Store
 from tests.helpers.child import ended, forked
 from tests.helpers.commands import Command, Trained
 from tests.helpers.data import image_files

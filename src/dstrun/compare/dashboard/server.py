@@ -13,8 +13,8 @@ from typing import Any
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from dstrun.live import LOOPBACK, Watch, make_app
-from dstrun.report import title
+from dstrun.compare.dashboard.app import LOOPBACK, Watch, make_app
+from dstrun.compare.report.report import title
 from dstrun.system.errors import InputError
 from dstrun.system.signals import stop_request
 

@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dstrun import compare
+from dstrun.compare import aggregate
+from dstrun.compare.run_tables import HOW_TO_GET_SOME, Store
 from dstrun.runs.labels import counted
 from dstrun.runs.metrics import csv_text
-from dstrun.store import HOW_TO_GET_SOME, Store
 from dstrun.system.errors import InputError, printable
 from dstrun.system.streams import legible, write_utf8_to_files
 from dstrun.training.console import duration, print_whole
@@ -42,7 +42,7 @@ def report(given: Namespace) -> None:
     if store.runs.empty:
         where = " ".join(map(str, given.paths))
         raise InputError(f"{where}: no runs there; {HOW_TO_GET_SOME}")
-    runs = compare.where(compare.labelled(store.runs), given.filter)
+    runs = aggregate.where(aggregate.labelled(store.runs), given.filter)
     if runs.empty:
         raise InputError(f"filter: none of {counted(len(store.runs), 'run')} meets {given.filter!r}")
     if given.layers:
@@ -55,11 +55,11 @@ def report(given: Namespace) -> None:
 def _settings(store: Store, runs: pd.DataFrame, given: Namespace) -> None:
     """A row a setting, or a run, and the page."""
     where = " ".join(map(str, given.paths))
-    rows = compare.by_setting(runs, ["seed", "state"] if given.runs else [], among=store.runs)
+    rows = aggregate.by_setting(runs, ["seed", "state"] if given.runs else [], among=store.runs)
     if given.paper:
-        rows = compare.with_published(rows)
+        rows = aggregate.with_published(rows)
         _tell_unpublished(runs)
-    rows = compare.ordered(rows, given.sort) if given.sort else rows
+    rows = aggregate.ordered(rows, given.sort) if given.sort else rows
     if given.csv:
         sys.stdout.write(csv(rows))
     elif given.markdown:
@@ -73,7 +73,7 @@ def _settings(store: Store, runs: pd.DataFrame, given: Namespace) -> None:
 def _tell_unpublished(runs: pd.DataFrame) -> None:
     """Which of the networks the paper says nothing of."""
     for pair in dict.fromkeys(zip(runs["model.name"], runs["data.name"], strict=True)):
-        if compare.published([pair]).empty:
+        if aggregate.published([pair]).empty:
             print(f"dstrun: paper: it has no {printable(pair[0])} on {printable(pair[1])}", file=sys.stderr)
 
 
@@ -90,11 +90,11 @@ def _layers(store: Store, runs: pd.DataFrame, given: Namespace) -> None:
     """What every layer keeps at the end: a table for each model and data, and how alike settings are."""
     if any((given.runs, given.paper, given.sort, given.html)):
         raise InputError("layers: expected alone, or with --filter, --csv or --markdown")
-    done = compare.finished(runs)
+    done = aggregate.finished(runs)
     if done.empty:
         raise InputError(f"layers: none of {counted(len(runs), 'run')} has done an epoch")
     tables = {
-        f"{model} on {data}": compare.by_layer(store.layers(some["run"]), compare.labelled(some))
+        f"{model} on {data}": aggregate.by_layer(store.layers(some["run"]), aggregate.labelled(some))
         for (model, data), some in done.groupby(["model.name", "data.name"], sort=False)
     }
     if given.csv:
@@ -108,7 +108,7 @@ def _layers(store: Store, runs: pd.DataFrame, given: Namespace) -> None:
             print(markdown_table([[_plain(cell) for cell in line] for line in (head, *body)]))
         else:
             _show_layers([head, *body])
-        if alike := compare.agreement(rows):
+        if alike := aggregate.agreement(rows):
             print(f"\n{alike}" if given.markdown else alike)
 
 
@@ -160,7 +160,7 @@ def columns(rows: pd.DataFrame) -> list[str]:
     counts = [] if "state" in shown else ["runs", *(word for word in ("running", "failed") if rows[word].any())]
     known = rows[rows["flops"].notna()]
     once = np.allclose(known["flops"], known["density"], rtol=0)  # where every weight is used once
-    optional = {"flops": not once, "density_model": compare.partly_masked(rows).any()} | {
+    optional = {"flops": not once, "density_model": aggregate.partly_masked(rows).any()} | {
         key: rows[key].notna().any() for key in ("validation", "difference")
     }
     figures = [key for key in FIGURES if optional.get(key, True)]
@@ -168,7 +168,7 @@ def columns(rows: pd.DataFrame) -> list[str]:
 
 
 def header(key: str) -> str:
-    return FIGURES.get(key) or {"seconds": "time", "epochs": "epoch"}.get(key) or compare.shown(key)
+    return FIGURES.get(key) or {"seconds": "time", "epochs": "epoch"}.get(key) or aggregate.shown(key)
 
 
 def lines(rows: pd.DataFrame, keys: Sequence[str]) -> list[list[str]]:
@@ -190,7 +190,7 @@ def _cell(key: str, row: dict[str, Any]) -> str:
         return percent(value, row[f"{key}_std"])
     if key == "epochs":
         return f"{value:.0f}" if value == row["asked"] else f"{value:.0f} of {row['asked']:.0f}"
-    return duration(value) if key == "seconds" else compare.value_shown(value, key)
+    return duration(value) if key == "seconds" else aggregate.value_shown(value, key)
 
 
 def percent(mean: float, std: float | None) -> str:
@@ -203,7 +203,7 @@ def on_front(rows: pd.DataFrame) -> list[bool]:
     ours = rows[rows["finished"] > 0]
     on = pd.Series(False, index=rows.index)
     for _, some in ours.groupby(["model.name", "data.name"], dropna=False):
-        on[some.index] = compare.front(some) & (len(some) > 1)
+        on[some.index] = aggregate.front(some) & (len(some) > 1)
     return on.tolist()
 
 
@@ -228,7 +228,7 @@ def show(title: str, rows: pd.DataFrame) -> None:
     console.print(Text(title))
     print_whole(console, table)
     if any(best):
-        console.print(f"{mark or 'bold'}: {compare.FRONT}")
+        console.print(f"{mark or 'bold'}: {aggregate.FRONT}")
     if left_out:
         _tell_left_out(width, ", ".join(left_out))
 
@@ -286,7 +286,7 @@ def csv(rows: pd.DataFrame) -> str:
 
 
 def _write_page(path: Path, where: str, store: Store, runs: pd.DataFrame, rows: pd.DataFrame) -> None:
-    from dstrun.page import page
+    from dstrun.compare.report.html_page import page
 
     table = lines(rows, columns(rows))
     try:

@@ -20,8 +20,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from dstrun.compare.csv_reader import Frame, Kind, read, stacked
 from dstrun.config.options import OPTIONS, check, flat, value_of
-from dstrun.frames import Frame, Kind, read, stacked
 from dstrun.runs.identity import SETTINGS, applies, settings
 from dstrun.runs.metrics import ADDED, LAYERS, METRICS, STEERED, VALIDATION, read_json
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, altered, holder

@@ -20,10 +20,11 @@ from dash import ClientsideFunction, Dash, Input, Output, State, no_update
 from dash.exceptions import PreventUpdate
 from flask import Response, abort, request
 
-from dstrun import compare, contents, panes
-from dstrun.report import title
+from dstrun.compare import aggregate
+from dstrun.compare.dashboard import layout, views
+from dstrun.compare.report.report import title
+from dstrun.compare.run_tables import Store
 from dstrun.runs.labels import counted
-from dstrun.store import Store
 from dstrun.system.errors import InputError, described
 
 LOOK_EVERY = 1.0  # seconds, at the least, between looks at the folder
@@ -61,7 +62,7 @@ class Watch:
             return self.version
 
     def _take(self) -> None:
-        self.runs = compare.labelled(self.store.runs)
+        self.runs = aggregate.labelled(self.store.runs)
 
     def changed_since(self, names: Sequence[str], version: int) -> bool:
         return any(self._changed.get(name, self._begun) > version for name in names)
@@ -77,7 +78,7 @@ def make_app(watch: Watch, where: str, host: str = "127.0.0.1") -> Dash:
         __name__, title=f"dstrun {where}", update_title="", serve_locally=True, eager_loading=True,
         suppress_callback_exceptions=True, assets_folder=str(Path(__file__).parent / "assets"), compress=False,
     )  # fmt: skip
-    app.layout = panes.frame()
+    app.layout = layout.frame()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
     @app.server.before_request
@@ -102,7 +103,7 @@ def _connect(app: Dash, watch: Watch, where: str) -> None:
     def open_view(search: str | None) -> Any:
         with watch.lock:
             watch.look()
-            return panes.page(watch.runs, panes.read_address(search or ""))
+            return layout.page(watch.runs, layout.read_address(search or ""))
 
     @app.callback(Output("version", "data"), Input("clock", "n_intervals"), State("version", "data"))
     def tick(_: int, version: int | None) -> Any:
@@ -116,32 +117,32 @@ def _connect(app: Dash, watch: Watch, where: str) -> None:
     def fill(_: int, conditions: str | None, columns: list) -> Any:
         runs = watch.runs
         try:
-            some, complaint = compare.where(runs, conditions or ""), ""
+            some, complaint = aggregate.where(runs, conditions or ""), ""
             if some.empty and len(runs):
                 complaint = f"none of {counted(len(runs), 'run')} meets it"
         except InputError as error:
             some, complaint = runs, f"{error}; all runs are shown"
-        wanted = panes.columns(runs)
+        wanted = layout.columns(runs)
         same = [one["field"] for one in wanted] == [one["field"] for one in columns or []]
-        return panes.rows(some, wanted), no_update if same else wanted, title(where, runs), complaint
+        return layout.rows(some, wanted), no_update if same else wanted, title(where, runs), complaint
 
     @app.callback(
         Output("run", "options"), Output("one", "options"), Output("other", "options"), Input("version", "data"),
         State("run", "options"),
     )  # fmt: skip
     def name(_: int, there: list) -> Any:
-        options = panes.options(watch.runs)
+        options = layout.options(watch.runs)
         return (no_update,) * 3 if options == there else (options,) * 3
 
     def parts(what: dict) -> Iterator[Any]:
         """What a view shows, part by part; whatever a folder holds, the page stays."""
         try:
             if what["view"] in ("overview", "layers", "curves"):
-                yield contents.counted(*what["of"])
-            yield from contents.content(watch.store, watch.runs, what["view"], what["names"], what["dark"])
+                yield views.counted(*what["of"])
+            yield from views.content(watch.store, watch.runs, what["view"], what["names"], what["dark"])
         except Exception as error:
             traceback.print_exc()
-            yield from contents.trouble(described(error))
+            yield from views.trouble(described(error))
 
     @app.callback(
         Output("first", "children"), Output("rest", "children"), Output("drawn", "data"), Input("version", "data"),
@@ -159,7 +160,7 @@ def _connect(app: Dash, watch: Watch, where: str) -> None:
             runs = watch.runs
             there = [name for name in chosen["shown"] if name in runs.index]
             ticked = [name for name in chosen["ticked"] if name in there]
-            names = contents.subjects(view, ticked or there, run, one, other)
+            names = views.subjects(view, ticked or there, run, one, other)
             what = {"view": view, "names": names, "dark": dark, "of": [len(ticked), len(there), len(runs)]}
             if drawn and drawn["what"] == what and not watch.changed_since(names, drawn["version"]):
                 raise PreventUpdate
@@ -174,5 +175,5 @@ def _connect(app: Dash, watch: Watch, where: str) -> None:
         with watch.lock:
             return list(islice(parts(drawn["what"]), FIRST[drawn["what"]["view"]], None))
 
-    for function, outputs, inputs in panes.IN_THE_BROWSER:
+    for function, outputs, inputs in layout.IN_THE_BROWSER:
         app.clientside_callback(ClientsideFunction("dstrun", function), outputs, inputs)

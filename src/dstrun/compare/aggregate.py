@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dstrun.compare.paper import FIGURE_3, TABLES, Published
 from dstrun.config.options import near
-from dstrun.paper import FIGURE_3, TABLES, Published
 from dstrun.runs import labels
 from dstrun.runs.identity import SETTINGS, TOLD_BY_NAMES
 from dstrun.runs.labels import said

@@ -12,8 +12,9 @@ import pandas as pd
 from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
 
-from dstrun import compare, drawing, views
-from dstrun.store import Store
+from dstrun.compare import aggregate
+from dstrun.compare.figures import catalogue, panels
+from dstrun.compare.run_tables import Store
 
 STYLE = """
 :root { color-scheme: light dark; --ink: light-dark(#26262b, #d8d8dc); --line: light-dark(#dcdce2, #3a3a42) }
@@ -51,13 +52,13 @@ POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-sr
 def page(title: str, rows: Sequence[Sequence[str]], best: Sequence[bool], store: Store, runs: pd.DataFrame) -> str:
     """The page of a table, its header first, and of the figures of the runs."""
     some = runs["epoch"].notna().any()
-    shown = [*views.overview(runs), *views.layers(store, runs), *views.curves(store, runs)] if some else []
+    shown = [*catalogue.overview(runs), *catalogue.layers(store, runs), *catalogue.curves(store, runs)] if some else []
     closer = [
         f"<details><summary>{escape(runs.loc[name, 'label'])} · {escape(name)}</summary>"
-        f"{_sections(views.one_run(store, runs.loc[[name]]))}</details>"
-        for name in compare.choice(runs, views.LAYERED)
+        f"{_sections(catalogue.one_run(store, runs.loc[[name]]))}</details>"
+        for name in aggregate.choice(runs, catalogue.LAYERED)
     ]
-    templates = ", ".join(_json(drawing.template(dark)) for dark in (False, True))
+    templates = ", ".join(_json(panels.template(dark)) for dark in (False, True))
     made = f"dstrun {version('dstrun')}, {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
     return "\n".join(
         [
@@ -81,11 +82,11 @@ def _table(rows: Sequence[Sequence[str]], best: Sequence[bool]) -> str:
     for row, stands_out in zip(body, best, strict=True):
         kind = ' class="best"' if stands_out else ""
         lines.append(f"<tr{kind}>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>")
-    said = f"<p>Bold: {compare.FRONT}.</p>" if any(best) else ""
+    said = f"<p>Bold: {aggregate.FRONT}.</p>" if any(best) else ""
     return f'<div class="wide"><table>{"".join(lines)}</table></div>{said}'
 
 
-def _sections(shown: Iterable[views.View]) -> str:
+def _sections(shown: Iterable[catalogue.View]) -> str:
     return "".join(
         f"<section><h2>{escape(view.title)}</h2><p>{escape(view.caption)}</p>"
         f'<div class="figure" style="min-height:{view.figure["layout"]["height"]}px"></div>'

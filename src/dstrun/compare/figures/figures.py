@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dstrun.compare import by_layer, differing, finished, front, shown, value_shown
-from dstrun.drawing import (
+from dstrun.compare.aggregate import by_layer, differing, finished, front, shown, value_shown
+from dstrun.compare.figures.panels import (
     COLOURS,
     DECADES,
     GREY,

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 from dash import dcc, html
 
-from dstrun import compare, drawing, report, views
+from dstrun.compare import aggregate
+from dstrun.compare.figures import catalogue, panels
+from dstrun.compare.report import report
+from dstrun.compare.run_tables import HOW_TO_GET_SOME, SHOWN, Store
 from dstrun.runs import labels
-from dstrun.store import HOW_TO_GET_SOME, SHOWN, Store
 
 LOG_LINES = 300
 SOON = "Figures appear with the first one."
@@ -42,9 +44,9 @@ def content(store: Store, runs: pd.DataFrame, view: str, names: Sequence[str], d
         yield _hint(*nothing if some.empty else ("None of these runs has finished an epoch yet.", SOON))
         return
     shown = {
-        "overview": lambda: views.overview(some),
-        "layers": lambda: views.layers(store, some),
-        "curves": lambda: views.curves(store, some),
+        "overview": lambda: catalogue.overview(some),
+        "layers": lambda: catalogue.layers(store, some),
+        "curves": lambda: catalogue.curves(store, some),
     }[view]()
     sections = (_section(one, dark) for one in shown)
     yield next(sections)
@@ -55,7 +57,7 @@ def content(store: Store, runs: pd.DataFrame, view: str, names: Sequence[str], d
 
 def _means(some: pd.DataFrame, runs: pd.DataFrame) -> html.Section:
     """The report's table: means over seeds."""
-    every = compare.by_setting(some, among=runs)
+    every = aggregate.by_setting(some, among=runs)
     settings = every.head(MEANS)
     head, *rows = report.lines(settings, report.columns(settings))
     body = [
@@ -63,7 +65,7 @@ def _means(some: pd.DataFrame, runs: pd.DataFrame) -> html.Section:
         for row, best in zip(rows, report.on_front(every), strict=False)
     ]
     table = html.Table([html.Thead(html.Tr([html.Th(word) for word in head])), html.Tbody(body)])
-    words = f"Mean ± standard deviation over the finished runs of a setting. Bold: {compare.FRONT}."
+    words = f"Mean ± standard deviation over the finished runs of a setting. Bold: {aggregate.FRONT}."
     more = f" The first {MEANS} of {len(every)} settings; `dstrun report` has all." if len(every) > MEANS else ""
     caption = html.P(words + more)
     return html.Section([html.H2("Means over seeds"), caption, html.Div(table, className="wide")], key="means")
@@ -87,8 +89,8 @@ def _hint(first: str, then: str) -> html.Div:
     return html.Div([html.P(html.Strong(first)), html.P(then)], className="hint")
 
 
-def _section(view: views.View, dark: bool) -> html.Section:
-    layout = view.figure["layout"] | {"template": drawing.template(dark), "uirevision": view.title}
+def _section(view: catalogue.View, dark: bool) -> html.Section:
+    layout = view.figure["layout"] | {"template": panels.template(dark), "uirevision": view.title}
     figure = view.figure | {"layout": layout}
     graph = dcc.Graph(
         id={"figure": view.title}, figure=figure, config={"displaylogo": False}, responsive=True,
@@ -103,7 +105,7 @@ def _one_run(store: Store, row: pd.DataFrame, dark: bool) -> list:
     if run is None:
         return [_hint("No run is chosen.", "Choose one above, or click its name in the table.")]
     words = [*row["hover"].iloc[0][1:], *([f"error: {run.row['error']}"] if run.row["error"] else []), *run.notes]
-    figures = [*views.one_run(store, row), *(views.curves(store, row) if row["epoch"].notna().any() else [])]
+    figures = [*catalogue.one_run(store, row), *(catalogue.curves(store, row) if row["epoch"].notna().any() else [])]
     log = "\n".join(run.text("train.log").splitlines()[-LOG_LINES:])
     return [
         html.H2(run.name), html.Ul([html.Li(word) for word in words]),
@@ -122,7 +124,7 @@ def _two_runs(store: Store, runs: pd.DataFrame) -> list:
     first, second = (_facts(store, runs.loc[name]) for name in pair)
     keys = [key for key in first if first[key] != second[key]]
     body = [
-        html.Tr([html.Th(compare.shown(key) if key in SHOWN else key), html.Td(first[key]), html.Td(second[key])])
+        html.Tr([html.Th(aggregate.shown(key) if key in SHOWN else key), html.Td(first[key]), html.Td(second[key])])
         for key in keys
     ]
     head = html.Tr([html.Th(""), *(html.Th(name) for name in pair)])
@@ -135,8 +137,8 @@ def _two_runs(store: Store, runs: pd.DataFrame) -> list:
 
 def _facts(store: Store, row: pd.Series) -> dict[str, str]:
     """Everything there is to compare of a run, as words."""
-    facts = {key: compare.value_shown(row[key], key) for key in SHOWN}
-    facts |= {key: compare.value_shown(row[key]) for key in ("state", "device_name", "epoch")}
+    facts = {key: aggregate.value_shown(row[key], key) for key in SHOWN}
+    facts |= {key: aggregate.value_shown(row[key]) for key in ("state", "device_name", "epoch")}
     status = store.status(row["run"])
     versions = status.get("versions")
     facts["git commit"] = str(status.get("git_commit") or "")
@@ -145,7 +147,7 @@ def _facts(store: Store, row: pd.Series) -> dict[str, str]:
     )
     words = {"test_accuracy": "accuracy", "density": "remaining", "density_model": "remaining of the whole model"}
     for key, word in (words | {"flops_fraction": "multiply-adds"}).items():
-        told = pd.notna(row[key]) and (key != "density_model" or compare.partly_masked(row))
+        told = pd.notna(row[key]) and (key != "density_model" or aggregate.partly_masked(row))
         facts[word] = f"{row[key]:.2%}" if told else ""
     facts["created"] = str(row["created"] or "")
     return facts

@@ -12,7 +12,7 @@ import dash_ag_grid
 import pandas as pd
 from dash import ALL, Input, Output, State, dcc, html
 
-from dstrun import compare
+from dstrun.compare import aggregate
 
 VIEWS = {"overview": "Overview", "layers": "Layers", "curves": "Curves", "run": "One run", "diff": "Two runs"}
 THEMES = {"auto": "as the system", "light": "light", "dark": "dark"}
@@ -140,12 +140,12 @@ def columns(runs: pd.DataFrame) -> list[dict[str, Any]]:
     """The table's columns: how a run stands, what tells it from others, its figures, its name, what else differs."""
     keys = [key for key in ("group", "model.name", "data.name", "reg.method") if runs[key].nunique() > 1]
     keys += ["reg.alpha"] if runs["reg.alpha"].notna().any() else []
-    keys = list(dict.fromkeys([*keys, *compare.telling(runs)]))
-    rest = [key for key in compare.differing(runs) if key not in keys]
+    keys = list(dict.fromkeys([*keys, *aggregate.telling(runs)]))
+    rest = [key for key in aggregate.differing(runs) if key not in keys]
     right = {"type": "rightAligned"}
     percent = {**right, "valueFormatter": PERCENT, "minWidth": 115, "sortingOrder": ["desc", "asc", None]}
     small = {**percent, "sortingOrder": ["asc", "desc", None]}
-    partly = compare.partly_masked(runs).any()
+    partly = aggregate.partly_masked(runs).any()
     densities = {"density": "masked layers", "density_model": "whole model"} if partly else {"density": "remaining"}
     minutes = {"function": "params.value == null ? '' : d3.format('.1f')(params.value / 60) + ' min'"}
     defined: list[dict[str, Any]] = [
@@ -165,7 +165,7 @@ def columns(runs: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _setting(key: str, cells: pd.Series) -> dict[str, Any]:
-    shown: dict[str, Any] = {"field": key, "headerName": compare.shown(key)}
+    shown: dict[str, Any] = {"field": key, "headerName": aggregate.shown(key)}
     if pd.api.types.is_numeric_dtype(cells):
         number = "params.value == null ? '' : dstrun.number(params.value, params.colDef.field)"
         shown |= {"type": "rightAligned", "valueFormatter": {"function": number}}

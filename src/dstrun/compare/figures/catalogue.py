@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from dstrun import compare, figures
-from dstrun.drawing import Figure
-from dstrun.store import Store
+from dstrun.compare import aggregate
+from dstrun.compare.figures import figures
+from dstrun.compare.figures.panels import Figure
+from dstrun.compare.run_tables import Store
 
 CURVES = 24  # runs in a figure with a line a run
 LAYERED = 4  # runs in a figure of every layer
@@ -26,18 +27,18 @@ def overview(runs: pd.DataFrame) -> Iterator[View]:
     """How accurate and how sparse, and by which settings."""
     usable = runs[runs["epoch"].notna()]
     pairs = set(zip(runs["model.name"], runs["data.name"], strict=True))
-    settings = compare.by_setting(usable)
+    settings = aggregate.by_setting(usable)
     yield View(
         "Accuracy against what remains",
         "A mark is a run, open while it is not finished. No other run beats those on the grey line, the Pareto front. "
         "Runs far below the others are out of sight: a double click shows them.",
-        figures.accuracy_density(usable, compare.published(pairs)),
+        figures.accuracy_density(usable, aggregate.published(pairs)),
     )
     if (settings["reg.alpha"] > 0).any():
         yield View(
             "Accuracy and what remains against α",
             "Means over seeds; bars are a standard deviation.",
-            figures.against_alpha(settings, compare.published_by_alpha(pairs)),
+            figures.against_alpha(settings, aggregate.published_by_alpha(pairs)),
         )
     yield View(
         "Accuracy against what is left to store and to compute",
@@ -72,19 +73,19 @@ def layers(store: Store, runs: pd.DataFrame) -> Iterator[View]:
 
 
 def _layers(store: Store, runs: pd.DataFrame, several: str) -> Iterator[View]:
-    some = runs if len(runs) <= LAYERED else runs.loc[compare.choice(runs, LAYERED)]
+    some = runs if len(runs) <= LAYERED else runs.loc[aggregate.choice(runs, LAYERED)]
     yield View(
         f"Density of every layer by epoch{several}",
         f"{_share(some, runs, 'one a setting, spread over density')}A panel a layer, a line a run.",
         figures.layer_density(store.layers(some["run"]), some),
     )
-    done = compare.finished(runs)
-    order = {series: at for at, series in enumerate(done.loc[compare.choice(done, LAYERED), "series"])}
+    done = aggregate.finished(runs)
+    order = {series: at for at, series in enumerate(done.loc[aggregate.choice(done, LAYERED), "series"])}
     members = done[done["series"].isin(order)].sort_values(
         "series", key=lambda series: series.map(order), kind="stable"
     )
     rows = store.layers(members["run"])
-    alike = compare.agreement(compare.by_layer(rows, members))
+    alike = aggregate.agreement(aggregate.by_layer(rows, members))
     yield View(
         f"Which layers keep how much{several}",
         "Density of every layer at the end, a panel a setting, mean and standard deviation over its runs. Each panel "
