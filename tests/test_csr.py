@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dstrun.csr import CSRConv2d, CSRLinear, to_csr
+from dstrun.export.csr import CSRConv2d, CSRLinear, to_csr
 from tests.helpers.convolutions import MIRRORED_OR_GROUPED, OPTIONS
 
 

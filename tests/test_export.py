@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import dstrun
-from dstrun import bench, export, network
+from dstrun.export import benchmark, export, load
 from dstrun.methods.mask_stats import measure
 from dstrun.models import BUILDERS
 from dstrun.models.lenet import LeNet300100
@@ -130,7 +130,7 @@ def test_a_dense_run_and_its_kernels(trained: Trained) -> None:
 def test_stopped_halfway(command: Command, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cluster's SIGTERM: the old file stays, and nothing lies about."""
     Path("a.pt2").write_text("old")
-    monkeypatch.setattr(network, "load", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(load, "load", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     before = signal.getsignal(signal.SIGTERM)
     assert command("export", str(run), "--to", "a.pt2", "--force").code == 128 + signal.SIGTERM
     assert Path("a.pt2").read_text() == "old"
@@ -140,9 +140,9 @@ def test_stopped_halfway(command: Command, run: Path, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def quick_bench(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "ROUNDS", 2)
-    monkeypatch.setattr(bench, "SECONDS", 0.001)
-    monkeypatch.setattr("dstrun.export.usable_cores", lambda: 1)
+    monkeypatch.setattr(benchmark, "ROUNDS", 2)
+    monkeypatch.setattr(benchmark, "SECONDS", 0.001)
+    monkeypatch.setattr("dstrun.export.export.usable_cores", lambda: 1)
 
 
 @pytest.mark.slow
@@ -167,7 +167,7 @@ def test_the_bench(command: Command, run: Path, quick_bench: None) -> None:
 
 def test_a_network_that_cannot_be_shrunk(command: Command, monkeypatch: pytest.MonkeyPatch, quick_bench: None) -> None:
     """An LSTM: the bench goes without."""
-    monkeypatch.setattr("dstrun.onnx_file.missing", lambda: ["onnxruntime"])  # 28 steps take it half a minute
+    monkeypatch.setattr("dstrun.export.onnx.missing", lambda: ["onnxruntime"])  # 28 steps take it half a minute
     command("model=lstm_a", "model.args.hidden=8", "schedule.epochs=1", "data.train_limit=200", "data.test_limit=50")
     run = str(only_run())
     assert command("export", run, "--to", "lstm.safetensors", "--bench").code == 0
@@ -279,8 +279,8 @@ def test_what_does_not_equal_the_masked_model_is_not_written(
     command: Command, monkeypatch: pytest.MonkeyPatch, run: Path, change: torch.Tensor, tolerance: str, line: str
 ) -> None:
     """In outputs or in classes; the last layer's bias is another in the file."""
-    save = network.save
-    monkeypatch.setattr(network, "save", lambda path, about, weights, kind: save(
+    save = load.save
+    monkeypatch.setattr(load, "save", lambda path, about, weights, kind: save(
         path, about, {**weights, "fc3.bias": weights["fc3.bias"] + change}, kind
     ))  # fmt: skip
     outcome = command("export", str(run), "--to", "a.safetensors", "--tolerance", tolerance)
@@ -294,9 +294,11 @@ def test_an_onnx_file_holds_what_the_exporter_made_and_its_record_says_of_what(
 ) -> None:
     """By an exporter that takes no time: its file is the network's number among those it was given."""
     models: list[torch.nn.Module] = []
-    monkeypatch.setattr("dstrun.onnx_file.missing", list)
-    monkeypatch.setattr("dstrun.onnx_file.serialised", lambda model, shape: models.append(model) or b"%d" % len(models))
-    monkeypatch.setattr("dstrun.onnx_file.network", lambda content: models[int(content) - 1])
+    monkeypatch.setattr("dstrun.export.onnx.missing", list)
+    monkeypatch.setattr(
+        "dstrun.export.onnx.serialised", lambda model, shape: models.append(model) or b"%d" % len(models)
+    )
+    monkeypatch.setattr("dstrun.export.onnx.network", lambda content: models[int(content) - 1])
     for number, words in ((1, []), (2, ["--shrink"])):
         assert command("export", str(run), "--to", f"{number}.onnx", *words).code == 0
         assert Path(f"{number}.onnx").read_bytes() == b"%d" % number
@@ -393,7 +395,7 @@ def test_a_layer_that_is_never_called_multiplies_nothing() -> None:
     model = Spare()
     masks = {name: torch.ones_like(getattr(model, name).weight, dtype=torch.bool) for name in ("fc", "spare")}
     layers = measure(masks, masks, {name: torch.zeros(1) for name in masks})
-    about = network.About("spare", {}, (1, 2, 2), 3, [], [])
+    about = load.About("spare", {}, (1, 2, 2), 3, [], [])
     record = export.counted(export.Trained(Path(), model, model, about, layers, list))
     products = {layer["layer"]: (layer["multiply_adds"], layer["multiply_adds_kept"]) for layer in record["layers"]}
     assert (products["fc"], products["spare"]) == ((12, 12), (0, 0))

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dstrun.csr import CSRLinear
-from dstrun.export import Trained, compared, counted
+from dstrun.export.csr import CSRLinear
+from dstrun.export.export import Trained, compared, counted
+from dstrun.export.load import About, about_run, load, plain_weights, restored, save
 from dstrun.methods.mask_stats import LayerFigures
-from dstrun.network import About, about_run, load, plain_weights, restored, save
 from tests.helpers.folders import leave
 
 LENET = About("lenet_300_100", {}, (1, 2, 2), 3, [0.0], [1.0])

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dstrun.csr import CSRConv2d, CSRLinear, to_csr
+from dstrun.export.csr import CSRConv2d, CSRLinear, to_csr
+from dstrun.export.packing import packed, size, unpacked
+from dstrun.export.shrink import CannotShrinkError, shrink
 from dstrun.models import BUILDERS
-from dstrun.pack import packed, size, unpacked
-from dstrun.shrinking import CannotShrinkError, shrink
 from tests.helpers.convolutions import MIRRORED_OR_GROUPED, OPTIONS
 
 NETWORKS: dict[str, tuple[tuple[int, int, int], dict[str, Any]]] = {
@@ -93,7 +93,7 @@ def test_a_dead_neuron_becomes_a_bias_and_an_unread_one_nothing(
 
     y = 5·h₁ + 3·2 + 1; two of the five inputs are read, and are selected unless that costs more than the other three.
     """
-    monkeypatch.setattr("dstrun.shrinking.SELECTED", cost)
+    monkeypatch.setattr("dstrun.export.shrink.SELECTED", cost)
     model = Chain(
         linear([[1, 1, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], [0.5, 2, 3]), nn.ReLU(), linear([[5, 3, 0]], [1]),
     )  # fmt: skip

@@ -120,10 +120,10 @@ def test_a_dashboard_is_where_it_was_asked_for(command: Command, monkeypatch: py
 def test_force_and_tolerance_let_a_file_be_written(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     assert command("schedule.epochs=1", "data.train_limit=64", "data.test_limit=20", "threads=1").code == 0
     (run,) = Path("outputs/single").iterdir()
-    from dstrun import network
+    from dstrun.export import load
 
-    save = network.save
-    monkeypatch.setattr(network, "save", lambda path, about, weights, kind: save(
+    save = load.save
+    monkeypatch.setattr(load, "save", lambda path, about, weights, kind: save(
         path, about, {**weights, "fc3.bias": weights["fc3.bias"] + 0.01}, kind
     ))  # fmt: skip
     export = ["export", str(run), "--to", "a.safetensors"]
@@ -135,7 +135,7 @@ def test_force_and_tolerance_let_a_file_be_written(command: Command, monkeypatch
     assert Path("a.safetensors").stat().st_mtime_ns == before
     assert command(*export, "--tolerance", "0.1", "--force").code == 0
     assert Path("a.safetensors").stat().st_mtime_ns != before
-    monkeypatch.setattr(network, "save", lambda path, about, weights, kind: save(
+    monkeypatch.setattr(load, "save", lambda path, about, weights, kind: save(
         path, about, {**weights, "fc3.bias": weights["fc3.bias"] + 9.0 * torch.arange(10)}, kind
     ))  # fmt: skip
     other = command(*export, "--tolerance", "1000", "--force")

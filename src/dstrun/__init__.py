@@ -16,9 +16,9 @@ _PUBLIC = {
     "ThresholdMask": "dstrun.methods.dst.masking",
     "DynamicSparseTraining": "dstrun.methods.dst.method",
     "RecurrentLinear": "dstrun.models.recurrent",
-    "load": "dstrun.network",
-    "shrink": "dstrun.shrinking",
-    "to_csr": "dstrun.csr",
+    "load": "dstrun.export.load",
+    "shrink": "dstrun.export.shrink",
+    "to_csr": "dstrun.export.csr",
     "Split": "dstrun.data.splits",
     "Splits": "dstrun.data.splits",
 }

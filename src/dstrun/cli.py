@@ -161,7 +161,7 @@ def _export(arguments: Sequence[str]) -> None:
     from dstrun.arguments import export as parsed
 
     given = parsed(arguments)
-    from dstrun.export import export
+    from dstrun.export.export import export
 
     export(given)
 

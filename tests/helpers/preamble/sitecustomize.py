@@ -15,7 +15,7 @@ MODULES = (
     "dstrun.sweep.plan",
     "dstrun.sweep.search",
     "dstrun.data",
-    "dstrun.bench",
+    "dstrun.export.benchmark",
     "common",
 )  # of benchmarks
 

@@ -27,16 +27,16 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from dstrun import network, onnx_file
-from dstrun.bench import Timed, timings
 from dstrun.config.compose import saved
 from dstrun.config.options import check
+from dstrun.export import load, onnx
+from dstrun.export.benchmark import Timed, timings
+from dstrun.export.shrink import CannotShrinkError, shrink
 from dstrun.methods.flops import multiply_adds
 from dstrun.methods.mask_stats import LayerFigures
 from dstrun.runs import checkpoint
 from dstrun.runs.data_record import refuse_other_classes
 from dstrun.runs.metrics import read_json, write_json
-from dstrun.shrinking import CannotShrinkError, shrink
 from dstrun.system.cores import usable_cores
 from dstrun.system.errors import InputError, first_line, mismatch
 from dstrun.system.files import sha256
@@ -64,7 +64,7 @@ class Trained:
     folder: Path
     masked: nn.Module
     plain: nn.Module
-    about: network.About
+    about: load.About
     layers: list[LayerFigures]
     batches: Callable[[], Iterable[tuple[Tensor, Tensor]]]
 
@@ -105,7 +105,7 @@ def _checked_format(given: Namespace) -> str:
     format = format or by_ending[target.suffix]
     if target.suffix != FORMATS[format]:
         raise InputError(f"to: got {target} for the format {format}, expected a name that ends in {FORMATS[format]}")
-    if format == "onnx" and (missing := onnx_file.missing()):
+    if format == "onnx" and (missing := onnx.missing()):
         raise InputError(f"to: .onnx needs {', '.join(missing)}; `pip install 'dstrun[onnx]'` brings it")
     if given.shrink and format in KINDS:
         raise InputError("shrink: expected a .pt2 or .onnx file, which carries a network of its own")
@@ -131,8 +131,8 @@ def _trained(given: Namespace) -> Trained:
     masked, method = training_objects(config, prepared)
     try:
         masked.load_state_dict(state["model"])
-        about = network.about_run(folder, state | prepared.images)
-        plain = network.restored(about, network.plain_weights(state["model"]))
+        about = load.about_run(folder, state | prepared.images)
+        plain = load.restored(about, load.plain_weights(state["model"]))
     except RuntimeError as error:
         raise InputError(f"{folder}: the checkpoint is another model's ({mismatch(error)})") from error
     except (ValueError, KeyError) as error:
@@ -168,7 +168,7 @@ def counted(trained: Trained) -> dict[str, Any]:
         sizes = {}
         for kind in ("dense", "packed"):
             file = Path(place, kind)
-            network.save(file, trained.about, trained.plain.state_dict(), kind)
+            load.save(file, trained.about, trained.plain.state_dict(), kind)
             sizes[f"bytes_{kind}"] = file.stat().st_size
         sizes["bytes_zipped"] = len(zlib.compress(Path(place, "dense").read_bytes(), 9))
     return {
@@ -208,22 +208,22 @@ def _written(trained: Trained, target: Path, format: str, given: Namespace) -> d
         facts = {"bytes": made.stat().st_size, "sha256": sha256(made)}
         made.replace(target)
     about = {"format": format, "shrunk": given.shrink, "torch": torch.__version__, "tolerance": given.tolerance}
-    about |= {"opset": onnx_file.OPSET} if format == "onnx" else {}
+    about |= {"opset": onnx.OPSET} if format == "onnx" else {}
     about |= {"parameters_shrunk": sum(p.numel() for p in model.parameters())} if given.shrink else {}
     return about | found | facts
 
 
 def _write(path: Path, model: nn.Module, trained: Trained, format: str) -> None:
     if format in KINDS:
-        network.save(path, trained.about, model.state_dict(), KINDS[format])
+        load.save(path, trained.about, model.state_dict(), KINDS[format])
     elif format == "torch":
-        torch.export.save(onnx_file.program(model, trained.about.shape), path)
+        torch.export.save(onnx.program(model, trained.about.shape), path)
     else:
-        path.write_bytes(onnx_file.serialised(model, trained.about.shape))
+        path.write_bytes(onnx.serialised(model, trained.about.shape))
 
 
 def _read(path: Path, format: str) -> Network:
-    return onnx_file.network(path.read_bytes()) if format == "onnx" else network.load(path)
+    return onnx.network(path.read_bytes()) if format == "onnx" else load.load(path)
 
 
 @torch.inference_mode()

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dstrun import onnx_file
-from dstrun.csr import to_csr
-from dstrun.shrinking import CannotShrinkError, shrink
+from dstrun.export import onnx
+from dstrun.export.csr import to_csr
+from dstrun.export.shrink import CannotShrinkError, shrink
 
 BATCHES = (1, 64)
 ROUNDS, SECONDS = 15, 0.03  # of each variant: so many measurements of at least so long
@@ -60,10 +60,10 @@ def variants(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Callabl
     for name, network in plain.items():
         made[_beside("CSR", name)] = to_csr(deepcopy(network))
     found: dict[str, Callable[[int], Network]] = {name: partial(_itself, network) for name, network in made.items()}
-    if not onnx_file.missing():
+    if not onnx.missing():
         for name, network in plain.items():
             with suppress(Exception):  # torch's and ONNX's, of their own kinds, for what they cannot express
-                found[_beside("ONNX Runtime", name)] = partial(onnx_file.network, onnx_file.serialised(network, shape))
+                found[_beside("ONNX Runtime", name)] = partial(onnx.network, onnx.serialised(network, shape))
     half = deepcopy(model).to(torch.bfloat16)
     found["bf16"] = partial(_itself, lambda images: half(images.to(torch.bfloat16)))
     return found

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from dstrun.config.compose import saved
 from dstrun.config.options import check
 from dstrun.config.registry import registered
-from dstrun.csr import to_csr
+from dstrun.export.csr import to_csr
+from dstrun.export.packing import packed, unpacked
 from dstrun.methods.dst.masking import kept_mask
 from dstrun.models import BUILDERS
-from dstrun.pack import packed, unpacked
 from dstrun.runs import checkpoint
 from dstrun.system.errors import InputError, described, mismatch
 
