@@ -12,7 +12,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the figures that tests compare are th
 
 import torch
 
-from dstrun import cli
+from dstrun.cli import main
 from dstrun.data import BUILDERS
 from dstrun.system import machine
 from tests.helpers.commands import Command, Outcome, Trained
@@ -52,7 +52,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
         capfd.readouterr()
         code = 0
         try:
-            cli.main()
+            main.main()
         except SystemExit as stop:
             code = int(stop.code or 0)
         said = capfd.readouterr()

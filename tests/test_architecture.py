@@ -192,7 +192,7 @@ def test_torch_is_not_imported_before_it_is_needed(words: list[str]) -> None:
     script = f"""
 import sys
 sys.argv = ["dstrun", *{words!r}]
-from dstrun.cli import main
+from dstrun.cli.main import main
 try:
     main()
 except SystemExit:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dstrun.arguments import find_run
-from dstrun.cli import VERBS, _place
+from dstrun.cli.arguments import find_run
+from dstrun.cli.main import VERBS, _place
 from dstrun.system.errors import InputError
 from tests.helpers.commands import Command
 from tests.helpers.folders import leave

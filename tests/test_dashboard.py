@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from dstrun import cli
+from dstrun.cli import main
 from dstrun.compare import aggregate
 from dstrun.compare.dashboard import app, layout, server, views
 from dstrun.compare.dashboard.app import Watch, make_app
@@ -75,7 +75,7 @@ def test_a_signal_in_the_middle_of_a_request_ends_the_server_and_not_the_request
 
     monkeypatch.setattr(server, "make_server", lambda *_, fd, **__: os.close(fd) or Server())
     monkeypatch.setattr("sys.argv", ["dstrun", "dashboard", "outputs", "--port", "0"])
-    cli.main()
+    main.main()
     assert done == ["request", "closed"]
 
 

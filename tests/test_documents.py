@@ -18,7 +18,7 @@ import kept
 import pytest
 import results
 
-from dstrun import arguments
+from dstrun.cli import arguments
 from dstrun.compare.report import report
 from dstrun.compare.run_tables import Store
 from dstrun.config.compose import words_for_hydra

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dstrun.cli import VERBS
+from dstrun.cli.main import VERBS
 from dstrun.config.compose import as_hydra_takes_it, words_for_hydra
 from dstrun.config.values import parsed
 from dstrun.config.words import normalize_words, refuse_strays

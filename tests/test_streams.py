@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dstrun import cli
+from dstrun.cli import main
 from dstrun.config.options import InputError, check
 from dstrun.runs.folder import write_config
 from dstrun.runs.metrics import close_log, read_json, run_log, write_json
@@ -62,7 +62,7 @@ def test_a_run_is_finished_and_reported_whatever_the_screen_can_show(monkeypatch
     for words in (QUICK, ["--help"], ["report", "--markdown"], ["-m", "reg.alpha=1e-3,1e-4", "dry_run=true"]):
         monkeypatch.setattr(sys, "argv", ["dstrun", *words])
         monkeypatch.setattr(sys, "stdout", screen := Screen("ascii"))
-        cli.main()
+        main.main()
         assert len(screen.shown) > 50
     assert json.loads((only_run() / "status.json").read_text())["state"] == "finished"
 
@@ -74,7 +74,7 @@ def test_a_table_for_a_file_is_utf_8(monkeypatch: pytest.MonkeyPatch, asked: str
     for form in ("--csv", "--markdown"):
         monkeypatch.setattr(sys, "argv", ["dstrun", "report", form, "--runs"])
         monkeypatch.setattr(sys, "stdout", screen := Screen("ascii"))
-        cli.main()
+        main.main()
         assert form == "--markdown" or f",{name}," in screen.shown
         assert "\ufffd" not in screen.shown
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from dstrun import arguments, cli
+from dstrun.cli import arguments, main
 from dstrun.compare.dashboard import server
 from tests.helpers.commands import Command
 from tests.helpers.folders import leave
@@ -70,7 +70,7 @@ def flags_of(verb: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     return {(action.option_strings or [action.dest])[-1] for action in parsers[0]._actions} - {"--help"}
 
 
-@pytest.mark.parametrize("verb", cli.VERBS)
+@pytest.mark.parametrize("verb", main.VERBS)
 def test_all_that_a_verb_takes_has_a_test(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
     assert set(TESTED[verb]) == flags_of(verb, monkeypatch)
     for place in TESTED[verb].values():
@@ -78,7 +78,7 @@ def test_all_that_a_verb_takes_has_a_test(monkeypatch: pytest.MonkeyPatch, verb:
         assert f"def {name}(" in Path(__file__).with_name(file).read_text()
 
 
-@pytest.mark.parametrize("verb", cli.VERBS)
+@pytest.mark.parametrize("verb", main.VERBS)
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_a_verb_says_what_it_takes(command: Command, verb: str, flag: str) -> None:
     outcome = command(verb, flag)

@@ -1,5 +1,5 @@
 """`python -m dstrun` is `dstrun`."""
 
-from dstrun.cli import main
+from dstrun.cli.main import main
 
 main()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dstrun import cli
+from dstrun.cli import main
 from dstrun.config.options import OPTIONS
 from dstrun.config.sources import packaged
 
@@ -84,7 +84,7 @@ def called(arguments: Sequence[str]) -> tuple[int, str, str]:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["dstrun", *arguments])
         try:
-            cli.main()
+            main.main()
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else 1
     return code, out.getvalue(), err.getvalue()
@@ -92,7 +92,7 @@ def called(arguments: Sequence[str]) -> tuple[int, str, str]:
 
 def meant(arguments: Sequence[str]) -> list[str]:
     """The words with what keeps a run from being trained and a verb from serving."""
-    kept = [word for word in arguments if word not in cli.VERBS and not re.match(r"[+~]*(dry_run|n_jobs)\b", word)]
+    kept = [word for word in arguments if word not in main.VERBS and not re.match(r"[+~]*(dry_run|n_jobs)\b", word)]
     return [*kept, "dry_run=true"]
 
 

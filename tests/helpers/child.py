@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from dstrun import cli
+from dstrun.cli import main
 
 
 def forked(words: Sequence[str], before: Callable[[], None]) -> int:
@@ -15,7 +15,7 @@ def forked(words: Sequence[str], before: Callable[[], None]) -> int:
     try:
         before()
         sys.argv = ["dstrun", *words]
-        cli.main()
+        main.main()
     except SystemExit as stop:
         os._exit(int(stop.code or 0))
     except BaseException:

@@ -37,7 +37,7 @@ def _dispatch(arguments: Sequence[str]) -> None:
     if first == "help" and rest and rest[0] in VERBS:
         VERBS[rest[0]](["--help"])
     elif first not in VERBS and (first in ("help", "-help", "?") or {"-h", "--help"} & set(arguments)):
-        from dstrun.help import text
+        from dstrun.cli.help import text
 
         print(text())
     elif first not in VERBS and (first in ("version", "-V", "-v") or "--version" in arguments):
@@ -110,7 +110,7 @@ def _task(composed: object) -> None:
 
 def _rerun(arguments: Sequence[str]) -> None:
     """dstrun rerun RUN [KEY=VALUE ...]: the same settings, or some of them changed."""
-    from dstrun.arguments import rerun as parsed
+    from dstrun.cli.arguments import rerun as parsed
 
     given = parsed(arguments)
     from dstrun.config.compose import saved
@@ -133,7 +133,7 @@ def _rerun(arguments: Sequence[str]) -> None:
 
 def _evaluate(arguments: Sequence[str]) -> None:
     """dstrun eval RUN [KEY=VALUE ...]: test figures of a trained run."""
-    from dstrun.arguments import evaluate as parsed
+    from dstrun.cli.arguments import evaluate as parsed
 
     given = parsed(arguments)
     from dstrun.config.compose import saved
@@ -148,7 +148,7 @@ def _evaluate(arguments: Sequence[str]) -> None:
 
 def _report(arguments: Sequence[str]) -> None:
     """dstrun report PATH...: what runs came to, in a table or a page with figures."""
-    from dstrun.arguments import report as parsed
+    from dstrun.cli.arguments import report as parsed
 
     given = parsed(arguments)
     from dstrun.compare.report.report import report
@@ -158,7 +158,7 @@ def _report(arguments: Sequence[str]) -> None:
 
 def _export(arguments: Sequence[str]) -> None:
     """dstrun export RUN --to PATH: the sparse network, out of the training code."""
-    from dstrun.arguments import export as parsed
+    from dstrun.cli.arguments import export as parsed
 
     given = parsed(arguments)
     from dstrun.export.export import export
@@ -168,7 +168,7 @@ def _export(arguments: Sequence[str]) -> None:
 
 def _dashboard(arguments: Sequence[str]) -> None:
     """dstrun dashboard PATH: a local page over runs, live while they train."""
-    from dstrun.arguments import dashboard as parsed
+    from dstrun.cli.arguments import dashboard as parsed
 
     given = parsed(arguments)
     from dstrun.compare.dashboard.server import dashboard
