@@ -25,12 +25,11 @@ from dstrun.config.compose import words_for_hydra
 from dstrun.config.options import GROUPS
 from dstrun.config.sources import choices
 from dstrun.config.words import normalize_words
+from tests.helpers.blocks import Step, steps_of
 from tests.helpers.commands import Command
 from tests.helpers.folders import leave, status
-
-from .helpers.blocks import Step, steps_of
-from .helpers.sweeps import RUNS
-from .helpers.walk import Walk
+from tests.helpers.sweeps import RUNS
+from tests.helpers.walk import Walk
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

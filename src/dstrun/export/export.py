@@ -42,8 +42,8 @@ from dstrun.system.errors import InputError, first_line, mismatch
 from dstrun.system.files import sha256
 from dstrun.system.machine import set_threads
 from dstrun.system.signals import exits_by_sigterm
+from dstrun.system.terminal import print_whole
 from dstrun.training.build import make_batches, prepare, training_objects
-from dstrun.training.console import print_whole
 
 FORMATS = {
     "safetensors": ".safetensors",

@@ -24,7 +24,7 @@ from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, holder
 from dstrun.sweep.plan import Job
 from dstrun.sweep.summary import FILE, Summary
 from dstrun.system.errors import InputError, RunFailedError
-from dstrun.training.console import LastingConsole, duration
+from dstrun.system.terminal import LastingConsole, duration
 from dstrun.training.describe import density_words
 
 LOOK_EVERY = 1.0  # seconds between looks at the folders

@@ -5,8 +5,6 @@ where NO_COLOR is set. Knows rich and describe.
 """
 
 import logging
-import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,26 +14,12 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from dstrun.system.terminal import LastingConsole, duration, print_whole
 from dstrun.training.describe import density_words
 
 LOG_WIDTH = 120
 NARROWEST_COURSE = 4  # columns; a narrower one tells nothing
 TERMINAL_EVERY, LINE_EVERY = 1.0, 30.0  # seconds between two looks at how training goes
-
-
-class LastingConsole(Console):
-    """A console that never ends a run: its reader may go, as `head` does, or the disk behind `>` be full."""
-
-    def print(self, *objects: Any, **options: Any) -> None:
-        try:
-            super().print(*objects, **options)
-        except OSError:
-            self.on_broken_pipe()
-
-    def on_broken_pipe(self) -> None:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
 
 
 class RunConsole:
@@ -185,20 +169,6 @@ def spark(fractions: Sequence[float], width: int = 32) -> str:
     shown = min(len(fractions), width)
     chosen = [fractions[round(i * steps / max(shown - 1, 1))] for i in range(shown)]
     return "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * fraction))] for fraction in chosen)
-
-
-def print_whole(console: Console, table: Table) -> None:
-    """However wide it is: a terminal that is narrower breaks lines."""
-    console.width = max(console.width, Console(width=10_000).measure(table).maximum)
-    console.print(table)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 4 s, 12 min, 3.5 h, 2.1 days."""
-    for unit, size in (("s", 1), ("min", 60), ("h", 3600)):
-        if seconds < {"s": 100, "min": 6000, "h": 48 * 3600}[unit]:
-            return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"
-    return f"{seconds / 86400:.1f} days"
 
 
 class _LogLines:

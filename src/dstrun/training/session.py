@@ -52,9 +52,10 @@ from dstrun.system.errors import (
 from dstrun.system.files import sha256
 from dstrun.system.machine import facts, keep_freed_memory, out_of_memory, set_threads
 from dstrun.system.signals import StopRequest, stop_request
+from dstrun.system.terminal import duration
 from dstrun.training import describe
 from dstrun.training.build import Prepared
-from dstrun.training.console import RunConsole, duration
+from dstrun.training.console import RunConsole
 from dstrun.training.evaluate import not_finite
 from dstrun.training.loop import Progress, Record
 from dstrun.training.notes import changed_from_recipe, recipe_of

@@ -24,7 +24,7 @@ from dstrun.runs.labels import counted
 from dstrun.runs.metrics import csv_text
 from dstrun.system.errors import InputError, printable
 from dstrun.system.streams import legible, write_utf8_to_files
-from dstrun.training.console import duration, print_whole
+from dstrun.system.terminal import duration, print_whole
 
 NOTES = 5  # so many of the things that could not be read are told
 NAMES = ("group", "model.name", "data.name", "reg.method")  # columns of words, shown where they differ

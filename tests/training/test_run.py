@@ -486,7 +486,7 @@ def test_a_run_begun_by_an_earlier_version_keeps_its_columns() -> None:
 
 
 def test_columns_stand_in_the_order_of_earlier_versions() -> None:
-    (run,) = (Path(__file__).parents[1] / "docs/runs/best_table1").glob("lenet5-mnist-d1.25e-2-s0-*")
+    (run,) = (Path(__file__).parents[2] / "docs/runs/best_table1").glob("lenet5-mnist-d1.25e-2-s0-*")
     for name, columns in (("metrics.csv", (*METRICS, *STEERED)), ("layers.csv", LAYERS)):
         written = (run / name).read_text().splitlines()[0].split(",")
         assert [column for column in columns if column in written] == written

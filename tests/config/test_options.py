@@ -32,9 +32,8 @@ from dstrun.training.build import (
 from dstrun.training.loop import Record
 from dstrun.training.run import run
 from dstrun.training.step import CompiledUpdate, Update
-
-from .helpers.runs import rows
-from .helpers.tiny import BASE, CALLS, CLASSES, TEST, TRAIN, Tiny, config, numbers, tiny, training  # noqa: F401
+from tests.helpers.runs import rows
+from tests.helpers.tiny import BASE, CALLS, CLASSES, TEST, TRAIN, Tiny, config, numbers, tiny, training  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("tiny")
 SEEN: dict[str, str] = {}
@@ -51,8 +50,8 @@ def of(*options: str) -> Callable[[Callable], Callable]:
 
 
 ELSEWHERE = {
-    "retry": "test_sweep.py::test_a_run_that_diverges_costs_itself_only",
-    "overwrite": "test_sweep.py::test_the_same_sweep_again_does_what_is_new",
+    "retry": "sweep/test_sweep.py::test_a_run_that_diverges_costs_itself_only",
+    "overwrite": "sweep/test_sweep.py::test_the_same_sweep_again_does_what_is_new",
 }  # option: the test that sees it
 
 
@@ -60,7 +59,7 @@ def test_every_option_has_a_test() -> None:
     assert sorted({*SEEN, *ELSEWHERE}) == sorted(OPTIONS)
     for place in ELSEWHERE.values():
         file, name = place.split("::")
-        assert f"def {name}(" in Path(__file__).with_name(file).read_text()
+        assert f"def {name}(" in (Path(__file__).parents[1] / file).read_text()
 
 
 # What a run is

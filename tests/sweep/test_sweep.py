@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from dstrun.config.options import check
-from dstrun.runs import folder
+from dstrun.runs.folder import record_failure, run_folder
 from dstrun.runs.status import FINISHED, Status, holder
 from dstrun.sweep import monitor, pool, summary
 from dstrun.system.errors import InputError, RunFailedError
@@ -245,11 +245,11 @@ def test_a_run_that_breaks_before_its_first_line_is_let_go_of(
     config = check({"model": {"name": "lenet_300_100", "builder": "lenet_300_100"}, "data": DIGITS})
     with pytest.raises(RunFailedError, match="RuntimeError: no driver"):
         run_as_job(config, "grid")
-    folder = folder.run_folder(config, "grid")
+    folder = run_folder(config, "grid")
     assert (state(folder)["state"], state(folder)["error"]) == ("failed", "RuntimeError: no driver")
     assert holder(folder) is None
     other = replace(config, seed=1)
-    moved = folder.rename(folder.run_folder(other, "grid"))
+    moved = folder.rename(run_folder(other, "grid"))
     with pytest.raises(RunFailedError, match="holds another run, which differs in seed"):
         run_as_job(other, "grid")
     assert state(moved)["error"] == "RuntimeError: no driver", "the other run's folder stays as it is"
@@ -309,7 +309,7 @@ def test_what_differs_between_runs_stands_in_the_summary() -> None:
         settings = {"reg": {"alpha": alpha, "method": method}, "schedule": {"betas": [0.5, 0.6], "lr": alpha}}
         config = check({"model": {"name": "m"}, "data": {"name": "d"}, **settings})
         folder = group / f"{method}{alpha}"
-        folder.record_failure(folder, config, "why", "because")
+        record_failure(folder, config, "why", "because")
     (group / "foreign").mkdir()
     (group / "damaged").mkdir()
     (group / "damaged" / "config.yaml").write_text("{")

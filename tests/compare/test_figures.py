@@ -367,7 +367,7 @@ def test_every_figure_is_drawn_as_it_was_when_it_was_last_looked_at(store: Store
     now = json.dumps(drawn, indent=0, ensure_ascii=False, sort_keys=True) + "\n"
     kept = Path(__file__).with_name("figures.json")
     if now != kept.read_text():
-        left = kept.parents[1] / "build" / "figures.json"
+        left = kept.parents[2] / "build" / "figures.json"
         left.parent.mkdir(exist_ok=True)
         left.write_text(now)
         before = json.loads(kept.read_text())

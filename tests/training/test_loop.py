@@ -13,8 +13,7 @@ from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.training.build import prepare
 from dstrun.training.loop import Progress, Record, train
 from dstrun.training.trainer import where_it_began
-
-from .helpers.tiny import TRAIN, config, tiny, training  # noqa: F401
+from tests.helpers.tiny import TRAIN, config, tiny, training  # noqa: F401
 
 
 class Batches:

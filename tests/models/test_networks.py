@@ -13,11 +13,10 @@ import yaml
 from torch import Tensor, nn
 
 from dstrun.models import BUILDERS
+from tests.helpers import networks
+from tests.helpers.networks import Network
 
-from .helpers import networks
-from .helpers.networks import Network
-
-MODELS = Path(__file__).parents[1] / "conf" / "model"
+MODELS = Path(__file__).parents[2] / "conf" / "model"
 Shape = tuple[int, ...]
 Layers = dict[str, tuple[Shape, Shape]]  # name: shape of the weight, and of the output for one image
 

@@ -15,9 +15,8 @@ from dstrun.system.signals import StopRequest
 from dstrun.training.console import RunConsole
 from dstrun.training.run import run
 from dstrun.training.session import STOP
-
-from .helpers.runs import rows
-from .helpers.tiny import config, tiny  # noqa: F401
+from tests.helpers.runs import rows
+from tests.helpers.tiny import config, tiny  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("tiny")
 UPDATES = 6  # an epoch

@@ -362,7 +362,7 @@ def test_two_hundred_runs_are_read_shown_and_clicked_in_time(
 ) -> None:
     """200 runs × 160 epochs × 16 layers: report in 10 s, page under 15 MB and open in 3 s, a tick answered in 1 s,
     another view of all of them in 2 s."""
-    make = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "compare.py"))["make"]
+    make = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "compare.py"))["make"]
     make(Path("outputs"), runs=200, epochs=160, layers=16)
     start = time.monotonic()
     subprocess.run([sys.executable, "-m", "dstrun", "report", "--html", "report.html"], check=True, capture_output=True)

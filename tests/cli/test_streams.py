@@ -19,7 +19,7 @@ from dstrun.runs.folder import write_config
 from dstrun.runs.metrics import close_log, read_json, run_log, write_json
 from dstrun.system.files import whole
 from dstrun.system.streams import accept_all_text, legible
-from dstrun.training.console import LastingConsole
+from dstrun.system.terminal import LastingConsole
 from tests.covered import SOURCE
 from tests.helpers.commands import Command, Trained
 from tests.helpers.folders import leave

@@ -18,38 +18,38 @@ from tests.helpers.folders import leave
 
 TESTED = {
     "rerun": {
-        "RUN": "test_run.py::test_rerun_with_changes_stays_in_the_group",
-        "KEY=VALUE": "test_run.py::test_rerun_with_another_model_takes_no_arguments_of_the_old_one",
+        "RUN": "training/test_run.py::test_rerun_with_changes_stays_in_the_group",
+        "KEY=VALUE": "training/test_run.py::test_rerun_with_another_model_takes_no_arguments_of_the_old_one",
     },
     "eval": {
-        "RUN": "test_run.py::test_eval_gives_the_figures_of_the_last_epoch",
-        "KEY=VALUE": "test_run.py::test_eval_gives_the_figures_of_the_last_epoch",
+        "RUN": "training/test_run.py::test_eval_gives_the_figures_of_the_last_epoch",
+        "KEY=VALUE": "training/test_run.py::test_eval_gives_the_figures_of_the_last_epoch",
     },
     "report": {
-        "paths": "test_report.py::test_several_folders_and_models",
-        "--paper": "test_report.py::test_the_paper_beside_ours",
-        "--filter": "test_report.py::test_sorted_and_filtered",
-        "--sort": "test_report.py::test_sorted_and_filtered",
-        "--runs": "test_report.py::test_a_row_a_run",
-        "--layers": "test_report.py::test_what_every_layer_keeps",
-        "--csv": "test_report.py::test_csv_has_fractions",
-        "--markdown": "test_report.py::test_markdown",
-        "--html": "test_report.py::test_the_page",
+        "paths": "compare/test_report.py::test_several_folders_and_models",
+        "--paper": "compare/test_report.py::test_the_paper_beside_ours",
+        "--filter": "compare/test_report.py::test_sorted_and_filtered",
+        "--sort": "compare/test_report.py::test_sorted_and_filtered",
+        "--runs": "compare/test_report.py::test_a_row_a_run",
+        "--layers": "compare/test_report.py::test_what_every_layer_keeps",
+        "--csv": "compare/test_report.py::test_csv_has_fractions",
+        "--markdown": "compare/test_report.py::test_markdown",
+        "--html": "compare/test_report.py::test_the_page",
     },
     "dashboard": {
-        "paths": "test_dashboard.py::test_it_serves_until_it_is_interrupted",
-        "--port": "test_verbs.py::test_a_dashboard_is_where_it_was_asked_for",
-        "--host": "test_verbs.py::test_a_dashboard_is_where_it_was_asked_for",
-        "--open": "test_verbs.py::test_a_dashboard_is_where_it_was_asked_for",
+        "paths": "compare/test_dashboard.py::test_it_serves_until_it_is_interrupted",
+        "--port": "cli/test_verbs.py::test_a_dashboard_is_where_it_was_asked_for",
+        "--host": "cli/test_verbs.py::test_a_dashboard_is_where_it_was_asked_for",
+        "--open": "cli/test_verbs.py::test_a_dashboard_is_where_it_was_asked_for",
     },
     "export": {
-        "words": "test_export.py::test_every_format",
-        "--to": "test_export.py::test_every_format",
-        "--format": "test_export.py::test_every_format",
-        "--shrink": "test_export.py::test_every_format",
-        "--force": "test_verbs.py::test_force_and_tolerance_let_a_file_be_written",
-        "--tolerance": "test_verbs.py::test_force_and_tolerance_let_a_file_be_written",
-        "--bench": "test_export.py::test_the_bench",
+        "words": "export/test_export.py::test_every_format",
+        "--to": "export/test_export.py::test_every_format",
+        "--format": "export/test_export.py::test_every_format",
+        "--shrink": "export/test_export.py::test_every_format",
+        "--force": "cli/test_verbs.py::test_force_and_tolerance_let_a_file_be_written",
+        "--tolerance": "cli/test_verbs.py::test_force_and_tolerance_let_a_file_be_written",
+        "--bench": "export/test_export.py::test_the_bench",
     },
 }  # verb: what it takes: the test of it
 
@@ -75,7 +75,7 @@ def test_all_that_a_verb_takes_has_a_test(monkeypatch: pytest.MonkeyPatch, verb:
     assert set(TESTED[verb]) == flags_of(verb, monkeypatch)
     for place in TESTED[verb].values():
         file, name = place.split("::")
-        assert f"def {name}(" in Path(__file__).with_name(file).read_text()
+        assert f"def {name}(" in (Path(__file__).parents[1] / file).read_text()
 
 
 @pytest.mark.parametrize("verb", main.VERBS)

@@ -17,11 +17,10 @@ from torch.optim.optimizer import _global_optimizer_post_hooks
 
 import dstrun
 from dstrun.methods.dst.method import DynamicSparseTraining
-
-from .helpers.blocks import steps_of
+from tests.helpers.blocks import steps_of
 
 (EXAMPLE,) = (
-    step.text for step in steps_of(Path(__file__).parents[1] / "README.md") if "DynamicSparseTraining" in step.text
+    step.text for step in steps_of(Path(__file__).parents[2] / "README.md") if "DynamicSparseTraining" in step.text
 )
 
 

@@ -15,8 +15,7 @@ from dstrun.runs import status
 from dstrun.runs.status import Status, holder
 from dstrun.system.errors import BusyError
 from dstrun.training.run import run
-
-from .helpers.tiny import config, tiny  # noqa: F401
+from tests.helpers.tiny import config, tiny  # noqa: F401
 
 
 def left_by(folder: Path, host: str, seconds_ago: float, state: str = "running", pid: int = 7) -> None:
