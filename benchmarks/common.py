@@ -1,4 +1,5 @@
-"""What the benchmarks share: a config from words, training that can be timed a few updates at a time, one table."""
+"""What the benchmarks share: a config from words, training that can be timed a few updates at a
+time, one table."""
 
 import json
 import statistics
@@ -63,7 +64,8 @@ def config_of(words: Sequence[str]) -> Config:
 
 
 def training(words: Sequence[str]) -> Training:
-    """What `dstrun WORDS` would train, by the loop it would be trained with, on one batch that lies on the device."""
+    """What `dstrun WORDS` would train, by the loop it would be trained with, on one batch that lies
+    on the device."""
     config = config_of(words)
     keep_freed_memory()
     set_threads(config.threads)
@@ -72,7 +74,10 @@ def training(words: Sequence[str]) -> Training:
     build = registered("model.builder", config.model.builder, models.BUILDERS, "dstrun.models")
     nothing = Split(torch.zeros(1, *shape, dtype=torch.uint8), torch.zeros(1, dtype=torch.long))
     prepared = Prepared(
-        device, Splits(nothing, nothing, classes), None, partial(build, shape, classes, **config.model.args)
+        device,
+        Splits(nothing, nothing, classes),
+        None,
+        partial(build, shape, classes, **config.model.args),
     )
     model, method = training_objects(config, prepared)
     size = config.schedule.batch_size
@@ -83,9 +88,13 @@ def training(words: Sequence[str]) -> Training:
     def enough(progress: Progress) -> bool:
         return progress.step >= asked
 
-    one_update = make_update(config, model, method, make_optimiser_for(config, model, method), device)
+    one_update = make_update(
+        config, model, method, make_optimiser_for(config, model, method), device
+    )
     batches, rate = Repeated(images, labels), make_rate_for(config, 10**9)
-    records = train(one_update, batches, rate, {}, epochs=1, progress=Progress(), between_steps=enough)
+    records = train(
+        one_update, batches, rate, {}, epochs=1, progress=Progress(), between_steps=enough
+    )
 
     def update(count: int) -> None:
         nonlocal asked
@@ -133,12 +142,15 @@ def spread(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def report(title: str, rows: Sequence[dict[str, Any]], file: Path | None, **more: Any) -> None:
-    """Prints one table and, where a file is named, writes the same as JSON with the machine it was measured on."""
+    """Prints one table and, where a file is named, writes the same as JSON with the machine it was
+    measured on."""
     table = Table(title=title, title_justify="left")
     for column in rows[0] if rows else ():
         table.add_column(column, justify="left" if isinstance(rows[0][column], str) else "right")
     for row in rows:
-        table.add_row(*(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()))
+        table.add_row(
+            *(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values())
+        )
     console = Console(width=max(100, Console().width))
     console.print(table)
     for name, value in more.items():

@@ -1,6 +1,8 @@
-"""How long it takes to read and show many runs: python benchmarks/compare.py [--runs 200 --epochs 160 --layers 16].
+"""How long it takes to read and show many runs: python benchmarks/compare.py [--runs 200 --epochs
+160 --layers 16].
 
-Makes up that many finished runs in a temporary folder, with the files a run leaves; then, in one process after another:
+Makes up that many finished runs in a temporary folder, with the files a run leaves; then, in one
+process after another:
 
     the store   all tables read; read again with nothing new, and after one run has grown
     the report  `dstrun report`, and with --html; the size of the page
@@ -24,7 +26,8 @@ from dstrun.runs.metrics import LAYERS, METRICS, Rows, write_json
 
 
 def make(folder: Path, runs: int, epochs: int, layers: int) -> None:
-    """Finished runs over eight or so α, four seeds each, whose figures are smooth curves with some noise."""
+    """Finished runs over eight or so α, four seeds each, whose figures are smooth curves with some
+    noise."""
     noise = np.random.default_rng(0)
     course = np.exp(-np.arange(1, epochs + 1) / epochs * 3)
     for number in range(runs):
@@ -38,7 +41,9 @@ def make(folder: Path, runs: int, epochs: int, layers: int) -> None:
         run = folder / run_name(config)
         run.mkdir(parents=True)
         write_config(run, config)
-        density = np.clip(course * (1 - number / runs) + noise.uniform(0, 0.02, (layers, epochs)), 0, 1)
+        density = np.clip(
+            course * (1 - number / runs) + noise.uniform(0, 0.02, (layers, epochs)), 0, 1
+        )
         rows = [
             {
                 "epoch": epoch + 1, "step": (epoch + 1) * 782, "layer": f"features.{layer}", "kept": int(d * 2359296),
@@ -53,14 +58,20 @@ def make(folder: Path, runs: int, epochs: int, layers: int) -> None:
             | {"test_accuracy": float(0.94 - course[e] / 3 - number / runs / 50 + noise.uniform(0, 0.004))}
             for e in range(epochs)
         ]  # fmt: skip
-        for name, columns, content in (("metrics.csv", METRICS, figures), ("layers.csv", LAYERS, rows)):
+        for name, columns, content in (
+            ("metrics.csv", METRICS, figures),
+            ("layers.csv", LAYERS, rows),
+        ):
             file = Rows(run / name, columns)
             file.append(content)
             file.close()
         created = f"2026-01-01T{number // 60 % 24:02}:{number % 60:02}:00+00:00"
-        write_json(run / "status.json", {"state": "finished", "created": created, "device_name": "made up"})
         write_json(
-            run / "summary.json", figures[-1] | {"parameters": 14_700_000, "parameters_kept": 14e6 / (1 + number)}
+            run / "status.json", {"state": "finished", "created": created, "device_name": "made up"}
+        )
+        write_json(
+            run / "summary.json",
+            figures[-1] | {"parameters": 14_700_000, "parameters_kept": 14e6 / (1 + number)},
         )
         (run / "train.log").touch()
 
@@ -88,7 +99,9 @@ def read(folder: str) -> dict[str, float]:
 
 
 def main() -> None:
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     words.add_argument("--runs", type=int, default=200)
     words.add_argument("--epochs", type=int, default=160)
     words.add_argument("--layers", type=int, default=16)
@@ -102,14 +115,18 @@ def main() -> None:
         folder = given.keep or Path(place) / "runs"
         make(folder, given.runs, given.epochs, given.layers)
         rows = given.runs * given.epochs * given.layers
-        print(f"{given.runs} runs × {given.epochs} epochs × {given.layers} layers: {rows:,} rows of layers.csv")
+        print(
+            f"{given.runs} runs × {given.epochs} epochs × {given.layers} layers: {rows:,} rows of layers.csv"
+        )
         answer = subprocess.run(
             [sys.executable, __file__, "--read", folder], capture_output=True, text=True, check=True
         ).stdout
         took = json.loads(answer)
         memory = took.pop("GB")
         print(
-            "store:  " + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in took.items()) + f"; {memory:.2f} GB"
+            "store:  "
+            + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in took.items())
+            + f"; {memory:.2f} GB"
         )
         page = Path(place) / "report.html"
         for more in ([], ["--html", str(page)]):

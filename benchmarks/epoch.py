@@ -1,12 +1,13 @@
-"""An epoch of dstrun against an epoch of the authors' own training script, on MNIST, evaluation included.
+"""An epoch of dstrun against an epoch of the authors' own training script, on MNIST, evaluation
+included.
 
     python benchmarks/epoch.py --authors PATH [--model lenet_300_100|lenet5|lstm_a|lstm_b] [--rounds 3] [--json FILE]
 
-PATH is a checkout of github.com/junjieliu2910/DynamicSparseTraining. Both train on the files below $DSTRUN_DATA
-(MNIST/raw), each in a process of its own with the settings of its own, one after the other. An epoch is the time
-between the same line of output in one epoch and the next, so that neither imports nor reading the data count. The
-authors' LSTM script tests only once, at its end: its epochs are without evaluation, ours with.
-"""
+PATH is a checkout of github.com/junjieliu2910/DynamicSparseTraining. Both train on the files below
+$DSTRUN_DATA (MNIST/raw), each in a process of its own with the settings of its own, one after the
+other. An epoch is the time between the same line of output in one epoch and the next, so that
+neither imports nor reading the data count. The authors' LSTM script tests only once, at its end:
+its epochs are without evaluation, ours with."""
 
 import argparse
 import os
@@ -35,11 +36,15 @@ OURS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--authors", type=Path, required=True, metavar="PATH")
     parser.add_argument("--model", choices=list(THEIRS), default="lenet_300_100")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--without", nargs="*", default=[], metavar="VARIANT", help="leave variants out")
+    parser.add_argument(
+        "--without", nargs="*", default=[], metavar="VARIANT", help="leave variants out"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     data = Path(os.environ.get("DSTRUN_DATA", "data")).resolve()
@@ -49,19 +54,37 @@ def main() -> None:
     script = options.authors.resolve() / folder / "train.py"
     if not script.is_file():
         parser.error(f"--authors: there is no {script}")
-    theirs = [sys.executable, str(script), *words, "--mask", "--max_epoch", "2", "--data_root", str(data)]
+    theirs = [
+        sys.executable,
+        str(script),
+        *words,
+        "--mask",
+        "--max_epoch",
+        "2",
+        "--data_root",
+        str(data),
+    ]
     ours = {name: words for name, words in OURS.items() if name not in options.without}
     times: dict[str, list[float]] = {"authors' script": [], **{name: [] for name in ours}}
     for _ in range(options.rounds):
         times["authors' script"].append(epoch(theirs, line))
         for name, more in ours.items():
             words = [f"model={options.model}", "data=mnist", f"data.root={data}", *more]
-            command = [sys.executable, "-m", "dstrun", *words, "schedule.epochs=3", "wandb.mode=disabled"]
+            command = [
+                sys.executable,
+                "-m",
+                "dstrun",
+                *words,
+                "schedule.epochs=3",
+                "wandb.mode=disabled",
+            ]
             times[name].append(epoch(command, r"^epoch "))
     base = times["authors' script"]
     rows = []
     for name, values in times.items():
-        ratio, low, high = spread([theirs / mine for mine, theirs in zip(values, base, strict=True)])
+        ratio, low, high = spread(
+            [theirs / mine for mine, theirs in zip(values, base, strict=True)]
+        )
         rows.append({
             "epoch of": name, "seconds": spread(values)[0], "times faster": ratio,
             "quartiles": f"{low:.2f} to {high:.2f}",
@@ -87,7 +110,9 @@ def epoch(command: Sequence[str], line: str) -> float:
             if len(seen) == 2:
                 process.kill()
                 return seen[1] - seen[0]
-    raise SystemExit(f"{' '.join(command)} ended without a second line like {line!r}:\n{''.join(said[-20:])}")
+    raise SystemExit(
+        f"{' '.join(command)} ended without a second line like {line!r}:\n{''.join(said[-20:])}"
+    )
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python benchmarks/memory.py model=vgg16 data=cifar10 [any option of dstrun ...] [--updates 4] [--json FILE]
 
-Every variant trains in a process of its own, on one batch. On a CPU the figure is the process's largest resident size
-less what it had once everything was imported; on a GPU the most that torch had allocated on it.
-"""
+Every variant trains in a process of its own, on one batch. On a CPU the figure is the process's
+largest resident size less what it had once everything was imported; on a GPU the most that torch
+had allocated on it."""
 
 import argparse
 import resource
@@ -17,10 +17,16 @@ from common import VARIANTS, base_of, report, training
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("words", nargs="*", help="options of dstrun: model=… data=… schedule.batch_size=… device=…")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "words", nargs="*", help="options of dstrun: model=… data=… schedule.batch_size=… device=…"
+    )
     parser.add_argument("--updates", type=int, default=4)
-    parser.add_argument("--without", nargs="*", default=[], metavar="VARIANT", help="leave variants out")
+    parser.add_argument(
+        "--without", nargs="*", default=[], metavar="VARIANT", help="leave variants out"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -30,9 +36,21 @@ def main() -> None:
     rows = []
     for name in [name for name in VARIANTS if name not in options.without]:
         words = VARIANTS[name]
-        command = [sys.executable, __file__, "--alone", "--updates", str(options.updates), *options.words, *words]
-        found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1]
-        rows.append({"variant": name, "peak, MiB": int(found), "ratio": 1.0, "to": base_of(name, VARIANTS)})
+        command = [
+            sys.executable,
+            __file__,
+            "--alone",
+            "--updates",
+            str(options.updates),
+            *options.words,
+            *words,
+        ]
+        found = subprocess.run(
+            command, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout.splitlines()[-1]
+        rows.append(
+            {"variant": name, "peak, MiB": int(found), "ratio": 1.0, "to": base_of(name, VARIANTS)}
+        )
     peaks = {row["variant"]: row["peak, MiB"] for row in rows}
     for row in rows:
         row["ratio"] = row["peak, MiB"] / peaks[row["to"]]

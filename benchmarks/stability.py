@@ -1,12 +1,13 @@
-"""Why sparse training can end in NaN: a small VGG on 1,000 images of CIFAR-10, one thing changed at a time.
+"""Why sparse training can end in NaN: a small VGG on 1,000 images of CIFAR-10, one thing changed at
+a time.
 
     python benchmarks/stability.py [--seeds 8] [--updates 300] [--json FILE]
     python benchmarks/stability.py --trace [--seed 0] # the filter that goes astray, update by update
 
-Six convolutions of 16 to 64 filters with batch norm, batches of 64, momentum 0.9, weight decay 1e-4, α = 1e-3, the
-paper's guard. Where a setting does not say "bounded", the penalty is the paper's, exp(−t) however low t is; dstrun's
-stops pushing harder below t = −10. A few minutes on one core. Data from $DSTRUN_DATA, else data.
-"""
+Six convolutions of 16 to 64 filters with batch norm, batches of 64, momentum 0.9, weight decay
+1e-4, α = 1e-3, the paper's guard. Where a setting does not say "bounded", the penalty is the
+paper's, exp(−t) however low t is; dstrun's stops pushing harder below t = −10. A few minutes on one
+core. Data from $DSTRUN_DATA, else data."""
 
 import argparse
 import math
@@ -63,7 +64,11 @@ def network(norm: bool) -> nn.Sequential:
             nn.init.constant_(layers[-1].weight, 0.5)  # type: ignore[arg-type]  # as the paper's VGG has it
         layers += [nn.ReLU(), *([] if at % 2 else [nn.MaxPool2d(2)])]
         channels = filters
-    hidden: list[nn.Module] = [nn.Linear(channels, 64), *([nn.BatchNorm1d(64)] if norm else []), nn.ReLU()]
+    hidden: list[nn.Module] = [
+        nn.Linear(channels, 64),
+        *([nn.BatchNorm1d(64)] if norm else []),
+        nn.ReLU(),
+    ]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *hidden, nn.Linear(64, 10))
 
 
@@ -81,7 +86,9 @@ class Trial:
         self.method.begin(0)
         thresholds = self.method.thresholds()
         options = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-        self.update = Update(self.model, self.method, make_optimiser("sgd", self.model, thresholds, **options))
+        self.update = Update(
+            self.model, self.method, make_optimiser("sgd", self.model, thresholds, **options)
+        )
         self.batches = Batches(
             images, BATCH, torch.device("cpu"), flip=True, seed=seed,
             mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010),
@@ -95,7 +102,9 @@ class Trial:
             for batch in self.batches.shuffled(done):
                 self.update(*batch, self.lr)
                 done += 1
-                thresholds = torch.cat([threshold.detach().flatten() for threshold in self.method.thresholds()])
+                thresholds = torch.cat(
+                    [threshold.detach().flatten() for threshold in self.method.thresholds()]
+                )
                 self.lowest = min(self.lowest, float(thresholds.min()))
                 self.highest = max(self.highest, float(thresholds.max()))
                 yield done
@@ -123,9 +132,12 @@ def compared(images: data.Split, seeds: int, updates: int) -> Iterator[dict[str,
 
 
 def trace(images: data.Split, seed: int, updates: int) -> tuple[str, list[Row]]:
-    """The first filter whose threshold goes astray at learning rate 0.1, from before its greatest gradient on."""
+    """The first filter whose threshold goes astray at learning rate 0.1, from before its greatest
+    gradient on."""
     trial = Trial(images, seed, lr=TRACED)
-    layers = [(name, layer) for name, layer in trial.model.named_modules() if hasattr(layer, "mask")]
+    layers = [
+        (name, layer) for name, layer in trial.model.named_modules() if hasattr(layer, "mask")
+    ]
     rows: list[list[list[Row]]] = [[[] for _ in layer.weight] for _, layer in layers]
     astray: tuple[int, int] | None = None
     before, counts = _now(layers)
@@ -135,7 +147,9 @@ def trace(images: data.Split, seed: int, updates: int) -> tuple[str, list[Row]]:
             gradients = layer.mask.threshold.grad.flatten()
             cells = zip(counts[at], before[at], gradients, after[at], strict=True)
             for filter_, (kept, t, gradient, moved) in enumerate(cells):
-                rows[at][filter_].append(Row(update, int(kept), float(t), float(gradient), float(moved)))
+                rows[at][filter_].append(
+                    Row(update, int(kept), float(t), float(gradient), float(moved))
+                )
         before, counts = after, now
         lowest = min((float(t.min()), at) for at, t in enumerate(after))
         if astray is None and lowest[0] < ASTRAY:
@@ -147,7 +161,9 @@ def trace(images: data.Split, seed: int, updates: int) -> tuple[str, list[Row]]:
     weights = layers[at][1].weight[0].numel()
     history = rows[at][filter_]
     thrown = max(range(len(history)), key=lambda update: abs(history[update].gradient))
-    return f"filter {filter_} of layer {layers[at][0]}, {weights} weights", history[thrown - 6 : thrown + 8]
+    return f"filter {filter_} of layer {layers[at][0]}, {weights} weights", history[
+        thrown - 6 : thrown + 8
+    ]
 
 
 def _now(layers: list[tuple[str, Any]]) -> tuple[list[Tensor], list[Tensor]]:
@@ -157,7 +173,9 @@ def _now(layers: list[tuple[str, Any]]) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--updates", type=int, default=300)
     parser.add_argument("--trace", action="store_true")

@@ -2,9 +2,8 @@
 
     python benchmarks/startup.py [--rounds 9] [--json FILE]
 
-Every command runs in a process of its own, all of them once a round; beside them an empty Python and one that imports
-torch, which is what help and the config need not wait for.
-"""
+Every command runs in a process of its own, all of them once a round; beside them an empty Python
+and one that imports torch, which is what help and the config need not wait for."""
 
 import argparse
 import subprocess
@@ -27,7 +26,9 @@ COMMANDS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
@@ -35,7 +36,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(options.rounds):
             for name, command in COMMANDS.items():
-                call = lambda command=command: subprocess.run(command, cwd=folder, capture_output=True, check=False)  # noqa: E731
+                call = lambda command=command: subprocess.run(
+                    command, cwd=folder, capture_output=True, check=False
+                )  # noqa: E731
                 times[name].append(seconds(call))
     rows = []
     for name, values in times.items():

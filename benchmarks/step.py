@@ -2,13 +2,14 @@
 
     python benchmarks/step.py model=vgg16 data=cifar10 [any option of dstrun ...] [--rounds 11] [--json FILE]
 
-Every variant trains by dstrun's own loop on one batch that lies on the device. A round gives each variant the same
-number of updates, one variant after the other, and the ratio is taken inside a round, so that a machine that is busy
-for a while slows both sides alike; what is printed is the median over rounds, with quartiles.
+Every variant trains by dstrun's own loop on one batch that lies on the device. A round gives each
+variant the same number of updates, one variant after the other, and the ratio is taken inside a
+round, so that a machine that is busy for a while slows both sides alike; what is printed is the
+median over rounds, with quartiles.
 
-The floor of a mask is the memory it must move: forward W in and W ⊙ M out, backward W and G in and dL/dW out, the guard
-W in: 6 × 4 bytes a weight, at the speed at which this machine copies a tensor of the size of the largest weight.
-"""
+The floor of a mask is the memory it must move: forward W in and W ⊙ M out, backward W and G in and
+dL/dW out, the guard W in: 6 × 4 bytes a weight, at the speed at which this machine copies a tensor
+of the size of the largest weight."""
 
 import argparse
 from pathlib import Path
@@ -18,15 +19,25 @@ from common import VARIANTS, Training, base_of, report, seconds, spread, trainin
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("words", nargs="*", help="options of dstrun: model=… data=… schedule.batch_size=… device=…")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "words", nargs="*", help="options of dstrun: model=… data=… schedule.batch_size=… device=…"
+    )
     parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--seconds", type=float, default=0.5, help="how long the dense variant trains in a round")
-    parser.add_argument("--without", nargs="*", default=[], metavar="VARIANT", help="leave variants out")
+    parser.add_argument(
+        "--seconds", type=float, default=0.5, help="how long the dense variant trains in a round"
+    )
+    parser.add_argument(
+        "--without", nargs="*", default=[], metavar="VARIANT", help="leave variants out"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     variants = {
-        name: training([*options.words, *words]) for name, words in VARIANTS.items() if name not in options.without
+        name: training([*options.words, *words])
+        for name, words in VARIANTS.items()
+        if name not in options.without
     }
     first = {name: seconds(lambda made=made: made.update(1)) for name, made in variants.items()}
     one = min(seconds(lambda: variants["dense"].update(1)) for _ in range(5))
@@ -39,12 +50,16 @@ def main() -> None:
     rows = []
     for name, values in times.items():
         base = base_of(name, times)
-        ratio, low, high = spread([mine / other for mine, other in zip(values, times[base], strict=True)])
+        ratio, low, high = spread(
+            [mine / other for mine, other in zip(values, times[base], strict=True)]
+        )
         rows.append({
             "variant": name, "ms an update": 1e3 * spread(values)[0], "ratio": ratio,
             "quartiles": f"{low:.3f} to {high:.3f}", "to": base, "first update, s": first[name],
         })  # fmt: skip
-    sparse = variants.get("DST, eager") or next(made for name, made in variants.items() if "DST" in name)
+    sparse = variants.get("DST, eager") or next(
+        made for name, made in variants.items() if "DST" in name
+    )
     weights, floor, speed = floor_of(sparse)
     report(
         f"{' '.join(options.words)}: {options.rounds} rounds of {count} updates", rows, options.json,
@@ -54,7 +69,8 @@ def main() -> None:
 
 
 def floor_of(sparse: Training) -> tuple[int, float, float]:
-    """(masked weights, ms that moving their 24 bytes each takes, bytes a second as measured by copying)."""
+    """(masked weights, ms that moving their 24 bytes each takes, bytes a second as measured by
+    copying)."""
     sizes = [layer.total for layer in sparse.method.measure()]
     source = torch.ones(max(sizes), device=sparse.images.device)
     target = torch.empty_like(source)

@@ -2,10 +2,9 @@
 
     python benchmarks/sweep.py [--jobs 2] [--finished 1000] [--words …] [--json FILE]
 
-`sweep=quick` one run at a time with one thread, then several at a time; the time between one run's last file and the
-next one's first, which is the sweep's own (the loading of data among it); and a grid of finished runs, made by copying
-one, that is recognised as done.
-"""
+`sweep=quick` one run at a time with one thread, then several at a time; the time between one run's
+last file and the next one's first, which is the sweep's own (the loading of data among it); and a
+grid of finished runs, made by copying one, that is recognised as done."""
 
 import argparse
 import shutil
@@ -25,7 +24,9 @@ DSTRUN = [sys.executable, "-m", "dstrun", "wandb.mode=disabled"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--finished", type=int, default=1000)
     parser.add_argument("--words", nargs="*", default=[], help="more overrides of the sweep")
@@ -45,7 +46,12 @@ def main() -> None:
             {"what": "between two runs", "seconds": between([file.parent for file in runs])},
         ]
         grid = made_up_grid(runs[0].parent, options.finished)
-        rows.append({"what": f"{options.finished} finished runs recognised", "seconds": run([*DSTRUN, *grid], folder)})
+        rows.append(
+            {
+                "what": f"{options.finished} finished runs recognised",
+                "seconds": run([*DSTRUN, *grid], folder),
+            }
+        )
     report(f"sweep: {len(runs)} runs", rows, options.json)
 
 
@@ -54,9 +60,11 @@ def run(command: list[str], folder: str) -> float:
 
 
 def between(runs: list[Path]) -> float:
-    """Mean time from the last file of a run to the first of the next, of runs done one after the other."""
+    """Mean time from the last file of a run to the first of the next, of runs done one after the
+    other."""
     spans = sorted(
-        ((run / "config.yaml").stat().st_mtime, max(file.stat().st_mtime for file in run.iterdir())) for run in runs
+        ((run / "config.yaml").stat().st_mtime, max(file.stat().st_mtime for file in run.iterdir()))
+        for run in runs
     )
     gaps = [begin - end for (_, end), (begin, _) in pairwise(spans)]
     return sum(gaps) / max(len(gaps), 1)
@@ -74,7 +82,9 @@ def made_up_grid(run: Path, count: int) -> list[str]:
             shutil.copy(run / file, folder / file)
         write_config(folder, other)
     different = [f"reg.alpha={config.reg.alpha}", f"schedule.epochs={config.schedule.epochs}"]
-    limits = [f"data.{name}_limit={getattr(config.data, f'{name}_limit')}" for name in ("train", "test")]
+    limits = [
+        f"data.{name}_limit={getattr(config.data, f'{name}_limit')}" for name in ("train", "test")
+    ]
     return ["-m", f"seed=range({count})", "group=finished", *different, *limits]
 
 

@@ -1,9 +1,9 @@
-"""What the pages say in running text of the runs in docs/runs, and of docs/inference.json, computed from them.
+"""What the pages say in running text of the runs in docs/runs, and of docs/inference.json, computed
+from them.
 
-A claim is a passage of a page, with {} for each value, and the values. `make docs` writes them into the page, and a
-test sees that they stand there. A truth value has no {}: it must be true. A passage may run over the ends of lines and
-must stand in its page once.
-"""
+A claim is a passage of a page, with {} for each value, and the values. `make docs` writes them into
+the page, and a test sees that they stand there. A truth value has no {}: it must be true. A passage
+may run over the ends of lines and must stand in its page once."""
 
 import math
 import re
@@ -46,7 +46,9 @@ from dstrun.methods.dst import density_controller, masking
 
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 VALUE = r"([+−-]?\w(?:[\w.,−-]*\w)?)"  # a number or a word
-ON_2000 = 100 * math.sqrt(0.6 * 0.4 / 2000)  # standard error of an accuracy of 60 % on 2,000 images, in points
+ON_2000 = 100 * math.sqrt(
+    0.6 * 0.4 / 2000
+)  # standard error of an accuracy of 60 % on 2,000 images, in points
 Claim = tuple[Any, ...]  # the passage, then its values
 
 
@@ -55,7 +57,10 @@ def readme() -> Iterator[Claim]:
     paper = {model: published(model) for model in lenets + lstms}
     plain = {model: one("table1", f"model={model} method=dst") for model in paper}
     best = {model: one("best_table1", f"model={model} method=dst") for model in paper}
-    yield "in accuracy yes for the LeNets", all(plain[model].accuracy > paper[model].accuracy for model in lenets)
+    yield (
+        "in accuracy yes for the LeNets",
+        all(plain[model].accuracy > paper[model].accuracy for model in lenets),
+    )
     lost = sorted(-plain[model].difference for model in lstms)
     yield "not quite for the LSTMs ({:.1f} to {:.1f} points lost", *lost
     yield "where the paper loses none", all(paper[model].difference > 0 for model in lstms)
@@ -63,11 +68,20 @@ def readme() -> Iterator[Claim]:
     yield "LeNet-300-100 keeps {:.2f} % where the paper reports {:.2f} %", *densities
     sparser = [best[model].density < paper[model].density for model in paper]
     better = [best[model].accuracy > paper[model].accuracy for model in paper]
-    yield "Our recipes are both sparser and more accurate than the paper's figures", all(sparser + better)
+    yield (
+        "Our recipes are both sparser and more accurate than the paper's figures",
+        all(sparser + better),
+    )
 
     slower = bounds(eager_ratios())
-    yield "a sparse step of a convolutional network takes {:.1f} to {:.1f} times a dense one", *slower
-    yield "A masked step costs {:.1f} to {:.1f} times a dense one in convolutional networks", *slower
+    yield (
+        "a sparse step of a convolutional network takes {:.1f} to {:.1f} times a dense one",
+        *slower,
+    )
+    yield (
+        "A masked step costs {:.1f} to {:.1f} times a dense one in convolutional networks",
+        *slower,
+    )
 
     drawn = "method=dst seed=0 alpha<1e-3"
     yield "at {} α, one seed", WORDS[len(runs("lenet_alpha", drawn))]
@@ -79,23 +93,46 @@ def readme() -> Iterator[Claim]:
         "**Densities that scatter**, as in the last two rows",
         all(settings("lenet_alpha")["density_std"].tail(2) > 20),
     )
-    yield "and the run ends at {:.2f} % of the masked weights", one("steering", "target_density=0.05").density
+    yield (
+        "and the run ends at {:.2f} % of the masked weights",
+        one("steering", "target_density=0.05").density,
+    )
 
 
 def eager_ratios() -> list[float]:
-    """Eager sparse against dense steps of convolutional networks, as the table in performance.md has them."""
+    """Eager sparse against dense steps of convolutional networks, as the table in performance.md
+    has them."""
     row = r"^\| (?:LeNet-5|VGG-16|WRN-16-8), 64 \| [\d,.]+ \| ([\d.]+) \("
-    return [float(ratio) for ratio in re.findall(row, (DOCS / "performance.md").read_text(), re.MULTILINE)]
+    return [
+        float(ratio)
+        for ratio in re.findall(row, (DOCS / "performance.md").read_text(), re.MULTILINE)
+    ]
 
 
 def results() -> Iterator[Claim]:
-    torch = {store(sweep).status(run)["versions"]["torch"] for sweep in sweeps() for run in runs(sweep)["run"]}
-    yield "PyTorch {} or {} (in each", *sorted(version.split("+")[0].removesuffix(".0") for version in torch)
-    yield "One thread of an x86-64 CPU a run", all((runs(sweep)["threads"] == 1).all() for sweep in sweeps())
-    yield "differs by up to {:.2f} points a run and {:.2f} in the mean of three seeds", *between_versions()
+    torch = {
+        store(sweep).status(run)["versions"]["torch"]
+        for sweep in sweeps()
+        for run in runs(sweep)["run"]
+    }
+    yield (
+        "PyTorch {} or {} (in each",
+        *sorted(version.split("+")[0].removesuffix(".0") for version in torch),
+    )
+    yield (
+        "One thread of an x86-64 CPU a run",
+        all((runs(sweep)["threads"] == 1).all() for sweep in sweeps()),
+    )
+    yield (
+        "differs by up to {:.2f} points a run and {:.2f} in the mean of three seeds",
+        *between_versions(),
+    )
 
     yield from table1()
-    dense = [one(sweep, "model=lenet_300_100 method=dense").accuracy for sweep in ("table1", "best_table1")]
+    dense = [
+        one(sweep, "model=lenet_300_100 method=dense").accuracy
+        for sweep in ("table1", "best_table1")
+    ]
     yield "(LeNet-300-100 from {:.2f} to {:.2f} %)", *dense
     lenet5 = one("best_table1", "model=lenet5")
     yield "LeNet-5's {:.2f} % are {:.1f} % of its multiply-adds", lenet5.density, lenet5.flops
@@ -114,13 +151,20 @@ def results() -> Iterator[Claim]:
 def table1() -> Iterator[Claim]:
     """Table 1 by the paper's recipe."""
     lenet = one("table1", "model=lenet_300_100 method=dst")
-    yield "**LeNet-300-100** keeps {:.1f} times as much", lenet.density / published("lenet_300_100").density
+    yield (
+        "**LeNet-300-100** keeps {:.1f} times as much",
+        lenet.density / published("lenet_300_100").density,
+    )
     lenet5 = layers("table1", "model=lenet5 method=dst")
     linear = lenet5[lenet5["layer"] == "fc3"]
     yield "its first linear layer, which holds {:.0f} % of the weights", share("fc3", lenet5)
     yield "From epoch {} on its first linear layer", linear[linear["rise"] > 0.2]["epoch"].min()
     times = set_back(linear)
-    yield "than at the beginning of {} of the 20 epochs. How much", WORDS[times[0]], times == 3 * times[:1]
+    yield (
+        "than at the beginning of {} of the 20 epochs. How much",
+        WORDS[times[0]],
+        times == 3 * times[:1],
+    )
     first = by_epoch("table1", "model=lenet5 method=dst seed=1")["fc3"]
     leap = first.diff().gt(50).idxmax()
     yield "seed 1: fc3 leaps from {:.0f} % up to {:.0f} %", first[leap - 1], first[leap]
@@ -130,8 +174,14 @@ def table1() -> Iterator[Claim]:
     yield "lose accuracy ({:.2f} and {:.2f} points)", *(-row.difference for row in ours)
     yield "where it gains some", all(row.difference > 0 for row in theirs)
     printed = [row.density for row in theirs]
-    yield "so {:.2f} % and {:.2f} % stand for about {:.1f} % and {:.1f} %", *printed, *(kept / 0.78 for kept in printed)
-    begun = [where(epochs("table1", "model=lstm_a method=dst"), f"epoch={epoch}") for epoch in (1, 2)]
+    yield (
+        "so {:.2f} % and {:.2f} % stand for about {:.1f} % and {:.1f} %",
+        *printed,
+        *(kept / 0.78 for kept in printed),
+    )
+    begun = [
+        where(epochs("table1", "model=lstm_a method=dst"), f"epoch={epoch}") for epoch in (1, 2)
+    ]
     kept, right = ([bounds(epoch[key]) for epoch in begun] for key in ("density", "test_accuracy"))
     yield "our three of LSTM-a {:.1f} to {:.1f} % and {:.1f} to {:.1f} %", *kept[0], *kept[1]
     yield "at {:.1f} to {:.1f} % and {:.1f} to {:.1f} %. The code's own α", *right[0], *right[1]
@@ -146,15 +196,32 @@ def steered() -> Iterator[Claim]:
     off = (aimed["kept"] - aimed["reg.target_density"] * aimed["total"]).abs()
     yield "`reg.target_density` ends where it was asked to, to within a weight", off.max() <= 1
     alike = {0.1: 1.6e-4, 0.05: 2.6e-4, 0.02: 5e-4}
-    pairs = [(one("steering", f"target_density={d}"), one("steering", f"alpha={α}")) for d, α in alike.items()]
-    yield "as accurate as a fixed α that comes to about the same density", all(within_seeds(*pair) for pair in pairs)
-    yield "(they differ by {:.2f} points at most)", max(abs(given.accuracy - fixed.accuracy) for given, fixed in pairs)
-    lenet5, lstm = (beside_the_line("short_steering", f"model={model}") for model in ("lenet5", "lstm_a"))
+    pairs = [
+        (one("steering", f"target_density={d}"), one("steering", f"alpha={α}"))
+        for d, α in alike.items()
+    ]
+    yield (
+        "as accurate as a fixed α that comes to about the same density",
+        all(within_seeds(*pair) for pair in pairs),
+    )
+    yield (
+        "(they differ by {:.2f} points at most)",
+        max(abs(given.accuracy - fixed.accuracy) for given, fixed in pairs),
+    )
+    lenet5, lstm = (
+        beside_the_line("short_steering", f"model={model}") for model in ("lenet5", "lstm_a")
+    )
     apart = max(map(abs, (*lenet5.values(), *lstm.values())))
     yield "lies within {:.2f} points of the line through the fixed α", apart
-    yield "but for LeNet-5 at 10 %, which has none", {*lenet5} == {0.02, 0.05} and {*lstm} == {0.02, 0.05, 0.1}
+    yield (
+        "but for LeNet-5 at 10 %, which has none",
+        {*lenet5} == {0.02, 0.05} and {*lstm} == {0.02, 0.05, 0.1},
+    )
     linear = by_epoch("short_steering", "model=lenet5 alpha=1e-2")["fc3"]
-    yield "has set LeNet-5's first linear layer back in the last of its three epochs", linear[3] > 90 > linear[2]
+    yield (
+        "has set LeNet-5's first linear layer back in the last of its three epochs",
+        linear[3] > 90 > linear[2],
+    )
 
 
 def shortened() -> Iterator[Claim]:
@@ -169,8 +236,14 @@ def shortened() -> Iterator[Claim]:
     dense = [[of(f"model={model} method=dense rate={rate}") for rate in ("onecycle", "multistep")]
              for model in ("wrn_16_8", "vgg16")]  # fmt: skip
     better = all(ours.accuracy > theirs.accuracy for ours, theirs in (wrn, vgg, *dense))
-    yield "more accurate than the paper's schedule** in so few updates, dense and sparse alike", better
-    yield "WideResNet {:.2f} % at {:.2f} % where the schedule's α = 5e-4 has {:.2f} % at {:.2f} %", *both(*wrn)
+    yield (
+        "more accurate than the paper's schedule** in so few updates, dense and sparse alike",
+        better,
+    )
+    yield (
+        "WideResNet {:.2f} % at {:.2f} % where the schedule's α = 5e-4 has {:.2f} % at {:.2f} %",
+        *both(*wrn),
+    )
     yield "VGG-16 {:.2f} % at {:.2f} % where it has {:.2f} % at {:.2f} %", *both(*vgg)
     flops = [row.flops for row in vgg + wrn]
     yield "ours are not sparser", flops[0] > flops[1] and flops[2] > flops[3]
@@ -181,13 +254,30 @@ def shortened() -> Iterator[Claim]:
     ours = where(settings("short_table2"), "rate=onecycle method=dst")["difference"].abs()
     yield "only the loss at 2 % ({:.1f} points) stands out", ours.max(), sum(ours > 2 * error) == 1
     under = beside_the_line("short_table2", "model=wrn_16_8 rate=onecycle")
-    yield "lie {:.1f} and {:.1f} points under the line through the fixed α", -under[0.05], -under[0.1]
+    yield (
+        "lie {:.1f} and {:.1f} points under the line through the fixed α",
+        -under[0.05],
+        -under[0.1],
+    )
     line = [of(f"model=wrn_16_8 rate=onecycle {given}")
             for given in ("target_density=0.05", "target_density=0.1", "alpha=5e-4", "alpha=2e-4")]  # fmt: skip
-    yield "({:.2f} % at {:.2f} %, {:.2f} % at {:.2f} %; {:.2f} % at {:.2f} %, {:.2f} % at {:.2f} %)", *both(*line)
-    steered = [dead("short_table2", f"model=wrn_16_8 target_density={target}") for target in (0.1, 0.05, 0.02)]
-    yield "of WideResNet-16-2's {:,} rows {}, {} and {} are dead at 10, 5 and 2 %", rows_of_wide_resnet(2), *steered
-    plain = [dead("short_table2", f"model=wrn_16_8 rate=multistep alpha={alpha}") for alpha in (5e-4, 2e-3)]
+    yield (
+        "({:.2f} % at {:.2f} %, {:.2f} % at {:.2f} %; {:.2f} % at {:.2f} %, {:.2f} % at {:.2f} %)",
+        *both(*line),
+    )
+    steered = [
+        dead("short_table2", f"model=wrn_16_8 target_density={target}")
+        for target in (0.1, 0.05, 0.02)
+    ]
+    yield (
+        "of WideResNet-16-2's {:,} rows {}, {} and {} are dead at 10, 5 and 2 %",
+        rows_of_wide_resnet(2),
+        *steered,
+    )
+    plain = [
+        dead("short_table2", f"model=wrn_16_8 rate=multistep alpha={alpha}")
+        for alpha in (5e-4, 2e-3)
+    ]
     yield "{} and {} at the paper's schedule", *plain
     yield "batch norm has thrown thresholds to {:,.0f}", astray()
 
@@ -220,11 +310,21 @@ def against_alpha() -> Iterator[Claim]:
 
 def update_by_update() -> Iterator[Claim]:
     """Figure 4."""
-    plain, ten = (where(layers("figure4", f"alpha={alpha}"), "layer=fc3").set_index("step") for alpha in (5e-4, 5e-3))
+    plain, ten = (
+        where(layers("figure4", f"alpha={alpha}"), "layer=fc3").set_index("step")
+        for alpha in (5e-4, 5e-3)
+    )
     least = plain["kept"].idxmin()
-    yield "at most {:.0f} of its 1,000 weights are out, at update {}", 1000 - plain["kept"].min(), least
+    yield (
+        "at most {:.0f} of its 1,000 weights are out, at update {}",
+        1000 - plain["kept"].min(),
+        least,
+    )
     yield "all are back by update {}", whole_again(plain["kept"])
-    yield "the mean of its thresholds turns below 0 at update {}", plain["threshold_mean"].lt(0).idxmax()
+    yield (
+        "the mean of its thresholds turns below 0 at update {}",
+        plain["threshold_mean"].lt(0).idxmax(),
+    )
     yield "the last of them at update {}", plain["threshold_max"].lt(0).idxmax()
     yield "it falls to {:.1f} % at update {}", ten["density"].min(), ten["density"].idxmin()
     yield "and is whole again at update {}", whole_again(ten["kept"])
@@ -239,7 +339,12 @@ def vgg16() -> Iterator[Claim]:
     """Figures 5 and 6."""
     slow, fast = (f"model=vgg16 alpha=2e-3 lr={rate}" for rate in (0.01, 0.1))
     last = by_epoch("short_table2", slow)["classifier.3"]
-    yield "it falls to {:.0f} % by epoch {} and recovers to {:.0f} % by the end", last.min(), last.idxmin(), last[10]
+    yield (
+        "it falls to {:.0f} % by epoch {} and recovers to {:.0f} % by the end",
+        last.min(),
+        last.idxmin(),
+        last[10],
+    )
     table = layers("short_table2", slow)
     risen = table[table["layer"].str.startswith("features") & (table["rise"] > 0.2)]["epoch"]
     yield "In epochs {:.0f} to {:.0f} some of the later convolutions end with more", *bounds(risen)
@@ -256,39 +361,67 @@ def vgg16() -> Iterator[Claim]:
 def consistent_pattern() -> Iterator[Claim]:
     """Figure 7 and appendix A.5."""
     ours, theirs = (
-        at_end("short_table2", f"model=wrn_16_8 method=dst rate={rate}") for rate in ("onecycle", "multistep")
+        at_end("short_table2", f"model=wrn_16_8 method=dst rate={rate}")
+        for rate in ("onecycle", "multistep")
     )
-    total = layers("short_table2", "model=wrn_16_8 target_density=0.05").groupby("layer")["total"].first()
+    total = (
+        layers("short_table2", "model=wrn_16_8 target_density=0.05")
+        .groupby("layer")["total"]
+        .first()
+    )
     ranks = pd.concat([ours, theirs, -total.to_frame().T]).T.corr("spearman").to_numpy()
-    yield "layers rank alike at all densities ({:.2f} to {:.2f})", *bounds(ranks[:5, :5][np.triu_indices(5, 1)])
+    yield (
+        "layers rank alike at all densities ({:.2f} to {:.2f})",
+        *bounds(ranks[:5, :5][np.triu_indices(5, 1)]),
+    )
     yield "which is nearly their rank by size ({:.2f} to {:.2f})", *bounds(ranks[:5, 7])
-    most = [set(row.nlargest(3).index) == {"fc", "conv1", "blocks.0.shortcut"} for _, row in ours.iterrows()]
+    most = [
+        set(row.nlargest(3).index) == {"fc", "conv1", "blocks.0.shortcut"}
+        for _, row in ours.iterrows()
+    ]
     yield "the classifier, the first convolution and the first shortcut are kept most", all(most)
-    yield "a layer of the last, widest group least", all(ours.idxmin(axis=1).str.contains(r"blocks\.[45]"))
+    yield (
+        "a layer of the last, widest group least",
+        all(ours.idxmin(axis=1).str.contains(r"blocks\.[45]")),
+    )
     yield "{:.2f} with each other, {:.2f} to {:.2f} with ours", ranks[5, 6], *bounds(ranks[5:7, :5])
 
 
 def granularity() -> Iterator[Claim]:
     """Appendix A.2."""
-    yield "and in 20 epochs takes no weight away", all(layers("granularity", "granularity=layer")["density"] == 100)
+    yield (
+        "and in 20 epochs takes no weight away",
+        all(layers("granularity", "granularity=layer")["density"] == 100),
+    )
     first = where(layers("granularity", "granularity=weight"), "layer=fc1")
     yield "the first layer is pushed by {:,.0f}", first["total"].iloc[0]
     times = set_back(first)
-    yield "than at the beginning of {} of the 20 epochs. They", WORDS[times[0]], times == 3 * times[:1]
+    yield (
+        "than at the beginning of {} of the 20 epochs. They",
+        WORDS[times[0]],
+        times == 3 * times[:1],
+    )
     kept = by_epoch("granularity", "granularity=weight seed=0")["fc1"]
     yield "(seed 0: {:.0f} % of it at epoch 17, {:.2f} % at epoch 20)", kept[17], kept[20]
     alike = within_seeds(variant(granularity="weight"), variant(), "validation")
-    yield "Steered to the same density, one a weight and one a neuron are as good as each other", alike
+    yield (
+        "Steered to the same density, one a weight and one a neuron are as good as each other",
+        alike,
+    )
 
 
 def not_run() -> Iterator[Claim]:
     pairs = product(("table1", "best_table1"), ("lenet_300_100", "lenet5", "lstm_a", "lstm_b"))
-    dense = {pair: runs(pair[0], f"model={pair[1]} method=dense")["total_seconds"] for pair in pairs}
+    dense = {
+        pair: runs(pair[0], f"model={pair[1]} method=dense")["total_seconds"] for pair in pairs
+    }
     yield "**Dense LSTM-b** by the paper's recipe is one run", len(dense["table1", "lstm_b"]) == 1
     yield "so is dense LSTM-a by ours", len(dense["best_table1", "lstm_a"]) == 1
     none = [len(dense["best_table1", model]) == 0 for model in ("lenet5", "lstm_b")]
     yield "dense LeNet-5 and LSTM-b by ours were not run", all(none)
-    seconds = sum((3 - len(done)) * dense["table1", model].mean() for (_, model), done in dense.items())
+    seconds = sum(
+        (3 - len(done)) * dense["table1", model].mean() for (_, model), done in dense.items()
+    )
     yield "in some {} hours of one core", WORDS[round(seconds / 3600)]
 
 
@@ -309,7 +442,10 @@ def recipes() -> Iterator[Claim]:
         *cost(variant(freeze=0.5), ours),
     )
     yield "at 0.65 it is {:.2f}, {:.1f} of them", *cost(variant(freeze=0.65), ours)
-    yield "is as good as one a neuron, within seeds", within_seeds(variant(granularity="weight"), ours, "validation")
+    yield (
+        "is as good as one a neuron, within seeds",
+        within_seeds(variant(granularity="weight"), ours, "validation"),
+    )
     yield "Helps less than seeds differ", within_seeds(variant(weight_decay=0), ours, "validation")
 
 
@@ -319,11 +455,15 @@ def variant(**changed: Any) -> Any:
         "pad": 1, "granularity": "neuron", "freeze": 1, "batch_size": 64, "lr": 0.1, "weight_decay": 1e-4,
         "threshold_decay": 0, "rate": "onecycle",
     }  # fmt: skip
-    return one("ablation", "method=dst " + " ".join(f"{key}={value}" for key, value in (recipe | changed).items()))
+    return one(
+        "ablation",
+        "method=dst " + " ".join(f"{key}={value}" for key, value in (recipe | changed).items()),
+    )
 
 
 def cost(row: Any, ours: Any) -> tuple[float, float]:
-    """By how much less accurate one is, held out: in points, and in standard errors of two means of two runs."""
+    """By how much less accurate one is, held out: in points, and in standard errors of two means of
+    two runs."""
     points = ours.validation - row.validation
     return points, points / math.sqrt((row.validation_std**2 + ours.validation_std**2) / 2)
 
@@ -333,7 +473,11 @@ def stability() -> Iterator[Claim]:
     yield "at t = −20 a single threshold weighs 5 · 10⁸", round(math.exp(20), -8) == 5e8
     yield "Below t = {:.0f} the penalty pushes no harder", masking.LOWEST
     dead_rows = dead("short_table2", "model=wrn_16_8 alpha=2e-3")
-    yield "thresholds at {:,.0f} and {:.0f} % of its rows dead", astray(), 100 * dead_rows / rows_of_wide_resnet(2)
+    yield (
+        "thresholds at {:,.0f} and {:.0f} % of its rows dead",
+        astray(),
+        100 * dead_rows / rows_of_wide_resnet(2),
+    )
     yield "are bounded** at ±{}", STEADY
     yield "counts up to a factor of {:.2f} in density", math.exp(density_controller.SHARPEST)
     yield (
@@ -341,40 +485,70 @@ def stability() -> Iterator[Claim]:
         math.exp(density_controller.SHARPEST * density_controller.PROPORTIONAL),
     )
     clipped = [dead("threshold_clip", f"threshold_clip={bound}") for bound in (0.1, 1, 1e9)]
-    yield "Of its {} rows {}, {} and {} are dead at the end, at a bound of 0.1", rows_of_wide_resnet(1), *clipped
+    yield (
+        "Of its {} rows {}, {} and {} are dead at the end, at a bound of 0.1",
+        rows_of_wide_resnet(1),
+        *clipped,
+    )
 
     def of(conditions: str) -> Any:
         return one("few_updates", f"model=lenet_300_100 {conditions}")
 
-    pairs = {steered: (of(steered), of(f"alpha={alpha}")) for steered, alpha in ALIKE_IN_FEW_UPDATES.items()}
+    pairs = {
+        steered: (of(steered), of(f"alpha={alpha}"))
+        for steered, alpha in ALIKE_IN_FEW_UPDATES.items()
+    }
     behind = {steered for steered, (ours, fixed) in pairs.items()
               if ours.accuracy < fixed.accuracy and not within_seeds(ours, fixed)}  # fmt: skip
     per_weight = {row for row in pairs if "weight" in row}
     yield "A threshold per weight is the one that stays behind its fixed α", behind == per_weight
-    yield "which keeps {:.0f} and {:.0f} % of the weights", *sorted(pairs[row][1].density for row in per_weight)
-    vgg, dense = (one("few_updates", f"model=vgg16 {row}") for row in ("target_density=0.3", "method=dense"))
+    yield (
+        "which keeps {:.0f} and {:.0f} % of the weights",
+        *sorted(pairs[row][1].density for row in per_weight),
+    )
+    vgg, dense = (
+        one("few_updates", f"model=vgg16 {row}") for row in ("target_density=0.3", "method=dense")
+    )
     yield "VGG-16 ends at {:.1f} %, dense at {:.1f} %", vgg.accuracy, dense.accuracy
 
 
 def inference() -> Iterator[Claim]:
     lenet = speeds(64, "lenet_300_100")
-    yield "**Many images at once, fully connected**: CSR", all(lenet.idxmax(axis=1).str.startswith("CSR"))
+    yield (
+        "**Many images at once, fully connected**: CSR",
+        all(lenet.idxmax(axis=1).str.startswith("CSR")),
+    )
     yield "CSR, {:.1f} to {:.1f} times as fast as dense for LeNet-300-100", *bounds(lenet["CSR"])
     lenets = speeds(1, "lenet_300_100", "lenet5")
     yield "LeNets shrunk, in ONNX Runtime", all(lenets.idxmax(axis=1) == "ONNX Runtime, shrunk")
     yield "in ONNX Runtime: {:.1f} to {:.1f} times as fast", *bounds(lenets["ONNX Runtime, shrunk"])
-    dense, shrunk = (1000 * bench()[network]["lenet_300_100.safetensors", 1, 1] for network in ("dense", "shrunk"))
+    dense, shrunk = (
+        1000 * bench()[network]["lenet_300_100.safetensors", 1, 1]
+        for network in ("dense", "shrunk")
+    )
     yield "a dense LeNet-300-100 takes {:.0f} µs, and {:.0f} when", dense, shrunk
     yield "when it is shrunk to {:.0f} % of its parameters", share_left("lenet_300_100.pt2")
     single, many = (speeds(images, "wrn_16_2", "vgg16") for images in (1, 64))
     onnx = single.round(1)["ONNX Runtime"]
-    yield "as fast whole as shrunk in ONNX Runtime, or faster", all(onnx >= single.round(1)["ONNX Runtime, shrunk"])
+    yield (
+        "as fast whole as shrunk in ONNX Runtime, or faster",
+        all(onnx >= single.round(1)["ONNX Runtime, shrunk"]),
+    )
     yield "or faster: {:.1f} to {:.1f} times as fast as dense", *bounds(onnx)
     yield "LeNet-5 keeps {:.0f} % of its parameters", share_left("lenet5.pt2")
     yield "keep {:.0f} and {:.0f} %", share_left("wrn_16_2.pt2"), share_left("vgg16.pt2")
-    yield "are {:.1f} to {:.1f} times as fast shrunk as whole", *bounds(pd.concat([single, many])["shrunk"])
-    yield "im2col makes CSR slow, {:.1f} to {:.1f} times as fast as dense at 64 images", *bounds(many["CSR"])
-    yield "CSR is {:.1f} to {:.1f} times as fast for many images", *bounds(speeds(64, "lstm_a", "lstm_b")["CSR"])
+    yield (
+        "are {:.1f} to {:.1f} times as fast shrunk as whole",
+        *bounds(pd.concat([single, many])["shrunk"]),
+    )
+    yield (
+        "im2col makes CSR slow, {:.1f} to {:.1f} times as fast as dense at 64 images",
+        *bounds(many["CSR"]),
+    )
+    yield (
+        "CSR is {:.1f} to {:.1f} times as fast for many images",
+        *bounds(speeds(64, "lstm_a", "lstm_b")["CSR"]),
+    )
     yield (
         "**bf16** is slower here ({:.1f} to {:.1f} times as fast)",
         *bounds(pd.concat([speeds(1), speeds(64)])["bf16"]),
@@ -388,7 +562,8 @@ CLAIMS: dict[str, Callable[[], Iterable[Claim]]] = {
 
 
 def filled(page: str, claims: Iterable[Claim]) -> str:
-    """The page with the values of its claims. ValueError with every passage that is not true, or not in it once."""
+    """The page with the values of its claims. ValueError with every passage that is not true, or
+    not in it once."""
     wrong = []
     for passage, *values in claims:
         truths = [value for value in values if isinstance(value, bool | np.bool_)]

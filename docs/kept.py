@@ -1,7 +1,8 @@
-"""What is kept of runs and exports beside these pages, as tables: docs/runs and docs/inference.json.
+"""What is kept of runs and exports beside these pages, as tables: docs/runs and
+docs/inference.json.
 
-`conditions` are those of `dstrun report --filter`. Accuracies, densities and their differences are percentages.
-"""
+`conditions` are those of `dstrun report --filter`. Accuracies, densities and their differences are
+percentages."""
 
 import json
 from collections.abc import Iterable
@@ -52,7 +53,8 @@ def runs(sweep: str, conditions: str = "") -> pd.DataFrame:
 
 @cache
 def fractions(sweep: str) -> pd.DataFrame:
-    """A row a setting, as `dstrun report` has it: mean and standard deviation over its runs, in fractions."""
+    """A row a setting, as `dstrun report` has it: mean and standard deviation over its runs, in
+    fractions."""
     return aggregate.by_setting(store(sweep).runs)
 
 
@@ -73,7 +75,9 @@ def one(sweep: str, conditions: str) -> Any:
 def published(model: str) -> Any:
     """The sparse network in table 1 of the paper."""
     table = aggregate.published([(model, "mnist")]).dropna(subset="difference")
-    (row,) = table.assign(accuracy=100 * table["accuracy"], density=100 * table["density"]).itertuples()
+    (row,) = table.assign(
+        accuracy=100 * table["accuracy"], density=100 * table["density"]
+    ).itertuples()
     return row
 
 
@@ -85,9 +89,14 @@ def epochs(sweep: str, conditions: str = "") -> pd.DataFrame:
 
 @cache
 def layers(sweep: str, conditions: str) -> pd.DataFrame:
-    """A row per run, moment and layer; `rise`: by how many points it has more than at the moment before."""
+    """A row per run, moment and layer; `rise`: by how many points it has more than at the moment
+    before."""
     table = store(sweep).layers(runs(sweep, conditions)["run"])
-    table = table.assign(density=100 * table["density"], layer=table["layer"].astype(str), run=table["run"].astype(str))
+    table = table.assign(
+        density=100 * table["density"],
+        layer=table["layer"].astype(str),
+        run=table["run"].astype(str),
+    )
     return table.assign(rise=table.groupby(["run", "layer"])["density"].diff())
 
 
@@ -99,11 +108,14 @@ def by_epoch(sweep: str, conditions: str) -> pd.DataFrame:
 def at_end(sweep: str, conditions: str) -> pd.DataFrame:
     """Density after the last epoch: a row a run, a column a layer."""
     table = layers(sweep, conditions)
-    return table[table["epoch"] == table["epoch"].max()].pivot(index="run", columns="layer", values="density")
+    return table[table["epoch"] == table["epoch"].max()].pivot(
+        index="run", columns="layer", values="density"
+    )
 
 
 def set_back(table: pd.DataFrame) -> list[int]:
-    """In how many epochs of each run one of these layers has risen, which is the guard's doing; no run without one."""
+    """In how many epochs of each run one of these layers has risen, which is the guard's doing; no
+    run without one."""
     return table[table["rise"] > RESET].groupby("run")["epoch"].nunique().tolist()
 
 
@@ -123,7 +135,9 @@ def dead(sweep: str, conditions: str) -> int:
 def rows_of_wide_resnet(width: int) -> int:
     """Filters and output neurons of WideResNet-16-`width` on CIFAR-10."""
     model = BUILDERS["wide_resnet"]((3, 32, 32), 10, depth=16, width=width)
-    return sum(len(part.weight) for part in model.modules() if isinstance(part, nn.Conv2d | nn.Linear))
+    return sum(
+        len(part.weight) for part in model.modules() if isinstance(part, nn.Conv2d | nn.Linear)
+    )
 
 
 def within_seeds(one: Any, other: Any, figure: str = "accuracy") -> bool:
@@ -135,14 +149,15 @@ def within_seeds(one: Any, other: Any, figure: str = "accuracy") -> bool:
 def beside_the_line(sweep: str, conditions: str) -> dict[float, float]:
     """By target, by how many points a steered run is more accurate than fixed α at its density.
 
-    Between two fixed α accuracy goes with log density; the line is prolonged by a tenth at most. What the guard has set
-    back to more than half of its weights is no part of it.
-    """
+    Between two fixed α accuracy goes with log density; the line is prolonged by a tenth at most.
+    What the guard has set back to more than half of its weights is no part of it."""
     table = aggregate.where(settings(sweep), f"method=dst {conditions}").sort_values("density")
     fixed = table[table["reg.alpha"].notna() & (table["density"] < 50)]
     at, accuracy = np.log(fixed["density"].to_numpy()), fixed["accuracy"].to_numpy()
     found = {}
-    for target, x, y in zip(table["reg.target_density"], np.log(table["density"]), table["accuracy"], strict=True):
+    for target, x, y in zip(
+        table["reg.target_density"], np.log(table["density"]), table["accuracy"], strict=True
+    ):
         if target > 0 and at[0] - 0.11 < x < at[-1] + 0.1:
             right = np.searchsorted(at, x).clip(1, len(at) - 1)
             slope = (accuracy[right] - accuracy[right - 1]) / (at[right] - at[right - 1])
@@ -151,9 +166,12 @@ def beside_the_line(sweep: str, conditions: str) -> dict[float, float]:
 
 
 def between_versions() -> tuple[float, float]:
-    """By how many points the accuracy of a run, and a mean of three, differs at most between sweeps that have both."""
+    """By how many points the accuracy of a run, and a mean of three, differs at most between sweeps
+    that have both."""
     everything = pd.concat([store(sweep).runs.assign(sweep=sweep) for sweep in sweeps()])
-    table = everything.pivot(index=["setting", "run"], columns="sweep", values="test_accuracy").mul(100)
+    table = everything.pivot(index=["setting", "run"], columns="sweep", values="test_accuracy").mul(
+        100
+    )
     both = table[table.notna().sum(axis=1) > 1].groupby("setting")
     apart = (table, both.mean()[both.count() == 3])
     return tuple(float((some.max(axis=1) - some.min(axis=1)).max()) for some in apart)
@@ -168,14 +186,22 @@ def exports() -> dict[str, dict]:
 @cache
 def bench() -> pd.DataFrame:
     """Medians in ms: a row per file, threads and images at once, a column a network."""
-    timed = [pd.DataFrame(found["bench"]).assign(file=file) for file, found in exports().items() if "bench" in found]
+    timed = [
+        pd.DataFrame(found["bench"]).assign(file=file)
+        for file, found in exports().items()
+        if "bench" in found
+    ]
     by = ["file", "threads", "batch"]
     return pd.concat(timed).pivot_table(index=by, columns="network", values="median", sort=False)
 
 
 def speeds(images: int, *files: str) -> pd.DataFrame:
     """How many times as fast as the dense network each is with so many images at once."""
-    times = bench().xs(images, level="batch").loc[[f"{file}.safetensors" for file in files] or slice(None)]
+    times = (
+        bench()
+        .xs(images, level="batch")
+        .loc[[f"{file}.safetensors" for file in files] or slice(None)]
+    )
     return times.rdiv(times["dense"], axis=0).drop(columns="dense")
 
 

@@ -26,7 +26,13 @@ are the same run, in the same folder.
 def shown(value: Any) -> str:
     if value in ("", None, [], {}):
         return "" if value == "" else {"None": "null"}.get(str(value), str(value))
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+    return (
+        str(value).lower()
+        if isinstance(value, bool)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
 
 
 def page() -> str:
@@ -36,11 +42,19 @@ def page() -> str:
         part = key.split(".")[0] if "." in key else "run"
         if part != section:
             section = part
-            lines += [f"## {part}\n", "| option | base | expects | meaning | identity |", "|---|---|---|---|---|"]
+            lines += [
+                f"## {part}\n",
+                "| option | base | expects | meaning | identity |",
+                "|---|---|---|---|---|",
+            ]
         meta = entry.metadata
-        only = f" (with `{meta['when'][0]}={'` or `'.join(meta['when'][1:])}`)" if meta["when"] else ""
+        only = (
+            f" (with `{meta['when'][0]}={'` or `'.join(meta['when'][1:])}`)" if meta["when"] else ""
+        )
         base, mark = shown(meta["default"]), "●" if meta["identity"] else ""
-        lines.append(f"| `{key}` | {f'`{base}`' if base else ''} | {expected(key)} | {meta['doc']}{only} | {mark} |")
+        lines.append(
+            f"| `{key}` | {f'`{base}`' if base else ''} | {expected(key)} | {meta['doc']}{only} | {mark} |"
+        )
     text = "\n".join(lines) + "\n"
     return text.replace("|\n## ", "|\n\n## ")
 

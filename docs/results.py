@@ -1,11 +1,13 @@
-"""Fills the pages that show results from the runs in docs/runs: python docs/results.py [--pictures] [FOLDER ...].
+"""Fills the pages that show results from the runs in docs/runs: python docs/results.py [--pictures]
+[FOLDER ...].
 
-FOLDER, such as outputs/table1: what is small of its finished runs is taken over into docs/runs first.
+FOLDER, such as outputs/table1: what is small of its finished runs is taken over into docs/runs
+first.
 
-A line `<!-- $ dstrun … -->` in a page is a command; what it prints stands below it, up to `<!-- end -->`; with `sizes`
-or `speeds` for dstrun, it is a table of what `dstrun export` has left in docs/inference.json. What the running text
-says of the runs is in claims.py. Pictures are drawn by Chromium, through Playwright.
-"""
+A line `<!-- $ dstrun … -->` in a page is a command; what it prints stands below it, up to `<!-- end
+-->`; with `sizes` or `speeds` for dstrun, it is a table of what `dstrun export` has left in
+docs/inference.json. What the running text says of the runs is in claims.py. Pictures are drawn by
+Chromium, through Playwright."""
 
 import argparse
 import json
@@ -31,12 +33,16 @@ from dstrun.system.files import sha256
 
 DOCS, RUNS = kept.DOCS, kept.RUNS
 ROOT = DOCS.parent
-PAGES = (ROOT / "README.md", *(DOCS / f"{name}.md" for name in ("results", "recipes", "stability", "inference")))
+PAGES = (
+    ROOT / "README.md",
+    *(DOCS / f"{name}.md" for name in ("results", "recipes", "stability", "inference")),
+)
 BLOCK = re.compile(r"(<!-- \$ (\w+)(?: ([^\n]*))? -->\n)(.*?)(<!-- end -->)", re.S)
 
 
 def take_over(folder: Path) -> None:
-    """The finished runs of a sweep, without weights, logs, and what tells of the machine's users."""
+    """The finished runs of a sweep, without weights, logs, and what tells of the machine's
+    users."""
     for status_file in sorted(folder.glob("*/status.json")):
         status = json.loads(status_file.read_text())
         if status["state"] != "finished":
@@ -54,7 +60,8 @@ def take_over(folder: Path) -> None:
 
 
 def filled(page: Path, answer: Callable[[str], str]) -> str:
-    """The page's text with what each command answers, `answer` being that of dstrun, and with the values of its claims.
+    """The page's text with what each command answers, `answer` being that of dstrun, and with the
+    values of its claims.
 
     ValueError for what it says in running text that is not true, or no longer to be found.
     """
@@ -73,7 +80,8 @@ def printed(words: str) -> str:
 
 
 def sizes() -> str:
-    """Every exported network of docs/inference.json: what is kept, bytes, parameters, and how equal it is."""
+    """Every exported network of docs/inference.json: what is kept, bytes, parameters, and how equal
+    it is."""
     rows = []
     for file, export in kept.exports().items():
         shrunk = f"{export['parameters_shrunk']:,}" if export["shrunk"] else ""
@@ -91,28 +99,41 @@ def sizes() -> str:
 
 
 def speeds() -> str:
-    """Every timed network of docs/inference.json: milliseconds of the dense one, and how many times as fast it is."""
+    """Every timed network of docs/inference.json: milliseconds of the dense one, and how many times
+    as fast it is."""
     rows = []
     for (file, threads, batch), times in kept.bench().iterrows():
         ratios = ["" if pd.isna(time) else f"{times['dense'] / time:.1f}" for time in times[1:]]
         rows.append([Path(file).stem, str(threads), str(batch), f"{times['dense']:.3g}", *ratios])
-    return markdown_table([["network", "threads", "batch", "dense, ms", *kept.bench().columns[1:]], *rows])
+    return markdown_table(
+        [["network", "threads", "batch", "dense, ms", *kept.bench().columns[1:]], *rows]
+    )
 
 
 def table1() -> str:
-    """Table 1 of the paper beside the same networks here, by the paper's recipe and by ours: dense → sparse."""
+    """Table 1 of the paper beside the same networks here, by the paper's recipe and by ours: dense
+    → sparse."""
     sweeps = [kept.fractions(name) for name in ("table1", "best_table1")]
     rows = []
     for pair, ours in sweeps[0].groupby(["model.name", "data.name"], sort=False):
         told = aggregate.published([pair]).query("method == 'DST' or method == 'dense (DST)'")
-        told = told.assign(**{"reg.method": told["density"].map(lambda density: "dense" if density == 1 else "dst")})
+        told = told.assign(
+            **{
+                "reg.method": told["density"].map(
+                    lambda density: "dense" if density == 1 else "dst"
+                )
+            }
+        )
         best = sweeps[1][sweeps[1]["model.name"] == pair[0]]
         rows.append([f"`{pair[0]}`", *(_arrow(some) for some in (told, ours, best))])
-    return markdown_table([["network", "the paper", "the paper's recipe, here", "our recipe, here"], *rows])
+    return markdown_table(
+        [["network", "the paper", "the paper's recipe, here", "our recipe, here"], *rows]
+    )
 
 
 def _arrow(settings: pd.DataFrame) -> str:
-    """Accuracy of the dense setting → of the sparse one, at what it keeps, and how many runs each is a mean of."""
+    """Accuracy of the dense setting → of the sparse one, at what it keeps, and how many runs each
+    is a mean of."""
     words, counts = {}, {}
     for row in settings.to_dict("records"):
         words[row["reg.method"]] = percent(row["accuracy"], row["accuracy_std"])
@@ -120,7 +141,9 @@ def _arrow(settings: pd.DataFrame) -> str:
         if row["reg.method"] == "dst":
             kept = percent(row["density"], row["density_std"])
     few = [f"n = {n} {method}" for method, n in counts.items() if n is not None and n < 3]
-    return f"{words.get('dense', 'not run')} → {words['dst']} at {kept}" + (f" ({', '.join(few)})" if few else "")
+    return f"{words.get('dense', 'not run')} → {words['dst']} at {kept}" + (
+        f" ({', '.join(few)})" if few else ""
+    )
 
 
 TABLES = {"sizes": sizes, "speeds": speeds, "table1": table1}
@@ -129,7 +152,10 @@ TABLES = {"sizes": sizes, "speeds": speeds, "table1": table1}
 def pictures() -> dict[str, Figure]:
     """Name of the file: its figure."""
     short, guarded = "model=vgg16 alpha=2e-3", "model=lenet5 method=dst seed=1"
-    steered, spread = "model=wrn_16_8 rate=onecycle target_density>0", "method=dst seed=0 alpha<1e-3"
+    steered, spread = (
+        "model=wrn_16_8 rate=onecycle target_density>0",
+        "method=dst seed=0 alpha<1e-3",
+    )
     return {
         "figure3": figures.against_alpha(kept.fractions("lenet_alpha")),
         "figure4": figures.layer_density(*layers_of("figure4", "")),
@@ -152,7 +178,9 @@ def draw(found: dict[str, Figure]) -> None:
     from plotly.offline import get_plotlyjs
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
         for name, figure in found.items():
             layout = figure["layout"] | {"template": template(dark=False), "paper_bgcolor": "white"}
             if layout.pop("updatemenus", None):  # buttons, and the room that they take

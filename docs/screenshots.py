@@ -1,4 +1,5 @@
-"""Takes the README's pictures of the dashboard: python docs/screenshots.py docs/runs/lenet_alpha [FOLDER].
+"""Takes the README's pictures of the dashboard: python docs/screenshots.py docs/runs/lenet_alpha
+[FOLDER].
 
 Needs Playwright and a Chromium.
 """
@@ -25,11 +26,15 @@ def main(outputs: Path, folder: Path) -> None:
     server = make_server("127.0.0.1", 0, make_app(watch, "outputs").server, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
         for name, (view, theme, height) in PICTURES.items():
             page = browser.new_page(viewport={"width": 1240, "height": height})
             conditions = quote("alpha<1e-3") if view == "layers" else ""
-            page.goto(f"http://127.0.0.1:{server.server_port}/?view={view}&theme={theme}&filter={conditions}")
+            page.goto(
+                f"http://127.0.0.1:{server.server_port}/?view={view}&theme={theme}&filter={conditions}"
+            )
             page.locator("section .main-svg").first.wait_for()
             page.wait_for_timeout(3000)
             page.screenshot(path=folder / f"{name}.png")

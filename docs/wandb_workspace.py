@@ -1,8 +1,9 @@
-"""Sets up a W&B workspace with the dashboard's views: python docs/wandb_workspace.py ENTITY PROJECT.
+"""Sets up a W&B workspace with the dashboard's views: python docs/wandb_workspace.py ENTITY
+PROJECT.
 
-Needs `pip install wandb-workspaces` and an account. What runs log draws itself without it, a chart a key in sections by
-what stands before the slash; this adds the charts that compare runs, and puts layers together.
-"""
+Needs `pip install wandb-workspaces` and an account. What runs log draws itself without it, a chart
+a key in sections by what stands before the slash; this adds the charts that compare runs, and puts
+layers together."""
 
 import sys
 
@@ -12,12 +13,21 @@ import wandb_workspaces.workspaces as workspaces
 
 def workspace(entity: str, project: str) -> workspaces.Workspace:
     """Accuracy against density, settings against both, and the course of every layer."""
-    remaining, accuracy = panels.SummaryMetric("density/model"), panels.SummaryMetric("accuracy/test")
+    remaining, accuracy = (
+        panels.SummaryMetric("density/model"),
+        panels.SummaryMetric("accuracy/test"),
+    )
     settings = [panels.Config(key) for key in ("reg.alpha", "schedule.lr", "reg.granularity")]
-    columns = [panels.ParallelCoordinatesPlotColumn(metric) for metric in (*settings, remaining, accuracy)]
+    columns = [
+        panels.ParallelCoordinatesPlotColumn(metric) for metric in (*settings, remaining, accuracy)
+    ]
     compare = [
-        panels.ScatterPlot(title="accuracy against what remains", x=remaining, y=accuracy, log_x=True),
-        panels.ScatterPlot(title="what remains against alpha", x=settings[0], y=remaining, log_x=True),
+        panels.ScatterPlot(
+            title="accuracy against what remains", x=remaining, y=accuracy, log_x=True
+        ),
+        panels.ScatterPlot(
+            title="what remains against alpha", x=settings[0], y=remaining, log_x=True
+        ),
         panels.ScatterPlot(title="accuracy against alpha", x=settings[0], y=accuracy, log_x=True),
         panels.ParallelCoordinatesPlot(title="settings and what came of them", columns=columns),
     ]
@@ -38,7 +48,10 @@ def workspace(entity: str, project: str) -> workspaces.Workspace:
         entity=entity,
         project=project,
         name="dstrun",
-        sections=[workspaces.Section(name=name, panels=some, is_open=True) for name, some in sections.items()],
+        sections=[
+            workspaces.Section(name=name, panels=some, is_open=True)
+            for name, some in sections.items()
+        ],
     )
 
 

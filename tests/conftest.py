@@ -1,4 +1,5 @@
-"""Fixtures of all tests: a folder of their own, the command line in this process, trained runs, made-up data."""
+"""Fixtures of all tests: a folder of their own, the command line in this process, trained runs,
+made-up data."""
 
 import gc
 import os
@@ -20,7 +21,8 @@ from tests.helpers.data import SHAPES, made_up
 
 
 def pytest_configure() -> None:
-    """Collect garbage seldom: a full collection goes through all that torch and Hydra are made of."""
+    """Collect garbage seldom: a full collection goes through all that torch and Hydra are made
+    of."""
     gc.set_threshold(50_000, 20, 100)
 
 
@@ -31,7 +33,8 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every test works in an empty folder of its own, with one thread, and without W&B unless it asks for it."""
+    """Every test works in an empty folder of its own, with one thread, and without W&B unless it
+    asks for it."""
     monkeypatch.chdir(tmp_path)
     for name in ("WANDB_API_KEY", "HYDRA_FULL_ERROR", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
@@ -65,8 +68,11 @@ TRAINED: dict[tuple[str, ...], Path] = {}  # words → the folder `outputs` that
 
 
 @pytest.fixture
-def trained(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """`trained(WORDS)`: a copy, in outputs/, of the runs that `dstrun WORDS` leaves, made once a process."""
+def trained(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Trained:
+    """`trained(WORDS)`: a copy, in outputs/, of the runs that `dstrun WORDS` leaves, made once a
+    process."""
 
     def copied(*words: str) -> None:
         if words not in TRAINED:
@@ -86,5 +92,7 @@ def made_up_data(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in BUILDERS:
         if name != "digits":
             classes = 100 if name == "cifar100" else 10  # images are smaller than the real ones
-            splits = made_up(SHAPES.get(name, (3, 32, 32)), classes, train=2 * classes, test=classes)
+            splits = made_up(
+                SHAPES.get(name, (3, 32, 32)), classes, train=2 * classes, test=classes
+            )
             monkeypatch.setitem(BUILDERS, name, lambda root, splits=splits, **_: splits)

@@ -1,8 +1,8 @@
-"""`make coverage`: what share of the lines and branches of each module the fast suite runs, from coverage's own data.
+"""`make coverage`: what share of the lines and branches of each module the fast suite runs, from
+coverage's own data.
 
-Exits with 1 where it runs under 95 % of the lines of a module that makes, keeps or compares figures. With --missing,
-each module's lines and branches that no test runs.
-"""
+Exits with 1 where it runs under 95 % of the lines of a module that makes, keeps or compares
+figures. With --missing, each module's lines and branches that no test runs."""
 
 import json
 import sys
@@ -23,12 +23,17 @@ def figure_modules() -> list[Path]:
 
 
 def main() -> int:
-    coverage, file = Coverage(config_file=str(ROOT / "pyproject.toml")), ROOT / "build/coverage/found.json"
+    coverage, file = (
+        Coverage(config_file=str(ROOT / "pyproject.toml")),
+        ROOT / "build/coverage/found.json",
+    )
     coverage.load()
     coverage.json_report(outfile=str(file))
     found = {ROOT / name: one for name, one in json.loads(file.read_text())["files"].items()}
     figures, short = figure_modules(), []
-    print("* makes, keeps or compares figures\n\n  module                        lines    run %  branches    run %")
+    print(
+        "* makes, keeps or compares figures\n\n  module                        lines    run %  branches    run %"
+    )
     for file in sorted(SOURCE.rglob("*.py"), key=lambda file: (file not in figures, file)):
         if file not in found:
             continue  # not imported by any test
@@ -37,7 +42,9 @@ def main() -> int:
         lines = _share(count["covered_lines"], count["num_statements"])
         branches = _share(count["covered_branches"], count["num_branches"])
         mark = "*" if file in figures else " "
-        print(f"{mark} {name:<26}{count['num_statements']:>9}{lines:>9.1f}{count['num_branches']:>10}{branches:>9.1f}")
+        print(
+            f"{mark} {name:<26}{count['num_statements']:>9}{lines:>9.1f}{count['num_branches']:>10}{branches:>9.1f}"
+        )
         if file in figures and lines < LEAST:
             short.append(name)
         if "--missing" in sys.argv and (one["missing_lines"] or one["missing_branches"]):

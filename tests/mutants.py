@@ -1,16 +1,18 @@
-"""`make mutants`: single wrong lines in what makes, keeps and compares figures, and whether a test fails for each.
+"""`make mutants`: single wrong lines in what makes, keeps and compares figures, and whether a test
+fails for each.
 
     python tests/mutants.py [--number 200] [--seed 0] [--module data/splits …] [--only ID …] [--survivors]
 
-A sample of what `mutations` can change, drawn by --seed, of each module as many as the root of its size tells. Each
-change is made in a copy of this checkout. A process that has torch, NumPy, pandas and Hydra in it, and nothing of ours,
-is forked; the child imports the copy and runs the tests that go through the changed lines, until one fails. Which those
-are, and how long they take, comes from `make coverage`. A change counts as killed where the test that fails with it
-passes without it, run in the same way; a test that does not is told, and left out where the change is tried again.
+A sample of what `mutations` can change, drawn by --seed, of each module as many as the root of its
+size tells. Each change is made in a copy of this checkout. A process that has torch, NumPy, pandas
+and Hydra in it, and nothing of ours, is forked; the child imports the copy and runs the tests that
+go through the changed lines, until one fails. Which those are, and how long they take, comes from
+`make coverage`. A change counts as killed where the test that fails with it passes without it, run
+in the same way; a test that does not is told, and left out where the change is tried again.
 
-What is found is kept in build/mutants, a line of JSON a change. A second start takes from it what was found for the
-same source and tests; with --survivors it takes over all that was killed, to try the survivors with new tests.
-"""
+What is found is kept in build/mutants, a line of JSON a change. A second start takes from it what
+was found for the same source and tests; with --survivors it takes over all that was killed, to try
+the survivors with new tests."""
 
 import argparse
 import contextlib
@@ -58,7 +60,8 @@ OPTIONS = [
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of one module, and the tests that it is to be found by, in the order in which they are run."""
+    """One change of one module, and the tests that it is to be found by, in the order in which they
+    are run."""
 
     id: str
     file: Path
@@ -98,29 +101,38 @@ class TestMap:
             found.seconds[name] = float(case.get("time", 0))
         data = CoverageData(str(ROOT / "build/coverage/data"))
         data.read()
-        measured = {name: name[name.rfind("/src/") :] for name in data.measured_files()}  # of this checkout or another
+        measured = {
+            name: name[name.rfind("/src/") :] for name in data.measured_files()
+        }  # of this checkout or another
         for file in files:
             seen = [name for name, tail in measured.items() if tail == f"/{file.relative_to(ROOT)}"]
             lines = data.contexts_by_lineno(seen[0]) if seen else {}
             found.by_line[file] = {
-                at: {name.rpartition("|")[0] for name in names if (ROOT / name.split("::")[0]).exists()}
+                at: {
+                    name.rpartition("|")[0]
+                    for name in names
+                    if (ROOT / name.split("::")[0]).exists()
+                }
                 for at, names in lines.items()
             }
         return found
 
     def tests(self, file: Path, change: Change) -> set[str]:
-        """Those that run the changed lines; of lines that are run at import only, those that run any of the module.
+        """Those that run the changed lines; of lines that are run at import only, those that run
+        any of the module.
 
-        To those belong all of the module's own tests, some of which look at constants alone. Of a module of which no
-        line is run later, such as a package's own, those that run any of its folder.
-        """
+        To those belong all of the module's own tests, some of which look at constants alone. Of a
+        module of which no line is run later, such as a package's own, those that run any of its
+        folder."""
         lines = self.by_line[file]
         chosen = set().union(*(lines.get(at, set()) for at in range(change.first, change.last + 1)))
         if chosen <= {""}:
             chosen = set().union(*lines.values())
             chosen |= {test for test in self.seconds if test.split("::")[0] in _own(file)}
         if chosen <= {""}:
-            siblings = [lines for other, lines in self.by_line.items() if other.parent == file.parent]
+            siblings = [
+                lines for other, lines in self.by_line.items() if other.parent == file.parent
+            ]
             chosen = set().union(*(some for lines in siblings for some in lines.values()))
         return chosen - {""}
 
@@ -133,7 +145,12 @@ class TestMap:
 
         def key(test: str) -> tuple[bool, float, str, float]:
             place = test.split("::")[0]
-            return place not in own, sum(files[place]) / len(files[place]), place, self.seconds.get(test, 0.1)
+            return (
+                place not in own,
+                sum(files[place]) / len(files[place]),
+                place,
+                self.seconds.get(test, 0.1),
+            )
 
         return sorted(tests, key=key)
 
@@ -143,8 +160,11 @@ def _own(file: Path) -> list[str]:
     return [f"tests/test_{name}.py" for name in (file.stem, file.parent.name)]
 
 
-def drawn(files: Sequence[Path], number: int, seed: str, only: Sequence[str], limit: float) -> list[Mutant]:
-    """The sample: of each module its first by a hash of seed and name, no two on one line, so that it hardly moves."""
+def drawn(
+    files: Sequence[Path], number: int, seed: str, only: Sequence[str], limit: float
+) -> list[Mutant]:
+    """The sample: of each module its first by a hash of seed and name, no two on one line, so that
+    it hardly moves."""
     tests = TestMap.read(figure_modules())
     found = {file: changes(file.read_text()) for file in figure_modules()}
     shares = {file: len(some) ** 0.5 for file, some in found.items()}
@@ -153,10 +173,14 @@ def drawn(files: Sequence[Path], number: int, seed: str, only: Sequence[str], li
         if file not in files:
             continue
         wanted, lines = max(2, round(number * shares[file] / sum(shares.values()))), set()
-        for name in sorted(some, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest()):
+        for name in sorted(
+            some, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest()
+        ):
             change = some[name]
             drawn_already = len(lines) == wanted or change.first in lines
-            if (name not in only if only else drawn_already) or not change.differs(file.read_text()):
+            if (name not in only if only else drawn_already) or not change.differs(
+                file.read_text()
+            ):
                 continue
             lines.add(change.first)
             chosen, spent = [], 0.0
@@ -165,18 +189,25 @@ def drawn(files: Sequence[Path], number: int, seed: str, only: Sequence[str], li
                 spent += tests.seconds.get(test, 0.1)
                 if spent <= limit or not chosen:
                     chosen.append(test)
-            mutants.append(Mutant(name, file, change, chosen, min(spent, limit), len(ordered) - len(chosen)))
+            mutants.append(
+                Mutant(name, file, change, chosen, min(spent, limit), len(ordered) - len(chosen))
+            )
     return mutants
 
 
 class Copy:
-    """A copy of the checkout, of which one file at a time is changed, and tests of it in a forked child."""
+    """A copy of the checkout, of which one file at a time is changed, and tests of it in a forked
+    child."""
 
     def __init__(self, place: Path, root: Path = ROOT) -> None:
         self.place, self._root = place, root
         shutil.rmtree(place, ignore_errors=True)
         listed = subprocess.run(
-            ["git", "ls-files", "-co", "--exclude-standard"], cwd=root, capture_output=True, text=True, check=True
+            ["git", "ls-files", "-co", "--exclude-standard"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         for name in listed.stdout.splitlines():
             if (root / name).is_file():
@@ -186,7 +217,8 @@ class Copy:
 
     @contextlib.contextmanager
     def changed(self, mutant: Mutant) -> Iterator[None]:
-        """The change made; the bytecode of the file goes, which is told from another by second and size alone."""
+        """The change made; the bytecode of the file goes, which is told from another by second and
+        size alone."""
         file = self.place / mutant.file.relative_to(self._root)
         before = file.read_text()
         try:
@@ -200,13 +232,16 @@ class Copy:
         Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
 
     def run(self, tests: Sequence[str], cpu: float, stop: bool = True) -> dict[str, Any]:
-        """{'outcome', 'failed', 'cpu'} of the tests: passed, failed, 'time limit', 'crash', or error for none run."""
+        """{'outcome', 'failed', 'cpu'} of the tests: passed, failed, 'time limit', 'crash', or
+        error for none run."""
         answer = self.place / "answer.json"
         answer.unlink(missing_ok=True)
         child = os.fork()
         if not child:
             self._child(tests, cpu, stop, answer)
-        until = time.monotonic() + 10 * cpu + 120  # for what waits without computing; others may want the cores too
+        until = (
+            time.monotonic() + 10 * cpu + 120
+        )  # for what waits without computing; others may want the cores too
         while (ended := os.wait4(child, os.WNOHANG))[0] == 0:
             if time.monotonic() > until:
                 os.killpg(child, signal.SIGKILL)
@@ -225,17 +260,26 @@ class Copy:
             os.chdir(self.place)
             resource.setrlimit(resource.RLIMIT_CPU, (int(cpu) + 1, int(cpu) + 6))
             for stream, name in ((1, "out.txt"), (2, "out.txt"), (0, os.devnull)):
-                os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | (os.O_TRUNC if stream == 1 else 0)), stream)
+                os.dup2(
+                    os.open(name, os.O_RDWR | os.O_CREAT | (os.O_TRUNC if stream == 1 else 0)),
+                    stream,
+                )
             os.environ["PYTHONPATH"] = str(self.place / "src")
             sys.path[:0] = [str(self.place / "src"), str(self.place)]
-            for name in [name for name in sys.modules if name.split(".")[0] in ("tests", "dstrun", "hydra_plugins")]:
+            for name in [
+                name
+                for name in sys.modules
+                if name.split(".")[0] in ("tests", "dstrun", "hydra_plugins")
+            ]:
                 del sys.modules[name]
             plugin = _Chosen(tests)
             files = dict.fromkeys(test.split("::")[0] for test in tests)
             apart = f"--basetemp={self.place / 'tmp'}"  # else runs beside this one clear away its folders
             ended = int(pytest.main([*files, *OPTIONS, apart, *(["-x"] if stop else [])], [plugin]))
             answer.write_text(json.dumps({"failed": plugin.failed, "passed": plugin.passed}))
-            ours = Path(str(sys.modules["dstrun"].__file__)) if "dstrun" in sys.modules else self.place
+            ours = (
+                Path(str(sys.modules["dstrun"].__file__)) if "dstrun" in sys.modules else self.place
+            )
             code = ended if ours.is_relative_to(self.place) else UNUSABLE
         except BaseException as error:  # nothing of the child may go on as the parent
             print(repr(error), flush=True)
@@ -244,7 +288,8 @@ class Copy:
 
 
 class _Chosen:
-    """Of all that is collected, the tests that are named, in that order; what failed, and how many passed."""
+    """Of all that is collected, the tests that are named, in that order; what failed, and how many
+    passed."""
 
     def __init__(self, tests: Sequence[str]) -> None:
         self._places = {test: place for place, test in enumerate(tests)}
@@ -252,7 +297,10 @@ class _Chosen:
         self.passed = 0
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = sorted((i for i in items if i.nodeid in self._places), key=lambda item: self._places[item.nodeid])
+        items[:] = sorted(
+            (i for i in items if i.nodeid in self._places),
+            key=lambda item: self._places[item.nodeid],
+        )
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
@@ -264,12 +312,19 @@ def _outcome(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
     if code in (-signal.SIGXCPU, -signal.SIGKILL):
         return "time limit"
-    named = {0: "passed", 1: "failed", 2: "import", 3: "import", 4: "import"}  # the same words do without the change
+    named = {
+        0: "passed",
+        1: "failed",
+        2: "import",
+        3: "import",
+        4: "import",
+    }  # the same words do without the change
     return "crash" if code < 0 else named.get(code, "error")
 
 
 def found_by(copy: Copy, tests: Sequence[str], cpu: float) -> dict[str, Any]:
-    """What comes of the tests, those of the first file alone at first: to collect all takes longer than to run it."""
+    """What comes of the tests, those of the first file alone at first: to collect all takes longer
+    than to run it."""
     first = [test for test in tests if test.split("::")[0] == tests[0].split("::")[0]]
     result = copy.run(first, cpu)
     if result["outcome"] != "passed" or len(first) == len(tests):
@@ -286,22 +341,31 @@ def tried(copy: Copy, mutant: Mutant, red: Container[str]) -> dict[str, Any]:
             result = found_by(copy, tests, 30 + 3 * mutant.seconds)
     if result["outcome"] == "error":
         raise RuntimeError(f"{mutant.id}: {(copy.place / 'out.txt').read_text()[-2000:]}")
-    result |= {"id": mutant.id, "module": mutant.module, "tests": len(tests), "left_out": mutant.left_out}
+    result |= {
+        "id": mutant.id,
+        "module": mutant.module,
+        "tests": len(tests),
+        "left_out": mutant.left_out,
+    }
     return result | {"difference": mutant.difference()}
 
 
 def killers(mutant: Mutant, result: Mapping[str, Any]) -> Sequence[str]:
-    """The tests that must pass without the change for it to count as killed: the one that failed, else all."""
+    """The tests that must pass without the change for it to count as killed: the one that failed,
+    else all."""
     return () if result["outcome"] == "passed" else result["failed"] or mutant.tests
 
 
 def without_change(copy: Copy, tests: Sequence[str]) -> set[str]:
-    """Those of the tests that do not pass as things are, in a copy and a child like those of a change."""
+    """Those of the tests that do not pass as things are, in a copy and a child like those of a
+    change."""
     if not tests:
         return set()
     found = copy.run(sorted(set(tests)), 3600, stop=False)
     if found["outcome"] not in ("passed", "failed") or not found["passed"]:
-        raise RuntimeError(f"tests do not run in a copy ({found}): {(copy.place / 'out.txt').read_text()[-2000:]}")
+        raise RuntimeError(
+            f"tests do not run in a copy ({found}): {(copy.place / 'out.txt').read_text()[-2000:]}"
+        )
     return set(found["failed"])
 
 
@@ -333,28 +397,55 @@ def _table(mutants: Sequence[Mutant], found: Mapping[str, Mapping[str, Any]]) ->
         for name in (mutant.module, "all"):
             counts[name][survived] += 1
     last = counts.pop("all")
-    rows = [f"| {name} | {sum(some)} | {some[0]} | {some[1]} |" for name, some in (*counts.items(), ("all", last))]
+    rows = [
+        f"| {name} | {sum(some)} | {some[0]} | {some[1]} |"
+        for name, some in (*counts.items(), ("all", last))
+    ]
     return "\n".join(["| module | mutants | killed | survived |", "|---|---|---|---|", *rows])
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Single wrong lines, and whether a test fails for each.")
-    parser.add_argument("--number", type=int, default=220, help="about so many changes (default %(default)s)")
+    parser = argparse.ArgumentParser(
+        description="Single wrong lines, and whether a test fails for each."
+    )
+    parser.add_argument(
+        "--number", type=int, default=220, help="about so many changes (default %(default)s)"
+    )
     parser.add_argument("--seed", default="0", help="of the sample (default %(default)s)")
-    parser.add_argument("--module", nargs="+", metavar="NAME", help="of these modules alone: masking data/splits")
-    parser.add_argument("--only", nargs="+", default=[], metavar="ID", help="these changes, drawn or not, once again")
-    parser.add_argument("--survivors", action="store_true", help="take over what was killed with other source or tests")
-    parser.add_argument("--limit", type=float, default=LIMIT, help="seconds of tests a change (default %(default)s)")
+    parser.add_argument(
+        "--module", nargs="+", metavar="NAME", help="of these modules alone: masking data/splits"
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="ID",
+        help="these changes, drawn or not, once again",
+    )
+    parser.add_argument(
+        "--survivors",
+        action="store_true",
+        help="take over what was killed with other source or tests",
+    )
+    parser.add_argument(
+        "--limit", type=float, default=LIMIT, help="seconds of tests a change (default %(default)s)"
+    )
     given = parser.parse_args(words)
     files = [
-        file for file in figure_modules() if given.module is None or str(file.relative_to(SOURCE))[:-3] in given.module
+        file
+        for file in figure_modules()
+        if given.module is None or str(file.relative_to(SOURCE))[:-3] in given.module
     ]
     mutants = drawn(files, given.number, given.seed, given.only, given.limit)
     results, state = ROOT / "build/mutants" / f"{given.seed}.jsonl", _state()
     results.parent.mkdir(parents=True, exist_ok=True)
     found = {} if given.only else _known(results, state, given.survivors)
     left = [mutant for mutant in mutants if mutant.id not in found]
-    os.environ |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
+    os.environ |= {
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
     sys.dont_write_bytecode = False
     for name in IMPORTED if left else ():
         with contextlib.suppress(ImportError):
@@ -367,12 +458,17 @@ def main(words: Sequence[str] | None = None) -> int:
                 found[mutant.id] = one = tried(copy, mutant, red) | {"state": state}
                 with results.open("a") as file:
                     file.write(json.dumps(one) + "\n")
-                said = (
-                    f"{number}/{len(left)} {mutant.module} {mutant.id} {one['outcome']} {one['cpu']} s {one['failed']}"
-                )
+                said = f"{number}/{len(left)} {mutant.module} {mutant.id} {one['outcome']} {one['cpu']} s {one['failed']}"
                 print(said, file=sys.stderr, flush=True)
-            new = without_change(copy, [test for one in mutants for test in killers(one, found[one.id])]) - red
-            left = [mutant for mutant in mutants if new.intersection(killers(mutant, found[mutant.id]))]
+            new = (
+                without_change(
+                    copy, [test for one in mutants for test in killers(one, found[one.id])]
+                )
+                - red
+            )
+            left = [
+                mutant for mutant in mutants if new.intersection(killers(mutant, found[mutant.id]))
+            ]
             red |= new
             print(f"tests that fail without a change: {sorted(red)}", file=sys.stderr)
     survivors = [mutant for mutant in mutants if found[mutant.id]["outcome"] == "passed"]
@@ -380,7 +476,9 @@ def main(words: Sequence[str] | None = None) -> int:
     for mutant in survivors:
         more = found[mutant.id]
         why = "answered in docs/reliability.md" if f"`{mutant.id}`" in answered else "not answered"
-        print(f"\n{mutant.difference()}\n{mutant.id}: {more['tests']} tests pass, {more['left_out']} not run; {why}")
+        print(
+            f"\n{mutant.difference()}\n{mutant.id}: {more['tests']} tests pass, {more['left_out']} not run; {why}"
+        )
     print(f"\n{_table(mutants, found)}")
     killed = 1 - len(survivors) / len(mutants)
     print(f"\n{killed:.1%} killed")

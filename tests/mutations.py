@@ -1,4 +1,5 @@
-"""Single changes of a module's source, of the kind that would silently give wrong figures: `changes(source)`.
+"""Single changes of a module's source, of the kind that would silently give wrong figures:
+`changes(source)`.
 
     a < b     → a <= b, a >= b        f(a, b, k=c) → f(b, a, k=c), f(a, b)                x if c else y → x, y
     a + b     → a - b                 a and b      → a or b, a, b                         if c:         → if not (c):
@@ -6,9 +7,9 @@
     min, sum  → max, mean             {k: v}       → {}                                   return a      → return b
     not a, -a → a                     a.b = c, f() → pass                                 break         → continue
 
-Left out is what no figure comes from: docstrings, annotations and type aliases, messages and f-strings, logging, and
-how things look. A change replaces a piece of the source, so that all other lines stay where they are.
-"""
+Left out is what no figure comes from: docstrings, annotations and type aliases, messages and
+f-strings, logging, and how things look. A change replaces a piece of the source, so that all other
+lines stay where they are."""
 
 import ast
 import hashlib
@@ -39,9 +40,29 @@ METHODS = {
 OPTIONAL = {
     "flatten", "get", "getattr", "round", "clamp", "range", "sum", "mean", "split", "sorted", "reshape", "any", "all",
 }  # fmt: skip
-ANY_ORDER = {"min", "max", "isinstance", "promote_types", "endswith", "startswith", "isdisjoint", "isfile"}
+ANY_ORDER = {
+    "min",
+    "max",
+    "isinstance",
+    "promote_types",
+    "endswith",
+    "startswith",
+    "isdisjoint",
+    "isfile",
+}
 A_PATH = re.compile(r"folder|path|place|root|file|Path|['\"]", re.IGNORECASE)
-SILENT = {"say", "print", "debug", "info", "warning", "error", "cast", "isinstance", "add_section", "add_column"}
+SILENT = {
+    "say",
+    "print",
+    "debug",
+    "info",
+    "warning",
+    "error",
+    "cast",
+    "isinstance",
+    "add_section",
+    "add_column",
+}
 LOOK = {
     "color", "width", "dash", "symbol", "size", "thickness", "mode", "shape", "opacity", "justify", "style", "no_wrap",
     "title_justify", "highlight", "soft_wrap", "prefix", "strict", "tickformat", "exponentformat", "hovertemplate",
@@ -52,7 +73,8 @@ TEXT = (str, bytes)
 
 @dataclass(frozen=True)
 class Change:
-    """Bytes `start` to `end` of a module's source become `text`; they lie on lines `first` to `last`, in `where`."""
+    """Bytes `start` to `end` of a module's source become `text`; they lie on lines `first` to
+    `last`, in `where`."""
 
     where: str
     first: int
@@ -74,7 +96,8 @@ class Change:
 
 
 def changes(source: str) -> dict[str, Change]:
-    """All that is tried of a module, by a name that holds as long as the lines it changes stay the same."""
+    """All that is tried of a module, by a name that holds as long as the lines it changes stay the
+    same."""
     raw = source.encode()
     found: dict[str, Change] = {}
     seen: Counter[str] = Counter()
@@ -102,7 +125,8 @@ class _Source:
         yield from self._below(self._tree, "", [])
 
     def _below(self, node: ast.AST, where: str, names: list[str]) -> Iterator[Change]:
-        """Changes of a node and of all below it; `names` are those that its function has given values so far."""
+        """Changes of a node and of all below it; `names` are those that its function has given
+        values so far."""
         if _left_out(node):
             return
         if isinstance(node, ast.Compare) and isinstance(node.ops[-1], ast.In | ast.NotIn):
@@ -126,7 +150,9 @@ class _Source:
 
     def _span(self, node: ast.AST) -> tuple[int, int]:
         begins = self._begins
-        return begins[node.lineno - 1] + node.col_offset, begins[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
+        return begins[node.lineno - 1] + node.col_offset, begins[
+            node.end_lineno - 1
+        ] + node.end_col_offset  # type: ignore[attr-defined]
 
     def _text(self, node: ast.AST) -> str:
         start, end = self._span(node)
@@ -141,12 +167,16 @@ class _Source:
         whole = self._span(node) if hasattr(node, "lineno") else (0, 0)
         match node:
             case ast.Compare():
-                for left, op, right in zip([node.left, *node.comparators], node.ops, node.comparators, strict=False):
+                for left, op, right in zip(
+                    [node.left, *node.comparators], node.ops, node.comparators, strict=False
+                ):
                     old, *others = COMPARISONS[type(op)]
                     yield from (self._between(left, right, old, new) for new in others)
             case ast.BinOp(op=ast.BitOr()):  # of dicts, sets or types: one side alone
                 yield from ((*whole, f"({self._text(side)})") for side in (node.left, node.right))
-            case ast.BinOp() if type(node.op) in OPERATORS and not any(map(_is_text, (node.left, node.right))):
+            case ast.BinOp() if type(node.op) in OPERATORS and not any(
+                map(_is_text, (node.left, node.right))
+            ):
                 if isinstance(node.op, ast.Div) and A_PATH.search(self._text(node)):
                     return
                 yield self._between(node.left, node.right, *OPERATORS[type(node.op)])
@@ -160,14 +190,19 @@ class _Source:
                 old, new = ("and", "or") if isinstance(node.op, ast.And) else ("or", "and")
                 yield self._between(node.values[0], node.values[1], old, new)
                 for left_out in node.values:
-                    rest = [f"({self._text(value)})" for value in node.values if value is not left_out]
+                    rest = [
+                        f"({self._text(value)})" for value in node.values if value is not left_out
+                    ]
                     yield (*whole, f"({f' {old} '.join(rest)})")
             case ast.Constant(value=bool()):
                 yield (*whole, str(not node.value))
             case ast.Constant(value=int() as number):
                 yield from ((*whole, str(other)) for other in (number + 1, number - 1))
             case ast.Constant(value=float() as number):
-                yield from ((*whole, f"({other!r})") for other in ((2 * number, -number) if number else (1.0,)))
+                yield from (
+                    (*whole, f"({other!r})")
+                    for other in ((2 * number, -number) if number else (1.0,))
+                )
             case ast.Call():
                 yield from self._of_call(node)
             case ast.IfExp():
@@ -177,7 +212,9 @@ class _Source:
             case ast.comprehension():
                 yield from ((*self._span(condition), "True") for condition in node.ifs)
             case ast.Slice():
-                lower, upper, step = (self._text(x) if x else "" for x in (node.lower, node.upper, node.step))
+                lower, upper, step = (
+                    self._text(x) if x else "" for x in (node.lower, node.upper, node.step)
+                )
                 if lower:
                     yield (*whole, f":{upper}:{step}")
                 if upper:
@@ -190,7 +227,9 @@ class _Source:
                         yield self._span(key)[0], self._span(value)[1], "**{}"
             case ast.Expr(value=ast.Call() as call) if _called(call) not in SILENT:
                 yield (*whole, "pass")
-            case ast.Assign(targets=[ast.Attribute() | ast.Subscript()]) | ast.Delete() | ast.Raise():
+            case (
+                ast.Assign(targets=[ast.Attribute() | ast.Subscript()]) | ast.Delete() | ast.Raise()
+            ):
                 yield (*whole, "pass")
             case ast.Return(value=ast.Name() as name):
                 others = [other for other in names if other != name.id]
@@ -199,7 +238,8 @@ class _Source:
                 yield (*whole, "continue" if isinstance(node, ast.Break) else "break")
 
     def _of_call(self, node: ast.Call) -> Iterator[tuple[int, int, str]]:
-        """Another function of its kind; neighbouring arguments exchanged, the last one or a keyword left out."""
+        """Another function of its kind; neighbouring arguments exchanged, the last one or a keyword
+        left out."""
         end = self._span(node)[1] - 1
         match node.func:
             case ast.Attribute(attr=name) if name in METHODS:
@@ -228,7 +268,11 @@ class _Source:
         for left, right in pairwise(nodes):
             if type(left) is type(right) and not isinstance(left, ast.Starred):
                 (start, middle), (second, end) = self._span(left), self._span(right)
-                yield start, end, f"{self._text(right)}{self._raw[middle:second].decode()}{self._text(left)}"
+                yield (
+                    start,
+                    end,
+                    f"{self._text(right)}{self._raw[middle:second].decode()}{self._text(left)}",
+                )
 
 
 def _called(node: ast.Call) -> str:
@@ -245,22 +289,37 @@ def _left_out(node: ast.AST) -> bool:
     if isinstance(node, ast.FunctionDef):
         return node.name in ("__repr__", "extra_repr")
     if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-        return bool(re.match("__all__|[A-Z][a-z]", node.targets[0].id))  # exports; an alias of a type
+        return bool(
+            re.match("__all__|[A-Z][a-z]", node.targets[0].id)
+        )  # exports; an alias of a type
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         return _called(node.value) in SILENT
     if isinstance(node, ast.keyword):
         return node.arg in LOOK
-    is_typing = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+    is_typing = (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+    )
     return is_typing or isinstance(node, ast.JoinedStr)
 
 
 def _parts(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes right below one, without annotations, decorators, operators, and what only says how things look."""
+    """The nodes right below one, without annotations, decorators, operators, and what only says how
+    things look."""
     for field, value in ast.iter_fields(node):
         if field in ("annotation", "returns", "decorator_list", "bases", "type_comment"):
             continue
         if isinstance(node, ast.Dict) and field == "values":
             pairs = zip(node.keys, node.values, strict=True)
-            yield from (part for key, part in pairs if not (isinstance(key, ast.Constant) and key.value in LOOK))
+            yield from (
+                part
+                for key, part in pairs
+                if not (isinstance(key, ast.Constant) and key.value in LOOK)
+            )
         else:
-            yield from (part for part in (value if isinstance(value, list) else [value]) if isinstance(part, ast.AST))
+            yield from (
+                part
+                for part in (value if isinstance(value, list) else [value])
+                if isinstance(part, ast.AST)
+            )

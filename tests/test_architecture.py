@@ -23,7 +23,18 @@ MAY_KNOW: dict[str, set[str]] = {
     "sweep": {"training", "runs", "config", "system"},
     "hydra_plugins": {"sweep", "training", "system"},
     "export": {"training", "runs", "methods", "models", "config", "system"},
-    "cli": {"export", "sweep", "compare", "training", "runs", "methods", "models", "data", "config", "system"},
+    "cli": {
+        "export",
+        "sweep",
+        "compare",
+        "training",
+        "runs",
+        "methods",
+        "models",
+        "data",
+        "config",
+        "system",
+    },
 }
 WITHOUT_TORCH = {"cli", "compare", "config", "hydra_plugins", "runs", "sweep", "system"}
 WITH_TORCH = {"config/registry.py", "runs/checkpoint.py", "sweep/pool.py", "system/machine.py"}
@@ -36,7 +47,9 @@ def wing(file: Path) -> str:
 
 
 def files(name: str) -> list[Path]:
-    return sorted((SOURCE.parent if name == "hydra_plugins" else SOURCE).joinpath(name).rglob("*.py"))
+    return sorted(
+        (SOURCE.parent if name == "hydra_plugins" else SOURCE).joinpath(name).rglob("*.py")
+    )
 
 
 def imports(file: Path) -> set[str]:
@@ -60,7 +73,9 @@ def test_every_wing_has_its_row() -> None:
 @pytest.mark.parametrize("name", MAY_KNOW)
 def test_a_wing_knows_only_what_its_row_allows(name: str) -> None:
     for file in files(name):
-        known = {word.split(".")[1] for word in imports(file) if word.startswith("dstrun.")} - {name}
+        known = {word.split(".")[1] for word in imports(file) if word.startswith("dstrun.")} - {
+            name
+        }
         assert known <= MAY_KNOW[name] | {"__version__"}, file.name
 
 
@@ -90,13 +105,24 @@ def test_the_table_that_people_read_is_this_one() -> None:
 
 def test_the_formula_stands_once() -> None:
     """|W| > t in masking.py and nowhere else."""
-    holding = [file.name for file in SOURCE.rglob("*.py") if re.search(r"abs\(\) [>-] ?threshold", file.read_text())]
+    holding = [
+        file.name
+        for file in SOURCE.rglob("*.py")
+        if re.search(r"abs\(\) [>-] ?threshold", file.read_text())
+    ]
     assert holding == ["masking.py"]
 
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["--cfg", "job"], ["rerun", "--help"], ["seed=x"], ["report", "--help"], ["dashboard", "--help"]],
+    [
+        ["--help"],
+        ["--cfg", "job"],
+        ["rerun", "--help"],
+        ["seed=x"],
+        ["report", "--help"],
+        ["dashboard", "--help"],
+    ],
 )
 def test_torch_is_not_imported_before_it_is_needed(words: list[str]) -> None:
     script = f"""
@@ -117,7 +143,8 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 @pytest.mark.parametrize("file", TESTS, ids=lambda file: str(file.relative_to(ROOT / "tests")))
 def test_what_tests_share_lies_in_helpers_and_they_use_public_names(file: Path) -> None:
-    """No test module or conftest is imported; no private name is patched, or taken from a module or class of ours."""
+    """No test module or conftest is imported; no private name is patched, or taken from a module or
+    class of ours."""
     tree = ast.parse(file.read_text())
     modules = {name.rpartition(".")[2] for name in imports(file)}
     assert not {name for name in modules if name.startswith("test_") or name == "conftest"}
@@ -126,7 +153,9 @@ def test_what_tests_share_lies_in_helpers_and_they_use_public_names(file: Path) 
         for node in ast.walk(tree)
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
-        if (node.module if isinstance(node, ast.ImportFrom) else alias.name or "").startswith("dstrun")
+        if (node.module if isinstance(node, ast.ImportFrom) else alias.name or "").startswith(
+            "dstrun"
+        )
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and private(node.attr):
@@ -135,7 +164,9 @@ def test_what_tests_share_lies_in_helpers_and_they_use_public_names(file: Path) 
             words = [word.value for word in node.args[:2] if isinstance(word, ast.Constant)]
             dotted = words[0] if len(words) == 1 and "." in str(words[0]) else ""
             foreign = dotted and not str(dotted).startswith("dstrun")
-            assert foreign or not any(private(str(word).rpartition(".")[2]) for word in words), ast.unparse(node)
+            assert foreign or not any(private(str(word).rpartition(".")[2]) for word in words), (
+                ast.unparse(node)
+            )
 
 
 def private(name: str) -> bool:

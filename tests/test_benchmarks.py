@@ -27,7 +27,9 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
 
 def test_step_compares_updates(benchmark: Callable[..., dict[str, Any]]) -> None:
     words = ["model=lenet5", "data=mnist", "schedule.batch_size=4", "threads=1"]
-    found = benchmark("step.py", *words, "--rounds", "2", "--seconds", "0.01", "--without", *COMPILED)
+    found = benchmark(
+        "step.py", *words, "--rounds", "2", "--seconds", "0.01", "--without", *COMPILED
+    )
     assert [row["variant"] for row in found["rows"]] == ["dense", "DST, eager"]
     assert found["rows"][0]["ratio"] == 1
     assert found["weights"] == 430500
@@ -52,7 +54,15 @@ def test_epoch_times_both_sides_by_their_output(benchmark: Callable[..., dict[st
     script = Path("authors", "mnist", "train.py")
     script.parent.mkdir(parents=True)
     script.write_text("import time\nprint('Epoch start')\ntime.sleep(1.5)\nprint('Epoch start')\n")
-    words = ["--authors", "authors", "--rounds", "1", "--without", "dstrun, compile=mask", "dstrun, compile=step"]
+    words = [
+        "--authors",
+        "authors",
+        "--rounds",
+        "1",
+        "--without",
+        "dstrun, compile=mask",
+        "dstrun, compile=step",
+    ]
     theirs, ours = benchmark("epoch.py", *words)["rows"]
     assert theirs["seconds"] == pytest.approx(1.5, abs=0.2)
     assert ours["epoch of"] == "dstrun"

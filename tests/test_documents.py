@@ -1,8 +1,9 @@
-"""What the documents have people run is run as it is written, and what cannot run here stands in one list.
+"""What the documents have people run is run as it is written, and what cannot run here stands in
+one list.
 
-Everything in `make commands`, by a shell. In `make test` every command is read, though not run: by bash, and those of
-dstrun's as it reads them itself. What the pages say of results is computed again.
-"""
+Everything in `make commands`, by a shell. In `make test` every command is read, though not run: by
+bash, and those of dstrun's as it reads them itself. What the pages say of results is computed
+again."""
 
 import re
 import runpy
@@ -53,7 +54,14 @@ EXCEPTIONS = {
 
 def why_not(step: Step) -> str | None:
     """The entry of EXCEPTIONS that a command falls under."""
-    return next((entry for entry in EXCEPTIONS if step.kind == "shell" and fnmatchcase(step.command, entry)), None)
+    return next(
+        (
+            entry
+            for entry in EXCEPTIONS
+            if step.kind == "shell" and fnmatchcase(step.command, entry)
+        ),
+        None,
+    )
 
 
 def steps(page: Path) -> list[Step]:
@@ -91,7 +99,9 @@ def test_every_command_of_dstruns_has_verbs_options_and_choices_that_there_are(p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if steps(page)], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if steps(page)], ids=lambda page: page.name
+)
 def test_everything_on_a_page_does_what_it_says(page: Path) -> None:
     walk = Walk()
     for step in steps(page):
@@ -99,11 +109,16 @@ def test_everything_on_a_page_does_what_it_says(page: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_the_readme_shows_is_what_its_first_command_and_its_loop_say(command: Command, capfd: Any) -> None:
-    """Figures, speed and time aside, to a tenth: they differ in the last bits from machine to machine."""
+def test_what_the_readme_shows_is_what_its_first_command_and_its_loop_say(
+    command: Command, capfd: Any
+) -> None:
+    """Figures, speed and time aside, to a tenth: they differ in the last bits from machine to
+    machine."""
     text = (ROOT / "README.md").read_text()
     (first,) = re.findall(r"```text\n(outputs/single/.*?)```", text, re.DOTALL)
-    ((code, printed),) = re.findall(r"```python\n(import dstrun\n.*?)```\n\n```text\n(.*?)```", text, re.DOTALL)
+    ((code, printed),) = re.findall(
+        r"```python\n(import dstrun\n.*?)```\n\n```text\n(.*?)```", text, re.DOTALL
+    )
     exec(code, {})
     for shown, said in ((printed, capfd.readouterr().out), (first, command().out)):
         said = re.sub(r"(epoch  2/20.*\n)(?:epoch.*\n)*(?=epoch 20/20)", r"\1…\n", said)
@@ -113,9 +128,12 @@ def test_what_the_readme_shows_is_what_its_first_command_and_its_loop_say(comman
 
 
 def apart(lines: str) -> tuple[str, list[float]]:
-    """What a command says without figures and what is drawn of them; its figures, without threads, speed and time."""
+    """What a command says without figures and what is drawn of them; its figures, without threads,
+    speed and time."""
     lines = re.sub(r"\d+ threads?|[\d,]+ images/s.*|\d+ s$|[▁-█]", "", lines, flags=re.MULTILINE)
-    return re.sub(r" *[\d.,]+", " #", lines), [float(n.replace(",", "")) for n in re.findall(r"\d[\d.,]*\d|\d", lines)]
+    return re.sub(r" *[\d.,]+", " #", lines), [
+        float(n.replace(",", "")) for n in re.findall(r"\d[\d.,]*\d|\d", lines)
+    ]
 
 
 def test_the_list_of_exceptions_has_only_what_documents_have() -> None:
@@ -124,7 +142,9 @@ def test_the_list_of_exceptions_has_only_what_documents_have() -> None:
     excepted = Counter(why_not(step) for step in everything)
     assert sorted(EXCEPTIONS) == sorted(entry for entry in excepted if entry)
     kinds = Counter(step.kind for step in everything if why_not(step) is None)
-    print(f"\nrun: {kinds['shell']} commands, {kinds['python']} blocks of Python, {kinds['file']} files")
+    print(
+        f"\nrun: {kinds['shell']} commands, {kinds['python']} blocks of Python, {kinds['file']} files"
+    )
     print(f"not run: {excepted.total() - excepted[None]}")
     for entry, reason in EXCEPTIONS.items():
         print(f"{excepted[entry]:4}  {entry:50} {reason}")
@@ -132,13 +152,24 @@ def test_the_list_of_exceptions_has_only_what_documents_have() -> None:
 
 def test_what_documents_make_is_in_the_makefile() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    made = {step.command.split()[1] for page in PAGES for step in steps_of(page) if step.command.startswith("make ")}
+    made = {
+        step.command.split()[1]
+        for page in PAGES
+        for step in steps_of(page)
+        if step.command.startswith("make ")
+    }
     assert made <= targets
 
 
 def test_the_table_of_sweeps_has_their_numbers_of_runs() -> None:
-    lines = re.findall(r"^\| ((?:`\w+` ?)+)\|.*\| (\d+)(?: each)? \|$", (DOCS / "sweeps.md").read_text(), re.MULTILINE)
-    assert {name: int(count) for names, count in lines for name in re.findall(r"\w+", names)} == RUNS
+    lines = re.findall(
+        r"^\| ((?:`\w+` ?)+)\|.*\| (\d+)(?: each)? \|$",
+        (DOCS / "sweeps.md").read_text(),
+        re.MULTILINE,
+    )
+    assert {
+        name: int(count) for names, count in lines for name in re.findall(r"\w+", names)
+    } == RUNS
     assert f"sweeps/quick.yaml: {RUNS['quick']} runs" in (ROOT / "README.md").read_text()
 
 
@@ -153,14 +184,18 @@ def test_the_workspace_for_wandb_has_the_dashboards_views() -> None:
     assert workspace.sections[1].panels[0].metric_regex == r"density/\d+\..*"
 
 
-def test_results_and_what_is_said_of_them_are_what_the_runs_come_to(command: Command, monkeypatch: Any) -> None:
+def test_results_and_what_is_said_of_them_are_what_the_runs_come_to(
+    command: Command, monkeypatch: Any
+) -> None:
     """Every table and every claim; a folder of runs is read once."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(report, "Store", lambda paths: kept.store(paths[0].name))
     for page in results.PAGES:
         filled = results.filled(page, lambda words: command(*shlex.split(words)).out)
         changed = [
-            line for line in zip(page.read_text().splitlines(), filled.splitlines(), strict=True) if len({*line}) > 1
+            line
+            for line in zip(page.read_text().splitlines(), filled.splitlines(), strict=True)
+            if len({*line}) > 1
         ]
         assert not changed, "make docs"
 
@@ -200,7 +235,9 @@ def test_a_claim_that_is_not_true_or_not_there_is_told(claim: claims.Claim, why:
         claims.filled(PAGE, [claim])
 
 
-def test_what_is_taken_over_of_runs_tells_nothing_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_taken_over_of_runs_tells_nothing_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     leave(Path("outputs/mine"), data__root="/home/me/data", outputs="/home/me/outputs")
     leave(Path("outputs/mine"), seed=1, state="interrupted")
     (run,) = Path("outputs/mine").glob("*-s0-*")
@@ -211,5 +248,9 @@ def test_what_is_taken_over_of_runs_tells_nothing_of_the_machine(monkeypatch: py
     assert sorted(file.name for file in taken.iterdir()) == [
         "config.yaml", "layers.csv", "metrics.csv", "status.json", "summary.json",
     ]  # fmt: skip
-    assert not any(word in file.read_text() for file in taken.iterdir() for word in ("/home/me", '"mine"', "abc"))
+    assert not any(
+        word in file.read_text()
+        for file in taken.iterdir()
+        for word in ("/home/me", '"mine"', "abc")
+    )
     assert Store([Path("runs")]).runs.loc[f"mine/{run.name}", "state"] == "finished"

@@ -1,4 +1,5 @@
-"""What `make mutants` changes, and that it is not fooled by bytecode of another file or by tests that fail anyway."""
+"""What `make mutants` changes, and that it is not fooled by bytecode of another file or by tests
+that fail anyway."""
 
 import subprocess
 from pathlib import Path
@@ -71,7 +72,9 @@ def test_names_of_changes_hold_while_their_lines_do() -> None:
     }.items()
     assert not named.keys() & changes(source.replace("f(", "g(")).keys()
     twice = changes("a = 1\na = 1\n")
-    assert [change.first for change in twice.values()] == [1, 1, 2, 2], "the same line twice has names of its own"
+    assert [change.first for change in twice.values()] == [1, 1, 2, 2], (
+        "the same line twice has names of its own"
+    )
 
 
 def test_what_makes_figures_is_there() -> None:
@@ -105,7 +108,8 @@ def test_endless():
 
 @pytest.mark.slow
 def test_a_change_is_killed_by_a_test_that_passes_without_it() -> None:
-    """Changes of equal size made within a second; tests that fail anyway; one that goes on for ever."""
+    """Changes of equal size made within a second; tests that fail anyway; one that goes on for
+    ever."""
     source = "def f(x):\n    return x + 1\n"
     for name, text in {
         "src/dstrun/__init__.py": "",
@@ -118,12 +122,18 @@ def test_a_change_is_killed_by_a_test_that_passes_without_it() -> None:
     root = Path("checkout").resolve()
     subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
     copy = Copy(Path("copy").resolve(), root)
-    tests = [f"tests/test_f.py::{name}" for name in ("test_red", "test_two", "test_one", "test_endless")]
+    tests = [
+        f"tests/test_f.py::{name}" for name in ("test_red", "test_two", "test_one", "test_endless")
+    ]
     assert without_change(copy, tests) == {tests[0]}
     outcomes = {}
     for change in changes(source).values():
-        with copy.changed(mutant := Mutant("id", root / "src/dstrun/methods/dst/masking.py", change)):
-            outcomes[change.applied(source).split("return ")[1].strip()] = copy.run(tests[1:], cpu=2)
+        with copy.changed(
+            mutant := Mutant("id", root / "src/dstrun/methods/dst/masking.py", change)
+        ):
+            outcomes[change.applied(source).split("return ")[1].strip()] = copy.run(
+                tests[1:], cpu=2
+            )
         assert mutant.difference(root).splitlines()[-2:] == [
             "-    return x + 1",
             "+" + change.applied(source).splitlines()[1],
@@ -134,7 +144,9 @@ def test_a_change_is_killed_by_a_test_that_passes_without_it() -> None:
     assert copy.run(tests[1:], cpu=2)["outcome"] == "passed", "the change is taken back"
     with copy.changed(
         Mutant(
-            "id", root / "src/dstrun/methods/dst/masking.py", next(c for c in changes(source).values() if c.text == "0")
+            "id",
+            root / "src/dstrun/methods/dst/masking.py",
+            next(c for c in changes(source).values() if c.text == "0"),
         )
     ):
         assert copy.run(tests[3:], cpu=1)["outcome"] == "time limit"

@@ -1,4 +1,5 @@
-"""The installed command: conf and sweeps travel in the wheel, plugins are found, documents agree with the code."""
+"""The installed command: conf and sweeps travel in the wheel, plugins are found, documents agree
+with the code."""
 
 import json
 import os
@@ -26,13 +27,28 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     files = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     for name in files.stdout.splitlines():
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", folder, source]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        folder,
+        source,
+    ]
     subprocess.run(pip, check=True, capture_output=True)
     (built,) = folder.glob("*.whl")
     with zipfile.ZipFile(built) as archive:
@@ -48,9 +64,14 @@ def test_all_of_src_conf_and_sweeps_is_packed(monkeypatch: pytest.MonkeyPatch) -
     project.include_package_data = False  # else it asks for a list of files beside pyproject.toml
     packing = project.get_command_obj("build_py")
     packing.ensure_finalized()
-    packed = {str(Path(file).relative_to(packing.build_lib)) for file in packing.get_outputs(include_bytecode=False)}
+    packed = {
+        str(Path(file).relative_to(packing.build_lib))
+        for file in packing.get_outputs(include_bytecode=False)
+    }
     there = {"src": "", "conf": "dstrun/conf/", "sweeps": "dstrun/sweeps/"}
-    assert packed == {f"{place}{name}" for folder, place in there.items() for name in files_below(ROOT / folder)}
+    assert packed == {
+        f"{place}{name}" for folder, place in there.items() for name in files_below(ROOT / folder)
+    }
 
 
 def files_below(folder: Path) -> list[str]:
@@ -62,8 +83,13 @@ def files_below(folder: Path) -> list[str]:
 @pytest.mark.slow
 def test_the_wheel_holds_every_config_and_sweep(wheel: Path) -> None:
     for folder in ("conf", "sweeps"):
-        there = {path.relative_to(wheel / "dstrun" / folder) for path in (wheel / "dstrun" / folder).rglob("*.yaml")}
-        assert there == {path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("*.yaml")}
+        there = {
+            path.relative_to(wheel / "dstrun" / folder)
+            for path in (wheel / "dstrun" / folder).rglob("*.yaml")
+        }
+        assert there == {
+            path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("*.yaml")
+        }
     assert not list(wheel.glob("tests*"))
     there = {path.name for path in (wheel / "dstrun" / "assets").iterdir()}
     assert there == {path.name for path in (ROOT / "src" / "dstrun" / "assets").iterdir()}
@@ -73,7 +99,11 @@ def test_the_wheel_holds_every_config_and_sweep(wheel: Path) -> None:
 def test_the_wheels_command_composes_from_any_folder(wheel: Path) -> None:
     command = [sys.executable, "-m", "dstrun", "--cfg", "job", "model=vgg16", "data=cifar10"]
     answer = subprocess.run(
-        command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(wheel)}
+        command,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(wheel)},
     )
     assert "alpha: 5.0e-06" in answer.stdout
     script = "import dstrun.config.sources as c; print(c.packaged('sweeps'))"
@@ -87,14 +117,18 @@ def test_the_wheels_command_composes_from_any_folder(wheel: Path) -> None:
     assert answer.stdout.strip() == str(wheel / "dstrun" / "sweeps")
 
 
-def test_a_model_and_a_data_set_of_another_package(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_and_a_data_set_of_another_package(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The example of the README, as an installed package would be."""
     Path("stripes.py").write_text(readme_block("stripes.py"))
     metadata = Path("stripes-0.1.dist-info")
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: stripes\nVersion: 0.1\n")
     project = readme_block("pyproject.toml")
-    entry_points = project[project.index("[project.entry-points") :].replace("project.entry-points.", "")
+    entry_points = project[project.index("[project.entry-points") :].replace(
+        "project.entry-points.", ""
+    )
     (metadata / "entry_points.txt").write_text(entry_points.replace('"', ""))
     monkeypatch.syspath_prepend(str(Path.cwd()))
     monkeypatch.delitem(sys.modules, "stripes", raising=False)
@@ -104,7 +138,9 @@ def test_a_model_and_a_data_set_of_another_package(command: Command, monkeypatch
     (folder,) = Path("outputs/single").iterdir()
     assert folder.name.startswith("tiny-stripes-d1e-1-s0-")
     found = json.loads((folder / "summary.json").read_text())
-    assert (found["test_accuracy"], found["kept"], found["total"]) == (1, 53, 528), "as the README says: all, and 10 %"
+    assert (found["test_accuracy"], found["kept"], found["total"]) == (1, 53, 528), (
+        "as the README says: all, and 10 %"
+    )
     assert "tiny" in command("model=tinny").err
 
 
@@ -121,7 +157,10 @@ def test_a_users_sweep_is_found(command: Command) -> None:
         "# @package _global_\ngroup: mine\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 0,1\n"
     )
     outcome = command("sweep=mine", "dry_run=true")
-    assert (outcome.code, outcome.out) == (0, "outputs/mine:\n  seed 0  new\n  seed 1  new\n2 runs, 2 to do\n")
+    assert (outcome.code, outcome.out) == (
+        0,
+        "outputs/mine:\n  seed 0  new\n  seed 1  new\n2 runs, 2 to do\n",
+    )
 
 
 def test_help_shows_verbs_choices_and_options(command: Command) -> None:
@@ -142,7 +181,9 @@ def test_help_shows_verbs_choices_and_options(command: Command) -> None:
 
 
 def test_the_version_is_dstruns() -> None:
-    answer = subprocess.run([sys.executable, "-m", "dstrun", "--version"], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-m", "dstrun", "--version"], capture_output=True, text=True, check=True
+    )
     assert answer.stdout.strip() == dstrun.__version__
     assert "sparsify" in dir(dstrun)
 
@@ -152,13 +193,17 @@ def test_a_verb_has_help(command: Command, verb: str) -> None:
     assert f"dstrun {verb} RUN" in command(verb, "--help").out
 
 
-def test_the_shell_completes_keys_and_choices(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shell_completes_keys_and_choices(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def completed(line: str) -> list[str]:
         monkeypatch.setenv("COMP_LINE", line)
         monkeypatch.setenv("COMP_POINT", str(len(line)))
         return command("-sc", "query=bash").out.split()
 
-    assert completed("dstrun model=l") == [f"model={name}" for name in ("lenet5", "lenet_300_100", "lstm_a", "lstm_b")]
+    assert completed("dstrun model=l") == [
+        f"model={name}" for name in ("lenet5", "lenet_300_100", "lstm_a", "lstm_b")
+    ]
     assert "reg.alpha=" in completed("dstrun reg.al")
     assert completed("dstrun sweep=q") == ["sweep=quick"]
 
@@ -175,6 +220,11 @@ def test_the_least_versions_are_those_of_every_requirement() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     least = least_versions(project)
     assert {"torch==2.11", "omegaconf==2.3", "optuna==4", "pytest==9.2"} <= set(least)
-    assert len(least) == len(project["dependencies"]) + sum(map(len, project["optional-dependencies"].values())) - 1
+    assert (
+        len(least)
+        == len(project["dependencies"])
+        + sum(map(len, project["optional-dependencies"].values()))
+        - 1
+    )
     with pytest.raises(ValueError, match="'torch'"):
         least_versions({"name": "dstrun", "dependencies": ["torch"], "optional-dependencies": {}})

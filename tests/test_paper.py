@@ -1,4 +1,5 @@
-"""The main job on real data: LeNet-300-100 on MNIST follows the authors' code; VGG-16 and others on CIFAR-10."""
+"""The main job on real data: LeNet-300-100 on MNIST follows the authors' code; VGG-16 and others on
+CIFAR-10."""
 
 import csv
 import os
@@ -14,7 +15,8 @@ from tests.helpers.runs import only_run, rows
 @needs_mnist
 @pytest.mark.slow
 def test_lenet_300_100_follows_the_authors_code(command: Command) -> None:
-    """Density and accuracy after one and two epochs of the paper's settings, against runs of the authors' code.
+    """Density and accuracy after one and two epochs of the paper's settings, against runs of the
+    authors' code.
 
     The schedule is constant, so two epochs of it are the first two of twenty.
     """
@@ -29,9 +31,13 @@ def test_lenet_300_100_follows_the_authors_code(command: Command) -> None:
 @pytest.mark.slow
 @needs_cifar10
 @pytest.mark.parametrize(("model", "layers"), [("vgg16", 15), ("wrn_16_8", 17)])
-def test_one_epoch_of_cifar10_at_the_papers_settings(command: Command, model: str, layers: int) -> None:
+def test_one_epoch_of_cifar10_at_the_papers_settings(
+    command: Command, model: str, layers: int
+) -> None:
     words = [f"model={model}", "data=cifar10", "reg.alpha=1e-6", "schedule.epochs=1"]
-    outcome = command(*words, "data.train_limit=1024", "data.test_limit=512", f"threads={os.cpu_count()}")
+    outcome = command(
+        *words, "data.train_limit=1024", "data.test_limit=512", f"threads={os.cpu_count()}"
+    )
     assert (outcome.code, outcome.complaints) == (0, "")
     with (only_run() / "layers.csv").open() as text:
         found = list(csv.DictReader(text))

@@ -14,7 +14,14 @@ from tests.helpers.folders import leave
 
 def test_a_run_is_found_by_its_folder_a_file_in_it_or_the_folder_above_it_alone() -> None:
     run = leave(Path("outputs/one"))
-    ways = (run, run / "config.yaml", run / "train.log", Path(f"{run}/"), Path("outputs/one"), Path("outputs"))
+    ways = (
+        run,
+        run / "config.yaml",
+        run / "train.log",
+        Path(f"{run}/"),
+        Path("outputs/one"),
+        Path("outputs"),
+    )
     assert [find_run(way) for way in ways] == [run] * len(ways)
     leave(Path("outputs/two"), seed=1)
     assert find_run(Path("outputs/one")) == run
@@ -25,11 +32,15 @@ def test_what_is_not_one_run_is_one_line() -> None:
     with pytest.raises(InputError) as several:
         find_run(Path("outputs/many"))
     names = ", ".join(run.name for run in runs[:3])
-    assert str(several.value) == f"outputs/many: expected the folder of one run, and there are 4 in it: {names}, …"
+    assert (
+        str(several.value)
+        == f"outputs/many: expected the folder of one run, and there are 4 in it: {names}, …"
+    )
     with pytest.raises(InputError) as missing:
         find_run(Path(str(runs[0])[:-1]))
-    assert "expected the folder of a run, with a config.yaml in it; did you mean outputs/many/lenet" in str(
-        missing.value
+    assert (
+        "expected the folder of a run, with a config.yaml in it; did you mean outputs/many/lenet"
+        in str(missing.value)
     )
     with pytest.raises(InputError, match=r"nothing.txt: expected the folder of a run"):
         find_run(runs[0] / "nothing.txt")

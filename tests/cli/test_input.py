@@ -1,4 +1,5 @@
-"""Bad input: one line that names the option, what came and what was expected; exit code 2; nothing left behind."""
+"""Bad input: one line that names the option, what came and what was expected; exit code 2; nothing
+left behind."""
 
 import os
 import subprocess
@@ -32,7 +33,10 @@ BAD = [
     ("schedule.epochs=abc", "schedule.epochs: got 'abc', expected a whole number ≥ 0"),
     ("schedule.epochs=1.5", "schedule.epochs: got 1.5, expected a whole number ≥ 0"),
     ("schedule.epochs=-1", "schedule.epochs: got -1, expected a whole number ≥ 0"),
-    ("schedule.milestones=[a]", "schedule.milestones: got 'a', expected a list of whole numbers ≥ 1"),
+    (
+        "schedule.milestones=[a]",
+        "schedule.milestones: got 'a', expected a list of whole numbers ≥ 1",
+    ),
     ("reg.alpha=-1", "reg.alpha: got -1.0, expected a number ≥ 0"),
     ("reg.alpha=nan", "reg.alpha: got nan, expected a number ≥ 0"),
     ("reg.alpha=1e-3,1e-4", "reg.alpha: got '1e-3,1e-4', expected a number ≥ 0; several need -m"),
@@ -40,33 +44,63 @@ BAD = [
     ("reg.exclude=[fc9]", "reg.exclude: 'fc9' matches no layer; the layers are fc1, fc2, fc3"),
     ("device=cuda:77", "device: got 'cuda:77', expected auto or a device of this machine: cpu"),
     ("device=meta", "device: got 'meta', expected auto or a device of this machine: cpu"),
-    ("schedule.compile=masks", "schedule.compile: got 'masks', expected one of off, mask, step; did you mean mask?"),
-    ("schedule.nesterov=true schedule.momentum=0", "schedule.nesterov: got true with schedule.momentum=0"),
-    ("reg=dense reg.exclude=[fc*]", "reg.exclude: nothing to mask in this model; left dense: fc1.weight (excluded), "),
+    (
+        "schedule.compile=masks",
+        "schedule.compile: got 'masks', expected one of off, mask, step; did you mean mask?",
+    ),
+    (
+        "schedule.nesterov=true schedule.momentum=0",
+        "schedule.nesterov: got true with schedule.momentum=0",
+    ),
+    (
+        "reg=dense reg.exclude=[fc*]",
+        "reg.exclude: nothing to mask in this model; left dense: fc1.weight (excluded), ",
+    ),
     ("model=lstm_a model.args.hidden=0", "model=lstm_a: hidden is 0, expected at least 1"),
-    ("--experimental-rerun x.pickle", "--experimental-rerun: it runs what a file holds; `dstrun rerun RUN` does not"),
+    (
+        "--experimental-rerun x.pickle",
+        "--experimental-rerun: it runs what a file holds; `dstrun rerun RUN` does not",
+    ),
     ("device=gpu", "device: got 'gpu', expected auto or a device of this machine: cpu"),
-    ("model.args.width=3", "model.args: lenet_300_100() got an unexpected keyword argument 'width'"),
+    (
+        "model.args.width=3",
+        "model.args: lenet_300_100() got an unexpected keyword argument 'width'",
+    ),
     ("data.args.width=3", "data.args: digits() got an unexpected keyword argument 'width'"),
     ("model.builder=lenet", "model.builder: there is no 'lenet'; did you mean lenet5"),
     ("data.mean=[0,0,0]", "data.mean: got 3 values, expected 1, the images have one channel"),
-    ("data.validation=1e-9", "data.validation: 1e-09 of each class of 1438 images leaves none to hold out"),
+    (
+        "data.validation=1e-9",
+        "data.validation: 1e-09 of each class of 1438 images leaves none to hold out",
+    ),
     (
         "data.root=${oc.env:NOT_SET_ANYWHERE}",
         "data.root: KeyError raised while resolving interpolation: \"Environment variable 'NOT_SET_ANYWHERE' not found",
     ),
-    ("data=mnist data.root=nowhere", "data.root: MNIST is not there: expected its files in nowhere/MNIST/raw"),
+    (
+        "data=mnist data.root=nowhere",
+        "data.root: MNIST is not there: expected its files in nowhere/MNIST/raw",
+    ),
     ("data=folder data.root=nowhere", "data.root: there is no folder nowhere"),
-    ("model=wrn_16_8 model.args.depth=17", "model=wrn_16_8: depth is 17 and width 8, expected depth 10, 16"),
+    (
+        "model=wrn_16_8 model.args.depth=17",
+        "model=wrn_16_8: depth is 17 and width 8, expected depth 10, 16",
+    ),
     ("init=nowhere", "init: there is no checkpoint nowhere/checkpoint.pt"),
     ("outputs=/proc/nowhere", "outputs: "),
     ("trian", "trian: neither a verb (rerun, eval, report, dashboard, export) nor KEY=VALUE"),
-    ("evla run", "evla: neither a verb (rerun, eval, report, dashboard, export) nor KEY=VALUE; did you mean eval?"),
+    (
+        "evla run",
+        "evla: neither a verb (rerun, eval, report, dashboard, export) nor KEY=VALUE; did you mean eval?",
+    ),
     ("rerun nowhere", "nowhere: expected the folder of a run, with a config.yaml in it"),
     ("eval nowhere", "nowhere: expected the folder of a run"),
     ("reg.alpha=[1", "reg.alpha: got '[1', expected a number ≥ 0"),
     ("~reg.alpha", "reg.alpha: "),
-    ("data=folder data.root=my images", "images: a value with blanks stands in quotes: 'data.root=my images'"),
+    (
+        "data=folder data.root=my images",
+        "images: a value with blanks stands in quotes: 'data.root=my images'",
+    ),
     ("-m seed=0, 1", "1: values are separated by commas without blanks: seed=0,1"),
     ("lr=0.1", "lr: there is no such option; did you mean schedule.lr=0.1?"),
     ("alpha=1e-4", "alpha: there is no such option; did you mean reg.alpha=1e-4?"),
@@ -77,23 +111,38 @@ BAD = [
         "lr 0.1",
         "lr: neither a verb (rerun, eval, report, dashboard, export) nor KEY=VALUE; did you mean schedule.lr=0.1?",
     ),
-    ("--lr 0.1", "--lr: there is no such flag; options are written KEY=VALUE; did you mean schedule.lr=0.1?"),
-    ("--lr=0.1", "--lr: there is no such flag; options are written KEY=VALUE; did you mean schedule.lr=0.1?"),
-    ("--multrun", "--multrun: there is no such flag; options are written KEY=VALUE; did you mean --multirun?"),
+    (
+        "--lr 0.1",
+        "--lr: there is no such flag; options are written KEY=VALUE; did you mean schedule.lr=0.1?",
+    ),
+    (
+        "--lr=0.1",
+        "--lr: there is no such flag; options are written KEY=VALUE; did you mean schedule.lr=0.1?",
+    ),
+    (
+        "--multrun",
+        "--multrun: there is no such flag; options are written KEY=VALUE; did you mean --multirun?",
+    ),
     ("--cfg jbo", "--cfg: got jbo, expected job, hydra or all"),
     ("--cfg=jbo", "--cfg: got jbo, expected job, hydra or all"),
     ("--info=jbo", "--info=jbo: expected --info=all|config|defaults"),
     ("--multirun=3", "--multirun=3: expected --multirun alone"),
     ("--config-dir", "--config-dir: got nothing, expected a folder"),
     ("model", "model: expected model=VALUE, one of lenet5, "),
-    ("seed=1 schedule.epochs", "schedule.epochs: expected schedule.epochs=VALUE, a whole number ≥ 0"),
+    (
+        "seed=1 schedule.epochs",
+        "schedule.epochs: expected schedule.epochs=VALUE, a whole number ≥ 0",
+    ),
     ("seed:1", "seed:1: expected KEY=VALUE: seed=1"),
     ("=3", "=3: expected KEY=VALUE"),
     ("vgg16", "nor KEY=VALUE; did you mean model=vgg16?"),
     ("table1", "nor KEY=VALUE; did you mean sweep=table1?"),
     ("evaluate run", "nor KEY=VALUE; did you mean eval?"),
     ("seed=1 report", "report: a verb comes first: dstrun report …"),
-    ("list", "list: `dstrun --help` lists models, data sets and options, `dstrun report` lists runs"),
+    (
+        "list",
+        "list: `dstrun --help` lists models, data sets and options, `dstrun report` lists runs",
+    ),
     ("run outputs/x", "outputs/x: neither a verb"),
     ("sweep=sweeps/quik.yaml", "sweep: there is no 'quik'; did you mean quick?"),
     ("sweep=quick,table1", "sweep: got quick,table1, expected one sweep"),
@@ -105,10 +154,22 @@ BAD = [
         "-m schedule.milestones=10,20",
         "got '10,20', which is several values here; one list is schedule.milestones=[10,20]",
     ),
-    ("schedule.milestones=[10", "schedule.milestones: got '[10', expected a list of whole numbers ≥ 1"),
-    ("schedule.lr=0,1", "got '0,1', expected a number > 0; one number is written 0.1, several need -m"),
-    ("-m reg.alpha=0,0005 seed=0,1", "reg.alpha: got '0,0005', expected a number ≥ 0; one number is written 0.0005"),
-    ("data.train_limit=1,000", "expected a whole number ≥ 0; one number is written 1000, several need -m"),
+    (
+        "schedule.milestones=[10",
+        "schedule.milestones: got '[10', expected a list of whole numbers ≥ 1",
+    ),
+    (
+        "schedule.lr=0,1",
+        "got '0,1', expected a number > 0; one number is written 0.1, several need -m",
+    ),
+    (
+        "-m reg.alpha=0,0005 seed=0,1",
+        "reg.alpha: got '0,0005', expected a number ≥ 0; one number is written 0.0005",
+    ),
+    (
+        "data.train_limit=1,000",
+        "expected a whole number ≥ 0; one number is written 1000, several need -m",
+    ),
     ("schedule.lr=5%", "schedule.lr: got '5%', expected a number > 0"),
     ("schedule.epochs=1.5k%", "schedule.epochs: got '1.5k%', expected a whole number ≥ 0"),
     ("seed=true", "seed: got True, expected a whole number"),
@@ -117,8 +178,14 @@ BAD = [
     ("group=a,b", "group: got 'a,b', expected one word of letters"),
     ("name=${", "name: got text with ${ in it, which begins an interpolation such as ${seed}"),
     ("name=a\udce9", r"name: got 'a\udce9', expected text in UTF-8"),
-    ("model.args.x=(a", "model.args.x: got '(a', which Hydra's grammar cannot read; as text: 'model.args.x=\"(a\"'"),
-    ("model.args.x=1,2", "model.args.x: got '1,2', expected one value, or a list in brackets; several need -m"),
+    (
+        "model.args.x=(a",
+        "model.args.x: got '(a', which Hydra's grammar cannot read; as text: 'model.args.x=\"(a\"'",
+    ),
+    (
+        "model.args.x=1,2",
+        "model.args.x: got '1,2', expected one value, or a list in brackets; several need -m",
+    ),
 ]
 
 UNDERSTOOD = [  # what is typed, a space between words and _ for a space in one, and what Hydra gets
@@ -148,15 +215,24 @@ UNDERSTOOD = [  # what is typed, a space between words and _ for a space in one,
     ("sweep=quick.yaml", "-m sweep=quick"),
     ("sweep=sweeps/quick.yaml", "-m sweep=quick"),
     ("experiment=conf/experiment/best_vgg16.yaml", "experiment=best_vgg16"),
-    ("schedule.optimiser=SGD schedule.rate=one-cycle", "schedule.optimiser=sgd schedule.rate=onecycle"),
+    (
+        "schedule.optimiser=SGD schedule.rate=one-cycle",
+        "schedule.optimiser=sgd schedule.rate=onecycle",
+    ),
     ("schedule.milestones=10,20", "schedule.milestones=[10,20]"),
-    ("schedule.milestones=(10,_20) data.mean=0.5;0.4", "schedule.milestones=[10,20] data.mean=[0.5,0.4]"),
+    (
+        "schedule.milestones=(10,_20) data.mean=0.5;0.4",
+        "schedule.milestones=[10,20] data.mean=[0.5,0.4]",
+    ),
     ("-m schedule.milestones=[10],[20,30]", "-m schedule.milestones=[10],[20,30]"),
     ("schedule.milestones=10 wandb.tags=a", "schedule.milestones=[10] wandb.tags=[a]"),
     ("reg.alpha=1E-4 schedule.lr=.1", "reg.alpha=1E-4 schedule.lr=.1"),
     ("reg.alpha=1e−4 schedule.lr=1×10^-4", "reg.alpha=0.0001 schedule.lr=0.0001"),
     ("reg.alpha=10^-4", "reg.alpha=0.0001"),
-    ("reg.target_density=5% data.validation=12.5%", "reg.target_density=0.05 data.validation=0.125"),
+    (
+        "reg.target_density=5% data.validation=12.5%",
+        "reg.target_density=0.05 data.validation=0.125",
+    ),
     ("data.train_limit=10k schedule.epochs=1e2", "data.train_limit=10000 schedule.epochs=100"),
     ("model.args.width=(1,2)", None),
     ("-m seed=range(3)", "-m seed=range(3)"),
@@ -215,7 +291,9 @@ def test_one_line_and_exit_code_2(command: Command, words: str, line: str) -> No
 
 @pytest.mark.parametrize(("typed", "taken"), UNDERSTOOD, ids=[typed for typed, _ in UNDERSTOOD])
 def test_what_can_mean_one_thing_is_understood(typed: str, taken: str | None) -> None:
-    words = normalize_words([word.replace("_=_", " = ").replace(",_", ", ") for word in typed.split()])
+    words = normalize_words(
+        [word.replace("_=_", " = ").replace(",_", ", ") for word in typed.split()]
+    )
     refuse_strays(words, tuple(VERBS))
     if taken is None:
         with pytest.raises(InputError):
@@ -251,7 +329,9 @@ def test_two_groups_named_after_revisions_are_two_folders(command: Command) -> N
     assert "outputs/123e456:" in said
 
 
-@pytest.mark.parametrize("words", ["--help", "-h", "help", "—help", "seed=1 --help", "model=vgg16 -h"])
+@pytest.mark.parametrize(
+    "words", ["--help", "-h", "help", "—help", "seed=1 --help", "model=vgg16 -h"]
+)
 def test_help_is_had_by_any_word_for_it(command: Command, words: str) -> None:
     outcome = command(*words.split())
     assert (outcome.code, outcome.out.startswith("dstrun trains sparse networks")) == (0, True)
@@ -266,13 +346,19 @@ def test_a_verbs_help_is_had_through_help(command: Command) -> None:
     assert command("help", "rerun").out == command("rerun", "--help").out != ""
 
 
-def test_home_is_found_where_no_shell_replaces_it(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_is_found_where_no_shell_replaces_it(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(Path.cwd() / "home"))
-    assert command("outputs=~/runs", "dry_run=true").out.startswith(f"{Path.cwd()}/home/runs/single/")
+    assert command("outputs=~/runs", "dry_run=true").out.startswith(
+        f"{Path.cwd()}/home/runs/single/"
+    )
 
 
 @pytest.mark.parametrize("model", ["lenet5", "vgg16"])
-def test_a_model_that_cannot_take_the_images(command: Command, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+def test_a_model_that_cannot_take_the_images(
+    command: Command, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
     from dstrun.data import BUILDERS
 
     monkeypatch.setitem(BUILDERS, "mnist", lambda root, **_: made_up((1, 8, 8)))
@@ -288,13 +374,18 @@ def test_a_damaged_data_root(command: Command) -> None:
         Path(f"root/MNIST/raw/{name}-ubyte").write_bytes(b"\0" * 40)
     outcome = command("data=mnist", "data.root=root")
     assert outcome.code == 2
-    assert outcome.err.startswith("dstrun: data.root: MNIST is damaged: root/MNIST/raw/train-images-idx3-ubyte is cut")
+    assert outcome.err.startswith(
+        "dstrun: data.root: MNIST is damaged: root/MNIST/raw/train-images-idx3-ubyte is cut"
+    )
     assert [path.name for path in Path().iterdir()] == ["root"]
 
 
 def test_a_bad_value_in_a_grid_stops_it(command: Command) -> None:
     outcome = command("-m", "seed=0", "reg.alpha=-1,-2")
-    assert (outcome.code, outcome.err) == (2, "dstrun: reg.alpha: got -1.0, expected a number ≥ 0\n")
+    assert (outcome.code, outcome.err) == (
+        2,
+        "dstrun: reg.alpha: got -1.0, expected a number ≥ 0\n",
+    )
     assert list(Path().iterdir()) == []
 
 
@@ -306,7 +397,10 @@ def test_a_current_folder_that_is_gone_is_one_line(
     monkeypatch.chdir("gone")
     Path("../gone").rmdir()
     answer = command(*words.split())
-    assert (answer.code, answer.err) == (2, "dstrun: the current folder has been removed; `cd` to one that is there\n")
+    assert (answer.code, answer.err) == (
+        2,
+        "dstrun: the current folder has been removed; `cd` to one that is there\n",
+    )
 
 
 def test_a_run_is_no_folder_of_configs(command: Command) -> None:
@@ -331,12 +425,18 @@ def test_a_file_of_the_user_without_its_first_line_is_told_so(command: Command, 
     )
     Path(file).parent.mkdir(parents=True)
     Path(file).write_text("seed: 1\n")
-    outcome = command("model=lenet5", "data=mnist") if group == "recipe" else command(f"{group}=mine")
+    outcome = (
+        command("model=lenet5", "data=mnist") if group == "recipe" else command(f"{group}=mine")
+    )
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err == f"dstrun: {group}: {file} must begin with the line `# @package _global_`\n"
+    assert (
+        outcome.err == f"dstrun: {group}: {file} must begin with the line `# @package _global_`\n"
+    )
 
 
-def test_causes_that_go_round_in_a_ring_end(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_causes_that_go_round_in_a_ring_end(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As OmegaConf's do in a debugger, or asked for by OC_CAUSE."""
     monkeypatch.setenv("OC_CAUSE", "1")
     outcome = command("schedule.milestones=[a]")
@@ -377,7 +477,9 @@ def test_compiling_without_a_compiler_is_refused_before_anything_is_written(
 
 def test_a_bare_off_in_yaml_is_the_word_off(command: Command) -> None:
     Path("conf/experiment").mkdir(parents=True)
-    Path("conf/experiment/plain.yaml").write_text("# @package _global_\nschedule:\n  compile: off\n")
+    Path("conf/experiment/plain.yaml").write_text(
+        "# @package _global_\nschedule:\n  compile: off\n"
+    )
     assert "new" in command("experiment=plain", "dry_run=true").out
 
 

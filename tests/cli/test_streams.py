@@ -1,4 +1,5 @@
-"""Encodings: what is shown where a terminal is not UTF-8, and files that are UTF-8 whatever the locale."""
+"""Encodings: what is shown where a terminal is not UTF-8, and files that are UTF-8 whatever the
+locale."""
 
 import ast
 import errno
@@ -29,7 +30,8 @@ QUICK = ("schedule.epochs=1", "data.train_limit=80", "data.test_limit=40", "seed
 
 
 class Screen(io.TextIOWrapper):
-    """What stands for stdout: text in some encoding, strict as Python makes it, and what was shown."""
+    """What stands for stdout: text in some encoding, strict as Python makes it, and what was
+    shown."""
 
     def __init__(self, encoding: str) -> None:
         super().__init__(io.BytesIO(), encoding, errors="strict")
@@ -58,8 +60,15 @@ def test_a_screen_shows_what_its_encoding_lacks_by_stand_ins(
     assert (screen.shown, legible(text)) == (seen + "\n", seen)
 
 
-def test_a_run_is_finished_and_reported_whatever_the_screen_can_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    for words in (QUICK, ["--help"], ["report", "--markdown"], ["-m", "reg.alpha=1e-3,1e-4", "dry_run=true"]):
+def test_a_run_is_finished_and_reported_whatever_the_screen_can_show(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for words in (
+        QUICK,
+        ["--help"],
+        ["report", "--markdown"],
+        ["-m", "reg.alpha=1e-3,1e-4", "dry_run=true"],
+    ):
         monkeypatch.setattr(sys, "argv", ["dstrun", *words])
         monkeypatch.setattr(sys, "stdout", screen := Screen("ascii"))
         main.main()
@@ -68,7 +77,9 @@ def test_a_run_is_finished_and_reported_whatever_the_screen_can_show(monkeypatch
 
 
 @pytest.mark.parametrize(("asked", "name"), [("", "Größe"), ("ascii", "Grosse")])
-def test_a_table_for_a_file_is_utf_8(monkeypatch: pytest.MonkeyPatch, asked: str, name: str) -> None:
+def test_a_table_for_a_file_is_utf_8(
+    monkeypatch: pytest.MonkeyPatch, asked: str, name: str
+) -> None:
     leave(model__name="Größe")
     monkeypatch.setenv("PYTHONIOENCODING", asked)
     for form in ("--csv", "--markdown"):
@@ -88,7 +99,9 @@ def in_the_c_locale() -> Iterator[None]:
     locale.setlocale(locale.LC_CTYPE, before)
 
 
-def test_files_are_utf_8_whatever_the_locale(command: Command, trained: Trained, in_the_c_locale: None) -> None:
+def test_files_are_utf_8_whatever_the_locale(
+    command: Command, trained: Trained, in_the_c_locale: None
+) -> None:
     trained(*QUICK, 'name="Größe"')
     config = only_run() / "config.yaml"
     assert yaml.safe_load(config.read_bytes().decode())["name"] == "Größe"
@@ -102,18 +115,23 @@ def test_every_file_is_opened_in_an_encoding_that_is_named() -> None:
         (f"{file.name}:{node.lineno}", node)
         for file in SOURCE.rglob("*.py")
         for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.Call) and ast.unparse(node) != "path.open(mode)"  # which is binary there
+        if isinstance(node, ast.Call)
+        and ast.unparse(node) != "path.open(mode)"  # which is binary there
     ]
     opening = [(place, call) for place, call in calls if _opens_text(call)]
     assert len(opening) > 8
-    assert [place for place, call in opening if all(word.arg != "encoding" for word in call.keywords)] == []
+    assert [
+        place for place, call in opening if all(word.arg != "encoding" for word in call.keywords)
+    ] == []
 
 
 def _opens_text(call: ast.Call) -> bool:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     owner = getattr(getattr(call.func, "value", None), "id", "")
     if name == "open":
-        binary = any(isinstance(word, ast.Constant) and "b" in str(word.value) for word in call.args)
+        binary = any(
+            isinstance(word, ast.Constant) and "b" in str(word.value) for word in call.args
+        )
         return not binary and owner not in ("os", "Image", "webbrowser", "gzip")
     method = isinstance(call.func, ast.Attribute) and name in ("read_text", "write_text")
     return method or name in ("fdopen", "_LogFile", "FileHandler")
@@ -162,5 +180,8 @@ def test_a_full_disk_behind_stdout_ends_no_run_and_no_report_in_a_traceback(
     monkeypatch.setattr(os, "dup2", lambda _, number: given_up.append(number))
     LastingConsole().print("an epoch")
     answer = command("report", "--markdown")
-    assert (answer.code, answer.err) == (1, "dstrun: what it prints cannot be written: No space left on device\n")
+    assert (answer.code, answer.err) == (
+        1,
+        "dstrun: what it prints cannot be written: No space left on device\n",
+    )
     assert given_up == [1, 1]

@@ -55,7 +55,8 @@ TESTED = {
 
 
 def flags_of(verb: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """What a verb's parser takes: its flags by their long names, and what stands without one by its own."""
+    """What a verb's parser takes: its flags by their long names, and what stands without one by its
+    own."""
     if verb not in ("report", "dashboard", "export"):
         return {"RUN", "KEY=VALUE"}
     parsers: list[argparse.ArgumentParser] = []
@@ -67,7 +68,9 @@ def flags_of(verb: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     monkeypatch.setattr(arguments.Parser, "parse_intermixed_args", parsed)
     with pytest.raises(StopIteration):
         getattr(arguments, verb)([])
-    return {(action.option_strings or [action.dest])[-1] for action in parsers[0]._actions} - {"--help"}
+    return {(action.option_strings or [action.dest])[-1] for action in parsers[0]._actions} - {
+        "--help"
+    }
 
 
 @pytest.mark.parametrize("verb", main.VERBS)
@@ -88,7 +91,9 @@ def test_a_verb_says_what_it_takes(command: Command, verb: str, flag: str) -> No
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_a_dashboard_is_where_it_was_asked_for(command: Command, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+def test_a_dashboard_is_where_it_was_asked_for(
+    command: Command, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
     leave()
     served: list[tuple[str, int]] = []
     opened: list[str] = []
@@ -117,8 +122,13 @@ def test_a_dashboard_is_where_it_was_asked_for(command: Command, monkeypatch: py
     assert opened == [f"http://{host}:{port}/"]
 
 
-def test_force_and_tolerance_let_a_file_be_written(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert command("schedule.epochs=1", "data.train_limit=64", "data.test_limit=20", "threads=1").code == 0
+def test_force_and_tolerance_let_a_file_be_written(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (
+        command("schedule.epochs=1", "data.train_limit=64", "data.test_limit=20", "threads=1").code
+        == 0
+    )
     (run,) = Path("outputs/single").iterdir()
     from dstrun.export import load
 
@@ -128,7 +138,11 @@ def test_force_and_tolerance_let_a_file_be_written(command: Command, monkeypatch
     ))  # fmt: skip
     export = ["export", str(run), "--to", "a.safetensors"]
     refused = command(*export)
-    assert (refused.code, "differ" in refused.err, Path("a.safetensors").exists()) == (2, True, False)
+    assert (refused.code, "differ" in refused.err, Path("a.safetensors").exists()) == (
+        2,
+        True,
+        False,
+    )
     assert command(*export, "--tolerance", "0.1").code == 0
     before = Path("a.safetensors").stat().st_mtime_ns
     assert command(*export, "--tolerance", "0.1").code == 2
@@ -139,4 +153,6 @@ def test_force_and_tolerance_let_a_file_be_written(command: Command, monkeypatch
         path, about, {**weights, "fc3.bias": weights["fc3.bias"] + 9.0 * torch.arange(10)}, kind
     ))  # fmt: skip
     other = command(*export, "--tolerance", "1000", "--force")
-    assert (other.code, "and the class of " in other.err) == (2, True), "no tolerance is for other classes"
+    assert (other.code, "and the class of " in other.err) == (2, True), (
+        "no tolerance is for other classes"
+    )

@@ -1,4 +1,5 @@
-"""Filters, labels, means over seeds, the dense baseline and the front, on tables small enough for the head."""
+"""Filters, labels, means over seeds, the dense baseline and the front, on tables small enough for
+the head."""
 
 import json
 import shutil
@@ -20,7 +21,8 @@ def runs(outputs: Path = Path("outputs")) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Dense 0.98 and 0.96, α 1e-3 at 0.95 and 0.97 with a tenth left, α 1e-2 at 0.9 with a twentieth."""
+    """Dense 0.98 and 0.96, α 1e-3 at 0.95 and 0.97 with a tenth left, α 1e-2 at 0.9 with a
+    twentieth."""
     folder = tmp_path_factory.mktemp("outputs") / "made"
     for seed, accuracy in enumerate((0.98, 0.96)):
         leave(folder, [accuracy], [1.0], seed=seed, reg__method="dense", created=seed)
@@ -51,12 +53,31 @@ def test_conditions(sweep: pd.DataFrame, conditions: str, count: int) -> None:
 
 
 def test_a_name_with_anything_in_it_is_written_in_quotes() -> None:
-    names = ["my net, v2", "a=b", "<x> & [y]", "Größe", "it's", 'a "b"', "0016", "plain", r"back\slash"]
+    names = [
+        "my net, v2",
+        "a=b",
+        "<x> & [y]",
+        "Größe",
+        "it's",
+        'a "b"',
+        "0016",
+        "plain",
+        r"back\slash",
+    ]
     for seed, name in enumerate(names):
-        leave(model__name=name, seed=seed, schedule__rate="multistep", schedule__milestones=[1, 2 + seed % 2])
+        leave(
+            model__name=name,
+            seed=seed,
+            schedule__rate="multistep",
+            schedule__milestones=[1, 2 + seed % 2],
+        )
     table = runs()
     for name in names:
-        quoted = [f"model={mark[0]}{name}{mark[1]}" for mark in ('""', "''", "“”") if not {*mark} & {*name}]
+        quoted = [
+            f"model={mark[0]}{name}{mark[1]}"
+            for mark in ('""', "''", "“”")
+            if not {*mark} & {*name}
+        ]
         assert len(quoted) >= 2
         for words in (*quoted, f"{quoted[0]}, seed<99", f"seed>=0 and {quoted[1]}"):
             assert aggregate.where(table, words)["model.name"].tolist() == [name]
@@ -82,7 +103,10 @@ def test_a_name_with_anything_in_it_is_written_in_quotes() -> None:
         ("density<5", "filter: got density<5, expected a fraction or a percentage: 5%"),
         ("accuracy>99", "expected a fraction or a percentage: 99%"),
         ("seed=a", "filter: got seed=a, expected a number there"),
-        ("model=my net", "filter: got 'net', expected a condition such as alpha>1e-6 or model=vgg16; a name with"),
+        (
+            "model=my net",
+            "filter: got 'net', expected a condition such as alpha>1e-6 or model=vgg16; a name with",
+        ),
         ('model="my net', 'in quotes: model="my net, v2"'),
     ],
 )
@@ -115,17 +139,27 @@ def test_labels_and_looks(sweep: pd.DataFrame, made: Path) -> None:
     shutil.copytree(made, "outputs")
     leave(reg__alpha=1e-4, created=9)
     later = runs()
-    assert list(later["series"])[:6] == list(sweep["series"]), "a run that comes later changes no look"
+    assert list(later["series"])[:6] == list(sweep["series"]), (
+        "a run that comes later changes no look"
+    )
 
 
 def test_what_is_not_known_of_a_run_is_not_said_of_it() -> None:
-    """Nothing before its first epoch; one of 1 epoch has no plural; a density of the whole model where it differs."""
+    """Nothing before its first epoch; one of 1 epoch has no plural; a density of the whole model
+    where it differs."""
     leave(accuracies=(), densities=(), schedule__epochs=1, state="interrupted")
     ((_, *said),) = runs()["hover"]
     assert said == ["lenet_300_100 on mnist, seed 0", "interrupted"]
-    row = runs().iloc[0].to_dict() | {"test_accuracy": 0.5, "density": 0.25, "flops_fraction": 0.125, "epoch": 1.0}
+    row = runs().iloc[0].to_dict() | {
+        "test_accuracy": 0.5,
+        "density": 0.25,
+        "flops_fraction": 0.125,
+        "epoch": 1.0,
+    }
     for whole, told in ((0.25, []), (0.5, ["remaining of the whole model 50.00%"])):
-        ((_, _, *said),) = aggregate.labelled(pd.DataFrame([row | {"density_model": whole}]))["hover"]
+        ((_, _, *said),) = aggregate.labelled(pd.DataFrame([row | {"density_model": whole}]))[
+            "hover"
+        ]
         assert said == [
             "accuracy 50.00%",
             "remaining 25.00%",
@@ -139,7 +173,13 @@ def test_labels_say_what_differs_in_a_group_and_no_more() -> None:
     """What two groups differ in as a whole is told by the group."""
     for alpha in (1e-3, 1e-2):
         leave(Path("outputs/a"), reg__alpha=alpha)
-        leave(Path("outputs/b"), reg__alpha=alpha, schedule__lr=0.1, schedule__epochs=5, data__name="digits")
+        leave(
+            Path("outputs/b"),
+            reg__alpha=alpha,
+            schedule__lr=0.1,
+            schedule__epochs=5,
+            data__name="digits",
+        )
     assert sorted(runs()["setting_label"]) == ["a, α 1e-2", "a, α 1e-3", "b, α 1e-2", "b, α 1e-3"]
 
 
@@ -165,7 +205,9 @@ def test_means_over_seeds(sweep: pd.DataFrame) -> None:
     assert list(table["failed"]) == [0, 0, 1]
     assert table["accuracy"].tolist() == pytest.approx([0.97, 0.96, 0.9])
     assert table["accuracy_std"].iloc[:2].tolist() == pytest.approx([0.02 / 2**0.5] * 2)
-    assert pd.isna(table["accuracy_std"].iloc[2]), "one run has no spread, and the failed one does not count"
+    assert pd.isna(table["accuracy_std"].iloc[2]), (
+        "one run has no spread, and the failed one does not count"
+    )
     assert table["density"].tolist() == pytest.approx([1, 0.15, 0.05])
     assert pd.isna(table["difference"].iloc[0])
     assert table["difference"].iloc[1:].tolist() == pytest.approx([-0.01, -0.07])
@@ -180,8 +222,21 @@ def test_a_setting_of_which_nothing_is_finished_shows_where_it_stands() -> None:
 def test_the_baseline_has_the_same_settings_otherwise() -> None:
     leave(accuracies=[0.9], densities=[1], reg__method="dense")
     leave(accuracies=[0.8], densities=[1], reg__method="dense", schedule__lr=0.1)
-    leave(accuracies=[0.1], densities=[1], reg__method="dense", schedule__lr=0.1, seed=1, state="failed")
-    leave(accuracies=[0.85], densities=[0.1], schedule__lr=0.1, reg__granularity="layer", schedule__threshold_decay=0.5)
+    leave(
+        accuracies=[0.1],
+        densities=[1],
+        reg__method="dense",
+        schedule__lr=0.1,
+        seed=1,
+        state="failed",
+    )
+    leave(
+        accuracies=[0.85],
+        densities=[0.1],
+        schedule__lr=0.1,
+        reg__granularity="layer",
+        schedule__threshold_decay=0.5,
+    )
     leave(accuracies=[0.85], densities=[0.1], schedule__lr=0.2)
     found = aggregate.by_setting(runs())
     difference = dict(zip(found["schedule.lr"], found["difference"], strict=True))
@@ -190,15 +245,21 @@ def test_the_baseline_has_the_same_settings_otherwise() -> None:
 
 
 def test_a_baseline_differs_in_nothing_but_what_is_the_methods_own() -> None:
-    """A sparse run for each option of its own, beside one dense run: none of another model, data set or schedule."""
+    """A sparse run for each option of its own, beside one dense run: none of another model, data
+    set or schedule."""
     leave(accuracies=[0.9], densities=[1], reg__method="dense")
     leave(accuracies=[0.8], densities=[0.1], created=1)
     dense, sparse = runs().to_dict("records")
     common = json.loads(sparse["setting"])
     others = {key: json.dumps(common | {key: "other"}) for key in SETTINGS if key != "seed"}
-    found = aggregate.by_setting(pd.DataFrame([dense, *(sparse | {"setting": setting} for setting in others.values())]))
+    found = aggregate.by_setting(
+        pd.DataFrame([dense, *(sparse | {"setting": setting} for setting in others.values())])
+    )
     differences = dict(zip(found["setting"], found["difference"], strict=True))
-    own = {key for key in others if key.startswith("reg.")} | {"schedule.threshold_decay", "schedule.threshold_clip"}
+    own = {key for key in others if key.startswith("reg.")} | {
+        "schedule.threshold_decay",
+        "schedule.threshold_clip",
+    }
     assert {key for key, setting in others.items() if pd.notna(differences[setting])} == own
     assert [differences[others[key]] for key in own] == pytest.approx([-0.1] * len(own))
 
@@ -212,11 +273,21 @@ def test_a_baseline_of_another_group_serves_where_there_is_none_of_its_own() -> 
     assert aggregate.by_setting(only)["difference"].isna().all()
     assert aggregate.by_setting(only, among=table)["difference"].tolist() == pytest.approx([-0.1])
     leave(Path("outputs/b"), accuracies=[0.84], densities=[1], reg__method="dense")
-    assert aggregate.by_setting(runs())["difference"].dropna().tolist() == pytest.approx([-0.04]), "its own comes first"
+    assert aggregate.by_setting(runs())["difference"].dropna().tolist() == pytest.approx([-0.04]), (
+        "its own comes first"
+    )
 
 
 def test_the_front() -> None:
-    points = [(0.9, 0.1), (0.95, 0.2), (0.94, 0.3), (0.95, 0.4), (0.96, 0.5), (0.8, 0.1), (float("nan"), 0.01)]
+    points = [
+        (0.9, 0.1),
+        (0.95, 0.2),
+        (0.94, 0.3),
+        (0.95, 0.4),
+        (0.96, 0.5),
+        (0.8, 0.1),
+        (float("nan"), 0.01),
+    ]
     table = pd.DataFrame(points, columns=["accuracy", "density"])
     assert aggregate.front(table).tolist() == [True, True, False, False, True, False, False]
 
@@ -249,7 +320,10 @@ def test_a_name_is_compared_where_there_is_one() -> None:
 
 
 def test_a_choice_is_spread_over_density(sweep: pd.DataFrame) -> None:
-    assert [sweep.loc[name, "label"] for name in aggregate.choice(sweep, 8)] == ["α 1e-3, seed 0", "α 1e-2, seed 0"]
+    assert [sweep.loc[name, "label"] for name in aggregate.choice(sweep, 8)] == [
+        "α 1e-3, seed 0",
+        "α 1e-2, seed 0",
+    ]
     assert len(aggregate.choice(sweep, 1)) == 1
     dense = sweep[sweep["reg.method"] == "dense"]
     assert aggregate.choice(dense, 8) == [dense.index[0]]
@@ -262,13 +336,17 @@ def test_a_choice_is_spread_over_density(sweep: pd.DataFrame) -> None:
      ("-α", [0.9, 0.96, 0.97]), ("method", [0.97, 0.96, 0.9])],
 )  # fmt: skip
 def test_order(sweep: pd.DataFrame, word: str, accuracies: list[float]) -> None:
-    assert aggregate.ordered(aggregate.by_setting(sweep), word)["accuracy"].tolist() == pytest.approx(accuracies)
+    assert aggregate.ordered(aggregate.by_setting(sweep), word)[
+        "accuracy"
+    ].tolist() == pytest.approx(accuracies)
 
 
 def test_order_by_a_column_that_is_not_there(sweep: pd.DataFrame) -> None:
     with pytest.raises(InputError) as error:
         aggregate.ordered(aggregate.by_setting(sweep), "beauty")
-    assert str(error.value).endswith("there are model, data, method, alpha, epochs, accuracy, density")
+    assert str(error.value).endswith(
+        "there are model, data, method, alpha, epochs, accuracy, density"
+    )
     with pytest.raises(InputError, match="lr: there is no such column; there are"):
         aggregate.ordered(aggregate.by_setting(sweep), "lr")
 
@@ -291,11 +369,20 @@ def test_the_papers_rows_stand_under_ours(sweep: pd.DataFrame) -> None:
 
 
 def test_epochs_are_those_asked_for_where_a_table_has_those_done_too() -> None:
-    assert aggregate.column("epochs", pd.DataFrame(columns=["epochs", "schedule.epochs"])) == "schedule.epochs"
+    assert (
+        aggregate.column("epochs", pd.DataFrame(columns=["epochs", "schedule.epochs"]))
+        == "schedule.epochs"
+    )
 
 
 def test_a_settings_columns_begin_with_what_is_trained(sweep: pd.DataFrame) -> None:
-    assert list(aggregate.by_setting(sweep))[:5] == ["group", "model.name", "data.name", "reg.method", "reg.alpha"]
+    assert list(aggregate.by_setting(sweep))[:5] == [
+        "group",
+        "model.name",
+        "data.name",
+        "reg.method",
+        "reg.alpha",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -318,16 +405,22 @@ def by_layer(*settings: list[float], dense: bool = False) -> pd.DataFrame:
 
 
 def test_how_alike_layers_are_ordered() -> None:
-    """1, 2, 3, 4 against 1, 2, 4, 3: two places are off by one, 1 − 6 · 2 / (4 · 15) = 0.8; turned round −1."""
+    """1, 2, 3, 4 against 1, 2, 4, 3: two places are off by one, 1 − 6 · 2 / (4 · 15) = 0.8; turned
+    round −1."""
     said = "Rank correlation of layers between settings (Spearman): "
     up, swapped, down = [0.1, 0.2, 0.3, 0.4], [0.01, 0.02, 0.04, 0.03], [0.4, 0.3, 0.2, 0.1]
     assert aggregate.agreement(by_layer(up, up)) == f"{said}1.00"
     assert aggregate.agreement(by_layer(up, swapped)) == f"{said}0.80"
     assert aggregate.agreement(by_layer(up, swapped, down)) == f"{said}-1.00 to 0.80"
-    assert aggregate.agreement(by_layer([1.0, 1.0, 1.0, 1.0], up, swapped, dense=True)) == f"{said}0.80"
+    assert (
+        aggregate.agreement(by_layer([1.0, 1.0, 1.0, 1.0], up, swapped, dense=True))
+        == f"{said}0.80"
+    )
 
 
 def test_too_few_to_say_how_alike() -> None:
     assert aggregate.agreement(by_layer([0.1, 0.2, 0.3, 0.4])) == ""
     assert aggregate.agreement(by_layer([0.1, 0.2, 0.3], [0.1, 0.2, 0.3])) == ""
-    assert aggregate.agreement(by_layer([0.1, 0.1, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4])) == "", "ties have no order"
+    assert aggregate.agreement(by_layer([0.1, 0.1, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4])) == "", (
+        "ties have no order"
+    )

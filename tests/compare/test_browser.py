@@ -21,10 +21,15 @@ from tests.helpers.folders import leave, status
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSERS = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, (os.environ.get("DSTRUN_BROWSER", ""), *BROWSERS))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, (os.environ.get("DSTRUN_BROWSER", ""), *BROWSERS))), None
+)
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason=f"none of {', '.join(BROWSERS)} is installed: `make browser` does it"),
+    pytest.mark.skipif(
+        CHROMIUM is None,
+        reason=f"none of {', '.join(BROWSERS)} is installed: `make browser` does it",
+    ),
 ]
 
 
@@ -53,8 +58,13 @@ def visit(chromium: Any, complaints: list[str]) -> Iterator[Callable[..., Any]]:
         page.set_default_timeout(0)  # none
         page.on("console", lambda said: said.type == "error" and complaints.append(said.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        page.on("request", lambda request: _elsewhere(request.url) and complaints.append(request.url))
+        page.on(
+            "dialog",
+            lambda dialog: (complaints.append(f"dialog {dialog.message}"), dialog.dismiss()),
+        )
+        page.on(
+            "request", lambda request: _elsewhere(request.url) and complaints.append(request.url)
+        )
         page.goto(address)
         return page
 
@@ -98,14 +108,19 @@ def three() -> list[Path]:
     dense = leave(reg__method="dense", densities=(1, 1), accuracies=(0.9, 0.98), created=0)
     return [
         dense,
-        *(leave(reg__alpha=a, densities=(0.5, d), created=n) for a, d, n in ((1e-3, 0.2, 1), (1e-2, 0.1, 2))),
+        *(
+            leave(reg__alpha=a, densities=(0.5, d), created=n)
+            for a, d, n in ((1e-3, 0.2, 1), (1e-2, 0.1, 2))
+        ),
     ]
 
 
 def rows(page: Any) -> list[str]:
     """The runs of the table, from top to bottom."""
     cells = page.locator(".ag-center-cols-container [role=row]")
-    found = cells.evaluate_all("all => all.map(row => [+row.getAttribute('row-index'), row.getAttribute('row-id')])")
+    found = cells.evaluate_all(
+        "all => all.map(row => [+row.getAttribute('row-index'), row.getAttribute('row-id')])"
+    )
     return [name for _, name in sorted(found)]
 
 
@@ -126,22 +141,33 @@ def points(page: Any, figure: str = "Accuracy against what remains") -> list[flo
 
 def tick(page: Any, run: Path) -> None:
     index = rows(page).index(f"made/{run.name}")
-    page.locator(f".ag-pinned-left-cols-container [row-index='{index}'] input[type=checkbox]").click()
+    page.locator(
+        f".ag-pinned-left-cols-container [row-index='{index}'] input[type=checkbox]"
+    ).click()
 
 
-def test_runs_and_figures_at_a_glance(three: list[Path], served: str, visit: Callable[..., Any]) -> None:
+def test_runs_and_figures_at_a_glance(
+    three: list[Path], served: str, visit: Callable[..., Any]
+) -> None:
     page = visit(served)
     until(page, lambda: rows(page), [f"made/{run.name}" for run in three])
-    assert page.locator("#counts").inner_text() == "outputs, lenet_300_100 on mnist: 3 runs, 3 finished"
+    assert (
+        page.locator("#counts").inner_text()
+        == "outputs, lenet_300_100 on mnist: 3 runs, 3 finished"
+    )
     assert points(page) == [1, 0.2, 0.1]
     wanted = [
         "Accuracy against what remains", "Means over seeds", "Accuracy and what remains against α",
         "Accuracy against what is left to store and to compute", "Settings and what came of them",
     ]  # fmt: skip
-    until(page, lambda: [heading.inner_text() for heading in page.locator("section h2").all()], wanted)
+    until(
+        page, lambda: [heading.inner_text() for heading in page.locator("section h2").all()], wanted
+    )
 
 
-def test_ticked_runs_are_what_figures_show(three: list[Path], served: str, visit: Callable[..., Any]) -> None:
+def test_ticked_runs_are_what_figures_show(
+    three: list[Path], served: str, visit: Callable[..., Any]
+) -> None:
     page = visit(served)
     until(page, lambda: points(page), [1, 0.2, 0.1])
     tick(page, three[1])
@@ -160,7 +186,9 @@ def test_ticked_runs_are_what_figures_show(three: list[Path], served: str, visit
     until(page, lambda: points(page), [1, 0.2, 0.1])
 
 
-def test_conditions_columns_and_order(three: list[Path], served: str, visit: Callable[..., Any]) -> None:
+def test_conditions_columns_and_order(
+    three: list[Path], served: str, visit: Callable[..., Any]
+) -> None:
     dense, weak, strong = (f"made/{run.name}" for run in three)
     page = visit(served)
     until(page, lambda: rows(page), [dense, weak, strong])
@@ -169,7 +197,11 @@ def test_conditions_columns_and_order(three: list[Path], served: str, visit: Cal
     until(page, lambda: rows(page), [strong])
     until(page, lambda: points(page), [0.1])
     field.fill("beauty>1")
-    until(page, lambda: page.locator("#message").inner_text()[:36], "beauty: there is no such column; the")
+    until(
+        page,
+        lambda: page.locator("#message").inner_text()[:36],
+        "beauty: there is no such column; the",
+    )
     assert rows(page) == [dense, weak, strong]
     field.fill("")
     until(page, lambda: page.locator("#message").inner_text(), "")
@@ -182,7 +214,9 @@ def test_conditions_columns_and_order(three: list[Path], served: str, visit: Cal
     until(page, lambda: rows(page), [weak, strong])
 
 
-def test_a_run_that_trains_shows_by_itself(three: list[Path], served: str, visit: Callable[..., Any]) -> None:
+def test_a_run_that_trains_shows_by_itself(
+    three: list[Path], served: str, visit: Callable[..., Any]
+) -> None:
     page = visit(served)
     until(page, lambda: points(page), [1, 0.2, 0.1])
     new = leave(reg__alpha=1e-4, accuracies=[0.8], densities=[0.9], state="running", created=9)
@@ -221,7 +255,9 @@ def test_what_comes_from_runs_is_text(served: str, visit: Callable[..., Any]) ->
     assert page.locator("#content script, #content img, #content b").count() == 0
 
 
-def test_a_views_address_brings_it_back(three: list[Path], served: str, visit: Callable[..., Any]) -> None:
+def test_a_views_address_brings_it_back(
+    three: list[Path], served: str, visit: Callable[..., Any]
+) -> None:
     dense, weak, strong = (f"made/{run.name}" for run in three)
     page = visit(served)
     until(page, lambda: points(page), [1, 0.2, 0.1])
@@ -230,12 +266,16 @@ def test_a_views_address_brings_it_back(three: list[Path], served: str, visit: C
     page.locator(".ag-header-cell[col-id=density] .ag-header-cell-label").click()
     page.get_by_text("Curves", exact=True).click()
     page.locator("#theme").get_by_text("dark").click()
-    until(page, lambda: "dark" in page.url and "density" in page.url and "finished" in page.url, True)
+    until(
+        page, lambda: "dark" in page.url and "density" in page.url and "finished" in page.url, True
+    )
     other = visit(page.url)
     until(other, lambda: rows(other), [strong, weak, dense])
     other.get_by_role("heading", name="Learning curves").wait_for()
     assert other.locator("#filter").input_value() == "state=finished"
-    names = other.locator("section .js-plotly-plot").first.evaluate("plot => plot.data.map(trace => trace.name)")
+    names = other.locator("section .js-plotly-plot").first.evaluate(
+        "plot => plot.data.map(trace => trace.name)"
+    )
     assert set(names) == {"α 1e-3, seed 0"}
     assert other.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(24, 24, 28)"
     page.get_by_text("Layers", exact=True).click()
@@ -248,7 +288,9 @@ def test_a_views_address_brings_it_back(three: list[Path], served: str, visit: C
     assert points(page) == [0.2]
     page.go_forward()
     page.get_by_role("heading", name="Learning curves").wait_for()
-    lost = visit(served + "?view=nothing&runs=%5B%22gone%22%5D&sort=%7B&theme=red&run=../../etc/passwd")
+    lost = visit(
+        served + "?view=nothing&runs=%5B%22gone%22%5D&sort=%7B&theme=red&run=../../etc/passwd"
+    )
     until(lost, lambda: points(lost), [1, 0.2, 0.1])
 
 
@@ -271,7 +313,8 @@ def test_one_run_and_two(three: list[Path], served: str, visit: Callable[..., An
     table = page.locator("#content table")
     table.wait_for()
     found = {
-        row.locator("th").inner_text(): row.locator("td").all_inner_texts() for row in table.locator("tbody tr").all()
+        row.locator("th").inner_text(): row.locator("td").all_inner_texts()
+        for row in table.locator("tbody tr").all()
     }
     assert found["α"] == ["1e-3", "1e-2"]
     assert found["remaining"] == ["20.00%", "10.00%"]
@@ -301,7 +344,9 @@ def test_the_keyboard_is_enough(three: list[Path], served: str, visit: Callable[
     page.get_by_role("heading", name="Density of every layer by epoch").wait_for()
 
 
-def test_it_wears_the_systems_colours(three: list[Path], served: str, visit: Callable[..., Any]) -> None:
+def test_it_wears_the_systems_colours(
+    three: list[Path], served: str, visit: Callable[..., Any]
+) -> None:
     page = visit(served, color_scheme="dark")
     until(page, lambda: points(page), [1, 0.2, 0.1])
     ink = "getComputedStyle(document.querySelector('#content .xtick text')).fill"
@@ -312,7 +357,9 @@ def test_it_wears_the_systems_colours(three: list[Path], served: str, visit: Cal
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
-def test_where_there_is_nothing_it_says_how_to_get_some(served: str, visit: Callable[..., Any]) -> None:
+def test_where_there_is_nothing_it_says_how_to_get_some(
+    served: str, visit: Callable[..., Any]
+) -> None:
     page = visit(served)
     page.get_by_text("There is no run here yet.").wait_for()
     assert "dstrun sweep=quick" in page.locator("#content").inner_text()
@@ -339,12 +386,17 @@ def test_a_view_that_cannot_be_drawn_does_not_take_the_page_along(
     assert points(page) == [1, 0.2, 0.1]
 
 
-def test_the_page_of_a_report(three: list[Path], command: Command, visit: Callable[..., Any]) -> None:
+def test_the_page_of_a_report(
+    three: list[Path], command: Command, visit: Callable[..., Any]
+) -> None:
     assert command("report", "--html", "report.html", "--paper").code == 0
     page = visit(f"file://{Path('report.html').absolute()}", color_scheme="dark")
     page.locator(".figure .main-svg").first.wait_for()
     assert page.locator("table tr").count() == 1 + 3 + 2
-    assert page.evaluate("getComputedStyle(document.querySelector('.xtick text')).fill") == "rgb(216, 216, 220)"
+    assert (
+        page.evaluate("getComputedStyle(document.querySelector('.xtick text')).fill")
+        == "rgb(216, 216, 220)"
+    )
     first = page.locator(".figure").first
     assert first.evaluate("plot => plot.data.filter(trace => trace.customdata).length") == 3
     page.locator("summary").first.scroll_into_view_if_needed()
@@ -352,7 +404,9 @@ def test_the_page_of_a_report(three: list[Path], command: Command, visit: Callab
     page.locator("details[open] .main-svg").first.wait_for()
     page.emulate_media(color_scheme="light")
     until(
-        page, lambda: page.evaluate("getComputedStyle(document.querySelector('.xtick text')).fill"), "rgb(38, 38, 43)"
+        page,
+        lambda: page.evaluate("getComputedStyle(document.querySelector('.xtick text')).fill"),
+        "rgb(38, 38, 43)",
     )
 
 
@@ -360,12 +414,16 @@ def test_the_page_of_a_report(three: list[Path], command: Command, visit: Callab
 def test_two_hundred_runs_are_read_shown_and_clicked_in_time(
     served_of: Callable[[Path], str], visit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """200 runs × 160 epochs × 16 layers: report in 10 s, page under 15 MB and open in 3 s, a tick answered in 1 s,
-    another view of all of them in 2 s."""
+    """200 runs × 160 epochs × 16 layers: report in 10 s, page under 15 MB and open in 3 s, a tick
+    answered in 1 s, another view of all of them in 2 s."""
     make = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "compare.py"))["make"]
     make(Path("outputs"), runs=200, epochs=160, layers=16)
     start = time.monotonic()
-    subprocess.run([sys.executable, "-m", "dstrun", "report", "--html", "report.html"], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "dstrun", "report", "--html", "report.html"],
+        check=True,
+        capture_output=True,
+    )
     assert time.monotonic() - start < 10
     assert Path("report.html").stat().st_size < 15e6
     page = visit("about:blank")
@@ -380,15 +438,24 @@ def test_two_hundred_runs_are_read_shown_and_clicked_in_time(
         "Layers": "Density of every layer by epoch", "Curves": "Density and accuracy",
         "One run": "Density of every layer", "Overview": "Accuracy against what remains",
     }  # fmt: skip
-    took |= {view: answered(page, f"#view label:has-text('{view}')", figure) for view, figure in figures.items()}
+    took |= {
+        view: answered(page, f"#view label:has-text('{view}')", figure)
+        for view, figure in figures.items()
+    }
     first = ".ag-pinned-left-cols-container [row-index='{}'] input[type=checkbox]"
-    took |= {f"tick {row}": answered(page, first.format(row), figures["Overview"], row + 1) for row in range(3)}
+    took |= {
+        f"tick {row}": answered(page, first.format(row), figures["Overview"], row + 1)
+        for row in range(3)
+    }
     print(took)
-    assert all(seconds < (1 if what.startswith(("tick", "open")) else 2) for what, seconds in took.items()), took
+    assert all(
+        seconds < (1 if what.startswith(("tick", "open")) else 2) for what, seconds in took.items()
+    ), took
 
 
 def answered(page: Any, place: str, figure: str, count: int = 0) -> float:
-    """Seconds from a click on a place until the figure is drawn, of so many runs if that is said; the page at rest."""
+    """Seconds from a click on a place until the figure is drawn, of so many runs if that is said;
+    the page at rest."""
     page.wait_for_timeout(2500)
     return page.locator(place).first.evaluate(
         """async (place, [figure, count]) => {

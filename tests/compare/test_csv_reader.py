@@ -6,7 +6,12 @@ import pytest
 
 from dstrun.compare.csv_reader import AT_ONCE, Kind, read, stacked, whole_lines
 
-KIND = Kind(("epoch", "step", "layer", "kept", "new"), optional=("new",), counts=("epoch", "step"), text="layer")
+KIND = Kind(
+    ("epoch", "step", "layer", "kept", "new"),
+    optional=("new",),
+    counts=("epoch", "step"),
+    text="layer",
+)
 HEADER = "epoch,step,layer,kept\n"
 SOUND = HEADER + "1,4,fc1,5\n1,4,fc2,6\n"
 
@@ -19,24 +24,50 @@ SOUND = HEADER + "1,4,fc1,5\n1,4,fc2,6\n"
         (HEADER, [], []),
         ("", [], []),
         (None, [], []),
-        (SOUND + "2,8,fc1\n", [[1, 4, "fc1", 5], [1, 4, "fc2", 6]], ["file.csv: 1 line cannot be read"]),
-        (HEADER + "1,4,0,5\n1,4,01,6\nx\n", [[1, 4, "0", 5], [1, 4, "01", 6]], ["file.csv: 1 line cannot be read"]),
+        (
+            SOUND + "2,8,fc1\n",
+            [[1, 4, "fc1", 5], [1, 4, "fc2", 6]],
+            ["file.csv: 1 line cannot be read"],
+        ),
+        (
+            HEADER + "1,4,0,5\n1,4,01,6\nx\n",
+            [[1, 4, "0", 5], [1, 4, "01", 6]],
+            ["file.csv: 1 line cannot be read"],
+        ),
         (
             SOUND + "1.5,8,fc1,5\n-1,8,fc1,5\n",
             [[1, 4, "fc1", 5], [1, 4, "fc2", 6]],
             ["file.csv: 2 lines cannot be read"],
         ),
-        (SOUND + f"{2**53},8,fc1,5\n", [[1, 4, "fc1", 5], [1, 4, "fc2", 6]], ["file.csv: 1 line cannot be read"]),
-        (SOUND + "2,8,,5\n", [[1, 4, "fc1", 5], [1, 4, "fc2", 6]], ["file.csv: 1 line cannot be read"]),
+        (
+            SOUND + f"{2**53},8,fc1,5\n",
+            [[1, 4, "fc1", 5], [1, 4, "fc2", 6]],
+            ["file.csv: 1 line cannot be read"],
+        ),
+        (
+            SOUND + "2,8,,5\n",
+            [[1, 4, "fc1", 5], [1, 4, "fc2", 6]],
+            ["file.csv: 1 line cannot be read"],
+        ),
         (SOUND + "\n", [[1, 4, "fc1", 5], [1, 4, "fc2", 6]], ["file.csv: 1 line cannot be read"]),
         (HEADER + '1,4,"fc1",5\n', [[1, 4, "fc1", 5]], []),
-        (HEADER + '1,4,"fc1,5\n1,4,fc2",6\n', [[1, 4, "fc1", 5], [1, 4, "fc2", 6]], []),  # one line for a parser
+        (
+            HEADER + '1,4,"fc1,5\n1,4,fc2",6\n',
+            [[1, 4, "fc1", 5], [1, 4, "fc2", 6]],
+            [],
+        ),  # one line for a parser
         (HEADER + "1,4,fc1,many\n", [[1, 4, "fc1", None]], []),
-        ("epoch,layer\n1,fc1\n", [[1, None, "fc1", None]], ["file.csv: no column step, kept: of another version?"]),
+        (
+            "epoch,layer\n1,fc1\n",
+            [[1, None, "fc1", None]],
+            ["file.csv: no column step, kept: of another version?"],
+        ),
         ("a,b\n1,2\n", [], ["file.csv: no column epoch, step, layer, kept: of another version?"]),
     ],
 )
-def test_what_is_read_of_a_file_and_what_is_told(content: str | None, rows: list[list], notes: list[str]) -> None:
+def test_what_is_read_of_a_file_and_what_is_told(
+    content: str | None, rows: list[list], notes: list[str]
+) -> None:
     if content is not None:
         Path("file.csv").write_text(content)
     Path("sound.csv").write_text(SOUND)
@@ -62,10 +93,21 @@ def test_tables_one_below_the_other() -> None:
     Path("b.csv").write_text(HEADER + "2,8,fc3,7\n")
     Path("c.csv").write_text(HEADER)
     one = stacked(
-        dict(zip("abc", (frame.rows for frame in read([Path(f"{x}.csv") for x in "abc"], KIND)), strict=True)), KIND
+        dict(
+            zip(
+                "abc",
+                (frame.rows for frame in read([Path(f"{x}.csv") for x in "abc"], KIND)),
+                strict=True,
+            )
+        ),
+        KIND,
     )
     assert list(one.columns) == ["run", "layer", "epoch", "step", "kept", "new"]
-    assert one[["run", "layer", "kept"]].to_numpy().tolist() == [["a", "fc1", 5], ["a", "fc2", 6], ["b", "fc3", 7]]
+    assert one[["run", "layer", "kept"]].to_numpy().tolist() == [
+        ["a", "fc1", 5],
+        ["a", "fc2", 6],
+        ["b", "fc3", 7],
+    ]
     assert list(stacked({}, KIND).columns) == ["run", *KIND.columns]
 
 

@@ -39,7 +39,9 @@ def shown(view: str, *names: str) -> str:
 def test_it_serves_until_it_is_interrupted() -> None:
     leave()
     command = [sys.executable, "-m", "dstrun", "dashboard", "outputs", "--port", "0"]
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)  # what a shell starts with & ignores it, and so its children
+    before = signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # what a shell starts with & ignores it, and so its children
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     signal.signal(signal.SIGINT, before)
     assert server.stdout is not None
@@ -50,7 +52,9 @@ def test_it_serves_until_it_is_interrupted() -> None:
         assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
         assert "dstrun outputs" in answer.read().decode()
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(urllib.request.Request(address, headers={"Host": "elsewhere.example"}))
+        urllib.request.urlopen(
+            urllib.request.Request(address, headers={"Host": "elsewhere.example"})
+        )
     server.send_signal(signal.SIGINT)
     _, complaint = server.communicate()
     assert (server.returncode, complaint) == (0, "")
@@ -93,7 +97,11 @@ def test_a_port_in_use_means_the_next_one(capsys: pytest.CaptureFixture[str]) ->
     [
         ("127.0.0.1", 70000, "port: got 70000, expected a number from 0 to 65535"),
         ("192.0.2.1", 8050, "host: got 192.0.2.1, which is no address of this machine"),
-        ("no.such.host.invalid", 8050, "host: got no.such.host.invalid, which is no address of this machine"),
+        (
+            "no.such.host.invalid",
+            8050,
+            "host: got no.such.host.invalid, which is no address of this machine",
+        ),
     ],
 )
 def test_where_it_cannot_listen(host: str, port: int, message: str) -> None:
@@ -123,7 +131,9 @@ def test_names_from_an_address_are_no_paths() -> None:
         assert "secret" not in shown("diff", name, name)
 
 
-@pytest.mark.parametrize("search", ["", "?", "?view=x&sort=[]&runs={}", "?%%%=&&", "?runs=" + "[" * 5000])
+@pytest.mark.parametrize(
+    "search", ["", "?", "?view=x&sort=[]&runs={}", "?%%%=&&", "?runs=" + "[" * 5000]
+)
 def test_an_address_that_says_nothing_useful(search: str) -> None:
     state = layout.read_address(search)
     assert (state["view"], state["theme"], state["runs"], state["sort"]) == (
@@ -132,8 +142,15 @@ def test_an_address_that_says_nothing_useful(search: str) -> None:
 
 
 def test_an_address() -> None:
-    state = layout.read_address('?view=run&run=a%2Fb&runs=["x"]&sort={"density":"asc"}&theme=dark&filter=alpha%3E1')
-    assert (state["view"], state["run"], state["runs"], state["theme"]) == ("run", "a/b", ["x"], "dark")
+    state = layout.read_address(
+        '?view=run&run=a%2Fb&runs=["x"]&sort={"density":"asc"}&theme=dark&filter=alpha%3E1'
+    )
+    assert (state["view"], state["run"], state["runs"], state["theme"]) == (
+        "run",
+        "a/b",
+        ["x"],
+        "dark",
+    )
     assert (state["sort"], state["filter"]) == ({"density": "asc"}, "alpha>1")
 
 

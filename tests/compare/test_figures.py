@@ -21,7 +21,8 @@ from tests.helpers.folders import layer_row, leave, rows
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Dense at 0.97 and 0.99; α 1e-3 at 0.96 and 0.98 with 0.2 and 0.3 left; α 1e-2 at 0.9 with 0.05; one under way."""
+    """Dense at 0.97 and 0.99; α 1e-3 at 0.96 and 0.98 with 0.2 and 0.3 left; α 1e-2 at 0.9 with
+    0.05; one under way."""
     folder = tmp_path_factory.mktemp("outputs") / "made"
     for seed, accuracy in enumerate((0.97, 0.99)):
         leave(folder, [0.5, accuracy], [1.0, 1.0], seed=seed, reg__method="dense", created=seed)
@@ -46,7 +47,14 @@ def named(figure: Figure, name: str) -> dict[str, Any]:
 def marks(figure: Figure, axis: str = "y") -> dict[str, Any]:
     """All runs of a panel as one trace, by their names in order."""
     traces = [trace for trace in on(figure, axis) if "customdata" in trace]
-    found: dict[str, Any] = {"runs": [], "x": [], "y": [], "symbol": [], "color": [], "hovertext": []}
+    found: dict[str, Any] = {
+        "runs": [],
+        "x": [],
+        "y": [],
+        "symbol": [],
+        "color": [],
+        "hovertext": [],
+    }
     for trace in traces:
         found["runs"] += list(trace["customdata"])
         found["x"] += numbers(trace["x"])
@@ -70,7 +78,9 @@ def numbers(values: Any) -> list:
 
 
 def titles(figure: Figure) -> set[str]:
-    axes = [value for name, value in figure["layout"].items() if name.startswith(("xaxis", "yaxis"))]
+    axes = [
+        value for name, value in figure["layout"].items() if name.startswith(("xaxis", "yaxis"))
+    ]
     return {axis["title"]["text"] for axis in axes if "title" in axis}
 
 
@@ -85,15 +95,29 @@ def test_accuracy_against_density(runs: pd.DataFrame) -> None:
     assert found["color"][:3] == [panels.GREY, panels.GREY, panels.COLOURS[0]]
     assert "α 1e-3, seed 0" in found["hovertext"][2]
     legend = [trace["name"] for trace in figure["data"] if trace["showlegend"]]
-    assert legend == ["Pareto front", "dense, mean", "dense", "α 1e-3", "α 1e-2", "α 1e-4", "the paper"]
+    assert legend == [
+        "Pareto front",
+        "dense, mean",
+        "dense",
+        "α 1e-3",
+        "α 1e-2",
+        "α 1e-4",
+        "the paper",
+    ]
     front = named(figure, "Pareto front")
-    assert (numbers(front["x"]), numbers(front["y"])) == ([0.05, 0.2, 0.3, 1], [0.9, 0.96, 0.98, 0.99])
+    assert (numbers(front["x"]), numbers(front["y"])) == (
+        [0.05, 0.2, 0.3, 1],
+        [0.9, 0.96, 0.98, 0.99],
+    )
     dense = named(figure, "dense, mean")
     assert numbers(dense["y"]) == [0.98, 0.98]
     assert dense["hovertext"] == "dense: 98.00% ± 1.41 (2)"
     paper = named(figure, "the paper")
     assert (numbers(paper["x"]), numbers(paper["y"])) == ([0.0248], [0.9769])
-    assert (numbers(paper["error_x"]["array"]), numbers(paper["error_y"]["array"])) == ([0.0021], [0.0014])
+    assert (numbers(paper["error_x"]["array"]), numbers(paper["error_y"]["array"])) == (
+        [0.0021],
+        [0.0014],
+    )
     assert figure["layout"]["xaxis"]["type"] == "log"
     assert titles(figure) == {"remaining weights (%, log scale)", "test accuracy (%)"}
     low, high = figure["layout"]["yaxis"]["range"]
@@ -108,8 +132,17 @@ def test_a_panel_for_each_model_and_data() -> None:
     names = ["lenet_300_100 on mnist", "lenet5 on mnist", "lenet_300_100 on digits"]
     assert [one["text"] for one in figure["layout"]["annotations"]] == names
     assert len(marks(figure, "y2")["runs"]) == 1
-    fronts = [trace for axis in ("y", "y2", "y3") for trace in on(figure, axis) if trace["name"] == "Pareto front"]
-    assert [(*numbers(front["x"]), *numbers(front["y"])) for front in fronts] == [(0.25, 0.95), (0.25, 0.95), (1, 0.5)]
+    fronts = [
+        trace
+        for axis in ("y", "y2", "y3")
+        for trace in on(figure, axis)
+        if trace["name"] == "Pareto front"
+    ]
+    assert [(*numbers(front["x"]), *numbers(front["y"])) for front in fronts] == [
+        (0.25, 0.95),
+        (0.25, 0.95),
+        (1, 0.5),
+    ]
     legend = [trace["name"] for trace in figure["data"] if trace["showlegend"]]
     assert len(legend) == len(set(legend)), "what is in both panels stands in the legend once"
 
@@ -144,7 +177,10 @@ def test_lines_of_their_own_for_what_else_differs() -> None:
             leave(reg__granularity=granularity, reg__alpha=alpha)
     settings = aggregate.by_setting(aggregate.labelled(Store([Path("outputs")]).runs))
     figure = figures.against_alpha(settings)
-    assert {trace["name"] for trace in on(figure, "y")} == {"granularity neuron", "granularity layer"}
+    assert {trace["name"] for trace in on(figure, "y")} == {
+        "granularity neuron",
+        "granularity layer",
+    }
 
 
 def test_density_of_every_layer_of_one_run(store: Store, runs: pd.DataFrame) -> None:
@@ -156,25 +192,41 @@ def test_density_of_every_layer_of_one_run(store: Store, runs: pd.DataFrame) -> 
     assert numbers(named(figure, "model")["y"]) == [0.5, 0.2]
     assert titles(figure) == {"epoch", "density (%)"}
     switch = figure["layout"]["updatemenus"][0]["buttons"]
-    assert [button["args"][0] for button in switch] == [{"yaxis.type": "linear"}, {"yaxis.type": "log"}]
+    assert [button["args"][0] for button in switch] == [
+        {"yaxis.type": "linear"},
+        {"yaxis.type": "log"},
+    ]
 
 
 def test_what_only_looks_like_a_baseline_is_none() -> None:
-    """A line for each dense setting, by its finished runs; nothing at all stands at a logarithmic axis' foot."""
-    for lr, accuracy, state in ((0.01, 0.98, "finished"), (0.5, 0.1, "finished"), (0.1, 0.3, "failed")):
-        leave(accuracies=[accuracy], densities=[1], reg__method="dense", schedule__lr=lr, state=state)
+    """A line for each dense setting, by its finished runs; nothing at all stands at a logarithmic
+    axis' foot."""
+    for lr, accuracy, state in (
+        (0.01, 0.98, "finished"),
+        (0.5, 0.1, "finished"),
+        (0.1, 0.3, "failed"),
+    ):
+        leave(
+            accuracies=[accuracy], densities=[1], reg__method="dense", schedule__lr=lr, state=state
+        )
     leave(accuracies=[0.9], densities=[0.0])
     there = aggregate.labelled(Store([Path("outputs")]).runs)
-    found = [trace for trace in figures.accuracy_density(there)["data"] if trace["name"] == "dense, mean"]
+    found = [
+        trace for trace in figures.accuracy_density(there)["data"] if trace["name"] == "dense, mean"
+    ]
     assert sorted(numbers(trace["y"])[0] for trace in found) == [0.1, 0.98]
     assert [trace["x"][0] for trace in found] == [1e-5] * 2
     lines = figures.against_alpha(aggregate.by_setting(there))["data"]
     found = [trace for trace in lines if trace["name"] == "dense, mean"]
     assert sorted(numbers(trace["y"])[0] for trace in found) == [0.1, 0.98]
-    assert found[0]["x"][0] < 5e-4 < found[0]["x"][1], "one α is no reason for a line without length"
+    assert found[0]["x"][0] < 5e-4 < found[0]["x"][1], (
+        "one α is no reason for a line without length"
+    )
 
 
-def test_a_run_without_layers_has_no_line_beside_those_that_have_some(store: Store, runs: pd.DataFrame) -> None:
+def test_a_run_without_layers_has_no_line_beside_those_that_have_some(
+    store: Store, runs: pd.DataFrame
+) -> None:
     figure = figures.layer_density(store.layers(runs.index[2:3]), runs.iloc[2:5])
     assert [trace["name"] for trace in on(figure, "y2")] == ["α 1e-3, seed 0"]
 
@@ -182,7 +234,9 @@ def test_a_run_without_layers_has_no_line_beside_those_that_have_some(store: Sto
 @pytest.mark.parametrize("count", [12, 13])
 def test_of_more_alphas_than_an_axis_names_the_axis_chooses(runs: pd.DataFrame, count: int) -> None:
     """Of more settings than a legend takes it names none."""
-    some = pd.concat([runs.iloc[2:3].assign(**{"reg.alpha": 1e-4 * (1 + k), "series": k}) for k in range(count)])
+    some = pd.concat(
+        [runs.iloc[2:3].assign(**{"reg.alpha": 1e-4 * (1 + k), "series": k}) for k in range(count)]
+    )
     settings = aggregate.by_setting(some.assign(setting=[f'{{"k": {k}}}' for k in range(count)]))
     assert ("tickvals" in figures.against_alpha(settings)["layout"]["xaxis"]) == (count == 12)
     marked = [trace for trace in figures.accuracy_density(some)["data"] if "customdata" in trace]
@@ -193,13 +247,19 @@ def test_a_layer_may_be_called_model(store: Store, runs: pd.DataFrame) -> None:
     one = runs.iloc[[2]]
     layers = store.layers(one.index)
     layers["layer"] = layers["layer"].astype(str).replace("fc1", "model")
-    assert [trace["name"] for trace in figures.layer_density(layers, one)["data"]] == ["model", "model", "fc2"]
+    assert [trace["name"] for trace in figures.layer_density(layers, one)["data"]] == [
+        "model",
+        "model",
+        "fc2",
+    ]
 
 
 def test_update_by_update() -> None:
     """The paper's figure 4: rows within an epoch stand at their fraction of it."""
     run = leave(Path("outputs/steps"), seed=3)
-    content = [layer_row(1, step, layer, 1 / step) for step in (1, 5, 10) for layer in ("fc1", "fc2")]
+    content = [
+        layer_row(1, step, layer, 1 / step) for step in (1, 5, 10) for layer in ("fc1", "fc2")
+    ]
     rows(run / "layers.csv", LAYERS, content)
     there = Store([run])
     figure = figures.layer_density(there.layers(), aggregate.labelled(there.runs))
@@ -229,7 +289,10 @@ def test_a_run_looks_the_same_in_every_figure(store: Store, runs: pd.DataFrame) 
 
 
 def test_looks_differ() -> None:
-    looks = {(look["color"], look["dash"]) for look in (panels.look(s, r) for s in range(6) for r in range(5))}
+    looks = {
+        (look["color"], look["dash"])
+        for look in (panels.look(s, r) for s in range(6) for r in range(5))
+    }
     assert len(looks) == 30
     assert panels.look(6, 0) != panels.look(0, 0)
 
@@ -238,7 +301,10 @@ def test_final_density_by_layer(store: Store, runs: pd.DataFrame) -> None:
     """A panel a setting; 0.2 and 0.3 make 0.25 ± 0.0707."""
     some = runs.iloc[2:5]
     layers = store.layers(some.index)
-    layers.loc[(layers["layer"] == "fc2") & (layers["run"] == some.index[0]) & (layers["epoch"] == 2), "density"] = 0.5
+    layers.loc[
+        (layers["layer"] == "fc2") & (layers["run"] == some.index[0]) & (layers["epoch"] == 2),
+        "density",
+    ] = 0.5
     figure = figures.final_density(layers, some)
     first, second = figure["data"]
     assert first["x"] == ["fc1", "fc2"]
@@ -266,15 +332,21 @@ def test_heat_maps(store: Store, runs: pd.DataFrame) -> None:
 
 def test_learning_curves(store: Store, runs: pd.DataFrame) -> None:
     figure = figures.learning_curves(store.epochs(runs.index[2:3]), runs.iloc[2:3])
-    losses, test_losses, accuracies, test_accuracies = (on(figure, axis)[0] for axis in ("y", "y2", "y3", "y4"))
+    losses, test_losses, accuracies, test_accuracies = (
+        on(figure, axis)[0] for axis in ("y", "y2", "y3", "y4")
+    )
     assert numbers(losses["y"]) == [1, 0.5]
     assert numbers(test_losses["y"]) == [2, 1]
     assert (numbers(accuracies["y"]), numbers(test_accuracies["y"])) == ([0.3, 0.48], [0.6, 0.96])
     assert {"loss in training (nats)", "test accuracy (%)"} < titles(figure)
 
 
-def test_learning_curves_of_a_validation_split_where_there_is_one(store: Store, runs: pd.DataFrame) -> None:
-    epochs = store.epochs(runs.index[2:3]).assign(validation_loss=[3.0, 2.0], validation_accuracy=[0.1, 0.2])
+def test_learning_curves_of_a_validation_split_where_there_is_one(
+    store: Store, runs: pd.DataFrame
+) -> None:
+    epochs = store.epochs(runs.index[2:3]).assign(
+        validation_loss=[3.0, 2.0], validation_accuracy=[0.1, 0.2]
+    )
     figure = figures.learning_curves(epochs, runs.iloc[2:3])
     assert {"validation loss (nats)", "validation accuracy (%)"} < titles(figure)
     assert [numbers(on(figure, axis)[0]["y"]) for axis in ("y5", "y6")] == [[3, 2], [0.1, 0.2]]
@@ -299,14 +371,22 @@ def test_what_is_kept_against_accuracy(runs: pd.DataFrame) -> None:
 def test_parallel_coordinates(runs: pd.DataFrame) -> None:
     """Axes method, α, seed, density, accuracy, each from foot to head."""
     figure = figures.parallel_coordinates(runs)
-    assert figure["layout"]["xaxis"]["ticktext"] == ["method", "α", "seed", "density (%)", "test accuracy (%)"]
+    assert figure["layout"]["xaxis"]["ticktext"] == [
+        "method",
+        "α",
+        "seed",
+        "density (%)",
+        "test accuracy (%)",
+    ]
     found = {}
     for trace in figure["data"]:
         if trace.get("name") == "runs":  # a colour, its runs one after the other with gaps
             for at in range(0, len(trace["y"]), 6):
                 found[trace["customdata"][at]] = trace["y"][at : at + 5]
     assert set(found) == set(runs.index)
-    assert found[runs.index[0]] == [0, 0, 0, 1, pytest.approx((0.97 - 0.2) / 0.79)], "a dense run has no α"
+    assert found[runs.index[0]] == [0, 0, 0, 1, pytest.approx((0.97 - 0.2) / 0.79)], (
+        "a dense run has no α"
+    )
     assert found[runs.index[3]] == pytest.approx([1, 2 / 3, 1, 0.25 / 0.95, 0.78 / 0.79])
     labels = [trace for trace in figure["data"] if trace["mode"] == "text"]
     assert labels[1]["text"] == ["–", "1e-4", "1e-3", "1e-2"]
@@ -317,18 +397,32 @@ def test_names_are_shown_as_they_are_and_not_read() -> None:
     leave(model__name="<b>x</b> & %{y}", created=7)
     there = Store([Path("outputs")])
     runs = aggregate.labelled(there.runs)
-    for view in [*catalogue.overview(runs), *catalogue.layers(there, runs), *catalogue.curves(there, runs)]:
+    for view in [
+        *catalogue.overview(runs),
+        *catalogue.layers(there, runs),
+        *catalogue.curves(there, runs),
+    ]:
         words = repr(view.figure)
         assert "<b>" not in words
-    said = [word for axis in ("y", "y2") for word in marks(figures.accuracy_density(runs), axis)["hovertext"]]
+    said = [
+        word
+        for axis in ("y", "y2")
+        for word in marks(figures.accuracy_density(runs), axis)["hovertext"]
+    ]
     assert any("&lt;b&gt;x&lt;/b&gt; &amp; %{y}" in word for word in said)
 
 
 @pytest.mark.parametrize("count", [1, 3, 6])
 @pytest.mark.parametrize("dark", [True, False])
-def test_plotly_accepts_every_figure(store: Store, runs: pd.DataFrame, count: int, dark: bool) -> None:
+def test_plotly_accepts_every_figure(
+    store: Store, runs: pd.DataFrame, count: int, dark: bool
+) -> None:
     some = runs.iloc[-count:]
-    shown = [*catalogue.overview(some), *catalogue.layers(store, some), *catalogue.curves(store, some)]
+    shown = [
+        *catalogue.overview(some),
+        *catalogue.layers(store, some),
+        *catalogue.curves(store, some),
+    ]
     shown += catalogue.one_run(store, some.iloc[:1])
     assert len(shown) >= 9
     for view in shown:
@@ -350,15 +444,26 @@ def plain(value: Any, names: dict[str, str]) -> Any:
         return None if np.isnan(value) else float(f"{value:.6g}")
     if isinstance(value, np.integer):
         return int(value)
-    return re.sub("|".join(names), lambda name: names[name[0]], value) if isinstance(value, str) else value
+    return (
+        re.sub("|".join(names), lambda name: names[name[0]], value)
+        if isinstance(value, str)
+        else value
+    )
 
 
-def test_every_figure_is_drawn_as_it_was_when_it_was_last_looked_at(store: Store, runs: pd.DataFrame) -> None:
-    """Layout and looks as well as traces. Where a change is meant: look at the figures, then keep what this leaves."""
+def test_every_figure_is_drawn_as_it_was_when_it_was_last_looked_at(
+    store: Store, runs: pd.DataFrame
+) -> None:
+    """Layout and looks as well as traces. Where a change is meant: look at the figures, then keep
+    what this leaves."""
     settings = aggregate.by_setting(runs)
-    shown = {view.title: view.figure for view in [*catalogue.overview(runs), *catalogue.layers(store, runs)]}
+    shown = {
+        view.title: view.figure
+        for view in [*catalogue.overview(runs), *catalogue.layers(store, runs)]
+    }
     shown |= {
-        view.title: view.figure for view in [*catalogue.curves(store, runs), *catalogue.one_run(store, runs.iloc[2:3])]
+        view.title: view.figure
+        for view in [*catalogue.curves(store, runs), *catalogue.one_run(store, runs.iloc[2:3])]
     }
     two = settings.assign(**{"model.name": ["a", "b"] * 2})
     shown["α of two networks"] = figures.against_alpha(two)
@@ -380,7 +485,11 @@ def test_runs_without_epochs_beside_one_that_has_some() -> None:
     leave(state="interrupted")
     there = Store([Path("outputs")])
     runs = aggregate.labelled(there.runs)
-    for view in [*catalogue.overview(runs), *catalogue.layers(there, runs), *catalogue.curves(there, runs)]:
+    for view in [
+        *catalogue.overview(runs),
+        *catalogue.layers(there, runs),
+        *catalogue.curves(there, runs),
+    ]:
         go.Figure(view.figure)
 
 

@@ -17,8 +17,20 @@ from tests.helpers.folders import leave, status
 @pytest.fixture
 def sweep() -> None:
     for seed, accuracy in enumerate((0.98, 0.96)):
-        leave(accuracies=[0.5, accuracy], densities=[1.0, 1.0], seed=seed, reg__method="dense", created=seed)
-        leave(accuracies=[0.5, accuracy - 0.01], densities=[0.5, 0.1], seed=seed, reg__alpha=1e-3, created=3 + seed)
+        leave(
+            accuracies=[0.5, accuracy],
+            densities=[1.0, 1.0],
+            seed=seed,
+            reg__method="dense",
+            created=seed,
+        )
+        leave(
+            accuracies=[0.5, accuracy - 0.01],
+            densities=[0.5, 0.1],
+            seed=seed,
+            reg__alpha=1e-3,
+            created=3 + seed,
+        )
     leave(accuracies=[0.9], densities=[0.05], reg__alpha=1e-2, state="failed", created=5)
 
 
@@ -37,11 +49,23 @@ def test_the_table(command: Command, sweep: None) -> None:
         "method", "α", "runs", "failed", "accuracy %", "remaining %", "Δ dense", "multiply-adds %", "epoch", "time",
     ]  # fmt: skip
     assert dense == ["dense", "2", "97.00 ± 1.41*", "100.00 ± 0.00", "50.00 ± 0.00", "2", "4 s"]
-    assert sparse == ["dst", "1e-3", "2", "96.00 ± 1.41*", "10.00 ± 0.00", "-1.00", "5.00 ± 0.00", "2", "4 s"]
+    assert sparse == [
+        "dst",
+        "1e-3",
+        "2",
+        "96.00 ± 1.41*",
+        "10.00 ± 0.00",
+        "-1.00",
+        "5.00 ± 0.00",
+        "2",
+        "4 s",
+    ]
     assert failed == ["dst", "1e-2", "0 of 1", "1", "90.00", "5.00", "2.50", "1 of 2", "2 s"], (
         "no Δ of what has not ended"
     )
-    assert "*: on the Pareto front: no other run here is both more accurate and sparser" in outcome.out
+    assert (
+        "*: on the Pareto front: no other run here is both more accurate and sparser" in outcome.out
+    )
 
 
 def test_the_paper_beside_ours(command: Command, sweep: None) -> None:
@@ -97,7 +121,10 @@ def test_csv_has_fractions(command: Command, sweep: None) -> None:
 def test_markdown(command: Command, sweep: None) -> None:
     lines = command("report", "--markdown", "--paper").out.splitlines()
     assert lines[1] == "|" + " --- |" * 10
-    assert lines[3] == "| dst | 1e-3 | 2 |  | **96.00 ± 1.41** | 10.00 ± 0.00 | -1.00 | 5.00 ± 0.00 | 2 | 4 s |"
+    assert (
+        lines[3]
+        == "| dst | 1e-3 | 2 |  | **96.00 ± 1.41** | 10.00 ± 0.00 | -1.00 | 5.00 ± 0.00 | 2 | 4 s |"
+    )
     assert lines[-1].startswith("| paper: DST |")
 
 
@@ -110,18 +137,30 @@ def test_several_folders_and_models(command: Command) -> None:
 
 
 def test_networks_and_data_sets_are_compared_within_themselves(command: Command) -> None:
-    """Each pair's rows are its own front, and Δ is taken from its own dense run, though mnist's are better than all."""
+    """Each pair's rows are its own front, and Δ is taken from its own dense run, though mnist's are
+    better than all."""
     for data, model, dense, sparse in (
         ("mnist", "lenet_300_100", 0.98, 0.96), ("digits", "lenet_300_100", 0.9, 0.85), ("mnist", "lenet5", 0.97, 0.93),
     ):  # fmt: skip
-        which = {"data__name": data, "data__builder": data, "model__name": model, "model__builder": model}
+        which = {
+            "data__name": data,
+            "data__builder": data,
+            "model__name": model,
+            "model__builder": model,
+        }
         leave(accuracies=[dense], densities=[1.0], reg__method="dense", **which)
         leave(accuracies=[sparse], densities=[0.1], **which)
     rows = list(csv.DictReader(io.StringIO(command("report", "--csv").out)))
     found = {
-        (row["model.name"], row["data.name"]): round(float(row["difference"]), 6) for row in rows if row["difference"]
+        (row["model.name"], row["data.name"]): round(float(row["difference"]), 6)
+        for row in rows
+        if row["difference"]
     }
-    assert found == {("lenet_300_100", "mnist"): -0.02, ("lenet_300_100", "digits"): -0.05, ("lenet5", "mnist"): -0.04}
+    assert found == {
+        ("lenet_300_100", "mnist"): -0.02,
+        ("lenet_300_100", "digits"): -0.05,
+        ("lenet5", "mnist"): -0.04,
+    }
     assert re.findall(r"[\d.]+\*", command("report").out) == [
         "97.00*",
         "93.00*",
@@ -139,8 +178,12 @@ def test_the_page(command: Command, sweep: None) -> None:
     page = Path("out/report.html").read_text()
     head = page[: page.index("</head>")]
     assert "default-src 'none'" in head
-    assert not re.search(r"(src|href)=", re.sub(r"<script.*?</script>", "", page, flags=re.S)), "it asks for nothing"
-    assert page.count('class="figure"') == 4 + 2 + 2 + 2 * 4, "overview, layers, curves, and two runs layer by layer"
+    assert not re.search(r"(src|href)=", re.sub(r"<script.*?</script>", "", page, flags=re.S)), (
+        "it asks for nothing"
+    )
+    assert page.count('class="figure"') == 4 + 2 + 2 + 2 * 4, (
+        "overview, layers, curves, and two runs layer by layer"
+    )
     assert "<td>96.00 ± 1.41</td>" in page
 
 
@@ -183,16 +226,24 @@ def test_what_could_not_be_read_is_told(command: Command, sweep: None) -> None:
     [
         (["empty"], "empty: no runs there; `dstrun sweep=quick` makes some in outputs/quick"),
         (["nowhere"], "nowhere: got nothing there, expected a folder of runs"),
-        (["--filter", "beauty>1"], "beauty: there is no such column; there are model, data, method, alpha, seed"),
+        (
+            ["--filter", "beauty>1"],
+            "beauty: there is no such column; there are model, data, method, alpha, seed",
+        ),
         (["--filter", "alpha>1"], "filter: none of 5 runs meets 'alpha>1'"),
         (["--sort", "beauty"], "beauty: there is no such column"),
         (["--csv", "--markdown"], "report: argument --markdown: not allowed with argument --csv"),
-        (["--wide"], "report: unrecognized arguments: --wide; `dstrun report --help` lists what there is"),
+        (
+            ["--wide"],
+            "report: unrecognized arguments: --wide; `dstrun report --help` lists what there is",
+        ),
         (["--html", "empty"], "html: empty: Is a directory"),
         (["--html", "file/x.html"], "html: file/x.html: File exists"),
     ],
 )
-def test_what_cannot_be_shown(command: Command, sweep: None, words: list[str], message: str) -> None:
+def test_what_cannot_be_shown(
+    command: Command, sweep: None, words: list[str], message: str
+) -> None:
     Path("empty").mkdir()
     Path("file").touch()
     outcome = command("report", *words)
@@ -232,7 +283,9 @@ def test_what_every_layer_keeps(command: Command, sweep: None) -> None:
 
 
 def test_what_every_layer_keeps_in_markdown_and_csv(command: Command, sweep: None) -> None:
-    lines = command("report", "--layers", "--markdown", "--filter", "method=dst seed=1").out.splitlines()
+    lines = command(
+        "report", "--layers", "--markdown", "--filter", "method=dst seed=1"
+    ).out.splitlines()
     assert lines[0] == "| lenet_300_100 on mnist, remaining % | lenet_300_100 on mnist |"
     assert lines[2] == "| fc1 | 10.00 |"
     rows = list(csv.DictReader(io.StringIO(command("report", "--layers", "--csv").out)))
@@ -241,7 +294,9 @@ def test_what_every_layer_keeps_in_markdown_and_csv(command: Command, sweep: Non
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("more", [["--paper"], ["--runs"], ["--sort", "accuracy"], ["--html", "page.html"]])
+@pytest.mark.parametrize(
+    "more", [["--paper"], ["--runs"], ["--sort", "accuracy"], ["--html", "page.html"]]
+)
 def test_layers_stand_alone(command: Command, sweep: None, more: list[str]) -> None:
     outcome = command("report", "--layers", *more)
     assert outcome.code == 2
@@ -273,7 +328,11 @@ def test_a_setting_that_no_run_has_is_no_column(command: Command) -> None:
 def test_multiply_adds_are_a_column_where_they_are_another_share_than_weights() -> None:
     leave()
     rows = aggregate.by_setting(aggregate.labelled(Store([Path("outputs")]).runs))
-    for flops, is_shown in ((rows["density"] + 1e-12, False), (rows["density"] - 1e-6, True), (float("nan"), False)):
+    for flops, is_shown in (
+        (rows["density"] + 1e-12, False),
+        (rows["density"] - 1e-6, True),
+        (float("nan"), False),
+    ):
         assert ("flops" in columns(rows.assign(flops=flops))) == is_shown
 
 
@@ -281,16 +340,31 @@ def test_what_belongs_to_a_network_is_no_column(command: Command) -> None:
     leave(schedule__lr=0.1)
     leave(model__name="lenet5", model__builder="lenet5", created=1)
     header, *_ = table(command("report").out)
-    assert header == ["model", "α", "runs", "accuracy %", "remaining %", "multiply-adds %", "epoch", "time"]
+    assert header == [
+        "model",
+        "α",
+        "runs",
+        "accuracy %",
+        "remaining %",
+        "multiply-adds %",
+        "epoch",
+        "time",
+    ]
 
 
-def test_the_accuracy_on_held_out_images_has_a_column_where_some_are(command: Command, sweep: None) -> None:
+def test_the_accuracy_on_held_out_images_has_a_column_where_some_are(
+    command: Command, sweep: None
+) -> None:
     assert "validation %" not in command("report").out
     (run, *_) = [folder for folder in Path("outputs").rglob("*-s0-*") if folder.is_dir()]
     lines = (run / "metrics.csv").read_text().splitlines()
     more = [",validation_loss,validation_accuracy", *[",0.1,0.75"] * (len(lines) - 1)]
-    (run / "metrics.csv").write_text("".join(f"{line}{end}\n" for line, end in zip(lines, more, strict=True)))
-    header, _, *rows = [line.split(" | ") for line in command("report", "--runs", "--markdown").out.splitlines()]
+    (run / "metrics.csv").write_text(
+        "".join(f"{line}{end}\n" for line, end in zip(lines, more, strict=True))
+    )
+    header, _, *rows = [
+        line.split(" | ") for line in command("report", "--runs", "--markdown").out.splitlines()
+    ]
     assert [row[header.index("validation %")] for row in rows].count("75.00") == 1
 
 
@@ -309,12 +383,24 @@ def test_a_narrow_terminal_loses_settings_before_figures_and_says_which(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for seed in range(3):
-        leave(accuracies=[0.9, 0.95 + seed / 100], seed=seed, schedule__lr=0.1 * (1 + seed), data__train_limit=seed)
-        leave(accuracies=[0.9, 0.95], densities=[0.5, 0.2], seed=seed, reg__alpha=1e-3, schedule__batch_size=8 + seed)
+        leave(
+            accuracies=[0.9, 0.95 + seed / 100],
+            seed=seed,
+            schedule__lr=0.1 * (1 + seed),
+            data__train_limit=seed,
+        )
+        leave(
+            accuracies=[0.9, 0.95],
+            densities=[0.5, 0.2],
+            seed=seed,
+            reg__alpha=1e-3,
+            schedule__batch_size=8 + seed,
+        )
     lines = on_a_terminal(command, monkeypatch, "outputs")
     assert max(map(len, lines[1:])) <= 80  # below the title
-    assert "left out at 80 columns: lr, batch size, training images; --csv has all, or a wider terminal" in " ".join(
-        lines
+    assert (
+        "left out at 80 columns: lr, batch size, training images; --csv has all, or a wider terminal"
+        in " ".join(lines)
     )
     header = next(line for line in lines if "accuracy" in line)
     assert re.split(r"\s{2,}", header.strip()) == [
@@ -349,5 +435,8 @@ def test_the_title_tells_how_many_images_runs_had() -> None:
     assert title("outputs", runs).startswith(
         "outputs, lenet_300_100 on mnist (300, 1,000 or all training images): 3 runs"
     )
-    assert title("outputs", runs[runs["data.train_limit"] == 0]) == "outputs, lenet_300_100 on mnist: 1 run, 1 finished"
+    assert (
+        title("outputs", runs[runs["data.train_limit"] == 0])
+        == "outputs, lenet_300_100 on mnist: 1 run, 1 finished"
+    )
     assert title("outputs", runs.iloc[:0]) == "outputs: 0 runs, "

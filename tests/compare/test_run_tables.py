@@ -1,4 +1,5 @@
-"""Folders of every kind become tables; nothing in them makes reading stop, and nothing outside them is read."""
+"""Folders of every kind become tables; nothing in them makes reading stop, and nothing outside them
+is read."""
 
 import os
 import shutil
@@ -24,8 +25,18 @@ def test_three_tables_of_two_runs() -> None:
     names = [f"made/{dense.name}", f"made/{sparse.name}"]
     assert list(there.runs.index) == names, "in the order in which they were begun"
     row = there.runs.loc[f"made/{sparse.name}"]
-    assert (row["model.name"], row["reg.alpha"], row["seed"], row["state"]) == ("lenet_300_100", 5e-4, 0, "finished")
-    assert (row["epoch"], row["test_accuracy"], row["density"], row["flops_fraction"]) == (2, 0.95, 0.25, 0.125)
+    assert (row["model.name"], row["reg.alpha"], row["seed"], row["state"]) == (
+        "lenet_300_100",
+        5e-4,
+        0,
+        "finished",
+    )
+    assert (row["epoch"], row["test_accuracy"], row["density"], row["flops_fraction"]) == (
+        2,
+        0.95,
+        0.25,
+        0.125,
+    )
     assert (row["parameters_kept"], row["total_seconds"]) == (110, 4.0)
     assert np.isnan(there.runs.loc[names[0], "reg.alpha"]), "α does not apply to a dense run"
     epochs = there.epochs()
@@ -148,16 +159,44 @@ def test_a_run_without_an_epoch_is_a_row_without_figures() -> None:
 
 DAMAGE = {
     "words for numbers": ("metrics.csv", lambda text: text.replace("0.95", "what"), ""),
-    "a line in the middle": ("metrics.csv", lambda text: text.replace("\n1,", "\nx,y,\n1,"), "1 line cannot be read"),
-    "too many cells": ("metrics.csv", lambda text: text.replace("\n1,", "\n1,1,1,1,1,1,1,1,1,1,1,1,1,1\n1,"), "1 line"),
-    "no epoch": ("metrics.csv", lambda text: text.replace("epoch,", "époque,"), "no column epoch: of another version?"),
-    "fewer columns": ("metrics.csv", lambda text: text.replace("density", "keep"), "no column density"),
+    "a line in the middle": (
+        "metrics.csv",
+        lambda text: text.replace("\n1,", "\nx,y,\n1,"),
+        "1 line cannot be read",
+    ),
+    "too many cells": (
+        "metrics.csv",
+        lambda text: text.replace("\n1,", "\n1,1,1,1,1,1,1,1,1,1,1,1,1,1\n1,"),
+        "1 line",
+    ),
+    "no epoch": (
+        "metrics.csv",
+        lambda text: text.replace("epoch,", "époque,"),
+        "no column epoch: of another version?",
+    ),
+    "fewer columns": (
+        "metrics.csv",
+        lambda text: text.replace("density", "keep"),
+        "no column density",
+    ),
     "a bare quote": ("layers.csv", lambda text: text.replace("fc1", '"fc1', 1), ""),
     "no layer": ("layers.csv", lambda text: text.replace("layer,", "module,"), "no column layer"),
     "half a config": ("config.yaml", lambda text: text[:40] + ": : [", "config.yaml: "),
-    "an option of tomorrow": ("config.yaml", lambda text: text + "\nshape: round\n", "shape is no option"),
-    "a value of tomorrow": ("config.yaml", lambda text: text.replace("dst", "rigl"), "reg.method: got 'rigl'"),
-    "an infinite α": ("config.yaml", lambda text: text.replace("alpha: 0.0005", "alpha: .inf"), "reg.alpha: got inf"),
+    "an option of tomorrow": (
+        "config.yaml",
+        lambda text: text + "\nshape: round\n",
+        "shape is no option",
+    ),
+    "a value of tomorrow": (
+        "config.yaml",
+        lambda text: text.replace("dst", "rigl"),
+        "reg.method: got 'rigl'",
+    ),
+    "an infinite α": (
+        "config.yaml",
+        lambda text: text.replace("alpha: 0.0005", "alpha: .inf"),
+        "reg.alpha: got inf",
+    ),
     "keys of two kinds": (
         "config.yaml",
         lambda text: text.replace("args: {}", "args: {1: 2, b: 3}"),
@@ -168,11 +207,19 @@ DAMAGE = {
         lambda text: text.replace("seed: 1", "seed: " + "9" * 400),
         "cannot be read: ",
     ),
-    "a config within itself": ("config.yaml", lambda text: "reg: &a {method: *a}", "cannot be read: RecursionError"),
+    "a config within itself": (
+        "config.yaml",
+        lambda text: "reg: &a {method: *a}",
+        "cannot be read: RecursionError",
+    ),
     "a deep status": ("status.json", lambda text: "[" * 100_000, ""),
     "a figure without end": ("summary.json", lambda text: text.replace("410", "9" * 400), ""),
     "half a status": ("status.json", lambda text: text[:20], ""),
-    "a status of lists": ("status.json", lambda text: '{"state": ["finished"], "created": {}, "error": [1]}', ""),
+    "a status of lists": (
+        "status.json",
+        lambda text: '{"state": ["finished"], "created": {}, "error": [1]}',
+        "",
+    ),
 }
 
 
@@ -205,7 +252,8 @@ def test_more_columns_than_we_know_are_no_harm() -> None:
     run = leave()
     lines = (run / "metrics.csv").read_text().splitlines()
     (run / "metrics.csv").write_text(
-        "\n".join(line + end for line, end in zip(lines, (",energy", ",1", ",2"), strict=True)) + "\n"
+        "\n".join(line + end for line, end in zip(lines, (",energy", ",1", ",2"), strict=True))
+        + "\n"
     )
     there = store()
     assert (list(there.epochs()["density"]), there.notes) == ([0.5, 0.25], {})
@@ -282,7 +330,10 @@ def test_a_run_whose_status_is_lost_is_finished_where_it_has_a_summary() -> None
     done, cut = leave(seed=1), leave(seed=2, state="running")
     for run in (done, cut):
         (run / "status.json").unlink()
-    assert dict(store().runs["state"]) == {f"made/{done.name}": "finished", f"made/{cut.name}": "interrupted"}
+    assert dict(store().runs["state"]) == {
+        f"made/{done.name}": "finished",
+        f"made/{cut.name}": "interrupted",
+    }
 
 
 def test_a_run_without_an_epoch_has_taken_no_time_that_is_known() -> None:

@@ -13,7 +13,10 @@ from dstrun.system.errors import InputError
 
 
 def config(**sections: Any) -> Config:
-    base: dict[str, Any] = {"model": ModelConfig("lenet5", "lenet5"), "data": DataConfig("mnist", "mnist", root="x")}
+    base: dict[str, Any] = {
+        "model": ModelConfig("lenet5", "lenet5"),
+        "data": DataConfig("mnist", "mnist", root="x"),
+    }
     return Config(**(base | sections))
 
 
@@ -32,15 +35,31 @@ def test_every_option_says_what_it_means() -> None:
         ("reg.alpha", float("nan"), "reg.alpha: got nan, expected a number ≥ 0"),
         ("reg.alpha", float("inf"), "reg.alpha: got inf, expected a number ≥ 0"),
         ("reg.floor", 1, "reg.floor: got 1.0, expected a number ≥ 0 and < 1"),
-        ("reg.granularity", "neurons", "expected one of neuron, layer, weight; did you mean neuron"),
+        (
+            "reg.granularity",
+            "neurons",
+            "expected one of neuron, layer, weight; did you mean neuron",
+        ),
         ("schedule.epochs", -1, "schedule.epochs: got -1, expected a whole number ≥ 0"),
         ("schedule.epochs", "ten", "schedule.epochs: got 'ten', expected a whole number ≥ 0"),
         ("schedule.epochs", None, "schedule.epochs: got null, expected a whole number"),
         ("schedule.lr", 0, "schedule.lr: got 0.0, expected a number > 0"),
-        ("schedule.milestones", ["a"], "schedule.milestones: got 'a', expected a list of whole numbers"),
-        ("schedule.milestones", [80, 0], r"schedule.milestones: got \[80, 0\], expected a list of whole numbers ≥ 1"),
+        (
+            "schedule.milestones",
+            ["a"],
+            "schedule.milestones: got 'a', expected a list of whole numbers",
+        ),
+        (
+            "schedule.milestones",
+            [80, 0],
+            r"schedule.milestones: got \[80, 0\], expected a list of whole numbers ≥ 1",
+        ),
         ("schedule.betas", [0.9], "schedule.betas: got .*, expected two numbers"),
-        ("schedule.milestones", [120, 80], "schedule.milestones: got .*, expected epochs in ascending order"),
+        (
+            "schedule.milestones",
+            [120, 80],
+            "schedule.milestones: got .*, expected epochs in ascending order",
+        ),
         (
             "schedule.rate",
             "multistep",
@@ -50,17 +69,35 @@ def test_every_option_says_what_it_means() -> None:
         ("data.flip", "maybe", "data.flip: got 'maybe', expected true or false"),
         ("seed", 2**32, "seed: got 4294967296, expected a whole number ≥ 0 and ≤ 4294967295"),
         ("group", "../elsewhere", "group: got '../elsewhere', expected one word"),
-        ("wandb.mode", "of", "wandb.mode: got 'of', expected one of auto, online, offline, disabled"),
-        ("wandb.project", "50%", r"wandb.project: got '50%', expected at most 128 characters, none of / \\ # \? % :"),
+        (
+            "wandb.mode",
+            "of",
+            "wandb.mode: got 'of', expected one of auto, online, offline, disabled",
+        ),
+        (
+            "wandb.project",
+            "50%",
+            r"wandb.project: got '50%', expected at most 128 characters, none of / \\ # \? % :",
+        ),
         ("wandb.project", 129 * "x", "wandb.project: got 'x+', expected at most 128 characters"),
         ("wandb.project", "", "wandb.project: got '', expected"),
-        ("wandb.entity", "me/mine", "wandb.entity: got 'me/mine', expected the name of a user or team"),
-        ("wandb.tags", ["a", 65 * "x"], "wandb.tags: got 'x+', expected tags of 1 to 64 characters"),
+        (
+            "wandb.entity",
+            "me/mine",
+            "wandb.entity: got 'me/mine', expected the name of a user or team",
+        ),
+        (
+            "wandb.tags",
+            ["a", 65 * "x"],
+            "wandb.tags: got 'x+', expected tags of 1 to 64 characters",
+        ),
         ("wandb.tags", [""], "wandb.tags: got '', expected tags of 1 to 64 characters"),
         ("wandb.tags", ["a", "a"], "wandb.tags: got .*, expected each tag once"),
     ],
 )
-def test_a_value_out_of_bounds_is_named_with_what_was_expected(key: str, value: Any, message: str) -> None:
+def test_a_value_out_of_bounds_is_named_with_what_was_expected(
+    key: str, value: Any, message: str
+) -> None:
     raw = OmegaConf.to_container(OmegaConf.structured(config()))
     OmegaConf.update(given := OmegaConf.create(raw), key, value)
     with pytest.raises(InputError, match=message):
@@ -68,7 +105,8 @@ def test_a_value_out_of_bounds_is_named_with_what_was_expected(key: str, value: 
 
 
 @pytest.mark.parametrize(
-    ("key", "near"), [("reg.alhpa", "reg.alpha"), ("schedule.epoch", "schedule.epochs"), ("alpha", "reg.alpha")]
+    ("key", "near"),
+    [("reg.alhpa", "reg.alpha"), ("schedule.epoch", "schedule.epochs"), ("alpha", "reg.alpha")],
 )
 def test_an_unknown_key_is_refused_with_the_near_ones(key: str, near: str) -> None:
     given = OmegaConf.create({})
@@ -78,7 +116,9 @@ def test_an_unknown_key_is_refused_with_the_near_ones(key: str, near: str) -> No
 
 
 def test_a_models_own_arguments_may_have_any_name() -> None:
-    checked = check(OmegaConf.create({"model": {"name": "x", "builder": "x", "args": {"width": {"of": 3}}}}))
+    checked = check(
+        OmegaConf.create({"model": {"name": "x", "builder": "x", "args": {"width": {"of": 3}}}})
+    )
     assert checked.model.args == {"width": {"of": 3}}
 
 
@@ -90,11 +130,18 @@ def test_identity_is_what_differs_from_the_defaults() -> None:
 
 def test_the_hash_of_a_known_run_never_changes() -> None:
     assert run_hash(config()) == "d713ad73"
-    assert run_name(config(reg=RegConfig(alpha=1.5e-5), seed=2)).startswith("lenet5-mnist-a1.5e-5-s2-")
+    assert run_name(config(reg=RegConfig(alpha=1.5e-5), seed=2)).startswith(
+        "lenet5-mnist-a1.5e-5-s2-"
+    )
 
 
 def test_however_its_folder_is_spelled_an_initial_run_is_the_same() -> None:
-    spellings = ("outputs/single/x", "outputs/single/x/", "./outputs/../outputs/single/x", "/elsewhere/x")
+    spellings = (
+        "outputs/single/x",
+        "outputs/single/x/",
+        "./outputs/../outputs/single/x",
+        "/elsewhere/x",
+    )
     assert len({run_hash(config(init=spelling)) for spelling in spellings}) == 1
 
 
@@ -104,7 +151,9 @@ def test_a_dense_run_has_no_alpha() -> None:
     assert run_name(one).startswith("lenet5-mnist-dense-s0-")
 
 
-def test_an_option_added_with_its_old_behaviour_as_default_changes_no_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_option_added_with_its_old_behaviour_as_default_changes_no_hash(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     before = run_hash(config(seed=7))
     entry = dataclasses.field(default=0, metadata=dict(OPTIONS["seed"].metadata) | {"default": 0})
     for options in (identity.OPTIONS, identity.SETTINGS):
@@ -116,7 +165,8 @@ def test_an_option_added_with_its_old_behaviour_as_default_changes_no_hash(monke
 
 
 @pytest.mark.parametrize(
-    ("number", "text"), [(5e-4, "5e-4"), (1.5e-5, "1.5e-5"), (0, "0"), (1, "1"), (0.02, "2e-2"), (1e-12, "1e-12")]
+    ("number", "text"),
+    [(5e-4, "5e-4"), (1.5e-5, "1.5e-5"), (0, "0"), (1, "1"), (0.02, "2e-2"), (1e-12, "1e-12")],
 )
 def test_numbers_in_names_are_short(number: float, text: str) -> None:
     assert short(number) == text

@@ -1,7 +1,7 @@
 """Every option does what docs/options.md says of it, and is part of what a run is or is not.
 
-`@of(option, …)` names the options of which a test sees the effect; one that no test names fails the first test here.
-"""
+`@of(option, …)` names the options of which a test sees the effect; one that no test names fails the
+first test here."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,7 +33,18 @@ from dstrun.training.loop import Record
 from dstrun.training.run import run
 from dstrun.training.step import CompiledUpdate, Update
 from tests.helpers.runs import rows
-from tests.helpers.tiny import BASE, CALLS, CLASSES, TEST, TRAIN, Tiny, config, numbers, tiny, training  # noqa: F401
+from tests.helpers.tiny import (
+    BASE,
+    CALLS,
+    CLASSES,
+    TEST,
+    TRAIN,
+    Tiny,
+    config,
+    numbers,
+    tiny,
+    training,
+)  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("tiny")
 SEEN: dict[str, str] = {}
@@ -97,18 +108,29 @@ RUN = BASE | {"schedule.momentum": 0.9}
 @pytest.mark.parametrize("key", OPTIONS)
 def test_an_option_is_part_of_a_run_where_it_can_change_a_figure(key: str) -> None:
     when = OPTIONS[key].metadata["when"]
-    applies = [more for value, more in WHERE[when[0]].items() if value in when[1:]] if when else [{}]
+    applies = (
+        [more for value, more in WHERE[when[0]].items() if value in when[1:]] if when else [{}]
+    )
     idle = [more for value, more in WHERE[when[0]].items() if value not in when[1:]] if when else []
-    for more, part in [(applies[0], key not in NO_PART_OF_A_RUN), *((more, False) for more in idle)]:
+    for more, part in [
+        (applies[0], key not in NO_PART_OF_A_RUN),
+        *((more, False) for more in idle),
+    ]:
         one, other = check(RUN | more), check(RUN | more | {key: OTHER[key]})
         assert one != other
         assert (run_hash(one) != run_hash(other)) == part
 
 
 @pytest.mark.parametrize("key", ["name", "wandb.tags", "wandb.entity", "data.args", "model.args"])
-def test_no_option_may_hold_a_secret_of_the_environment(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+def test_no_option_may_hold_a_secret_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
     monkeypatch.setenv("SOME_API_KEY", secret := "0123456789abcdef0123")
-    value = {"data.args": {"token": secret}, "model.args": {"a": {"b": secret}}, "wandb.tags": ["a", secret]}
+    value = {
+        "data.args": {"token": secret},
+        "model.args": {"a": {"b": secret}},
+        "wandb.tags": ["a", secret],
+    }
     with pytest.raises(InputError, match=f"{key}: got what .SOME_API_KEY holds"):
         check(BASE | {key: value.get(key, f"my-{secret}")})
 
@@ -132,9 +154,16 @@ def test_a_model_is_what_its_builder_makes_of_the_arguments() -> None:
 @of("data.builder", "data.args", "data.root", "data.download", "data.size")
 def test_a_data_set_is_what_its_builder_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(prepare(config()).splits.train) == TRAIN
-    prepare(config(data__root="there", data__download=True, data__size=64, data__args={"dot": True}))
+    prepare(
+        config(data__root="there", data__download=True, data__size=64, data__args={"dot": True})
+    )
     asked = CALLS[-1]
-    assert (asked["root"], asked["download"], asked["size"], asked["dot"]) == (Path("there"), True, 64, True)
+    assert (asked["root"], asked["download"], asked["size"], asked["dot"]) == (
+        Path("there"),
+        True,
+        64,
+        True,
+    )
     assert (CALLS[0]["download"], CALLS[0]["size"], CALLS[0]["dot"]) == (False, 32, False)
     monkeypatch.setenv("DSTRUN_DATA", "/of/the/environment")
     assert config().data.root == "/of/the/environment"
@@ -164,16 +193,20 @@ def test_what_a_builder_raises_is_told_in_a_line(
 
 
 def test_an_option_of_its_own_is_no_argument_of_a_builder() -> None:
-    with pytest.raises(InputError, match=r"data.args.size: expected data.size=64, which is an option of its own"):
+    with pytest.raises(
+        InputError, match=r"data.args.size: expected data.size=64, which is an option of its own"
+    ):
         prepare(config(data__args={"size": 64}))
 
 
 def images_of(**options: Any) -> dict[str, list[int]]:
-    """The images that a run trains on in its first epoch, and those of each split that it is evaluated on."""
+    """The images that a run trains on in its first epoch, and those of each split that it is
+    evaluated on."""
     wanted = config(**options)
     train, splits = make_batches(wanted, prepare(wanted))
     return {"train": shown(train)} | {
-        name: [number for images, _ in split() for number in numbers(images)] for name, split in splits.items()
+        name: [number for images, _ in split() for number in numbers(images)]
+        for name, split in splits.items()
     }
 
 
@@ -201,7 +234,10 @@ def test_a_limit_takes_images_of_all_classes_the_same_for_every_seed() -> None:
             {"data__train_limit": TRAIN + 1},
             [f"data.train_limit={TRAIN + 1} is more than there are: {TRAIN} train images"],
         ),
-        ({"data__test_limit": 99}, [f"data.test_limit=99 is more than there are: {TEST} test images"]),
+        (
+            {"data__test_limit": 99},
+            [f"data.test_limit=99 is more than there are: {TEST} test images"],
+        ),
     ],
 )
 def test_a_limit_that_nothing_reaches_is_noted(limits: dict[str, Any], notes: list[str]) -> None:
@@ -212,7 +248,9 @@ def test_a_limit_that_nothing_reaches_is_noted(limits: dict[str, Any], notes: li
 def test_a_validation_split_is_held_out_of_training_and_none_of_the_test_images() -> None:
     found = images_of(data__validation=0.25)
     assert sorted([*found["train"], *found["validation"]]) == list(range(TRAIN))
-    assert [number * CLASSES // TRAIN for number in found["validation"]] == [0] * 3 + [1] * 3 + [2] * 3
+    assert [number * CLASSES // TRAIN for number in found["validation"]] == [0] * 3 + [1] * 3 + [
+        2
+    ] * 3
     assert found["test"] == list(range(100, 100 + TEST))
     assert images_of(data__validation=0.25, seed=1)["validation"] == found["validation"]
     assert "validation" not in images_of()
@@ -220,7 +258,10 @@ def test_a_validation_split_is_held_out_of_training_and_none_of_the_test_images(
 
 @pytest.mark.parametrize(("share", "what"), [(0.01, "hold out"), (0.99, "train on")])
 def test_a_validation_split_leaves_images_on_both_sides(share: float, what: str) -> None:
-    with pytest.raises(InputError, match=f"data.validation: {share} of each class of 36 images leaves none to {what}"):
+    with pytest.raises(
+        InputError,
+        match=f"data.validation: {share} of each class of 36 images leaves none to {what}",
+    ):
         prepare(config(data__validation=share))
 
 
@@ -241,7 +282,8 @@ def test_images_are_evaluated_in_batches_of_so_many_pixels(
     """Or of batch_size where that is more; pixels are 36 an image."""
     sizes: list[int] = []
     monkeypatch.setattr(
-        "dstrun.training.build.Batches", lambda split, size, **_: sizes.append(size) or SimpleNamespace(in_order=0)
+        "dstrun.training.build.Batches",
+        lambda split, size, **_: sizes.append(size) or SimpleNamespace(in_order=0),
     )
     for size in (6, 10**6):
         wanted = config(schedule__batch_size=size, data__validation=0.25)
@@ -258,7 +300,9 @@ def test_images_are_evaluated_in_batches_of_so_many_pixels(
         ({"data__pad": 1}, {(row, column) for row in (1, 2, 3) for column in (0, 1, 2)}),
     ],
 )
-def test_training_images_alone_are_shifted_and_mirrored(options: dict[str, Any], places: set[tuple[int, int]]) -> None:
+def test_training_images_alone_are_shifted_and_mirrored(
+    options: dict[str, Any], places: set[tuple[int, int]]
+) -> None:
     wanted = config(data__args={"dot": True}, **options)
     train, splits = make_batches(wanted, prepare(wanted))
 
@@ -293,18 +337,24 @@ def test_what_is_masked_and_how_hard_thresholds_are_pushed() -> None:
 
 
 @of("reg.floor", "reg.guard")
-@pytest.mark.parametrize(("floor", "guard", "left"), [(0.0, 0.0, 100.0), (0.5, 0.0, 0.0), (0.5, 0.25, 25.0)])
+@pytest.mark.parametrize(
+    ("floor", "guard", "left"), [(0.0, 0.0, 100.0), (0.5, 0.0, 0.0), (0.5, 0.25, 25.0)]
+)
 def test_the_guard_sets_in_at_the_floor(floor: float, guard: float, left: float) -> None:
     method = training(reg__floor=floor, reg__guard=guard).method
     with torch.no_grad():
         for threshold in method.thresholds():
             threshold.fill_(100.0)  # nothing is kept
     method.after_step()
-    assert {value for threshold in method.thresholds() for value in threshold.flatten().tolist()} == {left}
+    assert {
+        value for threshold in method.thresholds() for value in threshold.flatten().tolist()
+    } == {left}
 
 
 def epochs_of(**options: Any) -> list[Record]:
-    return [record for record in training(**options).records(lambda _: False) if record.kind == "epoch"]
+    return [
+        record for record in training(**options).records(lambda _: False) if record.kind == "epoch"
+    ]
 
 
 @of("reg.target_density")
@@ -332,7 +382,11 @@ def test_masks_are_frozen_from_that_share_of_the_updates_on() -> None:
 
 @of("schedule.epochs", "schedule.batch_size")
 def test_epochs_and_batches_are_counted_in_updates() -> None:
-    assert [record.step for record in epochs_of(schedule__epochs=3, schedule__batch_size=9)] == [4, 8, 12]
+    assert [record.step for record in epochs_of(schedule__epochs=3, schedule__batch_size=9)] == [
+        4,
+        8,
+        12,
+    ]
     assert [record.step for record in epochs_of(schedule__epochs=0)] == [0]
 
 
@@ -343,7 +397,9 @@ def update_of(**options: Any) -> tuple[Update, Tiny, list[tuple[Tensor, Tensor]]
     prepared = prepare(wanted)
     model, method = training_objects(wanted, prepared)
     batches, _ = make_batches(wanted, prepared)
-    update = make_update(wanted, model, method, make_optimiser_for(wanted, model, method), prepared.device)
+    update = make_update(
+        wanted, model, method, make_optimiser_for(wanted, model, method), prepared.device
+    )
     model.batches.clear()
     return update, model.train(), list(batches.shuffled(0))
 
@@ -358,7 +414,9 @@ def moved(lr: float = 0.1, **options: Any) -> dict[str, Tensor]:
 
 @of("schedule.accumulate")
 @pytest.mark.parametrize(("size", "pieces", "sizes"), [(6, 3, [2, 2, 2]), (5, 2, [3, 2])])
-def test_a_batch_is_computed_in_pieces_and_moves_weights_as_the_whole(size: int, pieces: int, sizes: list[int]) -> None:
+def test_a_batch_is_computed_in_pieces_and_moves_weights_as_the_whole(
+    size: int, pieces: int, sizes: list[int]
+) -> None:
     plain = {"model__args": {"norm": False}, "schedule__batch_size": size}
     update, model, batches = update_of(**plain, schedule__accumulate=pieces)
     update(*batches[0], 0.1)
@@ -386,7 +444,12 @@ def test_the_optimiser_is_the_one_asked_for() -> None:
 
 @of("schedule.weight_decay", "schedule.threshold_decay")
 def test_weights_decay_and_thresholds_by_their_share() -> None:
-    options = {"reg__alpha": 0.0, "reg__floor": 0.0, "schedule__clip": 1e-12, "schedule__weight_decay": 0.5}
+    options = {
+        "reg__alpha": 0.0,
+        "reg__floor": 0.0,
+        "schedule__clip": 1e-12,
+        "schedule__weight_decay": 0.5,
+    }
     for share, left in ((1.0, 0.95), (0.5, 0.975), (0.0, 1.0)):
         update, model, batches = update_of(**options, schedule__threshold_decay=share)
         for parameter in model.parameters():
@@ -441,7 +504,14 @@ def test_gradients_are_bounded() -> None:
         ({"reg__target_density": 0.5}, STEADY),
         ({"reg__target_density": 0.5, "schedule__threshold_clip": 0.2}, 0.2),
         ({"reg__target_density": 0.5, "model__args": {"norm": False}}, 0.5),
-        ({"reg__target_density": 0.5, "reg__granularity": "layer", "model__args": {"norm": False}}, STEADY),
+        (
+            {
+                "reg__target_density": 0.5,
+                "reg__granularity": "layer",
+                "model__args": {"norm": False},
+            },
+            STEADY,
+        ),
         ({"reg__granularity": "layer", "model__args": {"norm": False}}, 0.5),
     ],
 )
@@ -449,11 +519,15 @@ def test_behind_batch_norm_or_of_a_layer_thresholds_of_a_steered_run_are_bounded
     options: Any, bound: float
 ) -> None:
     change = moved(reg__alpha=0.5, schedule__momentum=0.0, **options)["conv1.mask.threshold"]
-    assert change.abs().max().item() == pytest.approx(0.1 * bound, rel=0.3 if bound == 0.5 else 1e-5)
+    assert change.abs().max().item() == pytest.approx(
+        0.1 * bound, rel=0.3 if bound == 0.5 else 1e-5
+    )
 
 
 @of("schedule.precision")
-@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
 def test_layers_compute_in_the_precision_asked_for(precision: str, dtype: torch.dtype) -> None:
     trains = training(schedule__precision=precision)
     trains.model.batches.clear()
@@ -475,9 +549,14 @@ def test_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[str] = []
     monkeypatch.setattr("dstrun.training.build.missing_for_compilation", lambda device: None)
     monkeypatch.setattr(
-        "dstrun.methods.dst.compiled_masks.compiled", lambda function: compiled.append(function.__name__) or function
+        "dstrun.methods.dst.compiled_masks.compiled",
+        lambda function: compiled.append(function.__name__) or function,
     )
-    for compile, whole, masks in (("off", False, False), ("mask", False, True), ("step", True, False)):
+    for compile, whole, masks in (
+        ("off", False, False),
+        ("mask", False, True),
+        ("step", True, False),
+    ):
         compiled.clear()
         update, _, batches = update_of(schedule__compile=compile)
         assert isinstance(update, CompiledUpdate) == whole
@@ -522,7 +601,9 @@ def test_where_a_run_lies_and_what_stands_in_it(monkeypatch: pytest.MonkeyPatch)
     assert threads == [2]
     assert folder.parent == Path("there/mine")
     assert "first try" in (folder / "config.yaml").read_text()
-    places = [(row["epoch"], row["step"]) for row in rows(folder / "layers.csv") if row["layer"] == "fc"]
+    places = [
+        (row["epoch"], row["step"]) for row in rows(folder / "layers.csv") if row["layer"] == "fc"
+    ]
     assert places == [("1", "4"), ("1", "6"), ("2", "8"), ("2", "12")]
 
 
@@ -586,7 +667,9 @@ def test_checkpoints_are_as_far_apart_as_asked(monkeypatch: pytest.MonkeyPatch) 
     saved: list[str] = []
     save = checkpoint.save
     monkeypatch.setattr(
-        checkpoint, "save", lambda folder, state: (saved.append(folder.parent.name), save(folder, state))
+        checkpoint,
+        "save",
+        lambda folder, state: (saved.append(folder.parent.name), save(folder, state)),
     )
     for every in (300.0, 0.0):
         finished(group=f"every{every:g}", checkpoint__every=every, schedule__epochs=3)
@@ -599,17 +682,31 @@ def test_checkpoints_are_as_far_apart_as_asked(monkeypatch: pytest.MonkeyPatch) 
     [("offline", "", "offline"), ("online", "", "online"), ("auto", "", "offline"), ("auto", "x" * 40, "online"),
      ("disabled", "x" * 40, None)],
 )  # fmt: skip
-def test_wandb_gets_what_is_asked_for(monkeypatch: pytest.MonkeyPatch, mode: str, key: str, opened: str | None) -> None:
+def test_wandb_gets_what_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, mode: str, key: str, opened: str | None
+) -> None:
     import wandb
 
     opens: list[dict[str, Any]] = []
-    nothing = SimpleNamespace(define_metric=lambda *_, **__: 0, log=lambda *_: 0, finish=lambda **_: 0)
+    nothing = SimpleNamespace(
+        define_metric=lambda *_, **__: 0, log=lambda *_: 0, finish=lambda **_: 0
+    )
     monkeypatch.setattr(wandb, "init", lambda **given: opens.append(given) or nothing)
     monkeypatch.setenv("HOME", str(Path.cwd()))
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setenv("WANDB_API_KEY", key)
-    finished(wandb__mode=mode, wandb__project="sparse", wandb__entity="us", wandb__tags=["a", "b"], name="first try")
+    finished(
+        wandb__mode=mode,
+        wandb__project="sparse",
+        wandb__entity="us",
+        wandb__tags=["a", "b"],
+        name="first try",
+    )
     assert [given["mode"] for given in opens] == ([opened] if opened else [])
     for given in opens:
-        assert (given["project"], given["entity"], list(given["tags"])) == ("sparse", "us", ["a", "b"])
+        assert (given["project"], given["entity"], list(given["tags"])) == (
+            "sparse",
+            "us",
+            ["a", "b"],
+        )
         assert given["notes"] == "first try"

@@ -1,4 +1,5 @@
-"""What composes: the settings of every recipe and experiment, and that networks, data and settings fit together."""
+"""What composes: the settings of every recipe and experiment, and that networks, data and settings
+fit together."""
 
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,11 @@ def compose(*overrides: str) -> Config:
 
 def settings(config: Config) -> dict[str, Any]:
     """Method, schedule and augmentation, as far as they differ from the base values."""
-    keys = [key for key in OPTIONS if key.startswith(("reg.", "schedule.")) or key in ("data.pad", "data.flip")]
+    keys = [
+        key
+        for key in OPTIONS
+        if key.startswith(("reg.", "schedule.")) or key in ("data.pad", "data.flip")
+    ]
     found = {key: value_of(config, key) for key in keys}
     return {key: value for key, value in found.items() if value != OPTIONS[key].metadata["default"]}
 
@@ -86,7 +91,8 @@ EXPERIMENTS = {
 }
 TWINS = ("fashion_mnist", "cifar100")  # whose recipe is that of another set, by name
 SETTINGS = {pair(name): expected for name, expected in RECIPES.items()} | {
-    f"{pair(name)} experiment=best_{name.split('-')[0]}": expected for name, expected in EXPERIMENTS.items()
+    f"{pair(name)} experiment=best_{name.split('-')[0]}": expected
+    for name, expected in EXPERIMENTS.items()
 }
 
 
@@ -94,15 +100,27 @@ def test_the_papers_schedule_for_the_lenets_is_the_base_value() -> None:
     config = Config()
     assert (config.reg.alpha, config.reg.floor, config.reg.granularity) == (5e-4, 0.01, "neuron")
     schedule = config.schedule
-    assert (schedule.epochs, schedule.batch_size, schedule.optimiser, schedule.momentum) == (20, 64, "sgd", 0.9)
-    assert (schedule.lr, schedule.rate, schedule.weight_decay, schedule.threshold_decay) == (0.01, "constant", 0, 1)
+    assert (schedule.epochs, schedule.batch_size, schedule.optimiser, schedule.momentum) == (
+        20,
+        64,
+        "sgd",
+        0.9,
+    )
+    assert (schedule.lr, schedule.rate, schedule.weight_decay, schedule.threshold_decay) == (
+        0.01,
+        "constant",
+        0,
+        1,
+    )
     assert schedule.gamma == 0.1
 
 
 def test_every_recipe_and_every_experiment_is_in_the_tables_here() -> None:
     assert choices("recipe") == sorted(RECIPES)
     assert choices("experiment") == sorted(f"best_{name.split('-')[0]}" for name in EXPERIMENTS)
-    launched = [(CONF / "experiment" / f"{name}.yaml").read_text() for name in choices("experiment")]
+    launched = [
+        (CONF / "experiment" / f"{name}.yaml").read_text() for name in choices("experiment")
+    ]
     commands = [words for words in SETTINGS if "experiment=" in words]
     assert all(any(f"dstrun {words}" in text for text in launched) for words in commands)
 
@@ -117,24 +135,38 @@ def test_settings_follow_from_model_and_data_and_an_experiment_changes_some(word
 
 
 class Narrow(nn.Module):
-    """What a recipe may have to do with: a convolution, batch norm, a hidden layer, and a `classifier`."""
+    """What a recipe may have to do with: a convolution, batch norm, a hidden layer, and a
+    `classifier`."""
 
     def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
         self.conv, self.norm = nn.Conv2d(shape[0], 2, 3), nn.BatchNorm2d(2)
-        self.hidden, self.classifier = nn.Linear(2 * (shape[1] - 2) * (shape[2] - 2), 4), nn.Linear(4, classes)
+        self.hidden, self.classifier = (
+            nn.Linear(2 * (shape[1] - 2) * (shape[2] - 2), 4),
+            nn.Linear(4, classes),
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         return self.classifier(self.hidden(self.norm(self.conv(images)).relu().flatten(1)).relu())
 
 
 @pytest.mark.parametrize("words", [words for words in SETTINGS if not words.endswith(TWINS)])
-def test_a_narrow_network_learns_by_those_settings(monkeypatch: pytest.MonkeyPatch, words: str) -> None:
-    """An epoch of two updates: each changes weights and thresholds, and what is excluded has no threshold."""
+def test_a_narrow_network_learns_by_those_settings(
+    monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    """An epoch of two updates: each changes weights and thresholds, and what is excluded has no
+    threshold."""
     monkeypatch.setitem(models.BUILDERS, "narrow", Narrow)
-    monkeypatch.setitem(data.BUILDERS, "few", lambda root, **_: made_up((1, 8, 8), train=16, test=4))
+    monkeypatch.setitem(
+        data.BUILDERS, "few", lambda root, **_: made_up((1, 8, 8), train=16, test=4)
+    )
     few = {"schedule.epochs": 1, "schedule.batch_size": 8, "device": "cpu"}
-    names = {"model.name": "narrow", "model.builder": "narrow", "data.name": "few", "data.builder": "few"}
+    names = {
+        "model.name": "narrow",
+        "model.builder": "narrow",
+        "data.name": "few",
+        "data.builder": "few",
+    }
     config = check(SETTINGS[words] | few | names)
     run = Training(config, prepare(config))
     before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
@@ -143,8 +175,13 @@ def test_a_narrow_network_learns_by_those_settings(monkeypatch: pytest.MonkeyPat
     after = run.model.state_dict()
     changed = {name for name in before if not torch.equal(after[name], before[name])}
     masked = {"conv", "hidden", "classifier"} - set(config.reg.exclude)
-    assert {f"{name}.mask.threshold" for name in masked} | {"conv.weight", "classifier.weight"} <= changed
-    assert not any(name.startswith(f"{layer}.mask") for name in before for layer in config.reg.exclude)
+    assert {f"{name}.mask.threshold" for name in masked} | {
+        "conv.weight",
+        "classifier.weight",
+    } <= changed
+    assert not any(
+        name.startswith(f"{layer}.mask") for name in before for layer in config.reg.exclude
+    )
 
 
 SHAPES = {
@@ -175,15 +212,24 @@ def test_a_recipe_trains_from_dense_to_frozen_masks(command: Command, made_up_da
     epochs = rows(run / "metrics.csv")
     assert [int(row["step"]) for row in epochs] == [10, 20, 30, 40, 50, 60]
     assert float(epochs[0]["density"]) > 0.1
-    assert [round(266_200 * float(row["density"])) for row in epochs[-2:]] == [5324, 5324], "2 %, to the weight"
+    assert [round(266_200 * float(row["density"])) for row in epochs[-2:]] == [5324, 5324], (
+        "2 %, to the weight"
+    )
 
 
-TWO_STEPS = ["schedule.epochs=1", "data.train_limit=8", "data.test_limit=8", "schedule.batch_size=4"]
+TWO_STEPS = [
+    "schedule.epochs=1",
+    "data.train_limit=8",
+    "data.test_limit=8",
+    "schedule.batch_size=4",
+]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", SETTINGS)
-def test_every_recipe_and_experiment_runs_two_steps(command: Command, made_up_data: None, words: str) -> None:
+def test_every_recipe_and_experiment_runs_two_steps(
+    command: Command, made_up_data: None, words: str
+) -> None:
     outcome = command(*words.split(), *TWO_STEPS, "outputs=o", "group=g")
     assert (outcome.code, outcome.complaints) == (0, "")
     (run,) = Path("o/g").iterdir()
@@ -206,12 +252,16 @@ def test_a_choice_of_model_or_data_is_called_by_its_name_and_has_a_builder(group
         check({f"{group}.{key}": value for key, value in content.items()})
 
 
-PAIRS = [(model, "digits") for model in choices("model")] + [("lstm_b", data) for data in choices("data")]
+PAIRS = [(model, "digits") for model in choices("model")] + [
+    ("lstm_b", data) for data in choices("data")
+]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "data"), PAIRS)
-def test_every_model_and_every_data_set_composes_with_a_recipe_or_without(model: str, data: str) -> None:
+def test_every_model_and_every_data_set_composes_with_a_recipe_or_without(
+    model: str, data: str
+) -> None:
     config = compose(f"model={model}", f"data={data}", "data.root=somewhere/images")
     assert config.model.name == model
     assert config.data.name == ("images" if data == "folder" else data)
@@ -229,5 +279,7 @@ def test_a_users_own_conf_wins_and_needs_no_recipe_but_may_have_one() -> None:
     assert config.data.pad == 2
     assert config.schedule == Config().schedule
     Path("conf/recipe").mkdir()
-    Path("conf/recipe/wrn_10_1-cifar10.yaml").write_text("# @package _global_\nreg:\n  alpha: 3e-5\n")
+    Path("conf/recipe/wrn_10_1-cifar10.yaml").write_text(
+        "# @package _global_\nreg:\n  alpha: 3e-5\n"
+    )
     assert compose("model=wrn_10_1", "data=cifar10").reg.alpha == 3e-5

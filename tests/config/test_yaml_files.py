@@ -1,4 +1,5 @@
-"""Config files as editors and shells write them: encodings, marks, and text that YAML 1.1 takes for something else."""
+"""Config files as editors and shells write them: encodings, marks, and text that YAML 1.1 takes for
+something else."""
 
 from pathlib import Path
 from typing import Any
@@ -53,12 +54,19 @@ def test_scalars_are_what_their_option_takes(text: str, values: dict[str, Any]) 
 
 
 def test_keys_of_a_groups_file_are_those_of_the_group() -> None:
-    assert read_yaml(written("name: 1e3\nbuilder: vgg"), "model") == {"name": "1e3", "builder": "vgg"}
+    assert read_yaml(written("name: 1e3\nbuilder: vgg"), "model") == {
+        "name": "1e3",
+        "builder": "vgg",
+    }
     assert read_yaml(written("name: 1e3"), "model.args") == {"name": 1000.0}
 
 
 @pytest.mark.parametrize(
-    "content", [b"\xef\xbb\xbf" + HEAD.encode() + b"seed: 1\n", HEAD.replace("\n", "\r\n").encode() + b"seed: 1\r\n"]
+    "content",
+    [
+        b"\xef\xbb\xbf" + HEAD.encode() + b"seed: 1\n",
+        HEAD.replace("\n", "\r\n").encode() + b"seed: 1\r\n",
+    ],
 )
 def test_a_mark_and_line_ends_of_windows_are_read(content: bytes) -> None:
     file = written(content)
@@ -83,9 +91,18 @@ def test_the_package_stands_above_the_first_line(text: str, package: str | None)
     [
         (b"", "file.yaml: is empty"),
         (b" \n\n", "file.yaml: is empty"),
-        ("seed: 1\n".encode("utf-16"), "file.yaml: is written in UTF-16, or is no text; expected UTF-8"),
-        ("seed: 1\n".encode("utf-16-le"), "file.yaml: is written in UTF-16, or is no text; expected UTF-8"),
-        ("seed: 1\nname: Größe\n".encode("latin-1"), "file.yaml: line 2 is not UTF-8; save the file as UTF-8"),
+        (
+            "seed: 1\n".encode("utf-16"),
+            "file.yaml: is written in UTF-16, or is no text; expected UTF-8",
+        ),
+        (
+            "seed: 1\n".encode("utf-16-le"),
+            "file.yaml: is written in UTF-16, or is no text; expected UTF-8",
+        ),
+        (
+            "seed: 1\nname: Größe\n".encode("latin-1"),
+            "file.yaml: line 2 is not UTF-8; save the file as UTF-8",
+        ),
         (b"reg:\n\talpha: 1\n", "file.yaml: line 2: a tab, where YAML wants spaces"),
         (b"seed: 1\nseed: 2\n", "file.yaml: line 2: the key seed is there twice"),
         (b"reg:\n  alpha: 1\n  alpha: 2\n", "file.yaml: line 3: the key alpha is there twice"),
@@ -123,8 +140,16 @@ def test_a_choice_is_found_by_its_file_and_in_any_spelling(name: str, choice: st
     ("file", "name", "line"),
     [
         ("sweeps/short.yml", "short", "sweep: sweeps/short.yml must be called short.yaml"),
-        ("sweeps/short.yml", "sweeps/short.yml", "sweep: sweeps/short.yml must be called short.yaml"),
-        ("sweeps/short.yaml.txt", "short", "sweep: sweeps/short.yaml.txt must be called short.yaml"),
+        (
+            "sweeps/short.yml",
+            "sweeps/short.yml",
+            "sweep: sweeps/short.yml must be called short.yaml",
+        ),
+        (
+            "sweeps/short.yaml.txt",
+            "short",
+            "sweep: sweeps/short.yaml.txt must be called short.yaml",
+        ),
         (
             "there/quick.yaml",
             "there/quick.yaml",
@@ -132,7 +157,9 @@ def test_a_choice_is_found_by_its_file_and_in_any_spelling(name: str, choice: st
         ),
     ],
 )
-def test_a_file_of_another_name_or_place_is_told_where_it_belongs(file: str, name: str, line: str) -> None:
+def test_a_file_of_another_name_or_place_is_told_where_it_belongs(
+    file: str, name: str, line: str
+) -> None:
     written(HEAD, file)
     with pytest.raises(InputError) as complaint:
         find_choice("sweep", name)
@@ -145,8 +172,13 @@ def test_a_folder_in_a_group_is_hydras() -> None:
 
 
 def test_a_sweeps_path_is_the_sweep(command: Command) -> None:
-    written(HEAD + "hydra:\n  sweeper:\n    params:\n      group: [1e10, 123e456]\n", "sweeps/mine.yaml")
-    by_path, by_name = command("sweep=./sweeps/mine.yaml", "dry_run=true"), command("sweep=mine", "dry_run=true")
+    written(
+        HEAD + "hydra:\n  sweeper:\n    params:\n      group: [1e10, 123e456]\n", "sweeps/mine.yaml"
+    )
+    by_path, by_name = (
+        command("sweep=./sweeps/mine.yaml", "dry_run=true"),
+        command("sweep=mine", "dry_run=true"),
+    )
     assert by_path.out == by_name.out
     assert [line for line in by_name.out.splitlines() if line.startswith("outputs/")] == [
         "outputs/1e10:", "outputs/123e456:",
@@ -156,8 +188,14 @@ def test_a_sweeps_path_is_the_sweep(command: Command) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ("experiment=dotted", "schedule.lr: in a file it is written as `schedule:` and, indented below that, `lr:`"),
-        ("sweep=flat", "schedule.milestones: got [10, 20], which is 2 values of an axis; one list is [[10, 20]]"),
+        (
+            "experiment=dotted",
+            "schedule.lr: in a file it is written as `schedule:` and, indented below that, `lr:`",
+        ),
+        (
+            "sweep=flat",
+            "schedule.milestones: got [10, 20], which is 2 values of an axis; one list is [[10, 20]]",
+        ),
         ("sweep=word", "hydra.sweeper.params: "),
     ],
 )
@@ -171,11 +209,15 @@ def test_a_file_of_another_form_is_one_line(command: Command, words: str, line: 
     assert outcome.err.startswith(f"dstrun: {line}")
 
 
-def test_a_files_launcher_and_sweeper_hold_unless_the_command_line_has_others(command: Command) -> None:
+def test_a_files_launcher_and_sweeper_hold_unless_the_command_line_has_others(
+    command: Command,
+) -> None:
     choose = "defaults:\n  - override /hydra/{}\n"
     written(HEAD + choose.format("launcher: submitit_local"), "conf/experiment/cluster.yaml")
     written(
-        HEAD + choose.format("sweeper: pareto") + "hydra:\n  sweeper:\n    params:\n      reg.alpha: interval(0, 1)\n",
+        HEAD
+        + choose.format("sweeper: pareto")
+        + "hydra:\n  sweeper:\n    params:\n      reg.alpha: interval(0, 1)\n",
         "sweeps/front.yaml",
     )
     shown = ("--cfg", "hydra", "--package", "hydra.launcher")
@@ -185,7 +227,9 @@ def test_a_files_launcher_and_sweeper_hold_unless_the_command_line_has_others(co
     assert "a search over reg.alpha" in command("sweep=front", "dry_run=true").out
     several = command("-m", "experiment=cluster,best_lenet5", "dry_run=true")
     assert several.code == 2
-    assert several.err.startswith("dstrun: hydra/launcher: got submitit_local from experiment=cluster")
+    assert several.err.startswith(
+        "dstrun: hydra/launcher: got submitit_local from experiment=cluster"
+    )
     assert several.err.endswith("give hydra/launcher=submitit_local on the command line\n")
 
 
@@ -193,7 +237,10 @@ def test_a_files_mode_of_hydra_holds_and_a_run_without_one_is_composed_once(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written(HEAD + "seed: 3\n", "conf/experiment/one.yaml")
-    written(HEAD + "hydra: {mode: MULTIRUN, sweeper: {params: {seed: '1,2'}}}\n", "conf/experiment/several.yaml")
+    written(
+        HEAD + "hydra: {mode: MULTIRUN, sweeper: {params: {seed: '1,2'}}}\n",
+        "conf/experiment/several.yaml",
+    )
     assert "seed 2  new" in command("experiment=several", "dry_run=true").out
     monkeypatch.setattr("hydra.main", lambda **_: pytest.fail("Hydra composes twice"))
     assert "-s3-" in command("experiment=one", "dry_run=true").out

@@ -1,4 +1,5 @@
-"""Splits and batches: what is read, in which order it comes, and how it is cropped, flipped and normalised."""
+"""Splits and batches: what is read, in which order it comes, and how it is cropped, flipped and
+normalised."""
 
 import gzip
 import hashlib
@@ -28,18 +29,27 @@ CPU = torch.device("cpu")
 def numbered(count: int, side: int = 4) -> Split:
     """Images whose pixels are distinct within an image and whose label is their number."""
     pixels = torch.arange(side * side, dtype=torch.uint8).view(1, 1, side, side)
-    return Split((pixels + torch.arange(count).view(-1, 1, 1, 1)).to(torch.uint8), torch.arange(count))
+    return Split(
+        (pixels + torch.arange(count).view(-1, 1, 1, 1)).to(torch.uint8), torch.arange(count)
+    )
 
 
-@pytest.mark.parametrize(("size", "together"), [(1, 1), (4 * 8 * 64, 1), (4 * 8 * 64 * 3, 3), (4 * 8 * 64 * 4 - 1, 3)])
+@pytest.mark.parametrize(
+    ("size", "together"), [(1, 1), (4 * 8 * 64, 1), (4 * 8 * 64 * 3, 3), (4 * 8 * 64 * 4 - 1, 3)]
+)
 def test_batches_are_assembled_together_as_far_as_the_bytes_go(
     monkeypatch: pytest.MonkeyPatch, size: int, together: int
 ) -> None:
-    """Eight images of 64 pixels, four bytes each, are a batch; batches assembled together share their memory."""
+    """Eight images of 64 pixels, four bytes each, are a batch; batches assembled together share
+    their memory."""
     monkeypatch.setattr("dstrun.data.batches.ASSEMBLED_BYTES", size)
     split = Split(torch.zeros(48, 1, 8, 8, dtype=torch.uint8), torch.zeros(48, dtype=torch.int64))
     kept = [images for images, _ in Batches(split, 8, CPU).shuffled(0)]
-    assert len({images.untyped_storage().data_ptr() for images in kept}) == len(kept) // together == 6 // together
+    assert (
+        len({images.untyped_storage().data_ptr() for images in kept})
+        == len(kept) // together
+        == 6 // together
+    )
 
 
 def labels_of(batches: Batches, epoch: int, start: int = 0) -> list[list[int]]:
@@ -57,7 +67,11 @@ def test_an_epoch_is_every_image_once_in_an_order_of_seed_and_epoch() -> None:
 
 
 def test_neighbouring_seeds_and_epochs_do_not_share_orders() -> None:
-    orders = {str(labels_of(Batches(numbered(10), 4, CPU, seed=s), e)) for s in range(10) for e in range(10)}
+    orders = {
+        str(labels_of(Batches(numbered(10), 4, CPU, seed=s), e))
+        for s in range(10)
+        for e in range(10)
+    }
     assert len(orders) == 100
 
 
@@ -93,14 +107,21 @@ def test_images_are_normalised_as_torchvision_does_it() -> None:
     mean, std = [0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]
     ours = torch.cat([x for x, _ in Batches(split, 7, CPU, mean=mean, std=std).in_order()])
     theirs = [
-        transforms.normalize(transforms.to_tensor(image.permute(1, 2, 0).numpy()), mean, std) for image in split.images
+        transforms.normalize(transforms.to_tensor(image.permute(1, 2, 0).numpy()), mean, std)
+        for image in split.images
     ]
     assert torch.equal(ours, torch.stack(theirs))
 
 
-@pytest.mark.parametrize(("mean", "std"), [((0.0,), (0.5,)), ((0.25,), (1.0,)), ((0.0, 0.25), (1.0, 0.5))])
-def test_mean_alone_and_standard_deviation_alone_are_used(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-    split = Split(torch.full((1, 2, 1, 1), 255, dtype=torch.uint8), torch.zeros(1, dtype=torch.long))
+@pytest.mark.parametrize(
+    ("mean", "std"), [((0.0,), (0.5,)), ((0.25,), (1.0,)), ((0.0, 0.25), (1.0, 0.5))]
+)
+def test_mean_alone_and_standard_deviation_alone_are_used(
+    mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
+    split = Split(
+        torch.full((1, 2, 1, 1), 255, dtype=torch.uint8), torch.zeros(1, dtype=torch.long)
+    )
     ((images, _),) = Batches(split, 1, CPU, mean=mean, std=std).in_order()
     assert images.flatten().tolist() == [(1 - mean[0]) / std[0], (1 - mean[-1]) / std[-1]]
 
@@ -147,7 +168,9 @@ def test_a_limit_chooses_the_same_images_every_time() -> None:
     assert chosen(5, 0).tolist() == [0, 1, 2, 3, 4]
     assert torch.equal(chosen(1000, 10), chosen(1000, 10))
     assert chosen(1000, 10).tolist() == sorted(set(chosen(1000, 10).tolist()))
-    assert chosen(10, 4).tolist() == [1, 4, 5, 7], "as in every version: a run's figures depend on it"
+    assert chosen(10, 4).tolist() == [1, 4, 5, 7], (
+        "as in every version: a run's figures depend on it"
+    )
     assert stratified(torch.tensor([0] * 5 + [1] * 5), 0.4)[1].tolist() == [0, 4, 8, 9]
 
 
@@ -159,7 +182,9 @@ def test_a_stratified_split_takes_the_same_share_of_every_class() -> None:
     assert sorted([*rest.tolist(), *held_out.tolist()]) == list(range(38))
     _, many = stratified(torch.zeros(1000), 0.2)
     assert torch.equal(many, stratified(torch.zeros(1000), 0.2)[1])
-    assert [(many // 250 == quarter).sum().item() for quarter in range(4)] == pytest.approx([50] * 4, abs=20)
+    assert [(many // 250 == quarter).sum().item() for quarter in range(4)] == pytest.approx(
+        [50] * 4, abs=20
+    )
 
 
 def test_digits_are_split_four_to_one_and_fill_28_by_28() -> None:
@@ -170,9 +195,13 @@ def test_digits_are_split_four_to_one_and_fill_28_by_28() -> None:
     assert splits.train.labels.bincount().min() > 130
     assert not splits.train.images[:, :, :2].any()
     assert splits.train.images.max() > 240
-    rows = splits.train.images[:20, 0, 3:26:3, 2:26].float()  # through the middle of each of the 8×8 pixels
+    rows = splits.train.images[
+        :20, 0, 3:26:3, 2:26
+    ].float()  # through the middle of each of the 8×8 pixels
     middle, right = rows[:, :, 1::3], rows[:, :, 2::3]
-    between = (2 * middle[:, :, :-1] + middle[:, :, 1:]) / 3  # two thirds of a pixel, one of its neighbour
+    between = (
+        2 * middle[:, :, :-1] + middle[:, :, 1:]
+    ) / 3  # two thirds of a pixel, one of its neighbour
     torch.testing.assert_close(right[:, :, :-1], between, rtol=0, atol=1)
 
 
@@ -220,7 +249,9 @@ SPLIT = Split(PIXELS, LABELS)
         (PIXELS[..., :4], LABELS, "train images are (1, 8, 4), test images (1, 8, 8)"),
     ],
 )  # fmt: skip
-def test_splits_that_no_run_could_use_say_what_would_make_them_good(images: Any, labels: Any, message: str) -> None:
+def test_splits_that_no_run_could_use_say_what_would_make_them_good(
+    images: Any, labels: Any, message: str
+) -> None:
     with pytest.raises(DataError) as refused:
         check(Splits(Split(images, labels), SPLIT, classes=3))
     assert message in str(refused.value)
@@ -248,7 +279,17 @@ def test_what_is_no_data_set_is_told_what_one_is(given: Any, message: str) -> No
 
 
 @pytest.mark.parametrize(
-    "shape", [(1, 28, 28), (3, 32, 32), (9, 128, 1), (16, 4, 4), (1, 1, 3), (64, 3, 3), (3, 200, 3), (4, 9, 3)]
+    "shape",
+    [
+        (1, 28, 28),
+        (3, 32, 32),
+        (9, 128, 1),
+        (16, 4, 4),
+        (1, 1, 3),
+        (64, 3, 3),
+        (3, 200, 3),
+        (4, 9, 3),
+    ],
 )
 def test_images_of_any_shape_are_taken(shape: tuple[int, int, int]) -> None:
     split = Split(torch.zeros(6, *shape, dtype=torch.uint8), LABELS)
@@ -256,9 +297,14 @@ def test_images_of_any_shape_are_taken(shape: tuple[int, int, int]) -> None:
 
 
 def test_other_images_of_the_same_name_are_not_the_same_run(command: Command) -> None:
-    """Told by what the finished run has recorded: classes, counts, names and sizes of files; a copy is the same."""
+    """Told by what the finished run has recorded: classes, counts, names and sizes of files; a copy
+    is the same."""
     for place, classes in (("birds", "ab"), ("cars", "cd"), ("copy", "ab"), ("more", "ab")):
-        image_files(Path(place, "images"), dict.fromkeys(classes, 11 if place == "more" else 10), size=(28, 28))
+        image_files(
+            Path(place, "images"),
+            dict.fromkeys(classes, 11 if place == "more" else 10),
+            size=(28, 28),
+        )
     Path("copy/images/a/.ipynb_checkpoints").mkdir()
     words = ["model=lenet5", "data=folder", "data.size=28", "schedule.epochs=1"]
     assert command(*words, "data.root=birds/images").code == 0
@@ -279,7 +325,9 @@ def test_other_images_of_the_same_name_are_not_the_same_run(command: Command) ->
     outcome = command("-m", *words, "data.root=birds/images,cars/images")
     assert (outcome.code, "have one name" in outcome.err) == (2, True)
     _forget_what_it_was_trained_on(folder)
-    assert command(*words, "data.root=more/images").err == told.format(others[1]), "an older run: looked at again"
+    assert command(*words, "data.root=more/images").err == told.format(others[1]), (
+        "an older run: looked at again"
+    )
     shutil.rmtree("birds")
     assert "finished already" in command(*words, "data.root=more/images").out
     assert command(*words, "data.root=cars/images", "overwrite=true").code == 0
@@ -345,8 +393,13 @@ def test_a_folder_of_classes_is_split_by_class(tmp_path: Path) -> None:
     assert len(splits.train) == 6
     assert splits.test.labels.tolist() == [0, 0, 1]
     whole = BUILDERS["folder"](tmp_path, size=8)
-    assert torch.equal(splits.train.images, whole.train.images[chosen(12, 6)]), "not the first of sorted classes"
-    assert torch.equal(BUILDERS["folder"](tmp_path, size=8, test_limit=2).test.labels, whole.test.labels[chosen(3, 2)])
+    assert torch.equal(splits.train.images, whole.train.images[chosen(12, 6)]), (
+        "not the first of sorted classes"
+    )
+    assert torch.equal(
+        BUILDERS["folder"](tmp_path, size=8, test_limit=2).test.labels,
+        whole.test.labels[chosen(3, 2)],
+    )
 
 
 @pytest.mark.parametrize(
@@ -357,7 +410,10 @@ def test_a_folder_of_classes_is_split_by_class(tmp_path: Path) -> None:
             "damaged",
             r"1 of 8 training images cannot be decoded \(.*/a/3.png: cannot .*\); data.args.undecodable=0.125 ",
         ),
-        ("link to nothing", r"1 of 8 training images cannot be decoded \(.*/a/3.png: .*No such file or directory"),
+        (
+            "link to nothing",
+            r"1 of 8 training images cannot be decoded \(.*/a/3.png: .*No such file or directory",
+        ),
         ("all damaged", "8 of 8 training images cannot be decoded .*; none of them can"),
         ("too many", "this machine has .*: lower data.size"),
     ],
@@ -376,7 +432,9 @@ def test_a_folder_that_cannot_be_read_says_why(tmp_path: Path, what: str, messag
         BUILDERS["folder"](root, size=200_000 if what == "too many" else 8)
 
 
-def test_images_may_take_four_fifths_of_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_may_take_four_fifths_of_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     image_files(tmp_path / "train", {"a": 4})
     image_files(tmp_path / "test", {"a": 1})
     monkeypatch.setattr("os.sysconf", lambda name: {"SC_PAGE_SIZE": 30, "SC_PHYS_PAGES": 32}[name])
@@ -387,39 +445,53 @@ def test_images_may_take_four_fifths_of_the_memory(tmp_path: Path, monkeypatch: 
 
 
 def test_a_stated_share_of_a_folder_may_be_undecodable(tmp_path: Path) -> None:
-    """Three of twenty: one that is none, one cut in the middle, one empty; a share of 0.15 is enough, 0.14 is not."""
+    """Three of twenty: one that is none, one cut in the middle, one empty; a share of 0.15 is
+    enough, 0.14 is not."""
     image_files(tmp_path / "train", {"a": 10, "b": 10}, size=(40, 40))
     image_files(tmp_path / "test", {"a": 2, "b": 2})
     broken = [tmp_path / "train" / name for name in ("a/3.png", "a/7.png", "b/0.png")]
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(broken[1])
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(
+        broken[1]
+    )
     for file, left in zip(broken, (b"no image", broken[1].read_bytes()[:1000], b""), strict=True):
         file.write_bytes(left)
     splits = BUILDERS["folder"](tmp_path, size=8, undecodable=0.15)
     assert splits.train.labels.tolist() == [0] * 8 + [1] * 9
-    assert splits.train.images[3].unique().tolist() == [40], "the third is gone, the fourth in its place"
+    assert splits.train.images[3].unique().tolist() == [40], (
+        "the third is gone, the fourth in its place"
+    )
     (note,) = splits.notes
-    assert note.startswith(f"3 of 20 training images cannot be decoded ({broken[0]}: cannot identify image file")
+    assert note.startswith(
+        f"3 of 20 training images cannot be decoded ({broken[0]}: cannot identify image file"
+    )
     assert note.endswith(", and 2 more): left out")
     with pytest.raises(
-        DataError, match=r"more than data.args.undecodable=0.14 allows; data.args.undecodable=0.15 leaves"
+        DataError,
+        match=r"more than data.args.undecodable=0.14 allows; data.args.undecodable=0.15 leaves",
     ):
         BUILDERS["folder"](tmp_path, size=8, undecodable=0.14)
     with pytest.raises(ValueError, match="undecodable is 7, expected a share"):
         BUILDERS["folder"](tmp_path, size=8, undecodable=7)
 
 
-@pytest.mark.parametrize(("value", "kind"), [(np.nan, np.float32), (0.5, np.float32), (40_000, np.uint16)])
+@pytest.mark.parametrize(
+    ("value", "kind"), [(np.nan, np.float32), (0.5, np.float32), (40_000, np.uint16)]
+)
 def test_pixels_that_are_no_bytes_are_refused(tmp_path: Path, value: float, kind: type) -> None:
     image_files(tmp_path / "train", {"a": 1, "b": 1})
     image_files(tmp_path / "test", {"a": 1, "b": 1})
     Image.fromarray(np.full((8, 8), value, kind)).save(tmp_path / "train" / "a" / "1.tiff")
-    with pytest.raises(DataError, match=r"1 of 3 training images .*a/1.tiff: has floating-point or 16-bit pixels"):
+    with pytest.raises(
+        DataError, match=r"1 of 3 training images .*a/1.tiff: has floating-point or 16-bit pixels"
+    ):
         BUILDERS["folder"](tmp_path, size=8)
 
 
 def test_a_class_of_which_there_is_nothing_to_train_on_is_noted() -> None:
     images = torch.zeros(2, 1, 4, 4, dtype=torch.uint8)
-    splits = Splits(Split(images, torch.tensor([0, 2])), Split(images, torch.tensor([0, 1])), classes=4)
+    splits = Splits(
+        Split(images, torch.tensor([0, 2])), Split(images, torch.tensor([0, 1])), classes=4
+    )
     assert note_missing_classes(splits).notes == ("no training image of 2 of 4 classes (1, 3)",)
 
 
@@ -430,19 +502,24 @@ def _saved(image: Image.Image, path: Path, **options: Any) -> Path:
 
 
 def test_images_are_read_as_viewers_show_them(tmp_path: Path) -> None:
-    """Turned by EXIF, where it is whole; alpha dropped; palettes, CMYK and bilevel images as RGB; the first frame."""
+    """Turned by EXIF, where it is whole; alpha dropped; palettes, CMYK and bilevel images as RGB;
+    the first frame."""
     half = np.zeros((40, 40, 3), np.uint8)
     half[:20] = 255
     exif = Image.Exif()
     exif[0x0112] = 6
     image = Image.fromarray(half)
     turned = _saved(image, tmp_path / "a/turned.jpg", exif=exif, quality=95)
-    _saved(image, tmp_path / "a/damaged.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12", quality=95)
+    _saved(
+        image, tmp_path / "a/damaged.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12", quality=95
+    )
     _saved(image.convert("P"), tmp_path / "a/palette.png", transparency=b"\0\x80" * 8)
     _saved(image.convert("RGBA"), tmp_path / "a/alpha.png")
     _saved(image.convert("CMYK"), tmp_path / "a/cmyk.jfif", format="JPEG", quality=95)
     _saved(image.convert("1"), tmp_path / "a/bilevel.pbm")
-    _saved(image, tmp_path / "a/frames.gif", save_all=True, append_images=[Image.new("RGB", (40, 40))])
+    _saved(
+        image, tmp_path / "a/frames.gif", save_all=True, append_images=[Image.new("RGB", (40, 40))]
+    )
     image_files(tmp_path, {"b": 5})
     splits = BUILDERS["folder"](tmp_path, size=8)
     images = torch.cat([part.images[part.labels == 0] for part in (splits.train, splits.test)])
@@ -452,8 +529,11 @@ def test_images_are_read_as_viewers_show_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wide", [True, False])
-def test_the_longer_side_is_cut_at_the_centre_and_nothing_is_squeezed(tmp_path: Path, wide: bool) -> None:
-    """A red image of 64×16 with a white square of 16 at its centre, black in its middle: the square is left, halved."""
+def test_the_longer_side_is_cut_at_the_centre_and_nothing_is_squeezed(
+    tmp_path: Path, wide: bool
+) -> None:
+    """A red image of 64×16 with a white square of 16 at its centre, black in its middle: the square
+    is left, halved."""
     pixels = np.zeros((16, 64, 3), np.uint8)
     pixels[:, :, 0] = 255
     pixels[:, 24:40] = 255
@@ -474,14 +554,19 @@ def test_one_bit_of_mnist_is_noticed(tmp_path: Path) -> None:
     content = bytearray(file.read_bytes())
     content[1_000_000] ^= 1
     file.write_bytes(content)
-    with pytest.raises(DataError, match=r"MNIST is damaged: .*train-images-idx3-ubyte is not the file that was publi"):
+    with pytest.raises(
+        DataError,
+        match=r"MNIST is damaged: .*train-images-idx3-ubyte is not the file that was publi",
+    ):
         BUILDERS["mnist"](tmp_path)
 
 
 @needs_cifar10
 def test_one_bit_of_cifar10_is_noticed(tmp_path: Path) -> None:
     """Before it is unpickled: torchvision compares its digest."""
-    shutil.copytree(Path(os.environ["DSTRUN_DATA"], "cifar-10-batches-py"), tmp_path / "cifar-10-batches-py")
+    shutil.copytree(
+        Path(os.environ["DSTRUN_DATA"], "cifar-10-batches-py"), tmp_path / "cifar-10-batches-py"
+    )
     file = tmp_path / "cifar-10-batches-py" / "data_batch_3"
     content = bytearray(file.read_bytes())
     content[1_000_000] ^= 1
@@ -490,7 +575,12 @@ def test_one_bit_of_cifar10_is_noticed(tmp_path: Path) -> None:
         BUILDERS["cifar10"](tmp_path)
 
 
-IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+IDX = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 
 
 def _idx_files() -> dict[str, bytes]:
@@ -500,7 +590,9 @@ def _idx_files() -> dict[str, bytes]:
         count = 10 if name.startswith("t10k") else 20
         shape = (count, 28, 28) if "idx3" in name else (count,)
         values = (np.arange(np.prod(shape)) % 10).astype(np.uint8)
-        files[name] = bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes() + values.tobytes()
+        files[name] = (
+            bytes([0, 0, 8, len(shape)]) + np.array(shape, ">u4").tobytes() + values.tobytes()
+        )
     return files
 
 
@@ -524,7 +616,12 @@ def test_mnists_files_are_read_as_they_are_found(tmp_path: Path, how: str) -> No
     if how == "half unpacked":
         (raw / IDX[0]).write_bytes(_idx_files()[IDX[0]][:1000])
     splits = check(BUILDERS["fashion_mnist"](raw if how == "inside" else tmp_path))
-    assert (splits.shape, len(splits.train), len(splits.test), splits.classes) == ((1, 28, 28), 20, 10, 10)
+    assert (splits.shape, len(splits.train), len(splits.test), splits.classes) == (
+        (1, 28, 28),
+        20,
+        10,
+        10,
+    )
     assert splits.train.labels.tolist() == [*range(10), *range(10)]
     assert splits.test.labels.tolist() == [*range(10)]
     assert splits.test.images.flatten()[:11].tolist() == [*range(10), 0]
@@ -547,16 +644,24 @@ SHORT_GZ = gzip.compress(bytes(100), mtime=0)
     ],
 )  # fmt: skip
 def test_mnists_files_that_are_of_no_use(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, content: bytes | str | None, line: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    content: bytes | str | None,
+    line: str,
 ) -> None:
     raw = tmp_path / kind / "raw"
     raw.mkdir(parents=True)
     whole = _idx_files()
     if content == "MNIST":
-        monkeypatch.setitem(published.MNIST_FILES, IDX[0], hashlib.sha256(whole[IDX[0]]).hexdigest())
+        monkeypatch.setitem(
+            published.MNIST_FILES, IDX[0], hashlib.sha256(whole[IDX[0]]).hexdigest()
+        )
     for name in [] if content is None else IDX[:1] if content == "one" else IDX:
         ending = ".gz" if content == ".gz" else ""
-        (raw / f"{name}{ending}").write_bytes(content if isinstance(content, bytes) else whole[name])
+        (raw / f"{name}{ending}").write_bytes(
+            content if isinstance(content, bytes) else whole[name]
+        )
     with pytest.raises(DataError) as refused:
         published.published_set(kind, tmp_path)
     assert str(refused.value).startswith(line.format(raw=raw))
@@ -565,11 +670,13 @@ def test_mnists_files_that_are_of_no_use(
 def test_cifar_says_what_is_damaged_and_what_is_not_unpacked(tmp_path: Path) -> None:
     (tmp_path / "cifar-100-python.tar.gz").touch()
     with pytest.raises(
-        DataError, match=r"CIFAR100 is not unpacked: `tar -xzf .*cifar-100-python.tar.gz -C .*` unpacks"
+        DataError,
+        match=r"CIFAR100 is not unpacked: `tar -xzf .*cifar-100-python.tar.gz -C .*` unpacks",
     ):
         BUILDERS["cifar100"](tmp_path)
     with pytest.raises(
-        DataError, match=r"CIFAR10 is not there: expected its files in .*cifar-10-batches-py; data.down"
+        DataError,
+        match=r"CIFAR10 is not there: expected its files in .*cifar-10-batches-py; data.down",
     ):
         BUILDERS["cifar10"](tmp_path)
     (tmp_path / "cifar-10-batches-py").mkdir()
@@ -578,7 +685,9 @@ def test_cifar_says_what_is_damaged_and_what_is_not_unpacked(tmp_path: Path) -> 
         BUILDERS["cifar10"](tmp_path)
 
 
-def test_cifars_images_lie_as_torchvision_reads_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_cifars_images_lie_as_torchvision_reads_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Rows, columns, channels there; channels first here. What is for testing is for testing."""
 
     class Read:
@@ -586,7 +695,9 @@ def test_cifars_images_lie_as_torchvision_reads_them(monkeypatch: pytest.MonkeyP
 
         def __init__(self, root: Path, train: bool) -> None:
             count, first = (3, 0) if train else (2, 100)
-            self.data = np.arange(first, first + count * 4 * 5 * 3).reshape(count, 4, 5, 3).astype(np.uint8)
+            self.data = (
+                np.arange(first, first + count * 4 * 5 * 3).reshape(count, 4, 5, 3).astype(np.uint8)
+            )
             self.targets = [0, 1, 1] if train else [1, 0]
 
     monkeypatch.setattr("torchvision.datasets.CIFAR10", Read)
@@ -604,7 +715,9 @@ def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
     command: Command, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
-    monkeypatch.setattr("torchvision.datasets.CIFAR10.url", "http://127.0.0.1:9/cifar-10-python.tar.gz")
+    monkeypatch.setattr(
+        "torchvision.datasets.CIFAR10.url", "http://127.0.0.1:9/cifar-10-python.tar.gz"
+    )
     outcome = command(f"data={name}", "data.download=true", "data.root=new/place")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.count("\n") == 1
@@ -615,42 +728,58 @@ def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
     assert list(Path().iterdir()) == []
 
 
-def test_a_download_whose_folder_is_gone_is_told_by_what_went_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_whose_folder_is_gone_is_told_by_what_went_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fail(root: Path, download: bool) -> None:
         root.rmdir()
         raise OSError("the network drive is gone")
 
     fail.mirrors, fail.resources = ["http://there/"], [("images", ""), ("labels", "")]  # type: ignore[attr-defined]
     monkeypatch.setattr("torchvision.datasets.MNIST", fail)
-    with pytest.raises(DataError, match=r"^MNIST could not be downloaded \(the network drive is gone\); by hand: "):
+    with pytest.raises(
+        DataError, match=r"^MNIST could not be downloaded \(the network drive is gone\); by hand: "
+    ):
         BUILDERS["mnist"](Path("new"), download=True)
     assert list(Path().iterdir()) == []
 
 
-def test_a_download_comes_whole_and_replaces_what_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_comes_whole_and_replaces_what_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server, root = tmp_path / "server", tmp_path / "root"
     server.mkdir()
     resources = []
     for name, content in _idx_files().items():
         (server / f"{name}.gz").write_bytes(gzip.compress(content, mtime=0))
-        resources.append((f"{name}.gz", hashlib.md5((server / f"{name}.gz").read_bytes()).hexdigest()))
+        resources.append(
+            (f"{name}.gz", hashlib.md5((server / f"{name}.gz").read_bytes()).hexdigest())
+        )
     monkeypatch.setattr("torchvision.datasets.FashionMNIST.mirrors", [server.as_uri() + "/"])
     monkeypatch.setattr("torchvision.datasets.FashionMNIST.resources", resources)
     monkeypatch.setattr(
-        "torchvision.datasets.utils._urlretrieve", lambda url, to: shutil.copy(url[len("file://") :], to)
+        "torchvision.datasets.utils._urlretrieve",
+        lambda url, to: shutil.copy(url[len("file://") :], to),
     )
     (root / "FashionMNIST" / "raw").mkdir(parents=True)
     (root / "FashionMNIST" / "raw" / IDX[0]).write_bytes(b"cut")
     assert len(BUILDERS["fashion_mnist"](root, download=True).train) == 20
     assert [path.name for path in root.iterdir()] == ["FashionMNIST"]
     server.rename(tmp_path / "gone")
-    assert len(BUILDERS["fashion_mnist"](root, download=True).train) == 20, "it is there, nothing is fetched"
+    assert len(BUILDERS["fashion_mnist"](root, download=True).train) == 20, (
+        "it is there, nothing is fetched"
+    )
 
 
 @needs_mnist
 def test_mnist_is_the_real_one() -> None:
     splits = check(BUILDERS["mnist"](Path(os.environ["DSTRUN_DATA"])))
-    assert (len(splits.train), len(splits.test), splits.shape, splits.classes) == (60_000, 10_000, (1, 28, 28), 10)
+    assert (len(splits.train), len(splits.test), splits.shape, splits.classes) == (
+        60_000,
+        10_000,
+        (1, 28, 28),
+        10,
+    )
     assert splits.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert splits.train.images.float().mean().item() / 255 == pytest.approx(0.1307, abs=1e-4)
 
@@ -658,7 +787,12 @@ def test_mnist_is_the_real_one() -> None:
 @needs_cifar10
 def test_cifar10_is_the_real_one() -> None:
     splits = check(BUILDERS["cifar10"](Path(os.environ["DSTRUN_DATA"])))
-    assert (len(splits.train), len(splits.test), splits.shape, splits.classes) == (50_000, 10_000, (3, 32, 32), 10)
+    assert (len(splits.train), len(splits.test), splits.shape, splits.classes) == (
+        50_000,
+        10_000,
+        (3, 32, 32),
+        10,
+    )
     assert splits.train.labels.bincount().tolist() == [5000] * 10
     means = splits.train.images.float().mean((0, 2, 3)) / 255
     assert means.tolist() == pytest.approx([0.4914, 0.4822, 0.4465], abs=1e-4)

@@ -1,4 +1,5 @@
-"""Layers with torch's sparse kernels against the layers they stand for, whatever the layers' options."""
+"""Layers with torch's sparse kernels against the layers they stand for, whatever the layers'
+options."""
 
 import copy
 

@@ -1,4 +1,5 @@
-"""`dstrun export` and `dstrun.load`: every format against the masked model, in this process and in a fresh one."""
+"""`dstrun export` and `dstrun.load`: every format against the masked model, in this process and in
+a fresh one."""
 
 import json
 import os
@@ -72,7 +73,9 @@ def test_every_format(command: Command, run: Path) -> None:
         assert (hint in outcome.out) is (name == "program.pt2")
         if not name.endswith(".onnx"):
             with torch.no_grad():
-                torch.testing.assert_close(dstrun.load(name)(images), expected, rtol=1e-4, atol=1e-5)
+                torch.testing.assert_close(
+                    dstrun.load(name)(images), expected, rtol=1e-4, atol=1e-5
+                )
     record = json.loads(Path("export.json").read_text())
     assert set(record) == set(FORMATS)
     for name, facts in record.items():
@@ -86,13 +89,16 @@ def test_every_format(command: Command, run: Path) -> None:
     assert record["smaller.onnx"]["opset"] == 20
     assert record["smaller.onnx"]["parameters_shrunk"] < 266_610
     assert {file.name for file in Path().iterdir()} == {*FORMATS, "export.json", "outputs"}
-    calls = [node for node in torch.export.load("program.pt2").graph.nodes if node.op == "call_function"]
+    calls = [
+        node for node in torch.export.load("program.pt2").graph.nodes if node.op == "call_function"
+    ]
     assert {call.target.namespace for call in calls} == {"aten"}, "nothing of dstrun"
 
 
 @pytest.mark.slow
 def test_every_format_in_a_fresh_process(command: Command, run: Path) -> None:
-    """And the run's folder, without training code (test_architecture.py); torch.export's file without dstrun at all."""
+    """And the run's folder, without training code (test_architecture.py); torch.export's file
+    without dstrun at all."""
     images = torch.rand(7, 1, 28, 28)
     expected = masked_outputs(run, images)
     torch.save(images, "images.pt")
@@ -104,7 +110,9 @@ def test_every_format_in_a_fresh_process(command: Command, run: Path) -> None:
         torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_plain_weights_are_those_of_the_plain_model_and_really_zero(command: Command, run: Path) -> None:
+def test_plain_weights_are_those_of_the_plain_model_and_really_zero(
+    command: Command, run: Path
+) -> None:
     command("export", str(run), "--to", "plain.safetensors")
     weights = load_file("plain.safetensors")
     plain = LeNet300100((1, 28, 28), 10)
@@ -165,10 +173,20 @@ def test_the_bench(command: Command, run: Path, quick_bench: None) -> None:
     assert all(0 < row["low"] <= row["median"] <= row["high"] for row in timed)
 
 
-def test_a_network_that_cannot_be_shrunk(command: Command, monkeypatch: pytest.MonkeyPatch, quick_bench: None) -> None:
+def test_a_network_that_cannot_be_shrunk(
+    command: Command, monkeypatch: pytest.MonkeyPatch, quick_bench: None
+) -> None:
     """An LSTM: the bench goes without."""
-    monkeypatch.setattr("dstrun.export.onnx.missing", lambda: ["onnxruntime"])  # 28 steps take it half a minute
-    command("model=lstm_a", "model.args.hidden=8", "schedule.epochs=1", "data.train_limit=200", "data.test_limit=50")
+    monkeypatch.setattr(
+        "dstrun.export.onnx.missing", lambda: ["onnxruntime"]
+    )  # 28 steps take it half a minute
+    command(
+        "model=lstm_a",
+        "model.args.hidden=8",
+        "schedule.epochs=1",
+        "data.train_limit=200",
+        "data.test_limit=50",
+    )
     run = str(only_run())
     assert command("export", run, "--to", "lstm.safetensors", "--bench").code == 0
     timed = json.loads(Path("export.json").read_text())["lstm.safetensors"]["bench"]
@@ -178,8 +196,15 @@ def test_a_network_that_cannot_be_shrunk(command: Command, monkeypatch: pytest.M
     assert outcome.code == 2
     assert outcome.err.startswith("dstrun: shrink: torch.fx cannot follow this model")
     outcome = command("export", run, "--to", "lstm.onnx")
-    assert outcome.err == "dstrun: to: .onnx needs onnxruntime; `pip install 'dstrun[onnx]'` brings it\n"
-    assert {file.name for file in Path().iterdir()} == {"lstm.safetensors", "export.json", "outputs"}
+    assert (
+        outcome.err
+        == "dstrun: to: .onnx needs onnxruntime; `pip install 'dstrun[onnx]'` brings it\n"
+    )
+    assert {file.name for file in Path().iterdir()} == {
+        "lstm.safetensors",
+        "export.json",
+        "outputs",
+    }
 
 
 BAD = {
@@ -264,8 +289,16 @@ STEPS = torch.arange(10.0)
 @pytest.mark.parametrize(
     ("change", "tolerance", "line"),
     [
-        (STEPS, "1e-4", "outputs differ from the masked model's by 9 (tolerance 0.0001), and the class of "),
-        (STEPS, "10", "outputs differ from the masked model's by 9 (tolerance 10), and the class of "),
+        (
+            STEPS,
+            "1e-4",
+            "outputs differ from the masked model's by 9 (tolerance 0.0001), and the class of ",
+        ),
+        (
+            STEPS,
+            "10",
+            "outputs differ from the masked model's by 9 (tolerance 10), and the class of ",
+        ),
         (
             STEPS * 0 + 1,
             "0.5",
@@ -276,7 +309,12 @@ STEPS = torch.arange(10.0)
     ids=["both", "classes", "outputs", "not finite"],
 )
 def test_what_does_not_equal_the_masked_model_is_not_written(
-    command: Command, monkeypatch: pytest.MonkeyPatch, run: Path, change: torch.Tensor, tolerance: str, line: str
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Path,
+    change: torch.Tensor,
+    tolerance: str,
+    line: str,
 ) -> None:
     """In outputs or in classes; the last layer's bias is another in the file."""
     save = load.save
@@ -292,11 +330,13 @@ def test_what_does_not_equal_the_masked_model_is_not_written(
 def test_an_onnx_file_holds_what_the_exporter_made_and_its_record_says_of_what(
     command: Command, monkeypatch: pytest.MonkeyPatch, run: Path
 ) -> None:
-    """By an exporter that takes no time: its file is the network's number among those it was given."""
+    """By an exporter that takes no time: its file is the network's number among those it was
+    given."""
     models: list[torch.nn.Module] = []
     monkeypatch.setattr("dstrun.export.onnx.missing", list)
     monkeypatch.setattr(
-        "dstrun.export.onnx.serialised", lambda model, shape: models.append(model) or b"%d" % len(models)
+        "dstrun.export.onnx.serialised",
+        lambda model, shape: models.append(model) or b"%d" % len(models),
     )
     monkeypatch.setattr("dstrun.export.onnx.network", lambda content: models[int(content) - 1])
     for number, words in ((1, []), (2, ["--shrink"])):
@@ -305,7 +345,11 @@ def test_an_onnx_file_holds_what_the_exporter_made_and_its_record_says_of_what(
     whole, smaller = json.loads(Path("export.json").read_text()).values()
     assert (whole["opset"], smaller["opset"]) == (20, 20)
     assert "parameters_shrunk" not in whole
-    assert smaller["parameters_shrunk"] == sum(parameter.numel() for parameter in models[1].parameters()) < 266_610
+    assert (
+        smaller["parameters_shrunk"]
+        == sum(parameter.numel() for parameter in models[1].parameters())
+        < 266_610
+    )
 
 
 def test_a_file_that_is_none_of_ours_is_told_so(run: Path) -> None:
@@ -343,18 +387,24 @@ def test_metadata_that_is_damaged_is_a_value_error(damage: dict) -> None:
     told = {"format": 1, "kind": "dense", "builder": "lenet_300_100", "args": {}, "shape": [1, 28, 28], "classes": 10,
             "mean": [0.0], "std": [1.0]} | damage  # fmt: skip
     told = {key: value for key, value in told.items() if value is not None}
-    save_file(LeNet300100((1, 28, 28), 10).state_dict(), "b.safetensors", {"dstrun": json.dumps(told)})
+    save_file(
+        LeNet300100((1, 28, 28), 10).state_dict(), "b.safetensors", {"dstrun": json.dumps(told)}
+    )
     if damage == {"format": "1"}:
         dstrun.load("b.safetensors")
         return
     line = (
-        r"of a later dstrun \(format 2, this one reads up to 1\)$" if "format" in damage else r"b.safetensors|weights"
+        r"of a later dstrun \(format 2, this one reads up to 1\)$"
+        if "format" in damage
+        else r"b.safetensors|weights"
     )
     with pytest.raises(ValueError, match=line):
         dstrun.load("b.safetensors")
 
 
-def test_weights_that_are_tied_are_written_twice(command: Command, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_are_tied_are_written_twice(
+    command: Command, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Tied(LeNet300100):
         def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
             super().__init__(shape, classes)
@@ -362,7 +412,12 @@ def test_weights_that_are_tied_are_written_twice(command: Command, run: Path, mo
 
     monkeypatch.setitem(BUILDERS, "lenet_300_100", Tied)
     assert command(*SPARSE, "reg.exclude=[fc3]", "group=tied").code == 0
-    assert command("export", str(only_run("outputs/tied")), "--to", "a.safetensors", "--format", "sparse").code == 0
+    assert (
+        command(
+            "export", str(only_run("outputs/tied")), "--to", "a.safetensors", "--format", "sparse"
+        ).code
+        == 0
+    )
     assert set(dstrun.load("a.safetensors").state_dict()) >= {"fc3.weight", "again.weight"}
 
 
@@ -373,13 +428,17 @@ def test_a_record_that_is_damaged_is_kept_aside(command: Command, run: Path) -> 
     assert set(json.loads(Path("export.json").read_text())) == {"a.safetensors"}
 
 
-def test_a_record_that_cannot_be_written_is_told_and_the_network_stays(command: Command, run: Path) -> None:
+def test_a_record_that_cannot_be_written_is_told_and_the_network_stays(
+    command: Command, run: Path
+) -> None:
     Path("export.json").mkdir()
     Path("export.json.before").mkdir()
     Path("export.json.before/mine").touch()
     outcome = command("export", str(run), "--to", "a.safetensors")
     assert outcome.code == 2
-    assert outcome.err.startswith("dstrun: to: a.safetensors is written, and export.json could not be (")
+    assert outcome.err.startswith(
+        "dstrun: to: a.safetensors is written, and export.json could not be ("
+    )
     assert "fc1.weight" in load_file("a.safetensors")
 
 
@@ -393,16 +452,25 @@ def test_a_layer_that_is_never_called_multiplies_nothing() -> None:
             return self.fc(images.flatten(1))
 
     model = Spare()
-    masks = {name: torch.ones_like(getattr(model, name).weight, dtype=torch.bool) for name in ("fc", "spare")}
+    masks = {
+        name: torch.ones_like(getattr(model, name).weight, dtype=torch.bool)
+        for name in ("fc", "spare")
+    }
     layers = measure(masks, masks, {name: torch.zeros(1) for name in masks})
     about = load.About("spare", {}, (1, 2, 2), 3, [], [])
     record = export.counted(export.Trained(Path(), model, model, about, layers, list))
-    products = {layer["layer"]: (layer["multiply_adds"], layer["multiply_adds_kept"]) for layer in record["layers"]}
+    products = {
+        layer["layer"]: (layer["multiply_adds"], layer["multiply_adds_kept"])
+        for layer in record["layers"]
+    }
     assert (products["fc"], products["spare"]) == ((12, 12), (0, 0))
 
 
-def test_products_of_no_weights_have_a_row_without_a_share(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attention whose weights are all in linear layers: scores, and their use, are 2 · 28 · 28 · 4 multiply-adds."""
+def test_products_of_no_weights_have_a_row_without_a_share(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attention whose weights are all in linear layers: scores, and their use, are 2 · 28 · 28 · 4
+    multiply-adds."""
 
     class Attention(nn.Module):
         def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
@@ -414,7 +482,12 @@ def test_products_of_no_weights_have_a_row_without_a_share(command: Command, mon
             return self.head(nn.functional.scaled_dot_product_attention(rows, rows, rows).mean(1))
 
     monkeypatch.setitem(BUILDERS, "attention", Attention)
-    words = ["model.name=attention", "model.builder=attention", "data.train_limit=100", "schedule.epochs=1"]
+    words = [
+        "model.name=attention",
+        "model.builder=attention",
+        "data.train_limit=100",
+        "schedule.epochs=1",
+    ]
     assert command(*words).code == 0
     (run,) = Path("outputs/single").iterdir()
     exported = command("export", str(run), "--to", "net.safetensors")

@@ -1,4 +1,5 @@
-"""Networks out of the training code, function by function: weights, kernels, counts, and the comparison of outputs."""
+"""Networks out of the training code, function by function: weights, kernels, counts, and the
+comparison of outputs."""
 
 from pathlib import Path
 
@@ -20,12 +21,15 @@ def sparse_weights() -> dict[str, Tensor]:
     torch.manual_seed(0)
     weights = LENET.build().state_dict()
     return {
-        name: value * (torch.rand_like(value) < 0.1) if value.dim() > 1 else value for name, value in weights.items()
+        name: value * (torch.rand_like(value) < 0.1) if value.dim() > 1 else value
+        for name, value in weights.items()
     }
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_plain_weights_are_those_that_are_kept_by_thresholds_or_by_frozen_masks(frozen: bool) -> None:
+def test_plain_weights_are_those_that_are_kept_by_thresholds_or_by_frozen_masks(
+    frozen: bool,
+) -> None:
     state = {
         "a.weight": torch.tensor([[1.0, -2.0, 3.0]]),
         "a.mask.threshold": torch.tensor([[1.5]]),
@@ -45,8 +49,14 @@ def test_how_images_are_prepared_is_what_the_runs_config_says() -> None:
 
 
 @pytest.mark.parametrize("kind", ["dense", "packed", "csr"])
-def test_a_file_gives_the_weights_again_for_the_kernels_asked_for_or_its_own(tmp_path: Path, kind: str) -> None:
-    file, weights, images = tmp_path / "network.safetensors", sparse_weights(), torch.rand(5, 1, 2, 2)
+def test_a_file_gives_the_weights_again_for_the_kernels_asked_for_or_its_own(
+    tmp_path: Path, kind: str
+) -> None:
+    file, weights, images = (
+        tmp_path / "network.safetensors",
+        sparse_weights(),
+        torch.rand(5, 1, 2, 2),
+    )
     save(file, LENET, weights, kind)
     model = restored(LENET, weights)
     assert not model.training
@@ -59,13 +69,16 @@ def test_a_file_gives_the_weights_again_for_the_kernels_asked_for_or_its_own(tmp
 
 
 def test_what_is_kept_is_counted_by_weights_and_by_the_places_at_which_they_are_used() -> None:
-    """LeNet-5 of 16×16: conv1's weights are used at 12×12 places, conv2's at 2×2, a spare layer's nowhere."""
+    """LeNet-5 of 16×16: conv1's weights are used at 12×12 places, conv2's at 2×2, a spare layer's
+    nowhere."""
     about = About("lenet5", {}, (1, 16, 16), 3, [0.0], [1.0])
     plain = about.build()
     plain.spare = nn.Linear(6, 2, bias=False)
     kept = {"conv1": 7, "conv2": 11, "fc3": 13, "fc4": 0, "spare": 5}
     layers = [
-        LayerFigures(name, count, plain.get_parameter(f"{name}.weight").numel(), None, None, None, 0.0, 0)
+        LayerFigures(
+            name, count, plain.get_parameter(f"{name}.weight").numel(), None, None, None, 0.0, 0
+        )
         for name, count in kept.items()
     ]
     record = counted(Trained(Path("outputs/x"), plain, plain, about, layers, list))
@@ -73,13 +86,26 @@ def test_what_is_kept_is_counted_by_weights_and_by_the_places_at_which_they_are_
     assert (record["parameters"], record["parameters_kept"]) == (52_012 + biases, 36 + biases)
     assert record["multiply_adds"] == 500 * 144 + 25_000 * 4 + 25_000 + 1500
     assert record["multiply_adds_kept"] == 7 * 144 + 11 * 4 + 13
-    assert [layer["multiply_adds_kept"] for layer in record["layers"]] == [7 * 144, 11 * 4, 13, 0, 0]
-    assert [layer["multiply_adds"] for layer in record["layers"]] == [500 * 144, 25_000 * 4, 25_000, 1500, 0]
+    assert [layer["multiply_adds_kept"] for layer in record["layers"]] == [
+        7 * 144,
+        11 * 4,
+        13,
+        0,
+        0,
+    ]
+    assert [layer["multiply_adds"] for layer in record["layers"]] == [
+        500 * 144,
+        25_000 * 4,
+        25_000,
+        1500,
+        0,
+    ]
 
 
 @pytest.mark.parametrize("changed", [0.75, float("nan")])
 def test_outputs_are_compared_for_every_image_of_every_batch(changed: float) -> None:
-    """Of five images the second has another class, by 0.75 or NaN; the last, a batch of its own, is wrong in both."""
+    """Of five images the second has another class, by 0.75 or NaN; the last, a batch of its own, is
+    wrong in both."""
     logits, labels = torch.eye(3)[[0, 1, 2, 0, 1]], torch.tensor([0, 1, 2, 0, 0])
     split = [(logits[:4], labels[:4]), (logits[4:], labels[4:])]
 
@@ -102,6 +128,8 @@ def test_a_users_own_parameter_below_a_mask_of_theirs_stays() -> None:
 
 def test_a_checkpoint_that_does_not_say_the_images_shape() -> None:
     run = leave()
-    with pytest.raises(ValueError, match="an earlier dstrun has left no shape of images: `dstrun export"):
+    with pytest.raises(
+        ValueError, match="an earlier dstrun has left no shape of images: `dstrun export"
+    ):
         about_run(run, {"classes": 10})
     assert about_run(run, {"classes": 10, "shape": [1, 28, 28]}).shape == (1, 28, 28)

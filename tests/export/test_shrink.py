@@ -1,4 +1,5 @@
-"""Networks without what is dead, by hand on small ones and against the whole one on real ones; CSR layers; packing."""
+"""Networks without what is dead, by hand on small ones and against the whole one on real ones; CSR
+layers; packing."""
 
 import copy
 from contextlib import suppress
@@ -27,7 +28,8 @@ SHRINKABLE = [name for name in NETWORKS if name != "lstm"]
 
 
 def sparse(name: str, density: float, dead: float) -> tuple[nn.Module, Tensor]:
-    """A network with random weights, rows and filters set to zero, and batch norms that have seen something; images."""
+    """A network with random weights, rows and filters set to zero, and batch norms that have seen
+    something; images."""
     shape, args = NETWORKS[name]
     torch.manual_seed(0)
     model = BUILDERS[name](shape, 10, **args).eval()
@@ -52,7 +54,9 @@ SHARES = [(1, 0), (0.5, 0.3), (0.05, 0.5), (0.002, 0.9), (0, 1)]
 @pytest.mark.parametrize(
     ("name", "density", "dead"),
     [
-        pytest.param(name, *shares, marks=[pytest.mark.slow] * (name == "resnet50" and shares != (0.5, 0.3)))
+        pytest.param(
+            name, *shares, marks=[pytest.mark.slow] * (name == "resnet50" and shares != (0.5, 0.3))
+        )
         for name in SHRINKABLE
         for shares in SHARES
     ],
@@ -89,10 +93,11 @@ def weights(model: nn.Module) -> list[list[list[float]]]:
 def test_a_dead_neuron_becomes_a_bias_and_an_unread_one_nothing(
     cost: float, first: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three hidden neurons: one lives, one has no weights and gives relu(2) = 2 to the next, one feeds nobody.
+    """Three hidden neurons: one lives, one has no weights and gives relu(2) = 2 to the next, one
+    feeds nobody.
 
-    y = 5·h₁ + 3·2 + 1; two of the five inputs are read, and are selected unless that costs more than the other three.
-    """
+    y = 5·h₁ + 3·2 + 1; two of the five inputs are read, and are selected unless that costs more
+    than the other three."""
     monkeypatch.setattr("dstrun.export.shrink.SELECTED", cost)
     model = Chain(
         linear([[1, 1, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], [0.5, 2, 3]), nn.ReLU(), linear([[5, 3, 0]], [1]),
@@ -103,8 +108,13 @@ def test_a_dead_neuron_becomes_a_bias_and_an_unread_one_nothing(
 
 
 def test_a_dead_filter_before_a_batch_norm_is_a_map_for_a_convolution_that_pads() -> None:
-    """Its constant 1, in a 3×3 image of ones, is seen by 4 taps in a corner, 6 at an edge, 9 in the middle."""
-    first, norm, second = nn.Conv2d(1, 2, 1, bias=False), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 3, padding=1, bias=False)
+    """Its constant 1, in a 3×3 image of ones, is seen by 4 taps in a corner, 6 at an edge, 9 in the
+    middle."""
+    first, norm, second = (
+        nn.Conv2d(1, 2, 1, bias=False),
+        nn.BatchNorm2d(2),
+        nn.Conv2d(2, 1, 3, padding=1, bias=False),
+    )
     first.weight.data = torch.tensor([1.0, 0.0]).view(2, 1, 1, 1)
     norm.bias.data = torch.tensor([0.0, 1.0])
     second.weight.data = torch.ones(1, 2, 3, 3)
@@ -128,10 +138,11 @@ def test_a_convolution_without_padding_takes_it_into_its_bias() -> None:
 @pytest.mark.parametrize("name", OPTIONS)
 @torch.no_grad()
 def test_constants_go_through_convolutions_of_any_kind(name: str, normed: bool) -> None:
-    """Of six channels two are constant, one at 0 and one above it, and an output of the middle reads the latter alone.
+    """Of six channels two are constant, one at 0 and one above it, and an output of the middle
+    reads the latter alone.
 
-    So the middle has a row that is constant but at padded borders, which the last convolution, padded too, sees.
-    """
+    So the middle has a row that is constant but at padded borders, which the last convolution,
+    padded too, sees."""
     understood = name not in MIRRORED_OR_GROUPED
     torch.manual_seed(0)
     first, last = nn.Conv2d(2, 6, 3), nn.Conv2d(4, 3, 3, padding=1)
@@ -143,19 +154,29 @@ def test_constants_go_through_convolutions_of_any_kind(name: str, normed: bool) 
     (norm.bias if normed else first.bias)[4] = -9
     group = 6 // middle.groups
     middle.weight[1, [at for at in range(group) if at != 1]] = 0
-    model, images = Chain(first, norm, nn.ReLU(), middle, nn.ReLU(), last).eval(), torch.randn(3, 2, 9, 11)
+    model, images = (
+        Chain(first, norm, nn.ReLU(), middle, nn.ReLU(), last).eval(),
+        torch.randn(3, 2, 9, 11),
+    )
     smaller = shrink(model, images[:1])
     torch.testing.assert_close(smaller(images), model(images), rtol=1e-5, atol=1e-6)
-    shapes = [[parameter.shape for parameter in network.parameters()] for network in (smaller, model)]
+    shapes = [
+        [parameter.shape for parameter in network.parameters()] for network in (smaller, model)
+    ]
     assert (shapes[0] != shapes[1]) == understood
 
 
 class Residual(nn.Module):
-    """Two channels; the second is constant in the branch and, where `dead`, the first in the stem."""
+    """Two channels; the second is constant in the branch and, where `dead`, the first in the
+    stem."""
 
     def __init__(self, dead: bool) -> None:
         super().__init__()
-        self.stem, self.branch, self.head = (nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1), nn.Linear(2, 1))
+        self.stem, self.branch, self.head = (
+            nn.Conv2d(1, 2, 1),
+            nn.Conv2d(2, 2, 1),
+            nn.Linear(2, 1),
+        )
         self.branch.weight.data[1], self.branch.bias.data[1] = 0, 0.25
         if dead:
             self.stem.weight.data[0], self.stem.bias.data[0] = 0, 0.5
@@ -168,7 +189,9 @@ class Residual(nn.Module):
 
 @pytest.mark.parametrize(("dead", "lost"), [(False, 2 + 1), (True, 2 + 1 + 1 + 2)])
 @torch.no_grad()
-def test_a_branch_that_has_lost_channels_is_added_to_those_that_it_has(dead: bool, lost: int) -> None:
+def test_a_branch_that_has_lost_channels_is_added_to_those_that_it_has(
+    dead: bool, lost: int
+) -> None:
     torch.manual_seed(0)
     model, images = Residual(dead), torch.randn(5, 1, 3, 3)
     smaller = shrink(model, images[:1])
@@ -178,9 +201,13 @@ def test_a_branch_that_has_lost_channels_is_added_to_those_that_it_has(dead: boo
 
 @torch.no_grad()
 def test_a_dead_filter_is_taken_out_behind_a_mean_and_a_flatten() -> None:
-    """Of two filters the first gives 3 everywhere, 3·(5 + 6) to the next layer, which reads one place of the second."""
+    """Of two filters the first gives 3 everywhere, 3·(5 + 6) to the next layer, which reads one
+    place of the second."""
     first, last = nn.Conv2d(1, 2, 1), nn.Linear(4, 1)
-    first.weight.data, first.bias.data = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1), torch.tensor([3.0, 0.5])
+    first.weight.data, first.bias.data = (
+        torch.tensor([0.0, 1.0]).view(2, 1, 1, 1),
+        torch.tensor([3.0, 0.5]),
+    )
     last.weight.data, last.bias.data = torch.tensor([[5.0, 6.0, 0.0, 8.0]]), torch.tensor([0.25])
     for pool in (nn.AvgPool2d((1, 2)), nn.MaxPool2d((1, 2))):
         smaller = shrink(Chain(first, pool, nn.Flatten(), last), torch.zeros(1, 1, 2, 2))
@@ -221,9 +248,18 @@ def pooled(maps: Tensor) -> Tensor:
 
 C, L = (lambda: nn.Conv2d(2, 2, 1)), (lambda: nn.Linear(2, 2))
 ODD: dict[str, tuple[Any, Any]] = {
-    "a layer that is called twice": ({"c": L, "b": L}, lambda m, x: m.c(F.relu(m.b(F.relu(m.c(pooled(x))))))),
-    "a norm that is called twice": ({"n": lambda: nn.BatchNorm2d(2), "c": C}, lambda m, x: m.n(m.c(m.n(x)))),
-    "in place, read again": ({"c": C, "r": lambda: nn.ReLU(True)}, lambda m, x: (lambda y: m.r(y) + y)(m.c(x))),
+    "a layer that is called twice": (
+        {"c": L, "b": L},
+        lambda m, x: m.c(F.relu(m.b(F.relu(m.c(pooled(x)))))),
+    ),
+    "a norm that is called twice": (
+        {"n": lambda: nn.BatchNorm2d(2), "c": C},
+        lambda m, x: m.n(m.c(m.n(x))),
+    ),
+    "in place, read again": (
+        {"c": C, "r": lambda: nn.ReLU(True)},
+        lambda m, x: (lambda y: m.r(y) + y)(m.c(x)),
+    ),
     "in place, unread": ({"c": C}, lambda m, x: (lambda y: (y.relu_(), y)[1])(m.c(x))),
     "a dead branch before one in place": (
         {"c": C, "d": lambda: nn.Conv2d(2, 2, 1, bias=False), "r": lambda: nn.ReLU(True)},
@@ -239,16 +275,25 @@ ODD: dict[str, tuple[Any, Any]] = {
         lambda m, x: m.d(m.p(m.c(x))),
     ),
     "a relu that is none": ({"c": C, "relu": lambda: nn.PReLU(2)}, lambda m, x: m.relu(m.c(x))),
-    "a weight that is read directly": ({"c": L}, lambda m, x: F.linear(F.relu(m.c(pooled(x))), m.c.weight.t())),
+    "a weight that is read directly": (
+        {"c": L},
+        lambda m, x: F.linear(F.relu(m.c(pooled(x))), m.c.weight.t()),
+    ),
     "a pool over three dimensions": ({"p": lambda: nn.MaxPool2d(2)}, lambda m, x: m.p(x[:, 0])),
     "channels put together": ({"c": C, "d": C}, lambda m, x: torch.cat([m.c(x), m.d(x)], 1)),
     "a method": ({"c": C, "d": C}, lambda m, x: m.d(m.c(x).relu())),
     "an average of some dimensions": ({"p": lambda: nn.AvgPool2d(2)}, lambda m, x: m.p(x[:, 0])),
-    "a flatten of some dimensions": ({"f": lambda: nn.Flatten(2), "c": C}, lambda m, x: m.f(m.c(x))),
+    "a flatten of some dimensions": (
+        {"f": lambda: nn.Flatten(2), "c": C},
+        lambda m, x: m.f(m.c(x)),
+    ),
     "a layer over three dimensions": ({"c": L}, lambda m, x: m.c(x[..., 0].transpose(1, 2))),
     "a norm over three dimensions": ({"n": lambda: nn.BatchNorm1d(2)}, lambda m, x: m.n(x[..., 0])),
     "a product": ({"c": C, "d": C}, lambda m, x: m.c(x) * m.d(x)),
-    "an addition with a factor": ({"c": C, "d": C}, lambda m, x: torch.add(m.c(x), m.d(x), alpha=2)),
+    "an addition with a factor": (
+        {"c": C, "d": C},
+        lambda m, x: torch.add(m.c(x), m.d(x), alpha=2),
+    ),
 }
 
 
@@ -277,7 +322,9 @@ def test_examples_and_types_that_do_not_fit_are_refused_in_a_line() -> None:
 
 def test_what_cannot_be_traced_is_refused_in_a_line() -> None:
     model, images = sparse("lstm", 0.1, 0.1)
-    with pytest.raises(CannotShrinkError, match=r"^torch.fx cannot follow this model \(Proxy [^.]*\)$"):
+    with pytest.raises(
+        CannotShrinkError, match=r"^torch.fx cannot follow this model \(Proxy [^.]*\)$"
+    ):
         shrink(model, images[:1])
 
 
@@ -292,7 +339,8 @@ def test_sparse_kernels_give_the_same_outputs(name: str) -> None:
 
 
 def test_a_sparse_layer_by_hand() -> None:
-    """2·3 + 1 = 7 and a dead row's bias, for a row alone, for two, for a sequence of two, and on every other column."""
+    """2·3 + 1 = 7 and a dead row's bias, for a row alone, for two, for a sequence of two, and on
+    every other column."""
     layer = to_csr(linear([[0.0, 2.0], [0.0, 0.0]], [1.0, -1.0]))
     assert isinstance(layer, CSRLinear)
     rows = torch.tensor([[5.0, 3.0], [7.0, 4.0]])
@@ -301,7 +349,8 @@ def test_a_sparse_layer_by_hand() -> None:
     assert layer(rows).tolist() == [[7, -1], [9, -1]]
     assert layer(rows[None]).tolist() == [[[7, -1], [9, -1]]]
     assert torch.equal(
-        layer(torch.arange(24.0).view(2, 3, 2, 2)), layer(torch.arange(24.0).view(12, 2)).view(2, 3, 2, 2)
+        layer(torch.arange(24.0).view(2, 3, 2, 2)),
+        layer(torch.arange(24.0).view(12, 2)).view(2, 3, 2, 2),
     )
     assert layer(rows.repeat_interleave(2, 1)[:, ::2]).tolist() == [[7, -1], [9, -1]]
     assert layer(rows[:0]).shape == (0, 2)
@@ -324,7 +373,10 @@ def test_gaps_by_hand() -> None:
     weight = torch.zeros(2, 400)
     weight.view(-1)[[1, 3, 603]] = torch.tensor([0.5, -1.0, 2.0])
     parts = packed(weight)
-    assert (parts["values"].tolist(), parts["gaps"].tolist()) == ([0.5, -1, 2], [2, 2, 255, 255, 90])
+    assert (parts["values"].tolist(), parts["gaps"].tolist()) == (
+        [0.5, -1, 2],
+        [2, 2, 255, 255, 90],
+    )
     assert torch.equal(unpacked(parts), weight)
 
 
@@ -346,15 +398,31 @@ def test_a_gap_of_exactly_the_widest_word() -> None:
 
 
 def test_parts_that_do_not_belong_together_are_refused() -> None:
-    parts = {"values": torch.ones(2), "gaps": torch.tensor([1], dtype=torch.uint8), "shape": torch.tensor([4])}
+    parts = {
+        "values": torch.ones(2),
+        "gaps": torch.tensor([1], dtype=torch.uint8),
+        "shape": torch.tensor([4]),
+    }
     with pytest.raises(ValueError, match="2 values and 1 gaps"):
         unpacked(parts)
-    parts = {"values": torch.ones(1), "gaps": torch.tensor([9], dtype=torch.uint8), "shape": torch.tensor([4])}
+    parts = {
+        "values": torch.ones(1),
+        "gaps": torch.tensor([9], dtype=torch.uint8),
+        "shape": torch.tensor([4]),
+    }
     with pytest.raises(ValueError, match=r"do not make a weight of \[4\]"):
         unpacked(parts)
-    parts = {"values": torch.ones(2), "gaps": torch.tensor([2, 0], dtype=torch.uint8), "shape": torch.tensor([4])}
+    parts = {
+        "values": torch.ones(2),
+        "gaps": torch.tensor([2, 0], dtype=torch.uint8),
+        "shape": torch.tensor([4]),
+    }
     with pytest.raises(ValueError, match="2 values and 2 gaps"):  # at one place
         unpacked(parts)
-    parts = {"values": torch.ones(1), "gaps": torch.tensor([0], dtype=torch.uint8), "shape": torch.tensor([4])}
+    parts = {
+        "values": torch.ones(1),
+        "gaps": torch.tensor([0], dtype=torch.uint8),
+        "shape": torch.tensor([4]),
+    }
     with pytest.raises(ValueError, match=r"do not make a weight of \[4\]"):
         unpacked(parts)  # it would lie at place −1

@@ -1,1 +1,2 @@
-"""What must hold under faults: each with a few examples in the fast suite, and thousands by `make faults`."""
+"""What must hold under faults: each with a few examples in the fast suite, and thousands by `make
+faults`."""

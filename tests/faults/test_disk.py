@@ -1,4 +1,5 @@
-"""A disk that fills up in the middle of a run, at whatever write, and one that cannot be written at all."""
+"""A disk that fills up in the middle of a run, at whatever write, and one that cannot be written at
+all."""
 
 import json
 import os
@@ -16,7 +17,9 @@ from tests.helpers.commands import Command
 from tests.helpers.runs import assert_equal, the_run
 
 FEW, MANY = 4, 60
-SIZE = 12 * 2**20  # of the disk; a run of these needs 6.3 MiB at once: two checkpoints, and the one being written
+SIZE = (
+    12 * 2**20
+)  # of the disk; a run of these needs 6.3 MiB at once: two checkpoints, and the one being written
 RUN = [
     "schedule.epochs=4", "data.train_limit=300", "data.test_limit=50", "checkpoint.every=0", "log.steps=2", "threads=1"
 ]  # fmt: skip
@@ -26,7 +29,9 @@ RUN = [
 def disk(place: Path, options: str) -> Iterator[Path]:
     """A small disk of its own; skips the test where it cannot be had."""
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True
+    ).returncode:
         pytest.skip("no disk can be mounted here")
     try:
         yield place
@@ -42,8 +47,8 @@ def leave(place: Path, room: int) -> None:
 
 
 def fill_up(command: Command, place: Path, rooms: list[int]) -> Counter:
-    """Trains once with each room; in what state the full disk has left how many runs, each finished by the same
-    command then, and equal to an undisturbed one."""
+    """Trains once with each room; in what state the full disk has left how many runs, each finished
+    by the same command then, and equal to an undisturbed one."""
     states: Counter = Counter()
     assert command(*RUN, "group=whole").code == 0
     whole = the_run("whole")
@@ -54,7 +59,9 @@ def fill_up(command: Command, place: Path, rooms: list[int]) -> Counter:
         assert outcome.code in (0, 1, 2), outcome
         (place / "filler").unlink()
         store = Store([place])
-        assert set(store.runs["state"]) <= ({"finished"} if outcome.code == 0 else {"failed", "interrupted"})
+        assert set(store.runs["state"]) <= (
+            {"finished"} if outcome.code == 0 else {"failed", "interrupted"}
+        )
         assert outcome.code != 1 or "No space left on device" in outcome.out
         if len(store.runs):
             assert store.layers()["density"].between(0, 1).all()

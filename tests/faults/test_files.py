@@ -1,4 +1,5 @@
-"""Files of runs, damaged at random: readers take them for damaged, or read what was written; nothing else."""
+"""Files of runs, damaged at random: readers take them for damaged, or read what was written;
+nothing else."""
 
 import random
 import shutil
@@ -18,14 +19,21 @@ from tests.helpers.commands import Command, Trained
 
 FEW, MANY = 10, 10_000
 SECONDS = 10  # of computing
-QUICK = ["schedule.epochs=2", "data.train_limit=80", "data.test_limit=40", "schedule.batch_size=40", "threads=1"]
+QUICK = [
+    "schedule.epochs=2",
+    "data.train_limit=80",
+    "data.test_limit=40",
+    "schedule.batch_size=40",
+    "threads=1",
+]
 STEERED = [*QUICK, "reg.target_density=0.2", "checkpoint.every=0"]
 READ = ("config.yaml", "status.json", "metrics.csv", "layers.csv", "summary.json")
 FIGURES = ["test_accuracy", "density", "kept", "total", "parameters_kept", "epoch"]
 
 
 def damaged(content: bytes, chance: random.Random) -> bytes:
-    """Bits turned, bytes lost, put in or doubled, the end cut off, or a piece that is something else."""
+    """Bits turned, bytes lost, put in or doubled, the end cut off, or a piece that is something
+    else."""
     at = chance.randrange(len(content) + 1)
     end = min(len(content), at + chance.choice([1, 1, 2, 8, 100, 4096]))
     kind = chance.randrange(8)

@@ -1,4 +1,5 @@
-"""Runs killed at random moments, in the middle of writing too, and started again: they equal the undisturbed run."""
+"""Runs killed at random moments, in the middle of writing too, and started again: they equal the
+undisturbed run."""
 
 import os
 import random
@@ -24,7 +25,8 @@ WORDS = [
 
 
 def started(words: Sequence[str], slowly: bool) -> int:
-    """The process of `dstrun WORDS`; `slowly`: the disk is, so that most kills meet a file that is being written."""
+    """The process of `dstrun WORDS`; `slowly`: the disk is, so that most kills meet a file that is
+    being written."""
 
     def before() -> None:
         for stream in (1, 2):
@@ -37,8 +39,12 @@ def started(words: Sequence[str], slowly: bool) -> int:
 
 
 def killed(process: int, folder: Path, chance: random.Random) -> int:
-    """The exit code of a process that is killed at some moment after it has taken the run, or, rarely, before."""
-    while chance.random() < 0.999 and read_json(folder / "status.json").get("owner", {}).get("pid") != process:
+    """The exit code of a process that is killed at some moment after it has taken the run, or,
+    rarely, before."""
+    while (
+        chance.random() < 0.999
+        and read_json(folder / "status.json").get("owner", {}).get("pid") != process
+    ):
         if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             break
         time.sleep(0.005)
@@ -47,7 +53,9 @@ def killed(process: int, folder: Path, chance: random.Random) -> int:
     return ended(process)
 
 
-def killed_until_it_is_done(words: Sequence[str], folder: Path, chance: random.Random, kills: int) -> Counter:
+def killed_until_it_is_done(
+    words: Sequence[str], folder: Path, chance: random.Random, kills: int
+) -> Counter:
     """Where the kills met the run: what was half written then."""
     met: Counter = Counter()
     while sum(met.values()) < kills:
@@ -57,7 +65,13 @@ def killed_until_it_is_done(words: Sequence[str], folder: Path, chance: random.R
             return met
         assert code == -signal.SIGKILL, Path("said").read_text()
         beside = [file.name for file in folder.glob("*.new")]
-        state = "writing " + ", ".join(beside) if beside else "training" if folder.exists() else "starting"
+        state = (
+            "writing " + ", ".join(beside)
+            if beside
+            else "training"
+            if folder.exists()
+            else "starting"
+        )
         met[state] += 1
     code = ended(started(words, slowly=False))
     assert code == 0, Path("said").read_text()
@@ -70,10 +84,14 @@ def survive(kills: int, seed: int) -> Counter:
     number = 0
     while sum(met.values()) < kills:
         words = [*WORDS, f"seed={number}"]
-        assert ended(started([*words, f"group=whole{number}"], slowly=False)) == 0, Path("said").read_text()
+        assert ended(started([*words, f"group=whole{number}"], slowly=False)) == 0, Path(
+            "said"
+        ).read_text()
         whole = the_run(f"whole{number}")
         broken = Path("outputs", f"broken{number}", whole.name)
-        met += killed_until_it_is_done([*words, f"group=broken{number}"], broken, chance, kills - sum(met.values()))
+        met += killed_until_it_is_done(
+            [*words, f"group=broken{number}"], broken, chance, kills - sum(met.values())
+        )
         assert_equal(broken, whole)
         assert len(rows(broken / "metrics.csv")) == 6
         number += 1

@@ -1,4 +1,5 @@
-"""Random command lines: each is a run or a sweep that could be done, or one line and exit code 2; never a traceback."""
+"""Random command lines: each is a run or a sweep that could be done, or one line and exit code 2;
+never a traceback."""
 
 import contextlib
 import io
@@ -37,7 +38,9 @@ words = st.one_of(
          "1_000", "???", "~"]
     ),
 )  # fmt: skip
-scalars = st.one_of(numbers, words, st.sampled_from([name for names in GROUPS.values() for name in names]))
+scalars = st.one_of(
+    numbers, words, st.sampled_from([name for names in GROUPS.values() for name in names])
+)
 values = st.one_of(
     scalars,
     st.lists(scalars, max_size=3).map(lambda parts: f"[{','.join(parts)}]"),
@@ -67,7 +70,21 @@ plausible = st.sampled_from(sorted(OPTIONS)).flatmap(
 )
 odd = st.one_of(
     st.sampled_from(
-        ["-m", "--multirun", "-c", "--cfg", "job", "~seed", "--info", "--resolve", "-x", "--", "=", "@", "-h"]
+        [
+            "-m",
+            "--multirun",
+            "-c",
+            "--cfg",
+            "job",
+            "~seed",
+            "--info",
+            "--resolve",
+            "-x",
+            "--",
+            "=",
+            "@",
+            "-h",
+        ]
     ),
     words,
 )
@@ -81,7 +98,11 @@ def called(arguments: Sequence[str]) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of `dstrun ARGUMENTS`."""
     out, err = io.StringIO(), io.StringIO()
     code = 0
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setattr("sys.argv", ["dstrun", *arguments])
         try:
             main.main()
@@ -92,7 +113,11 @@ def called(arguments: Sequence[str]) -> tuple[int, str, str]:
 
 def meant(arguments: Sequence[str]) -> list[str]:
     """The words with what keeps a run from being trained and a verb from serving."""
-    kept = [word for word in arguments if word not in main.VERBS and not re.match(r"[+~]*(dry_run|n_jobs)\b", word)]
+    kept = [
+        word
+        for word in arguments
+        if word not in main.VERBS and not re.match(r"[+~]*(dry_run|n_jobs)\b", word)
+    ]
     return [*kept, "dry_run=true"]
 
 
@@ -113,7 +138,11 @@ def check(arguments: Sequence[str]) -> None:
 
 
 relaxed = settings(
-    deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck), print_blob=False
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
 )
 
 

@@ -22,7 +22,8 @@ from tests.helpers.runs import LONG, QUICK, SECRET, assert_broken_equals_whole, 
 
 
 def with_little_memory(words: list[str], more: int) -> tuple[int, str]:
-    """Exit code and output of `dstrun WORDS` in a process that may use so many bytes more than this one."""
+    """Exit code and output of `dstrun WORDS` in a process that may use so many bytes more than this
+    one."""
 
     def before() -> None:
         sys.stdout = sys.stderr = Path("said").open("w", buffering=1)  # noqa: SIM115
@@ -34,7 +35,13 @@ def with_little_memory(words: list[str], more: int) -> tuple[int, str]:
 
 def test_out_of_memory_names_the_batch_and_a_way_out(command: Command) -> None:
     """64 channels of 28×28 floats for 1,024 images are 200 MB a layer."""
-    words = ["model=wrn_16_8", "model.args.width=4", "schedule.epochs=1", "data.test_limit=20", "threads=1"]
+    words = [
+        "model=wrn_16_8",
+        "model.args.width=4",
+        "schedule.epochs=1",
+        "data.test_limit=20",
+        "threads=1",
+    ]
     command("schedule.epochs=0")  # what a first run loads is loaded
     code, said = with_little_memory([*words, "schedule.batch_size=1024"], more=500 << 20)
     line = (
@@ -53,20 +60,29 @@ def test_out_of_memory_names_the_batch_and_a_way_out(command: Command) -> None:
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
         MemoryError(),
-        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory"
+        ),
     ],
 )
-def test_every_kind_of_it_is_known(command: Command, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_every_kind_of_it_is_known(
+    command: Command, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def fail(*_: object) -> None:
         raise error
 
     monkeypatch.setattr("dstrun.training.console.RunConsole.step", fail)
     outcome = command(*QUICK, "schedule.accumulate=4")
     assert outcome.code == 1
-    assert "out of memory at schedule.batch_size=64 in 4 pieces on cpu: schedule.accumulate=8 computes" in outcome.out
+    assert (
+        "out of memory at schedule.batch_size=64 in 4 pieces on cpu: schedule.accumulate=8 computes"
+        in outcome.out
+    )
 
 
-@pytest.mark.parametrize("words", [["name={}"], ["wandb.tags=[{}]"], ["data.root=/x/{}/y"], ["model.args.width={}"]])
+@pytest.mark.parametrize(
+    "words", [["name={}"], ["wandb.tags=[{}]"], ["data.root=/x/{}/y"], ["model.args.width={}"]]
+)
 def test_a_secret_of_the_environment_is_refused(
     command: Command, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
@@ -74,12 +90,16 @@ def test_a_secret_of_the_environment_is_refused(
     for value in (SECRET, "${oc.env:HF_TOKEN}"):
         outcome = command(*(word.format(value) for word in words))
         assert outcome.code == 2
-        assert outcome.err.endswith(": got what $HF_TOKEN holds, which config.yaml would show to everybody\n")
+        assert outcome.err.endswith(
+            ": got what $HF_TOKEN holds, which config.yaml would show to everybody\n"
+        )
         assert SECRET not in outcome.out + outcome.err
         assert not Path("outputs").exists()
 
 
-def test_data_that_has_gone_costs_nothing(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_that_has_gone_costs_nothing(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One line, and the interrupted run as it was; back again, it goes on."""
     image_files(Path("photos"), {"a": 20, "b": 20}, size=(28, 28))
     words = ["model=lenet5", "data=folder", "data.root=photos", "data.size=28", "schedule.epochs=3",
@@ -106,7 +126,9 @@ def test_a_clock_that_is_set_back_or_forth(
     stop_at(command, monkeypatch, 14, 15)
     folder = only_run("outputs/broken")
     state = json.loads((folder / "status.json").read_text())
-    (folder / "status.json").write_text(json.dumps(state | {"state": "running"}))  # as a kill would have left it
+    (folder / "status.json").write_text(
+        json.dumps(state | {"state": "running"})
+    )  # as a kill would have left it
     with monkeypatch.context() as patch:
         patch.setattr(status, "now", lambda: f"{2026 + years}-01-01T00:00:00+00:00")
         assert command(*LONG, "group=broken").code == 0
@@ -117,7 +139,8 @@ def test_a_clock_that_is_set_back_or_forth(
 def test_a_run_goes_on_on_another_machine(
     command: Command, trained: Trained, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Its folder copied there, with the lock, the process and the paths of the machine that it comes from."""
+    """Its folder copied there, with the lock, the process and the paths of the machine that it
+    comes from."""
     trained(*LONG, "group=whole")
     stop_at(command, monkeypatch, 14, 15)
     state_file = only_run("outputs/broken") / "status.json"
@@ -134,8 +157,12 @@ def test_a_run_goes_on_on_another_machine(
     assert not (tmp_path / "outputs" / "broken").exists()
 
 
-def test_the_wish_to_stop_has_its_exit_code(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
+def test_the_wish_to_stop_has_its_exit_code(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.signal(
+        signal.SIGHUP, signal.SIG_DFL
+    )  # the tests themselves may run under nohup
     try:
         codes: dict[int, Any] = {number: stop_at(command, monkeypatch, step, number).code for step, number in
                                  ((5, 2), (9, 15), (13, 10), (17, 12), (21, 1))}  # fmt: skip
@@ -153,7 +180,8 @@ def test_nohup_is_left_alone(command: Command, monkeypatch: pytest.MonkeyPatch) 
 
 
 def with_no_reader(words: list[str]) -> tuple[int, str]:
-    """Exit code and stderr of `dstrun WORDS` whose output nobody reads, as with `dstrun … | head -0`."""
+    """Exit code and stderr of `dstrun WORDS` whose output nobody reads, as with `dstrun … | head
+    -0`."""
 
     def before() -> None:
         reader, writer = os.pipe()
@@ -173,12 +201,16 @@ def test_a_reader_that_has_gone_stops_no_run(trained: Trained, words: list[str],
     assert Store([Path("outputs")]).runs["state"].tolist() == ["finished"] * runs
 
 
-@pytest.mark.parametrize("words", [["--help"], pytest.param(["-m", *QUICK, "seed=0,2"], marks=pytest.mark.faults)])
+@pytest.mark.parametrize(
+    "words", [["--help"], pytest.param(["-m", *QUICK, "seed=0,2"], marks=pytest.mark.faults)]
+)
 def test_a_reader_that_has_gone_is_no_traceback_at_the_very_end(words: list[str]) -> None:
     """In a process of its own, since Python writes out what is left when it ends."""
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run([sys.executable, "-m", "dstrun", *words], stdout=writer, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "dstrun", *words], stdout=writer, stderr=subprocess.PIPE, text=True
+    )
     os.close(writer)
     assert "Traceback" not in done.stderr
     if "-m" in words:

@@ -1,4 +1,5 @@
-"""A W&B server on loopback that hangs, resets, fails or talks nonsense, from the start or in the middle of a run."""
+"""A W&B server on loopback that hangs, resets, fails or talks nonsense, from the start or in the
+middle of a run."""
 
 import json
 import os
@@ -32,7 +33,8 @@ ANSWERS: dict[str, Any] = {
 
 
 class Server(BaseHTTPRequestHandler):
-    """As much of W&B's as its client needs to begin a run; then, or from the start, the fault `how`."""
+    """As much of W&B's as its client needs to begin a run; then, or from the start, the fault
+    `how`."""
 
     protocol_version = "HTTP/1.1"
     how, sound, seen = "", False, ""
@@ -104,13 +106,16 @@ def kept_for_sync(folder: Path) -> list[int]:
     """The epochs of which the figures are in W&B's own files."""
     (log,) = (file for file in folder.glob("wandb/*run-*/*.wandb") if file.stat().st_size > 2000)
     wandb = Path(sys.executable).with_name("wandb")
-    answer = subprocess.run([wandb, "leet", "inspect", "--json", log], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [wandb, "leet", "inspect", "--json", log], capture_output=True, text=True, check=True
+    )
     records = [json.loads(line) for line in answer.stdout.splitlines()]
     return [record["history"]["item"]["epoch"] for record in records if record["type"] == "history"]
 
 
 def try_one(how: str, sound: bool, limit: float) -> float:
-    """By how many seconds more than a sound server one with that fault delays a run, which loses nothing."""
+    """By how many seconds more than a sound server one with that fault delays a run, which loses
+    nothing."""
     with server("", sound=True) as (host, _):
         undelayed, _ = trained("without", host)
     with server(how, sound) as (host, _):
@@ -131,7 +136,8 @@ def test_a_server_that(how: str, sound: bool) -> None:
 
 @pytest.mark.slow
 def test_a_key_goes_to_the_server_and_no_secret_to_any_file(tmp_path: Path) -> None:
-    """Of a run that fails and leaves its traceback; in a process of its own, since W&B remembers what it has read."""
+    """Of a run that fails and leaves its traceback; in a process of its own, since W&B remembers
+    what it has read."""
     secrets = {"WANDB_API_KEY": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "HF_TOKEN": SECRET}
     with server("", sound=True) as (host, kind):
         done = subprocess.run(

@@ -1,8 +1,8 @@
-"""What a page of the documents has people type: its blocks of commands and of Python, and the files it shows.
+"""What a page of the documents has people type: its blocks of commands and of Python, and the files
+it shows.
 
-A block is indented by four spaces or fenced. Indented ones, and those fenced as sh, bash or console, hold shell
-commands; output, and whatever else is no command, is fenced as text.
-"""
+A block is indented by four spaces or fenced. Indented ones, and those fenced as sh, bash or
+console, hold shell commands; output, and whatever else is no command, is fenced as text."""
 
 import re
 from collections.abc import Iterator
@@ -40,7 +40,9 @@ def steps_of(page: Path) -> list[Step]:
         if language == "|":  # what stands between blocks
             before = text
         elif language in SHELL:
-            found += [Step(page.name, line + at, "shell", command) for at, command in _commands(text)]
+            found += [
+                Step(page.name, line + at, "shell", command) for at, command in _commands(text)
+            ]
         elif name := _file_name(language, text, before):
             found.append(Step(page.name, line, "file", text, name))
         elif language == "python":
@@ -49,7 +51,8 @@ def steps_of(page: Path) -> list[Step]:
 
 
 def _blocks(text: str) -> Iterator[tuple[int, str, str]]:
-    """(first line, language, text) of each block, and of the paragraphs before it with the language "|"."""
+    """(first line, language, text) of each block, and of the paragraphs before it with the language
+    "|"."""
     lines = text.splitlines()
     at, prose = 0, ""
     while at < len(lines):
@@ -71,7 +74,8 @@ def _blocks(text: str) -> Iterator[tuple[int, str, str]]:
 
 
 def _commands(block: str) -> Iterator[tuple[int, str]]:
-    """(line in the block, command) with the lines that `\\` continues; beside `$ ` prompts, the rest is output."""
+    """(line in the block, command) with the lines that `\\` continues; beside `$ ` prompts, the
+    rest is output."""
     lines = block.splitlines()
     prompts = any(line.startswith("$ ") for line in lines)
     at = 0
@@ -89,7 +93,8 @@ def _commands(block: str) -> Iterator[tuple[int, str]]:
 
 
 def _file_name(language: str, text: str, before: str) -> str:
-    """The file that a block is: named in its first line, or, for YAML, last in the text before it; "" for none."""
+    """The file that a block is: named in its first line, or, for YAML, last in the text before it;
+    "" for none."""
     first = text.split("\n", 1)[0].removeprefix("#").strip()
     if FILE_NAME.fullmatch(first):
         return first

@@ -8,7 +8,8 @@ from dstrun.cli import main
 
 
 def forked(words: Sequence[str], before: Callable[[], None]) -> int:
-    """The process of `dstrun WORDS`, which calls `before()` first. Exit code 99: an error of another kind."""
+    """The process of `dstrun WORDS`, which calls `before()` first. Exit code 99: an error of
+    another kind."""
     process = os.fork()
     if process:
         return process

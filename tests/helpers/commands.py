@@ -15,7 +15,11 @@ class Outcome:
     @property
     def complaints(self) -> str:
         """What was said on standard error, notes apart."""
-        return "".join(line for line in self.err.splitlines(keepends=True) if not line.startswith("dstrun: note: "))
+        return "".join(
+            line
+            for line in self.err.splitlines(keepends=True)
+            if not line.startswith("dstrun: note: ")
+        )
 
 
 Command = Callable[..., Outcome]

@@ -15,7 +15,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "dilation": {"dilation": 2},
     "dilations": {"dilation": (1, 2)},
     "all of them": {"kernel_size": (2, 3), "stride": (2, 1), "padding": (0, 2), "dilation": (3, 2)},
-    "all of them, upright": {"kernel_size": (2, 3), "stride": (2, 1), "padding": (1, 0), "dilation": (3, 2)},
+    "all of them, upright": {
+        "kernel_size": (2, 3),
+        "stride": (2, 1),
+        "padding": (1, 0),
+        "dilation": (3, 2),
+    },
     "same": {"padding": "same", "dilation": 2},
     "valid": {"padding": "valid"},
     "reflected": {"padding": 1, "padding_mode": "reflect"},

@@ -12,10 +12,17 @@ from PIL import Image
 from dstrun.data import Split, Splits
 from dstrun.system.machine import missing_for_compilation
 
-SHAPES = {"mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28), "cifar10": (3, 16, 16), "cifar100": (3, 16, 16)}
+SHAPES = {
+    "mnist": (1, 28, 28),
+    "fashion_mnist": (1, 28, 28),
+    "cifar10": (3, 16, 16),
+    "cifar100": (3, 16, 16),
+}
 
 
-def made_up(shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, train: int = 40, test: int = 20) -> Splits:
+def made_up(
+    shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, train: int = 40, test: int = 20
+) -> Splits:
     """Random images of which the brightness tells the class, the same every time."""
     generator = torch.Generator().manual_seed(0)
 
@@ -32,7 +39,9 @@ def image_files(root: Path, images: dict[str, int], size: tuple[int, int] = (20,
     for name, count in images.items():
         (root / name).mkdir(parents=True)
         for number in range(count):
-            Image.fromarray(np.full((*size, 3), 10 * number, np.uint8)).save(root / name / f"{number}.png")
+            Image.fromarray(np.full((*size, 3), 10 * number, np.uint8)).save(
+                root / name / f"{number}.png"
+            )
 
 
 def _real_data(*below: str) -> Any:
@@ -44,5 +53,6 @@ def _real_data(*below: str) -> Any:
 needs_mnist = _real_data("MNIST", "raw", "train-images-idx3-ubyte")
 needs_cifar10 = _real_data("cifar-10-batches-py", "data_batch_1")
 needs_compiler = pytest.mark.skipif(
-    missing_for_compilation(torch.device("cpu")) is not None, reason="there is no compiler for torch.compile"
+    missing_for_compilation(torch.device("cpu")) is not None,
+    reason="there is no compiler for torch.compile",
 )

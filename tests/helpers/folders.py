@@ -1,4 +1,5 @@
-"""Run folders as runs leave them, without training: a few epochs of figures that can be checked in the head."""
+"""Run folders as runs leave them, without training: a few epochs of figures that can be checked in
+the head."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -21,10 +22,11 @@ def leave(
     folder: Path = Path("outputs/made"), accuracies: Sequence[float] = (0.9, 0.95),
     densities: Sequence[float] = (0.5, 0.25), state: str = "finished", created: int = 0, **options: Any,
 ) -> Path:  # fmt: skip
-    """A run's folder with an epoch for each accuracy; `options` with `__` for the dots: reg__alpha=1e-3.
+    """A run's folder with an epoch for each accuracy; `options` with `__` for the dots:
+    reg__alpha=1e-3.
 
-    fc1, of 300 weights, keeps the density; so does fc2, of 100. An epoch is 10 updates and 2 seconds.
-    """
+    fc1, of 300 weights, keeps the density; so does fc2, of 100. An epoch is 10 updates and 2
+    seconds."""
     config = check(BASE | {key.replace("__", "."): value for key, value in options.items()})
     run = folder / run_name(config)
     run.mkdir(parents=True)
@@ -38,14 +40,24 @@ def leave(
         }
         for epoch, (accuracy, density) in epochs
     ]  # fmt: skip
-    layers = [layer_row(epoch, 10 * epoch, layer, density) for epoch, (_, density) in epochs for layer in LAYER_TOTALS]
+    layers = [
+        layer_row(epoch, 10 * epoch, layer, density)
+        for epoch, (_, density) in epochs
+        for layer in LAYER_TOTALS
+    ]
     rows(run / "metrics.csv", METRICS, figures)
     rows(run / "layers.csv", LAYERS, layers)
     (run / "train.log").write_text("2026-11-23 12:00:00 begins\n")
     status(run, state=state, created=f"2026-11-23T12:00:{created:02}+00:00")
     if state == "finished" and epochs:
         kept = int(400 * densities[-1])
-        totals = {"kept": kept, "total": 400, "parameters": 410, "parameters_kept": kept + 10, "total_seconds": 4.0}
+        totals = {
+            "kept": kept,
+            "total": 400,
+            "parameters": 410,
+            "parameters_kept": kept + 10,
+            "total_seconds": 4.0,
+        }
         write_json(run / "summary.json", figures[-1] | totals)
     return run
 

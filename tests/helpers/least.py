@@ -1,4 +1,5 @@
-"""The least versions that pyproject.toml allows, as constraints for pip: `make oldest` installs and tests them."""
+"""The least versions that pyproject.toml allows, as constraints for pip: `make oldest` installs and
+tests them."""
 
 import re
 import tomllib
@@ -8,12 +9,15 @@ from typing import Any
 
 
 def least_versions(project: Mapping[str, Any]) -> list[str]:
-    """Return NAME==VERSION for each NAME>=VERSION of a pyproject's [project] table, optional dependencies included.
+    """Return NAME==VERSION for each NAME>=VERSION of a pyproject's [project] table, optional
+    dependencies included.
 
     Raises ValueError for a requirement without >=: pip would install its newest version.
     """
     extras = project["optional-dependencies"].values()
-    requirements = project["dependencies"] + [requirement for extra in extras for requirement in extra]
+    requirements = project["dependencies"] + [
+        requirement for extra in extras for requirement in extra
+    ]
     constraints = []
     for requirement in requirements:
         if requirement.startswith(f"{project['name']}["):  # a group of extras that names the others

@@ -1,8 +1,8 @@
 """The built-in networks a second time: plain functions of named weights, written from their papers.
 
-`state` maps the names of a model's parameters and buffers to tensors, as its state_dict() does; in training mode, batch
-norm updates its running statistics there. Images are (B, C, H, W), logits (B, classes).
-"""
+`state` maps the names of a model's parameters and buffers to tensors, as its state_dict() does; in
+training mode, batch norm updates its running statistics there. Images are (B, C, H, W), logits (B,
+classes)."""
 
 from collections.abc import Callable
 
@@ -21,27 +21,32 @@ def lenet_300_100(state: State, images: Tensor, training: bool) -> Tensor:
 
 
 def lenet5(state: State, images: Tensor, training: bool) -> Tensor:
-    """Caffe's LeNet-5: valid 5×5 convolutions, each rectified and pooled by 2, and two linear layers."""
+    """Caffe's LeNet-5: valid 5×5 convolutions, each rectified and pooled by 2, and two linear
+    layers."""
     maps = largest_of_four(rectified(convolution(state, "conv1", images)))
     maps = largest_of_four(rectified(convolution(state, "conv2", maps)))
     return linear(state, "fc4", rectified(linear(state, "fc3", maps.flatten(1))))
 
 
 def lstm(state: State, images: Tensor, training: bool) -> Tensor:
-    """Two layers of torch's LSTM cell over the rows of an image, which is classified after the last row."""
+    """Two layers of torch's LSTM cell over the rows of an image, which is classified after the last
+    row."""
     steps = [images[:, :, row].flatten(1) for row in range(images.shape[2])]
     for layer in ("lstm1", "lstm2"):
         weights = [state[f"{layer}.{name}_to_hidden.weight"] for name in ("input", "hidden")]
         bias = state[f"{layer}.input_to_hidden.bias"]
         hidden = cell = torch.zeros(len(images), weights[1].shape[1])
         for at, step in enumerate(steps):
-            hidden, cell = torch.lstm_cell(step, (hidden, cell), *weights, bias, torch.zeros_like(bias))
+            hidden, cell = torch.lstm_cell(
+                step, (hidden, cell), *weights, bias, torch.zeros_like(bias)
+            )
             steps[at] = hidden
     return linear(state, "classifier", steps[-1])
 
 
 def vgg(state: State, images: Tensor, training: bool) -> Tensor:
-    """Simonyan & Zisserman, 2015, configuration A with batch norm: 8 convolutions; an average for the last pool."""
+    """Simonyan & Zisserman, 2015, configuration A with batch norm: 8 convolutions; an average for
+    the last pool."""
     maps, place = images, 0
     for convolutions in (1, 1, 2, 2, 2):
         maps = largest_of_four(maps) if place else maps
@@ -51,14 +56,17 @@ def vgg(state: State, images: Tensor, training: bool) -> Tensor:
             maps = rectified(batch_norm(state, f"features.{place + 1}", maps, training))
             place += 3
     hidden = linear(state, "classifier.0", maps.mean((2, 3)))
-    return linear(state, "classifier.3", rectified(batch_norm(state, "classifier.1", hidden, training)))
+    return linear(
+        state, "classifier.3", rectified(batch_norm(state, "classifier.1", hidden, training))
+    )
 
 
 def wide_resnet(state: State, images: Tensor, training: bool) -> Tensor:
-    """Zagoruyko & Komodakis, 2016: three groups of pre-activation blocks, of which the second and third halve maps.
+    """Zagoruyko & Komodakis, 2016: three groups of pre-activation blocks, of which the second and
+    third halve maps.
 
-    Where a block changes the width, the shortcut is a 1×1 convolution of its normalised and rectified input.
-    """
+    Where a block changes the width, the shortcut is a 1×1 convolution of its normalised and
+    rectified input."""
     maps = convolution(state, "conv1", images, padding=1)
     blocks = sum(name.endswith("conv2.weight") for name in state)
     for block in range(blocks):
@@ -82,7 +90,15 @@ def convolution(state: State, name: str, maps: Tensor, stride: int = 1, padding:
 
 def batch_norm(state: State, name: str, x: Tensor, training: bool) -> Tensor:
     running = (state[f"{name}.running_mean"], state[f"{name}.running_var"])
-    return F.batch_norm(x, *running, state[f"{name}.weight"], state[f"{name}.bias"], training, momentum=0.1, eps=1e-5)
+    return F.batch_norm(
+        x,
+        *running,
+        state[f"{name}.weight"],
+        state[f"{name}.bias"],
+        training,
+        momentum=0.1,
+        eps=1e-5,
+    )
 
 
 def rectified(x: Tensor) -> Tensor:

@@ -17,7 +17,13 @@ from tests.helpers.commands import Command, Outcome
 
 QUICK = ["schedule.epochs=2", "data.train_limit=200", "data.test_limit=100"]
 TIMES = {"seconds", "images_per_second"}
-LONG = ["schedule.epochs=4", "log.steps=3", "checkpoint.every=0", "data.validation=0.2", "data.train_limit=800"]
+LONG = [
+    "schedule.epochs=4",
+    "log.steps=3",
+    "checkpoint.every=0",
+    "data.validation=0.2",
+    "data.train_limit=800",
+]
 
 SECRET = "s3cr3t-0123456789abcdef"
 
@@ -42,7 +48,11 @@ def only_run_named(beginning: str) -> Path:
 
 
 def stop_at(
-    command: Command, monkeypatch: pytest.MonkeyPatch, step: int, number: int, words: Sequence[str] = LONG
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    number: int,
+    words: Sequence[str] = LONG,
 ) -> Outcome:
     """Starts or resumes the run and sends its process the signal once so many updates are done."""
     show = RunConsole.step
@@ -58,12 +68,15 @@ def stop_at(
 
 
 def kill_in_epoch(epoch: int) -> None:
-    """Resumes the run in a process of its own and kills it, with no chance to clean up, in the middle of the epoch."""
+    """Resumes the run in a process of its own and kills it, with no chance to clean up, in the
+    middle of the epoch."""
     words = [*LONG, "group=broken", "threads=1"]
     process = forked(words, before=lambda: None)
     layers = only_run("outputs/broken") / "layers.csv"
     while layers.read_text().count(f"\n{epoch},") < 4:
-        assert not os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT), "it has ended"
+        assert not os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT), (
+            "it has ended"
+        )
         time.sleep(0.002)
     os.kill(process, signal.SIGKILL)
     assert ended(process) == -signal.SIGKILL
@@ -75,10 +88,13 @@ def the_run(group: str) -> Path:
 
 
 def assert_equal(broken: Path, whole: Path) -> None:
-    """Two runs have the same rows and the same weights, bit for bit, and the first all files of the second."""
+    """Two runs have the same rows and the same weights, bit for bit, and the first all files of the
+    second."""
     for name in ("metrics.csv", "layers.csv"):
         assert without_times(broken / name) == without_times(whole / name)
-    states = [torch.load(run / "checkpoint.pt", weights_only=True)["model"] for run in (broken, whole)]
+    states = [
+        torch.load(run / "checkpoint.pt", weights_only=True)["model"] for run in (broken, whole)
+    ]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
     assert {file.name for file in broken.iterdir()} >= {file.name for file in whole.iterdir()}

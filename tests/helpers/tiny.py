@@ -1,7 +1,8 @@
-"""A model and a data set of which every image and every call can be told apart, and training on them in no time.
+"""A model and a data set of which every image and every call can be told apart, and training on
+them in no time.
 
-Every pixel of training image i is i, of test image j 100 + j; labels are sorted: 12 images of class 0, then 1, then 2.
-"""
+Every pixel of training image i is i, of test image j 100 + j; labels are sorted: 12 images of class
+0, then 1, then 2."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ TRAIN, TEST, CLASSES, SIDE = 36, 12, 3, 6
 
 
 class Tiny(nn.Module):
-    """Two convolutions and a linear layer; remembers of each batch its images, its mode and the type of its logits."""
+    """Two convolutions and a linear layer; remembers of each batch its images, its mode and the
+    type of its logits."""
 
     def __init__(self, shape: tuple[int, int, int], classes: int, norm: bool = True) -> None:
         super().__init__()
@@ -54,7 +56,12 @@ def tiny_data(root: Path, dot: bool = False, **options: Any) -> Splits:
     CALLS.append({"root": root, "dot": dot, **options})
 
     def split(count: int, first: int) -> Split:
-        images = torch.arange(first, first + count).view(-1, 1, 1, 1).expand(-1, 1, SIDE, SIDE).to(torch.uint8)
+        images = (
+            torch.arange(first, first + count)
+            .view(-1, 1, 1, 1)
+            .expand(-1, 1, SIDE, SIDE)
+            .to(torch.uint8)
+        )
         if dot:
             images = torch.zeros(count, 1, SIDE, SIDE, dtype=torch.uint8)
             images[:, :, 2, 1] = 255

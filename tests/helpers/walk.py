@@ -1,4 +1,5 @@
-"""Goes through a page as its reader would, in an empty folder: files are written, commands and Python are run."""
+"""Goes through a page as its reader would, in an empty folder: files are written, commands and
+Python are run."""
 
 import os
 import re
@@ -50,7 +51,9 @@ class Walk:
         file = Path(step.name.replace("NAME", "network").replace("<model>-<data>", "lenet5-digits"))
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(step.text + "\n")
-        group = file.parent.name.removesuffix("s") if file.parent.name == "sweeps" else file.parent.name
+        group = (
+            file.parent.name.removesuffix("s") if file.parent.name == "sweeps" else file.parent.name
+        )
         if group in ("sweep", "experiment"):
             self._run(step, f"dstrun {group}={file.stem} dry_run=true")
 
@@ -62,7 +65,9 @@ class Walk:
         try:
             exec(self.filled(step.text), self._names)
         except Exception as error:
-            raise Failed(f"{step.page}:{step.line}: {type(error).__name__}: {error}\n{step.text}") from error
+            raise Failed(
+                f"{step.page}:{step.line}: {type(error).__name__}: {error}\n{step.text}"
+            ) from error
 
     def _shell(self, step: Step) -> None:
         if step.command.startswith("dstrun report") and not Path("outputs").is_dir():
@@ -78,7 +83,9 @@ class Walk:
 
     def _checkout(self) -> Path:
         """A copy of what a clone of this one has, since building leaves files behind."""
-        listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(
+            ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
         for name in listed.splitlines():
             if (ROOT / name).is_file() and not name.startswith(("docs/runs/", "tests/")):
                 (file := Path("checkout", name)).parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +115,9 @@ class Walk:
                 server.send_signal(signal.SIGINT)
                 code = server.wait()
             except Exception as error:
-                raise Failed(f"{step.page}:{step.line}: {error}: {step.text}\n{Path(log.name).read_text()}") from error
+                raise Failed(
+                    f"{step.page}:{step.line}: {error}: {step.text}\n{Path(log.name).read_text()}"
+                ) from error
             finally:
                 server.kill()
         said = Path("dashboard.log").read_text()

@@ -1,4 +1,5 @@
-"""Compiled masks and compiled updates against plain ones: the same training, to the last bits of a sum."""
+"""Compiled masks and compiled updates against plain ones: the same training, to the last bits of a
+sum."""
 
 import copy
 from collections.abc import Callable
@@ -24,7 +25,13 @@ BATCH = 16
 def network() -> nn.Module:
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(24, 12), nn.ReLU(), nn.Linear(12, 3)
+        nn.Conv2d(2, 6, 3),
+        nn.BatchNorm2d(6),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(24, 12),
+        nn.ReLU(),
+        nn.Linear(12, 3),
     )
 
 
@@ -54,14 +61,18 @@ def trained(
         method.before_step(step)
         update(*batch(step, BATCH if step % 5 else BATCH // 2), 0.1 if step < 8 else 0.01)
     return model.state_dict() | {
-        f"momentum of {n}": value for n, state in enumerate(sgd.state.values()) for value in state.values()
+        f"momentum of {n}": value
+        for n, state in enumerate(sgd.state.values())
+        for value in state.values()
     }
 
 
 def assert_same(ours: dict[str, Tensor], plain: dict[str, Tensor], tolerance: float = 1e-5) -> None:
     assert ours.keys() == plain.keys()
     for name, value in plain.items():
-        torch.testing.assert_close(ours[name], value, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            ours[name], value, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}"
+        )
 
 
 def dst(compile: str, granularity: str = "neuron") -> DynamicSparseTraining:
@@ -91,7 +102,9 @@ def test_a_traced_mask_has_the_gradients_of_a_plain_one(dtype: torch.dtype) -> N
         return MaskWeight.apply(weight, threshold, dtype).float().square().sum()
 
     traced = torch.compile(loss, backend="eager", fullgraph=True)
-    plain, ours = (torch.autograd.grad(f(weight, threshold), (weight, threshold)) for f in (loss, traced))
+    plain, ours = (
+        torch.autograd.grad(f(weight, threshold), (weight, threshold)) for f in (loss, traced)
+    )
     assert all(gradient.any() for gradient in plain)
     assert all(map(torch.equal, ours, plain))
 
@@ -99,13 +112,17 @@ def test_a_traced_mask_has_the_gradients_of_a_plain_one(dtype: torch.dtype) -> N
 @pytest.mark.parametrize("optimiser", ["sgd", pytest.param("adam", marks=slow)])
 def test_a_compiled_update_trains_as_a_plain_one(optimiser: str) -> None:
     plain = trained(Update, dst("off"), optimiser)
-    assert_same(trained(whole, dst("step"), optimiser), plain, 1e-4 if optimiser == "adam" else 1e-5)
+    assert_same(
+        trained(whole, dst("step"), optimiser), plain, 1e-4 if optimiser == "adam" else 1e-5
+    )
 
 
 @pytest.mark.parametrize("compile", ["mask", pytest.param("step", marks=slow)])
 def test_steered_guarded_and_frozen_compiled_as_plain(compile: str) -> None:
     def steered(compile: str) -> DynamicSparseTraining:
-        return DynamicSparseTraining(0.05, floor=0.3, compile=compile, guard=0.95, target_density=0.4, freeze=0.6)
+        return DynamicSparseTraining(
+            0.05, floor=0.3, compile=compile, guard=0.95, target_density=0.4, freeze=0.6
+        )
 
     plain = trained(Update, steered("off"))
     assert any(name.endswith("frozen") for name in plain)
@@ -122,10 +139,14 @@ def test_pieces_and_clipping_are_those_of_a_plain_update(options: dict[str, floa
 
 @pytest.mark.parametrize("granularity", ["neuron", "weight", "dense"])
 @pytest.mark.parametrize("where", ["weights", "images"])
-def test_the_layout_of_convolutions_changes_the_last_bits_at_most(granularity: str, where: str) -> None:
+def test_the_layout_of_convolutions_changes_the_last_bits_at_most(
+    granularity: str, where: str
+) -> None:
     class Inside(Update):
         def __call__(self, images: Tensor, labels: Tensor, lr: float) -> tuple[Tensor, Tensor]:
-            return super().__call__(images.contiguous(memory_format=torch.channels_last), labels, lr)
+            return super().__call__(
+                images.contiguous(memory_format=torch.channels_last), labels, lr
+            )
 
     def channels_last(model: nn.Module, *rest: Any, **options: Any) -> Update:
         if where == "images":
@@ -156,7 +177,10 @@ def test_bf16_masks_compare_in_fp32_and_round_once() -> None:
 
 @slow
 def test_bf16_training_is_near_fp32_and_the_same_with_compiled_masks() -> None:
-    fp32, bf16 = trained(Update, dst("off"), steps=4), trained(Update, dst("off"), steps=4, autocast=True)
+    fp32, bf16 = (
+        trained(Update, dst("off"), steps=4),
+        trained(Update, dst("off"), steps=4, autocast=True),
+    )
     assert_same(bf16, fp32, 0.05)
     assert not torch.equal(bf16["0.weight"], fp32["0.weight"])
     assert_same(trained(Update, dst("mask"), steps=4, autocast=True), bf16, 0.01)
@@ -185,7 +209,9 @@ def test_a_weight_changed_behind_a_compiled_mask_is_noticed() -> None:
         for changed in (model, copied):
             changed[0].weight.mul_(2)  # type: ignore[index]
     x, _ = batch(1)
-    assert torch.equal(model.eval()(x), copied(x))  # masks put ready for training are no matter in evaluation
+    assert torch.equal(
+        model.eval()(x), copied(x)
+    )  # masks put ready for training are no matter in evaluation
     model.train()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         update(*batch(1), 0.1)

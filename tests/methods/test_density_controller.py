@@ -1,4 +1,5 @@
-"""α steered to a density: the law on numbers one can follow, and runs that end where they were asked to."""
+"""α steered to a density: the law on numbers one can follow, and runs that end where they were
+asked to."""
 
 import json
 import signal
@@ -10,7 +11,15 @@ from kept import ALIKE_IN_FEW_UPDATES
 
 from dstrun.compare import aggregate
 from dstrun.compare.run_tables import Store
-from dstrun.methods.dst.density_controller import ARRIVAL, LARGEST, PROPORTIONAL, SHARPEST, SMALLEST, SWIFTEST, Steering
+from dstrun.methods.dst.density_controller import (
+    ARRIVAL,
+    LARGEST,
+    PROPORTIONAL,
+    SHARPEST,
+    SMALLEST,
+    SWIFTEST,
+    Steering,
+)
 from tests.helpers.commands import Command, Trained
 from tests.helpers.runs import assert_broken_equals_whole, only_run, rows, stop_at
 
@@ -53,12 +62,17 @@ def test_alpha_follows_the_law(steps: int, error: float, proportional: float) ->
     steered = at_the_target(steps)
     log_alpha = torch.tensor(0.5).log().item()
     steered.steer([torch.tensor(error).exp() * 250])
-    assert steered.alpha.log().item() == pytest.approx(log_alpha + (proportional + SWIFTEST) * error, rel=1e-4)
+    assert steered.alpha.log().item() == pytest.approx(
+        log_alpha + (proportional + SWIFTEST) * error, rel=1e-4
+    )
 
 
-@pytest.mark.parametrize(("steps", "share"), [(5000, 0.01), (2000, 0.01), (200, 0.1), (40, 0.5), (5, 0.5)])
+@pytest.mark.parametrize(
+    ("steps", "share"), [(5000, 0.01), (2000, 0.01), (200, 0.1), (40, 0.5), (5, 0.5)]
+)
 def test_thresholds_are_released_the_faster_the_shorter_the_run(steps: int, share: float) -> None:
-    """ε = −1/2 lets them down by half the share; from e times too little on by the whole; not where enough is kept."""
+    """ε = −1/2 lets them down by half the share; from e times too little on by the whole; not where
+    enough is kept."""
     for error, released in ((-0.5, share / 2), (-1, share), (-3, share), (0, 0), (1, 0)):
         steered = at_the_target(steps)
         steered.steer([torch.tensor(float(error)).exp() * 250])
@@ -66,10 +80,15 @@ def test_thresholds_are_released_the_faster_the_shorter_the_run(steps: int, shar
 
 
 def test_alpha_does_not_leap_where_density_does() -> None:
-    """From 0.25, the target, to four times that: ε = log 4 counts for 0.5 at once, and for itself in the integral."""
+    """From 0.25, the target, to four times that: ε = log 4 counts for 0.5 at once, and for itself
+    in the integral."""
     steered = at_the_target(steps=1000)
     steered.steer([torch.tensor(1000)])
-    expected = torch.tensor(0.5).log().item() + PROPORTIONAL * SHARPEST + SWIFTEST * torch.tensor(4.0).log().item()
+    expected = (
+        torch.tensor(0.5).log().item()
+        + PROPORTIONAL * SHARPEST
+        + SWIFTEST * torch.tensor(4.0).log().item()
+    )
     assert steered.alpha.log().item() == pytest.approx(expected, rel=1e-5)
 
 
@@ -92,7 +111,9 @@ def test_steering_goes_on_from_its_state() -> None:
 
 
 @pytest.mark.parametrize("alpha", [1e-6, 1.0])
-def test_a_run_ends_at_the_density_asked_for_whatever_alpha_it_starts_from(command: Command, alpha: float) -> None:
+def test_a_run_ends_at_the_density_asked_for_whatever_alpha_it_starts_from(
+    command: Command, alpha: float
+) -> None:
     outcome = command(*SHORT, "data.train_limit=640", f"reg.alpha={alpha}")
     assert (outcome.code, outcome.err) == (0, "")
     folder = only_run()
@@ -114,7 +135,16 @@ def test_the_best_by_validation_is_one_at_the_target(command: Command) -> None:
 
 
 def test_frozen_masks_without_a_target(command: Command) -> None:
-    assert command(SHORT[0], *SHORTER[2:], "schedule.lr=0.1", "reg.freeze=0.5", "schedule.threshold_clip=0.1").code == 0
+    assert (
+        command(
+            SHORT[0],
+            *SHORTER[2:],
+            "schedule.lr=0.1",
+            "reg.freeze=0.5",
+            "schedule.threshold_clip=0.1",
+        ).code
+        == 0
+    )
     metrics = rows(only_run() / "metrics.csv")
     assert "alpha" not in metrics[0]
     densities = [row["density"] for row in metrics]
@@ -135,15 +165,20 @@ def test_a_steered_run_goes_on_as_if_nothing_had_been(
 
 
 @pytest.mark.slow
-def test_a_steered_run_of_few_updates_is_as_accurate_as_one_with_a_fixed_alpha(command: Command) -> None:
-    """Three seeds each; 2 points and the seeds' spread are allowed. VGG-16, one seed: near or above dense."""
+def test_a_steered_run_of_few_updates_is_as_accurate_as_one_with_a_fixed_alpha(
+    command: Command,
+) -> None:
+    """Three seeds each; 2 points and the seeds' spread are allowed. VGG-16, one seed: near or above
+    dense."""
     assert command("sweep=few_updates", "n_jobs=2", "threads=1").code == 0
     runs = aggregate.labelled(Store([Path("outputs/few_updates")]).runs)
     steered = runs[runs["reg.target_density"] > 0]
     assert (steered["density"] / steered["reg.target_density"] - 1).abs().max() < 5e-4
     lenets = runs[runs["model.name"] == "lenet_300_100"]
     for ours, alpha in ALIKE_IN_FEW_UPDATES.items():
-        asked, found = (aggregate.where(lenets, row)["test_accuracy"] for row in (ours, f"alpha={alpha}"))
+        asked, found = (
+            aggregate.where(lenets, row)["test_accuracy"] for row in (ours, f"alpha={alpha}")
+        )
         assert (len(asked), len(found)) == (3, 3)
         assert asked.mean() > found.mean() - found.std() - 0.02, ours
     vgg = runs[runs["model.name"] == "vgg16"].set_index("reg.target_density")["test_accuracy"]
@@ -161,14 +196,17 @@ def test_a_target_needs_an_alpha_to_start_from(command: Command) -> None:
 def test_where_it_broke_is_found_from_the_last_good_checkpoint(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A threshold turns to infinity in the third epoch; the checkpoint of the second is kept and names the update."""
+    """A threshold turns to infinity in the third epoch; the checkpoint of the second is kept and
+    names the update."""
     from dstrun.methods.dst.method import DynamicSparseTraining
 
     after = DynamicSparseTraining.after_step
 
     def breaks(self: DynamicSparseTraining) -> None:
         after(self)
-        if self._steering and int(self._steering.state_dict()["step"]) == 2 * 23 + 4:  # 23 updates are an epoch
+        if (
+            self._steering and int(self._steering.state_dict()["step"]) == 2 * 23 + 4
+        ):  # 23 updates are an epoch
             self.thresholds()[1].data[3] = float("inf")
 
     monkeypatch.setattr(DynamicSparseTraining, "after_step", breaks)

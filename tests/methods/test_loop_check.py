@@ -1,4 +1,5 @@
-"""The method in a training loop of one's own: whole in twelve lines, and told what the loop leaves out."""
+"""The method in a training loop of one's own: whole in twelve lines, and told what the loop leaves
+out."""
 
 import copy
 import gc
@@ -20,7 +21,9 @@ from dstrun.methods.dst.method import DynamicSparseTraining
 from tests.helpers.blocks import steps_of
 
 (EXAMPLE,) = (
-    step.text for step in steps_of(Path(__file__).parents[2] / "README.md") if "DynamicSparseTraining" in step.text
+    step.text
+    for step in steps_of(Path(__file__).parents[2] / "README.md")
+    if "DynamicSparseTraining" in step.text
 )
 
 
@@ -61,10 +64,17 @@ def loop(
     without: str = "", zero_grad: Callable[[], None] | None = None, pieces: int = 1,
     loss: Callable[[Tensor], Tensor] = lambda logits: F.cross_entropy(logits, Y),
 ) -> None:  # fmt: skip
-    """Trains as it should be done, but for the moment that is left out, or only one thing otherwise."""
+    """Trains as it should be done, but for the moment that is left out, or only one thing
+    otherwise."""
     optimiser = optimiser or sgd(model)
-    moments = {"begin": method.begin, "before_step": method.before_step, "after_step": method.after_step}
-    called: dict[str, Any] = {name: f if name != without else lambda *_: None for name, f in moments.items()}
+    moments = {
+        "begin": method.begin,
+        "before_step": method.before_step,
+        "after_step": method.after_step,
+    }
+    called: dict[str, Any] = {
+        name: f if name != without else lambda *_: None for name, f in moments.items()
+    }
     called["begin"](steps)
     for step in range(steps):
         called["before_step"](step)
@@ -156,7 +166,9 @@ def weights_in_the_loss() -> None:
     loop(
         model,
         method,
-        loss=lambda logits: F.cross_entropy(logits, Y) + sum(p.square().sum() for p in model.parameters()),
+        loss=lambda logits: (
+            F.cross_entropy(logits, Y) + sum(p.square().sum() for p in model.parameters())
+        ),
     )
 
 

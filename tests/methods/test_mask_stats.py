@@ -57,7 +57,11 @@ def test_figures_of_layers() -> None:
     thresholds = {"a": torch.tensor([[0.5], [-0.25]])}
     (figures,) = measure({"a": MASK}, {"a": MASK}, thresholds)
     assert (figures.layer, figures.kept, figures.total, figures.density) == ("a", 2, 6, 2 / 6)
-    assert (figures.threshold_mean, figures.threshold_min, figures.threshold_max) == (0.125, -0.25, 0.5)
+    assert (figures.threshold_mean, figures.threshold_min, figures.threshold_max) == (
+        0.125,
+        -0.25,
+        0.5,
+    )
     assert (figures.churn, figures.dead_rows) == (0, 1)
 
 
@@ -95,13 +99,22 @@ def test_a_dense_run_has_density_one_and_no_thresholds() -> None:
 
 
 def test_every_product_of_the_built_in_networks_is_one_of_their_layers() -> None:
-    shapes = {"lenet5": (1, 28, 28), "lstm": (1, 28, 28), "vgg": (3, 32, 32), "wide_resnet": (3, 32, 32)}
+    shapes = {
+        "lenet5": (1, 28, 28),
+        "lstm": (1, 28, 28),
+        "vgg": (3, 32, 32),
+        "wide_resnet": (3, 32, 32),
+    }
     for name, shape in shapes.items():
         with torch.device("meta"):
             model, example = BUILDERS[name](shape, 10), torch.empty(1, *shape)
         work = multiply_adds(model, example)
-        weights = {layer: model.get_parameter(f"{layer}.weight").numel() for layer in work.positions}
-        assert work.total == sum(weights[layer] * times for layer, times in work.positions.items()), name
+        weights = {
+            layer: model.get_parameter(f"{layer}.weight").numel() for layer in work.positions
+        }
+        assert work.total == sum(
+            weights[layer] * times for layer, times in work.positions.items()
+        ), name
 
 
 class Called(nn.Module):
@@ -115,7 +128,9 @@ class Called(nn.Module):
         return self.call(self.layer, images)
 
 
-ATTENTION = 4 * 8 * 8 * 6 + 2 * 6 * 6 * 8  # q, k, v and the way out of 8 features for 6 tokens; scores, and their use
+ATTENTION = (
+    4 * 8 * 8 * 6 + 2 * 6 * 6 * 8
+)  # q, k, v and the way out of 8 features for 6 tokens; scores, and their use
 LAYERS = {
     "conv1d": (nn.Conv1d(4, 6, 3), (4, 10), 6 * 4 * 3 * 8),
     "conv3d": (nn.Conv3d(2, 3, 3), (2, 5, 5, 5), 3 * 2 * 27 * 27),
@@ -124,23 +139,37 @@ LAYERS = {
     "lstm": (nn.LSTM(5, 7, 2, bidirectional=True), (11, 1, 5), 11 * 2 * 4 * 7 * (5 + 7 + 14 + 7)),
     "gru": (nn.GRU(5, 7), (11, 1, 5), 11 * 3 * 7 * (5 + 7)),
     "attention": (nn.MultiheadAttention(8, 2, batch_first=True), (6, 8), ATTENTION),
-    "encoder": (nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), (6, 8), ATTENTION + 2 * 8 * 16 * 6),
+    "encoder": (
+        nn.TransformerEncoderLayer(8, 2, 16, batch_first=True),
+        (6, 8),
+        ATTENTION + 2 * 8 * 16 * 6,
+    ),
     "bilinear": (nn.Bilinear(3, 3, 5), (3,), 3 * 3 * 5),
     "checkpointed": (nn.Conv1d(4, 6, 3), (4, 10), 6 * 4 * 3 * 8),
 }
 
 
 def checkpointed(layer: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    return checkpoint(lambda x: layer(x.transpose(1, 2)), images.transpose(1, 2).requires_grad_(), use_reentrant=True)
+    return checkpoint(
+        lambda x: layer(x.transpose(1, 2)),
+        images.transpose(1, 2).requires_grad_(),
+        use_reentrant=True,
+    )
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_multiply_adds_of_layers_that_stay_dense(name: str) -> None:
     layer, shape, wanted = LAYERS[name]
-    call = {"attention": lambda layer, x: layer(x, x, x)[0], "bilinear": lambda layer, x: layer(x, x)}
+    call = {
+        "attention": lambda layer, x: layer(x, x, x)[0],
+        "bilinear": lambda layer, x: layer(x, x),
+    }
     call |= {"checkpointed": checkpointed}
     example = torch.zeros(*shape) if name in ("lstm", "gru") else torch.zeros(1, *shape)
-    assert multiply_adds(Called(layer, call.get(name, lambda layer, x: layer(x))), example).total == wanted
+    assert (
+        multiply_adds(Called(layer, call.get(name, lambda layer, x: layer(x))), example).total
+        == wanted
+    )
 
 
 def test_counting_draws_nothing_from_the_generator_of_a_run() -> None:
@@ -153,8 +182,13 @@ def test_counting_draws_nothing_from_the_generator_of_a_run() -> None:
 
 
 def test_what_masks_leave_of_the_multiply_adds() -> None:
-    layers = [LayerFigures("a", 5, 10, None, None, None, 0.0, 0), LayerFigures("b", 1, 4, None, None, None, 0.0, 0)]
-    work = MultiplyAdds(total=10 * 1 + 4 * 5 + 10, positions={"a": 1, "b": 5})  # 10 of what has no mask
+    layers = [
+        LayerFigures("a", 5, 10, None, None, None, 0.0, 0),
+        LayerFigures("b", 1, 4, None, None, None, 0.0, 0),
+    ]
+    work = MultiplyAdds(
+        total=10 * 1 + 4 * 5 + 10, positions={"a": 1, "b": 5}
+    )  # 10 of what has no mask
     assert work.kept(layers) == 5 * 1 + 1 * 5 + 10
     assert work.fraction(layers) == 20 / 40
 

@@ -1,4 +1,5 @@
-"""sparsify: what it converts, what it leaves dense and says so, and that nothing else about a model changes."""
+"""sparsify: what it converts, what it leaves dense and says so, and that nothing else about a model
+changes."""
 
 import copy
 import pickle
@@ -36,7 +37,9 @@ def test_at_threshold_zero_a_sparse_model_computes_what_the_dense_one_does() -> 
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_a_convolution_uses_its_options_and_its_masked_weight(memory_format: torch.memory_format) -> None:
+def test_a_convolution_uses_its_options_and_its_masked_weight(
+    memory_format: torch.memory_format,
+) -> None:
     plain = nn.Conv2d(4, 6, 3, stride=2, padding=2, dilation=2, groups=2, padding_mode="reflect")
     plain = plain.to(memory_format=memory_format)
     masked = copy.deepcopy(plain)
@@ -80,7 +83,10 @@ def test_tied_weights_are_left_dense() -> None:
     model[1].weight = model[0].weight
     selection = sparsify(model)
     assert list(selection.layers) == ["2"]
-    assert selection.left_dense == {"0.weight": "a parameter of Embedding", "1.weight": "tied to another module"}
+    assert selection.left_dense == {
+        "0.weight": "a parameter of Embedding",
+        "1.weight": "tied to another module",
+    }
 
 
 def test_attention_is_left_dense_and_the_rest_of_a_transformer_is_masked_in_inference_too() -> None:
@@ -118,7 +124,11 @@ def test_twice_or_with_nothing_to_mask_is_refused() -> None:
     ],
 )
 def test_models_have_the_papers_layers(
-    builder: str, options: dict[str, int], shape: tuple[int, int, int], layers: int, weights: int | None
+    builder: str,
+    options: dict[str, int],
+    shape: tuple[int, int, int],
+    layers: int,
+    weights: int | None,
 ) -> None:
     classes = 1000 if builder == "resnet50" else 10
     with torch.device("meta"):

@@ -31,7 +31,9 @@ def test_estimator_equals_the_written_pieces_at_every_float_around_their_seam() 
     x = torch.arange(first, last, dtype=torch.int32).view(torch.float32)
     written = torch.where(x > 0.4, torch.tensor(0.4), 2 - 4 * x)
     differing = x[long_tailed(x) != written]
-    assert differing.tolist() == [torch.tensor(0.4).item()]  # one float: 2 − 4·0.4 is 0.4 less one rounding
+    assert differing.tolist() == [
+        torch.tensor(0.4).item()
+    ]  # one float: 2 − 4·0.4 is 0.4 less one rounding
 
 
 def test_a_weight_takes_part_when_it_is_larger_than_its_threshold() -> None:
@@ -47,7 +49,8 @@ def test_gradients_are_those_of_the_module_docstring() -> None:
     masked = mask(weight)
     masked.backward(torch.tensor([[1.0, 2.0, 4.0], [1.0, 1.0, 3.0]]))
     assert masked.tolist() == [[0.5, 0, 0], [-2, 0.75, 0]]
-    # Q = [[.25, 0, −.125], [1.5, .25, −.5]], H(Q) = [[1, 2, 1.5], [0, 1, .4]], G ⊙ W ⊙ H = [[.5, −1, .75], [0, .75, 0]]
+    # Q = [[.25, 0, −.125], [1.5, .25, −.5]], H(Q) = [[1, 2, 1.5], [0, 1, .4]], G ⊙ W ⊙ H = [[.5,
+    # −1, .75], [0, .75, 0]]
     assert weight.grad is not None
     assert weight.grad.tolist() == [[1 + 0.5, 0 + 1, 0 + 0.75], [1, 1 + 0.75, 0]]
     assert mask.threshold.grad is not None
@@ -55,7 +58,8 @@ def test_gradients_are_those_of_the_module_docstring() -> None:
 
 
 def test_gradients_of_a_threshold_a_weight() -> None:
-    """The same numbers, unsummed; and of a neuron with one input, whose threshold has the weight's shape as well."""
+    """The same numbers, unsummed; and of a neuron with one input, whose threshold has the weight's
+    shape as well."""
     grad = torch.tensor([[1.0, 2.0, 4.0], [1.0, 1.0, 3.0]])
     to_weight, to_threshold = gradients(grad, WEIGHT, torch.tensor([[0.25] * 3, [0.5] * 3]))
     assert to_weight.tolist() == [[1 + 0.5, 0 + 1, 0 + 0.75], [1, 1 + 0.75, 0]]
@@ -66,7 +70,11 @@ def test_gradients_of_a_threshold_a_weight() -> None:
 
 @pytest.mark.parametrize(
     ("granularity", "linear", "convolution"),
-    [("neuron", (2, 1), (4, 1, 1, 1)), ("layer", (1, 1), (1, 1, 1, 1)), ("weight", (2, 3), (4, 2, 3, 3))],
+    [
+        ("neuron", (2, 1), (4, 1, 1, 1)),
+        ("layer", (1, 1), (1, 1, 1, 1)),
+        ("weight", (2, 3), (4, 2, 3, 3)),
+    ],
 )
 def test_granularity_is_the_shape_of_the_thresholds(
     granularity: str, linear: tuple[int, ...], convolution: tuple[int, ...]
@@ -142,13 +150,20 @@ def test_thresholds_shift_to_a_density_each_layer_by_its_own_scale() -> None:
     ten = torch.arange(1.0, 11.0).reshape(2, 5)
     weights, thresholds = [ten, -100 * ten], [torch.zeros(2, 1), torch.zeros(2, 1)]
     shift_to_density(weights, thresholds, 0.3)
-    assert [kept_mask(w, t).sum().item() for w, t in zip(weights, thresholds, strict=True)] == [3, 3]
+    assert [kept_mask(w, t).sum().item() for w, t in zip(weights, thresholds, strict=True)] == [
+        3,
+        3,
+    ]
     shift_to_density(weights, thresholds, 0.8)  # and back, from wherever thresholds stand
-    assert [kept_mask(w, t).sum().item() for w, t in zip(weights, thresholds, strict=True)] == [8, 8]
+    assert [kept_mask(w, t).sum().item() for w, t in zip(weights, thresholds, strict=True)] == [
+        8,
+        8,
+    ]
 
 
 def test_thresholds_shift_by_shares_of_the_mean_weight() -> None:
-    """|w| / mean: 0.4, 0.8, 1.2, 1.6, and 0.22, 0.33, 0.44, 3 for a mean of 9. Of 8, 4.8 are 5: those above 0.4."""
+    """|w| / mean: 0.4, 0.8, 1.2, 1.6, and 0.22, 0.33, 0.44, 3 for a mean of 9. Of 8, 4.8 are 5:
+    those above 0.4."""
     weights = [torch.tensor([[1.0, -2.0, 3.0, -4.0]]), torch.tensor([[-2.0, 3.0, -4.0, 27.0]])]
     thresholds = [torch.zeros(1, 1), torch.zeros(1, 1)]
     shift_to_density(weights, thresholds, density=0.6)
@@ -166,11 +181,15 @@ def test_a_shift_meets_the_density_to_the_weight(density: float) -> None:
     kept = sum(int(kept_mask(w, t).sum()) for w, t in zip(weights[:2], thresholds[:2], strict=True))
     assert abs(kept - max(density * 1050, 2)) <= 1, "one weight a layer at least"
     shift_to_density(weights, thresholds, 0.5)
-    assert all(threshold.isfinite().all() for threshold in thresholds), "a layer of zeros has no scale"
+    assert all(threshold.isfinite().all() for threshold in thresholds), (
+        "a layer of zeros has no scale"
+    )
 
 
 def test_far_below_zero_the_penalty_pushes_no_harder() -> None:
-    threshold = torch.tensor([[LOWEST], [2 * LOWEST], [-200.0], [-float("inf")]], requires_grad=True)
+    threshold = torch.tensor(
+        [[LOWEST], [2 * LOWEST], [-200.0], [-float("inf")]], requires_grad=True
+    )
     value = Penalty.apply(threshold)
     value.backward()
     steepest = torch.exp(torch.tensor(-LOWEST))
@@ -227,22 +246,29 @@ def test_a_shift_leaves_every_layer_its_floor() -> None:
     weights = [torch.tensor([[1.0, 2.0, 3.0, 4.0]]), torch.tensor([[1.0, 2.0, 3.0, 4.0]])]
     thresholds = [torch.zeros(1, 1), torch.full((1, 1), 9.0)]
     shift_to_density(weights, thresholds, density=0.25)
-    assert [kept_mask(w, t).tolist()[0] for w, t in zip(weights, thresholds, strict=True)] == [[False] * 3 + [True]] * 2
+    assert [kept_mask(w, t).tolist()[0] for w, t in zip(weights, thresholds, strict=True)] == [
+        [False] * 3 + [True]
+    ] * 2
     shift_to_density(weights, thresholds, density=0.5, floor=0.6)
-    assert [int(kept_mask(w, t).sum()) for w, t in zip(weights, thresholds, strict=True)] == [3, 3], (
-        "2.4 of four are 3, and floors come first"
-    )
+    assert [int(kept_mask(w, t).sum()) for w, t in zip(weights, thresholds, strict=True)] == [
+        3,
+        3,
+    ], "2.4 of four are 3, and floors come first"
 
 
 def test_a_shift_of_a_layer_of_one_weight() -> None:
-    weights, thresholds = [torch.ones(1, 1), torch.ones(1, 4)], [torch.full((1, 1), 5.0), torch.zeros(1, 1)]
+    weights, thresholds = (
+        [torch.ones(1, 1), torch.ones(1, 4)],
+        [torch.full((1, 1), 5.0), torch.zeros(1, 1)],
+    )
     shift_to_density(weights, thresholds, density=0.8)
     assert kept_mask(weights[0], thresholds[0]).all()
     assert thresholds[0].isfinite().all()
 
 
 def test_thresholds_that_keep_too_little_fall_where_no_alpha_is_small_enough() -> None:
-    """A fifth of the target is kept, and the penalty pushes with next to nothing: weights come back all the same."""
+    """A fifth of the target is kept, and the penalty pushes with next to nothing: weights come back
+    all the same."""
     model = nn.Linear(100, 10)
     model.weight.data = torch.linspace(-1, 1, 1000).view(10, 100)
     method = DynamicSparseTraining(1e-12, floor=0.0, target_density=0.5)
@@ -261,10 +287,14 @@ def test_thresholds_that_keep_too_little_fall_where_no_alpha_is_small_enough() -
 
 
 @pytest.mark.parametrize(
-    ("granularity", "target", "left"), [("layer", 0.5, 0.0), ("neuron", 0.5, -2.0), ("layer", 0, -2.0)]
+    ("granularity", "target", "left"),
+    [("layer", 0.5, 0.0), ("neuron", 0.5, -2.0), ("layer", 0, -2.0)],
 )
-def test_with_a_target_a_layers_threshold_stays_at_0_or_above(granularity: str, target: float, left: float) -> None:
-    """Under 0 it keeps what it keeps at 0; where rows share none, or α is fixed, thresholds are the optimiser's own."""
+def test_with_a_target_a_layers_threshold_stays_at_0_or_above(
+    granularity: str, target: float, left: float
+) -> None:
+    """Under 0 it keeps what it keeps at 0; where rows share none, or α is fixed, thresholds are the
+    optimiser's own."""
     model = nn.Linear(10, 2)
     method = DynamicSparseTraining(1e-3, granularity, target_density=target)
     method.prepare(model, past=[])
@@ -276,7 +306,9 @@ def test_with_a_target_a_layers_threshold_stays_at_0_or_above(granularity: str, 
 
 
 @pytest.mark.parametrize(("kept", "left"), [(300, 1.0), (50, 0.9)])
-def test_with_a_target_the_guard_is_gentle_and_sets_in_at_a_quarter_of_it(kept: int, left: float) -> None:
+def test_with_a_target_the_guard_is_gentle_and_sets_in_at_a_quarter_of_it(
+    kept: int, left: float
+) -> None:
     """Not at the floor asked for, half of the weights, and not by the paper's reset to 0."""
     model = nn.Linear(100, 10)
     model.weight.data = torch.linspace(1, 2, 1000).view(10, 100)
@@ -291,7 +323,9 @@ def test_with_a_target_the_guard_is_gentle_and_sets_in_at_a_quarter_of_it(kept: 
 
 
 @pytest.mark.parametrize(("asked", "step"), [(1.0, 8), (0.9, 8), (0.5, 5)])
-def test_with_a_target_masks_are_frozen_after_four_fifths_of_the_updates_at_the_latest(asked: float, step: int) -> None:
+def test_with_a_target_masks_are_frozen_after_four_fifths_of_the_updates_at_the_latest(
+    asked: float, step: int
+) -> None:
     model = nn.Linear(10, 10)
     method = DynamicSparseTraining(1e-3, floor=0.0, target_density=0.5, freeze=asked)
     method.prepare(model, past=[])
@@ -305,7 +339,8 @@ def test_with_a_target_masks_are_frozen_after_four_fifths_of_the_updates_at_the_
 
 
 def test_the_density_met_in_the_end_leaves_every_layer_a_quarter_of_it() -> None:
-    """Of 40 weights 16 are to stay; the first layer's thresholds are far above its weights, and 0.1 of 20 are 2."""
+    """Of 40 weights 16 are to stay; the first layer's thresholds are far above its weights, and 0.1
+    of 20 are 2."""
     model = nn.Sequential(nn.Linear(10, 2), nn.Linear(2, 10))
     for layer in model:
         layer.weight.data = torch.arange(1.0, 21.0).view_as(layer.weight)
@@ -318,7 +353,8 @@ def test_the_density_met_in_the_end_leaves_every_layer_a_quarter_of_it() -> None
 
 
 def test_a_loss_without_a_penalty_is_the_loss_itself() -> None:
-    """A product with 0 would give thresholds a gradient, which weight decay and momentum act with."""
+    """A product with 0 would give thresholds a gradient, which weight decay and momentum act
+    with."""
     model, loss = nn.Linear(2, 2), torch.tensor(1.5)
     method = DynamicSparseTraining(0.0)
     method.prepare(model, past=[])

@@ -1,4 +1,5 @@
-"""The built-in networks against their papers: layers, shapes, outputs, gradients and initialisation."""
+"""The built-in networks against their papers: layers, shapes, outputs, gradients and
+initialisation."""
 
 import re
 from copy import deepcopy
@@ -18,7 +19,9 @@ from tests.helpers.networks import Network
 
 MODELS = Path(__file__).parents[2] / "conf" / "model"
 Shape = tuple[int, ...]
-Layers = dict[str, tuple[Shape, Shape]]  # name: shape of the weight, and of the output for one image
+Layers = dict[
+    str, tuple[Shape, Shape]
+]  # name: shape of the weight, and of the output for one image
 
 
 def lstm(hidden: int) -> Layers:
@@ -32,12 +35,16 @@ def lstm(hidden: int) -> Layers:
 
 
 def vgg(*stages: tuple[int, int]) -> Layers:
-    """Stages of so many 3×3 convolutions of so many filters, on maps of 32, 16, 8, 4 and 2 pixels a side."""
+    """Stages of so many 3×3 convolutions of so many filters, on maps of 32, 16, 8, 4 and 2 pixels a
+    side."""
     layers: Layers = {}
     inputs, place = 3, 0
     for stage, (count, filters) in enumerate(stages):
         for _ in range(count):
-            layers[f"features.{place}"] = ((filters, inputs, 3, 3), (filters, 32 >> stage, 32 >> stage))
+            layers[f"features.{place}"] = (
+                (filters, inputs, 3, 3),
+                (filters, 32 >> stage, 32 >> stage),
+            )
             inputs, place = filters, place + 3  # convolution, batch norm, ReLU
         place += 1  # pool
     return layers | {"classifier.0": ((512, 512), (512,)), "classifier.3": ((10, 512), (10,))}
@@ -58,7 +65,8 @@ def wide_resnet(blocks: int, width: int) -> Layers:
     return layers | {"fc": ((10, inputs), (10,))}
 
 
-# Named as in conf/model: parameters in all, and the layers. ResNet-50 is compared with torchvision's below.
+# Named as in conf/model: parameters in all, and the layers. ResNet-50 is compared with
+# torchvision's below.
 PAPER: dict[str, tuple[int, Layers]] = {
     "lenet_300_100": (
         266_610,
@@ -81,7 +89,8 @@ MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
 
 
 def untouched(builder: str, shape: Shape, args: dict[str, Any]) -> nn.Module:
-    """A network of which shapes alone are known, without memory or arithmetic; the small ones are real, and quicker."""
+    """A network of which shapes alone are known, without memory or arithmetic; the small ones are
+    real, and quicker."""
     with torch.device("cpu" if shape[0] == 1 else "meta"):
         return BUILDERS[builder](shape, 10, **args)
 
@@ -89,9 +98,15 @@ def untouched(builder: str, shape: Shape, args: dict[str, Any]) -> nn.Module:
 def seen(model: nn.Module, shape: Shape) -> Layers:
     """The layers in the order in which the model holds them, with what they make of one image."""
     outputs: dict[str, Shape] = {}
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
+    layers = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    }
     for name, layer in layers.items():
-        layer.register_forward_hook(lambda _, __, output, name=name: outputs.update({name: tuple(output.shape[1:])}))
+        layer.register_forward_hook(
+            lambda _, __, output, name=name: outputs.update({name: tuple(output.shape[1:])})
+        )
     model.eval()(torch.empty(1, *shape, device=next(model.parameters()).device))
     return {name: (tuple(layer.weight.shape), outputs[name]) for name, layer in layers.items()}
 
@@ -112,7 +127,15 @@ def test_the_papers_networks_have_the_papers_layers(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("depth", "width", "millions"),
-    [(40, 1, 0.6), (40, 2, 2.2), (40, 4, 8.9), (16, 8, 11.0), (22, 8, 17.2), (16, 10, 17.1), (28, 10, 36.5)],
+    [
+        (40, 1, 0.6),
+        (40, 2, 2.2),
+        (40, 4, 8.9),
+        (16, 8, 11.0),
+        (22, 8, 17.2),
+        (16, 10, 17.1),
+        (28, 10, 36.5),
+    ],
 )
 def test_depth_and_width_of_a_wide_resnet_are_counted_as_its_authors_count_them(
     depth: int, width: int, millions: float
@@ -130,19 +153,27 @@ def test_depth_and_width_of_a_wide_resnet_are_counted_as_its_authors_count_them(
         (19, ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))),
     ],
 )
-def test_depths_of_vgg_are_configurations_a_b_d_and_e(depth: int, stages: tuple[tuple[int, int], ...]) -> None:
+def test_depths_of_vgg_are_configurations_a_b_d_and_e(
+    depth: int, stages: tuple[tuple[int, int], ...]
+) -> None:
     assert seen(untouched("vgg", CIFAR, {"depth": depth}), CIFAR) == vgg(*stages)
 
 
 @pytest.mark.parametrize(
     ("builder", "args", "same"),
-    [("lstm", {}, {"hidden": 128}), ("vgg", {}, {"depth": 16}), ("wide_resnet", {}, {"depth": 16, "width": 8})],
+    [
+        ("lstm", {}, {"hidden": 128}),
+        ("vgg", {}, {"depth": 16}),
+        ("wide_resnet", {}, {"depth": 16, "width": 8}),
+    ],
 )
 def test_arguments_have_the_papers_values_unless_given(
     builder: str, args: dict[str, Any], same: dict[str, Any]
 ) -> None:
     shape = MNIST if builder == "lstm" else CIFAR
-    assert seen(untouched(builder, shape, args), shape) == seen(untouched(builder, shape, same), shape)
+    assert seen(untouched(builder, shape, args), shape) == seen(
+        untouched(builder, shape, same), shape
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,16 +190,25 @@ def test_arguments_have_the_papers_values_unless_given(
         ("wide_resnet", CIFAR, {"width": 0}, "depth is 16 and width 0, expected"),
     ],
 )  # fmt: skip
-def test_what_a_builder_cannot_take_is_refused(builder: str, shape: Shape, args: dict[str, Any], message: str) -> None:
+def test_what_a_builder_cannot_take_is_refused(
+    builder: str, shape: Shape, args: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         BUILDERS[builder](shape, 10, **args)
 
 
-SMALLEST = [("lenet5", {}), ("vgg", {"depth": 11}), ("lstm", {"hidden": 1}), ("wide_resnet", {"depth": 10, "width": 1})]
+SMALLEST = [
+    ("lenet5", {}),
+    ("vgg", {"depth": 11}),
+    ("lstm", {"hidden": 1}),
+    ("wide_resnet", {"depth": 10, "width": 1}),
+]
 
 
 @pytest.mark.parametrize(("builder", "args"), SMALLEST)
-def test_the_smallest_images_and_arguments_that_a_builder_takes(builder: str, args: dict[str, Any]) -> None:
+def test_the_smallest_images_and_arguments_that_a_builder_takes(
+    builder: str, args: dict[str, Any]
+) -> None:
     with torch.device("meta"):
         model = BUILDERS[builder]((2, 16, 16), 10, **args)
         assert model.eval()(torch.empty(2, 2, 16, 16)).shape == (2, 10)
@@ -232,7 +272,8 @@ def test_outputs_and_gradients_are_those_of_the_written_network(name: str, train
 
 
 def uniform(bound: float, tensor: Tensor) -> bool:
-    """Whether values are drawn evenly from ±bound, as far as so many can tell: within four standard errors."""
+    """Whether values are drawn evenly from ±bound, as far as so many can tell: within four standard
+    errors."""
     n = tensor.numel()
     largest = tensor.abs().max().item()
     return (
@@ -259,9 +300,12 @@ def test_weights_and_biases_begin_as_pytorchs_do(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "maps", "vectors"), [("vgg11", 0.5, 1.0), ("wrn_10_1", 1.0, None), ("wrn_16_2", 1.0, None)]
+    ("name", "maps", "vectors"),
+    [("vgg11", 0.5, 1.0), ("wrn_10_1", 1.0, None), ("wrn_16_2", 1.0, None)],
 )
-def test_batch_norms_begin_where_the_paper_has_them(name: str, maps: float, vectors: float | None) -> None:
+def test_batch_norms_begin_where_the_paper_has_them(
+    name: str, maps: float, vectors: float | None
+) -> None:
     for key, module in first(name).named_modules():
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             weight = maps if isinstance(module, nn.BatchNorm2d) else vectors
@@ -288,9 +332,12 @@ def test_an_lstms_gates_begin_evenly_in_one_over_the_root_of_its_width() -> None
 # ResNet-50
 
 
-@pytest.mark.parametrize(("channels", "classes", "parameters"), [(3, 1000, 25_557_032), (1, 10, 23_522_250)])
+@pytest.mark.parametrize(
+    ("channels", "classes", "parameters"), [(3, 1000, 25_557_032), (1, 10, 23_522_250)]
+)
 def test_resnet50_is_torchvisions(channels: int, classes: int, parameters: int) -> None:
-    """Module by module; where images are not RGB, but for the first convolution's number of inputs."""
+    """Module by module; where images are not RGB, but for the first convolution's number of
+    inputs."""
     import torchvision
 
     with torch.device("meta"):
@@ -303,7 +350,9 @@ def test_resnet50_is_torchvisions(channels: int, classes: int, parameters: int) 
     assert count(ours) == parameters
 
 
-def test_resnet50_begins_untrained_and_its_new_first_convolution_as_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resnet50_begins_untrained_and_its_new_first_convolution_as_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Normal with a variance of 2 / fan-out, 64 filters of 49 weights."""
     asked: list[dict[str, Any]] = []
 
@@ -316,4 +365,6 @@ def test_resnet50_begins_untrained_and_its_new_first_convolution_as_the_others(m
     first = BUILDERS["resnet50"]((2, 64, 64), 7).conv1.weight
     assert asked == [{"weights": None, "num_classes": 7}]
     assert first.std().item() == pytest.approx(sqrt(2 / (64 * 49)), rel=0.04)
-    assert first.abs().max() > 3 * sqrt(2 / (64 * 49)), "not even, which would end at √3 standard deviations"
+    assert first.abs().max() > 3 * sqrt(2 / (64 * 49)), (
+        "not even, which would end at √3 standard deviations"
+    )

@@ -45,7 +45,11 @@ def test_a_checkpoint_comes_back_as_it_was_saved() -> None:
         ([1], ValueError, "checkpoint.pt is no checkpoint of a run"),
         ({"step": 1}, ValueError, "checkpoint.pt is no checkpoint of a run"),
         ({"model": Path()}, ValueError, "checkpoint.pt cannot be read (UnpicklingError)"),
-        ({"model": {}, "format": 2}, LaterFormatError, "a later dstrun (format 2, this one reads up to 1)"),
+        (
+            {"model": {}, "format": 2},
+            LaterFormatError,
+            "a later dstrun (format 2, this one reads up to 1)",
+        ),
     ],
 )
 def test_what_cannot_be_gone_on_from(content: Any, error: type[Exception], message: str) -> None:
@@ -63,8 +67,12 @@ def test_one_of_an_early_version_has_no_format() -> None:
     assert load(HERE / NEWEST) == {"model": {}}
 
 
-@pytest.mark.parametrize(("cause", "raised"), [(OSError("disk full"), OSError), (ValueError(), RuntimeError)])
-def test_a_full_disk_is_told_as_that(monkeypatch: pytest.MonkeyPatch, cause: Exception, raised: type) -> None:
+@pytest.mark.parametrize(
+    ("cause", "raised"), [(OSError("disk full"), OSError), (ValueError(), RuntimeError)]
+)
+def test_a_full_disk_is_told_as_that(
+    monkeypatch: pytest.MonkeyPatch, cause: Exception, raised: type
+) -> None:
     """Which torch reports as an error in its archive, from another of its kind."""
 
     def fail(*_: object) -> None:
@@ -86,7 +94,9 @@ def test_generators_go_on_where_they_were() -> None:
     drawn = torch.rand(3)
     checkpoint.set_generators(state, device)
     assert torch.equal(torch.rand(3), drawn)
-    checkpoint.set_generators(state | {"cuda": torch.zeros(1)}, device)  # begun on a GPU, resumed without one
+    checkpoint.set_generators(
+        state | {"cuda": torch.zeros(1)}, device
+    )  # begun on a GPU, resumed without one
 
 
 def test_a_bit_that_has_turned_among_the_weights_is_damage() -> None:
@@ -95,6 +105,8 @@ def test_a_bit_that_has_turned_among_the_weights_is_damage() -> None:
     place = content.index(torch.ones(10).numpy().tobytes()) + 2000
     content[place] ^= 1
     Path(NEWEST).write_bytes(content)
-    assert torch.load(NEWEST, weights_only=True)["model"]["weight"].numel() == 1000, "which torch reads all the same"
+    assert torch.load(NEWEST, weights_only=True)["model"]["weight"].numel() == 1000, (
+        "which torch reads all the same"
+    )
     with pytest.raises(ValueError, match=r"^checkpoint.pt is damaged \(.*/data/0\)$"):
         load(HERE / NEWEST)

@@ -43,9 +43,21 @@ def test_no_two_runs_have_one_name() -> None:
 
 
 def test_of_an_ablation_only_what_is_otherwise_is_said() -> None:
-    changed = [{}, {"schedule.lr": 0.2}, {"data.pad": 2}, {"schedule.clip": 1}, {"schedule.batch_size": 8}]
+    changed = [
+        {},
+        {"schedule.lr": 0.2},
+        {"data.pad": 2},
+        {"schedule.clip": 1},
+        {"schedule.batch_size": 8},
+    ]
     found = labels(*(change | {"seed": seed} for change in changed for seed in (0, 1)))
-    assert found[::2] == ["seed 0", "lr 0.2, seed 0", "pad 2, seed 0", "clip 1, seed 0", "batch size 8, seed 0"]
+    assert found[::2] == [
+        "seed 0",
+        "lr 0.2, seed 0",
+        "pad 2, seed 0",
+        "clip 1, seed 0",
+        "batch size 8, seed 0",
+    ]
 
 
 def test_the_trials_of_a_search_are_called_by_what_is_searched_over() -> None:
@@ -58,7 +70,12 @@ def test_a_long_label_keeps_its_ends() -> None:
 
 
 def test_one_is_no_plural() -> None:
-    assert [counted(number, "run") for number in (0, 1, 2, 1000)] == ["0 runs", "1 run", "2 runs", "1,000 runs"]
+    assert [counted(number, "run") for number in (0, 1, 2, 1000)] == [
+        "0 runs",
+        "1 run",
+        "2 runs",
+        "1,000 runs",
+    ]
 
 
 def test_no_line_is_wider_than_the_terminal(
@@ -67,7 +84,10 @@ def test_no_line_is_wider_than_the_terminal(
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "60")
     configs = [check(BASE | {"init": "outputs/" + 60 * "x", "seed": seed}) for seed in (0, 1)]
-    Board([Job((), config, Path(f"outputs/grid/{config.seed}")) for config in configs], keys=("init", "seed")).preview()
+    Board(
+        [Job((), config, Path(f"outputs/grid/{config.seed}")) for config in configs],
+        keys=("init", "seed"),
+    ).preview()
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if "seed 1" in line and line.endswith("new")]
     assert max(map(len, lines)) <= 60

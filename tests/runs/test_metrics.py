@@ -1,10 +1,21 @@
-"""A run's files as text: the last row of one that grows, numbers, and a row's names in Weights & Biases."""
+"""A run's files as text: the last row of one that grows, numbers, and a row's names in Weights &
+Biases."""
 
 from pathlib import Path
 
 import pytest
 
-from dstrun.runs.metrics import LAYERS, METRICS, STEERED, VALIDATION, Rows, check_marked, last_row, number, wandb_row
+from dstrun.runs.metrics import (
+    LAYERS,
+    METRICS,
+    STEERED,
+    VALIDATION,
+    Rows,
+    check_marked,
+    last_row,
+    number,
+    wandb_row,
+)
 
 FILE = Path("rows.csv")
 
@@ -14,7 +25,10 @@ FILE = Path("rows.csv")
     [
         ("epoch,step\n1,4\n2,8\n", {"epoch": "2", "step": "8"}),
         ("epoch,step\n1,4\n2,", {"epoch": "1", "step": "4"}),  # being written
-        ("epoch,step\n" + "1,4\n" * 2000 + "2,8\n", {"epoch": "2", "step": "8"}),  # longer than what is read of it
+        (
+            "epoch,step\n" + "1,4\n" * 2000 + "2,8\n",
+            {"epoch": "2", "step": "8"},
+        ),  # longer than what is read of it
         ("epoch,step\n" + "1,4\n" * 1021 + "2,8\n", {"epoch": "2", "step": "8"}),
         ("epoch,step\n", {}),
         ("epoch,step\n1\n", {}),
@@ -28,7 +42,9 @@ def test_the_last_whole_row(content: str | None, row: dict[str, str]) -> None:
     assert last_row(FILE) == row
 
 
-@pytest.mark.parametrize(("text", "value"), [("", None), ("12", 12), ("-1", -1.0), ("0.5", 0.5), ("1e-3", 0.001)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("", None), ("12", 12), ("-1", -1.0), ("0.5", 0.5), ("1e-3", 0.001)]
+)
 def test_a_cell_as_a_number(text: str, value: float | None) -> None:
     assert number(text) == value
     assert type(number(text)) is type(value)
@@ -59,7 +75,9 @@ def test_rows_are_cut_where_they_are_taken_up_and_told_from_others() -> None:
         (LAYERS, "epoch,step,layer,kept,total,density,threshold_mean,threshold_min,threshold_max,churn,dead_rows\n"),
     ],
 )  # fmt: skip
-def test_columns_stand_in_the_order_that_a_reader_of_a_users_own_goes_by(columns: tuple[str, ...], header: str) -> None:
+def test_columns_stand_in_the_order_that_a_reader_of_a_users_own_goes_by(
+    columns: tuple[str, ...], header: str
+) -> None:
     Rows(FILE, columns).close()
     assert FILE.read_text() == header
 

@@ -18,7 +18,9 @@ from dstrun.training.run import run
 from tests.helpers.tiny import config, tiny  # noqa: F401
 
 
-def left_by(folder: Path, host: str, seconds_ago: float, state: str = "running", pid: int = 7) -> None:
+def left_by(
+    folder: Path, host: str, seconds_ago: float, state: str = "running", pid: int = 7
+) -> None:
     beat = (datetime.now(UTC) - timedelta(seconds=seconds_ago)).isoformat(timespec="seconds")
     owner = {"host": host, "pid": pid, "start": beat, "heartbeat": beat}
     (folder / "status.json").write_text(json.dumps({"state": state, "owner": owner}))
@@ -101,13 +103,17 @@ def test_who_has_lost_a_run_to_another_host_notices_and_writes_no_more(
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_run_that_another_has_taken_as_it_began_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_another_has_taken_as_it_began_is_left_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     begin = Status.begin
 
     def taken(self: Status, **facts: Any) -> None:
         begin(self, **facts)
         (file,) = Path("outputs/single").glob("*/status.json")
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"owner": {"host": "elsewhere", "pid": 1}}))
+        file.write_text(
+            json.dumps(json.loads(file.read_text()) | {"owner": {"host": "elsewhere", "pid": 1}})
+        )
 
     monkeypatch.setattr(Status, "begin", taken)
     with pytest.raises(BusyError, match="has been taken over by process 1 on elsewhere"):

@@ -1,4 +1,5 @@
-"""A run's copy in Weights & Biases: what options and environment ask for, refusals, a history begun over."""
+"""A run's copy in Weights & Biases: what options and environment ask for, refusals, a history begun
+over."""
 
 import json
 import logging
@@ -77,12 +78,18 @@ def test_an_id_that_wandb_refuses_is_refused(monkeypatch: pytest.MonkeyPatch, wo
         wandb.Settings(run_id=word)
 
 
-def test_what_wandb_refuses_is_refused_before_the_start(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_wandb_refuses_is_refused_before_the_start(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WANDB_TAGS", f"a,{65 * 'x'}")
-    with pytest.raises(InputError, match=r"WANDB_TAGS: got 'x+', expected tags of 1 to 64 characters"):
+    with pytest.raises(
+        InputError, match=r"WANDB_TAGS: got 'x+', expected tags of 1 to 64 characters"
+    ):
         wandb_options(check({}))
     monkeypatch.setenv("WANDB_PROJECT", "a/b")
-    with pytest.raises(InputError, match="WANDB_PROJECT: got 'a/b', expected at most 128 characters, none of / "):
+    with pytest.raises(
+        InputError, match="WANDB_PROJECT: got 'a/b', expected at most 128 characters, none of / "
+    ):
         wandb_options(check({}))
     monkeypatch.setenv("WANDB_MODE", "ofline")
     answer = command()
@@ -100,7 +107,10 @@ def test_what_holds_for_one_run_is_left_out_in_a_sweep(
     monkeypatch.setenv("WANDB_RUN_ID", "mine")
     config = check({"wandb.mode": "offline", "device": "none"})
     _check_wandb([Job((), config, RUN)])
-    assert capsys.readouterr().err == "dstrun: WANDB_RUN_ID: of a single run, without effect in a sweep\n"
+    assert (
+        capsys.readouterr().err
+        == "dstrun: WANDB_RUN_ID: of a single run, without effect in a sweep\n"
+    )
     with pytest.raises(RunFailedError):
         run_as_job(config, "grid")
     assert "WANDB_RUN_ID" not in os.environ
@@ -120,20 +130,29 @@ def test_only_the_runs_own_copies_are_removed(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_offline_wandb_run_has_a_density_of_every_layer_at_every_epoch(command: Command) -> None:
-    """Of the run as it was begun last: what was logged of it before is not to be sent ahead of it."""
+    """Of the run as it was begun last: what was logged of it before is not to be sent ahead of
+    it."""
     for again in ("false", "true"):
-        assert command(*QUICK, "wandb.mode=offline", "wandb.tags=[a,b]", f"overwrite={again}").code == 0
+        assert (
+            command(*QUICK, "wandb.mode=offline", "wandb.tags=[a,b]", f"overwrite={again}").code
+            == 0
+        )
     folder = only_run()
     assert len(list(folder.glob("wandb/offline-run-*"))) == 1, "else `wandb sync` sends both"
     wandb = Path(sys.executable).with_name("wandb")
     answer = subprocess.run(
-        [wandb, "leet", "inspect", "--json", folder / "wandb"], capture_output=True, text=True, check=False
+        [wandb, "leet", "inspect", "--json", folder / "wandb"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert answer.returncode == 0, answer.stderr
     records = [json.loads(line) for line in answer.stdout.splitlines()]
     history = [record["history"]["item"] for record in records if record["type"] == "history"]
     assert [row["epoch"] for row in history] == [1, 2]
-    densities = {key: [row[key] for row in history] for key in history[0] if key.startswith("density/")}
+    densities = {
+        key: [row[key] for row in history] for key in history[0] if key.startswith("density/")
+    }
     columns = {"density/model": "density_model", "density/masked": "density"}
     metrics = rows(folder / "metrics.csv")
     expected = {key: [float(row[column]) for row in metrics] for key, column in columns.items()}

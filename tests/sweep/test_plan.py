@@ -1,4 +1,5 @@
-"""What a sweep's axes come to: combinations, the configs Hydra would make of them, each run once."""
+"""What a sweep's axes come to: combinations, the configs Hydra would make of them, each run
+once."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +53,9 @@ def test_nothing_is_a_value_where_an_option_takes_it() -> None:
 
 
 def test_a_word_of_the_command_line_replaces_an_axis() -> None:
-    assert combinations({"seed": "0,1"}, [{"reg": "dense"}, {"reg.alpha": [1, 2]}], ["seed=5,6", "reg.alpha=3"]) == [
+    assert combinations(
+        {"seed": "0,1"}, [{"reg": "dense"}, {"reg.alpha": [1, 2]}], ["seed=5,6", "reg.alpha=3"]
+    ) == [
         ("reg=dense", "seed=5", "reg.alpha=3"),
         ("reg=dense", "seed=6", "reg.alpha=3"),
         ("seed=5", "reg.alpha=3"),
@@ -68,7 +71,11 @@ def test_a_word_of_the_command_line_replaces_an_axis() -> None:
         ({"seed": ""}, [], "seed: got an empty axis"),
         ({}, ["seed=range(0,0)"], "seed: got an empty axis"),
         ({"reg.alhpa": [1]}, [], "reg.alhpa: there is no such option; did you mean reg.alpha?"),
-        ({}, ["reg.alpha=interval(0,1)"], "reg.alpha: got interval.0,1.; only a search takes intervals"),
+        (
+            {},
+            ["reg.alpha=interval(0,1)"],
+            "reg.alpha: got interval.0,1.; only a search takes intervals",
+        ),
     ],
 )
 def test_an_axis_that_is_none(params: dict, words: list[str], message: str) -> None:
@@ -84,7 +91,9 @@ def planner() -> Callable[..., Planner]:
     def make(*words: str) -> Planner:
         with hydra.initialize_config_dir(str(packaged("conf")), version_base="1.3"):
             loader = GlobalHydra.instance().config_loader()
-            return Planner(loader, loader.load_configuration("config", list(words), RunMode.MULTIRUN))
+            return Planner(
+                loader, loader.load_configuration("config", list(words), RunMode.MULTIRUN)
+            )
 
     return make
 
@@ -103,7 +112,9 @@ def planner() -> Callable[..., Planner]:
         ["name='1e-4'", "init=null", "schedule.lr=1", "data.flip=yes"],
     ],
 )
-def test_configs_are_those_that_hydra_composes(planner: Callable[..., Planner], words: list[str]) -> None:
+def test_configs_are_those_that_hydra_composes(
+    planner: Callable[..., Planner], words: list[str]
+) -> None:
     ours = planner().jobs([["seed=9"], words])[-1].config
     with hydra.initialize_config_dir(str(packaged("conf")), version_base="1.3"):
         theirs = check(hydra.compose("config", words))
@@ -131,10 +142,16 @@ def test_combinations_that_come_to_the_same_run_are_one(planner: Callable[..., P
 
 def test_the_group_is_the_sweeps_name(planner: Callable[..., Planner]) -> None:
     assert planner("sweep=quick").jobs([["sweep=quick"]])[0].folder.parent == Path("outputs/quick")
-    assert planner("sweep=quick").jobs([["sweep=quick", "group=mine"]])[0].folder.parent == Path("outputs/mine")
+    assert planner("sweep=quick").jobs([["sweep=quick", "group=mine"]])[0].folder.parent == Path(
+        "outputs/mine"
+    )
 
 
-COMPOSED_SOON = ("quick", "granularity", "threshold_clip")  # the others choose files by the dozen, 0.1 s each
+COMPOSED_SOON = (
+    "quick",
+    "granularity",
+    "threshold_clip",
+)  # the others choose files by the dozen, 0.1 s each
 
 
 @pytest.mark.parametrize(
@@ -144,7 +161,9 @@ COMPOSED_SOON = ("quick", "granularity", "threshold_clip")  # the others choose 
         for file in packaged("sweeps").glob("*.yaml")
     ],
 )
-def test_a_sweep_says_how_to_start_it_and_comes_to_its_runs(planner: Callable[..., Planner], name: str) -> None:
+def test_a_sweep_says_how_to_start_it_and_comes_to_its_runs(
+    planner: Callable[..., Planner], name: str
+) -> None:
     text = (packaged("sweeps") / f"{name}.yaml").read_text()
     first, comment, *_ = text.splitlines()
     assert first == "# @package _global_"
@@ -160,6 +179,7 @@ def test_hydra_knows_our_plugins() -> None:
     register_plugins()
     known = Plugins.instance().class_name_to_class
     assert {"hydra_plugins.dstrun_launcher.local.LocalLauncher"} <= set(known)
-    assert {f"hydra_plugins.dstrun_sweeper.{name}" for name in ("grid.GridSweeper", "pareto.ParetoSweeper")} <= set(
-        known
-    )
+    assert {
+        f"hydra_plugins.dstrun_sweeper.{name}"
+        for name in ("grid.GridSweeper", "pareto.ParetoSweeper")
+    } <= set(known)

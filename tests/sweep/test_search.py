@@ -14,7 +14,13 @@ from tests.helpers.commands import Command
 
 pytest.importorskip("optuna")
 
-SMALL = ["schedule.epochs=2", "data.train_limit=200", "data.test_limit=100", "threads=1", "hydra/sweeper=pareto"]
+SMALL = [
+    "schedule.epochs=2",
+    "data.train_limit=200",
+    "data.test_limit=100",
+    "threads=1",
+    "hydra/sweeper=pareto",
+]
 SPACE = ["reg.alpha=tag(log,interval(1e-4,3e-2))", "schedule.lr=0.01,0.05"]
 
 
@@ -30,7 +36,10 @@ def test_a_search_goes_on_with_its_history_and_writes_its_front(command: Command
     first = {row["run"]: row for row in rows("outputs/search/summary.csv")}
     assert len(first) == 2
     assert "lenet_300_100-digits-a2e-3-s0" in " ".join(first), "the config's own values come first"
-    assert {json.loads(Path("outputs/search", run, "summary.json").read_text())["epoch"] for run in first} == {2}
+    assert {
+        json.loads(Path("outputs/search", run, "summary.json").read_text())["epoch"]
+        for run in first
+    } == {2}
 
     outcome = command("-m", *SMALL, *SPACE, "hydra.sweeper.trials=4", "n_jobs=1")
     assert "[4/4]" in outcome.out
@@ -39,11 +48,17 @@ def test_a_search_goes_on_with_its_history_and_writes_its_front(command: Command
     table = {row["run"]: row for row in rows("outputs/search/summary.csv")}
     assert len(table) == 4
     assert all(table[run]["total_seconds"] == row["total_seconds"] for run, row in first.items())
-    points = {run: (float(row["validation_accuracy"]), float(row["density"])) for run, row in table.items()}
+    points = {
+        run: (float(row["validation_accuracy"]), float(row["density"]))
+        for run, row in table.items()
+    }
     best = {
         run
         for run, (accuracy, density) in points.items()
-        if not any(a >= accuracy and d <= density and (a, d) != (accuracy, density) for a, d in points.values())
+        if not any(
+            a >= accuracy and d <= density and (a, d) != (accuracy, density)
+            for a, d in points.values()
+        )
     }
     front = rows("outputs/search/front.csv")
     assert {row["run"] for row in front} == best
@@ -58,13 +73,17 @@ def test_a_search_goes_on_with_its_history_and_writes_its_front(command: Command
 
 
 def test_a_diverging_trial_is_hopeless_and_no_failure(command: Command) -> None:
-    outcome = command("-m", *SMALL, "schedule.lr=1e30,2e30", "hydra.sweeper.trials=1", "n_jobs=1", "group=far")
+    outcome = command(
+        "-m", *SMALL, "schedule.lr=1e30,2e30", "hydra.sweeper.trials=1", "n_jobs=1", "group=far"
+    )
     assert outcome.code == 0
     assert "stopped: DivergedError" in outcome.out
     assert "0 on the front; 0 trials finished, 1 stopped as hopeless, 0 failed" in outcome.out
 
 
-def test_a_launcher_that_starts_nothing_uses_up_no_trial(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_launcher_that_starts_nothing_uses_up_no_trial(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: Any) -> None:
         raise RuntimeError("no cluster")
 
@@ -81,13 +100,25 @@ def test_a_launcher_that_starts_nothing_uses_up_no_trial(command: Command, monke
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ([], "hydra/sweeper=pareto: nothing to search over; expected an interval, such as 'reg.alpha="),
+        (
+            [],
+            "hydra/sweeper=pareto: nothing to search over; expected an interval, such as 'reg.alpha=",
+        ),
         (["seed=1,2", *SPACE], "seed: a search compares settings, not seeds; expected one value"),
-        ([*SPACE, "hydra.sweeper.trials=0"], "hydra.sweeper.trials: got 0, expected a whole number ≥ 1"),
-        ([*SPACE, "hydra.sweeper.sampler=cma"], "hydra.sweeper.sampler: got 'cma', expected one of tpe, nsga2"),
+        (
+            [*SPACE, "hydra.sweeper.trials=0"],
+            "hydra.sweeper.trials: got 0, expected a whole number ≥ 1",
+        ),
+        (
+            [*SPACE, "hydra.sweeper.sampler=cma"],
+            "hydra.sweeper.sampler: got 'cma', expected one of tpe, nsga2",
+        ),
         (["reg.alpha=tag(log,interval(0,1))"], "reg.alpha=tag(log,interval(0,1)): "),
         (["reg.alpha=interval(-2,-1)"], "reg.alpha: got -2.0, expected a number ≥ 0"),
-        (["reg.alhpa=interval(0,1)"], "reg.alhpa: there is no such option; did you mean reg.alpha?"),
+        (
+            ["reg.alhpa=interval(0,1)"],
+            "reg.alhpa: there is no such option; did you mean reg.alpha?",
+        ),
         (["data=mnist", "data.root=gone", *SPACE], "data.root: MNIST is not there"),
     ],
 )
@@ -104,13 +135,17 @@ def test_a_damaged_history_is_said(command: Command) -> None:
     Path("outputs/search/search.db").write_text("no database" * 1000)
     outcome = command("-m", *SMALL, *SPACE)
     assert outcome.code == 2
-    assert outcome.err.startswith("dstrun: outputs/search/search.db: no history of a search can be read there")
+    assert outcome.err.startswith(
+        "dstrun: outputs/search/search.db: no history of a search can be read there"
+    )
 
 
 def course(folder: Path, points: list[tuple[float, float]]) -> Path:
     folder.mkdir()
     lines = ["epoch,validation_accuracy,density"]
-    lines += [f"{epoch},{accuracy},{density}" for epoch, (accuracy, density) in enumerate(points, 1)]
+    lines += [
+        f"{epoch},{accuracy},{density}" for epoch, (accuracy, density) in enumerate(points, 1)
+    ]
     (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
     return folder
 
@@ -133,7 +168,12 @@ def test_a_run_that_half_of_those_before_it_are_ahead_of_is_stopped(
     from dstrun.config.options import check
 
     judge = search.Judge()
-    for name, point in (("a", (0.9, 0.1)), ("b", (0.9, 0.04)), ("c", (0.8, 0.1)), ("d", (0.7, 0.04))):
+    for name, point in (
+        ("a", (0.9, 0.1)),
+        ("b", (0.9, 0.04)),
+        ("c", (0.8, 0.1)),
+        ("d", (0.7, 0.04)),
+    ):
         judge.has_ended(course(tmp_path / name, [point] * 4))
     config = check({"schedule": {"epochs": 6 if epoch == 1 else 4}})
     judge.has_ended(tmp_path / "one that failed before its first row")

@@ -24,7 +24,10 @@ def test_a_row_says_how_a_run_stands_and_figures_are_those_of_finished_runs() ->
     Summary(GROUP, {}).write()
     rows = {row["run"]: row for row in table()}
     assert list(rows) == sorted(run.name for run in (finished, failed, gone))
-    states = {run: (row["state"], row["error"], row["test_accuracy"], row["kept"]) for run, row in rows.items()}
+    states = {
+        run: (row["state"], row["error"], row["test_accuracy"], row["kept"])
+        for run, row in rows.items()
+    }
     assert states == {
         finished.name: ("finished", "", "0.95", "100"), failed.name: ("failed", "no memory", "", ""),
         gone.name: ("interrupted", "", "", ""),
@@ -42,7 +45,10 @@ def test_columns_are_some_options_always_and_those_that_differ() -> None:
         "density", "density_model", "flops_fraction", "kept", "total", "parameters", "parameters_kept", "thresholds",
         "penalty", "total_seconds", "error",
     ]  # fmt: skip
-    shown = [[row[key] for key in ("data.mean", "reg.method", "reg.alpha", "seed")] for row in (sparse, dense)]
+    shown = [
+        [row[key] for key in ("data.mean", "reg.method", "reg.alpha", "seed")]
+        for row in (sparse, dense)
+    ]
     assert shown == [["[0.5]", "dst", "0.001", "0"], ["[0.25]", "dense", "", "7"]]
 
 
@@ -52,7 +58,9 @@ def test_runs_that_are_planned_come_first_and_a_run_is_read_again_when_it_has_ch
     planned = GROUP / "not-begun"
     of_group = Summary(GROUP, {second: config, planned: config})  # type: ignore[dict-item]
     of_group.write()
-    assert [row["run"] for row in table()] == [second.name, first.name], "what has not begun has no row"
+    assert [row["run"] for row in table()] == [second.name, first.name], (
+        "what has not begun has no row"
+    )
     written = (GROUP / "summary.csv").stat().st_mtime_ns
     of_group.write()
     assert (GROUP / "summary.csv").stat().st_mtime_ns == written, "it says the same"

@@ -1,4 +1,5 @@
-"""Sweeps through the command line: what they leave, what they do again, what a job that fails costs."""
+"""Sweeps through the command line: what they leave, what they do again, what a job that fails
+costs."""
 
 import csv
 import json
@@ -27,14 +28,23 @@ from dstrun.training.run import run_as_job
 from tests.helpers.commands import Command, Trained
 
 SMALL = ["schedule.epochs=2", "data.train_limit=200", "data.test_limit=100", "threads=1"]
-LONG = ["schedule.epochs=100000", "data.train_limit=200", "data.test_limit=100", "threads=1", "checkpoint.every=0"]
+LONG = [
+    "schedule.epochs=100000",
+    "data.train_limit=200",
+    "data.test_limit=100",
+    "threads=1",
+    "checkpoint.every=0",
+]
 DIGITS = {"name": "digits", "builder": "digits"}
 TIMES = {"seconds", "images_per_second", "total_seconds"}
 
 
 def rows(file: Path) -> list[dict[str, str]]:
     with file.open(newline="") as text:
-        return [{key: value for key, value in row.items() if key not in TIMES} for row in csv.DictReader(text)]
+        return [
+            {key: value for key, value in row.items() if key not in TIMES}
+            for row in csv.DictReader(text)
+        ]
 
 
 def state(folder: Path) -> dict[str, Any]:
@@ -61,7 +71,9 @@ def begun(*words: str) -> subprocess.Popen:
 def running() -> list[Path]:
     """The runs that have an epoch behind them and are under way."""
     return [
-        file.parent for file in Path().glob("outputs/*/*/checkpoint.pt") if state(file.parent)["state"] == "running"
+        file.parent
+        for file in Path().glob("outputs/*/*/checkpoint.pt")
+        if state(file.parent)["state"] == "running"
     ]
 
 
@@ -78,8 +90,12 @@ def test_a_grid_leaves_a_run_a_combination_and_a_summary(command: Command) -> No
     ]
     for row in table:
         of_run = json.loads(Path("outputs/grid", row["run"], "summary.json").read_text())
-        assert all(str(of_run[key]) == row[key] for key in ("test_accuracy", "density", "kept", "epoch"))
-    assert {path.name for path in Path("outputs/grid").iterdir()} == {row["run"] for row in table} | {"summary.csv"}
+        assert all(
+            str(of_run[key]) == row[key] for key in ("test_accuracy", "density", "kept", "epoch")
+        )
+    assert {path.name for path in Path("outputs/grid").iterdir()} == {
+        row["run"] for row in table
+    } | {"summary.csv"}
 
     single = command("reg.alpha=2e-3", "seed=1", *SMALL)
     assert single.code == 0
@@ -93,28 +109,47 @@ def test_the_same_sweep_again_does_what_is_new(
     command: Command, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained("-m", "seed=0,1", *SMALL)
-    before = {file: file.stat().st_mtime_ns for file in Path("outputs").rglob("*") if file.is_file()}
+    before = {
+        file: file.stat().st_mtime_ns for file in Path("outputs").rglob("*") if file.is_file()
+    }
     outcome = command("-m", "seed=0,1", *SMALL)
     assert outcome.code == 0
     assert "2 runs, 0 to do" in outcome.out
-    assert {file: file.stat().st_mtime_ns for file in Path("outputs").rglob("*") if file.is_file()} == before
+    assert {
+        file: file.stat().st_mtime_ns for file in Path("outputs").rglob("*") if file.is_file()
+    } == before
 
     listed = command("-m", "seed=0,1,2", *SMALL, "dry_run=true")
-    assert listed.out.splitlines()[:4] == ["outputs/grid:", "  seed 0  finished", "  seed 1  finished", "  seed 2  new"]
+    assert listed.out.splitlines()[:4] == [
+        "outputs/grid:",
+        "  seed 0  finished",
+        "  seed 1  finished",
+        "  seed 2  new",
+    ]
     assert "3 runs, 1 to do, about " in listed.out
     assert "3 runs, 1 to do" in command("-m", "seed=0,1,2", *SMALL).out
     assert [row["seed"] for row in rows(Path("outputs/grid/summary.csv"))] == ["0", "1", "2"]
     assert "1 run, 0 to do" in command("-m", "seed=1", *SMALL).out
-    assert len(rows(Path("outputs/grid/summary.csv"))) == 3, "runs of earlier grids stay in the summary"
+    assert len(rows(Path("outputs/grid/summary.csv"))) == 3, (
+        "runs of earlier grids stay in the summary"
+    )
 
     there = {file: file.stat().st_mtime_ns for file in Path("outputs/grid").glob("*/metrics.csv")}
-    monkeypatch.setattr(pool, "now", lambda: "9999")  # a run that ends in the second in which the sweep began
+    monkeypatch.setattr(
+        pool, "now", lambda: "9999"
+    )  # a run that ends in the second in which the sweep began
     assert command("-m", "seed=0,1", *SMALL, "overwrite=true").code == 0
-    again = {file.parent.name.split("-")[-2] for file, time in there.items() if file.stat().st_mtime_ns != time}
+    again = {
+        file.parent.name.split("-")[-2]
+        for file, time in there.items()
+        if file.stat().st_mtime_ns != time
+    }
     assert again == {"s0", "s1"}
 
 
-def test_sockets_of_a_sweep_have_room_where_tmpdir_is_too_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_sockets_of_a_sweep_have_room_where_tmpdir_is_too_long(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     long = tmp_path / ("x" * 60)
     long.mkdir()
     for place, used in ((Path("/var/tmp"), "/var/tmp"), (long, "/tmp")):
@@ -123,7 +158,9 @@ def test_sockets_of_a_sweep_have_room_where_tmpdir_is_too_long(monkeypatch: pyte
             assert tempfile.gettempdir() == used
         assert tempfile.gettempdir() == str(place)
     monkeypatch.setattr(pool, "SHORT_PLACES", ())
-    with pytest.raises(InputError, match=r"TMPDIR: got .*, expected a folder with a name of at most 75 bytes"):
+    with pytest.raises(
+        InputError, match=r"TMPDIR: got .*, expected a folder with a name of at most 75 bytes"
+    ):
         pool.place_for_sockets().__enter__()
 
 
@@ -139,7 +176,10 @@ def test_a_run_that_diverges_costs_itself_only(command: Command) -> None:
     assert outcome.code == 1
     assert "1 of 2 runs finished, 1 failed" in outcome.out
     assert "/2] lr 1e30  failed: DivergedError: NaN or infinite from step" in outcome.out
-    assert re.search(r"\nfailed: lr 1e30: Div.*\n  outputs/grid/lenet_300_100-digits-a2e-3-s0-\w{8}\n", outcome.out)
+    assert re.search(
+        r"\nfailed: lr 1e30: Div.*\n  outputs/grid/lenet_300_100-digits-a2e-3-s0-\w{8}\n",
+        outcome.out,
+    )
     table = rows(Path("outputs/grid/summary.csv"))
     assert [row["state"] for row in table] == ["finished", "failed"]
     assert table[1]["error"].startswith("DivergedError")
@@ -155,7 +195,9 @@ def test_a_run_that_diverges_costs_itself_only(command: Command) -> None:
 
 
 @pytest.mark.slow
-def test_a_job_that_is_killed_has_failed_and_goes_on_with_the_next_command(command: Command) -> None:
+def test_a_job_that_is_killed_has_failed_and_goes_on_with_the_next_command(
+    command: Command,
+) -> None:
     words = ["-m", "seed=0,1", "n_jobs=2", "threads=1", "checkpoint.every=0", "schedule.epochs=12"]
 
     def kill() -> None:
@@ -179,7 +221,9 @@ def test_a_job_that_is_killed_has_failed_and_goes_on_with_the_next_command(comma
     assert rows(killed / "metrics.csv") == rows(Path("outputs/alone", killed.name, "metrics.csv"))
 
 
-def test_a_job_whose_data_vanishes_fails_with_its_story(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_whose_data_vanishes_fails_with_its_story(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing is tried before, as if both runs had been finished when the sweep began."""
     monkeypatch.setattr(pool, "state_of", lambda *_: FINISHED)
     outcome = command("-m", "data=digits,mnist", "data.root=gone", *SMALL)
@@ -199,7 +243,10 @@ def test_a_job_whose_data_vanishes_fails_with_its_story(command: Command, monkey
         (["-m", "seed=range(0,0)"], "seed: got an empty axis, expected at least one value"),
         (["-m", "seed="], "seed: got '', expected a whole number"),
         (["sweep=quick,table1"], "sweep: got quick,table1, expected one sweep"),
-        (["-m", "seed=0,1", "threads=99999999999"], "threads: got 99999999999, expected a whole number"),
+        (
+            ["-m", "seed=0,1", "threads=99999999999"],
+            "threads: got 99999999999, expected a whole number",
+        ),
         (["sweep=quikc"], "sweep: there is no 'quikc'; did you mean quick?"),
         (["-m", "model=lenet5,vgg61"], "model: there is no 'vgg61'; did you mean vgg16"),
         (["-m", "data=digits,mnist", "data.root=gone"], "data.root: MNIST is not there"),
@@ -208,7 +255,9 @@ def test_a_job_whose_data_vanishes_fails_with_its_story(command: Command, monkey
         (["-m", "retry=often"], "retry: got 'often', expected one of failed, none"),
     ],
 )
-def test_what_cannot_be_used_is_one_line_and_nothing_is_begun(command: Command, words: list[str], line: str) -> None:
+def test_what_cannot_be_used_is_one_line_and_nothing_is_begun(
+    command: Command, words: list[str], line: str
+) -> None:
     Path("file").touch()
     outcome = command(*words)
     assert outcome.code == 2
@@ -252,10 +301,14 @@ def test_a_run_that_breaks_before_its_first_line_is_let_go_of(
     moved = folder.rename(run_folder(other, "grid"))
     with pytest.raises(RunFailedError, match="holds another run, which differs in seed"):
         run_as_job(other, "grid")
-    assert state(moved)["error"] == "RuntimeError: no driver", "the other run's folder stays as it is"
+    assert state(moved)["error"] == "RuntimeError: no driver", (
+        "the other run's folder stays as it is"
+    )
 
 
-def test_what_others_put_beside_a_sweep_stands_in_its_summary(command: Command, trained: Trained) -> None:
+def test_what_others_put_beside_a_sweep_stands_in_its_summary(
+    command: Command, trained: Trained
+) -> None:
     trained("-m", "seed=0", *SMALL)
     trained("seed=1", "group=grid", *SMALL)
     command("-m", "seed=0", *SMALL)
@@ -283,12 +336,18 @@ def test_two_copies_of_a_sweep_share_the_work(command: Command) -> None:
     sweeps = [begun(*words), begun(*words)]
     outputs = [sweep.communicate()[0] for sweep in sweeps]
     assert [sweep.returncode for sweep in sweeps] == [0, 0], outputs
-    logs = [(folder / "train.log").read_text() for folder in Path("outputs/grid").iterdir() if folder.is_dir()]
+    logs = [
+        (folder / "train.log").read_text()
+        for folder in Path("outputs/grid").iterdir()
+        if folder.is_dir()
+    ]
     assert [log.count("  device ") for log in logs] == [1] * 6
     assert all("6 of 6 runs finished" in output for output in outputs)
 
 
-def test_a_run_that_somebody_else_is_at_work_on_is_waited_for(command: Command, trained: Trained) -> None:
+def test_a_run_that_somebody_else_is_at_work_on_is_waited_for(
+    command: Command, trained: Trained
+) -> None:
     trained("seed=0", *SMALL, "group=grid")
     run = the_run("lenet_300_100-digits-a2e-3-s0")
     for name in ("status.json", "summary.json", "checkpoint.pt"):
@@ -306,7 +365,10 @@ def test_a_run_that_somebody_else_is_at_work_on_is_waited_for(command: Command, 
 def test_what_differs_between_runs_stands_in_the_summary() -> None:
     group = Path("outputs/mine")
     for alpha, method in ((0.1, "dst"), (0.2, "dst"), (0.1, "dense")):
-        settings = {"reg": {"alpha": alpha, "method": method}, "schedule": {"betas": [0.5, 0.6], "lr": alpha}}
+        settings = {
+            "reg": {"alpha": alpha, "method": method},
+            "schedule": {"betas": [0.5, 0.6], "lr": alpha},
+        }
         config = check({"model": {"name": "m"}, "data": {"name": "d"}, **settings})
         folder = group / f"{method}{alpha}"
         record_failure(folder, config, "why", "because")
@@ -319,12 +381,15 @@ def test_what_differs_between_runs_stands_in_the_summary() -> None:
     assert [(row["reg.method"], row["reg.alpha"], row["schedule.lr"]) for row in table] == [
         ("dense", "", "0.1"), ("dst", "0.1", "0.1"), ("dst", "0.2", "0.2"),
     ]  # fmt: skip
-    assert {(row["state"], row["error"], row["density"]) for row in table} == {("failed", "why", "")}
+    assert {(row["state"], row["error"], row["density"]) for row in table} == {
+        ("failed", "why", "")
+    }
     assert "schedule.betas" not in table[0]
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0 s"), (99, "99 s"), (600, "10 min"), (9000, "2.5 h"), (864000, "10.0 days")]
+    ("seconds", "text"),
+    [(0, "0 s"), (99, "99 s"), (600, "10 min"), (9000, "2.5 h"), (864000, "10.0 days")],
 )
 def test_durations_are_said_as_people_do(seconds: float, text: str) -> None:
     assert monitor.duration(seconds) == text
@@ -333,7 +398,9 @@ def test_durations_are_said_as_people_do(seconds: float, text: str) -> None:
 @pytest.mark.slow
 def test_submitit_runs_a_sweep(command: Command) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    outcome = begun("-m", "seed=0,1", "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5", *SMALL)
+    outcome = begun(
+        "-m", "seed=0,1", "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5", *SMALL
+    )
     output, _ = outcome.communicate()
     assert outcome.returncode == 0, output
     assert "2 of 2 runs finished" in output

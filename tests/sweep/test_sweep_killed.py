@@ -1,4 +1,5 @@
-"""The long proofs of sweeps: what goes wrong with a job, or with all of them, costs no other run anything."""
+"""The long proofs of sweeps: what goes wrong with a job, or with all of them, costs no other run
+anything."""
 
 import csv
 import itertools
@@ -17,13 +18,22 @@ from PIL import Image
 from tests.helpers.sweeps import RUNS
 
 TIMES = {"total_seconds"}
-SWEEP = ["sweep=quick", "wandb.mode=disabled", "n_jobs=2", "checkpoint.every=0", "group=killed", "schedule.epochs=40"]
+SWEEP = [
+    "sweep=quick",
+    "wandb.mode=disabled",
+    "n_jobs=2",
+    "checkpoint.every=0",
+    "group=killed",
+    "schedule.epochs=40",
+]
 KILLS = 10  # of the parent, and as many of a job
 
 
 def started(*words: str, folder: Path) -> subprocess.Popen:
     command = [sys.executable, "-m", "dstrun", *SWEEP, *words]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def processes_in(folder: Path) -> dict[int, str]:
@@ -141,7 +151,9 @@ def test_three_jobs_that_fail_in_three_ways_cost_the_other_thirteen_nothing(tmp_
     assert "13 of 16 runs finished, 3 failed" in output
     with (tmp_path / "outputs" / "mixed" / "summary.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
-    whys = sorted(row["error"].split(":")[0].split(" (")[0] for row in table if row["state"] == "failed")
+    whys = sorted(
+        row["error"].split(":")[0].split(" (")[0] for row in table if row["state"] == "failed"
+    )
     assert whys == ["DivergedError", "data.root", "killed by SIGKILL"]
     assert sum(row["state"] == "finished" for row in table) == 13
     for row in table:

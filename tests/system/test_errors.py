@@ -1,4 +1,5 @@
-"""Mistakes in a user's own package: one line that names entry point, file and line; exit code 2; nothing written."""
+"""Mistakes in a user's own package: one line that names entry point, file and line; exit code 2;
+nothing written."""
 
 import sys
 from importlib import invalidate_caches
@@ -67,7 +68,15 @@ ENTRY = "the entry point `dstrun.data: stripes = "
 def test_a_mistake_in_a_users_data_set(source: str, target: str, line: str) -> None:
     offer(source, f"stripes = {target}")
     with pytest.raises(InputError) as refused:
-        prepare(check({f"{part}.{key}": name for part, name in CHOSEN.items() for key in ("name", "builder")}))
+        prepare(
+            check(
+                {
+                    f"{part}.{key}": name
+                    for part, name in CHOSEN.items()
+                    for key in ("name", "builder")
+                }
+            )
+        )
     said = f"{refused.value}\n"
     assert said.startswith(line)
     assert said.count("\n") == 1
@@ -86,5 +95,7 @@ def test_a_mistake_in_a_users_data_set_is_one_line_of_the_command(command: Comma
 def test_arguments_of_a_data_set_are_compared_with_its_parameters(command: Command) -> None:
     offer("def f(root, colour=0): pass", "stripes = stripes:f")
     said = [command("data=stripes", f"data.args.{word}=1").err for word in ("color", "size")]
-    assert said[0].endswith("data.args: stripes() got an unexpected keyword argument 'color'; did you mean colour?\n")
+    assert said[0].endswith(
+        "data.args: stripes() got an unexpected keyword argument 'color'; did you mean colour?\n"
+    )
     assert said[1].endswith("data.args.size: expected data.size=1, which is an option of its own\n")

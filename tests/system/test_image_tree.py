@@ -1,4 +1,5 @@
-"""Trees of images: parts and classes by their names, what is passed over, and what tells two trees apart."""
+"""Trees of images: parts and classes by their names, what is passed over, and what tells two trees
+apart."""
 
 import os
 from collections.abc import Iterable
@@ -52,12 +53,15 @@ def test_parts_are_known_by_their_names(train: str, test: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["cat", "test tube", "contest", "latest", "trainer", "devil", "value", "rain", "évalidation"]
+    "name",
+    ["cat", "test tube", "contest", "latest", "trainer", "devil", "value", "rain", "évalidation"],
 )
 def test_other_names_are_classes(name: str) -> None:
     found = role_of(name)
     assert found is None or found[1], "a part beside others of the same kind only"
-    assert list_tree(grow("tree", f"{name}/1.png", "zebra/1.png")).classes == tuple(sorted((name, "zebra")))
+    assert list_tree(grow("tree", f"{name}/1.png", "zebra/1.png")).classes == tuple(
+        sorted((name, "zebra"))
+    )
 
 
 @pytest.mark.parametrize("name", ["train", "valid"])
@@ -94,8 +98,21 @@ def test_a_tree_that_cannot_be_meant_is_refused(files: list[str], line: str) -> 
 
 
 def test_what_is_passed_over_is_counted() -> None:
-    grow("tree", *parts("train", "test"), "train/cat/deep/er/3.JPG", "train/cat/4.jfif", "train/cat/5.JPE")
-    grow("tree", "train/cat/6.heic", "train/dog/7.heic", "train/dog/.8.png", "train/dog/list", "test/owl/.thumbs/9.png")
+    grow(
+        "tree",
+        *parts("train", "test"),
+        "train/cat/deep/er/3.JPG",
+        "train/cat/4.jfif",
+        "train/cat/5.JPE",
+    )
+    grow(
+        "tree",
+        "train/cat/6.heic",
+        "train/dog/7.heic",
+        "train/dog/.8.png",
+        "train/dog/list",
+        "test/owl/.thumbs/9.png",
+    )
     grow(
         "tree",
         "val/cat/1.png",
@@ -131,14 +148,22 @@ def test_links_are_followed_and_loops_of_links_end() -> None:
     os.mkfifo("tree/dog/pipe.png")
     tree = list_tree(Path("tree"))
     assert tree.classes == ("cat", "dog", "owl")
-    files = [file for file, label in zip(tree.parts["all"].files, tree.parts["all"].labels, strict=True) if label == 0]
+    files = [
+        file
+        for file, label in zip(tree.parts["all"].files, tree.parts["all"].labels, strict=True)
+        if label == 0
+    ]
     assert files == ["tree/cat/1.png", "tree/cat/3.png", "tree/cat/more/2.png"]
     assert "tree/dog/gone.png" in tree.parts["all"].files, "which will be said not to be readable"
     assert "tree/dog/pipe.png" not in tree.parts["all"].files
-    assert tree.notes == ("passed over 2 files (1 no ending, 1 .png) and 1 link to a folder above or beside its class",)
+    assert tree.notes == (
+        "passed over 2 files (1 no ending, 1 .png) and 1 link to a folder above or beside its class",
+    )
 
 
-@pytest.mark.parametrize("target", ["..", "../..", "../../..", "../../test", "../../val", "../dog", "../../test/cat"])
+@pytest.mark.parametrize(
+    "target", ["..", "../..", "../../..", "../../test", "../../val", "../dog", "../../test/cat"]
+)
 @pytest.mark.parametrize("place", ["tree/train/cat", "elsewhere"])
 def test_a_link_that_would_label_images_of_others_is_passed_over(place: str, target: str) -> None:
     grow("tree", *parts("train", "test"), "val/cat/0.png")
@@ -165,24 +190,34 @@ def test_links_between_trees_and_to_folders_inside_a_class_stay() -> None:
 
 def test_a_class_that_is_a_link_to_its_own_tree_is_refused() -> None:
     Path(grow("tree", *parts("train", "test")), "train/loop").symlink_to("../../tree")
-    with pytest.raises(DataError, match=r"'loop' in tree/train holds no image .* it holds 1 link to a folder above"):
+    with pytest.raises(
+        DataError, match=r"'loop' in tree/train holds no image .* it holds 1 link to a folder above"
+    ):
         list_tree(Path("tree"))
 
 
-@pytest.mark.parametrize("link", ["tree/train/zebra", "tree/train/001.zebra", "tree/test/cat", "tree/test"])
+@pytest.mark.parametrize(
+    "link", ["tree/train/zebra", "tree/train/001.zebra", "tree/test/cat", "tree/test"]
+)
 def test_a_class_or_part_that_is_a_link_to_nothing_is_refused(link: str) -> None:
     files = [name for name in parts("train", "test") if not f"tree/{name}".startswith(f"{link}/")]
-    Path(grow("tree", *files, "val/cat/0.png", "train/cat/0.png"), Path(link).relative_to("tree")).symlink_to(
-        "/nowhere"
-    )
+    Path(
+        grow("tree", *files, "val/cat/0.png", "train/cat/0.png"), Path(link).relative_to("tree")
+    ).symlink_to("/nowhere")
     with pytest.raises(DataError) as refused:
         list_tree(Path("tree"))
-    assert str(refused.value) == f"{link} is a link to /nowhere, which cannot be reached: mount it, or remove {link}"
+    assert (
+        str(refused.value)
+        == f"{link} is a link to /nowhere, which cannot be reached: mount it, or remove {link}"
+    )
 
 
 def test_a_fingerprint_is_of_names_sizes_and_parts_and_not_of_the_place() -> None:
     first = list_tree(grow("a", *parts("train", "test")))
-    assert list_tree(grow("b/c", *parts("train", "test"), "train/.hidden/1.png")).fingerprint == first.fingerprint
+    assert (
+        list_tree(grow("b/c", *parts("train", "test"), "train/.hidden/1.png")).fingerprint
+        == first.fingerprint
+    )
     assert first is list_tree(Path("a")), "listed once a process"
     found = {first.fingerprint}
     for change in ("train/cat/9.png", "test/cat/9.png"):
@@ -197,12 +232,16 @@ def test_how_trees_differ_is_said_in_words() -> None:
     small = list_tree(grow("small", *parts("train", "test"))).facts
     more = list_tree(grow("more", *parts("train", "test"), "train/cat/9.png")).facts
     other = list_tree(grow("other", *parts("train", "test", ("cat", "dog", "cow")))).facts
-    renamed = list_tree(grow("renamed", *(name.replace("0.png", "7.png") for name in parts("train", "test")))).facts
+    renamed = list_tree(
+        grow("renamed", *(name.replace("0.png", "7.png") for name in parts("train", "test")))
+    ).facts
     fewer = list_tree(grow("fewer", *parts("train", "test", ("cat", "dog")))).facts
     assert differences(small, small) == []
     assert differences({"version": 1}, {"version": 2}) == ["version 1, and it is 2 now"]
     assert differences(small, more) == ["6 training images, and there are 7 now"]
     assert differences(small, other) == ["other classes ('dog', and there is 'cow' now)"]
-    assert differences(small, renamed) == ["as many images, of which some have another name or size now"]
+    assert differences(small, renamed) == [
+        "as many images, of which some have another name or size now"
+    ]
     assert differences(small, fewer)[0] == "3 classes, and there are 2 now"
     assert differences({}, small) == differences({"tree_images": 3, "class_names": 1}, small) == []

@@ -11,7 +11,8 @@ from dstrun.system import machine
 
 
 @pytest.mark.parametrize(
-    ("granted", "cores"), [("max 100000", 8), ("200000 100000", 2), ("250000 100000", 2), ("50000 100000", 1), ("", 8)]
+    ("granted", "cores"),
+    [("max 100000", 8), ("200000 100000", 2), ("250000 100000", 2), ("50000 100000", 1), ("", 8)],
 )
 def test_no_more_threads_than_the_container_is_granted(
     granted: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -39,12 +40,17 @@ print(min(faults() for _ in range(5)))
 
 @pytest.mark.slow
 def test_what_a_step_frees_is_kept_for_the_next() -> None:
-    """28 MiB that come and go cost no page fault once they have been there; in a process that has no other memory."""
+    """28 MiB that come and go cost no page fault once they have been there; in a process that has
+    no other memory."""
     pytest.importorskip("resource")
-    found = subprocess.run([sys.executable, "-c", FAULTS], check=True, capture_output=True, text=True).stdout
+    found = subprocess.run(
+        [sys.executable, "-c", FAULTS], check=True, capture_output=True, text=True
+    ).stdout
     assert int(found) < 700  # of the 7168 pages
 
 
 def test_compilation_on_a_gpu_needs_a_c_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "no-such-compiler")
-    assert machine.missing_for_compilation(torch.device("cuda")) == "a C compiler (no-such-compiler)"
+    assert (
+        machine.missing_for_compilation(torch.device("cuda")) == "a C compiler (no-such-compiler)"
+    )

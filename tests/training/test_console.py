@@ -19,12 +19,17 @@ def test_a_course_is_drawn_from_its_first_to_its_last_value() -> None:
     assert (len(long), long[0], long[-1]) == (32, "█", "▁")
 
 
-def test_lines_and_table_go_to_the_log_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lines_and_table_go_to_the_log_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     log = run_log(tmp_path / "train.log")
     console = RunConsole(log)
     figures = {"train_loss": 0.5, "test_accuracy": 0.987, "density": 0.0123, "seconds": 2.0}
     console.epoch(3, 20, figures)
-    console.layers([{"layer": "fc1", "kept": 1, "total": 4, "dead_rows": 2}], {"fc1": [1, 0.25], "model": [1, 0.25]})
+    console.layers(
+        [{"layer": "fc1", "kept": 1, "total": 4, "dead_rows": 2}],
+        {"fc1": [1, 0.25], "model": [1, 0.25]},
+    )
     close_log(log)
     said, logged = capsys.readouterr().out, (tmp_path / "train.log").read_text()
     for text in (said, logged):
@@ -36,8 +41,13 @@ def test_lines_and_table_go_to_the_log_too(tmp_path: Path, capsys: pytest.Captur
 
 def test_weights_left_dense_have_a_row_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
     row = {"layer": "fc1", "kept": 1, "total": 4, "dead_rows": 2}
-    RunConsole(logging.Logger("none")).layers([row], {"fc1": [1, 0.25], "model": [1, 0.25]}, left_dense=6)
-    cells = [[cell.strip() for cell in line.split("│")[1:5]] for line in capsys.readouterr().out.splitlines()]
+    RunConsole(logging.Logger("none")).layers(
+        [row], {"fc1": [1, 0.25], "model": [1, 0.25]}, left_dense=6
+    )
+    cells = [
+        [cell.strip() for cell in line.split("│")[1:5]]
+        for line in capsys.readouterr().out.splitlines()
+    ]
     assert [row for row in cells if len(row) == 4][-4:] == [
         ["fc1", "1", "4", "25.00%"], ["masked layers", "1", "4", "25.00%"], ["left dense", "6", "6", "100.00%"],
         ["model", "7", "10", "70.00%"],
@@ -79,7 +89,9 @@ def test_progress_is_told_every_thirty_seconds_where_there_is_no_terminal(
     assert lines_at(30) == [
         "epoch 2/4  step 10 of 40  loss 0.5000  accuracy 75.00%  density 12.50%  21 images/s  93 s left"
     ]
-    assert lines_at(60) == []  # a look that costs 1 s is made every 50 s, were that not less often than every 30 s
+    assert (
+        lines_at(60) == []
+    )  # a look that costs 1 s is made every 50 s, were that not less often than every 30 s
     assert len(lines_at(61)) == 1
 
 
@@ -97,8 +109,15 @@ def test_a_narrow_terminal_costs_the_course_and_no_figure(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "60")
-    row = {"layer": "encoder.layers.encoder_layer_0.mlp.0", "kept": 26_816, "total": 35_840, "dead_rows": 12}
-    RunConsole(logging.Logger("none")).layers([row], {row["layer"]: [1], "model": [1]}, left_dense=37_632)
+    row = {
+        "layer": "encoder.layers.encoder_layer_0.mlp.0",
+        "kept": 26_816,
+        "total": 35_840,
+        "dead_rows": 12,
+    }
+    RunConsole(logging.Logger("none")).layers(
+        [row], {row["layer"]: [1], "model": [1]}, left_dense=37_632
+    )
     said = capsys.readouterr().out
     for cell in (row["layer"], "26,816", "35,840", "74.82%", "12", "37,632", "64,448", "dead rows"):
         assert f" {cell} " in said

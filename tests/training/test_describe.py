@@ -13,7 +13,10 @@ SIZE = Size(parameters=12, masked=10, thresholds=4)
 
 def test_data_is_told_with_its_parts_and_classes() -> None:
     data = {"train": 1438, "validation": 0, "test": 359, "shape": [1, 28, 28], "classes": 10}
-    assert describe.data_line("digits", data) == "digits: 1,438 training and 359 test images of 1×28×28, 10 classes"
+    assert (
+        describe.data_line("digits", data)
+        == "digits: 1,438 training and 359 test images of 1×28×28, 10 classes"
+    )
     data |= {"validation": 7, "class_names": ["cat", "dog", "owl", "rat"], "classes": 4}
     assert describe.data_line("pets", data) == (
         "pets: 1,438 training, 7 validation and 359 test images of 1×28×28, 4 classes (cat, dog, owl, …)"
@@ -24,7 +27,10 @@ def test_data_is_told_with_its_parts_and_classes() -> None:
     ("options", "line"),
     [
         ({}, "dst, α = 5e-4, one threshold a neuron (4)"),
-        ({"reg.alpha": 1e-3, "reg.granularity": "layer"}, "dst, α = 1e-3, one threshold a layer (4)"),
+        (
+            {"reg.alpha": 1e-3, "reg.granularity": "layer"},
+            "dst, α = 1e-3, one threshold a layer (4)",
+        ),
         (
             {"reg.target_density": 0.05},
             "dst, target density 5.00%, α adjusted from 5e-4 on, one threshold a neuron (4)",
@@ -63,7 +69,9 @@ def test_weights_without_a_mask_are_counted_and_some_are_named() -> None:
 
 def test_both_densities_are_named_where_they_differ() -> None:
     assert describe.density_words(0.1, 0.1) == describe.density_words(0.1, None) == "density 10.00%"
-    assert describe.density_words(0.1, 0.55) == "density 10.00% of masked layers, 55.00% of the model"
+    assert (
+        describe.density_words(0.1, 0.55) == "density 10.00% of masked layers, 55.00% of the model"
+    )
 
 
 def test_the_result_in_a_line() -> None:

@@ -9,14 +9,19 @@ from torch.nn import functional as F
 
 from dstrun.training.evaluate import evaluate, not_finite
 
-IMAGES = torch.tensor([[2.0, 0.0, 1.0], [0.0, 1.0, 0.5], [1.0, 3.0, 0.0], [0.0, 0.0, 4.0], [5.0, 1.0, 0.0]])
-LABELS = torch.tensor([0, 1, 0, 2, 2])  # where the largest of a row stands, but for the third and the last
+IMAGES = torch.tensor(
+    [[2.0, 0.0, 1.0], [0.0, 1.0, 0.5], [1.0, 3.0, 0.0], [0.0, 0.0, 4.0], [5.0, 1.0, 0.0]]
+)
+LABELS = torch.tensor(
+    [0, 1, 0, 2, 2]
+)  # where the largest of a row stands, but for the third and the last
 BATCHES = [(IMAGES[:2], LABELS[:2]), (IMAGES[2:4], LABELS[2:4]), (IMAGES[4:], LABELS[4:])]
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_every_image_counts_once_and_the_model_stays_as_it_was(training: bool) -> None:
-    """Its running statistics are those of no image of the split; in training mode, a batch's own would be used."""
+    """Its running statistics are those of no image of the split; in training mode, a batch's own
+    would be used."""
     model = nn.BatchNorm1d(3, eps=1e-30).train(training)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     loss, accuracy = evaluate(model, BATCHES)

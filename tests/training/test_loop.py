@@ -23,16 +23,22 @@ class Batches:
         return 2
 
     def shuffled(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        yield from [(torch.full((count, 4), float(epoch)), torch.zeros(count).long()) for count in (3, 2)][start:]
+        yield from [
+            (torch.full((count, 4), float(epoch)), torch.zeros(count).long()) for count in (3, 2)
+        ][start:]
 
 
 class Counts:
-    """Says of batch k, counted from 0 over the run, that its mean loss was k and one image right; keeps what it got."""
+    """Says of batch k, counted from 0 over the run, that its mean loss was k and one image right;
+    keeps what it got."""
 
     autocast = staticmethod(nullcontext)
 
     def __init__(self) -> None:
-        self.model, self.method = nn.Sequential(nn.Linear(4, 5), nn.Conv1d(1, 1, 5)), DynamicSparseTraining(0.5)
+        self.model, self.method = (
+            nn.Sequential(nn.Linear(4, 5), nn.Conv1d(1, 1, 5)),
+            DynamicSparseTraining(0.5),
+        )
         self.method.prepare(self.model, past=[])
         self.model[0].mask.threshold.data.fill_(9.0)
         self.method.before_step = lambda step: self.steps.append(step)  # type: ignore[method-assign]
@@ -47,7 +53,15 @@ class Counts:
 def begun(update: Counts, progress: Progress, epochs: int = 1, **options: Any) -> Iterator[Record]:
     """Training whose learning rate is 1, 1/2, 1/3, …"""
     batches: Any = Batches()
-    return train(update, batches, lambda step: 1 / (1 + step), {}, epochs=epochs, progress=progress, **options)  # type: ignore[arg-type]
+    return train(
+        update,
+        batches,
+        lambda step: 1 / (1 + step),
+        {},
+        epochs=epochs,
+        progress=progress,
+        **options,
+    )  # type: ignore[arg-type]
 
 
 def trained(epochs: int = 2, **options: Any) -> tuple[Counts, list[Record]]:
@@ -55,10 +69,17 @@ def trained(epochs: int = 2, **options: Any) -> tuple[Counts, list[Record]]:
     return update, list(begun(update, Progress(), epochs, **options))
 
 
-def test_an_epochs_figures_are_means_over_its_images_and_its_rate_is_the_last_that_was_used() -> None:
+def test_an_epochs_figures_are_means_over_its_images_and_its_rate_is_the_last_that_was_used() -> (
+    None
+):
     """Losses 0 and 1 of 3 images and 2, then 2 and 3; two of five right; rates 1, 1/2, 1/3, 1/4."""
     update, (first, second) = trained()
-    assert update.seen == [(0, 3, 1, True), (0, 2, 1 / 2, True), (1, 3, 1 / 3, True), (1, 2, 1 / 4, True)]
+    assert update.seen == [
+        (0, 3, 1, True),
+        (0, 2, 1 / 2, True),
+        (1, 3, 1 / 3, True),
+        (1, 2, 1 / 4, True),
+    ]
     assert update.steps == [0, 1, 2, 3]
     for record, expected in ((first, (1, 2, 1 / 2)), (second, (2, 4, 1 / 4))):
         assert (record.epoch, record.step, record.figures["lr"]) == expected
@@ -67,10 +88,14 @@ def test_an_epochs_figures_are_means_over_its_images_and_its_rate_is_the_last_th
 
 
 def test_densities_with_and_without_what_has_no_mask() -> None:
-    """Nothing is kept of 20 masked weights; 5 are left dense. Five thresholds of 9 are pushed up by exp(−9) each."""
+    """Nothing is kept of 20 masked weights; 5 are left dense. Five thresholds of 9 are pushed up by
+    exp(−9) each."""
     _, (*_, last) = trained()
     assert (last.figures["density"], last.figures["density_model"]) == (0, 5 / 25)
-    assert (last.figures["penalty"], last.figures["alpha"]) == (pytest.approx(5 * 2.718281828**-9), 0.5)
+    assert (last.figures["penalty"], last.figures["alpha"]) == (
+        pytest.approx(5 * 2.718281828**-9),
+        0.5,
+    )
 
 
 def test_an_epoch_goes_on_where_it_was_left() -> None:
@@ -85,7 +110,12 @@ def test_an_epoch_goes_on_where_it_was_left() -> None:
 
 def test_layers_are_measured_at_every_so_many_updates_but_not_twice_at_an_epochs_end() -> None:
     _, records = trained(3, log_steps=3)
-    assert [(record.kind, record.step) for record in records] == [("epoch", 2), ("step", 3), ("epoch", 4), ("epoch", 6)]
+    assert [(record.kind, record.step) for record in records] == [
+        ("epoch", 2),
+        ("step", 3),
+        ("epoch", 4),
+        ("epoch", 6),
+    ]
     assert [[layer.layer for layer in record.layers] for record in records] == [["0"]] * 4
 
 
@@ -97,9 +127,11 @@ def test_without_epochs_the_model_is_measured_once() -> None:
 
 @pytest.mark.parametrize("paused", [False, True])
 @pytest.mark.usefixtures("tiny")
-def test_seconds_are_those_of_updates_and_of_evaluation(monkeypatch: pytest.MonkeyPatch, paused: bool) -> None:
-    """By a clock that goes on by one whenever it is read: once around the updates, or each of six, and once around
-    the evaluation. What a caller does with a record takes no time of the run's."""
+def test_seconds_are_those_of_updates_and_of_evaluation(
+    monkeypatch: pytest.MonkeyPatch, paused: bool
+) -> None:
+    """By a clock that goes on by one whenever it is read: once around the updates, or each of six,
+    and once around the evaluation. What a caller does with a record takes no time of the run's."""
     trains = training(schedule__epochs=2)
     ticks = count()
     monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)))
@@ -126,15 +158,29 @@ def test_where_nothing_breaks_nothing_is_found_and_nothing_is_tested() -> None:
 @pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize(
     ("broken", "last", "given_up", "found"),
-    [(3, 5, 9, (3, ["fc.weight"])), (6, 5, 9, (0, [])), (3, 5, 2, (0, [])), (9, 99, 99, (9, ["fc.weight"]))],
+    [
+        (3, 5, 9, (3, ["fc.weight"])),
+        (6, 5, 9, (0, [])),
+        (3, 5, 2, (0, [])),
+        (9, 99, 99, (9, ["fc.weight"])),
+    ],
     ids=["found", "later than asked for", "given up before", "in the second epoch"],
 )
 def test_where_a_weight_breaks_is_found_by_training_again(
-    monkeypatch: pytest.MonkeyPatch, broken: int, last: int, given_up: int, found: tuple[int, list[str]]
+    monkeypatch: pytest.MonkeyPatch,
+    broken: int,
+    last: int,
+    given_up: int,
+    found: tuple[int, list[str]],
 ) -> None:
     """Of twelve updates; what is looked at after each of them is counted."""
     looks, asked = count(1), count(1)
-    monkeypatch.setattr("dstrun.training.trainer.not_finite", lambda model: ["fc.weight"] * (next(looks) == broken))
+    monkeypatch.setattr(
+        "dstrun.training.trainer.not_finite", lambda model: ["fc.weight"] * (next(looks) == broken)
+    )
     wanted = config()
-    assert where_it_began(wanted, prepare(wanted), None, last, lambda: next(asked) >= given_up) == found
+    assert (
+        where_it_began(wanted, prepare(wanted), None, last, lambda: next(asked) >= given_up)
+        == found
+    )
     assert next(looks) == min(broken, last, given_up) + 1

@@ -1,4 +1,5 @@
-"""Notes on a run's config: what has no effect, what never comes, what is replaced, what has no recipe."""
+"""Notes on a run's config: what has no effect, what never comes, what is replaced, what has no
+recipe."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from dstrun.config.options import Config, DataConfig, ModelConfig, RegConfig, ScheduleConfig, WandbConfig
+from dstrun.config.options import (
+    Config,
+    DataConfig,
+    ModelConfig,
+    RegConfig,
+    ScheduleConfig,
+    WandbConfig,
+)
 from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.sweep import pool
 from dstrun.training.notes import changed_from_recipe, notes, recipe_of, sweep_notes
@@ -15,39 +23,65 @@ from tests.helpers.commands import Command
 
 def config(model: str = "lenet5", data: str = "mnist", **sections: Any) -> Config:
     return Config(
-        model=ModelConfig(model, model), data=sections.pop("data_section", DataConfig(data, data)), **sections
+        model=ModelConfig(model, model),
+        data=sections.pop("data_section", DataConfig(data, data)),
+        **sections,
     )
 
 
 @pytest.mark.parametrize(
     ("key", "sections", "reason"),
     [
-        ("reg.alpha", {"reg": RegConfig("dense")}, "it is for reg.method=dst, and reg.method is dense"),
+        (
+            "reg.alpha",
+            {"reg": RegConfig("dense")},
+            "it is for reg.method=dst, and reg.method is dense",
+        ),
         ("reg.exclude", {"reg": RegConfig("dense", exclude=["fc1"])}, "a dense run has no masks"),
         (
             "schedule.momentum",
             {"schedule": ScheduleConfig(optimiser="adam")},
             "it is for schedule.optimiser=sgd, and schedule.optimiser is adam",
         ),
-        ("schedule.betas", {}, "it is for schedule.optimiser=adam or adamw, and schedule.optimiser is sgd"),
+        (
+            "schedule.betas",
+            {},
+            "it is for schedule.optimiser=adam or adamw, and schedule.optimiser is sgd",
+        ),
         ("schedule.gamma", {}, "it is for schedule.rate=multistep, and schedule.rate is constant"),
         ("schedule.threshold_decay", {}, "schedule.weight_decay is 0"),
-        ("schedule.compile", {"reg": RegConfig("dense"), "schedule": ScheduleConfig(compile="mask")}, "no masks"),
+        (
+            "schedule.compile",
+            {"reg": RegConfig("dense"), "schedule": ScheduleConfig(compile="mask")},
+            "no masks",
+        ),
         ("reg.guard", {"reg": RegConfig(floor=0)}, "reg.floor is 0"),
         ("n_jobs", {}, "it is for sweeps, and this is one run"),
         ("retry", {}, "it is for sweeps, and this is one run"),
         ("data.size", {}, "the images of mnist have a size of their own"),
-        ("data.download", {"data_section": DataConfig("digits", "digits", download=True)}, "come with scikit-learn"),
+        (
+            "data.download",
+            {"data_section": DataConfig("digits", "digits", download=True)},
+            "come with scikit-learn",
+        ),
         ("wandb.tags", {"wandb": WandbConfig(mode="disabled")}, "W&B is off, by wandb.mode"),
-        ("deterministic", {"deterministic": True, "device": "cpu"}, "it is for GPUs, and device is cpu"),
+        (
+            "deterministic",
+            {"deterministic": True, "device": "cpu"},
+            "it is for GPUs, and device is cpu",
+        ),
     ],
 )
-def test_an_option_of_the_command_line_without_effect(key: str, sections: dict[str, Any], reason: str) -> None:
+def test_an_option_of_the_command_line_without_effect(
+    key: str, sections: dict[str, Any], reason: str
+) -> None:
     made = config(**sections)
     (line,) = [line for line in notes(made, {key}) if line.startswith(key)]
     assert line.startswith(f"{key} has no effect: ")
     assert reason in line
-    assert not any("has no effect" in line for line in notes(made)), "where a recipe sets it, nobody has asked for it"
+    assert not any("has no effect" in line for line in notes(made)), (
+        "where a recipe sets it, nobody has asked for it"
+    )
 
 
 def test_an_option_with_effect_has_no_note(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +89,9 @@ def test_an_option_with_effect_has_no_note(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("WANDB_MODE", raising=False)
     assert notes(config(), given) == []
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert notes(config(), given) == ["wandb.tags has no effect: W&B is off, by WANDB_MODE or WANDB_DISABLED"]
+    assert notes(config(), given) == [
+        "wandb.tags has no effect: W&B is off, by WANDB_MODE or WANDB_DISABLED"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +117,11 @@ def test_a_schedule_that_is_longer_than_the_run(schedule: dict[str, Any], line: 
 
 def test_a_schedule_that_ends_in_time_has_no_note() -> None:
     fitting = ScheduleConfig(rate="multistep", milestones=[10, 19], epochs=20, warmup=5)
-    assert notes(config(schedule=fitting)) == notes(config(schedule=ScheduleConfig(milestones=[90]))) == []
+    assert (
+        notes(config(schedule=fitting))
+        == notes(config(schedule=ScheduleConfig(milestones=[90])))
+        == []
+    )
 
 
 def test_masks_that_are_frozen_at_once() -> None:
@@ -148,20 +188,33 @@ def test_a_sweep_has_each_note_once_and_none_on_what_some_run_uses() -> None:
     assert (len(sweep_notes(many)), sweep_notes(many)[-1]) == (9, "11 more of the kind")
 
 
-def test_notes_are_said_at_the_start_and_before_a_dry_run(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notes_are_said_at_the_start_and_before_a_dry_run(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     handed: list[Sequence[str]] = []
     monkeypatch.setattr(pool, "run_jobs", lambda jobs, group, notes: handed.append(notes))
-    short = ("schedule.epochs=1", "schedule.warmup=2", "data.train_limit=10", "data.test_limit=10", "threads=1")
+    short = (
+        "schedule.epochs=1",
+        "schedule.warmup=2",
+        "data.train_limit=10",
+        "data.test_limit=10",
+        "threads=1",
+    )
     note = "schedule.warmup: the rate rises over 2 epochs, and the run has 1"
     for words in ([*short, "dry_run=true"], short, ["-m", "seed=1,2", *short, "dry_run=true"]):
         (said,) = command(*words).err.splitlines()
         assert said.startswith(f"dstrun: note: {note}")
     assert command(*short).err == "", "the run is finished"
-    assert command("-m", "seed=1,2", *short, "n_jobs=1").err == "", "our launcher says them, when all runs are possible"
+    assert command("-m", "seed=1,2", *short, "n_jobs=1").err == "", (
+        "our launcher says them, when all runs are possible"
+    )
     ((handed_on,),) = handed
     assert handed_on.startswith(note)
     (only,) = command("hydra/launcher=submitit_local", "dry_run=true").err.splitlines()
-    assert only == "dstrun: note: hydra/launcher=submitit_local has no effect: it is for sweeps, and this is one run"
+    assert (
+        only
+        == "dstrun: note: hydra/launcher=submitit_local has no effect: it is for sweeps, and this is one run"
+    )
 
 
 def test_bad_input_is_one_line_without_notes(command: Command) -> None:

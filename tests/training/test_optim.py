@@ -35,7 +35,9 @@ def ours(name: str, **options: object) -> list[float]:
 
 
 def test_multistep_is_torchs() -> None:
-    assert ours("multistep", milestones=[4, 6]) == pytest.approx(follow(MultiStepLR, True, milestones=[4, 6]))
+    assert ours("multistep", milestones=[4, 6]) == pytest.approx(
+        follow(MultiStepLR, True, milestones=[4, 6])
+    )
 
 
 def test_cosine_is_torchs() -> None:
@@ -65,7 +67,9 @@ def test_the_shortest_runs_have_a_rate(name: str, epochs: int) -> None:
 
 
 def test_the_only_update_of_a_one_cycle_is_its_last() -> None:
-    assert make_rate("onecycle", lr=0.1, epochs=1, steps_per_epoch=1)(0) == pytest.approx(0.1 / 25e4)
+    assert make_rate("onecycle", lr=0.1, epochs=1, steps_per_epoch=1)(0) == pytest.approx(
+        0.1 / 25e4
+    )
 
 
 def sparse_pair() -> tuple[nn.Linear, DynamicSparseTraining]:
@@ -77,7 +81,9 @@ def sparse_pair() -> tuple[nn.Linear, DynamicSparseTraining]:
 @pytest.mark.parametrize(("share", "left"), [(1.0, 0.95), (0.0, 1.0), (0.5, 0.975)])
 def test_thresholds_get_their_share_of_the_weight_decay(share: float, left: float) -> None:
     model, method = sparse_pair()
-    sgd = make_optimiser("sgd", model, method.thresholds(), lr=0.1, weight_decay=0.5, threshold_decay=share)
+    sgd = make_optimiser(
+        "sgd", model, method.thresholds(), lr=0.1, weight_decay=0.5, threshold_decay=share
+    )
     for parameter in model.parameters():
         parameter.data.fill_(1.0)
         parameter.grad = torch.zeros_like(parameter)
@@ -89,7 +95,11 @@ def test_thresholds_get_their_share_of_the_weight_decay(share: float, left: floa
 
 def test_every_parameter_is_in_one_group() -> None:
     model, method = sparse_pair()
-    for name, kind in (("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)):
+    for name, kind in (
+        ("sgd", torch.optim.SGD),
+        ("adam", torch.optim.Adam),
+        ("adamw", torch.optim.AdamW),
+    ):
         optimiser = make_optimiser(name, model, method.thresholds(), lr=0.1)
         assert type(optimiser) is kind
         assert optimiser.defaults["fused"]
@@ -101,7 +111,8 @@ def test_every_parameter_is_in_one_group() -> None:
     {"momentum": 0.5, "weight_decay": 0.1, "threshold_decay": 0.0},
 ])  # fmt: skip
 def test_the_step_that_can_be_compiled_is_torchs(options: dict[str, Any]) -> None:
-    """Before and after a step of torch's own, by a rate that changes; a parameter without a gradient stays."""
+    """Before and after a step of torch's own, by a rate that changes; a parameter without a
+    gradient stays."""
     moved = []
     for traced in (False, True):
         torch.manual_seed(0)
@@ -127,7 +138,11 @@ def test_the_step_that_can_be_compiled_is_torchs(options: dict[str, Any]) -> Non
 def test_what_is_not_asked_for_is_as_documented() -> None:
     model, _ = sparse_pair()
     found = {name: make_optimiser(name, model, [], lr=0.1).defaults for name in ("sgd", "adam")}
-    assert [found["sgd"][key] for key in ("momentum", "nesterov", "weight_decay")] == [0.9, False, 0.0]
+    assert [found["sgd"][key] for key in ("momentum", "nesterov", "weight_decay")] == [
+        0.9,
+        False,
+        0.0,
+    ]
     assert found["adam"]["betas"] == (0.9, 0.999)
 
 

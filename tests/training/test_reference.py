@@ -1,8 +1,9 @@
-"""Ours against the paper's masked layers, written here in their simplest form: the same to the last bit.
+"""Ours against the paper's masked layers, written here in their simplest form: the same to the last
+bit.
 
-The reference builds the mask by autograd out of |W| − t, a step with its estimator, and a product, looks at the
-density inside its forward pass and resets there, as section 3 of the paper reads and as the authors do.
-"""
+The reference builds the mask by autograd out of |W| − t, a step with its estimator, and a product,
+looks at the density inside its forward pass and resets there, as section 3 of the paper reads and
+as the authors do."""
 
 from collections.abc import Callable
 from typing import Any
@@ -36,7 +37,9 @@ class Reference(nn.Module):
 
     resets = 0
 
-    def __init__(self, layer: nn.Linear | nn.Conv2d, apply: Callable[[Tensor, Tensor, Tensor | None], Tensor]) -> None:
+    def __init__(
+        self, layer: nn.Linear | nn.Conv2d, apply: Callable[[Tensor, Tensor, Tensor | None], Tensor]
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(layer.weight.detach().clone())
         self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().clone())
@@ -57,7 +60,9 @@ class Reference(nn.Module):
 
 
 def conv(layer: nn.Conv2d) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
-    return lambda x, w, b: F.conv2d(x, w, b, layer.stride, layer.padding, layer.dilation, layer.groups)
+    return lambda x, w, b: F.conv2d(
+        x, w, b, layer.stride, layer.padding, layer.dilation, layer.groups
+    )
 
 
 def two_layers(kind: str) -> nn.Sequential:
@@ -66,8 +71,12 @@ def two_layers(kind: str) -> nn.Sequential:
     if kind == "linear":
         first = nn.Sequential(nn.Flatten(), nn.Linear(64, 50))
     else:
-        options = {"groups": 2, "dilation": 2, "stride": 1} if kind == "dilated groups" else {"stride": 2}
-        first = nn.Sequential(nn.Conv2d(4, 50, 2, **options), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        options = (
+            {"groups": 2, "dilation": 2, "stride": 1} if kind == "dilated groups" else {"stride": 2}
+        )
+        first = nn.Sequential(
+            nn.Conv2d(4, 50, 2, **options), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+        )
     return nn.Sequential(first, nn.ReLU(), nn.Linear(50, 5))
 
 
@@ -117,7 +126,8 @@ def test_a_method_that_is_not_ready_or_has_no_sense_says_so() -> None:
 
 
 def test_lstm_follows_the_cell_with_eight_masked_matrices() -> None:
-    """The authors' cell: a weight (inputs, hidden) and a threshold (hidden) for each gate and each of x and h."""
+    """The authors' cell: a weight (inputs, hidden) and a threshold (hidden) for each gate and each
+    of x and h."""
     torch.manual_seed(0)
     inputs, hidden, batch, steps = 5, 4, 3, 6
     layer = LSTMLayer(inputs, hidden)
@@ -129,7 +139,9 @@ def test_lstm_follows_the_cell_with_eight_masked_matrices() -> None:
     parts: dict[str, list[Tensor]] = {}
     for name, child in (("x", layer.input_to_hidden), ("h", layer.hidden_to_hidden)):
         parts[f"W{name}"] = [w.detach().T.clone().requires_grad_() for w in child.weight.chunk(4)]
-        parts[f"t{name}"] = [t.detach().flatten().clone().requires_grad_() for t in child.mask.threshold.chunk(4)]
+        parts[f"t{name}"] = [
+            t.detach().flatten().clone().requires_grad_() for t in child.mask.threshold.chunk(4)
+        ]
 
     def masked(name: str, gate: int) -> Tensor:
         weight, threshold = parts[f"W{name}"][gate], parts[f"t{name}"][gate]
@@ -151,4 +163,6 @@ def test_lstm_follows_the_cell_with_eight_masked_matrices() -> None:
         weights = torch.cat([w.grad.T for w in parts[f"W{name}"] if w.grad is not None])
         thresholds = torch.cat([t.grad for t in parts[f"t{name}"] if t.grad is not None])
         torch.testing.assert_close(child.weight.grad, weights, rtol=0, atol=1e-6)
-        torch.testing.assert_close(child.mask.threshold.grad.flatten(), thresholds, rtol=0, atol=1e-6)
+        torch.testing.assert_close(
+            child.mask.threshold.grad.flatten(), thresholds, rtol=0, atol=1e-6
+        )

@@ -1,4 +1,5 @@
-"""Whole runs through the command line, on real digits: what they leave, resume, rerun, eval, refuse."""
+"""Whole runs through the command line, on real digits: what they leave, resume, rerun, eval,
+refuse."""
 
 import fcntl
 import json
@@ -37,10 +38,13 @@ from tests.helpers.runs import (
 )
 
 
-def test_no_word_at_all_is_the_default_run(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_word_at_all_is_the_default_run(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done: list[tuple[str, str]] = []
     monkeypatch.setattr(
-        "dstrun.training.run.run", lambda config, default_group, notes: done.append((run_name(config), default_group))
+        "dstrun.training.run.run",
+        lambda config, default_group, notes: done.append((run_name(config), default_group)),
     )
     assert command() == Outcome(0, "", "")
     assert done == [("lenet_300_100-digits-a2e-3-s0-" + done[0][0][-8:], "single")]
@@ -51,7 +55,15 @@ def test_a_run_leaves_its_files(command: Command) -> None:
     assert (outcome.code, outcome.err) == (0, "")
     folder = only_run()
     assert re.fullmatch(r"lenet_300_100-digits-a2e-3-s3-[0-9a-f]{8}", folder.name)
-    names = {"config.yaml", "status.json", "metrics.csv", "layers.csv", "summary.json", "checkpoint.pt", "train.log"}
+    names = {
+        "config.yaml",
+        "status.json",
+        "metrics.csv",
+        "layers.csv",
+        "summary.json",
+        "checkpoint.pt",
+        "train.log",
+    }
     assert {file.name for file in folder.iterdir()} == names
 
     metrics, layers = rows(folder / "metrics.csv"), rows(folder / "layers.csv")
@@ -60,30 +72,52 @@ def test_a_run_leaves_its_files(command: Command) -> None:
     assert [(row["epoch"], row["step"]) for row in metrics] == [("1", "4"), ("2", "8")]
     assert [row["layer"] for row in layers] == ["fc1", "fc2", "fc3"] * 2
     last = layers[3:]
-    assert float(metrics[1]["density"]) == sum(int(r["kept"]) for r in last) / sum(int(r["total"]) for r in last)
-    assert all(0 <= float(metrics[1][key]) <= 1 for key in ("train_accuracy", "test_accuracy", "flops_fraction"))
+    assert float(metrics[1]["density"]) == sum(int(r["kept"]) for r in last) / sum(
+        int(r["total"]) for r in last
+    )
+    assert all(
+        0 <= float(metrics[1][key]) <= 1
+        for key in ("train_accuracy", "test_accuracy", "flops_fraction")
+    )
 
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["test_accuracy"] == float(metrics[1]["test_accuracy"])
-    assert (summary["total"], summary["parameters"], summary["thresholds"]) == (266_200, 266_610, 410)
+    assert (summary["total"], summary["parameters"], summary["thresholds"]) == (
+        266_200,
+        266_610,
+        410,
+    )
     assert summary["parameters_kept"] == 266_610 - 266_200 + summary["kept"]
 
     status = json.loads((folder / "status.json").read_text())
-    assert (status["state"], status["error"], status["device"], status["threads"]) == ("finished", None, "cpu", 1)
+    assert (status["state"], status["error"], status["device"], status["threads"]) == (
+        "finished",
+        None,
+        "cpu",
+        1,
+    )
     assert status["owner"]["pid"] == os.getpid()
     assert {"python", "torch", "dstrun"} <= set(status["versions"])
     assert OmegaConf.load(folder / "config.yaml").seed == 3
     checkpoint = torch.load(folder / "checkpoint.pt", weights_only=True)
     assert set(checkpoint) == {"format", "model", "shape", "classes", "data"}
     assert checkpoint["data"] == status["data"]
-    assert status["data"] == {"classes": 10, "shape": [1, 28, 28], "train": 200, "validation": 0, "test": 100}
+    assert status["data"] == {
+        "classes": 10,
+        "shape": [1, 28, 28],
+        "train": 200,
+        "validation": 0,
+        "test": 100,
+    }
     assert status["files"] == {name: sha256(folder / name) for name in RESULTS}
     log = (folder / "train.log").read_text()
     assert "epoch 2/2" in log
     assert "fc1" in log
     assert "density by layer" in outcome.out
     (line,) = [line for line in outcome.out.splitlines() if line.startswith("│ model ")]
-    kept = [sum(int(row["kept"]) for row in layers if row["epoch"] == epoch) for epoch in ("1", "2")]
+    kept = [
+        sum(int(row["kept"]) for row in layers if row["epoch"] == epoch) for epoch in ("1", "2")
+    ]
     assert line.split()[-2] == spark([count / 266_200 for count in kept])
     assert "compiling" not in outcome.out
 
@@ -122,8 +156,19 @@ def test_a_dense_run_is_a_run_like_any_other(trained: Trained) -> None:
 
 def test_many_options_at_once(command: Command) -> None:
     """What each of them does is in test_options.py."""
-    words = ["reg.granularity=weight", "reg.exclude=[fc3]", "schedule.precision=bf16", "deterministic=true"]
-    words += ["schedule=cosine", "schedule.optimiser=adamw", "schedule.lr=1e-3", "schedule.clip=1", "schedule.warmup=1"]
+    words = [
+        "reg.granularity=weight",
+        "reg.exclude=[fc3]",
+        "schedule.precision=bf16",
+        "deterministic=true",
+    ]
+    words += [
+        "schedule=cosine",
+        "schedule.optimiser=adamw",
+        "schedule.lr=1e-3",
+        "schedule.clip=1",
+        "schedule.warmup=1",
+    ]
     outcome = command(*QUICK, *words, "schedule.accumulate=4")
     assert (outcome.code, outcome.complaints) == (0, "")
     assert float(rows(only_run() / "metrics.csv")[1]["train_loss"]) < 3
@@ -142,7 +187,9 @@ def test_a_validation_split_is_reported_and_chooses_the_best_epoch(trained: Trai
 def test_no_epochs_is_an_evaluation(command: Command, trained: Trained) -> None:
     trained(*QUICK)
     run = only_run()
-    assert command("schedule.epochs=0", "data.test_limit=100", f"init={run}", "group=again").code == 0
+    assert (
+        command("schedule.epochs=0", "data.test_limit=100", f"init={run}", "group=again").code == 0
+    )
     (row,) = rows(only_run("outputs/again") / "metrics.csv")
     assert row["test_accuracy"] == rows(run / "metrics.csv")[1]["test_accuracy"]
     assert row["density"] == rows(run / "metrics.csv")[1]["density"]
@@ -161,17 +208,27 @@ def test_rerun_with_changes_stays_in_the_group(command: Command, trained: Traine
     again = command("rerun", f"{folder}/", "reg=dense", "seed=5")
     assert again.code == 0
     first, second, *_ = again.out.splitlines()
-    assert first == f"{folder}: again with reg=dense seed=5, into outputs/here (group=NAME: into another)"
+    assert (
+        first
+        == f"{folder}: again with reg=dense seed=5, into outputs/here (group=NAME: into another)"
+    )
     assert re.match(r"outputs/here/lenet_300_100-digits-dense-s5-\w{8}", second)
-    assert command("rerun", str(folder)).out == f"{folder}: finished already (overwrite=true starts over)\n"
+    assert (
+        command("rerun", str(folder)).out
+        == f"{folder}: finished already (overwrite=true starts over)\n"
+    )
     elsewhere = command("rerun", str(folder), "group=there", "dry_run=true")
     assert elsewhere.out == f"outputs/there/{folder.name}: new\n"
 
 
-def test_rerun_with_another_model_takes_no_arguments_of_the_old_one(command: Command, trained: Trained) -> None:
+def test_rerun_with_another_model_takes_no_arguments_of_the_old_one(
+    command: Command, trained: Trained
+) -> None:
     trained(*QUICK, "model=lstm_a", "model.args.hidden=8")
     assert command("rerun", str(only_run()), "model=lenet5", "schedule.epochs=1").code == 0
-    (config,) = (OmegaConf.load(file) for file in Path("outputs/single").glob("lenet5-*/config.yaml"))
+    (config,) = (
+        OmegaConf.load(file) for file in Path("outputs/single").glob("lenet5-*/config.yaml")
+    )
     assert (config.model.args, config.data.train_limit) == ({}, 200)
     several = command("rerun", str(only_run_named("lenet5")), "seed=1,2")
     assert (several.code, several.err) == (2, "dstrun: seed=1,2: expected one value for seed\n")
@@ -187,7 +244,10 @@ def test_eval_gives_the_figures_of_the_last_epoch(command: Command, trained: Tra
     for change in ("seed=4", "data.test_limit=0"):
         changed = command("eval", str(only_run()), change)
         assert changed.code == 2
-        assert f"eval leaves a run as it was trained, `dstrun rerun` changes {change.split('=')[0]}" in changed.err
+        assert (
+            f"eval leaves a run as it was trained, `dstrun rerun` changes {change.split('=')[0]}"
+            in changed.err
+        )
     (only_run() / "checkpoint.pt").unlink()
     none = command("eval", str(only_run()))
     assert none.err == (
@@ -195,7 +255,9 @@ def test_eval_gives_the_figures_of_the_last_epoch(command: Command, trained: Tra
     )
 
 
-def test_a_run_is_held_until_its_last_checkpoint_is_written(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_held_until_its_last_checkpoint_is_written(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held: list[tuple[str, str | None]] = []
     monkeypatch.setattr(
         session.checkpoint, "save_last",
@@ -206,7 +268,9 @@ def test_a_run_is_held_until_its_last_checkpoint_is_written(command: Command, mo
     assert holder(only_run()) is None
 
 
-def test_initial_weights_of_a_dense_run_for_a_sparse_one(command: Command, trained: Trained) -> None:
+def test_initial_weights_of_a_dense_run_for_a_sparse_one(
+    command: Command, trained: Trained
+) -> None:
     trained(*QUICK, "reg=dense", "group=dense")
     dense = only_run("outputs/dense")
     assert command(*QUICK, f"init={dense}", "group=sparse").code == 0
@@ -223,7 +287,9 @@ def test_a_folder_of_images_trains_resnet50(command: Command, tmp_path: Path) ->
     from torchvision.utils import save_image
 
     splits = made_up((3, 40, 40), classes=2, train=12)
-    for number, (image, label) in enumerate(zip(splits.train.images, splits.train.labels, strict=True)):
+    for number, (image, label) in enumerate(
+        zip(splits.train.images, splits.train.labels, strict=True)
+    ):
         folder = tmp_path / "photos" / f"class{label}"
         folder.mkdir(parents=True, exist_ok=True)
         save_image(image / 255, folder / f"{number}.png")
@@ -255,7 +321,9 @@ def test_stopped_and_killed_in_mid_epoch_and_started_again_equals_undisturbed(
     assert_broken_equals_whole()
 
 
-def test_a_signal_at_the_very_end_costs_no_run(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_at_the_very_end_costs_no_run(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def signalled(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -267,7 +335,8 @@ def test_a_signal_at_the_very_end_costs_no_run(command: Command, monkeypatch: py
 def test_a_schedulers_handler_gets_its_signal_once_the_run_is_safe(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """submitit puts a job into the queue again from its handler of SIGUSR2, and lets SIGTERM pass."""
+    """submitit puts a job into the queue again from its handler of SIGUSR2, and lets SIGTERM
+    pass."""
     seen: list[str] = []
 
     def queue_again(*_: object) -> None:
@@ -310,7 +379,8 @@ def test_a_damaged_checkpoint_means_starting_over(command: Command, trained: Tra
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     command: Command, trained: Trained, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
-    """One bit of a weight, which torch itself would not notice; or a digit among the rows that the newest counts on."""
+    """One bit of a weight, which torch itself would not notice; or a digit among the rows that the
+    newest counts on."""
     trained(*LONG, "group=whole")
     for step in (14, 25):
         stop_at(command, monkeypatch, step, signal.SIGTERM, [*LONG, "checkpoint.every=9999"])
@@ -324,17 +394,23 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
         torch.load(folder / "checkpoint.pt", weights_only=True)
     else:
         text = (folder / "metrics.csv").read_text()
-        (folder / "metrics.csv").write_text(text[:-3] + ("1" if text[-3] != "1" else "2") + text[-2:])
+        (folder / "metrics.csv").write_text(
+            text[:-3] + ("1" if text[-3] != "1" else "2") + text[-2:]
+        )
     outcome = command(*LONG, "group=broken")
     assert outcome.code == 0
-    assert {"newest": "checkpoint.pt is damaged", "rows": "metrics.csv is not as it was written"}[damage] in outcome.out
+    assert {"newest": "checkpoint.pt is damaged", "rows": "metrics.csv is not as it was written"}[
+        damage
+    ] in outcome.out
     assert ": trying checkpoint.before.pt" in outcome.out
     assert "resuming    at step 14 of" in outcome.out
     assert_broken_equals_whole()
     assert not (folder / "checkpoint.before.pt").exists()
 
 
-def test_a_checkpoint_of_a_later_version_is_not_written_over(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_of_a_later_version_is_not_written_over(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stop_at(command, monkeypatch, 14, signal.SIGTERM)
     path = only_run("outputs/broken") / "checkpoint.pt"
     torch.save(torch.load(path, weights_only=True) | {"format": 99}, path)
@@ -377,7 +453,9 @@ def test_a_disk_that_is_full_at_the_summary_costs_no_epoch(
         assert without_times(folder / name) == without_times(only_run("outputs/whole") / name)
 
 
-def test_a_finished_run_is_not_trained_again_when_its_status_is_lost(command: Command, trained: Trained) -> None:
+def test_a_finished_run_is_not_trained_again_when_its_status_is_lost(
+    command: Command, trained: Trained
+) -> None:
     trained(*QUICK)
     folder = only_run()
     before = (folder / "metrics.csv").read_bytes()
@@ -386,7 +464,9 @@ def test_a_finished_run_is_not_trained_again_when_its_status_is_lost(command: Co
     assert (folder / "metrics.csv").read_bytes() == before
 
 
-def test_rows_lost_behind_a_checkpoint_mean_starting_over(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_lost_behind_a_checkpoint_mean_starting_over(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stop_at(command, monkeypatch, step=14, number=signal.SIGINT)
     folder = only_run("outputs/broken")
     (folder / "layers.csv").unlink()
@@ -398,12 +478,18 @@ def test_rows_lost_behind_a_checkpoint_mean_starting_over(command: Command, monk
 
 
 class Nested(nn.Module):
-    """Layers with names that look like numbers, batch norm on vectors, and a builder that looks at values."""
+    """Layers with names that look like numbers, batch norm on vectors, and a builder that looks at
+    values."""
 
     def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
         width = int(torch.linspace(8, 16, 2)[1].item())
-        inner = [nn.Flatten(), nn.Linear(784, width), nn.BatchNorm1d(width), *(nn.Identity() for _ in range(7))]
+        inner = [
+            nn.Flatten(),
+            nn.Linear(784, width),
+            nn.BatchNorm1d(width),
+            *(nn.Identity() for _ in range(7)),
+        ]
         self.stages = nn.Sequential(nn.Sequential(*inner, nn.Linear(width, classes)))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -414,7 +500,12 @@ def test_names_of_layers_are_text_and_no_piece_of_a_batch_is_one_image(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(models.BUILDERS, "lenet5", Nested)
-    words = ["data.train_limit=69", "schedule.batch_size=64", "schedule.accumulate=4", "schedule.epochs=2"]
+    words = [
+        "data.train_limit=69",
+        "schedule.batch_size=64",
+        "schedule.accumulate=4",
+        "schedule.epochs=2",
+    ]
     outcome = command("model=lenet5", *words)
     assert (outcome.code, outcome.err) == (0, "")
     assert "stages.0.10" in outcome.out
@@ -437,9 +528,13 @@ def test_what_is_not_finite_is_null_in_json(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "it").read_text()) == {"a": None, "b": [None, 1.5], "c": [None]}
 
 
-def test_a_file_named_stop_stops_a_run_at_an_epochs_end(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_named_stop_stops_a_run_at_an_epochs_end(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     epoch = RunConsole.epoch
-    monkeypatch.setattr(RunConsole, "epoch", lambda *words: (epoch(*words), (only_run() / "stop").touch()))
+    monkeypatch.setattr(
+        RunConsole, "epoch", lambda *words: (epoch(*words), (only_run() / "stop").touch())
+    )
     assert command(*QUICK, "group=single").code == 128 + signal.SIGTERM
     assert json.loads((only_run() / "status.json").read_text())["state"] == "interrupted"
     assert len(rows(only_run() / "metrics.csv")) == 1
@@ -448,7 +543,9 @@ def test_a_file_named_stop_stops_a_run_at_an_epochs_end(command: Command, monkey
     assert not (only_run() / "stop").exists()
 
 
-def test_a_run_can_be_evaluated_from_another_folder(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_can_be_evaluated_from_another_folder(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     command(*QUICK, "data.root=here")
     folder = only_run().resolve()
     assert OmegaConf.load(folder / "config.yaml").data.root == str(Path("here").absolute())
@@ -457,7 +554,9 @@ def test_a_run_can_be_evaluated_from_another_folder(command: Command, monkeypatc
     assert command("eval", str(folder)).code == 0
 
 
-def test_two_processes_do_not_write_one_run(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_do_not_write_one_run(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stop_at(command, monkeypatch, step=5, number=signal.SIGINT)
     with (only_run("outputs/broken") / "train.log").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -466,7 +565,9 @@ def test_two_processes_do_not_write_one_run(command: Command, monkeypatch: pytes
     assert f"is being written by process {os.getpid()} on" in outcome.err
 
 
-def test_a_folder_that_holds_another_run_is_not_taken_for_this_one(command: Command, trained: Trained) -> None:
+def test_a_folder_that_holds_another_run_is_not_taken_for_this_one(
+    command: Command, trained: Trained
+) -> None:
     trained(*QUICK)
     config = OmegaConf.load(only_run() / "config.yaml")
     config.seed = 99
@@ -479,14 +580,18 @@ def test_a_folder_that_holds_another_run_is_not_taken_for_this_one(command: Comm
 def test_a_run_begun_by_an_earlier_version_keeps_its_columns() -> None:
     file = Path("metrics.csv")
     file.write_text("epoch,density\n1,0.5\n9,9\n")
-    rows_of_it = Rows(file, ("epoch", "density", "density_model"), keep=len("epoch,density\n1,0.5\n"))
+    rows_of_it = Rows(
+        file, ("epoch", "density", "density_model"), keep=len("epoch,density\n1,0.5\n")
+    )
     rows_of_it.append([{"epoch": 2, "density": 0.25, "density_model": 0.3}])
     rows_of_it.close()
     assert file.read_text() == "epoch,density\n1,0.5\n2,0.25\n"
 
 
 def test_columns_stand_in_the_order_of_earlier_versions() -> None:
-    (run,) = (Path(__file__).parents[2] / "docs/runs/best_table1").glob("lenet5-mnist-d1.25e-2-s0-*")
+    (run,) = (Path(__file__).parents[2] / "docs/runs/best_table1").glob(
+        "lenet5-mnist-d1.25e-2-s0-*"
+    )
     for name, columns in (("metrics.csv", (*METRICS, *STEERED)), ("layers.csv", LAYERS)):
         written = (run / name).read_text().splitlines()[0].split(",")
         assert [column for column in columns if column in written] == written

@@ -1,4 +1,5 @@
-"""What a run says while it trains, on images that can be told apart: figures so far, the compiler, divergence."""
+"""What a run says while it trains, on images that can be told apart: figures so far, the compiler,
+divergence."""
 
 import json
 import signal
@@ -31,14 +32,21 @@ def test_figures_told_while_an_epoch_is_under_way_are_those_of_its_updates_so_fa
     def step(console: RunConsole, step: int, figures: Callable[[], Mapping[str, float]]) -> None:
         seen[step] = figures()
 
-    def layers(console: RunConsole, rows: Any, courses: Mapping[str, Sequence[float]], dense: int) -> None:
+    def layers(
+        console: RunConsole, rows: Any, courses: Mapping[str, Sequence[float]], dense: int
+    ) -> None:
         ended.update(courses)
 
     ended: dict[str, Sequence[float]] = {}
     monkeypatch.setattr(RunConsole, "step", step)
     monkeypatch.setattr(RunConsole, "layers", layers)
-    folder = run(config(reg__exclude=["fc"], reg__alpha=0.5, schedule__lr=0.5, log__steps=1), default_group="single")
-    assert [seen[step]["epoch"] for step in range(1, 2 * UPDATES + 1)] == [1] * UPDATES + [2] * UPDATES
+    folder = run(
+        config(reg__exclude=["fc"], reg__alpha=0.5, schedule__lr=0.5, log__steps=1),
+        default_group="single",
+    )
+    assert [seen[step]["epoch"] for step in range(1, 2 * UPDATES + 1)] == [1] * UPDATES + [
+        2
+    ] * UPDATES
     masked, dense = 18 + 54, 36
     kept: dict[int, int] = {}
     for row in rows(folder / "layers.csv"):
@@ -53,16 +61,25 @@ def test_figures_told_while_an_epoch_is_under_way_are_those_of_its_updates_so_fa
         assert seen[at]["accuracy"] == float(row["train_accuracy"])
 
 
-@pytest.mark.parametrize(("compile", "epochs", "times"), [("mask", 1, 1), ("mask", 0, 0), ("off", 1, 0)])
+@pytest.mark.parametrize(
+    ("compile", "epochs", "times"), [("mask", 1, 1), ("mask", 0, 0), ("off", 1, 0)]
+)
 def test_a_run_that_waits_for_the_compiler_says_so_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], compile: str, epochs: int, times: int
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    compile: str,
+    epochs: int,
+    times: int,
 ) -> None:
     monkeypatch.setattr("dstrun.training.build.missing_for_compilation", lambda device: None)
     monkeypatch.setattr("dstrun.methods.dst.compiled_masks.compiled", lambda function: function)
     monkeypatch.setattr("torch.compiler.reset", lambda: None)
     run(config(schedule__compile=compile, schedule__epochs=epochs), default_group="single")
     said = capsys.readouterr().out
-    assert (said.count("compiling: seconds"), said.count("compiled: first step after ")) == (times, times)
+    assert (said.count("compiling: seconds"), said.count("compiled: first step after ")) == (
+        times,
+        times,
+    )
 
 
 def test_a_run_that_goes_on_elsewhere_says_where_it_began(
@@ -92,8 +109,16 @@ def test_a_run_that_goes_on_elsewhere_says_where_it_began(
     [
         ((0, []), 0.0, "by step 12: fc.weight and 1 more; the checkpoint of step 6 is kept"),
         ((0, []), 300.0, "by step 12: fc.weight and 1 more; there is no checkpoint yet"),
-        ((6, ["fc.bias"]), 0.0, "from step 6, in epoch 1: fc.bias; the checkpoint of step 6 is kept"),
-        ((7, ["fc.bias"]), 0.0, "from step 7, in epoch 2: fc.bias; the checkpoint of step 6 is kept"),
+        (
+            (6, ["fc.bias"]),
+            0.0,
+            "from step 6, in epoch 1: fc.bias; the checkpoint of step 6 is kept",
+        ),
+        (
+            (7, ["fc.bias"]),
+            0.0,
+            "from step 7, in epoch 2: fc.bias; the checkpoint of step 6 is kept",
+        ),
     ],
 )
 def test_where_a_run_has_diverged_as_far_as_that_is_found(
@@ -109,13 +134,19 @@ def test_where_a_run_has_diverged_as_far_as_that_is_found(
     )
     with pytest.raises(RunFailedError) as failed:
         run(config(checkpoint__every=every), default_group="single")
-    assert str(failed.value) == f"DivergedError: NaN or infinite {line}; a lower schedule.lr may help"
+    assert (
+        str(failed.value) == f"DivergedError: NaN or infinite {line}; a lower schedule.lr may help"
+    )
     assert asked == [2 * UPDATES]
 
 
-def test_a_run_begins_over_where_rows_are_there_and_no_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_begins_over_where_rows_are_there_and_no_checkpoint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """It is counted for W&B, which would take the rows that come again for the first ones."""
-    monkeypatch.setattr(RunConsole, "epoch", lambda *_: [(file.parent / STOP).touch() for file in found()])
+    monkeypatch.setattr(
+        RunConsole, "epoch", lambda *_: [(file.parent / STOP).touch() for file in found()]
+    )
 
     def found() -> list[Path]:
         return list(Path("outputs").rglob("config.yaml"))
@@ -126,14 +157,18 @@ def test_a_run_begins_over_where_rows_are_there_and_no_checkpoint(monkeypatch: p
             checkpoint.remove(found()[0].parent)
         with pytest.raises(Interrupted):
             run(config(schedule__epochs=3), default_group="single")
-        counts.append(json.loads((found()[0].parent / "status.json").read_text()).get("begun_over", 0))
+        counts.append(
+            json.loads((found()[0].parent / "status.json").read_text()).get("begun_over", 0)
+        )
     assert counts == [0, 0, 1, 2]
 
 
 def test_a_checkpoint_that_says_nothing_of_its_files_is_passed_over(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(RunConsole, "epoch", lambda *_: [(at.parent / STOP).touch() for at in found("config.yaml")])
+    monkeypatch.setattr(
+        RunConsole, "epoch", lambda *_: [(at.parent / STOP).touch() for at in found("config.yaml")]
+    )
 
     def found(name: str) -> list[Path]:
         return list(Path("outputs").rglob(name))
@@ -147,4 +182,7 @@ def test_a_checkpoint_that_says_nothing_of_its_files_is_passed_over(
     capsys.readouterr()
     with pytest.raises(Interrupted):
         run(config(schedule__epochs=3), default_group="single")
-    assert f"{newest.name} is not one that a run can go on from: starting over" in capsys.readouterr().out
+    assert (
+        f"{newest.name} is not one that a run can go on from: starting over"
+        in capsys.readouterr().out
+    )

@@ -32,7 +32,12 @@ def test_the_penalty_reaches_a_layer_not_called_in_pieces_as_in_whole_batches() 
     for pieces in (1, 2):
         model, method = Spare(), DynamicSparseTraining(0.5)
         method.prepare(model)
-        update = Update(model, method, make_optimiser("sgd", model, method.thresholds(), lr=0.1), accumulate=pieces)
+        update = Update(
+            model,
+            method,
+            make_optimiser("sgd", model, method.thresholds(), lr=0.1),
+            accumulate=pieces,
+        )
         update(torch.ones(4, 4), torch.zeros(4, dtype=torch.long), 0.1)
         threshold = model.spare.mask.threshold  # 0 + 0.1 · 0.5 · exp(−0)
         torch.testing.assert_close(threshold, torch.full((3, 1), 0.05))
@@ -45,16 +50,23 @@ def test_what_is_told_of_a_batch_is_its_mean_loss_and_how_many_were_right(pieces
     model.weight.data = torch.tensor([[1.0], [0.0]])
     method = DynamicSparseTraining(0.0)
     method.prepare(model, past=[])
-    update = Update(model, method, make_optimiser("sgd", model, method.thresholds(), lr=0.1), accumulate=pieces)
+    update = Update(
+        model, method, make_optimiser("sgd", model, method.thresholds(), lr=0.1), accumulate=pieces
+    )
     loss, right = update(torch.ones(5, 1), torch.tensor([0, 0, 0, 1, 1]), 0.0)
     e = math.e
-    assert loss.item() == pytest.approx((3 * math.log(1 + 1 / e) + 2 * math.log(1 + e)) / 5, rel=1e-6)
+    assert loss.item() == pytest.approx(
+        (3 * math.log(1 + 1 / e) + 2 * math.log(1 + e)) / 5, rel=1e-6
+    )
     assert right.item() == 3
 
 
-@pytest.mark.parametrize(("clip", "pieces", "moved"), [(0.0, 1, 0.05), (0.2, 1, 0.02), (0.2, 2, 0.02), (9.0, 1, 0.05)])
+@pytest.mark.parametrize(
+    ("clip", "pieces", "moved"), [(0.0, 1, 0.05), (0.2, 1, 0.02), (0.2, 2, 0.02), (9.0, 1, 0.05)]
+)
 def test_the_gradient_of_a_threshold_is_bounded(clip: float, pieces: int, moved: float) -> None:
-    """Of one that the penalty alone moves: −0.5, at a learning rate of 0.1. Weights' are as they were."""
+    """Of one that the penalty alone moves: −0.5, at a learning rate of 0.1. Weights' are as they
+    were."""
     bound, free = Spare(), Spare()
     free.load_state_dict(bound.state_dict())
     for model, threshold_clip in ((bound, clip), (free, 0.0)):
@@ -68,7 +80,8 @@ def test_the_gradient_of_a_threshold_is_bounded(clip: float, pieces: int, moved:
 
 
 def test_a_thresholds_gradient_is_bounded_before_the_norm_of_all_is() -> None:
-    """−1 and −1/2 become −1/2 both, and then, of norm 1/√2, half of 1/√2 each. One class has no gradient of its own."""
+    """−1 and −1/2 become −1/2 both, and then, of norm 1/√2, half of 1/√2 each. One class has no
+    gradient of its own."""
     model = nn.Sequential(nn.Linear(1, 2), nn.Linear(2, 1))
     method = DynamicSparseTraining(1.0, floor=0.0, exclude=["1"])
     method.prepare(model, past=[])
@@ -76,7 +89,9 @@ def test_a_thresholds_gradient_is_bounded_before_the_norm_of_all_is() -> None:
     before = torch.tensor([[1.0], [2.0]]).log()
     threshold.data.copy_(before)
     optimiser = make_optimiser("sgd", model, [threshold], lr=1.0)
-    Update(model, method, optimiser, clip=0.5, threshold_clip=0.5)(torch.ones(2, 1), torch.zeros(2).long(), 1.0)
+    Update(model, method, optimiser, clip=0.5, threshold_clip=0.5)(
+        torch.ones(2, 1), torch.zeros(2).long(), 1.0
+    )
     torch.testing.assert_close(threshold.detach() - before, torch.full((2, 1), 0.5 / 2**0.5))
 
 
@@ -93,7 +108,9 @@ class Twice(nn.Module):
 
 
 @pytest.mark.parametrize(("pieces", "clip"), [(1, 0.01), (2, 0.0), (2, 0.01)])
-def test_a_gradient_that_two_parameters_share_counts_once_for_each(pieces: int, clip: float) -> None:
+def test_a_gradient_that_two_parameters_share_counts_once_for_each(
+    pieces: int, clip: float
+) -> None:
     shared, parted = Twice(), Twice()
     parted.load_state_dict(shared.state_dict())
     parted.forward = lambda x: parted.layer(x) + parted.a + 1.0 * parted.b  # type: ignore[method-assign]
@@ -101,27 +118,39 @@ def test_a_gradient_that_two_parameters_share_counts_once_for_each(pieces: int, 
     for model in (shared, parted):
         method = DynamicSparseTraining(0.5)
         method.prepare(model)
-        optimiser = make_optimiser("sgd", model, method.thresholds(), lr=0.1, momentum=0.9, nesterov=True)
+        optimiser = make_optimiser(
+            "sgd", model, method.thresholds(), lr=0.1, momentum=0.9, nesterov=True
+        )
         Update(model, method, optimiser, accumulate=pieces, clip=clip)(images, labels, 0.1)
     for name, parameter in shared.named_parameters():
         torch.testing.assert_close(parameter, parted.get_parameter(name))
 
 
-@pytest.mark.parametrize(("pieces", "target", "floor"), [(1, 0.0, 0.5), (2, 0.0, 0.5), (2, 0.3, 0.5), (1, 0.3, 0.0)])
+@pytest.mark.parametrize(
+    ("pieces", "target", "floor"), [(1, 0.0, 0.5), (2, 0.0, 0.5), (2, 0.3, 0.5), (1, 0.3, 0.0)]
+)
 def test_compiled_masks_have_one_guard_an_update(
     monkeypatch: pytest.MonkeyPatch, pieces: int, target: float, floor: float
 ) -> None:
-    """In pieces, and where an epoch's end takes the penalty away; calls that would be compiled are made as they are."""
+    """In pieces, and where an epoch's end takes the penalty away; calls that would be compiled are
+    made as they are."""
     monkeypatch.setattr("dstrun.methods.dst.compiled_masks.compiled", lambda function: function)
     first = Spare()
     trained = {}
     for compile in ("off", "mask"):
         model = Spare()
         model.load_state_dict(first.state_dict())
-        method = DynamicSparseTraining(0.5, floor=floor, guard=0.9, target_density=target, compile=compile)
+        method = DynamicSparseTraining(
+            0.5, floor=floor, guard=0.9, target_density=target, compile=compile
+        )
         method.prepare(model)
         method.begin(20)
-        update = Update(model, method, make_optimiser("sgd", model, method.thresholds(), lr=0.1), accumulate=pieces)
+        update = Update(
+            model,
+            method,
+            make_optimiser("sgd", model, method.thresholds(), lr=0.1),
+            accumulate=pieces,
+        )
         for step in range(12):
             method.before_step(step)
             update(torch.ones(4, 4), torch.arange(4) % 3, 0.1)
@@ -144,19 +173,26 @@ def test_compiled_masks_have_one_guard_an_update(
 def test_an_update_made_to_be_compiled_is_the_plain_one(
     monkeypatch: pytest.MonkeyPatch, kind: type[nn.Module], optimiser: str, options: dict[str, Any]
 ) -> None:
-    """What would be compiled is run as it is written; the last batch is smaller. Compiled: test_compile.py."""
-    monkeypatch.setattr(torch, "compile", lambda function=None, **_: function or (lambda inner: inner))
+    """What would be compiled is run as it is written; the last batch is smaller. Compiled:
+    test_compile.py."""
+    monkeypatch.setattr(
+        torch, "compile", lambda function=None, **_: function or (lambda inner: inner)
+    )
     monkeypatch.setattr("dstrun.methods.dst.method.compiled", lambda function: function)
     first, images, labels = kind(), torch.arange(16.0).view(4, 4) / 16, torch.tensor([0, 1, 2, 0])
     trained: list[tuple[list[Tensor], dict[str, Tensor]]] = []
     for compile in ("off", "step"):
         model = copy.deepcopy(first)
-        method = DynamicSparseTraining(0.5, floor=0.5, guard=0.9, target_density=0.3, compile=compile)
+        method = DynamicSparseTraining(
+            0.5, floor=0.5, guard=0.9, target_density=0.3, compile=compile
+        )
         method.prepare(model)
         method.begin(20)
         own = make_optimiser(optimiser, model, method.thresholds(), lr=0.1, weight_decay=0.1)
         sizes = {} if compile == "off" else {"batch_size": 4}
-        update = (Update if compile == "off" else CompiledUpdate)(model, method, own, **sizes, **options)  # type: ignore[call-overload]
+        update = (Update if compile == "off" else CompiledUpdate)(
+            model, method, own, **sizes, **options
+        )  # type: ignore[call-overload]
         told: list[Tensor] = []
         for step, size in enumerate((4, 4, 4, 3)):
             method.before_step(step)
@@ -173,12 +209,17 @@ def test_an_update_made_to_be_compiled_is_the_plain_one(
 def test_what_the_compiler_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Code for these shapes alone, and whole or not at all."""
     asked: list[dict[str, Any]] = []
-    monkeypatch.setattr(torch, "compile", lambda function=None, **options: asked.append(options) or (lambda f: f))
+    monkeypatch.setattr(
+        torch, "compile", lambda function=None, **options: asked.append(options) or (lambda f: f)
+    )
     model, method = Spare(), DynamicSparseTraining(0.5)
     method.prepare(model)
     CompiledUpdate(model, method, make_optimiser("sgd", model, method.thresholds(), lr=0.1), 4)
     compiled(lambda: None)
-    assert asked == [{"dynamic": False, "fullgraph": True, "mode": None}, {"dynamic": False, "fullgraph": True}]
+    assert asked == [
+        {"dynamic": False, "fullgraph": True, "mode": None},
+        {"dynamic": False, "fullgraph": True},
+    ]
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
@@ -186,11 +227,15 @@ def test_the_shortest_run_ends_at_its_target(steps: int) -> None:
     model, method = Spare(), DynamicSparseTraining(0.01, target_density=0.25)
     method.prepare(model)
     method.begin(steps)
-    update = Update(model, method, make_optimiser("sgd", model, method.thresholds(), lr=0.1), threshold_clip=0.1)
+    update = Update(
+        model, method, make_optimiser("sgd", model, method.thresholds(), lr=0.1), threshold_clip=0.1
+    )
     for step in range(steps):
         method.before_step(step)
         update(torch.ones(4, 4), torch.arange(4) % 3, 0.1)
-    assert abs(sum(layer.kept for layer in method.measure()) - 6) <= 1  # of 24; one may stand at the threshold itself
+    assert (
+        abs(sum(layer.kept for layer in method.measure()) - 6) <= 1
+    )  # of 24; one may stand at the threshold itself
 
 
 class Checkpointed(nn.Module):
@@ -201,7 +246,9 @@ class Checkpointed(nn.Module):
         self.first, self.last = nn.Sequential(nn.Linear(28, 8), nn.ReLU()), nn.Linear(8 * 28, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.last(checkpoint(self.first, x.detach().requires_grad_(), use_reentrant=True).flatten(1))
+        return self.last(
+            checkpoint(self.first, x.detach().requires_grad_(), use_reentrant=True).flatten(1)
+        )
 
 
 @pytest.mark.parametrize(
@@ -218,7 +265,11 @@ def test_updates_are_those_of_a_loop_in_plain_torch(
 ) -> None:
     torch.manual_seed(0)
     options: dict[str, Any] = {"hidden": 8} if builder == "lstm" else {}
-    model = Checkpointed() if builder == "checkpointed" else BUILDERS[builder]((1, 28, 28), 10, **options)
+    model = (
+        Checkpointed()
+        if builder == "checkpointed"
+        else BUILDERS[builder]((1, 28, 28), 10, **options)
+    )
     batches = [(torch.rand(9, 1, 28, 28), torch.randint(10, (9,))) for _ in range(3)]
     trained = {}
     for kind in ("update", "plain torch"):
@@ -231,7 +282,9 @@ def test_updates_are_those_of_a_loop_in_plain_torch(
                 update(images, labels, 0.01)
                 continue
             own_optimiser.zero_grad()
-            for place, (x, y) in enumerate(zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True)):
+            for place, (x, y) in enumerate(
+                zip(images.tensor_split(pieces), labels.tensor_split(pieces), strict=True)
+            ):
                 loss = F.cross_entropy(own(x), y) * (len(x) / len(images))
                 (loss if place else loss + 1e-3 * method.penalty()).backward()
             own_optimiser.step()

@@ -46,7 +46,9 @@ class Net(nn.Module):
 Forward = Callable[[Net, Tensor], Any]
 
 
-def net(forward: Forward = Net.forward, change: Callable[[Net], Any] = Net.change, **more: Any) -> type[Net]:
+def net(
+    forward: Forward = Net.forward, change: Callable[[Net], Any] = Net.change, **more: Any
+) -> type[Net]:
     """A builder: Net with another forward pass, another end of its constructor, or more methods."""
     return type("Net", (Net,), {"forward": forward, "change": change, **more})
 
@@ -194,7 +196,13 @@ class Viewed(nn.Module):
 
 
 Offer = Callable[[Any], None]
-WORDS = ("model.name=mine", "model.builder=mine", "data.name=made", "data.builder=made", "schedule.epochs=1")
+WORDS = (
+    "model.name=mine",
+    "model.builder=mine",
+    "data.name=made",
+    "data.builder=made",
+    "schedule.epochs=1",
+)
 
 
 @pytest.fixture
@@ -207,7 +215,11 @@ def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
 
 def config_of(**options: Any) -> Config:
     words = dict(word.split("=") for word in WORDS)
-    return check(words | {"schedule.epochs": 1} | {key.replace("__", "."): value for key, value in options.items()})
+    return check(
+        words
+        | {"schedule.epochs": 1}
+        | {key.replace("__", "."): value for key, value in options.items()}
+    )
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -223,7 +235,11 @@ def test_what_cannot_train_is_told_in_a_line(offer: Offer, case: str) -> None:
 def test_it_is_told_before_anything_is_written(command: Command, offer: Offer) -> None:
     offer(REFUSED["tuple in training"][0])
     outcome = command(*WORDS)
-    assert (outcome.code, outcome.out, outcome.err) == (2, "", f"dstrun: {REFUSED['tuple in training'][2]}\n")
+    assert (outcome.code, outcome.out, outcome.err) == (
+        2,
+        "",
+        f"dstrun: {REFUSED['tuple in training'][2]}\n",
+    )
     assert list(Path().iterdir()) == []
 
 
@@ -255,7 +271,9 @@ def read_twice(model: Net, x: Tensor) -> Tensor:
 
 
 def checkpointed(model: Net, x: Tensor) -> Tensor:
-    hidden = checkpoint(lambda x: x @ model.a.weight.t(), x.flatten(1).requires_grad_(), use_reentrant=True)
+    hidden = checkpoint(
+        lambda x: x @ model.a.weight.t(), x.flatten(1).requires_grad_(), use_reentrant=True
+    )
     return model.b(hidden)
 
 
@@ -264,11 +282,16 @@ def replaced(model: Net) -> None:
 
 
 def folded(model: Net, x: Tensor) -> Tensor:
-    return whole(model, x) if model.training else model.b(F.linear(x.flatten(1), model.copy, model.a.bias).relu())
+    return (
+        whole(model, x)
+        if model.training
+        else model.b(F.linear(x.flatten(1), model.copy, model.a.bias).relu())
+    )
 
 
 def folds(model: Net, mode: bool = True) -> Net:
-    """As blocks do whose convolutions become one for evaluation: a weight is copied there, and dropped in training."""
+    """As blocks do whose convolutions become one for evaluation: a weight is copied there, and
+    dropped in training."""
     if mode:
         model.copy = None
     elif model.copy is None:
@@ -337,8 +360,14 @@ def test_a_layer_read_past_its_mask_is_left_dense(offer: Offer, builder: Any, me
 @pytest.mark.parametrize(
     ("builder", "line"),
     [
-        (net(cached), "model=mine: its evaluation uses weights without their mask (a copy made for evaluation?)"),
-        (net(train=fails), "model=mine: its eval() or train() fails, tried with weights that are NaN: "),
+        (
+            net(cached),
+            "model=mine: its evaluation uses weights without their mask (a copy made for evaluation?)",
+        ),
+        (
+            net(train=fails),
+            "model=mine: its eval() or train() fails, tried with weights that are NaN: ",
+        ),
     ],
     ids=["kept for ever", "NaN refused"],
 )
@@ -372,7 +401,9 @@ def test_run_eval_and_export_agree_on_a_layer_left_dense(command: Command, offer
 NOTES = {
     "not used in training: spare": net(change=lambda m: setattr(m, "spare", nn.Linear(3, 3))),
     "no gradient in training: a": net(lambda m, x: m.b(m.hidden(x).detach())),
-    "weights that are 0 at the start and stay pruned: a 32 of 128": net(change=lambda m: m.a.weight.data[:2].zero_()),
+    "weights that are 0 at the start and stay pruned: a 32 of 128": net(
+        change=lambda m: m.a.weight.data[:2].zero_()
+    ),
 }
 
 
@@ -397,7 +428,10 @@ def old_weight_norm(layer: nn.Linear) -> nn.Module:
 @pytest.mark.parametrize(
     ("change", "parameters"),
     [
-        (parametrizations.weight_norm, ["parametrizations.weight.original0", "parametrizations.weight.original1"]),
+        (
+            parametrizations.weight_norm,
+            ["parametrizations.weight.original0", "parametrizations.weight.original1"],
+        ),
         (parametrizations.spectral_norm, ["parametrizations.weight.original"]),
         (parametrizations.orthogonal, ["parametrizations.weight.original"]),
         (old_weight_norm, ["weight_g", "weight_v"]),
@@ -467,11 +501,16 @@ def test_a_trial_moves_no_generator_and_tries_the_weights_of_the_run(offer: Offe
     torch.manual_seed(7)
     before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     prepare(config_of())
-    assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+    assert before == (
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+        torch.get_rng_state().tolist(),
+    )
 
 
 def test_zeros_are_those_that_a_run_begins_with(offer: Offer) -> None:
-    """Not those of a fresh model where weights come from another run or from the run's own checkpoint."""
+    """Not those of a fresh model where weights come from another run or from the run's own
+    checkpoint."""
     offer(Net)
     first = run(config_of(wandb__mode="disabled", reg__method="dense"), "single")
     offer(net(change=zeros))

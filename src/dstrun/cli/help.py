@@ -1,8 +1,8 @@
-"""What `dstrun --help` says: verbs, choices and options, from the folders and dataclasses themselves.
+"""What `dstrun --help` says: verbs, choices and options, from the folders and dataclasses
+themselves.
 
-Written here since Hydra's own help takes over a second to collect the choices and shows no option's meaning. Knows
-config and sources.
-"""
+Written here since Hydra's own help takes over a second to collect the choices and shows no option's
+meaning. Knows config and sources."""
 
 from dstrun.config.options import GROUPS, OPTIONS
 from dstrun.config.sources import choices
@@ -33,5 +33,7 @@ def text() -> str:
     lines += ["", "Options: dstrun KEY=VALUE, with the base value that recipes build on", ""]
     for key, entry in OPTIONS.items():
         base = "" if entry.metadata["default"] in ("", None) else str(entry.metadata["default"])
-        lines.append(f"  {key:<25}{'$DSTRUN_DATA or data' if key == 'data.root' else base:<22}{entry.metadata['doc']}")
+        lines.append(
+            f"  {key:<25}{'$DSTRUN_DATA or data' if key == 'data.root' else base:<22}{entry.metadata['doc']}"
+        )
     return "\n".join(lines)

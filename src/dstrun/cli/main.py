@@ -1,4 +1,5 @@
-"""The command line: verbs, and the Hydra entry for everything else. No logic; heavy imports where they are used."""
+"""The command line: verbs, and the Hydra entry for everything else. No logic; heavy imports where
+they are used."""
 
 import errno
 import os
@@ -11,7 +12,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from dstrun.system.errors import BusyError, InputError, Interrupted, RunFailedError, StoppedByFile, printable
+from dstrun.system.errors import (
+    BusyError,
+    InputError,
+    Interrupted,
+    RunFailedError,
+    StoppedByFile,
+    printable,
+)
 from dstrun.system.streams import accept_all_text
 
 UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -36,7 +44,9 @@ def _dispatch(arguments: Sequence[str]) -> None:
     first, *rest = arguments or [""]
     if first == "help" and rest and rest[0] in VERBS:
         VERBS[rest[0]](["--help"])
-    elif first not in VERBS and (first in ("help", "-help", "?") or {"-h", "--help"} & set(arguments)):
+    elif first not in VERBS and (
+        first in ("help", "-help", "?") or {"-h", "--help"} & set(arguments)
+    ):
         from dstrun.cli.help import text
 
         print(text())
@@ -61,7 +71,9 @@ def _is_somewhere() -> bool:
 def _train(arguments: Sequence[str]) -> None:
     from dstrun.config.words import normalize_words, refuse_strays
 
-    words = arguments if {"-sc", "--shell-completion"} & set(arguments) else normalize_words(arguments)
+    words = (
+        arguments if {"-sc", "--shell-completion"} & set(arguments) else normalize_words(arguments)
+    )
     if words is not arguments:
         refuse_strays(words, tuple(VERBS))
     from dstrun.config.compose import compose_and_run
@@ -102,7 +114,9 @@ def _task(composed: object) -> None:
         run(
             config,
             default_group="single",
-            notes=notes(config, given_keys(hydra.overrides.task), hydra.runtime.choices["hydra/launcher"]),
+            notes=notes(
+                config, given_keys(hydra.overrides.task), hydra.runtime.choices["hydra/launcher"]
+            ),
         )
     except Exception as error:
         _end(error)
@@ -125,7 +139,9 @@ def _rerun(arguments: Sequence[str]) -> None:
     checked = check(config | place)
     if changed and "group" in place:
         into = Path(checked.outputs, checked.group or "")
-        print(f"{given.run}: again with {' '.join(changes)}, into {into} (group=NAME: into another)")
+        print(
+            f"{given.run}: again with {' '.join(changes)}, into {into} (group=NAME: into another)"
+        )
     from dstrun.training.run import run
 
     run(checked, default_group="single", notes=notes(checked, changed))
@@ -177,23 +193,35 @@ def _dashboard(arguments: Sequence[str]) -> None:
 
 
 VERBS: dict[str, Callable[[Sequence[str]], None]] = {
-    "rerun": _rerun, "eval": _evaluate, "report": _report, "dashboard": _dashboard,
+    "rerun": _rerun,
+    "eval": _evaluate,
+    "report": _report,
+    "dashboard": _dashboard,
     "export": _export,
-}  # fmt: skip
+}
 
 
 def _place(run: Path) -> dict[str, str | bool]:
-    """Where a run lies now, which may be elsewhere than where it was made; and no leftovers of how it was started."""
+    """Where a run lies now, which may be elsewhere than where it was made; and no leftovers of how
+    it was started."""
     there, outputs = run.resolve(), Path(os.path.normpath(run / ".." / ".."))
     if (outputs / there.parent.name).resolve() != there.parent:  # a link on the way
         outputs = there.parent.parent
-    return {"outputs": str(outputs), "group": there.parent.name, "overwrite": False, "dry_run": False}
+    return {
+        "outputs": str(outputs),
+        "group": there.parent.name,
+        "overwrite": False,
+        "dry_run": False,
+    }
 
 
 def _end(error: BaseException) -> NoReturn:
-    """Exits: one line for input that cannot be used, none for what has been said already; else the traceback."""
+    """Exits: one line for input that cannot be used, none for what has been said already; else the
+    traceback."""
     if isinstance(error, OSError) and error.errno in UNWRITABLE and error.filename is None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left to be printed has no place to go
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), 1
+        )  # what is left to be printed has no place to go
         if isinstance(error, BrokenPipeError):  # `dstrun … | head`
             sys.exit(128 + signal.SIGPIPE)
         print(f"dstrun: what it prints cannot be written: {error.strerror}", file=sys.stderr)

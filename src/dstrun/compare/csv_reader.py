@@ -1,8 +1,8 @@
-"""CSV files that may be growing, cut or damaged, into pandas frames: many at once, since a frame costs milliseconds.
+"""CSV files that may be growing, cut or damaged, into pandas frames: many at once, since a frame
+costs milliseconds.
 
-Files of one header are joined and parsed as one; where that fails, because a line of one of them is damaged, they are
-read one by one, and what cannot be read is left out and told. Knows files.
-"""
+Files of one header are joined and parsed as one; where that fails, because a line of one of them is
+damaged, they are read one by one, and what cannot be read is left out and told. Knows files."""
 
 import io
 from collections.abc import Sequence
@@ -18,7 +18,8 @@ AT_ONCE = 50  # files joined; the text and the table of so many are in memory at
 
 
 class Kind(NamedTuple):
-    """A kind of file: its columns, those that may be missing, those that count, and the one that is text, if any."""
+    """A kind of file: its columns, those that may be missing, those that count, and the one that is
+    text, if any."""
 
     columns: tuple[str, ...]
     optional: tuple[str, ...] = ()
@@ -34,8 +35,13 @@ class Frame(NamedTuple):
 
 
 def read(files: Sequence[Path], kind: Kind) -> list[Frame]:
-    """The whole lines of each file; no rows of one that is not there or has not the columns that count."""
-    return [frame for start in range(0, len(files), AT_ONCE) for frame in _read(files[start : start + AT_ONCE], kind)]
+    """The whole lines of each file; no rows of one that is not there or has not the columns that
+    count."""
+    return [
+        frame
+        for start in range(0, len(files), AT_ONCE)
+        for frame in _read(files[start : start + AT_ONCE], kind)
+    ]
 
 
 def _read(files: Sequence[Path], kind: Kind) -> list[Frame]:
@@ -49,12 +55,14 @@ def _read(files: Sequence[Path], kind: Kind) -> list[Frame]:
         frames = _together(header, bodies, kind) or [_alone(header + body, kind) for body in bodies]
         found |= zip(places, frames, strict=True)
     return [
-        Frame(found[at].rows, [f"{file.name}: {note}" for note in found[at].notes]) for at, file in enumerate(files)
+        Frame(found[at].rows, [f"{file.name}: {note}" for note in found[at].notes])
+        for at, file in enumerate(files)
     ]
 
 
 def whole_lines(file: Path) -> bytes:
-    """A file's bytes up to its last end of line; none of what is no plain file, as a link that might lead elsewhere."""
+    """A file's bytes up to its last end of line; none of what is no plain file, as a link that
+    might lead elsewhere."""
     try:
         content = file.read_bytes() if is_file(file) else b""
     except OSError:
@@ -65,7 +73,9 @@ def whole_lines(file: Path) -> bytes:
 def _together(header: bytes, bodies: Sequence[bytes], kind: Kind) -> list[Frame] | None:
     """Frames of files with one and the same header, parsed in one go; None where that cannot be."""
     there, cells = _columns(header, kind), header.count(b",")
-    if _missing(there, kind) or any(body.count(b",") != cells * body.count(b"\n") for body in bodies):
+    if _missing(there, kind) or any(
+        body.count(b",") != cells * body.count(b"\n") for body in bodies
+    ):
         return None
     types = dict.fromkeys(there, "float64") | ({kind.text: "category"} if kind.text else {})
     try:
@@ -79,12 +89,18 @@ def _together(header: bytes, bodies: Sequence[bytes], kind: Kind) -> list[Frame]
     if len(table) != ends[-1]:  # an empty line, or a quote that spans some
         return None
     table = table.astype(dict.fromkeys(counts, "int64")).reindex(columns=list(kind.columns))
-    return [Frame(table.iloc[start:end], []) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    return [
+        Frame(table.iloc[start:end], []) for start, end in zip([0, *ends[:-1]], ends, strict=True)
+    ]
 
 
 def _alone(content: bytes, kind: Kind) -> Frame:
     """The frame of one file, of which some lines may be damaged."""
-    for odd in (b'"', b"\0", b"\r"):  # what a CSV file of ours has none of, and a parser would make something of
+    for odd in (
+        b'"',
+        b"\0",
+        b"\r",
+    ):  # what a CSV file of ours has none of, and a parser would make something of
         content = content.replace(odd, b"")
     there = _columns(content, kind)
     notes = []
@@ -101,7 +117,11 @@ def _alone(content: bytes, kind: Kind) -> Frame:
         return Frame(_nothing(kind), [*notes, f"cannot be read: {error}"])
     for column in there:
         numeric = column != kind.text
-        table[column] = pd.to_numeric(table[column], errors="coerce").astype(float) if numeric else table[column]
+        table[column] = (
+            pd.to_numeric(table[column], errors="coerce").astype(float)
+            if numeric
+            else table[column]
+        )
     counts = [column for column in kind.counts if column in there]
     good = table[_counted(table[counts])]
     if kind.text:
@@ -133,7 +153,8 @@ def _missing(there: Sequence[str], kind: Kind) -> list[str]:
 
 
 def stacked(tables: dict[str, pd.DataFrame], kind: Kind) -> pd.DataFrame:
-    """All rows in one table, with the column `run`; names are categories, which take a byte or two a row."""
+    """All rows in one table, with the column `run`; names are categories, which take a byte or two
+    a row."""
     filled = {name: table for name, table in tables.items() if len(table)}
     if not filled:
         return pd.DataFrame({column: pd.Series(dtype=float) for column in ("run", *kind.columns)})
@@ -142,6 +163,8 @@ def stacked(tables: dict[str, pd.DataFrame], kind: Kind) -> pd.DataFrame:
     places = np.repeat(np.arange(len(filled)), [len(table) for table in filled.values()])
     one.insert(0, "run", pd.Categorical.from_codes(places, categories=list(filled)))
     if kind.text:
-        words = pd.api.types.union_categoricals([table[kind.text].astype("category") for table in filled.values()])
+        words = pd.api.types.union_categoricals(
+            [table[kind.text].astype("category") for table in filled.values()]
+        )
         one.insert(1, kind.text, words)
     return one

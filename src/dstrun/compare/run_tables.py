@@ -4,11 +4,10 @@
     epochs  a row per run and epoch: metrics.csv
     layers  a row per run, moment and layer: layers.csv
 
-A run is called by its path below the folder that was asked for. Files are read once, and again when they have
-changed; nothing outside the folders is read, and no folder makes reading stop: what cannot be used is in `notes`.
-Knows config and identity (which options apply to a run), status (whether its process lives), files, frames, tracking
-and errors.
-"""
+A run is called by its path below the folder that was asked for. Files are read once, and again when
+they have changed; nothing outside the folders is read, and no folder makes reading stop: what
+cannot be used is in `notes`. Knows config and identity (which options apply to a run), status
+(whether its process lives), files, frames, tracking and errors."""
 
 import json
 import math
@@ -41,7 +40,8 @@ Stamp = tuple[tuple[int, int, int], ...]
 
 
 class Run:
-    """One run's folder as it was when last read. `row` is empty for a folder that is none of dstrun's."""
+    """One run's folder as it was when last read. `row` is empty for a folder that is none of
+    dstrun's."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
@@ -65,10 +65,13 @@ class Run:
             self.notes, self.row = [f"cannot be read: {described(error)}"], {}
 
     def look(self) -> bool:
-        """Whether the process of a run that says running has died without a word since last time, or is back."""
+        """Whether the process of a run that says running has died without a word since last time,
+        or is back."""
         if self.row.get("said") != RUNNING:
             return False
-        state = RUNNING if is_file(self.folder / "train.log") and holder(self.folder) else INTERRUPTED
+        state = (
+            RUNNING if is_file(self.folder / "train.log") and holder(self.folder) else INTERRUPTED
+        )
         before, self.row["state"] = self.row["state"], state
         return state != before
 
@@ -91,20 +94,34 @@ class Run:
         status, summary = self.status(), self._json("summary.json")
         self.notes += altered(self.folder, status, ("config.yaml", "metrics.csv", "summary.json"))
         config, said = self._config(), status.get("state") or (FINISHED if summary else INTERRUPTED)
-        if "reg" not in config and status.get("state") not in (RUNNING, FINISHED, FAILED, INTERRUPTED):
+        if "reg" not in config and status.get("state") not in (
+            RUNNING,
+            FINISHED,
+            FAILED,
+            INTERRUPTED,
+        ):
             self.notes = ["config.yaml: expected a config of dstrun's"]
             return {}
         told = {key: status.get(key) for key in ("error", "device_name", "created", "ended")}
         about = {key: None if value is None else printable(value) for key, value in told.items()}
-        about |= {"run": self.name, "group": self._group(), "folder": str(self.folder), "state": printable(said)}
+        about |= {
+            "run": self.name,
+            "group": self._group(),
+            "folder": str(self.folder),
+            "state": printable(said),
+        }
         last = self.epochs.iloc[-1].to_dict() if len(self.epochs) else {}
         seconds = self.epochs.seconds.sum() if len(self.epochs) else None
-        return about | self._options(config) | last | {
-            **{key: summary.get(key) for key in TOTALS}, "total_seconds": seconds, "said": said
-        }  # fmt: skip
+        return (
+            about
+            | self._options(config)
+            | last
+            | {**{key: summary.get(key) for key in TOTALS}, "total_seconds": seconds, "said": said}
+        )
 
     def _group(self) -> str:
-        """The folders above the run's, below what was asked for; the last of them where that is none."""
+        """The folders above the run's, below what was asked for; the last of them where that is
+        none."""
         above = str(Path(self.name).parent)
         return printable(self.folder.parent.name if above == "." else above)
 
@@ -117,10 +134,13 @@ class Run:
             return {}
 
     def _options(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """The options that apply to the run, and in `setting` all that make its figures but the seed."""
+        """The options that apply to the run, and in `setting` all that make its figures but the
+        seed."""
         given = flat(config)
         known = {key: value for key, value in given.items() if key in OPTIONS}
-        self.notes += [f"config.yaml: {key} is no option of this version" for key in given if key not in known]
+        self.notes += [
+            f"config.yaml: {key} is no option of this version" for key in given if key not in known
+        ]
         try:
             checked = check(known)
         except InputError as error:
@@ -133,7 +153,9 @@ class Run:
             if checked.reg.steered:
                 del known["reg.alpha"]  # where it started; its course is in metrics.csv
         return {key: _shown(value) for key, value in known.items() if key in SHOWN} | {
-            "setting": json.dumps({str(key): value for key, value in sorted(setting.items())}, default=str)
+            "setting": json.dumps(
+                {str(key): value for key, value in sorted(setting.items())}, default=str
+            )
         }
 
     def _json(self, name: str) -> dict[str, Any]:
@@ -147,16 +169,24 @@ class Store:
         for path in paths:
             if not path.is_dir():
                 there = "a file" if path.exists() else "nothing there"
-                raise InputError(f"{path}: got {there}, expected a folder of runs; {HOW_TO_GET_SOME}")
+                raise InputError(
+                    f"{path}: got {there}, expected a folder of runs; {HOW_TO_GET_SOME}"
+                )
         self._roots = [path.resolve() for path in paths]
-        self._base = Path(os.path.commonpath([root.parent if _is_run(root) else root for root in self._roots]))
+        self._base = Path(
+            os.path.commonpath([root.parent if _is_run(root) else root for root in self._roots])
+        )
         self._runs: dict[str, Run] = {}
         self.runs = _tabulated([])
         self.refresh()
 
     def refresh(self) -> set[str]:
         """Takes in what is new, changed or gone; the names of those runs."""
-        there = {str(folder.relative_to(self._base)): folder for root in self._roots for folder in _folders(root)}
+        there = {
+            str(folder.relative_to(self._base)): folder
+            for root in self._roots
+            for folder in _folders(root)
+        }
         touched = self._runs.keys() - there.keys()
         for name in touched:
             del self._runs[name]
@@ -190,10 +220,13 @@ class Store:
         return stacked({run.name: run.epochs for run in self._chosen(names)}, METRICS_CSV)
 
     def layers(self, names: Iterable[str] | None = None) -> pd.DataFrame:
-        """layers.csv of the named runs, or of all, with the columns `run` and `at`, the epochs done."""
+        """layers.csv of the named runs, or of all, with the columns `run` and `at`, the epochs
+        done."""
         runs = list(self._chosen(names))
         changed = [run for run in runs if run.changed("layers", ["layers.csv"])]
-        for run, rows in zip(changed, read([run.folder / "layers.csv" for run in changed], LAYERS_CSV), strict=True):
+        for run, rows in zip(
+            changed, read([run.folder / "layers.csv" for run in changed], LAYERS_CSV), strict=True
+        ):
             run.layers = rows.rows
             notes = [*rows.notes, *altered(run.folder, run.status(), ["layers.csv"])]
             run.notes += [note for note in notes if note not in run.notes]
@@ -201,7 +234,9 @@ class Store:
         ends = {run.name: run.epochs.iloc[-1] for run in runs if len(run.epochs)}
         steps = {name: last["step"] / last["epoch"] for name, last in ends.items() if last["epoch"]}
         at = table["step"] / table["run"].map(steps).astype(float)
-        begun = table["epoch"] - 1 + table["step"] / (table["step"].max() + 1)  # where no epoch is done yet
+        begun = (
+            table["epoch"] - 1 + table["step"] / (table["step"].max() + 1)
+        )  # where no epoch is done yet
         return table.assign(at=at.fillna(begun))
 
     def _chosen(self, names: Iterable[str] | None) -> Iterator[Run]:
@@ -214,13 +249,16 @@ def _tabulated(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """A row a run, indexed by its name, in the order in which they were begun."""
     columns = [*ABOUT, *SHOWN, *FIGURES]
     ordered = sorted(rows, key=lambda row: (row["created"] or "~", row["run"]))
-    table = pd.DataFrame([[row.get(column) for column in columns] for row in ordered], columns=columns, dtype=object)
+    table = pd.DataFrame(
+        [[row.get(column) for column in columns] for row in ordered], columns=columns, dtype=object
+    )
     table = table.assign(**{column: table[column].map(_number).astype(float) for column in NUMBERS})
     return table.set_index("run", drop=False).rename_axis(None)
 
 
 def _folders(root: Path) -> Iterator[Path]:
-    """The folders of runs below one, itself included; links are not followed, and a run holds no runs."""
+    """The folders of runs below one, itself included; links are not followed, and a run holds no
+    runs."""
     for place, below, files in os.walk(root):
         if _has_run(files):
             yield Path(place)

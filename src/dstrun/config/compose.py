@@ -37,7 +37,9 @@ def compose_and_run(words: Sequence[str], task: Callable[[DictConfig], None]) ->
     with _surroundings(words):
         try:
             if not _is_single_run(words) or not _run_once(words, task):
-                hydra.main(version_base="1.3", config_path=str(packaged("conf")), config_name="config")(task)()
+                hydra.main(
+                    version_base="1.3", config_path=str(packaged("conf")), config_name="config"
+                )(task)()
         except (HydraException, OmegaConfBaseException) as error:
             raise InputError(one_line(error)) from error
         except Exception as error:
@@ -52,7 +54,8 @@ def _is_single_run(words: Sequence[str]) -> bool:
 
 
 def _run_once(words: Sequence[str], task: Callable[[DictConfig], None]) -> bool:
-    """Compose one config and call the task; False, with nothing called, for a config that Hydra itself must act on.
+    """Compose one config and call the task; False, with nothing called, for a config that Hydra
+    itself must act on.
 
     `hydra.main` does the same and composes everything twice, first to find out its mode: 0.15 s.
     """
@@ -73,7 +76,8 @@ def _composed(name: str, words: Sequence[str] = (), **options: bool) -> DictConf
 
 @contextmanager
 def _surroundings(words: Sequence[str]) -> Iterator[None]:
-    """Give Hydra its words, and have it raise its errors, which it would else print before it exits."""
+    """Give Hydra its words, and have it raise its errors, which it would else print before it
+    exits."""
     arguments, wanted = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv, os.environ["HYDRA_FULL_ERROR"] = [arguments[0], *words], "1"
     try:
@@ -86,25 +90,33 @@ def _surroundings(words: Sequence[str]) -> Iterator[None]:
 
 
 def words_for_hydra(words: Sequence[str]) -> list[str]:
-    """Return flags and overrides as Hydra takes them. InputError for what would do something else than asked for."""
+    """Return flags and overrides as Hydra takes them. InputError for what would do something else
+    than asked for."""
     _refuse_traps(words)
     showing = any(word.partition("=")[0] in SHOWING for word in words)
     sweeping = any(word.startswith("sweep=") and word != "sweep=null" for word in words)
-    several = not showing and (sweeping or any(word in MULTIRUN for word in words))  # Hydra shows a config, or sweeps
+    several = not showing and (
+        sweeping or any(word in MULTIRUN for word in words)
+    )  # Hydra shows a config, or sweeps
     overrides = [
-        as_hydra_takes_it(word, several) if _is_override(word) else word for word in words if word not in MULTIRUN
+        as_hydra_takes_it(word, several) if _is_override(word) else word
+        for word in words
+        if word not in MULTIRUN
     ]
     return ["-m", *overrides] if several else overrides
 
 
 def _refuse_traps(words: Sequence[str]) -> None:
-    """Raise InputError for flags of Hydra that would train something else than asked for, or run what they read."""
+    """Raise InputError for flags of Hydra that would train something else than asked for, or run
+    what they read."""
     for flag, value in pairwise([*words, ""]):
         name, _, attached = flag.partition("=")
         if name == "--experimental-rerun":
             raise InputError(f"{name}: it runs what a file holds; `dstrun rerun RUN` does not")
         if name in ("--config-dir", "-cd") and (Path(attached or value) / "status.json").is_file():
-            raise InputError(f"{name}: {attached or value} is a run, its config would not be used; `dstrun rerun` does")
+            raise InputError(
+                f"{name}: {attached or value} is a run, its config would not be used; `dstrun rerun` does"
+            )
 
 
 def _is_override(word: str) -> bool:
@@ -112,10 +124,11 @@ def _is_override(word: str) -> bool:
 
 
 def as_hydra_takes_it(word: str, several: bool = True) -> str:
-    """Return an override in Hydra's grammar; `several`: commas separate the values of an axis, as with -m.
+    """Return an override in Hydra's grammar; `several`: commas separate the values of an axis, as
+    with -m.
 
-    InputError for a key that is no option, however it is written, and for several values where one is wanted.
-    """
+    InputError for a key that is no option, however it is written, and for several values where one
+    is wanted."""
     name, equals, value = word.partition("=")
     known = name.lstrip("+")
     if equals and not known:
@@ -139,7 +152,12 @@ def _checked(word: str, override: Override) -> str:
         raise InputError(f"sweep: got {word.partition('=')[2]}, expected one sweep")
     if key in ("model", "data") and override.is_delete():
         raise InputError(f"~{key}: a run needs one; {key}=CHOICE chooses another")
-    if key in GROUPS and not sweeps and not override.is_delete() and not _is_choice(key, override.value()):
+    if (
+        key in GROUPS
+        and not sweeps
+        and not override.is_delete()
+        and not _is_choice(key, override.value())
+    ):
         raise InputError(
             f"{key}: got {'null' if override.value() is None else override.value()!r}, expected the name of a choice"
         )
@@ -152,21 +170,26 @@ def _checked(word: str, override: Override) -> str:
 
 
 def _is_choice(group: str, value: object) -> bool:
-    """Return whether a value may be the choice of a group; none is one where the base config has none."""
-    return isinstance(value, str) or (value is None and group in ("schedule", "experiment", "sweep"))
+    """Return whether a value may be the choice of a group; none is one where the base config has
+    none."""
+    return isinstance(value, str) or (
+        value is None and group in ("schedule", "experiment", "sweep")
+    )
 
 
 def saved(file: Path, words: Sequence[str] = ()) -> dict[str, Any]:
     """Return the config of a run's folder, some of it changed: plain values, not yet checked.
 
-    A group's choice, such as reg=dense, brings the values of its file; another model or data set brings all of its own,
-    but for the data's place and limits. Recipes are not looked at. InputError for a file or word that is none.
-    """
+    A group's choice, such as reg=dense, brings the values of its file; another model or data set
+    brings all of its own, but for the data's place and limits. Recipes are not looked at.
+    InputError for a file or word that is none."""
     try:
         config = OmegaConf.load(file)
         assert isinstance(config, DictConfig)
     except Exception as error:  # whatever the file system, YAML or OmegaConf make of a damaged file
-        raise InputError(f"{file}: no config of a run can be read there ({type(error).__name__})") from error
+        raise InputError(
+            f"{file}: no config of a run can be read there ({type(error).__name__})"
+        ) from error
     for word in words:
         override = _one_value(word)
         key = override.key_or_group
@@ -190,7 +213,8 @@ def _one_value(word: str) -> Override:
 
 
 def _without(config: Any, group: str) -> DictConfig:
-    """Return the config less what a new choice of `group` must not inherit; the check puts base values there."""
+    """Return the config less what a new choice of `group` must not inherit; the check puts base
+    values there."""
     if group in ("model", "data"):
         kept = ("root", "download", "train_limit", "test_limit", "validation")
         config[group] = {key: value for key, value in config[group].items() if key in kept}

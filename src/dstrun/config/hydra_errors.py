@@ -1,4 +1,5 @@
-"""Complaints of Hydra and OmegaConf in one line: the option, what came, what was expected. Knows config and errors."""
+"""Complaints of Hydra and OmegaConf in one line: the option, what came, what was expected. Knows
+config and errors."""
 
 import traceback
 from collections.abc import Iterator, Sequence
@@ -29,7 +30,8 @@ def one_line(error: BaseException) -> str:
 
 
 def came_from_hydra(error: Exception) -> bool:
-    """Return whether Hydra or OmegaConf stumbled, as they do over what they did not foresee: hydra=3, say."""
+    """Return whether Hydra or OmegaConf stumbled, as they do over what they did not foresee:
+    hydra=3, say."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return frame.f_globals.get("__name__", "").partition(".")[0] in ("hydra", "omegaconf", "antlr4")
 
@@ -45,7 +47,8 @@ def _unknown(key: str, causes: Sequence[BaseException]) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the error, its cause, and so on, each once: in a debugger OmegaConf's go round in a ring."""
+    """Yield the error, its cause, and so on, each once: in a debugger OmegaConf's go round in a
+    ring."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

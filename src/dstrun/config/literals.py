@@ -1,4 +1,5 @@
-"""Numbers and choices in the spellings that people use: 5%, 10k, 1_000, 1×10^-4, VGG-16. Knows config."""
+"""Numbers and choices in the spellings that people use: 5%, 10k, 1_000, 1×10^-4, VGG-16. Knows
+config."""
 
 import re
 from collections.abc import Iterable
@@ -19,15 +20,21 @@ def takes_text(key: str) -> bool:
 
 
 def plain_spelling(key: str, text: str) -> str:
-    """Return the text in the spelling that an option's check takes; as it is where it means no number or choice."""
+    """Return the text in the spelling that an option's check takes; as it is where it means no
+    number or choice."""
     if key not in OPTIONS:
         return text
     entry = OPTIONS[key]
     if choices := entry.metadata["choices"]:
-        off = "off" in choices and text.lower() in ("false", "no")  # what YAML 1.1 makes of a bare off, or people say
+        off = "off" in choices and text.lower() in (
+            "false",
+            "no",
+        )  # what YAML 1.1 makes of a bare off, or people say
         return "off" if off else find_spelling(text, choices)
     whole = entry.type in (int, list[int])
-    if entry.type not in (int, float, list[int], list[float]) or (WHOLE if whole else DECIMAL).fullmatch(text):
+    if entry.type not in (int, float, list[int], list[float]) or (
+        WHOLE if whole else DECIMAL
+    ).fullmatch(text):
         return text
     number = read_number(text, share=_is_share(entry.metadata), whole=whole)
     return text if number is None else repr(number)
@@ -41,9 +48,8 @@ def _is_share(meta: Any) -> bool:
 def read_number(text: str, *, share: bool = False, whole: bool = False) -> float | None:
     """Return the number that a text means, or None.
 
-    Beside Python's spellings: a typographic minus, 1×10^-4 and 10^-4; for a share, 5%; for a whole number, 10k and 1M.
-    Whole numbers come as int where they are whole: '1e3' is 1000.
-    """
+    Beside Python's spellings: a typographic minus, 1×10^-4 and 10^-4; for a share, 5%; for a whole
+    number, 10k and 1M. Whole numbers come as int where they are whole: '1e3' is 1000."""
     text = text.strip().replace("−", "-")
     if power := POWER.fullmatch(text):
         text = f"{(power['factor'] or '1').strip()}e{power['exponent']}"
@@ -62,7 +68,8 @@ def read_number(text: str, *, share: bool = False, whole: bool = False) -> float
 
 
 def find_spelling(word: str, known: Iterable[str]) -> str:
-    """Return the one known word that differs in case and punctuation alone; the word itself where there is none."""
+    """Return the one known word that differs in case and punctuation alone; the word itself where
+    there is none."""
     known = list(known)
     if word in known:
         return word

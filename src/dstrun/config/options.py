@@ -1,9 +1,10 @@
-"""Every option: its type, meaning, unit and bounds; and the check that every run's config goes through.
+"""Every option: its type, meaning, unit and bounds; and the check that every run's config goes
+through.
 
-The defaults here are the base that recipes, experiments and the command line build on. A default never changes:
-a run's identity is made of the options that differ from it, so a changed default would rename every old run. A new
-option gets the value that means "as before". Knows omegaconf and errors, and no torch.
-"""
+The defaults here are the base that recipes, experiments and the command line build on. A default
+never changes: a run's identity is made of the options that differ from it, so a changed default
+would rename every old run. A new option gets the value that means "as before". Knows omegaconf and
+errors, and no torch."""
 
 import math
 import os
@@ -14,8 +15,21 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from omegaconf import BooleanNode, DictConfig, FloatNode, IntegerNode, OmegaConf, StringNode, ValueNode
-from omegaconf.errors import GrammarParseError, OmegaConfBaseException, UnsupportedValueType, ValidationError
+from omegaconf import (
+    BooleanNode,
+    DictConfig,
+    FloatNode,
+    IntegerNode,
+    OmegaConf,
+    StringNode,
+    ValueNode,
+)
+from omegaconf.errors import (
+    GrammarParseError,
+    OmegaConfBaseException,
+    UnsupportedValueType,
+    ValidationError,
+)
 
 from dstrun.system.errors import InputError
 
@@ -36,13 +50,13 @@ def option(
     when: tuple[str, ...] = (),
     identity: bool | Callable[[Any], Any] = True,
 ) -> Any:
-    """A dataclass field with what the check, the help and the identity of a run need to know about it.
+    """A dataclass field with what the check, the help and the identity of a run need to know about
+    it.
 
-    low and high are inclusive bounds, above and below exclusive ones, of a number or of each number in a list; a
-    text, or each in a list, must match `pattern` whole, which `words` says;
-    `when` = (key, value, …) says that the option applies only where the key has one of the values; identity=False: not
-    part of what a run is; a function: what of the value is.
-    """
+    low and high are inclusive bounds, above and below exclusive ones, of a number or of each number
+    in a list; a text, or each in a list, must match `pattern` whole, which `words` says; `when` =
+    (key, value, …) says that the option applies only where the key has one of the values;
+    identity=False: not part of what a run is; a function: what of the value is."""
     metadata = locals().copy()
     if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata=metadata)
@@ -52,23 +66,37 @@ def option(
 @dataclass
 class ModelConfig:
     name: str = option("", "label of the network, in names, tables and plots")
-    builder: str = option("", "registered builder: lenet_300_100, lenet5, lstm, vgg, wide_resnet, resnet50, or yours")
+    builder: str = option(
+        "", "registered builder: lenet_300_100, lenet5, lstm, vgg, wide_resnet, resnet50, or yours"
+    )
     args: dict[str, Any] = option({}, "keyword arguments of the builder")
 
 
 @dataclass
 class DataConfig:
     name: str = option("", "label of the data set, in names, tables and plots")
-    builder: str = option("", "registered builder: digits, mnist, fashion_mnist, cifar10, cifar100, folder, or yours")
+    builder: str = option(
+        "", "registered builder: digits, mnist, fashion_mnist, cifar10, cifar100, folder, or yours"
+    )
     args: dict[str, Any] = option({}, "keyword arguments of the builder")
     root: str = option("${oc.env:DSTRUN_DATA,data}", "folder the data lies below", identity=False)
     download: bool = option(False, "fetch the data set where it is missing", identity=False)
-    train_limit: int = option(0, "number of training images, chosen once for all seeds (0: all)", low=0)
+    train_limit: int = option(
+        0, "number of training images, chosen once for all seeds (0: all)", low=0
+    )
     test_limit: int = option(0, "number of test images, chosen once for all seeds (0: all)", low=0)
-    validation: float = option(0.0, "share of each class held out of training for validation", low=0, below=1)
-    size: int = option(32, "side of the images, pixels, where the files leave it open (folder)", low=1)
-    mean: list[float] = option([0.0], "subtracted from pixels in [0, 1]: one value, or one a channel")
-    std: list[float] = option([1.0], "divides them after that: one value, or one a channel", above=0)
+    validation: float = option(
+        0.0, "share of each class held out of training for validation", low=0, below=1
+    )
+    size: int = option(
+        32, "side of the images, pixels, where the files leave it open (folder)", low=1
+    )
+    mean: list[float] = option(
+        [0.0], "subtracted from pixels in [0, 1]: one value, or one a channel"
+    )
+    std: list[float] = option(
+        [1.0], "divides them after that: one value, or one a channel", above=0
+    )
     pad: int = option(0, "random crops after padding by so many pixels", low=0)
     flip: bool = option(False, "mirror half of the training images")
 
@@ -76,30 +104,45 @@ class DataConfig:
 @dataclass
 class RegConfig:
     method: str = option("dst", "what makes the network sparse", choices=("dst", "dense"))
-    alpha: float = option(5e-4, "weight of the penalty Σ exp(−t)", low=0, when=("reg.method", "dst"))
+    alpha: float = option(
+        5e-4, "weight of the penalty Σ exp(−t)", low=0, when=("reg.method", "dst")
+    )
     granularity: str = option(
-        "neuron", "what shares a threshold", choices=("neuron", "layer", "weight"), when=("reg.method", "dst")
+        "neuron",
+        "what shares a threshold",
+        choices=("neuron", "layer", "weight"),
+        when=("reg.method", "dst"),
     )
     floor: float = option(
         0.01,
         "density at or under which the guard sets in on a layer's thresholds (0: never); with a target_density a "
         "quarter of that at most",
-        low=0, below=1, when=("reg.method", "dst"),
-    )  # fmt: skip
+        low=0,
+        below=1,
+        when=("reg.method", "dst"),
+    )
     guard: float = option(
         0.0,
         "what the guard multiplies thresholds by at every update (0: the paper's reset to 0); with a target_density "
         "0.9 at least",
-        low=0, below=1, when=("reg.method", "dst"),
-    )  # fmt: skip
-    target_density: float = option(
-        0.0, "density to end at, alpha being steered there from reg.alpha on (0: alpha stays as it is)", low=0, below=1,
+        low=0,
+        below=1,
         when=("reg.method", "dst"),
-    )  # fmt: skip
+    )
+    target_density: float = option(
+        0.0,
+        "density to end at, alpha being steered there from reg.alpha on (0: alpha stays as it is)",
+        low=0,
+        below=1,
+        when=("reg.method", "dst"),
+    )
     freeze: float = option(
-        1.0, "share of the updates after which masks stay as they are (1: never); with a target_density 0.8 at most",
-        above=0, high=1, when=("reg.method", "dst"),
-    )  # fmt: skip
+        1.0,
+        "share of the updates after which masks stay as they are (1: never); with a target_density 0.8 at most",
+        above=0,
+        high=1,
+        when=("reg.method", "dst"),
+    )
     exclude: list[str] = option([], "globs of layer names left dense")
 
     @property
@@ -114,37 +157,55 @@ class ScheduleConfig:
     batch_size: int = option(64, "images an update", low=1)
     accumulate: int = option(1, "pieces a batch is computed in, to save memory", low=1)
     optimiser: str = option("sgd", "update rule", choices=("sgd", "adam", "adamw"))
-    lr: float = option(0.01, "learning rate: the base of the rate, or its peak for onecycle", above=0)
+    lr: float = option(
+        0.01, "learning rate: the base of the rate, or its peak for onecycle", above=0
+    )
     momentum: float = option(0.9, "momentum", low=0, below=1, when=("schedule.optimiser", "sgd"))
     nesterov: bool = option(False, "Nesterov's momentum", when=("schedule.optimiser", "sgd"))
     betas: list[float] = option(
-        [0.9, 0.999], "Adam's two decay rates", low=0, below=1, when=("schedule.optimiser", "adam", "adamw")
+        [0.9, 0.999],
+        "Adam's two decay rates",
+        low=0,
+        below=1,
+        when=("schedule.optimiser", "adam", "adamw"),
     )
     weight_decay: float = option(0.0, "weight decay", low=0)
     threshold_decay: float = option(
-        1.0, "share of the weight decay that thresholds get (the paper: 1)", low=0, when=("reg.method", "dst")
+        1.0,
+        "share of the weight decay that thresholds get (the paper: 1)",
+        low=0,
+        when=("reg.method", "dst"),
     )
     rate: str = option(
-        "constant", "course of the learning rate", choices=("constant", "multistep", "cosine", "onecycle")
+        "constant",
+        "course of the learning rate",
+        choices=("constant", "multistep", "cosine", "onecycle"),
     )
     milestones: list[int] = option(
-        [], "epochs at which the rate is multiplied by gamma", low=1, when=("schedule.rate", "multistep")
+        [],
+        "epochs at which the rate is multiplied by gamma",
+        low=1,
+        when=("schedule.rate", "multistep"),
     )
-    gamma: float = option(0.1, "factor at a milestone", above=0, when=("schedule.rate", "multistep"))
+    gamma: float = option(
+        0.1, "factor at a milestone", above=0, when=("schedule.rate", "multistep")
+    )
     warmup: float = option(0.0, "epochs over which the rate first rises from 0", low=0)
     clip: float = option(0.0, "bound on the norm of the gradient (0: none)", low=0)
     threshold_clip: float = option(
         0.0,
         f"bound on thresholds' gradients (0: none, but {STEADY} with a target_density behind batch norm or of layers)",
-        low=0, when=("reg.method", "dst"),
-    )  # fmt: skip
+        low=0,
+        when=("reg.method", "dst"),
+    )
     precision: str = option(
         "fp32",
         "arithmetic of the layers (fp32 as torch does it: TF32 in a GPU's convolutions); masks are fp32",
         choices=("fp32", "bf16"),
     )
     channels_last: bool = option(
-        False, "convolutions' weights and images with the channels innermost, as a GPU's bf16 units want them"
+        False,
+        "convolutions' weights and images with the channels innermost, as a GPU's bf16 units want them",
     )
     compile: str = option(
         "off",
@@ -155,32 +216,50 @@ class ScheduleConfig:
 
 @dataclass
 class CheckpointConfig:
-    every: float = option(300.0, "seconds between checkpoints (0: one at every row)", low=0, identity=False)
+    every: float = option(
+        300.0, "seconds between checkpoints (0: one at every row)", low=0, identity=False
+    )
 
 
 @dataclass
 class LogConfig:
-    steps: int = option(0, "rows in layers.csv every so many updates (0: at epochs' ends only)", low=0, identity=False)
+    steps: int = option(
+        0,
+        "rows in layers.csv every so many updates (0: at epochs' ends only)",
+        low=0,
+        identity=False,
+    )
 
 
 @dataclass
 class WandbConfig:
     mode: str = option(
-        "auto", "auto: what WANDB_MODE says; without it, online where a key is set, else offline",
-        choices=("auto", "online", "offline", "disabled"), identity=False,
-    )  # fmt: skip
+        "auto",
+        "auto: what WANDB_MODE says; without it, online where a key is set, else offline",
+        choices=("auto", "online", "offline", "disabled"),
+        identity=False,
+    )
     project: str = option(
-        "dstrun", "W&B project (or WANDB_PROJECT)", pattern=r"[^/\\#?%:]{1,128}",
-        words=r"at most 128 characters, none of / \ # ? % :", identity=False,
-    )  # fmt: skip
+        "dstrun",
+        "W&B project (or WANDB_PROJECT)",
+        pattern=r"[^/\\#?%:]{1,128}",
+        words=r"at most 128 characters, none of / \ # ? % :",
+        identity=False,
+    )
     entity: str | None = option(
-        None, "W&B user or team (or WANDB_ENTITY)", pattern=r"[^/\\#?%:\s]+", words="the name of a user or team",
+        None,
+        "W&B user or team (or WANDB_ENTITY)",
+        pattern=r"[^/\\#?%:\s]+",
+        words="the name of a user or team",
         identity=False,
-    )  # fmt: skip
+    )
     tags: list[str] = option(
-        [], "W&B tags (or WANDB_TAGS, between commas)", pattern=r".{1,64}", words="tags of 1 to 64 characters",
+        [],
+        "W&B tags (or WANDB_TAGS, between commas)",
+        pattern=r".{1,64}",
+        words="tags of 1 to 64 characters",
         identity=False,
-    )  # fmt: skip
+    )
 
 
 @dataclass
@@ -195,21 +274,34 @@ class Config:
         "folder of a run whose weights and thresholds to start from",
         identity=lambda path: path and Path(path).resolve().name,
     )
-    device: str = option("auto", "auto (a GPU where there is one), cpu, cuda, cuda:1, …", identity=False)
-    threads: int = option(0, "CPU threads (0: as many as torch finds right)", low=0, high=4096, identity=False)
+    device: str = option(
+        "auto", "auto (a GPU where there is one), cpu, cuda, cuda:1, …", identity=False
+    )
+    threads: int = option(
+        0, "CPU threads (0: as many as torch finds right)", low=0, high=4096, identity=False
+    )
     deterministic: bool = option(False, "only operations that repeat bit for bit on a GPU; slower")
     outputs: str = option("outputs", "folder of all runs", identity=False)
     group: str | None = option(
-        None, "folder of this run in it (default: single, grid or the sweep's)", pattern=r"\w[\w.-]*", identity=False
+        None,
+        "folder of this run in it (default: single, grid or the sweep's)",
+        pattern=r"\w[\w.-]*",
+        identity=False,
     )
     name: str | None = option(None, "a label for people", identity=False)
     overwrite: bool = option(False, "start over where the run exists already", identity=False)
     dry_run: bool = option(False, "say what would be done, and do nothing", identity=False)
     n_jobs: int = option(
-        0, "runs of a sweep at a time on this machine (0: one a GPU, or else one a core)", low=0, identity=False
+        0,
+        "runs of a sweep at a time on this machine (0: one a GPU, or else one a core)",
+        low=0,
+        identity=False,
     )
     retry: str = option(
-        "failed", "what a sweep does again: runs that failed, or none", choices=("failed", "none"), identity=False
+        "failed",
+        "what a sweep does again: runs that failed, or none",
+        choices=("failed", "none"),
+        identity=False,
     )
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     log: LogConfig = field(default_factory=LogConfig)
@@ -236,18 +328,24 @@ FREE = tuple(key for key, entry in OPTIONS.items() if entry.type == dict[str, An
 def check(config: DictConfig | Mapping[str, Any]) -> Config:
     """The config as typed objects, or InputError for the first key or value that no run could use.
 
-    A mapping is taken as it stands, without interpolations. (omegaconf's own merge with the schema takes a hundred
-    times as long, which a grid of a thousand runs would wait for.)
-    """
+    A mapping is taken as it stands, without interpolations. (omegaconf's own merge with the schema
+    takes a hundred times as long, which a grid of a thousand runs would wait for.)"""
     try:
-        plain: Any = OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
+        plain: Any = (
+            OmegaConf.to_container(config, resolve=True)
+            if isinstance(config, DictConfig)
+            else config
+        )
     except OmegaConfBaseException as error:
         raise InputError(explained(error)) from error
     given = flat(plain)
     for key in given:
         check_key(key)
     checked = _typed(Config, given)
-    checked.outputs, checked.init = _from_home(checked.outputs), checked.init and _from_home(checked.init)
+    checked.outputs, checked.init = (
+        _from_home(checked.outputs),
+        checked.init and _from_home(checked.init),
+    )
     for key, entry in OPTIONS.items():
         _check_value(key, value_of(checked, key), entry.metadata)
     _check_together(checked)
@@ -262,7 +360,8 @@ def _from_home(path: str) -> str:
 
 
 def _typed(section: Any, given: Mapping[str, Any], prefix: str = "") -> Any:
-    """The dataclass with the given values as its types have them, and its own where none is given."""
+    """The dataclass with the given values as its types have them, and its own where none is
+    given."""
     values = {}
     for entry in fields(section):
         key = prefix + entry.name
@@ -275,11 +374,17 @@ def _typed(section: Any, given: Mapping[str, Any], prefix: str = "") -> Any:
     return section(**values)
 
 
-NODES: dict[Any, Callable[..., ValueNode]] = {int: IntegerNode, float: FloatNode, bool: BooleanNode, str: StringNode}
+NODES: dict[Any, Callable[..., ValueNode]] = {
+    int: IntegerNode,
+    float: FloatNode,
+    bool: BooleanNode,
+    str: StringNode,
+}
 
 
 def _converted(key: str, value: Any, wanted: Any) -> Any:
-    """The value as an option of that type has it: 1e-4 for the text '1e-4', and so on; InputError for what has none."""
+    """The value as an option of that type has it: 1e-4 for the text '1e-4', and so on; InputError
+    for what has none."""
     try:
         if wanted == dict[str, Any]:
             if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
@@ -296,17 +401,36 @@ def _converted(key: str, value: Any, wanted: Any) -> Any:
         optional = wanted == str | None
         return NODES[str if optional else wanted](value, is_optional=optional)._value()
     except (ValidationError, UnsupportedValueType) as error:
-        raise InputError(f"{key}: got {'null' if value is None else repr(value)}, expected {expected(key)}") from error
+        raise InputError(
+            f"{key}: got {'null' if value is None else repr(value)}, expected {expected(key)}"
+        ) from error
 
 
 OTHER_NAMES = {
-    "learning_rate": "schedule.lr", "optimizer": "schedule.optimiser", "wd": "schedule.weight_decay",
-    "bs": "schedule.batch_size", "amp": "schedule.precision", "lambda": "reg.alpha", "regularizer": "reg",
-    "density": "reg.target_density", "sparsity": "reg.target_density", "network": "model", "arch": "model",
-    "dataset": "data", "data_dir": "data.root", "gpu": "device", "gpus": "device", "workers": "n_jobs",
-    "jobs": "n_jobs", "output": "outputs", "output_dir": "outputs", "out": "outputs", "resume": "init",
-    "pretrained": "init", "config": "experiment",
-}  # fmt: skip
+    "learning_rate": "schedule.lr",
+    "optimizer": "schedule.optimiser",
+    "wd": "schedule.weight_decay",
+    "bs": "schedule.batch_size",
+    "amp": "schedule.precision",
+    "lambda": "reg.alpha",
+    "regularizer": "reg",
+    "density": "reg.target_density",
+    "sparsity": "reg.target_density",
+    "network": "model",
+    "arch": "model",
+    "dataset": "data",
+    "data_dir": "data.root",
+    "gpu": "device",
+    "gpus": "device",
+    "workers": "n_jobs",
+    "jobs": "n_jobs",
+    "output": "outputs",
+    "output_dir": "outputs",
+    "out": "outputs",
+    "resume": "init",
+    "pretrained": "init",
+    "config": "experiment",
+}
 
 
 def check_key(key: str, value: str = "", besides: Sequence[str] = ()) -> None:
@@ -333,12 +457,16 @@ def near(word: str, known: Iterable[str]) -> str:
     """Return '; did you mean …?' for the closest of the known words, or nothing."""
     by_last = {key.rsplit(".", 1)[-1]: key for key in known}
     found = get_close_matches(word, list(known), n=3, cutoff=0.7)
-    found += [by_last[last] for last in get_close_matches(word.rsplit(".", 1)[-1], by_last, n=1, cutoff=0.7)]
+    found += [
+        by_last[last]
+        for last in get_close_matches(word.rsplit(".", 1)[-1], by_last, n=1, cutoff=0.7)
+    ]
     return did_you_mean(dict.fromkeys(found))
 
 
 def did_you_mean(words: Iterable[str], value: str = "") -> str:
-    """Return '; did you mean …?', each word with its value where there is one; nothing without words."""
+    """Return '; did you mean …?', each word with its value where there is one; nothing without
+    words."""
     spelled = " or ".join(f"{word}={value}" if value else word for word in words)
     return f"; did you mean {spelled}?" if spelled else ""
 
@@ -351,7 +479,8 @@ def value_of(config: Any, key: str) -> Any:
 
 
 def flat(section: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as {dotted key: value}; options that are themselves mappings are kept whole."""
+    """Nested mappings as {dotted key: value}; options that are themselves mappings are kept
+    whole."""
     found: dict[str, Any] = {}
     for name, value in section.items():
         key = f"{prefix}{name}"
@@ -369,9 +498,15 @@ def expected(key: str) -> str:
     if meta["choices"]:
         return f"one of {', '.join(meta['choices'])}"
     words = {
-        int: "a whole number", float: "a number", bool: "true or false", str: "text", str | None: "text or null",
-        list[int]: "a list of whole numbers", list[float]: "a list of numbers", list[str]: "a list of words",
-    }  # fmt: skip
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        str | None: "text or null",
+        list[int]: "a list of whole numbers",
+        list[float]: "a list of numbers",
+        list[str]: "a list of words",
+    }
     bounds = [
         f"{sign} {meta[bound]:.10g}"
         for sign, bound in (("≥", "low"), (">", "above"), ("≤", "high"), ("<", "below"))
@@ -382,7 +517,9 @@ def expected(key: str) -> str:
 
 def _check_value(key: str, value: Any, meta: Mapping[str, Any]) -> None:
     if meta["choices"] and value not in meta["choices"]:
-        raise InputError(f"{key}: got {value!r}, expected {expected(key)}{near(value, meta['choices'])}")
+        raise InputError(
+            f"{key}: got {value!r}, expected {expected(key)}{near(value, meta['choices'])}"
+        )
     check_text(key, value, meta)
     for number in value if isinstance(value, list) else [value]:
         if isinstance(number, bool) or not isinstance(number, int | float):
@@ -398,7 +535,8 @@ def _check_value(key: str, value: Any, meta: Mapping[str, Any]) -> None:
 
 
 def check_text(name: str, value: Any, meta: Mapping[str, Any]) -> None:
-    """InputError, under that name, for a text, or one of a list, that does not match an option's pattern."""
+    """InputError, under that name, for a text, or one of a list, that does not match an option's
+    pattern."""
     for text in value if isinstance(value, list) else [value]:
         if meta["pattern"] and text is not None and not re.fullmatch(meta["pattern"], text):
             raise InputError(f"{name}: got {text!r}, expected {meta['words']}")
@@ -407,39 +545,59 @@ def check_text(name: str, value: Any, meta: Mapping[str, Any]) -> None:
 def _check_together(config: Config) -> None:
     schedule, reg = config.schedule, config.reg
     if reg.steered and not reg.alpha:
-        raise InputError("reg.alpha: got 0 with a reg.target_density, which steers from there: expected a number > 0")
+        raise InputError(
+            "reg.alpha: got 0 with a reg.target_density, which steers from there: expected a number > 0"
+        )
     if len(schedule.betas) != 2:
         raise InputError(f"schedule.betas: got {schedule.betas}, expected two numbers")
     if schedule.milestones != sorted(set(schedule.milestones)):
-        raise InputError(f"schedule.milestones: got {schedule.milestones}, expected epochs in ascending order")
+        raise InputError(
+            f"schedule.milestones: got {schedule.milestones}, expected epochs in ascending order"
+        )
     if schedule.rate == "multistep" and not schedule.milestones:
-        raise InputError("schedule.milestones: got [] with schedule.rate=multistep, expected at least one epoch")
+        raise InputError(
+            "schedule.milestones: got [] with schedule.rate=multistep, expected at least one epoch"
+        )
     if len(set(config.wandb.tags)) < len(config.wandb.tags):
         raise InputError(f"wandb.tags: got {config.wandb.tags}, expected each tag once")
     if schedule.optimiser == "sgd" and schedule.nesterov and schedule.momentum == 0:
-        raise InputError("schedule.nesterov: got true with schedule.momentum=0, expected a momentum > 0")
+        raise InputError(
+            "schedule.nesterov: got true with schedule.momentum=0, expected a momentum > 0"
+        )
 
 
 def is_text(value: Any) -> bool:
-    """Whether a value can be written in UTF-8: the name of a file may hold bytes that are no character."""
+    """Whether a value can be written in UTF-8: the name of a file may hold bytes that are no
+    character."""
     return not isinstance(value, str) or not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _refuse_bytes(given: Mapping[str, Any]) -> None:
     for key, value in given.items():
         if not is_text(value):
-            raise InputError(f"{key}: got {value!r}, expected text in UTF-8; a link to the folder can have such a name")
+            raise InputError(
+                f"{key}: got {value!r}, expected text in UTF-8; a link to the folder can have such a name"
+            )
 
 
-SECRET = re.compile(r"(key|token|secret|password|passwd|credential)s?(?!.*(file|path|dir)$)", re.IGNORECASE)
+SECRET = re.compile(
+    r"(key|token|secret|password|passwd|credential)s?(?!.*(file|path|dir)$)", re.IGNORECASE
+)
 
 
 def _refuse_secrets(given: Mapping[str, Any]) -> None:
-    """InputError for a value that holds a secret of the environment: it would end in config.yaml and in W&B."""
-    secrets = [(name, value) for name, value in os.environ.items() if len(value) >= 16 and SECRET.search(name)]
+    """InputError for a value that holds a secret of the environment: it would end in config.yaml
+    and in W&B."""
+    secrets = [
+        (name, value)
+        for name, value in os.environ.items()
+        if len(value) >= 16 and SECRET.search(name)
+    ]
     for name, value in secrets:
         if found := next((key for key, word in given.items() if value in str(word)), None):
-            raise InputError(f"{found}: got what ${name} holds, which config.yaml would show to everybody")
+            raise InputError(
+                f"{found}: got what ${name} holds, which config.yaml would show to everybody"
+            )
 
 
 def explained(error: OmegaConfBaseException) -> str:

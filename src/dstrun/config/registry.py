@@ -22,24 +22,33 @@ def registered(option: str, name: str, builtin: Mapping[str, Callable], group: s
     offered = entry_points(group=group)
     if name not in offered.names:
         known = sorted({*builtin, *offered.names})
-        raise InputError(f"{option}: there is no {name!r}{near(name, known)} (known: {', '.join(known)})")
+        raise InputError(
+            f"{option}: there is no {name!r}{near(name, known)} (known: {', '.join(known)})"
+        )
     return _load(option, offered[name])
 
 
 def _load(option: str, entry: EntryPoint) -> Callable:
-    """Import what an entry point names; InputError where that fails, or is nothing that can be called."""
+    """Import what an entry point names; InputError where that fails, or is nothing that can be
+    called."""
     told = f"{option}: the entry point `{entry.group}: {entry.name} = {entry.value}`"
     try:
         builder = entry.load()
-    except (Exception, SystemExit) as error:  # a user's module may raise anything while it is imported
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # a user's module may raise anything while it is imported
         raise InputError(f"{told} cannot be loaded: {user_code_error(error)}") from error
     if not callable(builder):
-        raise InputError(f"{told} is a {type(builder).__name__}, expected a function (MODULE:FUNCTION)")
+        raise InputError(
+            f"{told} is a {type(builder).__name__}, expected a function (MODULE:FUNCTION)"
+        )
     return builder
 
 
 def accepted(builder: Callable, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the options that the builder has parameters for: all where it takes **options."""
+    """Return those of the options that the builder has parameters for: all where it takes
+    **options."""
     parameters = _parameters(builder)
     if parameters is None or any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
         return dict(options)
@@ -49,8 +58,8 @@ def accepted(builder: Callable, options: Mapping[str, Any]) -> dict[str, Any]:
 def check_arguments(option: str, name: str, builder: Callable, *given: Any, **named: Any) -> None:
     """Raise InputError, with near names, for arguments that do not fit the builder's signature.
 
-    A TypeError that a builder raises after this is a mistake inside it, and not one of `option`, its keywords.
-    """
+    A TypeError that a builder raises after this is a mistake inside it, and not one of `option`,
+    its keywords."""
     parameters = _parameters(builder)
     if parameters is None:
         return
@@ -58,11 +67,14 @@ def check_arguments(option: str, name: str, builder: Callable, *given: Any, **na
         inspect.signature(builder).bind(*given, **named)
     except TypeError as error:
         unknown = next((key for key in named if key not in parameters), "")
-        raise InputError(f"{option}: {name}() {error}{near(unknown, parameters) if unknown else ''}") from error
+        raise InputError(
+            f"{option}: {name}() {error}{near(unknown, parameters) if unknown else ''}"
+        ) from error
 
 
 def _parameters(builder: Callable) -> Mapping[str, inspect.Parameter] | None:
-    """Return the parameters of a builder by name; None for what does not tell, as some functions in C."""
+    """Return the parameters of a builder by name; None for what does not tell, as some functions in
+    C."""
     try:
         return inspect.signature(builder).parameters
     except (TypeError, ValueError):

@@ -1,8 +1,8 @@
 """Folders and entry points that Hydra composes a config from, and the choices of a group in them.
 
-Sources, the first that has a file wins: ./conf of the user, conf of dstrun, models and data sets that installed
-packages offer through entry points; files of ./sweeps and of dstrun's sweeps are the choices of the group `sweep`.
-"""
+Sources, the first that has a file wins: ./conf of the user, conf of dstrun, models and data sets
+that installed packages offer through entry points; files of ./sweeps and of dstrun's sweeps are the
+choices of the group `sweep`."""
 
 from contextlib import suppress
 from functools import cache
@@ -36,9 +36,14 @@ HYDRA_PLUGINS = {
 
 
 def packaged(name: str) -> Path:
-    """Return dstrun's own `conf` or `sweeps`: inside the package (wheel), else at the checkout's root (editable)."""
+    """Return dstrun's own `conf` or `sweeps`: inside the package (wheel), else at the checkout's
+    root (editable)."""
     package = Path(__file__).resolve().parents[1]
-    return package / name if (package / "conf" / "config.yaml").is_file() else package.parents[1] / name
+    return (
+        package / name
+        if (package / "conf" / "config.yaml").is_file()
+        else package.parents[1] / name
+    )
 
 
 def folders(group: str) -> list[Path]:
@@ -57,9 +62,8 @@ def choices(group: str) -> list[str]:
 def find_choice(group: str, name: str) -> str:
     """Return the choice that is meant by a name in another spelling, a file's name or its path.
 
-    The name itself where no choice is meant, or where it is one already. InputError for a file that lies elsewhere or
-    must be called otherwise.
-    """
+    The name itself where no choice is meant, or where it is one already. InputError for a file that
+    lies elsewhere or must be called otherwise."""
     known = choices(group)
     if name in known or _is_nested(group, name):
         return name
@@ -75,13 +79,16 @@ def find_choice(group: str, name: str) -> str:
 
 
 def _is_nested(group: str, name: str) -> bool:
-    """Return whether a name is that of a file in a folder of the group's folder, which Hydra serves as NAME/NAME."""
+    """Return whether a name is that of a file in a folder of the group's folder, which Hydra serves
+    as NAME/NAME."""
     outside = group == "sweep" or "/" not in name or name.startswith((".", "/"))
     return not outside and any((folder / f"{name}.yaml").is_file() for folder in folders(group))
 
 
 def _refuse_elsewhere(group: str, path: Path) -> None:
-    if path.is_file() and path.resolve().parent not in [folder.resolve() for folder in folders(group)]:
+    if path.is_file() and path.resolve().parent not in [
+        folder.resolve() for folder in folders(group)
+    ]:
         raise InputError(
             f"{group}: {path} is in no folder that is looked in; copy it to {folders(group)[0]}/: {group}={path.stem}"
         )
@@ -101,27 +108,36 @@ class SearchPath(SearchPathPlugin):
 
 
 def _read(file: Path, group: str, source: ConfigSource) -> ConfigResult:
-    """Return what Hydra takes for the file of a group's choice. InputError for a file that is none."""
+    """Return what Hydra takes for the file of a group's choice. InputError for a file that is
+    none."""
     with suppress(ValueError):
         file = file.relative_to(Path.cwd())
     package = header_package(read_text(file))
     kind = group.partition("/")[0]
     if kind in WITHOUT_PACKAGE and package != "_global_":
         raise InputError(f"{kind}: {file} must begin with the line `# @package _global_`")
-    below = {None: group.replace("/", "."), "_global_": "", "_group_": group.replace("/", ".")}.get(package, package)
+    below = {None: group.replace("/", "."), "_global_": "", "_group_": group.replace("/", ".")}.get(
+        package, package
+    )
     config = OmegaConf.create(read_yaml(file, below or ""))
     return ConfigResult(source.provider, source.full_path(), config, {"package": package})
 
 
 class FileConfigSource(file_config_source.FileConfigSource):
-    """A folder of config files, in place of Hydra's class of this name: one name is one source to its registry."""
+    """A folder of config files, in place of Hydra's class of this name: one name is one source to
+    its registry."""
 
     def load_config(self, config_path: str) -> ConfigResult:
-        return _read(Path(self.path) / self._normalize_file_name(config_path), config_path.rpartition("/")[0], self)
+        return _read(
+            Path(self.path) / self._normalize_file_name(config_path),
+            config_path.rpartition("/")[0],
+            self,
+        )
 
 
 class NamedSource(ConfigSource):
-    """A source that serves flat names as the choices of groups: subclasses say which names, and what is in one."""
+    """A source that serves flat names as the choices of groups: subclasses say which names, and
+    what is in one."""
 
     def names(self, group: str) -> list[str]:
         raise NotImplementedError
@@ -193,30 +209,42 @@ def _group_folder(outputs: str, group: str | None, sweep: str | None) -> str:
 
 
 def sweep_group(sweep: str | None) -> str:
-    """Return the group of a sweep's runs where none is given: the name of its file, if it has one."""
+    """Return the group of a sweep's runs where none is given: the name of its file, if it has
+    one."""
     return sweep.removesuffix(".yaml") if sweep else AD_HOC
 
 
 @cache  # Hydra keeps what it knows for the life of the process; 0.03 s
 def register_plugins() -> None:
-    """Make the schema, the sources, launcher, sweepers and resolvers known to Hydra and OmegaConf, once a process."""
+    """Make the schema, the sources, launcher, sweepers and resolvers known to Hydra and OmegaConf,
+    once a process."""
     plugins, store = Plugins.instance(), ConfigStore.instance()
     for plugin in (SearchPath, SweepSource, PluginSource):
         plugins.register(plugin)
     SourcesRegistry.instance().types["file"] = FileConfigSource
-    for module, name in HYDRA_PLUGINS.items():  # which Hydra does not find by itself in an editable install
+    for (
+        module,
+        name,
+    ) in HYDRA_PLUGINS.items():  # which Hydra does not find by itself in an editable install
         plugins.register(getattr(import_module(f"hydra_plugins.{module}"), name))
     store.store("schema", Config)
-    store.store("config", _hydra_defaults(launcher="local", sweeper="grid"), group="hydra", provider="hydra")
+    store.store(
+        "config", _hydra_defaults(launcher="local", sweeper="grid"), group="hydra", provider="hydra"
+    )
     OmegaConf.register_new_resolver("dstrun.group_folder", _group_folder, replace=True)
-    OmegaConf.register_new_resolver("dstrun.last_part", lambda path: Path(path).resolve().name, replace=True)
+    OmegaConf.register_new_resolver(
+        "dstrun.last_part", lambda path: Path(path).resolve().name, replace=True
+    )
 
 
 def _hydra_defaults(**chosen: str) -> HydraConf:
-    """Return Hydra's own config with other base choices, which a file may still override, unlike an override's."""
+    """Return Hydra's own config with other base choices, which a file may still override, unlike an
+    override's."""
     config = HydraConf()
     config.defaults = [
-        {key: chosen.get(key, value) for key, value in entry.items()} if isinstance(entry, dict) else entry
+        {key: chosen.get(key, value) for key, value in entry.items()}
+        if isinstance(entry, dict)
+        else entry
         for entry in config.defaults
     ]
     return config

@@ -1,7 +1,8 @@
-"""Values as people type them → Hydra's grammar: text stays text, lists get their brackets, choices their spelling.
+"""Values as people type them → Hydra's grammar: text stays text, lists get their brackets, choices
+their spelling.
 
-What is written in Hydra's grammar stays so: 'quoted', ${interpolation}, choice(a,b), range(3), and with -m a,b.
-"""
+What is written in Hydra's grammar stays so: 'quoted', ${interpolation}, choice(a,b), range(3), and
+with -m a,b."""
 
 import re
 import shlex
@@ -18,7 +19,9 @@ from dstrun.config.options import FREE, GROUPS, OPTIONS, expected
 from dstrun.config.sources import find_choice
 from dstrun.system.errors import InputError
 
-FUNCTION = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag|int|float|str|bool)\s*\((.*)\)", re.DOTALL)
+FUNCTION = re.compile(
+    r"(choice|range|interval|glob|sort|shuffle|tag|int|float|str|bool)\s*\((.*)\)", re.DOTALL
+)
 QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
 ESCAPED = re.compile(r"\\[()\[\]{}:=, \t]")
 PLAIN = re.compile(r"[\w.+-]*", re.ASCII)
@@ -46,10 +49,10 @@ def parsed(words: Sequence[str]) -> list[Override]:
 def in_hydras_grammar(key: str, value: str, several: bool) -> str:
     """Return what Hydra must be given as the value of an option or group.
 
-    `several`: commas separate the values of an axis, as with -m. Keys that are neither option nor group
-    (model.args.width, hydra.launcher.x), options of any keys (model.args) and empty values are left alone. InputError
-    for several values where one is wanted, and for a list without brackets among several.
-    """
+    `several`: commas separate the values of an axis, as with -m. Keys that are neither option nor
+    group (model.args.width, hydra.launcher.x), options of any keys (model.args) and empty values
+    are left alone. InputError for several values where one is wanted, and for a list without
+    brackets among several."""
     value = value.strip()
     if not value or key in FREE or (key not in OPTIONS and key not in GROUPS):
         return value
@@ -75,11 +78,14 @@ def _text_word(key: str, value: str) -> str:
 
 
 def refuse_several(override: Override) -> None:
-    """Raise SeveralValues for an override that only -m takes: range(3), or a list's values without brackets."""
+    """Raise SeveralValues for an override that only -m takes: range(3), or a list's values without
+    brackets."""
     if override.is_sweep_override():
         key, value = override.key_or_group, override.get_value_string()
         as_text = f"; as text: {_text_word(key, value)}" if takes_text(key) else ""
-        raise SeveralValues(f"{key}: got {value!r}, expected {_expected(key)}; several need -m{as_text}")
+        raise SeveralValues(
+            f"{key}: got {value!r}, expected {_expected(key)}; several need -m{as_text}"
+        )
 
 
 def split_values(text: str, separators: str = ",") -> list[str]:
@@ -102,7 +108,8 @@ def split_values(text: str, separators: str = ",") -> list[str]:
 
 
 def quote(text: str) -> str:
-    """Return text in quotes, unless Hydra reads it as just this text without; what Hydra escapes stays, and null."""
+    """Return text in quotes, unless Hydra reads it as just this text without; what Hydra escapes
+    stays, and null."""
     if QUOTED.fullmatch(text) or text.lower() == "null":
         return text
     read = _as_hydra_reads(text)
@@ -112,7 +119,8 @@ def quote(text: str) -> str:
 
 
 def _as_hydra_reads(value: str) -> object:
-    """Return what Hydra makes of an unquoted value; None where it cannot read it, or takes it for several."""
+    """Return what Hydra makes of an unquoted value; None where it cannot read it, or takes it for
+    several."""
     try:
         override = OverridesParser.create().parse_override(f"key={value}")
         return None if override.is_sweep_override() else override.value()
@@ -125,15 +133,22 @@ def _element(key: str, value: str) -> str:
     if key in GROUPS:
         bare = value[1:-1] if QUOTED.fullmatch(value) else _without_quotes(value)
         if re.search(r"\s[\w.]+=", bare):
-            raise InputError(f"{key}: got {bare!r}, expected one choice; each KEY=VALUE is a word of its own")
+            raise InputError(
+                f"{key}: got {bare!r}, expected one choice; each KEY=VALUE is a word of its own"
+            )
         return value if "${" in value or bare[:1] in CLOSING else _plain(find_choice(key, bare))
     if takes_text(key) and not OPTIONS[key].metadata["choices"]:
         return quote(value)
-    return value if "${" in value or QUOTED.fullmatch(value) else _plain(plain_spelling(key, _without_quotes(value)))
+    return (
+        value
+        if "${" in value or QUOTED.fullmatch(value)
+        else _plain(plain_spelling(key, _without_quotes(value)))
+    )
 
 
 def _plain(value: str) -> str:
-    """Return a value as it is where Hydra's grammar has it as one word or number, else in quotes."""
+    """Return a value as it is where Hydra's grammar has it as one word or number, else in
+    quotes."""
     return value if PLAIN.fullmatch(value) else quote(value)
 
 
@@ -167,7 +182,8 @@ def _one_list(key: str, value: str) -> str:
 
 
 def _brackets(key: str, value: str) -> bool:
-    """Return whether a pair of brackets is around a whole value; numbers may stand in ( ) or { } as well."""
+    """Return whether a pair of brackets is around a whole value; numbers may stand in ( ) or { } as
+    well."""
     if value[:1] not in CLOSING or (takes_text(key) and value[0] != "["):
         return False
     depth = 0
@@ -196,4 +212,10 @@ def _hint(key: str, value: str) -> str:
 
 
 def _expected(key: str) -> str:
-    return expected(key) if key in OPTIONS else "one choice" if key in GROUPS else "one value, or a list in brackets"
+    return (
+        expected(key)
+        if key in OPTIONS
+        else "one choice"
+        if key in GROUPS
+        else "one value, or a list in brackets"
+    )

@@ -17,25 +17,54 @@ from dstrun.config.options import GROUPS, OPTIONS, check_key, did_you_mean, expe
 from dstrun.system.errors import InputError
 
 FLAGS = {  # Hydra's, and what they take
-    "--help": "", "-h": "", "--hydra-help": "", "--version": "", "--resolve": "", "--run": "", "-r": "",
-    "--multirun": "", "-m": "", "--shell-completion": "", "-sc": "",
-    "--cfg": "job, hydra or all", "-c": "job, hydra or all", "--info": "", "-i": "",
-    "--package": "a key", "-p": "a key", "--config-path": "a folder", "-cp": "a folder", "--config-dir": "a folder",
-    "-cd": "a folder", "--config-name": "a name", "-cn": "a name", "--experimental-rerun": "a file",
-}  # fmt: skip
+    "--help": "",
+    "-h": "",
+    "--hydra-help": "",
+    "--version": "",
+    "--resolve": "",
+    "--run": "",
+    "-r": "",
+    "--multirun": "",
+    "-m": "",
+    "--shell-completion": "",
+    "-sc": "",
+    "--cfg": "job, hydra or all",
+    "-c": "job, hydra or all",
+    "--info": "",
+    "-i": "",
+    "--package": "a key",
+    "-p": "a key",
+    "--config-path": "a folder",
+    "-cp": "a folder",
+    "--config-dir": "a folder",
+    "-cd": "a folder",
+    "--config-name": "a name",
+    "-cn": "a name",
+    "--experimental-rerun": "a file",
+}
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 DASHES = "-‐‑‒–—―−"
 TRAIN = ("train", "run", "fit", "start")
 OTHER_VERBS = {
-    "evaluate": "eval", "test": "eval", "resume": "rerun", "retrain": "rerun", "repeat": "rerun", "show": "report",
-    "table": "report", "compare": "report", "ui": "dashboard", "board": "dashboard", "convert": "export",
-}  # fmt: skip
+    "evaluate": "eval",
+    "test": "eval",
+    "resume": "rerun",
+    "retrain": "rerun",
+    "repeat": "rerun",
+    "show": "report",
+    "table": "report",
+    "compare": "report",
+    "ui": "dashboard",
+    "board": "dashboard",
+    "convert": "export",
+}
 LISTS = ("list", "ls", "models", "choices", "options")
 NUMBER = re.compile(r"-[\d.]")
 
 
 def normalize_words(arguments: Sequence[str]) -> list[str]:
-    """Return the words with plain dashes, without quotes around them, and key and value of an override in one word.
+    """Return the words with plain dashes, without quotes around them, and key and value of an
+    override in one word.
 
     Flags come first, since Hydra takes none between overrides.
     InputError for a key without its value.
@@ -47,7 +76,10 @@ def normalize_words(arguments: Sequence[str]) -> list[str]:
     while rest:
         word = rest.popleft()
         if word.partition("=")[0] in FLAGS:
-            if word in ("--info", "-i"):  # argparse would take whatever comes next for what is wanted
+            if word in (
+                "--info",
+                "-i",
+            ):  # argparse would take whatever comes next for what is wanted
                 word = f"--info={rest.popleft() if rest and rest[0] in INFO else 'all'}"
             flags += [word, rest.popleft()] if FLAGS.get(word) and rest else [word]
         else:
@@ -67,15 +99,22 @@ def plain_dashes(word: str) -> str:
 
 
 def _plain(word: str) -> str:
-    """Return a word without the quotes around all of it, the spaces around its = and typographic dashes."""
-    if len(word) > 1 and word[0] == word[-1] and word[0] in "'\"" and re.match(r".[\w.+~/@-]+=", word):
+    """Return a word without the quotes around all of it, the spaces around its = and typographic
+    dashes."""
+    if (
+        len(word) > 1
+        and word[0] == word[-1]
+        and word[0] in "'\""
+        and re.match(r".[\w.+~/@-]+=", word)
+    ):
         word = word[1:-1]
     word = re.sub(r"^([\w.+~/@-]+)\s*=\s*", r"\1=", word.lstrip() if "=" in word else word)
     return plain_dashes(word)
 
 
 def _override(word: str, rest: deque[str]) -> str:
-    """Return the word, or the KEY=VALUE that it is the beginning of; takes the value's words from the rest."""
+    """Return the word, or the KEY=VALUE that it is the beginning of; takes the value's words from
+    the rest."""
     if word.startswith("-"):
         word = _from_flag(word, rest)
     name, equals, value = word.partition("=")
@@ -103,18 +142,25 @@ def _wanted(key: str) -> str:
 
 
 def _from_flag(word: str, rest: deque[str]) -> str:
-    """Return model=vgg16 for --model=vgg16, model for --model, overwrite=true for --overwrite; else the flag."""
+    """Return model=vgg16 for --model=vgg16, model for --model, overwrite=true for --overwrite; else
+    the flag."""
     name, equals, value = word.lstrip("-").partition("=")
     key = find_key(name)
     if key is None:
         return word
-    if not equals and key in OPTIONS and OPTIONS[key].type is bool and not (rest and _is_truth(rest[0])):
+    if (
+        not equals
+        and key in OPTIONS
+        and OPTIONS[key].type is bool
+        and not (rest and _is_truth(rest[0]))
+    ):
         return f"{key}=true"
     return f"{key}{equals}{value}"
 
 
 def find_key(name: str) -> str | None:
-    """Return the option or group that is meant: n_jobs for n-jobs, seed for Seed; None where none is."""
+    """Return the option or group that is meant: n_jobs for n-jobs, seed for Seed; None where none
+    is."""
     prefix = name[: len(name) - len(name.lstrip("+"))]
     spelled = name.lstrip("+").replace("-", "_").lower()
     return prefix + spelled if spelled in OPTIONS or spelled in GROUPS else None
@@ -129,7 +175,8 @@ def _is_truth(word: str) -> bool:
 
 
 def refuse_strays(words: Sequence[str], verbs: Sequence[str]) -> None:
-    """Raise InputError, with what was probably meant, for a word that is no flag, no flag's value and no override."""
+    """Raise InputError, with what was probably meant, for a word that is no flag, no flag's value
+    and no override."""
     rest = deque(words)
     word = ""
     while rest:
@@ -156,7 +203,8 @@ def _refuse_flag(flag: str, value: str) -> None:
 
 
 def _near_option(name: str, value: str) -> str:
-    """Return '; did you mean schedule.lr=0.1?' for a name that is near that of an option, or nothing."""
+    """Return '; did you mean schedule.lr=0.1?' for a name that is near that of an option, or
+    nothing."""
     try:
         check_key(name, value)
     except InputError as error:
@@ -165,7 +213,8 @@ def _near_option(name: str, value: str) -> str:
 
 
 def _refuse_value(flag: str, value: str) -> None:
-    """Raise InputError for a flag's value that is none: nothing, an override, or another form of config."""
+    """Raise InputError for a flag's value that is none: nothing, an override, or another form of
+    config."""
     if "=" in value and find_key(value.partition("=")[0]):
         value = ""
     if not value or (flag in ("--cfg", "-c") and value not in ("job", "hydra", "all")):
@@ -183,10 +232,14 @@ def _stray(word: str, rest: Sequence[str], verbs: Sequence[str], before: str) ->
     if word in verbs:
         return f"{word}: a verb comes first: dstrun {word} …"
     if (Path(word) / "config.yaml").is_file():
-        return f"{word}: is a run; `dstrun rerun {word}` does it again, `dstrun eval {word}` tests it"
+        return (
+            f"{word}: is a run; `dstrun rerun {word}` does it again, `dstrun eval {word}` tests it"
+        )
     if (found := re.fullmatch(r"([\w.]+):(.+)", word)) and (key := find_key(found[1])):
         return f"{word}: expected KEY=VALUE: {key}={found[2]}"
-    hint = did_you_mean([OTHER_VERBS[word]] if word in OTHER_VERBS else get_close_matches(word, verbs, n=1))
+    hint = did_you_mean(
+        [OTHER_VERBS[word]] if word in OTHER_VERBS else get_close_matches(word, verbs, n=1)
+    )
     hint = hint or did_you_mean(_as_choices(word))
     if rest and _is_value(rest[0]):
         hint = hint or _near_option(word, rest[0])
@@ -197,4 +250,8 @@ def _as_choices(word: str) -> list[str]:
     """Return model=vgg16 for vgg16: the overrides that choose what a word names."""
     from dstrun.config.sources import choices, find_choice  # which imports Hydra
 
-    return [f"{group}={choice}" for group in GROUPS if (choice := find_choice(group, word)) in choices(group)]
+    return [
+        f"{group}={choice}"
+        for group in GROUPS
+        if (choice := find_choice(group, word)) in choices(group)
+    ]

@@ -1,8 +1,7 @@
 """Config files: UTF-8 YAML in which an option of text takes its text as it was typed.
 
-YAML 1.1, which OmegaConf reads, makes 8 of 010, 90 of 1:30 and true of on. Here whole numbers are decimal, and whether
-a scalar is text follows from the option that it belongs to.
-"""
+YAML 1.1, which OmegaConf reads, makes 8 of 010, 90 of 1:30 and true of on. Here whole numbers are
+decimal, and whether a scalar is text follows from the option that it belongs to."""
 
 import re
 from pathlib import Path
@@ -22,7 +21,8 @@ FLOAT = "tag:yaml.org,2002:float"
 
 
 class Loader(yaml.SafeLoader):
-    """YAML 1.1 without dates, octal and sexagesimal numbers; 1e-4 is a number; a key that stands twice is an error."""
+    """YAML 1.1 without dates, octal and sexagesimal numbers; 1e-4 is a number; a key that stands
+    twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -40,11 +40,17 @@ class Loader(yaml.SafeLoader):
 
 
 Loader.yaml_implicit_resolvers = {
-    first: [(tag, rule) for tag, rule in rules if tag.rpartition(":")[2] not in ("timestamp", "int", "float")]
+    first: [
+        (tag, rule)
+        for tag, rule in rules
+        if tag.rpartition(":")[2] not in ("timestamp", "int", "float")
+    ]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 Loader.add_implicit_resolver(
-    INTEGER, re.compile(r"[-+]?(0x[0-9a-fA-F_]+|0o[0-7_]+|0b[01_]+|[0-9][0-9_]*)$"), list("-+0123456789")
+    INTEGER,
+    re.compile(r"[-+]?(0x[0-9a-fA-F_]+|0o[0-7_]+|0b[01_]+|[0-9][0-9_]*)$"),
+    list("-+0123456789"),
 )
 Loader.add_implicit_resolver(
     FLOAT,
@@ -53,12 +59,13 @@ Loader.add_implicit_resolver(
         re.IGNORECASE,
     ),
     list("-+0123456789."),
-)  # fmt: skip
+)
 Loader.add_constructor(INTEGER, Loader.construct_yaml_int)
 
 
 def read_text(file: Path) -> str:
-    """Return what is in a file, without a byte-order mark; InputError for an empty file and for other than UTF-8."""
+    """Return what is in a file, without a byte-order mark; InputError for an empty file and for
+    other than UTF-8."""
     content = file.read_bytes()
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:4]:
         raise InputError(f"{file}: is written in UTF-16, or is no text; expected UTF-8")
@@ -83,7 +90,9 @@ def read_yaml(file: Path, package: str = "") -> dict[str, Any]:
             if node is None:  # nothing but comments
                 return {}
             if not isinstance(node, yaml.MappingNode):
-                raise InputError(f"{file}: got {KINDS[type(node)]}, expected lines of the form KEY: VALUE")
+                raise InputError(
+                    f"{file}: got {KINDS[type(node)]}, expected lines of the form KEY: VALUE"
+                )
             _take_as_typed(node, package)
             return loader.construct_document(node)
         finally:
@@ -103,7 +112,8 @@ def header_package(text: str) -> str | None:
 
 
 def _take_as_typed(node: yaml.Node, key: str) -> None:
-    """Make text of the plain scalars of text options, null apart, and numbers of what means one to other options."""
+    """Make text of the plain scalars of text options, null apart, and numbers of what means one to
+    other options."""
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
             below = f"{key}.{name.value}".lstrip(".")

@@ -1,10 +1,9 @@
 """The data sets: disk → uint8 tensors → batches on the device.
 
-A builder takes the root folder and those of the keywords `download`, `size`, `train_limit` and `test_limit` that it has
-parameters for, and `data.args`; it gives `Splits`. `BUILDERS` maps the names that `data.builder` may have to them;
-other packages add theirs through the entry-point group `dstrun.data`. Knows errors, image_tree, torch, torchvision and
-scikit-learn.
-"""
+A builder takes the root folder and those of the keywords `download`, `size`, `train_limit` and
+`test_limit` that it has parameters for, and `data.args`; it gives `Splits`. `BUILDERS` maps the
+names that `data.builder` may have to them; other packages add theirs through the entry-point group
+`dstrun.data`. Knows errors, image_tree, torch, torchvision and scikit-learn."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +15,16 @@ from dstrun.data.published import published_set
 from dstrun.data.splits import Split, Splits, digits
 from dstrun.system.errors import DataError
 
-__all__ = ["BUILDERS", "Batches", "Builder", "DataError", "Split", "Splits", "check", "note_missing_classes"]
+__all__ = [
+    "BUILDERS",
+    "Batches",
+    "Builder",
+    "DataError",
+    "Split",
+    "Splits",
+    "check",
+    "note_missing_classes",
+]
 
 Builder = Callable[..., Splits]
 

@@ -3,9 +3,9 @@
     an epoch = one permutation, one crop offset and one flip an image, all drawn at its start from (seed, epoch);
     a batch  = a slice of it; some batches at a time are gathered, cropped, flipped and normalised together
 
-Since (seed, epoch) decides an epoch whole, going on at batch k needs no generator's state. The draws are the CPU's,
-some bytes an image and once an epoch, so that every device sees the same images in the same order. Knows torch alone.
-"""
+Since (seed, epoch) decides an epoch whole, going on at batch k needs no generator's state. The
+draws are the CPU's, some bytes an image and once an epoch, so that every device sees the same
+images in the same order. Knows torch alone."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,9 @@ from torch.nn import functional as F
 
 from dstrun.data.splits import Split
 
-ASSEMBLED_BYTES = 2**22  # of floats made at once: batches of small images then cost one dozen operations for many
+ASSEMBLED_BYTES = (
+    2**22
+)  # of floats made at once: batches of small images then cost one dozen operations for many
 
 Batch = tuple[Tensor, Tensor]
 
@@ -25,9 +27,8 @@ Batch = tuple[Tensor, Tensor]
 class Batches:
     """Images as (B, C, H, W) floats, (pixel / 255 − mean) / std, with their labels (B,).
 
-    `pad` > 0 crops at random after padding by so many black pixels; `flip` mirrors half of the images; both act in
-    `shuffled` only. `mean` and `std` have one value, or one a channel.
-    """
+    `pad` > 0 crops at random after padding by so many black pixels; `flip` mirrors half of the
+    images; both act in `shuffled` only. `mean` and `std` have one value, or one a channel."""
 
     def __init__(
         self,
@@ -49,28 +50,36 @@ class Batches:
         self.images = len(split)
 
     def __len__(self) -> int:
-        """Batches an epoch; a last batch of a single image is left out, since batch norm cannot train on it."""
+        """Batches an epoch; a last batch of a single image is left out, since batch norm cannot
+        train on it."""
         whole = ceil(self.images / self.batch_size)
         return whole - 1 if self.images % self.batch_size == 1 and whole > 1 else whole
 
     def shuffled(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from number `start` on, in the order and with the augmentation of (seed, epoch)."""
+        """The batches of an epoch from number `start` on, in the order and with the augmentation of
+        (seed, epoch)."""
         device = self._images.device
         generator = torch.Generator().manual_seed(_mixed(self._seed, epoch))
         order = torch.randperm(self.images, generator=generator).to(device)
         shifts = torch.randint(2 * self._pad + 1, (2, self.images), generator=generator).to(device)
-        flips = (torch.rand(self.images, generator=generator) < 0.5).to(device) if self._flip else None
+        flips = (
+            (torch.rand(self.images, generator=generator) < 0.5).to(device) if self._flip else None
+        )
         together = max(1, ASSEMBLED_BYTES // (4 * self._images[0].numel() * self.batch_size))
         for batch in range(start, len(self), together):
             end = min(batch + together, len(self))
             piece = slice(batch * self.batch_size, end * self.batch_size)
             chosen = order[piece]
             if self._pad or flips is not None:
-                pixels = self._cropped(chosen, shifts[:, piece], None if flips is None else flips[piece])
+                pixels = self._cropped(
+                    chosen, shifts[:, piece], None if flips is None else flips[piece]
+                )
             else:
                 pixels = self._images[chosen]
             images, labels = self._floats(pixels), self._labels[chosen]
-            yield from zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True)
+            yield from zip(
+                images.split(self.batch_size), labels.split(self.batch_size), strict=True
+            )
 
     def in_order(self, batch_size: int | None = None) -> Iterator[Batch]:
         """Every image once, in the split's order, with no augmentation."""
@@ -79,7 +88,8 @@ class Batches:
             yield self._floats(pixels), labels
 
     def _cropped(self, chosen: Tensor, shifts: Tensor, flips: Tensor | None) -> Tensor:
-        """uint8 (B, C, H, W) windows of the padded images at shifts (2, B), mirrored where flips (B,) says so."""
+        """uint8 (B, C, H, W) windows of the padded images at shifts (2, B), mirrored where flips
+        (B,) says so."""
         channels, height, width = self._images.shape[1:]
         rows, columns = (torch.arange(n, device=chosen.device) for n in (height, width))
         columns = columns.expand(len(chosen), width)
@@ -99,4 +109,6 @@ class Batches:
 
 def _mixed(seed: int, epoch: int) -> int:
     """32 bits from both: the CPU's generator reads no more, and neighbours must not be alike."""
-    return int.from_bytes(hashlib.blake2b(f"{seed} {epoch}".encode(), digest_size=4).digest(), "little")
+    return int.from_bytes(
+        hashlib.blake2b(f"{seed} {epoch}".encode(), digest_size=4).digest(), "little"
+    )

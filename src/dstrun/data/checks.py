@@ -1,8 +1,8 @@
-"""Whether a run can train on what a data set's builder gave: types, shapes, labels. Knows torch and splits.
+"""Whether a run can train on what a data set's builder gave: types, shapes, labels. Knows torch and
+splits.
 
-A user's own builder may give anything; what is no `Splits` of uint8 images and int64 labels is refused in one line
-that says how to make it one.
-"""
+A user's own builder may give anything; what is no `Splits` of uint8 images and int64 labels is
+refused in one line that says how to make it one."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,11 +18,16 @@ CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
 
 
 def check(splits: Any) -> Splits:
-    """Return the same splits, or raise DataError for types, shapes or labels that no run could use."""
+    """Return the same splits, or raise DataError for types, shapes or labels that no run could
+    use."""
     if not isinstance(splits, Splits):
-        raise DataError(f"got {_kind(splits)}, expected dstrun.Splits(train, test, classes) of two dstrun.Split")
+        raise DataError(
+            f"got {_kind(splits)}, expected dstrun.Splits(train, test, classes) of two dstrun.Split"
+        )
     if type(splits.classes) is not int:
-        raise DataError(f"classes is {splits.classes!r}, {_kind(splits.classes)}, expected a whole number (int)")
+        raise DataError(
+            f"classes is {splits.classes!r}, {_kind(splits.classes)}, expected a whole number (int)"
+        )
     for name, split in (("train", splits.train), ("test", splits.test)):
         if not isinstance(split, Split):
             raise DataError(f"{name} is {_kind(split)}, expected dstrun.Split(images, labels)")
@@ -33,7 +38,9 @@ def check(splits: Any) -> Splits:
     if isinstance(splits.notes, str) or not all(isinstance(note, str) for note in splits.notes):
         raise DataError(f"notes is {splits.notes!r}, expected a tuple of texts")
     if splits.class_names and len(splits.class_names) != splits.classes:
-        raise DataError(f"there are {len(splits.class_names)} class_names, expected {splits.classes}, one a class")
+        raise DataError(
+            f"there are {len(splits.class_names)} class_names, expected {splits.classes}, one a class"
+        )
     shapes = [tuple(split.images.shape[1:]) for split in (splits.train, splits.test)]
     if shapes[0] != shapes[1]:
         raise DataError(f"train images are {shapes[0]}, test images {shapes[1]}")
@@ -42,7 +49,9 @@ def check(splits: Any) -> Splits:
 
 def note_missing_classes(splits: Splits) -> Splits:
     """Return the splits with a note of the classes that there is no image of to train on."""
-    empty = (splits.train.labels.bincount(minlength=splits.classes) == 0).nonzero().flatten().tolist()
+    empty = (
+        (splits.train.labels.bincount(minlength=splits.classes) == 0).nonzero().flatten().tolist()
+    )
     if not empty:
         return splits
     named = [splits.class_names[label] if splits.class_names else str(label) for label in empty[:5]]
@@ -52,7 +61,8 @@ def note_missing_classes(splits: Splits) -> Splits:
 
 
 def _check_images(name: str, images: Any) -> None:
-    """Raise DataError for what is not uint8 (N, C, H, W), with the expression that makes it so where that is known."""
+    """Raise DataError for what is not uint8 (N, C, H, W), with the expression that makes it so
+    where that is known."""
     expected = "expected uint8 (N, C, H, W)"
     if not isinstance(images, Tensor):
         raise DataError(
@@ -71,12 +81,18 @@ def _check_images(name: str, images: Any) -> None:
         raise DataError(f"{found}: they have no pixels")
     square_last = shape[1] == shape[2] and shape[3] in CHANNELS and shape[1] > shape[3]
     if square_last or (shape[3] == 3 and min(shape[1:3]) > 4):
-        raise DataError(f"{found}, which looks like (N, H, W, C), {expected}: images.permute(0, 3, 1, 2)")
+        raise DataError(
+            f"{found}, which looks like (N, H, W, C), {expected}: images.permute(0, 3, 1, 2)"
+        )
 
 
 def _as_bytes(images: Tensor) -> str:
     """Return what makes uint8 pixels of these, by the range they lie in."""
-    low, high = (images.min().item(), images.max().item()) if images.numel() and not images.is_complex() else (0, 0)
+    low, high = (
+        (images.min().item(), images.max().item())
+        if images.numel() and not images.is_complex()
+        else (0, 0)
+    )
     if images.is_floating_point() and low >= 0 and high <= 1:
         return "(images * 255).round().to(torch.uint8)"
     if low >= 0 and high <= 255:
@@ -85,7 +101,8 @@ def _as_bytes(images: Tensor) -> str:
 
 
 def _check_labels(name: str, labels: Any, images: int, classes: int) -> None:
-    """Raise DataError for what is not int64 (N,) in 0 to classes − 1, with what makes it so where that is known."""
+    """Raise DataError for what is not int64 (N,) in 0 to classes − 1, with what makes it so where
+    that is known."""
     expected = f"expected int64 ({images},)"
     if not isinstance(labels, Tensor):
         raise DataError(

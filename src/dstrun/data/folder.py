@@ -1,9 +1,10 @@
-"""A tree of images, one folder a class, read into memory once. `image_tree` says what its parts and classes are.
+"""A tree of images, one folder a class, read into memory once. `image_tree` says what its parts and
+classes are.
 
-Images are turned as their EXIF orientation says, as viewers show them, and become RGB: alpha is dropped, and of an
-animation or a file of several pages the first is read. Their shorter side becomes `size` pixels, and they are cut
-square at the centre. Knows image_tree, torch, and Pillow through torchvision.
-"""
+Images are turned as their EXIF orientation says, as viewers show them, and become RGB: alpha is
+dropped, and of an animation or a file of several pages the first is read. Their shorter side
+becomes `size` pixels, and they are cut square at the centre. Knows image_tree, torch, and Pillow
+through torchvision."""
 
 import os
 import warnings
@@ -35,19 +36,21 @@ def folder(
     test_limit: int = 0,
     undecodable: float = 0.0,
 ) -> Splits:
-    """The tree below `root` as splits of (3, size, size) images; limits are applied before anything is decoded.
+    """The tree below `root` as splits of (3, size, size) images; limits are applied before anything
+    is decoded.
 
-    Of each split a share of at most `undecodable`, in [0, 1), may be images that cannot be decoded: they are left out,
-    and noted. Raises DataError for more of them, a tree with no images, an empty class, a class that only the test part
-    has, or more images than memory holds.
-    """
+    Of each split a share of at most `undecodable`, in [0, 1), may be images that cannot be decoded:
+    they are left out, and noted. Raises DataError for more of them, a tree with no images, an empty
+    class, a class that only the test part has, or more images than memory holds."""
     if not (isinstance(undecodable, int | float) and 0 <= undecodable < 1):
         raise ValueError(f"undecodable is {undecodable!r}, expected a share ≥ 0 and < 1")
     tree = list_tree(root)
     if WHOLE in tree.parts:
         files, labels = _files(tree.parts[WHOLE])
         train, test = stratified(labels, HELD_OUT)
-        train_part, test_part = (([files[i] for i in indices], labels[indices]) for indices in (train, test))
+        train_part, test_part = (
+            ([files[i] for i in indices], labels[indices]) for indices in (train, test)
+        )
     else:
         train_part, test_part = _files(tree.parts[TRAIN]), _files(tree.parts[TEST])
     train_split, train_notes = _decoded("training", *train_part, train_limit, size, undecodable)
@@ -63,9 +66,13 @@ def _files(part: Part) -> tuple[list[str], Tensor]:
 def _decoded(
     part: str, files: Sequence[str], labels: Tensor, limit: int, size: int, undecodable: float
 ) -> tuple[Split, list[str]]:
-    """What can be decoded of the files, and a note where that is not all; DataError where too much is not."""
+    """What can be decoded of the files, and a note where that is not all; DataError where too much
+    is not."""
     indices = chosen(len(files), limit).tolist()
-    needed, memory = len(indices) * 3 * size * size, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed, memory = (
+        len(indices) * 3 * size * size,
+        os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+    )
     if needed > memory * 0.8:
         raise DataError(
             f"{len(indices):,} images of {size}×{size} take {needed / 2**30:.0f} GiB, this machine has "
@@ -104,7 +111,8 @@ def _advice(broken: int, images: int, allowed: float) -> str:
 
 
 class Undecodable(Exception):
-    """An image file that no image can be made of; the message names it, and says why in one line."""
+    """An image file that no image can be made of; the message names it, and says why in one
+    line."""
 
 
 def _read(path: Path, size: int) -> Tensor:
@@ -114,15 +122,20 @@ def _read(path: Path, size: int) -> Tensor:
 
     try:
         with Image.open(path) as image:
-            if image.mode.startswith(("F", "I")):  # of which Pillow would cut off all above 255, and make 0 of NaN
+            if image.mode.startswith(
+                ("F", "I")
+            ):  # of which Pillow would cut off all above 255, and make 0 of NaN
                 raise ValueError("has floating-point or 16-bit pixels, expected 8 bits a channel")
             return pil_to_tensor(ImageOps.fit(_turned(image).convert("RGB"), (size, size)))
     except Exception as error:  # Pillow's readers raise a dozen kinds for damaged files
-        raise Undecodable(f"{path}: {' '.join(str(error).split()) or type(error).__name__}") from error
+        raise Undecodable(
+            f"{path}: {' '.join(str(error).split()) or type(error).__name__}"
+        ) from error
 
 
 def _turned(image: "Image.Image") -> "Image.Image":
-    """Return the image as its EXIF orientation shows it; as it is where the EXIF data is damaged."""
+    """Return the image as its EXIF orientation shows it; as it is where the EXIF data is
+    damaged."""
     from PIL import ImageOps
 
     image.load()

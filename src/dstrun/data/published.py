@@ -1,12 +1,12 @@
-"""MNIST, FashionMNIST, CIFAR-10 and CIFAR-100 as they are published: read from their files, or downloaded.
+"""MNIST, FashionMNIST, CIFAR-10 and CIFAR-100 as they are published: read from their files, or
+downloaded.
 
     ROOT/MNIST/raw/train-images-idx3-ubyte, with or without .gz, and its three siblings
     ROOT/FashionMNIST/raw/…                 the same
     ROOT/cifar-10-batches-py/, ROOT/cifar-100-python/
 
-A download is complete before it is put in its place, and leaves nothing behind where it fails. Knows torch, and
-torchvision for downloads and for CIFAR.
-"""
+A download is complete before it is put in its place, and leaves nothing behind where it fails.
+Knows torch, and torchvision for downloads and for CIFAR."""
 
 import gzip
 import hashlib
@@ -40,10 +40,11 @@ CIFAR_FOLDERS = {"CIFAR10": "cifar-10-batches-py", "CIFAR100": "cifar-100-python
 
 
 def published_set(kind: str, root: Path, download: bool = False) -> Splits:
-    """Return one of the sets by its class name in torchvision: MNIST, FashionMNIST, CIFAR10 or CIFAR100.
+    """Return one of the sets by its class name in torchvision: MNIST, FashionMNIST, CIFAR10 or
+    CIFAR100.
 
-    DataError for files that are missing, damaged or not those that were published, and for a download that fails.
-    """
+    DataError for files that are missing, damaged or not those that were published, and for a
+    download that fails."""
     read = _read_cifar if kind in CIFAR_FOLDERS else _read_mnist
     try:
         return read(kind, root)
@@ -56,17 +57,24 @@ def published_set(kind: str, root: Path, download: bool = False) -> Splits:
 
 def _read_mnist(kind: str, root: Path) -> Splits:
     images, labels, test_images, test_labels = (_idx_file(kind, root, name) for name in MNIST_FILES)
-    return Splits(Split(images[:, None], labels.long()), Split(test_images[:, None], test_labels.long()), classes=10)
+    return Splits(
+        Split(images[:, None], labels.long()),
+        Split(test_images[:, None], test_labels.long()),
+        classes=10,
+    )
 
 
 def _idx_file(kind: str, root: Path, name: str) -> Tensor:
-    """Return a file's uint8 tensor: the first of the places and spellings it may have that is whole."""
+    """Return a file's uint8 tensor: the first of the places and spellings it may have that is
+    whole."""
     place = root / kind / "raw"
     folders = [place, root / kind, *([root / "raw", root] if kind in root.parts[-2:] else [])]
     files = [
         folder / f"{stem}{ending}"
-        for folder in folders for stem in (name, name.replace("-idx", ".idx")) for ending in ("", ".gz")
-    ]  # fmt: skip
+        for folder in folders
+        for stem in (name, name.replace("-idx", ".idx"))
+        for ending in ("", ".gz")
+    ]
     problems: list[DataError] = []
     for file in filter(os.path.isfile, files):
         try:
@@ -76,21 +84,32 @@ def _idx_file(kind: str, root: Path, name: str) -> Tensor:
     if problems:
         raise problems[0]
     some = any(place.glob("*-ubyte*"))
-    what = f"is not complete: there is no {name} in {place}" if some else f"is not there: expected its files in {place}"
+    what = (
+        f"is not complete: there is no {name} in {place}"
+        if some
+        else f"is not there: expected its files in {place}"
+    )
     raise DataError(f"{kind} {what}, as they are or as .gz")
 
 
 def _read_idx(kind: str, file: Path, name: str) -> Tensor:
-    """Read one file in the IDX format, packed with gzip or not: uint8, (N, 28, 28) for images, (N,) for labels."""
+    """Read one file in the IDX format, packed with gzip or not: uint8, (N, 28, 28) for images, (N,)
+    for labels."""
     content = _unpacked(kind, file)
     dimensions = 3 if "idx3" in name else 1
     shape = tuple(int(size) for size in np.frombuffer(content[4 : 4 + 4 * dimensions], ">u4"))
     start = 4 + 4 * dimensions
     if content[:4] != bytes([0, 0, 8, dimensions]) or len(content) != start + prod(shape):
-        raise DataError(f"{kind} is damaged: {file} is cut or no file of this kind ({len(content):,} bytes)")
+        raise DataError(
+            f"{kind} is damaged: {file} is cut or no file of this kind ({len(content):,} bytes)"
+        )
     digest = hashlib.sha256(content).hexdigest()
     if (digest == MNIST_FILES[name]) != (kind == "MNIST"):
-        whose = "is not the file that was published (by its SHA-256)" if kind == "MNIST" else "is MNIST's"
+        whose = (
+            "is not the file that was published (by its SHA-256)"
+            if kind == "MNIST"
+            else "is MNIST's"
+        )
         raise DataError(f"{kind} is damaged: {file} {whose}")
     return torch.frombuffer(bytearray(content[start:]), dtype=torch.uint8).view(shape)
 
@@ -115,13 +134,19 @@ def _read_cifar(kind: str, root: Path) -> Splits:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the pickles are older than NumPy's wishes about them
             sets = [build(root, train=train) for train in (True, False)]
-    except Exception as error:  # torchvision raises whatever its parsers do, RuntimeError to UnpicklingError
+    except (
+        Exception
+    ) as error:  # torchvision raises whatever its parsers do, RuntimeError to UnpicklingError
         place, archive = root / CIFAR_FOLDERS[kind], root / build.filename
         if archive.is_file() and not place.is_dir():
-            raise DataError(f"{kind} is not unpacked: `tar -xzf {archive} -C {root}` unpacks it") from error
+            raise DataError(
+                f"{kind} is not unpacked: `tar -xzf {archive} -C {root}` unpacks it"
+            ) from error
         what = "is damaged" if place.is_dir() and any(place.iterdir()) else "is not there"
         raise DataError(f"{kind} {what}: expected its files in {place}") from error
-    train, test = (Split(_channels_first(part.data), torch.as_tensor(part.targets)) for part in sets)
+    train, test = (
+        Split(_channels_first(part.data), torch.as_tensor(part.targets)) for part in sets
+    )
     return Splits(train, test, len(sets[0].classes), class_names=tuple(sets[0].classes))
 
 
@@ -130,7 +155,8 @@ def _channels_first(images: Any) -> Tensor:
 
 
 def _download(kind: str, root: Path) -> None:
-    """Download a set by torchvision into a folder of its own, then put its files in their places."""
+    """Download a set by torchvision into a folder of its own, then put its files in their
+    places."""
     import torchvision
 
     build = getattr(torchvision.datasets, kind)
@@ -143,12 +169,15 @@ def _download(kind: str, root: Path) -> None:
                 file.replace(target)
     except Exception as error:  # URLError, RuntimeError, OSError and what its parsers raise
         why = " ".join(str(error).split())
-        raise DataError(f"{kind} could not be downloaded ({why}); by hand: {_by_hand(kind, build, root)}") from error
+        raise DataError(
+            f"{kind} could not be downloaded ({why}); by hand: {_by_hand(kind, build, root)}"
+        ) from error
 
 
 @contextmanager
 def _staging(root: Path) -> Iterator[Path]:
-    """Make a folder in `root` to download to; takes it away at the end, and `root` if it was made and is empty."""
+    """Make a folder in `root` to download to; takes it away at the end, and `root` if it was made
+    and is empty."""
     made = [folder for folder in (root, *root.parents) if not folder.exists()]
     root.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".download-", dir=root))
@@ -165,4 +194,6 @@ def _by_hand(kind: str, build: Any, root: Path) -> str:
     if kind in CIFAR_FOLDERS:
         return f"download {build.url} and unpack it in {root}"
     names = [name for name, _ in build.resources]
-    return f"download {build.mirrors[0]}{names[0]} and {', '.join(names[1:])} to {root / kind / 'raw'}"
+    return (
+        f"download {build.mirrors[0]}{names[0]} and {', '.join(names[1:])} to {root / kind / 'raw'}"
+    )

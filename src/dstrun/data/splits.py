@@ -32,11 +32,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set: what to train on, what to test on, and how many classes the labels 0 … classes − 1 stand for.
+    """A data set: what to train on, what to test on, and how many classes the labels 0 … classes −
+    1 stand for.
 
-    `notes`: what a person should know of it and need not stop a run, in words. `class_names`: in the order of the
-    labels, where they have names. `origin`: what tells the files it comes from apart; a run records it in status.json.
-    """
+    `notes`: what a person should know of it and need not stop a run, in words. `class_names`: in
+    the order of the labels, where they have names. `origin`: what tells the files it comes from
+    apart; a run records it in status.json."""
 
     train: Split
     test: Split
@@ -53,14 +54,16 @@ class Splits:
 
 
 def chosen(count: int, limit: int) -> Tensor:
-    """Indices of `limit` of `count` examples (0: all), the same for every seed, in ascending order."""
+    """Indices of `limit` of `count` examples (0: all), the same for every seed, in ascending
+    order."""
     if limit == 0 or limit >= count:
         return torch.arange(count)
     return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:limit].sort().values
 
 
 def stratified(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Indices (rest, held out): of every class the same share is held out, the same examples for every seed."""
+    """Indices (rest, held out): of every class the same share is held out, the same examples for
+    every seed."""
     generator = torch.Generator().manual_seed(0)
     held_out = torch.zeros(len(labels), dtype=torch.bool)
     for label in labels.unique():
@@ -71,13 +74,16 @@ def stratified(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
 
 
 def digits(root: Path) -> Splits:
-    """scikit-learn's 1,797 digits of 8×8 pixels in its own wheel, enlarged to 1×28×28 with a blank margin of 2.
+    """scikit-learn's 1,797 digits of 8×8 pixels in its own wheel, enlarged to 1×28×28 with a blank
+    margin of 2.
 
     Four fifths of each class are for training, the rest for testing.
     """
     pixels, labels = _digits_table()
     small = pixels.view(-1, 1, 8, 8) * (255 / 16)
-    enlarged = torch.nn.functional.interpolate(small, (24, 24), mode="bilinear", align_corners=False)
+    enlarged = torch.nn.functional.interpolate(
+        small, (24, 24), mode="bilinear", align_corners=False
+    )
     images = torch.nn.functional.pad(enlarged, (2, 2, 2, 2)).round().to(torch.uint8)
     whole = Split(images, labels)
     train, test = stratified(whole.labels, 0.2)
@@ -85,7 +91,8 @@ def digits(root: Path) -> Splits:
 
 
 def _digits_table() -> tuple[Tensor, Tensor]:
-    """The 64 pixels, in [0, 16], and the label of each digit: scikit-learn's table, without a second of imports."""
+    """The 64 pixels, in [0, 16], and the label of each digit: scikit-learn's table, without a
+    second of imports."""
     package = find_spec("sklearn")
     if package is None or package.origin is None:
         raise DataError("digits come with scikit-learn, which is not installed")

@@ -1,8 +1,8 @@
-"""How fast a network is on this machine: dense, and in what else can be made of it. Ratios of one run.
+"""How fast a network is on this machine: dense, and in what else can be made of it. Ratios of one
+run.
 
-Variants take turns, round after round, so that what else the machine does meets all of them alike. Knows shrink, csr
-and onnx_file.
-"""
+Variants take turns, round after round, so that what else the machine does meets all of them alike.
+Knows shrink, csr and onnx_file."""
 
 import statistics
 import time
@@ -25,7 +25,8 @@ Network = Callable[[Tensor], object]
 
 
 class Timed(NamedTuple):
-    """One variant at one batch size and number of threads: milliseconds a batch, median and quartiles."""
+    """One variant at one batch size and number of threads: milliseconds a batch, median and
+    quartiles."""
 
     network: str
     threads: int
@@ -52,18 +53,25 @@ def timings(model: nn.Module, shape: tuple[int, int, int], threads: int) -> Iter
 
 
 def variants(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, Callable[[int], Network]]:
-    """dense, and by name what else can be made of the model on this machine; each for a number of threads."""
+    """dense, and by name what else can be made of the model on this machine; each for a number of
+    threads."""
     made: dict[str, nn.Module] = {"dense": model}
     with suppress(CannotShrinkError):
         made["shrunk"] = shrink(model, torch.zeros(1, *shape))
     plain = dict(made)
     for name, network in plain.items():
         made[_beside("CSR", name)] = to_csr(deepcopy(network))
-    found: dict[str, Callable[[int], Network]] = {name: partial(_itself, network) for name, network in made.items()}
+    found: dict[str, Callable[[int], Network]] = {
+        name: partial(_itself, network) for name, network in made.items()
+    }
     if not onnx.missing():
         for name, network in plain.items():
-            with suppress(Exception):  # torch's and ONNX's, of their own kinds, for what they cannot express
-                found[_beside("ONNX Runtime", name)] = partial(onnx.network, onnx.serialised(network, shape))
+            with suppress(
+                Exception
+            ):  # torch's and ONNX's, of their own kinds, for what they cannot express
+                found[_beside("ONNX Runtime", name)] = partial(
+                    onnx.network, onnx.serialised(network, shape)
+                )
     half = deepcopy(model).to(torch.bfloat16)
     found["bf16"] = partial(_itself, lambda images: half(images.to(torch.bfloat16)))
     return found
@@ -79,7 +87,9 @@ def _itself(network: Network, threads: int) -> Network:
 
 
 @torch.inference_mode()
-def _that_run(found: dict[str, Callable[[int], Network]], threads: int, shape: tuple[int, ...]) -> dict[str, Network]:
+def _that_run(
+    found: dict[str, Callable[[int], Network]], threads: int, shape: tuple[int, ...]
+) -> dict[str, Network]:
     """Not every operation has a kernel for sparse matrices, or for bf16, or in ONNX Runtime."""
     made = {}
     for name, make in found.items():
@@ -101,7 +111,10 @@ def _in_turns(made: dict[str, Network], images: Tensor) -> dict[str, tuple[float
     for _ in range(ROUNDS):
         for name, network in made.items():
             found[name].append(1000 * _seconds(network, images, repeats[name]))
-    return {name: tuple(statistics.quantiles(times, n=4, method="inclusive")) for name, times in found.items()}
+    return {
+        name: tuple(statistics.quantiles(times, n=4, method="inclusive"))
+        for name, times in found.items()
+    }
 
 
 def _seconds(network: Network, images: Tensor, repeats: int) -> float:

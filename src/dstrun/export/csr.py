@@ -1,4 +1,5 @@
-"""Layers that compute with torch's kernels for sparse matrices in CSR form, in place of dense ones. For inference.
+"""Layers that compute with torch's kernels for sparse matrices in CSR form, in place of dense ones.
+For inference.
 
     Linear       y = (W xᵀ)ᵀ + b             W (rows, columns) sparse, x (…, columns)
     Conv2d       the same on patches (im2col): x (C·k·k, B·L)
@@ -17,7 +18,10 @@ from torch.nn import functional as F
 from dstrun.methods.dst.masking import refuse_masks
 from dstrun.models.recurrent import RecurrentLinear
 
-FUSED = (nn.TransformerEncoderLayer, nn.MultiheadAttention)  # which read their layers' weights past the layers
+FUSED = (
+    nn.TransformerEncoderLayer,
+    nn.MultiheadAttention,
+)  # which read their layers' weights past the layers
 
 
 class CSRLinear(nn.Module):
@@ -37,9 +41,13 @@ class CSRLinear(nn.Module):
     def forward(self, input: Tensor, weight: Tensor | None = None) -> Tensor:
         if input.dim() == 1:
             return self(input[None])[0]
-        if input.dim() > 2:  # the first dimension innermost, so that an LSTM's steps are upright as its states are
+        if (
+            input.dim() > 2
+        ):  # the first dimension innermost, so that an LSTM's steps are upright as its states are
             rows = input.movedim(0, -2)
-            return self(rows.reshape(-1, input.shape[-1])).reshape(*rows.shape[:-1], -1).movedim(-2, 0)
+            return (
+                self(rows.reshape(-1, input.shape[-1])).reshape(*rows.shape[:-1], -1).movedim(-2, 0)
+            )
         # The next layer's own t() makes it contiguous again.
         return _product(self.weight, _upright(input), self.bias).t()
 
@@ -60,7 +68,9 @@ class CSRConv2d(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         patches = F.unfold(input, **self._windows)
         images, taps, places = patches.shape
-        output = _product(self.weight, patches.transpose(0, 1).reshape(taps, images * places), self.bias)
+        output = _product(
+            self.weight, patches.transpose(0, 1).reshape(taps, images * places), self.bias
+        )
         height, width = map(self._positions, range(2), input.shape[2:])
         return output.view(-1, images, height, width).transpose(0, 1)
 
@@ -73,8 +83,12 @@ def _product(weight: Tensor, columns: Tensor, bias: Tensor | None) -> Tensor:
     """(rows, n) × (n, B) + (rows,) → (rows, B)."""
     if columns.shape[1] == 1:  # as a vector, in half of the time
         vector = columns[:, 0]
-        return (torch.mv(weight, vector) if bias is None else torch.addmv(bias, weight, vector))[:, None]
-    return torch.mm(weight, columns) if bias is None else torch.addmm(bias[:, None], weight, columns)
+        return (torch.mv(weight, vector) if bias is None else torch.addmv(bias, weight, vector))[
+            :, None
+        ]
+    return (
+        torch.mm(weight, columns) if bias is None else torch.addmm(bias[:, None], weight, columns)
+    )
 
 
 def _upright(rows: Tensor) -> Tensor:
@@ -90,18 +104,23 @@ def _upright(rows: Tensor) -> Tensor:
 
 
 def to_csr(model: nn.Module, densest: float = 0.5) -> nn.Module:
-    """Make every layer sparse that can be, in place, but those of which more than `densest` is kept.
+    """Make every layer sparse that can be, in place, but those of which more than `densest` is
+    kept.
 
-    Return the model, which is another object where it is itself a layer. Raises ValueError for a model with masks.
-    """
+    Return the model, which is another object where it is itself a layer. Raises ValueError for a
+    model with masks."""
     refuse_masks(model)
-    whole = {id(part) for stack in model.modules() if type(stack) in FUSED for part in stack.modules()}
+    whole = {
+        id(part) for stack in model.modules() if type(stack) in FUSED for part in stack.modules()
+    }
     found: dict[int, nn.Module] = {}  # a module may stand in several places
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if id(module) not in found:
             if id(module) in whole or not _can(module) or _density(module) > densest:
                 continue
-            found[id(module)] = CSRConv2d(module) if isinstance(module, nn.Conv2d) else CSRLinear(module)
+            found[id(module)] = (
+                CSRConv2d(module) if isinstance(module, nn.Conv2d) else CSRLinear(module)
+            )
         if not name:
             return found[id(module)]
         parent, _, last = name.rpartition(".")
@@ -125,7 +144,14 @@ def _density(layer: Any) -> float:
 
 def _csr(weight: Tensor) -> Tensor:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse (CSR tensor support is|invariant checks are)")
+        warnings.filterwarnings(
+            "ignore", message="Sparse (CSR tensor support is|invariant checks are)"
+        )
         sparse = weight.detach().to_sparse_csr()
-        rows, columns = sparse.crow_indices().int(), sparse.col_indices().int()  # as the kernel has them
-        return torch.sparse_csr_tensor(rows, columns, sparse.values(), sparse.shape, check_invariants=False)
+        rows, columns = (
+            sparse.crow_indices().int(),
+            sparse.col_indices().int(),
+        )  # as the kernel has them
+        return torch.sparse_csr_tensor(
+            rows, columns, sparse.values(), sparse.shape, check_invariants=False
+        )

@@ -1,4 +1,5 @@
-"""`dstrun export RUN --to PATH`: the sparse network out of the training code, checked, counted and, if asked, timed.
+"""`dstrun export RUN --to PATH`: the sparse network out of the training code, checked, counted and,
+if asked, timed.
 
     run  →  masked model  →  plain model (--shrink: a smaller one)  →  file  →  read back, compared on every test image
 
@@ -8,9 +9,8 @@
     .pt2            torch                     a program of torch.export; needs no dstrun
     .onnx           onnx                      for ONNX Runtime and others; needs no dstrun
 
-What does not equal the masked model leaves no file; a file that is there stays until the new one is whole. Knows build
-(config → model and data), network, shrinking, and what counts and times.
-"""
+What does not equal the masked model leaves no file; a file that is there stays until the new one is
+whole. Knows build (config → model and data), network, shrinking, and what counts and times."""
 
 import os
 import zlib
@@ -74,7 +74,8 @@ class Trained:
 
 
 def export(given: Namespace) -> None:
-    """What `arguments.export` asks for. InputError for what cannot be exported, or does not equal the masked model."""
+    """What `arguments.export` asks for. InputError for what cannot be exported, or does not equal
+    the masked model."""
     target: Path | None = given.to
     format = _checked_format(given) if target else ""
     trained = _trained(given)
@@ -95,29 +96,44 @@ def export(given: Namespace) -> None:
 def _checked_format(given: Namespace) -> str:
     """By --format, else by the ending; InputError for a target that cannot be."""
     target, format = given.to, given.format
-    by_ending = {ending: name for name, ending in FORMATS.items() if name in ("safetensors", "torch", "onnx")}
+    by_ending = {
+        ending: name for name, ending in FORMATS.items() if name in ("safetensors", "torch", "onnx")
+    }
     if target.is_dir():
-        raise InputError(f"to: got {target}, a folder, expected the name of a file: {target / 'model.onnx'}")
+        raise InputError(
+            f"to: got {target}, a folder, expected the name of a file: {target / 'model.onnx'}"
+        )
     if not format and target.suffix not in by_ending:
         near = get_close_matches(target.suffix, by_ending, n=1, cutoff=0.7)
         hint = f"; did you mean {target.with_suffix(near[0])}?" if near and target.suffix else ""
-        raise InputError(f"to: got {target}, expected a name that ends in {', '.join(by_ending)}{hint}")
+        raise InputError(
+            f"to: got {target}, expected a name that ends in {', '.join(by_ending)}{hint}"
+        )
     format = format or by_ending[target.suffix]
     if target.suffix != FORMATS[format]:
-        raise InputError(f"to: got {target} for the format {format}, expected a name that ends in {FORMATS[format]}")
+        raise InputError(
+            f"to: got {target} for the format {format}, expected a name that ends in {FORMATS[format]}"
+        )
     if format == "onnx" and (missing := onnx.missing()):
-        raise InputError(f"to: .onnx needs {', '.join(missing)}; `pip install 'dstrun[onnx]'` brings it")
+        raise InputError(
+            f"to: .onnx needs {', '.join(missing)}; `pip install 'dstrun[onnx]'` brings it"
+        )
     if given.shrink and format in KINDS:
-        raise InputError("shrink: expected a .pt2 or .onnx file, which carries a network of its own")
+        raise InputError(
+            "shrink: expected a .pt2 or .onnx file, which carries a network of its own"
+        )
     if target.exists() and not given.force:
         raise InputError(f"to: {target} is there already (--force writes over it)")
     if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
-        raise InputError(f"to: got {target}, expected a folder that can be written, and {target.parent} is none")
+        raise InputError(
+            f"to: got {target}, expected a folder that can be written, and {target.parent} is none"
+        )
     return format
 
 
 def _trained(given: Namespace) -> Trained:
-    """The run's model with its last weights. InputError for a run without them, or with those of another model."""
+    """The run's model with its last weights. InputError for a run without them, or with those of
+    another model."""
     folder = given.run
     try:
         state = checkpoint.load(folder / checkpoint.NEWEST)
@@ -134,7 +150,9 @@ def _trained(given: Namespace) -> Trained:
         about = load.about_run(folder, state | prepared.images)
         plain = load.restored(about, load.plain_weights(state["model"]))
     except RuntimeError as error:
-        raise InputError(f"{folder}: the checkpoint is another model's ({mismatch(error)})") from error
+        raise InputError(
+            f"{folder}: the checkpoint is another model's ({mismatch(error)})"
+        ) from error
     except (ValueError, KeyError) as error:
         raise InputError(f"{folder}: {first_line(error)}") from error
     _, splits = make_batches(config, prepared)
@@ -147,23 +165,38 @@ def _trained(given: Namespace) -> Trained:
 def counted(trained: Trained) -> dict[str, Any]:
     """Parameters, multiply-adds for one image and bytes: dense, and what is kept.
 
-    The layer "left dense" is all that has no mask: its weights, and its products and those of no weights (attention).
-    """
+    The layer "left dense" is all that has no mask: its weights, and its products and those of no
+    weights (attention)."""
     work = multiply_adds(trained.plain, trained.example)
     layers: list[dict[str, Any]] = []
     for layer in trained.layers:
         times = work.positions.get(layer.layer, 0)
-        layers.append({
-            "layer": layer.layer, "weights": layer.total, "kept": layer.kept,
-            "multiply_adds": layer.total * times, "multiply_adds_kept": layer.kept * times,
-        })  # fmt: skip
+        layers.append(
+            {
+                "layer": layer.layer,
+                "weights": layer.total,
+                "kept": layer.kept,
+                "multiply_adds": layer.total * times,
+                "multiply_adds_kept": layer.kept * times,
+            }
+        )
     parameters = [*trained.plain.parameters()]
-    unmasked = sum(p.numel() for p in parameters if p.dim() > 1) - sum(layer.total for layer in trained.layers)
+    unmasked = sum(p.numel() for p in parameters if p.dim() > 1) - sum(
+        layer.total for layer in trained.layers
+    )
     rest = work.total - sum(layer["multiply_adds"] for layer in layers)
     if unmasked or rest:
-        counts = {"weights": unmasked, "kept": unmasked, "multiply_adds": rest, "multiply_adds_kept": rest}
+        counts = {
+            "weights": unmasked,
+            "kept": unmasked,
+            "multiply_adds": rest,
+            "multiply_adds_kept": rest,
+        }
         layers.append({"layer": "left dense" if unmasked else "products without weights", **counts})
-    count, pruned = sum(p.numel() for p in parameters), sum(layer.total - layer.kept for layer in trained.layers)
+    count, pruned = (
+        sum(p.numel() for p in parameters),
+        sum(layer.total - layer.kept for layer in trained.layers),
+    )
     with TemporaryDirectory() as place:
         sizes = {}
         for kind in ("dense", "packed"):
@@ -172,16 +205,22 @@ def counted(trained: Trained) -> dict[str, Any]:
             sizes[f"bytes_{kind}"] = file.stat().st_size
         sizes["bytes_zipped"] = len(zlib.compress(Path(place, "dense").read_bytes(), 9))
     return {
-        "run": trained.folder.resolve().name, "parameters": count, "parameters_kept": count - pruned,
-        "multiply_adds": work.total, "multiply_adds_kept": work.kept(trained.layers), **sizes, "layers": layers,
-    }  # fmt: skip
+        "run": trained.folder.resolve().name,
+        "parameters": count,
+        "parameters_kept": count - pruned,
+        "multiply_adds": work.total,
+        "multiply_adds_kept": work.kept(trained.layers),
+        **sizes,
+        "layers": layers,
+    }
 
 
 # written and checked
 
 
 def _written(trained: Trained, target: Path, format: str, given: Namespace) -> dict[str, Any]:
-    """Makes the file beside its place, reads it back, compares, and only then moves it there; what came of it."""
+    """Makes the file beside its place, reads it back, compares, and only then moves it there; what
+    came of it."""
     model = trained.plain
     if given.shrink:
         try:
@@ -207,9 +246,16 @@ def _written(trained: Trained, target: Path, format: str, given: Namespace) -> d
             )
         facts = {"bytes": made.stat().st_size, "sha256": sha256(made)}
         made.replace(target)
-    about = {"format": format, "shrunk": given.shrink, "torch": torch.__version__, "tolerance": given.tolerance}
+    about = {
+        "format": format,
+        "shrunk": given.shrink,
+        "torch": torch.__version__,
+        "tolerance": given.tolerance,
+    }
     about |= {"opset": onnx.OPSET} if format == "onnx" else {}
-    about |= {"parameters_shrunk": sum(p.numel() for p in model.parameters())} if given.shrink else {}
+    about |= (
+        {"parameters_shrunk": sum(p.numel() for p in model.parameters())} if given.shrink else {}
+    )
     return about | found | facts
 
 
@@ -236,7 +282,12 @@ def compared(trained: Trained, exported: Network) -> dict[str, Any]:
         differs += int((ours.argmax(1) != theirs.argmax(1)).sum())
         right += int((theirs.argmax(1) == labels).sum())
         images += len(labels)
-    return {"images": images, "largest_difference": largest.item(), "top1_differs": differs, "accuracy": right / images}
+    return {
+        "images": images,
+        "largest_difference": largest.item(),
+        "top1_differs": differs,
+        "accuracy": right / images,
+    }
 
 
 def _why(error: Exception) -> str:
@@ -253,7 +304,9 @@ def _remember(target: Path, record: dict[str, Any]) -> None:
             place.replace(place.with_name(f"{RECORD}.before"))
         write_json(place, before | {target.name: record})
     except OSError as error:
-        raise InputError(f"to: {target} is written, and {place} could not be ({first_line(error)})") from error
+        raise InputError(
+            f"to: {target} is written, and {place} could not be ({first_line(error)})"
+        ) from error
 
 
 # shown
@@ -284,11 +337,16 @@ def _layers_table(record: dict[str, Any]) -> Table:
         if row["layer"] == "all":
             table.add_section()
         table.add_row(
-            row["layer"], f"{row['kept']:,}", f"{row['weights']:,}",
+            row["layer"],
+            f"{row['kept']:,}",
+            f"{row['weights']:,}",
             f"{row['kept'] / row['weights']:.2%}" if row["weights"] else "",
-            f"{row['multiply_adds_kept']:,}", f"{row['multiply_adds']:,}",
-        )  # fmt: skip
-    sizes = ", ".join(f"{word} {record[f'bytes_{word}']:,}" for word in ("dense", "zipped", "packed"))
+            f"{row['multiply_adds_kept']:,}",
+            f"{row['multiply_adds']:,}",
+        )
+    sizes = ", ".join(
+        f"{word} {record[f'bytes_{word}']:,}" for word in ("dense", "zipped", "packed")
+    )
     table.caption, table.caption_justify = f"bytes: {sizes}", "left"
     return table
 
@@ -300,7 +358,12 @@ def _bench_table(rows: list[Timed]) -> Table:
     dense = {(row.threads, row.batch): row.median for row in rows if row.network == "dense"}
     for row in rows:
         table.add_row(
-            row.network, str(row.threads), str(row.batch), f"{row.median:.3f}", f"{row.low:.3f} to {row.high:.3f}",
-            f"{1000 * row.batch / row.median:,.0f}", f"{dense[row.threads, row.batch] / row.median:.2f}",
-        )  # fmt: skip
+            row.network,
+            str(row.threads),
+            str(row.batch),
+            f"{row.median:.3f}",
+            f"{row.low:.3f} to {row.high:.3f}",
+            f"{1000 * row.batch / row.median:,.0f}",
+            f"{dense[row.threads, row.batch] / row.median:.2f}",
+        )
     return table

@@ -6,9 +6,9 @@
     .safetensors    dense: names and weights of the plain model, real zeros. packed: of each weight its `pack` parts
     .pt2            a program of torch.export, which needs no dstrun
 
-Each .safetensors says in its metadata what model it is. Knows the models, masking (which weights are kept), pack, csr,
-checkpoint, registry, and composition and config for a run's config; it knows nothing of training.
-"""
+Each .safetensors says in its metadata what model it is. Knows the models, masking (which weights
+are kept), pack, csr, checkpoint, registry, and composition and config for a run's config; it knows
+nothing of training."""
 
 import json
 import warnings
@@ -37,7 +37,8 @@ THRESHOLD, FROZEN = ".mask.threshold", ".mask.frozen"
 
 @dataclass(frozen=True)
 class About:
-    """What makes a model again, and how its images are to be prepared: (pixels / 255 − mean) / std."""
+    """What makes a model again, and how its images are to be prepared: (pixels / 255 − mean) /
+    std."""
 
     builder: str
     args: dict[str, Any]
@@ -55,10 +56,10 @@ class About:
 def load(path: str | Path, kernels: str | None = None) -> nn.Module:
     """The network of a run's folder, or of a .safetensors or .pt2 file, for inference, on the CPU.
 
-    kernels: 'dense', 'csr' for torch's kernels for sparse matrices, or None for what the file was exported for. `about`
-    of the module says how images are prepared; a .pt2 has neither. FileNotFoundError where there is nothing; ValueError
-    for what is no network, is damaged or is of a later version.
-    """
+    kernels: 'dense', 'csr' for torch's kernels for sparse matrices, or None for what the file was
+    exported for. `about` of the module says how images are prepared; a .pt2 has neither.
+    FileNotFoundError where there is nothing; ValueError for what is no network, is damaged or is of
+    a later version."""
     path = Path(path)
     if kernels not in (None, "dense", "csr"):
         raise ValueError(f"kernels is {kernels!r}, expected dense or csr")
@@ -77,12 +78,15 @@ def load(path: str | Path, kernels: str | None = None) -> nn.Module:
 
 
 def restored(about: About, weights: Mapping[str, Tensor]) -> nn.Module:
-    """The plain model with those weights, in evaluation mode. ValueError where they are not that model's."""
+    """The plain model with those weights, in evaluation mode. ValueError where they are not that
+    model's."""
     try:
         model = about.build()
         model.load_state_dict(dict(weights), strict=True)
     except (RuntimeError, TypeError) as error:
-        raise ValueError(f"the weights are not those of {about.builder} ({mismatch(error)})") from error
+        raise ValueError(
+            f"the weights are not those of {about.builder} ({mismatch(error)})"
+        ) from error
     model.about = about  # type: ignore[assignment]
     return model.eval()
 
@@ -103,10 +107,13 @@ def plain_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def about_run(folder: Path, state: Mapping[str, Any]) -> About:
-    """What a run's config and its checkpoint say of its model. ValueError for a checkpoint that does not say it."""
+    """What a run's config and its checkpoint say of its model. ValueError for a checkpoint that
+    does not say it."""
     config = check(saved(folder / "config.yaml"))
     if "shape" not in state:
-        raise ValueError(f"{folder}: an earlier dstrun has left no shape of images: `dstrun export {folder}` finds it")
+        raise ValueError(
+            f"{folder}: an earlier dstrun has left no shape of images: `dstrun export {folder}` finds it"
+        )
     data = config.data
     return About(
         config.model.builder,
@@ -119,13 +126,19 @@ def about_run(folder: Path, state: Mapping[str, Any]) -> About:
 
 
 def save(path: Path, about: About, weights: Mapping[str, Tensor], kind: str) -> None:
-    """A .safetensors file; kind: 'dense', 'packed', or 'csr', which is packed and loaded for sparse kernels."""
+    """A .safetensors file; kind: 'dense', 'packed', or 'csr', which is packed and loaded for sparse
+    kernels."""
     from safetensors.torch import save as serialised
 
-    tensors = {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in weights.items()}
+    tensors = {
+        name: value.detach().clone(memory_format=torch.contiguous_format)
+        for name, value in weights.items()
+    }
     if kind != "dense":
         parts = {name: packed(value) for name, value in tensors.items()}
-        tensors = {f"{name}.{part}": value for name, all_ in parts.items() for part, value in all_.items()}
+        tensors = {
+            f"{name}.{part}": value for name, all_ in parts.items() for part, value in all_.items()
+        }
     told = {"format": FORMAT, "kind": kind, **asdict(about)}
     path.write_bytes(serialised(tensors, metadata={METADATA: json.dumps(told)}))
 
@@ -143,9 +156,13 @@ def _of_file(path: Path) -> tuple[About, dict[str, Tensor], str]:
     except (SafetensorError, ValueError) as error:
         raise ValueError(f"{path} cannot be read ({described(error)})") from error
     if not isinstance(told, dict):
-        raise ValueError(f"{path} does not say what model it is: it was not written by `dstrun export`")
+        raise ValueError(
+            f"{path} does not say what model it is: it was not written by `dstrun export`"
+        )
     if isinstance(version := told.pop("format", 0), int) and version > FORMAT:
-        raise ValueError(f"{path} is of a later dstrun (format {version}, this one reads up to {FORMAT})")
+        raise ValueError(
+            f"{path} is of a later dstrun (format {version}, this one reads up to {FORMAT})"
+        )
     try:
         kind = told.pop("kind")
         about = About(**told | {"shape": tuple(told["shape"])})
@@ -172,7 +189,9 @@ def _program(path: Path) -> nn.Module:
         raise FileNotFoundError(f"there is no {path}")
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The given buffer is not writable")  # torch 2.11's own buffer
+            warnings.filterwarnings(
+                "ignore", message="The given buffer is not writable"
+            )  # torch 2.11's own buffer
             return torch.export.load(path).module()
     except Exception as error:  # of zip, JSON and torch
         raise ValueError(f"{path} cannot be read ({described(error)})") from error

@@ -1,4 +1,5 @@
-"""A network as an ONNX file, and an ONNX file as a network, by torch's exporter and ONNX Runtime. Knows torch alone."""
+"""A network as an ONNX file, and an ONNX file as a network, by torch's exporter and ONNX Runtime.
+Knows torch alone."""
 
 import io
 import warnings
@@ -19,22 +20,31 @@ def missing() -> list[str]:
 
 
 def program(model: nn.Module, shape: tuple[int, ...]) -> torch.export.ExportedProgram:
-    """The model for images of that (C, H, W), any number of them at a time. torch's errors where it cannot be."""
+    """The model for images of that (C, H, W), any number of them at a time. torch's errors where it
+    cannot be."""
     example = torch.zeros(2, *shape)  # a batch of one would be taken for a constant
     batch = torch.export.Dim("batch", min=1)
     with warnings.catch_warnings(), torch.no_grad(), redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")  # torch's, of its own parts; and it prints the graph that it fails on
+        warnings.simplefilter(
+            "ignore"
+        )  # torch's, of its own parts; and it prints the graph that it fails on
         return torch.export.export(model, (example,), dynamic_shapes=({0: batch},))
 
 
 def serialised(model: nn.Module, shape: tuple[int, ...]) -> bytes:
-    """A file: images (batch, C, H, W) → logits (batch, classes); torch's errors for what ONNX cannot express."""
+    """A file: images (batch, C, H, W) → logits (batch, classes); torch's errors for what ONNX
+    cannot express."""
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         made = torch.onnx.export(
-            program(model, shape), (), input_names=["images"], output_names=["logits"], opset_version=OPSET,
-            dynamo=True, verbose=False,
-        )  # fmt: skip
+            program(model, shape),
+            (),
+            input_names=["images"],
+            output_names=["logits"],
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
     assert made is not None
     return made.model_proto.SerializeToString()
 

@@ -1,18 +1,19 @@
-"""A smaller dense network with the same outputs: rows and filters that are of no account are taken out.
+"""A smaller dense network with the same outputs: rows and filters that are of no account are taken
+out.
 
     constant   a channel that has one value for every image and position: a row without weights gives its bias, and
                what is computed from constants alone is constant. It is taken out, and its value folded into what it
                feeds: into biases, into a map where a convolution pads with zeros, into a vector at an addition.
     needed     a channel that reaches the output through weights that are kept. What only feeds zeros is taken out.
 
-One pass forward finds what is constant, one backward what is needed; then the graph is made anew. Where layers that
-read one tensor need different channels of it, each selects its own, but of the images only where that saves more than
-it costs; at a residual addition a branch is laid out over the channels of the sum.
+One pass forward finds what is constant, one backward what is needed; then the graph is made anew.
+Where layers that read one tensor need different channels of it, each selects its own, but of the
+images only where that saves more than it costs; at a residual addition a branch is laid out over
+the channels of the sum.
 
-Works on what torch.fx can trace, in evaluation mode, for images of one size. What it does not know (grouped
-convolutions, reshapes, any other operation) keeps all of its channels. Knows torch, and masks to refuse them: plain
-modules come in, with real zeros.
-"""
+Works on what torch.fx can trace, in evaluation mode, for images of one size. What it does not know
+(grouped convolutions, reshapes, any other operation) keeps all of its channels. Knows torch, and
+masks to refuse them: plain modules come in, with real zeros."""
 
 import operator
 from collections.abc import Callable
@@ -63,17 +64,20 @@ class CannotShrinkError(ValueError):
 
 @torch.no_grad()
 def shrink(model: nn.Module, example: Tensor) -> fx.GraphModule:
-    """The smaller network, in evaluation mode; `example`, (1, C, H, W), has the size of the images to come.
+    """The smaller network, in evaluation mode; `example`, (1, C, H, W), has the size of the images
+    to come.
 
-    CannotShrinkError for a model with masks, one whose forward pass torch.fx cannot follow, that does not take the
-    example, or of which what was made does not give the same outputs: for one that changes tensors in place which it
-    reads again, say.
-    """
+    CannotShrinkError for a model with masks, one whose forward pass torch.fx cannot follow, that
+    does not take the example, or of which what was made does not give the same outputs: for one
+    that changes tensors in place which it reads again, say."""
     try:
         refuse_masks(model)
     except ValueError as error:
         raise CannotShrinkError(str(error)) from error
-    if any(tensor.dtype != torch.float32 or tensor.device.type != "cpu" for tensor in model.parameters()):
+    if any(
+        tensor.dtype != torch.float32 or tensor.device.type != "cpu"
+        for tensor in model.parameters()
+    ):
         raise CannotShrinkError("expected a model in float32 on the CPU")
     pair = torch.randn(2, *example.shape[1:], generator=torch.Generator().manual_seed(0))
     try:
@@ -84,14 +88,20 @@ def shrink(model: nn.Module, example: Tensor) -> fx.GraphModule:
         ShapeProp(traced).propagate(pair.clone())
     except Exception as error:
         size = "×".join(map(str, example.shape))
-        raise CannotShrinkError(f"the model does not take the example, {size} ({_said(error)})") from error
+        raise CannotShrinkError(
+            f"the model does not take the example, {size} ({_said(error)})"
+        ) from error
     try:
         smaller = _Shrinking(traced).rebuilt()
-        same = torch.allclose(smaller(pair.clone()), deepcopy(model).eval()(pair.clone()), rtol=1e-3, atol=1e-4)
+        same = torch.allclose(
+            smaller(pair.clone()), deepcopy(model).eval()(pair.clone()), rtol=1e-3, atol=1e-4
+        )
     except Exception as error:
         raise CannotShrinkError(f"this model is not understood ({_said(error)})") from error
     if not same:
-        raise CannotShrinkError("this model is not understood: what was made of it does not give the same outputs")
+        raise CannotShrinkError(
+            "this model is not understood: what was made of it does not give the same outputs"
+        )
     return smaller
 
 
@@ -132,21 +142,38 @@ class _Shrinking:
             return "pointwise"
         if node.target in POOL_CALLS and dimensions == 4:
             return "pool"
-        if node.target in ("flatten", torch.flatten) and (node.args[1:] == (1,) or node.kwargs == {"start_dim": 1}):
+        if node.target in ("flatten", torch.flatten) and (
+            node.args[1:] == (1,) or node.kwargs == {"start_dim": 1}
+        ):
             return "flatten"
-        if node.target in ADDITIONS and len(node.args) == 2 and not node.kwargs and self._same_shapes(node):
+        if (
+            node.target in ADDITIONS
+            and len(node.args) == 2
+            and not node.kwargs
+            and self._same_shapes(node)
+        ):
             return "addition"
         return "other"
 
     def _kind_of_module(self, node: fx.Node, module: nn.Module, dimensions: int) -> str:
-        """'other' too for one that is called more than once, or that has more to it than its class says."""
+        """'other' too for one that is called more than once, or that has more to it than its class
+        says."""
         others = [n for n in node.graph.nodes if n is not node and n.op == "call_module"]
         shared = any(self._modules[str(other.target)] is module for other in others)
-        if module._forward_hooks or module._forward_pre_hooks or (shared and list(module.parameters())):
+        if (
+            module._forward_hooks
+            or module._forward_pre_hooks
+            or (shared and list(module.parameters()))
+        ):
             return "other"
         if type(module) is nn.Linear and dimensions == 2:
             return "layer"
-        if type(module) is nn.Conv2d and dimensions == 4 and module.groups == 1 and module.padding_mode == "zeros":
+        if (
+            type(module) is nn.Conv2d
+            and dimensions == 4
+            and module.groups == 1
+            and module.padding_mode == "zeros"
+        ):
             return "layer"
         if type(module) in NORMS and module.running_mean is not None and dimensions in (2, 4):
             return "norm"
@@ -154,14 +181,20 @@ class _Shrinking:
             return "pointwise"
         if type(module) in POOLS and dimensions == 4:
             return "pool"
-        if type(module) is nn.AvgPool2d and module.padding in (0, (0, 0)) and not module.divisor_override:
+        if (
+            type(module) is nn.AvgPool2d
+            and module.padding in (0, (0, 0))
+            and not module.divisor_override
+        ):
             return "pool" if dimensions == 4 else "other"
         if type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
             return "flatten"
         return "other"
 
     def _same_shapes(self, node: fx.Node) -> bool:
-        shapes = [_shape(argument) if isinstance(argument, fx.Node) else None for argument in node.args]
+        shapes = [
+            _shape(argument) if isinstance(argument, fx.Node) else None for argument in node.args
+        ]
         return shapes[0] == shapes[1] == _shape(node)
 
     # forward: what is constant
@@ -177,7 +210,12 @@ class _Shrinking:
         if kind == "norm":
             norm = self._modules[str(node.target)]
             return F.batch_norm(
-                source[None], norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
+                source[None],
+                norm.running_mean,
+                norm.running_var,
+                norm.weight,
+                norm.bias,
+                eps=norm.eps,
             )[0]
         if kind == "pointwise":
             return self._applied(node, source)
@@ -210,7 +248,8 @@ class _Shrinking:
     # backward: what is needed
 
     def _need(self, node: fx.Node) -> None:
-        """Marks what the node needs of its inputs; what is needed of itself has been marked by those it feeds."""
+        """Marks what the node needs of its inputs; what is needed of itself has been marked by
+        those it feeds."""
         kind = self._kinds[node]
         needed = self._needed.setdefault(node, torch.zeros(_channels(node), dtype=torch.bool))
         if kind == "placeholder":
@@ -235,9 +274,15 @@ class _Shrinking:
         alive = self._constants[source].isnan()
         if kind == "layer":
             weight = self._modules[str(node.target)].weight[needed]
-            read = (weight.flatten(2).abs().sum(2) if weight.dim() > 2 else weight).ne(0).any(0) & alive
+            read = (weight.flatten(2).abs().sum(2) if weight.dim() > 2 else weight).ne(0).any(
+                0
+            ) & alive
             saved = weight[:, 0].numel() * (~read).sum()
-            return torch.ones_like(read) if self._comes_whole(source) and saved < SELECTED * read.sum() else read
+            return (
+                torch.ones_like(read)
+                if self._comes_whole(source) and saved < SELECTED * read.sum()
+                else read
+            )
         if kind == "flatten":
             return needed.view(len(alive), -1).any(1)
         if kind == "addition":
@@ -245,7 +290,8 @@ class _Shrinking:
         return needed
 
     def _comes_whole(self, node: fx.Node) -> bool:
-        """Whether channels of it are there in any case, so that to do without some is to select the others."""
+        """Whether channels of it are there in any case, so that to do without some is to select the
+        others."""
         kind = self._kinds[node]
         if kind in ("pointwise", "pool", "flatten"):
             return self._comes_whole(node.all_input_nodes[0])
@@ -257,14 +303,21 @@ class _Shrinking:
         self._graph, self._root = fx.Graph(), nn.Module()
         self._new: dict[fx.Node, fx.Node] = {}
         for node in self._traced.graph.nodes:
-            make: Callable[[fx.Node], fx.Node] = getattr(self, f"_make_{self._kinds[node]}", self._make_as_it_is)
+            make: Callable[[fx.Node], fx.Node] = getattr(
+                self, f"_make_{self._kinds[node]}", self._make_as_it_is
+            )
             self._new[node] = make(node)
         return fx.GraphModule(self._root, self._graph).eval()
 
     def _make_as_it_is(self, node: fx.Node) -> fx.Node:
-        """The same operation on what is left of its inputs: all of it, or the channels that are needed here."""
-        if node.op == "get_attr":  # a weight that is read past its layer, too: whole, whatever becomes of the layer
-            return self._tensor(node, "value", operator.attrgetter(str(node.target))(self._traced).detach())
+        """The same operation on what is left of its inputs: all of it, or the channels that are
+        needed here."""
+        if (
+            node.op == "get_attr"
+        ):  # a weight that is read past its layer, too: whole, whatever becomes of the layer
+            return self._tensor(
+                node, "value", operator.attrgetter(str(node.target))(self._traced).detach()
+            )
         if node.op == "call_module":
             self._hold(str(node.target), self._modules[str(node.target)])
         partial = self._kinds[node] in ("pointwise", "pool", "flatten")
@@ -275,7 +328,8 @@ class _Shrinking:
         return self._graph.node_copy(node, argument)
 
     def _make_flatten(self, node: fx.Node) -> fx.Node:
-        """Of a channel that is needed at some positions there are all, of which the others are then left out."""
+        """Of a channel that is needed at some positions there are all, of which the others are then
+        left out."""
         flat, (source,) = self._make_as_it_is(node), node.all_input_nodes
         needed, channels = self._needed[node], self._wanted(node, source)
         there = channels.repeat_interleave(len(needed) // len(channels))
@@ -298,33 +352,47 @@ class _Shrinking:
             if _pads(layer) and contribution.any():
                 beside = contribution
             else:
-                at_one_place = contribution.flatten(2)[0, :, 0] if contribution.dim() > 2 else contribution[0]
+                at_one_place = (
+                    contribution.flatten(2)[0, :, 0] if contribution.dim() > 2 else contribution[0]
+                )
                 bias = at_one_place if bias is None else bias + at_one_place
         smaller = _layer_like(layer, layer.weight[rows][:, columns], bias)
         result = self._call(str(node.target), smaller, self._read(source, columns))
         if beside is None:
             return result
-        return self._graph.call_function(operator.add, (result, self._tensor(node, "constant", beside)))
+        return self._graph.call_function(
+            operator.add, (result, self._tensor(node, "constant", beside))
+        )
 
     def _make_norm(self, node: fx.Node) -> fx.Node:
         norm, needed = self._modules[str(node.target)], self._needed[node]
-        smaller = type(norm)(int(needed.sum()), eps=norm.eps, affine=norm.affine, momentum=norm.momentum)
-        smaller.load_state_dict({
-            key: value[needed] if value.dim() else value for key, value in norm.state_dict().items()
-        })  # fmt: skip
+        smaller = type(norm)(
+            int(needed.sum()), eps=norm.eps, affine=norm.affine, momentum=norm.momentum
+        )
+        smaller.load_state_dict(
+            {
+                key: value[needed] if value.dim() else value
+                for key, value in norm.state_dict().items()
+            }
+        )
         return self._call(str(node.target), smaller, self._read(node.all_input_nodes[0], needed))
 
     def _make_addition(self, node: fx.Node) -> fx.Node:
-        """Of each side what it still has, with zeros in the places of what it has not; its constants are added."""
+        """Of each side what it still has, with zeros in the places of what it has not; its
+        constants are added."""
         needed = self._needed[node]
         beyond = (1,) * (len(_shape(node)) - 2)
         sides: list[Any] = []
         constant = torch.zeros(len(needed))
-        for source in node.all_input_nodes * (2 // len(node.all_input_nodes)):  # x + x names it once
+        for source in node.all_input_nodes * (
+            2 // len(node.all_input_nodes)
+        ):  # x + x names it once
             there = needed & self._constants[source].isnan()
             constant += self._constants[source].where(needed & ~there, 0.0)
             if there.any():
-                sides.append(self._spread(node, self._read(source, there), there[needed], 2 * len(beyond)))
+                sides.append(
+                    self._spread(node, self._read(source, there), there[needed], 2 * len(beyond))
+                )
         if not sides:  # all is constant, and yet asked for
             nothing = self._tensor(node, "first", torch.zeros(int(needed.sum()), dtype=torch.long))
             first = self._new[node.all_input_nodes[0]]
@@ -344,7 +412,9 @@ class _Shrinking:
             return part
         padded = self._graph.call_function(F.pad, (part, (0,) * sides + (0, 1)))
         index = (places.cumsum(0) - 1).where(places, int(places.sum()))
-        return self._graph.call_function(torch.index_select, (padded, 1, self._tensor(node, "places", index)))
+        return self._graph.call_function(
+            torch.index_select, (padded, 1, self._tensor(node, "places", index))
+        )
 
     def _read(self, source: fx.Node, wanted: Tensor) -> fx.Node:
         """The source's new node, or the channels of it that are wanted."""
@@ -372,7 +442,10 @@ class _Shrinking:
         place.add_module(last, module)
 
     def _tensor(self, node: fx.Node, purpose: str, value: Tensor) -> fx.Node:
-        count = sum(name.startswith(f"{node.name}_{purpose}") for name, _ in self._root.named_buffers(recurse=False))
+        count = sum(
+            name.startswith(f"{node.name}_{purpose}")
+            for name, _ in self._root.named_buffers(recurse=False)
+        )
         name = f"{node.name}_{purpose}" + (f"_{count}" if count else "")
         self._root.register_buffer(name, value)
         return self._graph.get_attr(name)
@@ -384,9 +457,14 @@ def _layer_like(layer: Any, weight: Tensor, bias: Tensor | None) -> nn.Module:
         made: Any = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
     else:
         made = nn.Conv2d(
-            weight.shape[1], weight.shape[0], layer.kernel_size, layer.stride, layer.padding, layer.dilation,
+            weight.shape[1],
+            weight.shape[0],
+            layer.kernel_size,
+            layer.stride,
+            layer.padding,
+            layer.dilation,
             bias=bias is not None,
-        )  # fmt: skip
+        )
     made.weight = nn.Parameter(weight.clone())
     made.bias = None if bias is None else nn.Parameter(bias.clone())
     return made

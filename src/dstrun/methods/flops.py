@@ -1,10 +1,9 @@
 """Multiply-adds of a model for one example: of every layer, and what masks leave of them.
 
-A weight of a linear layer is used once for every vector that it is applied to, a weight of a convolution once for every
-output position, a recurrent weight once a time step. So a masked layer's multiply-adds are weights × positions, and
-what its mask keeps is kept × positions. All other products (attention, layers left dense) are counted by torch's
-counter. Knows torch and density.
-"""
+A weight of a linear layer is used once for every vector that it is applied to, a weight of a
+convolution once for every output position, a recurrent weight once a time step. So a masked layer's
+multiply-adds are weights × positions, and what its mask keeps is kept × positions. All other
+products (attention, layers left dense) are counted by torch's counter. Knows torch and density."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -22,7 +21,8 @@ from dstrun.methods.mask_stats import LayerFigures
 
 @dataclass(frozen=True)
 class MultiplyAdds:
-    """Multiply-adds for one example: `total` of the whole model; `positions`, how often each weight of a layer is used.
+    """Multiply-adds for one example: `total` of the whole model; `positions`, how often each weight
+    of a layer is used.
 
     `positions` has the linear layers and 2-d convolutions that the forward pass calls, by name.
     """
@@ -31,8 +31,11 @@ class MultiplyAdds:
     positions: dict[str, int]
 
     def kept(self, layers: Sequence[LayerFigures]) -> int:
-        """Multiply-adds that are left once the pruned weights of masked layers are not computed with."""
-        return self.total - sum((layer.total - layer.kept) * self.positions.get(layer.layer, 0) for layer in layers)
+        """Multiply-adds that are left once the pruned weights of masked layers are not computed
+        with."""
+        return self.total - sum(
+            (layer.total - layer.kept) * self.positions.get(layer.layer, 0) for layer in layers
+        )
 
     def fraction(self, layers: Sequence[LayerFigures]) -> float:
         """Multiply-adds left over all of them, in [0, 1]."""
@@ -41,7 +44,8 @@ class MultiplyAdds:
 
 @torch.no_grad()
 def multiply_adds(model: nn.Module, example: Tensor) -> MultiplyAdds:
-    """Count the multiply-adds of `model` for `example` (1, C, H, W); its mode and torch's generators stay."""
+    """Count the multiply-adds of `model` for `example` (1, C, H, W); its mode and torch's
+    generators stay."""
     positions: dict[str, int] = {}
     handles = []
     for name, module in model.named_modules():
@@ -55,7 +59,11 @@ def multiply_adds(model: nn.Module, example: Tensor) -> MultiplyAdds:
     training, counter = model.training, FlopCounterMode(display=False, custom_mapping=FUSED)
     counter.mod_tracker = _WholeModel()  # type: ignore[assignment]
     try:
-        with _plain_attention(), torch.random.fork_rng([example.device] if example.is_cuda else []), counter:
+        with (
+            _plain_attention(),
+            torch.random.fork_rng([example.device] if example.is_cuda else []),
+            counter,
+        ):
             model.eval()(example)
     finally:
         model.train(training)
@@ -65,14 +73,16 @@ def multiply_adds(model: nn.Module, example: Tensor) -> MultiplyAdds:
 
 
 class _WholeModel(nullcontext):
-    """Count for the model as a whole: torch's tracker of modules fails in checkpointed blocks (use_reentrant=True)."""
+    """Count for the model as a whole: torch's tracker of modules fails in checkpointed blocks
+    (use_reentrant=True)."""
 
     parents = frozenset({"Global"})
 
 
 @contextmanager
 def _plain_attention() -> Iterator[None]:
-    """Make torch compute attention by matrix products, since its counter does not know every fused kernel."""
+    """Make torch compute attention by matrix products, since its counter does not know every fused
+    kernel."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -83,12 +93,16 @@ def _plain_attention() -> Iterator[None]:
 
 
 def _lstm_layer(input: Sequence[int], *shapes: Any, **_: object) -> int:
-    """Floating-point operations of one layer of nn.LSTM on a CPU: its two matrices once for each of (T, B) steps."""
+    """Floating-point operations of one layer of nn.LSTM on a CPU: its two matrices once for each of
+    (T, B) steps."""
     return _cudnn_layers(input, shapes[:2])
 
 
-def _cudnn_layers(input: Sequence[int], shapes: Sequence[Sequence[int]], *_: object, **__: object) -> int:
-    """Floating-point operations of recurrent layers on a GPU: their matrices once for each of (T, B) steps."""
+def _cudnn_layers(
+    input: Sequence[int], shapes: Sequence[Sequence[int]], *_: object, **__: object
+) -> int:
+    """Floating-point operations of recurrent layers on a GPU: their matrices once for each of (T,
+    B) steps."""
     return 2 * input[0] * input[1] * sum(prod(shape) for shape in shapes if len(shape) == 2)
 
 

@@ -1,12 +1,13 @@
-"""Mistakes in a training loop of one's own, found in its first steps: each would train without a word and be wrong.
+"""Mistakes in a training loop of one's own, found in its first steps: each would train without a
+word and be wrong.
 
     first loss        which masks it came through: a layer read past its mask, a copy of the model, weights all 0
     first step        an optimiser made before `prepare(model)` moves weights and no threshold
     second loss       `zero_grad` that leaves the thresholds' gradients
     any               a moment of the method that is never called
 
-A check is done after two steps and costs nothing then. Knows torch alone: a layer is a module with `weight` and `mask`.
-"""
+A check is done after two steps and costs nothing then. Knows torch alone: a layer is a module with
+`weight` and `mask`."""
 
 import warnings
 import weakref
@@ -20,20 +21,27 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 MASKING = ("MaskWeightBackward", "_GuardAndMaskBackward")  # autograd's names of what masks compute
-HIDING = "CheckpointFunctionBackward"  # use_reentrant=True: what lies in it is not part of the graph
+HIDING = (
+    "CheckpointFunctionBackward"  # use_reentrant=True: what lies in it is not part of the graph
+)
 PATIENCE = 100  # losses without an after_step: more than the pieces of any one batch
 
 
 class LoopCheck:
-    """Raises RuntimeError, from the moments of a method that it is told of, for what the loop leaves out."""
+    """Raises RuntimeError, from the moments of a method that it is told of, for what the loop
+    leaves out."""
 
     def __init__(self, layers: Mapping[str, Any], needs_steps: bool) -> None:
         self._layers, self._needs_steps = layers, needs_steps
         self._begun = self._told_step = self._optimiser_is_right = False
         self._losses = self._steps = 0
-        self._owes_after_step = False  # a step that is compiled whole shows neither its loss nor this
+        self._owes_after_step = (
+            False  # a step that is compiled whole shows neither its loss nor this
+        )
         self._moved: set[int] = set()  # ids of parameters that some optimiser has stepped over
-        self._handle: Any = register_optimizer_step_post_hook(partial(_note_step, weakref.ref(self)))
+        self._handle: Any = register_optimizer_step_post_hook(
+            partial(_note_step, weakref.ref(self))
+        )
         weakref.finalize(self, self._handle.remove)
 
     @property
@@ -46,7 +54,9 @@ class LoopCheck:
     def before_step(self) -> None:
         self._told_step = True
         if self._owes_after_step:
-            raise RuntimeError("after_step() has not been called since the step before: call it after optimiser.step()")
+            raise RuntimeError(
+                "after_step() has not been called since the step before: call it after optimiser.step()"
+            )
 
     def before_backward(self, loss: Tensor) -> None:
         """Look at the graph of the first loss, and at what zero_grad has left before the second."""
@@ -67,11 +77,14 @@ class LoopCheck:
             )
 
     def after_step(self) -> None:
-        """Compare what optimisers have stepped over with the thresholds; a step that was left out tells nothing."""
+        """Compare what optimisers have stepped over with the thresholds; a step that was left out
+        tells nothing."""
         self._check_moments()
         self._steps += 1
         self._owes_after_step = False
-        if self._optimiser_is_right or not any(id(layer.weight) in self._moved for layer in self._layers.values()):
+        if self._optimiser_is_right or not any(
+            id(layer.weight) in self._moved for layer in self._layers.values()
+        ):
             return
         left = [
             name
@@ -90,12 +103,18 @@ class LoopCheck:
 
     def _check_moments(self) -> None:
         if self._needs_steps and not self._begun:
-            raise RuntimeError("target_density and freeze need begin(steps), once, before the first step")
+            raise RuntimeError(
+                "target_density and freeze need begin(steps), once, before the first step"
+            )
         if self._needs_steps and not self._told_step:
-            raise RuntimeError("target_density and freeze need before_step(step), at every step, counted from 0")
+            raise RuntimeError(
+                "target_density and freeze need before_step(step), at every step, counted from 0"
+            )
 
     def note(self, optimiser: Optimizer) -> None:
-        self._moved |= {id(parameter) for group in optimiser.param_groups for parameter in group["params"]}
+        self._moved |= {
+            id(parameter) for group in optimiser.param_groups for parameter in group["params"]
+        }
 
 
 def _note_step(check: "weakref.ref[LoopCheck]", optimiser: Optimizer, *_: object) -> None:
@@ -116,16 +135,24 @@ def all_zero(layers: Mapping[str, Any]) -> list[str]:
 
 
 def never_kept(layers: list[str]) -> str:
-    """Return why a layer that begins with zeros is of no use: |0| > t is false, and H · W, its way back, is 0."""
+    """Return why a layer that begins with zeros is of no use: |0| > t is false, and H · W, its way
+    back, is 0."""
     what = "the weights of" if len(layers) > 1 else "every weight of"
     return f"{what} {_names(layers)} {'are' if len(layers) > 1 else 'is'} 0 at the start, and a 0 can never be kept"
 
 
 def _check_graph(layers: Mapping[str, Any], loss: Tensor) -> None:
-    """RuntimeError for layers that the loss reads past their masks, and for a loss that comes from none of them."""
+    """RuntimeError for layers that the loss reads past their masks, and for a loss that comes from
+    none of them."""
     reached, masked, hides = _reached(loss)
-    asked = {n for n, layer in layers.items() if id(layer.mask.threshold) in masked and not layer.mask.is_ready()}
-    past = [name for name, layer in layers.items() if id(layer.weight) in reached and name not in asked]
+    asked = {
+        n
+        for n, layer in layers.items()
+        if id(layer.mask.threshold) in masked and not layer.mask.is_ready()
+    }
+    past = [
+        name for name, layer in layers.items() if id(layer.weight) in reached and name not in asked
+    ]
     if hides:
         return
     if past:
@@ -141,7 +168,8 @@ def _check_graph(layers: Mapping[str, Any], loss: Tensor) -> None:
 
 
 def _reached(loss: Tensor) -> tuple[set[int], set[int], bool]:
-    """Return ids of a loss's leaves past masks, of the thresholds of its masks, and whether there is more to it."""
+    """Return ids of a loss's leaves past masks, of the thresholds of its masks, and whether there
+    is more to it."""
     reached: set[int] = set()
     masked: set[int] = set()
     hides = False
@@ -164,7 +192,8 @@ def _reached(loss: Tensor) -> tuple[set[int], set[int], bool]:
 
 
 def _check_gradients(layers: Mapping[str, Any]) -> None:
-    """RuntimeError where gradients of the step before are gone from all weights and still there in thresholds."""
+    """RuntimeError where gradients of the step before are gone from all weights and still there in
+    thresholds."""
     kept = [name for name, layer in layers.items() if layer.mask.threshold.grad is not None]
     if kept and all(layer.weight.grad is None for layer in layers.values()):
         raise RuntimeError(

@@ -1,4 +1,5 @@
-"""Density, churn and dead rows of masks: pure functions of boolean tensors, on whatever device they are.
+"""Density, churn and dead rows of masks: pure functions of boolean tensors, on whatever device they
+are.
 
     density = kept / total        churn = share of the mask that differs from an earlier one
     dead rows = output neurons or filters of which nothing is kept
@@ -46,10 +47,17 @@ def dead_rows(mask: Tensor) -> Tensor:
     return (~mask.flatten(1).any(1)).sum()
 
 
-def measure(masks: dict[str, Tensor], before: dict[str, Tensor], thresholds: dict[str, Tensor]) -> list[LayerFigures]:
+def measure(
+    masks: dict[str, Tensor], before: dict[str, Tensor], thresholds: dict[str, Tensor]
+) -> list[LayerFigures]:
     """The figures of all layers, read from the device in one transfer."""
     columns = [
-        torch.stack([x.double() for x in (kept(m), churn(m, before[n]), dead_rows(m), t.mean(), t.min(), t.max())])
+        torch.stack(
+            [
+                x.double()
+                for x in (kept(m), churn(m, before[n]), dead_rows(m), t.mean(), t.min(), t.max())
+            ]
+        )
         for (n, m), t in zip(masks.items(), thresholds.values(), strict=True)
     ]
     rows = torch.stack(columns).tolist()
@@ -60,21 +68,24 @@ def measure(masks: dict[str, Tensor], before: dict[str, Tensor], thresholds: dic
 
 
 def masked_density(layers: Sequence[LayerFigures]) -> float:
-    """Return kept over all weights of the masked layers, in [0, 1]: the paper's "model remaining percentage"."""
+    """Return kept over all weights of the masked layers, in [0, 1]: the paper's "model remaining
+    percentage"."""
     return model_density(layers, 0)
 
 
 def model_density(layers: Sequence[LayerFigures], left_dense: int) -> float:
-    """Return kept over all weights of the model, in [0, 1]; of these `left_dense` belong to no masked layer.
+    """Return kept over all weights of the model, in [0, 1]; of these `left_dense` belong to no
+    masked layer.
 
-    Weights are parameters of two or more dimensions; biases, batch norm and thresholds are not counted.
-    """
+    Weights are parameters of two or more dimensions; biases, batch norm and thresholds are not
+    counted."""
     kept, total = (sum(getattr(layer, key) for layer in layers) for key in ("kept", "total"))
     return (kept + left_dense) / (total + left_dense)
 
 
 def weights_left_dense(model: nn.Module, names: Iterable[str]) -> dict[str, int]:
-    """Return how many weights each of the named parameters has; one under several names counts once."""
+    """Return how many weights each of the named parameters has; one under several names counts
+    once."""
     found: dict[nn.Parameter, str] = {}
     for name in names:
         found.setdefault(model.get_parameter(name), name)

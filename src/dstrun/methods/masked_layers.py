@@ -1,10 +1,10 @@
-"""Layers that compute with W ⊙ M, and `sparsify`, which turns a plain model's layers into them in place.
+"""Layers that compute with W ⊙ M, and `sparsify`, which turns a plain model's layers into them in
+place.
 
-A masked layer is a subclass that differs from its parent in one thing: the weight goes through `self.mask` first.
-Parameters keep their names and their identity: `fc1.weight` stays, `fc1.mask.threshold` is added. `plain` is the way
-back: a copy without masks. This module knows `masking`, `probe` and the recurrent linear; it knows no model, no
-optimiser and no config.
-"""
+A masked layer is a subclass that differs from its parent in one thing: the weight goes through
+`self.mask` first. Parameters keep their names and their identity: `fc1.weight` stays,
+`fc1.mask.threshold` is added. `plain` is the way back: a copy without masks. This module knows
+`masking`, `probe` and the recurrent linear; it knows no model, no optimiser and no config."""
 
 import copy
 from collections import Counter
@@ -67,32 +67,38 @@ READ_PAST = "its weight is read past the layer"
 
 @dataclass(frozen=True)
 class Selection:
-    """The layers of a model that get a mask, by name in the order of the model, and why other weights get none."""
+    """The layers of a model that get a mask, by name in the order of the model, and why other
+    weights get none."""
 
     layers: dict[str, Maskable]
     left_dense: dict[str, str]
 
 
 def maskable(model: nn.Module, exclude: Sequence[str] = (), past: Sequence[str] = ()) -> Selection:
-    """Choose the layers `sparsify` would convert: type exactly nn.Linear, nn.Conv2d or RecurrentLinear.
+    """Choose the layers `sparsify` would convert: type exactly nn.Linear, nn.Conv2d or
+    RecurrentLinear.
 
-    Every other parameter of two or more dimensions is listed in `left_dense` with the reason: a subclass (its owner
-    may read the weight past the layer's forward), another type, a weight that is computed from others, one shared with
-    another module, or excluded. `exclude` holds globs over layer names, `past` the names of layers known to be read
-    past. Raises ValueError for a glob that matches no layer, for lazy layers, and where no layer is left.
-    """
+    Every other parameter of two or more dimensions is listed in `left_dense` with the reason: a
+    subclass (its owner may read the weight past the layer's forward), another type, a weight that
+    is computed from others, one shared with another module, or excluded. `exclude` holds globs over
+    layer names, `past` the names of layers known to be read past. Raises ValueError for a glob that
+    matches no layer, for lazy layers, and where no layer is left."""
     layers: dict[str, Maskable] = {}
     left_dense: dict[str, str] = {}
     owners = Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
     candidates = [name for name, module in model.named_modules() if type(module) in MASKED]
     for pattern in exclude:
         if not any(fnmatchcase(name, pattern) for name in candidates):
-            raise ValueError(f"{pattern!r} matches no layer; the layers are {', '.join(candidates)}")
+            raise ValueError(
+                f"{pattern!r} matches no layer; the layers are {', '.join(candidates)}"
+            )
     for name, module in model.named_modules():
         for parameter_name, parameter in module.named_parameters(recurse=False):
             if is_lazy(parameter):
-                raise ValueError(f"{name or 'model'} is a {type(module).__name__}, which has no shape before its first "
-                                 "forward pass: run one through the model first")  # fmt: skip
+                raise ValueError(
+                    f"{name or 'model'} is a {type(module).__name__}, which has no shape before its first "
+                    "forward pass: run one through the model first"
+                )
             if parameter.dim() < 2:
                 continue
             reason = _reason_for_dense(module, parameter_name, owners[id(parameter)] > 1)
@@ -106,13 +112,17 @@ def maskable(model: nn.Module, exclude: Sequence[str] = (), past: Sequence[str] 
                 layers[name] = cast(Maskable, module)
     if not layers:
         left = ", ".join(f"{name} ({reason})" for name, reason in left_dense.items())
-        raise ValueError(f"nothing to mask in this model; left dense: {left or 'no weights at all'}")
+        raise ValueError(
+            f"nothing to mask in this model; left dense: {left or 'no weights at all'}"
+        )
     return Selection(layers, left_dense)
 
 
 def _reason_for_dense(module: nn.Module, name: str, is_shared: bool) -> str:
     """Return why a parameter of a module can have no mask, '' where it can."""
-    is_computed = isinstance(module, tuple(MASKED)) and "weight" not in module._parameters  # by weight_norm, prune
+    is_computed = (
+        isinstance(module, tuple(MASKED)) and "weight" not in module._parameters
+    )  # by weight_norm, prune
     if is_computed or isinstance(module, ParametrizationList):
         return "its weight is reparametrised"
     if isinstance(module, NonDynamicallyQuantizableLinear):
@@ -132,12 +142,12 @@ def sparsify(
 ) -> Selection:
     """Give every maskable layer of `model` a mask, in place, and return which layers those are.
 
-    `mask_factory` makes the mask of one weight. Call it after the weights are initialised and before the optimiser
-    is made. A model whose root is itself a maskable layer is converted too. With an `example` of what the model is
-    called with, a tensor or a tuple of arguments, a copy of the model is tried with it, and layers whose weight is read
-    past the mask are left dense; `past` names those already known. Raises ValueError for an exclude glob that matches
-    nothing, for a model with nothing to mask, and for one that has masks already.
-    """
+    `mask_factory` makes the mask of one weight. Call it after the weights are initialised and
+    before the optimiser is made. A model whose root is itself a maskable layer is converted too.
+    With an `example` of what the model is called with, a tensor or a tuple of arguments, a copy of
+    the model is tried with it, and layers whose weight is read past the mask are left dense; `past`
+    names those already known. Raises ValueError for an exclude glob that matches nothing, for a
+    model with nothing to mask, and for one that has masks already."""
     if masked_layers(model):
         raise ValueError("this model has masks already; dstrun.plain(model) is a copy without them")
     if example is not None:
@@ -149,17 +159,24 @@ def sparsify(
         cast(MaskedLayer, module).mask = mask
     for part in model.modules():
         if isinstance(part, nn.TransformerEncoderLayer):
-            part.activation_relu_or_gelu = 0  # its fused inference kernel would read weights past the masks
+            part.activation_relu_or_gelu = (
+                0  # its fused inference kernel would read weights past the masks
+            )
     return selection
 
 
 def masked_layers(model: nn.Module) -> dict[str, MaskedLayer]:
     """Return the layers of a model that have a mask, by name."""
-    return {name: cast(MaskedLayer, m) for name, m in model.named_modules() if type(m) in MASKED.values()}
+    return {
+        name: cast(MaskedLayer, m)
+        for name, m in model.named_modules()
+        if type(m) in MASKED.values()
+    }
 
 
 def _read_past(model: nn.Module, exclude: Sequence[str], example: Any) -> list[str]:
-    """Return the layers of a plain model whose weight is read past the layer; changes the model, and no generator."""
+    """Return the layers of a plain model whose weight is read past the layer; changes the model,
+    and no generator."""
     sparsify(model, exclude=exclude)
     layers = masked_layers(model)
     arguments = example if isinstance(example, tuple) else (example,)
@@ -173,10 +190,11 @@ def _read_past(model: nn.Module, exclude: Sequence[str], example: Any) -> list[s
 
 @torch.no_grad()
 def plain(model: nn.Module) -> nn.Module:
-    """Return a copy of a masked model without masks: its layers are what they were, their weights W ⊙ M.
+    """Return a copy of a masked model without masks: its layers are what they were, their weights W
+    ⊙ M.
 
-    Pruned weights are zeros, so that `dstrun.shrink`, `dstrun.to_csr` and any file format can make use of them.
-    """
+    Pruned weights are zeros, so that `dstrun.shrink`, `dstrun.to_csr` and any file format can make
+    use of them."""
     model = copy.deepcopy(model)
     for layer in masked_layers(model).values():
         layer.weight.masked_fill_(~layer.mask.kept(layer.weight), 0.0)

@@ -21,7 +21,8 @@ class LeNet300100(nn.Module):
 
 
 class LeNet5(nn.Module):
-    """(B, C, H, W) → two 5×5 convolutions, each pooled by 2 → 500 → classes; images of at least 16×16."""
+    """(B, C, H, W) → two 5×5 convolutions, each pooled by 2 → 500 → classes; images of at least
+    16×16."""
 
     def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()

@@ -1,11 +1,15 @@
-"""ResNet-50: torchvision's, as it is, for any number of input channels. Knows torch and torchvision."""
+"""ResNet-50: torchvision's, as it is, for any number of input channels. Knows torch and
+torchvision."""
 
 from torch import nn
 
 
 def resnet50(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """torchvision's ResNet-50, untrained; its first convolution is made again where images are not RGB."""
-    from torchvision.models import resnet50 as build  # 1.6 s to import: only where this model is asked for
+    """torchvision's ResNet-50, untrained; its first convolution is made again where images are not
+    RGB."""
+    from torchvision.models import (
+        resnet50 as build,
+    )  # 1.6 s to import: only where this model is asked for
 
     model = build(weights=None, num_classes=classes)
     if shape[0] != 3:

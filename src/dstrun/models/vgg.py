@@ -1,4 +1,5 @@
-"""VGG-16 with batch norm for small images: 13 convolutions and two linear layers. Knows torch alone."""
+"""VGG-16 with batch norm for small images: 13 convolutions and two linear layers. Knows torch
+alone."""
 
 from torch import Tensor, nn
 
@@ -11,7 +12,8 @@ _WIDTHS = {
 
 
 class VGG(nn.Module):
-    """(B, C, H, W) → convolutions of 3×3 in five stages, pooled by 2 between them → 512 → classes; at least 16×16.
+    """(B, C, H, W) → convolutions of 3×3 in five stages, pooled by 2 between them → 512 → classes;
+    at least 16×16.
 
     PyTorch's initialisation, batch-norm weights 0.5.
     """
@@ -28,7 +30,11 @@ class VGG(nn.Module):
             if stage:
                 layers.append(nn.MaxPool2d(2))
             for out in widths:
-                layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU(True)]
+                layers += [
+                    nn.Conv2d(channels, out, 3, padding=1, bias=False),
+                    nn.BatchNorm2d(out),
+                    nn.ReLU(True),
+                ]
                 channels = out
         self.features = nn.Sequential(*layers)
         self.pool = nn.AdaptiveAvgPool2d(1)

@@ -1,11 +1,13 @@
-"""Wide residual networks for small images (Zagoruyko & Komodakis, 2016), without dropout. Knows torch alone."""
+"""Wide residual networks for small images (Zagoruyko & Komodakis, 2016), without dropout. Knows
+torch alone."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
 class Block(nn.Module):
-    """BN-ReLU-conv twice, added to the input; a 1×1 convolution where the width changes, as the authors have it."""
+    """BN-ReLU-conv twice, added to the input; a 1×1 convolution where the width changes, as the
+    authors have it."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -13,7 +15,9 @@ class Block(nn.Module):
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if inputs != outputs else None
+        self.shortcut = (
+            nn.Conv2d(inputs, outputs, 1, stride, bias=False) if inputs != outputs else None
+        )
 
     def forward(self, maps: Tensor) -> Tensor:
         activated = F.relu(self.bn1(maps))
@@ -22,20 +26,29 @@ class Block(nn.Module):
 
 
 class WideResNet(nn.Module):
-    """(B, C, H, W) → three groups of (depth − 4) / 6 blocks, 16·width, 32·width, 64·width wide → classes.
+    """(B, C, H, W) → three groups of (depth − 4) / 6 blocks, 16·width, 32·width, 64·width wide →
+    classes.
 
-    PyTorch's initialisation of weights, dense and sparse alike. Raises ValueError for a depth that is not 6n + 4.
-    """
+    PyTorch's initialisation of weights, dense and sparse alike. Raises ValueError for a depth that
+    is not 6n + 4."""
 
-    def __init__(self, shape: tuple[int, int, int], classes: int, depth: int = 16, width: int = 8) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], classes: int, depth: int = 16, width: int = 8
+    ) -> None:
         super().__init__()
         if depth < 10 or (depth - 4) % 6 or width < 1:
-            raise ValueError(f"depth is {depth} and width {width}, expected depth 10, 16, 22, 28, … and width ≥ 1")
+            raise ValueError(
+                f"depth is {depth} and width {width}, expected depth 10, 16, 22, 28, … and width ≥ 1"
+            )
         widths = [16, 16 * width, 32 * width, 64 * width]
         self.conv1 = nn.Conv2d(shape[0], widths[0], 3, padding=1, bias=False)
         self.blocks = nn.Sequential(
             *(
-                Block(widths[group if first else group + 1], widths[group + 1], 2 if group and first else 1)
+                Block(
+                    widths[group if first else group + 1],
+                    widths[group + 1],
+                    2 if group and first else 1,
+                )
                 for group in range(3)
                 for first in [True] + [False] * ((depth - 4) // 6 - 1)
             )

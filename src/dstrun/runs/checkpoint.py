@@ -1,5 +1,5 @@
-"""A checkpoint: a file that is whole or absent, that never runs code when it is read, and that knows when it has been
-damaged; the one before it is kept.
+"""A checkpoint: a file that is whole or absent, that never runs code when it is read, and that
+knows when it has been damaged; the one before it is kept.
 
     checkpoint.pt          the newest, while a run lasts; once it is finished, the model alone
     checkpoint.before.pt   the one before, while a run lasts
@@ -24,7 +24,8 @@ class LaterFormatError(ValueError):
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
-    """Makes the state the newest checkpoint of a run's folder, and what was the newest the one before."""
+    """Makes the state the newest checkpoint of a run's folder, and what was the newest the one
+    before."""
     with whole(folder / NEWEST, "wb", before=folder / BEFORE) as file:
         _write(state, file)
 
@@ -63,9 +64,9 @@ def there(folder: Path) -> list[Path]:
 def load(path: Path) -> dict[str, Any]:
     """The state as saved: tensors, numbers, words and containers of them; anything else is refused.
 
-    Raises FileNotFoundError where there is none, ValueError for a file that is damaged, holds something else or is of a
-    later version. Its sums are compared first: torch itself reads weights of which bits have been turned.
-    """
+    Raises FileNotFoundError where there is none, ValueError for a file that is damaged, holds
+    something else or is of a later version. Its sums are compared first: torch itself reads weights
+    of which bits have been turned."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}")
     try:
@@ -79,12 +80,15 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or "model" not in state:
         raise ValueError(f"{path} is no checkpoint of a run")
     if state.get("format", 0) > FORMAT:
-        raise LaterFormatError(f"{path} is of a later dstrun (format {state['format']}, this one reads up to {FORMAT})")
+        raise LaterFormatError(
+            f"{path} is of a later dstrun (format {state['format']}, this one reads up to {FORMAT})"
+        )
     return state
 
 
 def generators(device: torch.device) -> dict[str, Any]:
-    """The state of torch's global generators, on the CPU and on the run's device, which dropout, say, draws from."""
+    """The state of torch's global generators, on the CPU and on the run's device, which dropout,
+    say, draws from."""
     on_device = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
     return {"cpu": torch.get_rng_state(), **on_device}
 

@@ -1,4 +1,5 @@
-"""What a run was trained on, as status.json and checkpoints record it, compared with what there is now. Knows errors.
+"""What a run was trained on, as status.json and checkpoints record it, compared with what there is
+now. Knows errors.
 
 classes, class_names, shape    of the images, (channels, height, width)
 train, validation, test        images in each split, limits applied
@@ -12,9 +13,13 @@ from typing import Any
 from dstrun.system.errors import InputError
 
 IN_WORDS = {
-    "classes": "classes", "shape": "pixels an image", "all": "images", "train": "training images",
-    "validation": "validation images", "test": "test images",
-}  # fmt: skip
+    "classes": "classes",
+    "shape": "pixels an image",
+    "all": "images",
+    "train": "training images",
+    "validation": "validation images",
+    "test": "test images",
+}
 OF_THE_NETWORK = ("classes", "class_names", "shape")  # what a network is made for
 
 Facts = Mapping[str, Any]
@@ -27,7 +32,11 @@ def differences(recorded: Facts, now: Facts) -> list[str]:
     """
     recorded, now = _spread(recorded), _spread(now)
     differing = [key for key in recorded if key in now and recorded[key] != now[key]]
-    told = [f"{recorded[key]} {IN_WORDS[key]}, and there are {now[key]} now" for key in differing if key in IN_WORDS]
+    told = [
+        f"{recorded[key]} {IN_WORDS[key]}, and there are {now[key]} now"
+        for key in differing
+        if key in IN_WORDS
+    ]
     if not told and "class_names" in differing:
         told = [f"other classes ({_first_other(recorded, now)})"]
     if not told and "tree" in differing:
@@ -44,25 +53,36 @@ def refuse_other_data(folder: Path, option: str, recorded: Facts, now: Facts) ->
 
 
 def refuse_other_classes(folder: Path, recorded: Facts, now: Facts) -> None:
-    """Raise InputError for a network that was made for other classes or another shape of images than there are now.
+    """Raise InputError for a network that was made for other classes or another shape of images
+    than there are now.
 
     How many images there are may differ: a trained network is tested on whatever there is.
     """
     known = {key: recorded[key] for key in OF_THE_NETWORK if key in recorded}
     if told := differences(known, now):
-        raise InputError(f"{folder} was trained on {'; '.join(told)}: expected data with the same classes and shape")
+        raise InputError(
+            f"{folder} was trained on {'; '.join(told)}: expected data with the same classes and shape"
+        )
 
 
 def _spread(data: Facts) -> dict[str, Any]:
-    """Return the facts without nesting; of a tree all images are counted, whatever limits there are."""
+    """Return the facts without nesting; of a tree all images are counted, whatever limits there
+    are."""
     data = dict(data)
     images, shape = data.pop("tree_images", None), data.get("shape")
     words = {"shape": "×".join(map(str, shape))} if isinstance(shape, list | tuple) else {}
-    known = {key: value for key, value in data.items() if key != "class_names" or isinstance(value, list | tuple)}
+    known = {
+        key: value
+        for key, value in data.items()
+        if key != "class_names" or isinstance(value, list | tuple)
+    }
     return {**known, **(images if isinstance(images, dict) else {}), **words}
 
 
 def _first_other(recorded: Facts, now: Facts) -> str:
     """Return the first class of a record that differs, and what there is in its place."""
     pairs = zip(recorded["class_names"], now["class_names"], strict=False)
-    return next((f"{there!r}, and there is {here!r} now" for there, here in pairs if there != here), "other names")
+    return next(
+        (f"{there!r}, and there is {here!r} now" for there, here in pairs if there != here),
+        "other names",
+    )

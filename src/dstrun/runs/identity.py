@@ -1,9 +1,9 @@
-"""What a run is: a short hash over the options that make a difference, and the folder name that carries it.
+"""What a run is: a short hash over the options that make a difference, and the folder name that
+carries it.
 
-Two configs are the same run when they agree in every option that applies and can change a figure. Options at their
-default are left out of the hash, so one that is added later, with its old behaviour as default, renames no run.
-Knows config.
-"""
+Two configs are the same run when they agree in every option that applies and can change a figure.
+Options at their default are left out of the hash, so one that is added later, with its old
+behaviour as default, renames no run. Knows config."""
 
 import hashlib
 import json
@@ -12,12 +12,18 @@ from typing import Any
 
 from dstrun.config.options import OPTIONS, Config, RegConfig, value_of
 
-TOLD_BY_NAMES = ("model.builder", "model.args", "data.builder", "data.args")  # the names stand for them
+TOLD_BY_NAMES = (
+    "model.builder",
+    "model.args",
+    "data.builder",
+    "data.args",
+)  # the names stand for them
 SETTINGS = {key: option for key, option in OPTIONS.items() if option.metadata["identity"]}
 
 
 def settings(config: Config) -> dict[str, Any]:
-    """The options that make this run what it is: {dotted key: value} of what applies and differs from its default."""
+    """The options that make this run what it is: {dotted key: value} of what applies and differs
+    from its default."""
     found = {}
     for key, entry in SETTINGS.items():
         value, identity = value_of(config, key), entry.metadata["identity"]
@@ -41,8 +47,15 @@ def run_hash(config: Config) -> str:
 
 
 def run_name(config: Config) -> str:
-    """The name of the run's folder, such as lenet_300_100-mnist-a5e-4-s0-1f3c9a2b: no '=', no space."""
-    words = [config.model.name, config.data.name, _sparsity(config.reg), f"s{config.seed}", run_hash(config)]
+    """The name of the run's folder, such as lenet_300_100-mnist-a5e-4-s0-1f3c9a2b: no '=', no
+    space."""
+    words = [
+        config.model.name,
+        config.data.name,
+        _sparsity(config.reg),
+        f"s{config.seed}",
+        run_hash(config),
+    ]
     return "-".join(re.sub(r"[^\w.-]+", "_", word) for word in words)
 
 

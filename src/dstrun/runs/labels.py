@@ -1,4 +1,5 @@
-"""What lines and tables call options, values, counts, and runs by what they differ in: α 5e-4, seed 0.
+"""What lines and tables call options, values, counts, and runs by what they differ in: α 5e-4, seed
+0.
 
 Plain Python, for those who cannot wait for pandas to be imported.
 """
@@ -13,9 +14,11 @@ from dstrun.config.options import FREE, Config, value_of
 from dstrun.runs.identity import SETTINGS, applies, run_hash, short
 
 WORDS = {
-    "reg.alpha": "α", "flops_fraction": "multiply-adds", "data.train_limit": "training images",
+    "reg.alpha": "α",
+    "flops_fraction": "multiply-adds",
+    "data.train_limit": "training images",
     "data.test_limit": "test images",
-}  # fmt: skip
+}
 WORD_FOR_ZERO = {"reg.target_density": "", "data.train_limit": "all", "data.test_limit": "all"}
 NAMES = ("model.name", "data.name")
 ALWAYS = (*NAMES, "reg.alpha", "seed")  # said wherever runs differ in them
@@ -34,7 +37,8 @@ def shown(key: str) -> str:
 
 
 def value_shown(value: object, key: str = "") -> str:
-    """Return a setting's value in few characters, α always by its power of ten; '' for what a run does not have."""
+    """Return a setting's value in few characters, α always by its power of ten; '' for what a run
+    does not have."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -59,11 +63,14 @@ def said(key: str, value: object) -> str:
 
 
 def run_labels(configs: Sequence[Config], keys: Sequence[str] = ()) -> list[str]:
-    """Return a name for each run by the options in which they differ, or by those of `keys`; no two are the same."""
+    """Return a name for each run by the options in which they differ, or by those of `keys`; no two
+    are the same."""
     rows = [_row(config) for config in configs]
     usual = {} if keys else _usual_values(rows)
     keys = keys or _distinguishing(rows)
-    labels = [_label(row, [key for key in keys if repr(row.get(key)) != usual.get(key)]) for row in rows]
+    labels = [
+        _label(row, [key for key in keys if repr(row.get(key)) != usual.get(key)]) for row in rows
+    ]
     times = Counter(labels)
     return [
         label if times[label] == 1 else f"{label} ({run_hash(config)})"
@@ -73,9 +80,14 @@ def run_labels(configs: Sequence[Config], keys: Sequence[str] = ()) -> list[str]
 
 def _label(row: dict[str, Any], keys: Iterable[str]) -> str:
     found = {key: row[key] for key in keys if value_shown(row.get(key), key)}
-    if found.get("reg.method") == "dst" and any(key.startswith("reg.") for key in found if key != "reg.method"):
+    if found.get("reg.method") == "dst" and any(
+        key.startswith("reg.") for key in found if key != "reg.method"
+    ):
         del found["reg.method"]  # its α tells it from a dense run
-    return ", ".join(said(key, value) for key, value in found.items()) or f"{row['model.name']} on {row['data.name']}"
+    return (
+        ", ".join(said(key, value) for key, value in found.items())
+        or f"{row['model.name']} on {row['data.name']}"
+    )
 
 
 def _row(config: Config) -> dict[str, Any]:
@@ -91,7 +103,8 @@ def _row(config: Config) -> dict[str, Any]:
 
 
 def _usual_values(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """What three quarters of the runs share, which only says what the others do otherwise, as in an ablation."""
+    """What three quarters of the runs share, which only says what the others do otherwise, as in an
+    ablation."""
     found = {}
     for key in {key for row in rows for key in row}.difference(ALWAYS):
         value, times = Counter(repr(row[key]) for row in rows if key in row).most_common(1)[0]
@@ -101,7 +114,8 @@ def _usual_values(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
 
 
 def _distinguishing(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The options in which runs of one model and data differ, and the names of which there are several."""
+    """The options in which runs of one model and data differ, and the names of which there are
+    several."""
     blocks: dict[tuple, list[dict[str, Any]]] = {}
     for row in rows:
         blocks.setdefault(tuple(row[key] for key in NAMES), []).append(row)
@@ -109,10 +123,15 @@ def _distinguishing(rows: Sequence[dict[str, Any]]) -> list[str]:
     differing = {key for block in blocks.values() for key in keys if _differs(key, block)}
     differing |= {key for key in NAMES if _differs(key, rows)}
     order = {key: place for place, key in enumerate(["group", *SETTINGS])}
-    return sorted(filter(differing.__contains__, keys), key=lambda key: order.get(key, order["seed"] - 0.5))
+    return sorted(
+        filter(differing.__contains__, keys), key=lambda key: order.get(key, order["seed"] - 0.5)
+    )
 
 
 def _differs(key: str, rows: Sequence[dict[str, Any]]) -> bool:
-    """Whether runs differ in an option among those it applies to, or in an argument that only some have."""
+    """Whether runs differ in an option among those it applies to, or in an argument that only some
+    have."""
     values = {repr(row[key]) for row in rows if key in row}
-    return len(values) > 1 or (key not in SETTINGS and 0 < sum(key in row for row in rows) < len(rows))
+    return len(values) > 1 or (
+        key not in SETTINGS and 0 < sum(key in row for row in rows) < len(rows)
+    )

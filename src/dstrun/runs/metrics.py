@@ -1,7 +1,8 @@
-"""Files that a run leaves: the CSV rows, summary.json, train.log; and a row's names in Weights & Biases.
+"""Files that a run leaves: the CSV rows, summary.json, train.log; and a row's names in Weights &
+Biases.
 
-Rows are appended whole and flushed; JSON is written beside and moved into place. These files are the source of truth.
-"""
+Rows are appended whole and flushed; JSON is written beside and moved into place. These files are
+the source of truth."""
 
 import csv
 import io
@@ -19,17 +20,42 @@ from typing import Any
 from dstrun.system.files import crc32, whole
 
 METRICS = (
-    "epoch", "step", "lr", "train_loss", "penalty", "train_accuracy", "test_loss", "test_accuracy", "density",
-    "density_model", "flops_fraction", "seconds", "images_per_second",
-)  # fmt: skip
-RESULTS = ("config.yaml", "metrics.csv", "layers.csv", "summary.json")  # of which a finished run leaves the digests
+    "epoch",
+    "step",
+    "lr",
+    "train_loss",
+    "penalty",
+    "train_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "density",
+    "density_model",
+    "flops_fraction",
+    "seconds",
+    "images_per_second",
+)
+RESULTS = (
+    "config.yaml",
+    "metrics.csv",
+    "layers.csv",
+    "summary.json",
+)  # of which a finished run leaves the digests
 VALIDATION = ("validation_loss", "validation_accuracy")
 STEERED = ("alpha",)
 ADDED = ("density_model",)  # columns that runs of earlier versions lack
 LAYERS = (
-    "epoch", "step", "layer", "kept", "total", "density", "threshold_mean", "threshold_min", "threshold_max", "churn",
+    "epoch",
+    "step",
+    "layer",
+    "kept",
+    "total",
+    "density",
+    "threshold_mean",
+    "threshold_min",
+    "threshold_max",
+    "churn",
     "dead_rows",
-)  # fmt: skip
+)
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -39,8 +65,11 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """The object as a whole file, indented for people; what is not finite becomes null, which JSON has."""
-    write_whole(path, json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """The object as a whole file, indented for people; what is not finite becomes null, which JSON
+    has."""
+    write_whole(
+        path, json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    )
 
 
 def _finite(node: Any) -> Any:
@@ -61,7 +90,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 class Rows:
-    """A CSV file that grows by whole rows. Cut to `keep` bytes when opened; with 0 it begins with its header.
+    """A CSV file that grows by whole rows. Cut to `keep` bytes when opened; with 0 it begins with
+    its header.
 
     One that is kept keeps its columns, which an earlier version may have written.
     """
@@ -83,12 +113,15 @@ class Rows:
         return read_csv(self._path)
 
     def mark(self) -> dict[str, int]:
-        """How many bytes the file has, all of them on the disk, and their sum: what `check_marked` asks for."""
+        """How many bytes the file has, all of them on the disk, and their sum: what `check_marked`
+        asks for."""
         os.fsync(self._file.fileno())
         return {"bytes": os.fstat(self._file.fileno()).st_size, "crc32": self._sum}
 
     def close(self) -> None:
-        with suppress(OSError):  # what a full disk has not taken has been told of when it was written
+        with suppress(
+            OSError
+        ):  # what a full disk has not taken has been told of when it was written
             self._file.close()
 
     def _write(self, rows: Sequence[Sequence[Any]]) -> None:
@@ -123,7 +156,8 @@ def read_csv(path: Path) -> Iterator[dict[str, str]]:
 
 
 def last_row(path: Path) -> dict[str, str]:
-    """The last whole row of a CSV file that may be growing; an empty one where there is none yet."""
+    """The last whole row of a CSV file that may be growing; an empty one where there is none
+    yet."""
     try:
         with path.open("rb") as file:
             header = file.readline()
@@ -131,7 +165,9 @@ def last_row(path: Path) -> dict[str, str]:
             *lines, _ = file.read().decode(errors="replace").split("\n")
     except (OSError, ValueError):
         return {}
-    names, cells = (next(csv.reader([line])) for line in (header.decode().strip(), lines[-1] if lines else ","))
+    names, cells = (
+        next(csv.reader([line])) for line in (header.decode().strip(), lines[-1] if lines else ",")
+    )
     return dict(zip(names, cells, strict=True)) if lines and len(names) == len(cells) else {}
 
 
@@ -143,7 +179,8 @@ def number(text: str) -> float | None:
 
 
 class _LogFile(logging.FileHandler):
-    """A log that a full disk leaves with a gap, and neither the run nor the screen with a traceback."""
+    """A log that a full disk leaves with a gap, and neither the run nor the screen with a
+    traceback."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         if not isinstance(sys.exception(), OSError):
@@ -157,7 +194,9 @@ class _LogFile(logging.FileHandler):
 def run_log(path: Path) -> logging.Logger:
     """A logger that writes lines with their time to train.log, and nowhere else."""
     log = logging.Logger("dstrun.training.run")
-    handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")  # names of files may be no text
+    handler = _LogFile(
+        path, encoding="utf-8", errors="backslashreplace"
+    )  # names of files may be no text
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)
     return log
@@ -173,11 +212,22 @@ def wandb_row(metrics: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -
 
     Layers are numbered, from 00 on, so that charts stand in the order of the model.
     """
-    names = {"epoch": "epoch", "density_model": "density/model", "density": "density/masked", "lr": "lr"}
+    names = {
+        "epoch": "epoch",
+        "density_model": "density/model",
+        "density": "density/masked",
+        "lr": "lr",
+    }
     names |= {"flops_fraction": "flops/model"}
     names |= {"penalty": "penalty", "alpha": "alpha"}
-    names |= {f"{s}_{kind}": f"{kind}/{s}" for s in ("train", "validation", "test") for kind in ("loss", "accuracy")}
-    row = {names[key]: value for key, value in metrics.items() if key in names and value is not None}
+    names |= {
+        f"{s}_{kind}": f"{kind}/{s}"
+        for s in ("train", "validation", "test")
+        for kind in ("loss", "accuracy")
+    }
+    row = {
+        names[key]: value for key, value in metrics.items() if key in names and value is not None
+    }
     digits = max(2, len(str(len(layers) - 1)))
     for number, layer in enumerate(layers):
         label = f"{number:0{digits}}.{layer['layer']}"

@@ -1,9 +1,9 @@
-"""Whose a run is, and how it stands: status.json, its heartbeat, and the lock that keeps others away.
+"""Whose a run is, and how it stands: status.json, its heartbeat, and the lock that keeps others
+away.
 
-The lock is the kernel's, on train.log: it goes when its owner dies, however that happens. Where it does not reach, on
-another host or on a file system without locks, an owner counts as alive while its heartbeat is younger than two
-minutes. Knows tracking, files and errors.
-"""
+The lock is the kernel's, on train.log: it goes when its owner dies, however that happens. Where it
+does not reach, on another host or on a file system without locks, an owner counts as alive while
+its heartbeat is younger than two minutes. Knows tracking, files and errors."""
 
 import fcntl
 import os
@@ -84,7 +84,8 @@ def _seconds_since(moment: Any) -> float:
 
 
 def altered(folder: Path, status: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """Of a finished run, whose status.json says `status`: which of the named files are no longer as it left them."""
+    """Of a finished run, whose status.json says `status`: which of the named files are no longer as
+    it left them."""
     digests = status.get("files")
     if status.get("state") != FINISHED or not isinstance(digests, dict):
         return []
@@ -117,22 +118,30 @@ class Status:
         return self._content
 
     def begin(self, **facts: Any) -> None:
-        """State running, owned by this process; keeps what earlier sessions of the run have written."""
+        """State running, owned by this process; keeps what earlier sessions of the run have
+        written."""
         started = now()
-        owner = {"host": socket.gethostname(), "pid": os.getpid(), "start": started, "heartbeat": started}
+        owner = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "start": started,
+            "heartbeat": started,
+        }
         self._content.setdefault("created", started)
         self._content.pop("files", None)
         self.write(state=RUNNING, owner=owner, started=started, ended=None, error=None, **facts)
         self._beats.start()
 
     def confirm(self) -> None:
-        """BusyError if another has taken the run since `begin`, which only the file can tell where locks do not reach.
+        """BusyError if another has taken the run since `begin`, which only the file can tell where
+        locks do not reach.
 
-        Two that begin in one moment on two hosts both write; the later writer stays. A process that slept over its own
-        heartbeat finds another's name.
-        """
+        Two that begin in one moment on two hosts both write; the later writer stays. A process that
+        slept over its own heartbeat finds another's name."""
         owner = read_json(self._path).get("owner")
-        if isinstance(owner, dict) and any(owner.get(key) != self._content["owner"][key] for key in ("host", "pid")):
+        if isinstance(owner, dict) and any(
+            owner.get(key) != self._content["owner"][key] for key in ("host", "pid")
+        ):
             self.lost = True
             raise BusyError(f"{self._folder} has been taken over by {_name(owner)}")
 
@@ -142,7 +151,8 @@ class Status:
             write_json(self._path, self._content)
 
     def end(self, state: str, error: str | None = None, **facts: Any) -> None:
-        """Write the last state: finished, failed or interrupted. The lock is kept until `release`."""
+        """Write the last state: finished, failed or interrupted. The lock is kept until
+        `release`."""
         self._ended.set()
         self.write(state=state, error=error, ended=now(), **facts)
 

@@ -1,8 +1,8 @@
-"""What a person sees of a sweep: a line a running job, a line for each that ends, and what became of all of them.
+"""What a person sees of a sweep: a line a running job, a line for each that ends, and what became
+of all of them.
 
-All of it is read from the runs' folders, so it is the same for jobs on this machine and on others. Knows plan, ledger,
-summary, status, tracking, console and errors.
-"""
+All of it is read from the runs' folders, so it is the same for jobs on this machine and on others.
+Knows plan, ledger, summary, status, tracking, console and errors."""
 
 import threading
 import time
@@ -50,26 +50,34 @@ class Entry:
 
 
 class Board:
-    """The jobs of a sweep and how each stands; keeps the summary of their groups. InputError for a foreign folder.
+    """The jobs of a sweep and how each stands; keeps the summary of their groups. InputError for a
+    foreign folder.
 
-    In a search the jobs are a batch of a larger `total`, of which so many are `done`; `on_row` gets an entry whenever
-    its run has a new epoch. Runs are called by the options `keys`, or else by all in which they differ.
-    """
+    In a search the jobs are a batch of a larger `total`, of which so many are `done`; `on_row` gets
+    an entry whenever its run has a new epoch. Runs are called by the options `keys`, or else by all
+    in which they differ."""
 
     def __init__(
-        self, jobs: Sequence[Job], done: int = 0, total: int = 0, on_row: Callable[[Entry], None] | None = None,
+        self,
+        jobs: Sequence[Job],
+        done: int = 0,
+        total: int = 0,
+        on_row: Callable[[Entry], None] | None = None,
         keys: Sequence[str] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._done, self._total, self._on_row = done, total or len(jobs), on_row
         self._console = LastingConsole(highlight=False, soft_wrap=True)
         labels = run_labels([job.config for job in jobs], keys)
         self._entries = [
-            Entry(job, state_of(job.folder, job.config), {}, label) for job, label in zip(jobs, labels, strict=True)
+            Entry(job, state_of(job.folder, job.config), {}, label)
+            for job, label in zip(jobs, labels, strict=True)
         ]
         self._room = min(max(map(len, labels)), LABEL)
         groups = dict.fromkeys(job.folder.parent for job in jobs)
         self._summaries = {
-            group: Summary(group, {job.folder: job.config for job in jobs if job.folder.parent == group})
+            group: Summary(
+                group, {job.folder: job.config for job in jobs if job.folder.parent == group}
+            )
             for group in groups
         }
         self._began = time.monotonic()
@@ -77,16 +85,21 @@ class Board:
         self._lines_at = self._began
 
     def left(self) -> list[Job]:
-        """The jobs that are to be done: not the finished ones, nor, with retry=none, the failed ones."""
+        """The jobs that are to be done: not the finished ones, nor, with retry=none, the failed
+        ones."""
         return [
             entry.job
             for entry in self._entries
             if entry.job.config.overwrite
-            or not (entry.state == FINISHED or (entry.state == FAILED and entry.job.config.retry == "none"))
+            or not (
+                entry.state == FINISHED
+                or (entry.state == FAILED and entry.job.config.retry == "none")
+            )
         ]
 
     def preview(self) -> None:
-        """Say what a dry run would do: every run, how it stands, and how long the rest takes by the finished ones."""
+        """Say what a dry run would do: every run, how it stands, and how long the rest takes by the
+        finished ones."""
         for group in self._summaries:
             self.say(f"{group}:")
             for entry in self._entries:
@@ -100,7 +113,8 @@ class Board:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Shows and writes down what happens while the block does the jobs. InputError where nothing can be written."""
+        """Shows and writes down what happens while the block does the jobs. InputError where
+        nothing can be written."""
         try:
             self._write()
             for group in self._summaries:
@@ -113,8 +127,15 @@ class Board:
                 entry.state, entry.stamp = INTERRUPTED, _stamp(entry.job.folder)
                 self._ended_before -= 1
         if self._total == len(self._entries):
-            self.say(f"{', '.join(map(str, self._summaries))}: {counted(self._total, 'run')}, {len(left)} to do")
-        live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=2, transient=True)
+            self.say(
+                f"{', '.join(map(str, self._summaries))}: {counted(self._total, 'run')}, {len(left)} to do"
+            )
+        live = Live(
+            get_renderable=self._picture,
+            console=self._console,
+            refresh_per_second=2,
+            transient=True,
+        )
         done = threading.Event()
         watch = threading.Thread(target=self._watch, args=(done,), daemon=True)
         try:
@@ -149,14 +170,19 @@ class Board:
             self._write()
         for group in self._summaries:
             self.say(str(group / FILE))
-        counts = {state: sum(entry.state == state for entry in self._entries) for state in (FINISHED, FAILED)}
+        counts = {
+            state: sum(entry.state == state for entry in self._entries)
+            for state in (FINISHED, FAILED)
+        }
         open_ = [entry for entry in self._entries if not entry.ended]
         words = [f"{counts[FINISHED]} of {counted(len(self._entries), 'run')} finished"]
         words += [f"{counts[FAILED]} failed"] * bool(counts[FAILED])
         words += [f"{len(open_)} not done; run the same command to resume"] * bool(open_)
         self.say(", ".join(words))
         if counts[FINISHED]:
-            self.say(f"  compare  dstrun report {' '.join(quote(str(group)) for group in self._summaries)}")
+            self.say(
+                f"  compare  dstrun report {' '.join(quote(str(group)) for group in self._summaries)}"
+            )
         for entry in self._entries:
             if entry.state == FAILED:
                 self.say(f"failed: {entry.label}: {self._error(entry)}")
@@ -180,7 +206,9 @@ class Board:
         ended = False
         for entry in self._entries:
             if not entry.ended:
-                with suppress(Exception):  # whatever a folder holds, a display must not end before the runs do
+                with suppress(
+                    Exception
+                ):  # whatever a folder holds, a display must not end before the runs do
                     self._take_in(entry)
                 ended = ended or entry.ended
         if ended:
@@ -219,7 +247,9 @@ class Board:
             summary.write()
 
     def _running(self) -> list[Entry]:
-        return [entry for entry in self._entries if entry.state == RUNNING and holder(entry.job.folder)]
+        return [
+            entry for entry in self._entries if entry.state == RUNNING and holder(entry.job.folder)
+        ]
 
     def _picture(self) -> Group:
         ended = sum(entry.ended for entry in self._entries)
@@ -227,19 +257,29 @@ class Board:
         if (since := ended - self._ended_before) and ended < len(self._entries):
             left = (time.monotonic() - self._began) / since * (len(self._entries) - ended)
             words += f", about {duration(left)} left"
-        lines = [Text(self._line(entry), no_wrap=True, overflow="crop") for entry in self._running()]
+        lines = [
+            Text(self._line(entry), no_wrap=True, overflow="crop") for entry in self._running()
+        ]
         return Group(*lines, Text(words))
 
     def _estimate(self, left: Sequence[Job]) -> float | None:
-        """Seconds for the jobs, by finished ones of the same model and data; None where one has no such."""
+        """Seconds for the jobs, by finished ones of the same model and data; None where one has no
+        such."""
         seen: dict[tuple[str, str], list[float]] = {}
         for entry in self._entries:
-            summary = read_json(entry.job.folder / "summary.json") if entry.state == FINISHED else {}
+            summary = (
+                read_json(entry.job.folder / "summary.json") if entry.state == FINISHED else {}
+            )
             if summary.get("total_seconds") and summary.get("epoch"):
-                seen.setdefault(_pair(entry.job), []).append(summary["total_seconds"] / summary["epoch"])
+                seen.setdefault(_pair(entry.job), []).append(
+                    summary["total_seconds"] / summary["epoch"]
+                )
         if not all(_pair(job) in seen for job in left):
             return None
-        return sum(job.config.schedule.epochs * sum(seen[_pair(job)]) / len(seen[_pair(job)]) for job in left)
+        return sum(
+            job.config.schedule.epochs * sum(seen[_pair(job)]) / len(seen[_pair(job)])
+            for job in left
+        )
 
     def label(self, job: Job) -> str:
         """Return what the run of a job is called."""
@@ -256,8 +296,11 @@ class Board:
         return f"{self._fitting(entry, len(line) + 2)}  {line}"
 
     def _fitting(self, entry: Entry, rest: int) -> str:
-        """Return a run's label, in a column of its own; on a terminal short enough for a line with so much more."""
-        room = max(self._console.width - rest, 12) if self._console.is_terminal else len(entry.label)
+        """Return a run's label, in a column of its own; on a terminal short enough for a line with
+        so much more."""
+        room = (
+            max(self._console.width - rest, 12) if self._console.is_terminal else len(entry.label)
+        )
         return _cut(entry.label, room).ljust(min(self._room, room))
 
     def say(self, line: str) -> None:
@@ -265,7 +308,8 @@ class Board:
 
 
 def _cut(label: str, width: int) -> str:
-    """Return a label with its middle left out where it is longer, since runs often differ at the end, in the seed."""
+    """Return a label with its middle left out where it is longer, since runs often differ at the
+    end, in the seed."""
     if len(label) <= width:
         return label
     end = (width - 1) // 2
@@ -301,5 +345,7 @@ def _figures(row: dict[str, str]) -> list[str]:
     words = [f"accuracy {float(row['test_accuracy']):7.2%}"] if row.get("test_accuracy") else []
     if row.get("density"):
         whole = row.get("density_model")
-        words.append(density_words(float(row["density"]), float(whole) if whole else None, style="7.2%"))
+        words.append(
+            density_words(float(row["density"]), float(whole) if whole else None, style="7.2%")
+        )
     return words

@@ -1,9 +1,9 @@
 """What a sweep is made of: axes → combinations → configs → runs, each run once.
 
-Hydra composes a config in a seventh of a second. So combinations that choose the same files are composed once, and the
-plain values of their axes set afterwards, which is the order in which Hydra itself does it: a grid of a thousand runs
-is planned in seconds. Knows composition, config, ledger and errors; no torch.
-"""
+Hydra composes a config in a seventh of a second. So combinations that choose the same files are
+composed once, and the plain values of their axes set afterwards, which is the order in which Hydra
+itself does it: a grid of a thousand runs is planned in seconds. Knows composition, config, ledger
+and errors; no torch."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,23 +35,31 @@ class Job:
     folder: Path
 
 
-def combinations(params: Mapping[str, Any], grids: Sequence[Mapping[str, Any]], words: Sequence[str]) -> list[tuple]:
-    """Every combination of the axes, as tuples of overrides; a word of the command line replaces a file's axis.
+def combinations(
+    params: Mapping[str, Any], grids: Sequence[Mapping[str, Any]], words: Sequence[str]
+) -> list[tuple]:
+    """Every combination of the axes, as tuples of overrides; a word of the command line replaces a
+    file's axis.
 
-    `params` and each of `grids` map a key to its values, a list or text in Hydra's grammar ("1,2", "range(3)"). Several
-    grids stand beside one another, each with the params before it. InputError for an empty axis or an unknown key.
-    """
+    `params` and each of `grids` map a key to its values, a list or text in Hydra's grammar ("1,2",
+    "range(3)"). Several grids stand beside one another, each with the params before it. InputError
+    for an empty axis or an unknown key."""
     given = {override.key_or_group for override in parsed(words)}
     word_axes = [_alternatives(word) for word in words]
     found: dict[tuple, None] = {}
     for grid in grids or [{}]:
-        axes = [_alternatives(axis(key, values)) for key, values in {**params, **grid}.items() if key not in given]
+        axes = [
+            _alternatives(axis(key, values))
+            for key, values in {**params, **grid}.items()
+            if key not in given
+        ]
         found |= dict.fromkeys(itertools.product(*axes, *word_axes))
     return list(found)
 
 
 def axis(key: str, values: Any) -> str:
-    """The override that a key of a sweep's file stands for; InputError for an empty axis or an unknown key."""
+    """The override that a key of a sweep's file stands for; InputError for an empty axis or an
+    unknown key."""
     if OmegaConf.is_config(values):
         values = OmegaConf.to_container(values, resolve=True)
     nullable = key in OPTIONS and OPTIONS[key].type == str | None
@@ -67,11 +75,14 @@ def _refuse_flat_list(key: str, values: list[Any]) -> None:
     """Raise InputError for an axis of numbers where each value is to be a list."""
     wants_lists = key in OPTIONS and get_origin(OPTIONS[key].type) is list
     if wants_lists and len(values) > 1 and not any(isinstance(value, list) for value in values):
-        raise InputError(f"{key}: got {values}, which is {len(values)} values of an axis; one list is {[values]}")
+        raise InputError(
+            f"{key}: got {values}, which is {len(values)} values of an axis; one list is {[values]}"
+        )
 
 
 def in_grammar(value: Any, text: bool = False) -> str:
-    """Return one value as Hydra's grammar writes it; `text`: a string is text, whatever is in it."""
+    """Return one value as Hydra's grammar writes it; `text`: a string is text, whatever is in
+    it."""
     if text and isinstance(value, str):
         return str(QuotedString(value, Quote.single).with_quotes())
     if text and isinstance(value, list):
@@ -85,10 +96,14 @@ def _alternatives(word: str) -> list[str]:
     if not override.is_sweep_override():
         return [word]
     if override.is_interval_sweep():
-        raise InputError(f"{override.key_or_group}: got {word.partition('=')[2]}; only a search takes intervals")
+        raise InputError(
+            f"{override.key_or_group}: got {word.partition('=')[2]}; only a search takes intervals"
+        )
     key = override.get_key_element()
     glob = override.value()
-    values = glob.filter(choices(key)) if isinstance(glob, Glob) else override.sweep_string_iterator()
+    values = (
+        glob.filter(choices(key)) if isinstance(glob, Glob) else override.sweep_string_iterator()
+    )
     found = [f"{key}={value}" for value in values]
     if not found:
         raise _empty(key)
@@ -108,7 +123,8 @@ class Planner:
         self._composed: dict[tuple[str, ...], tuple[dict[str, Any], bool]] = {}
 
     def jobs(self, combinations: Iterable[Sequence[str]]) -> list[Job]:
-        """A job for each run that the overrides come to, in their order; InputError for the first that is none."""
+        """A job for each run that the overrides come to, in their order; InputError for the first
+        that is none."""
         jobs: dict[Path, Job] = {}
         for words in combinations:
             config = self._config(words)
@@ -137,7 +153,8 @@ class Planner:
         return check(OmegaConf.create(config) if interpolated else config)
 
     def _compose(self, words: tuple[str, ...]) -> tuple[dict[str, Any], bool]:
-        """The config as plain values, and whether some of them are made from others, so that they must wait."""
+        """The config as plain values, and whether some of them are made from others, so that they
+        must wait."""
         config = self._loader.load_sweep_config(self._master, list(words))
         self._refuse_another_launcher(config, words)
         task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -146,9 +163,12 @@ class Planner:
         return (plain if interpolated else OmegaConf.to_container(task, resolve=True)), interpolated  # type: ignore[return-value]
 
     def _refuse_another_launcher(self, config: DictConfig, words: Sequence[str]) -> None:
-        """Raise InputError where one of several experiments, say, chooses a launcher or sweeper of its own."""
+        """Raise InputError where one of several experiments, say, chooses a launcher or sweeper of
+        its own."""
         for group in ("hydra/launcher", "hydra/sweeper"):
-            chosen, ours = (each.hydra.runtime.choices.get(group) for each in (config, self._master))
+            chosen, ours = (
+                each.hydra.runtime.choices.get(group) for each in (config, self._master)
+            )
             if chosen != ours:
                 raise InputError(
                     f"{group}: got {chosen} from {' '.join(words)}, but the sweep has one for all runs, {ours}; "
@@ -167,4 +187,9 @@ def _is_plain_value(override: Override) -> bool:
     """Whether an override sets one option to a value, and no more."""
     key = override.key_or_group
     known = (key in OPTIONS and key not in FREE) or any(key.startswith(f"{free}.") for free in FREE)
-    return known and not override.is_delete() and "${" not in str(override.value()) and override.package is None
+    return (
+        known
+        and not override.is_delete()
+        and "${" not in str(override.value())
+        and override.package is None
+    )

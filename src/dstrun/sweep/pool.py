@@ -4,10 +4,10 @@
         ├── slot 0: job, job, …      a process a job: 0.02 s instead of the 2 s that importing torch takes
         └── slot 1: job, job, …      cores divided among the slots; a GPU, or a share of one, a slot
 
-A job costs itself only: what it dies of stands in its folder. Asked to stop, all jobs are, with a checkpoint each; when
-this process dies, they notice and do the same. How jobs fare is read from their folders, by whoever wants to know.
-Knows config, identity, plan, ledger, tracking, status, signals, cores and errors; in the child, build, machine and run.
-"""
+A job costs itself only: what it dies of stands in its folder. Asked to stop, all jobs are, with a
+checkpoint each; when this process dies, they notice and do the same. How jobs fare is read from
+their folders, by whoever wants to know. Knows config, identity, plan, ledger, tracking, status,
+signals, cores and errors; in the child, build, machine and run."""
 
 import gc
 import multiprocessing
@@ -42,21 +42,29 @@ BUSY_EXIT_CODE = 75
 SECONDS_TO_STOP = 60  # for a job, to reach the end of an update and write its checkpoint
 LOOK_EVERY = 2.0  # seconds between looks at a run that another process is at work on
 TAIL_BYTES = 8192
-SOCKET_ROOM = 107 - len("/pymp-xxxxxxxx/listener-xxxxxxxx")  # bytes that a socket's address leaves for its folder
+SOCKET_ROOM = 107 - len(
+    "/pymp-xxxxxxxx/listener-xxxxxxxx"
+)  # bytes that a socket's address leaves for its folder
 SHORT_PLACES = ("/tmp", "/var/tmp", "/dev/shm")
 CHECKED_BEFORE = (
-    "model.", "data.", "reg.method", "reg.granularity", "reg.exclude", "init", "schedule.compile", "schedule.precision",
+    "model.",
+    "data.",
+    "reg.method",
+    "reg.granularity",
+    "reg.exclude",
+    "init",
+    "schedule.compile",
+    "schedule.precision",
     "schedule.channels_last",
-)  # fmt: skip
+)
 
 
 def run_jobs(jobs: Sequence[Job], default_group: str, notes: Sequence[str] = ()) -> None:
     """Has every job done: by us, or by whoever is at work on it already.
 
-    How many at a time: `n_jobs` of the jobs' config. InputError, with nothing begun, where one of them could not be; a
-    job that fails later says so in its folder. Notes are printed once nothing is wrong. Interrupted once a request to
-    stop has been met by all.
-    """
+    How many at a time: `n_jobs` of the jobs' config. InputError, with nothing begun, where one of
+    them could not be; a job that fails later says so in its folder. Notes are printed once nothing
+    is wrong. Interrupted once a request to stop has been met by all."""
     if not jobs:
         return
     _check_wandb(jobs)
@@ -65,7 +73,11 @@ def run_jobs(jobs: Sequence[Job], default_group: str, notes: Sequence[str] = ())
         gpus = _survey(jobs, stop)
         print_notes(notes)
         slots = jobs_at_a_time(jobs, gpus)
-        pool = _Pool(deque(jobs), default_group, [gpus[slot % len(gpus)] if gpus else None for slot in range(slots)])
+        pool = _Pool(
+            deque(jobs),
+            default_group,
+            [gpus[slot % len(gpus)] if gpus else None for slot in range(slots)],
+        )
         try:
             while not stop.signal and pool.goes_on():
                 continue
@@ -76,15 +88,20 @@ def run_jobs(jobs: Sequence[Job], default_group: str, notes: Sequence[str] = ())
 
 
 def _check_wandb(jobs: Sequence[Job]) -> None:
-    """InputError where W&B's variables cannot be used; says which of them hold for one run alone."""
+    """InputError where W&B's variables cannot be used; says which of them hold for one run
+    alone."""
     enabled = [job for job in jobs if wandb_options(job.config).mode != "disabled"]
     names = [name for name in OF_ONE_RUN if os.environ.get(name)]
     if enabled and names:
-        print(f"dstrun: {', '.join(names)}: of a single run, without effect in a sweep", file=sys.stderr)
+        print(
+            f"dstrun: {', '.join(names)}: of a single run, without effect in a sweep",
+            file=sys.stderr,
+        )
 
 
 def jobs_at_a_time(jobs: Sequence[Job], gpus: Sequence[str] | None) -> int:
-    """How many jobs at a time: with no `n_jobs`, one a GPU, or one a core; one where it is not known what fits."""
+    """How many jobs at a time: with no `n_jobs`, one a GPU, or one a core; one where it is not
+    known what fits."""
     fitting = 1 if gpus is None else len(gpus) or usable_cores()
     return min(jobs[0].config.n_jobs or fitting, len(jobs))
 
@@ -114,7 +131,9 @@ class _Worker:
 class _Pool:
     """Slots, the jobs that wait for one, and those that wait for somebody else to end."""
 
-    def __init__(self, pending: deque[Job], default_group: str, gpu_of_slot: Sequence[str | None]) -> None:
+    def __init__(
+        self, pending: deque[Job], default_group: str, gpu_of_slot: Sequence[str | None]
+    ) -> None:
         self._pending, self._default_group, self._gpu_of_slot = pending, default_group, gpu_of_slot
         self._began = now()
         self._free = list(range(len(gpu_of_slot)))[::-1]
@@ -122,7 +141,8 @@ class _Pool:
         self._elsewhere: list[tuple[float, Job]] = []
 
     def goes_on(self) -> bool:
-        """Starts what there is a slot for, waits a moment, takes in what has ended; False once all has."""
+        """Starts what there is a slot for, waits a moment, takes in what has ended; False once all
+        has."""
         while self._free and (job := self._next()):
             if self._has_ended(job):
                 continue
@@ -134,7 +154,8 @@ class _Pool:
         return bool(self._pending or self._running or self._elsewhere)
 
     def stop(self) -> None:
-        """Asks every job to stop, and waits until it has; a second Ctrl-C, or a minute, ends the patience."""
+        """Asks every job to stop, and waits until it has; a second Ctrl-C, or a minute, ends the
+        patience."""
         for worker in self._running:
             worker.process.terminate()
         until = time.monotonic() + SECONDS_TO_STOP
@@ -147,11 +168,14 @@ class _Pool:
                 worker.process.join()
 
     def _has_ended(self, job: Job) -> bool:
-        """Whether a job was finished before, or has ended since we began, in the hands of another copy of the sweep."""
+        """Whether a job was finished before, or has ended since we began, in the hands of another
+        copy of the sweep."""
         status = read_json(job.folder / "status.json")
         if status.get("state") == FINISHED and not job.config.overwrite:
             return True
-        return status.get("state") in (FINISHED, FAILED) and (status.get("ended") or "") > self._began
+        return (
+            status.get("state") in (FINISHED, FAILED) and (status.get("ended") or "") > self._began
+        )
 
     def _next(self) -> Job | None:
         if self._pending:
@@ -164,13 +188,17 @@ class _Pool:
         slot = self._free.pop()
         reader, writer = multiprocessing.Pipe(duplex=False)
         surroundings = _Surroundings(self._gpu_of_slot[slot], _threads(len(self._gpu_of_slot)))
-        process = _context().Process(target=_work, args=(job.config, self._default_group, surroundings, writer))
+        process = _context().Process(
+            target=_work, args=(job.config, self._default_group, surroundings, writer)
+        )
         process.start()
         writer.close()
         self._running.append(_Worker(job, slot, process, reader))
 
     def _wait(self, stopping: bool = False) -> None:
-        events = [thing for worker in self._running for thing in (worker.process.sentinel, worker.stderr)]
+        events = [
+            thing for worker in self._running for thing in (worker.process.sentinel, worker.stderr)
+        ]
         if events:
             wait(events, timeout=0.5)
         elif self._elsewhere:
@@ -185,28 +213,41 @@ class _Pool:
                     self._take_in(worker)
 
     def _take_in(self, worker: _Worker) -> None:
-        """Looks whether a process that has ended has left its run's state in order, and does so where it has not."""
+        """Looks whether a process that has ended has left its run's state in order, and does so
+        where it has not."""
         job, code = worker.job, worker.process.exitcode or 0
-        if code == BUSY_EXIT_CODE or holder(job.folder):  # the latter: the forkserver has died, the job has not
+        if code == BUSY_EXIT_CODE or holder(
+            job.folder
+        ):  # the latter: the forkserver has died, the job has not
             self._elsewhere.append((time.monotonic() + LOOK_EVERY, job))
             return
         state = read_json(job.folder / "status.json").get("state")
-        has_said_so = state == FINISHED if code == 0 else code > 0 and state in (FAILED, INTERRUPTED)
+        has_said_so = (
+            state == FINISHED if code == 0 else code > 0 and state in (FAILED, INTERRUPTED)
+        )
         if has_said_so or self._has_ended(job):
             return
         said = worker.said.decode(errors="replace").strip()
-        line = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        line = (
+            f"killed by {signal.Signals(-code).name}"
+            if code < 0
+            else f"ended with exit code {code}"
+        )
         if code == -signal.SIGKILL:
             line += " (if memory ran out: fewer n_jobs or a smaller schedule.batch_size need less)"
         try:
             record_failure(job.folder, job.config, line, f"{line}\n{said}".strip())
         except (OSError, InputError) as error:  # a full disk, say: then it is said here alone
-            print(f"dstrun: {job.folder}: {(said or line).splitlines()[-1]} ({error})", file=sys.stderr)
+            print(
+                f"dstrun: {job.folder}: {(said or line).splitlines()[-1]} ({error})",
+                file=sys.stderr,
+            )
 
 
 @dataclass
 class _Surroundings:
-    """What a process needs to be told, since it starts as a copy of the forkserver and not of us."""
+    """What a process needs to be told, since it starts as a copy of the forkserver and not of
+    us."""
 
     gpu: str | None
     threads: int
@@ -236,7 +277,9 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _work(config: Config, default_group: str, surroundings: _Surroundings, stderr: Connection) -> None:
+def _work(
+    config: Config, default_group: str, surroundings: _Surroundings, stderr: Connection
+) -> None:
     """A job's process, from its first line to its exit code."""
     surroundings.enter()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # train.log has all of it
@@ -253,11 +296,11 @@ def _work(config: Config, default_group: str, surroundings: _Surroundings, stder
 
 
 def _survey(jobs: Sequence[Job], stop: StopRequest) -> list[str] | None:
-    """The GPUs for the jobs, as CUDA_VISIBLE_DEVICES names them; None where the jobs name some, or nothing was found
-    out. InputError for the first job that could not begin.
+    """The GPUs for the jobs, as CUDA_VISIBLE_DEVICES names them; None where the jobs name some, or
+    nothing was found out. InputError for the first job that could not begin.
 
-    Done in a process of its own: it loads data, and asking for GPUs makes a process unfit to be forked.
-    """
+    Done in a process of its own: it loads data, and asking for GPUs makes a process unfit to be
+    forked."""
     chosen: dict[str, Config] = {}
     for job in jobs:
         if state_of(job.folder, job.config) == NEW:
@@ -265,7 +308,9 @@ def _survey(jobs: Sequence[Job], stop: StopRequest) -> list[str] | None:
     reader, writer = multiprocessing.Pipe(duplex=False)
     surroundings = _Surroundings(None, _threads(1))
     devices = {job.config.device for job in jobs}
-    process = _context().Process(target=_survey_process, args=(list(chosen.values()), devices, surroundings, writer))
+    process = _context().Process(
+        target=_survey_process, args=(list(chosen.values()), devices, surroundings, writer)
+    )
     process.start()
     writer.close()
     try:
@@ -285,8 +330,12 @@ def _survey(jobs: Sequence[Job], stop: StopRequest) -> list[str] | None:
 
 
 def _checked_before(job: Job) -> dict[str, Any]:
-    found = {key: value for key, value in settings(job.config).items() if key.startswith(CHECKED_BEFORE)}
-    return found | {"single": job.config.schedule.batch_size == 1}  # which batch norm cannot train on
+    found = {
+        key: value for key, value in settings(job.config).items() if key.startswith(CHECKED_BEFORE)
+    }
+    return found | {
+        "single": job.config.schedule.batch_size == 1
+    }  # which batch norm cannot train on
 
 
 def _survey_process(
@@ -304,7 +353,9 @@ def _survey_process(
         except InputError as refused:
             error = str(refused)
             break
-        except Exception:  # the job's own process meets it again, and leaves the traceback in its folder
+        except (
+            Exception
+        ):  # the job's own process meets it again, and leaves the traceback in its folder
             continue
     count = torch.cuda.device_count() if devices <= {"auto", "cuda"} else 0
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
@@ -317,14 +368,24 @@ def _context() -> Any:
 
 
 def _start_forkserver(jobs: Sequence[Job]) -> None:
-    """Starts the server, unless it is there, with what the jobs will import, and no more threads than they may use."""
-    modules = ["dstrun.training.run", "dstrun.sweep.pool", "torch._dynamo"]  # the last is loaded by the first optimiser
+    """Starts the server, unless it is there, with what the jobs will import, and no more threads
+    than they may use."""
+    modules = [
+        "dstrun.training.run",
+        "dstrun.sweep.pool",
+        "torch._dynamo",
+    ]  # the last is loaded by the first optimiser
     modules += ["wandb"] * any(wandb_options(job.config).mode != "disabled" for job in jobs)
     _context().set_forkserver_preload(modules)
     threads = _threads(jobs_at_a_time(jobs, []))
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the server inherits: a Ctrl-C is ours to deal with
+    before = signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # which the server inherits: a Ctrl-C is ours to deal with
     try:
-        with _environment(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads)), place_for_sockets():
+        with (
+            _environment(OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads)),
+            place_for_sockets(),
+        ):
             ensure_running()
     finally:
         signal.signal(signal.SIGINT, before)
@@ -332,12 +393,15 @@ def _start_forkserver(jobs: Sequence[Job]) -> None:
 
 @contextmanager
 def place_for_sockets() -> Iterator[None]:
-    """A folder for temporary files whose name leaves room for a socket's, where that of TMPDIR is too long."""
+    """A folder for temporary files whose name leaves room for a socket's, where that of TMPDIR is
+    too long."""
     before = tempfile.gettempdir()
     places = [place for place in (before, *SHORT_PLACES) if len(os.fsencode(place)) <= SOCKET_ROOM]
     usable = [place for place in places if os.access(place, os.W_OK | os.X_OK)]
     if not usable:
-        raise InputError(f"TMPDIR: got {before}, expected a folder with a name of at most {SOCKET_ROOM} bytes")
+        raise InputError(
+            f"TMPDIR: got {before}, expected a folder with a name of at most {SOCKET_ROOM} bytes"
+        )
     tempfile.tempdir = usable[0]
     try:
         yield

@@ -2,8 +2,8 @@
 
     run, state, what differs between the runs, the figures of the last epoch, error
 
-Knows config, identity, ledger, status and tracking; no torch, and no pandas, which take a second to load.
-"""
+Knows config, identity, ledger, status and tracking; no torch, and no pandas, which take a second to
+load."""
 
 import fcntl
 import json
@@ -22,10 +22,25 @@ from dstrun.runs.status import FINISHED, INTERRUPTED, RUNNING, holder
 FILE = "summary.csv"
 ALWAYS = ("model.name", "data.name", "reg.method", "reg.alpha", "seed")
 FIGURES = (
-    "epoch", "step", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss",
-    "test_accuracy", "density", "density_model", "flops_fraction", "kept", "total", "parameters",
-    "parameters_kept", "thresholds", "penalty", "total_seconds",
-)  # fmt: skip
+    "epoch",
+    "step",
+    "train_loss",
+    "train_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "density",
+    "density_model",
+    "flops_fraction",
+    "kept",
+    "total",
+    "parameters",
+    "parameters_kept",
+    "thresholds",
+    "penalty",
+    "total_seconds",
+)
 
 
 class Summary:
@@ -33,13 +48,17 @@ class Summary:
 
     def __init__(self, group: Path, configs: Mapping[Path, Config]) -> None:
         self._group, self._configs = group, dict(configs)
-        self._rows: dict[Path, dict[str, Any]] = {folder: {} for folder in configs}  # in their order, before all others
+        self._rows: dict[Path, dict[str, Any]] = {
+            folder: {} for folder in configs
+        }  # in their order, before all others
         self._read_at: dict[Path, int] = {}
 
     def _read(self) -> None:
         """Takes in what is new in the group's folder, whoever has put it there."""
         for file in sorted(self._group.glob("*/status.json")):
-            with suppress(OSError):  # a folder that somebody has just taken away, or that is not ours to read
+            with suppress(
+                OSError
+            ):  # a folder that somebody has just taken away, or that is not ours to read
                 changed = file.stat().st_mtime_ns
                 if self._read_at.get(file.parent) != changed:
                     self._read_run(file.parent)
@@ -55,14 +74,22 @@ class Summary:
         if state == RUNNING and not holder(folder):
             state = INTERRUPTED
         figures = read_json(folder / "summary.json") if state == FINISHED else {}
-        self._rows[folder] = {"run": folder.name, "state": state, **figures, "error": status.get("error")}
+        self._rows[folder] = {
+            "run": folder.name,
+            "state": state,
+            **figures,
+            "error": status.get("error"),
+        }
 
     def write(self) -> None:
-        """Puts the file in place, unless it says the same already. OSError where it cannot be written."""
+        """Puts the file in place, unless it says the same already. OSError where it cannot be
+        written."""
         self._group.mkdir(parents=True, exist_ok=True)
         directory = os.open(self._group, os.O_RDONLY)
         try:
-            with suppress(OSError):  # a disk without locks; two copies of a sweep would hardly write in one moment
+            with suppress(
+                OSError
+            ):  # a disk without locks; two copies of a sweep would hardly write in one moment
                 fcntl.flock(directory, fcntl.LOCK_EX)
             self._read()
             self._write()
@@ -86,8 +113,12 @@ class Summary:
         """The options to show: some always, and those in which runs differ."""
         every = [settings(self._configs[folder]) for folder, row in self._rows.items() if row]
         first = every[0] if every else {}
-        differing = {key for one in every for key in {**first, **one} if first.get(key) != one.get(key)}
-        return [key for key in OPTIONS if key in ALWAYS or key in differing.difference(TOLD_BY_NAMES)]
+        differing = {
+            key for one in every for key in {**first, **one} if first.get(key) != one.get(key)
+        }
+        return [
+            key for key in OPTIONS if key in ALWAYS or key in differing.difference(TOLD_BY_NAMES)
+        ]
 
 
 def _shown(config: Config, key: str) -> Any:

@@ -15,7 +15,8 @@ Launch = Callable[[list[list[str]]], object]
 
 
 def sweep(jobs: Sequence[Job], launch: Launch) -> None:
-    """Has the jobs done that are not done yet. InputError where nothing was begun; RunFailedError if any has failed.
+    """Has the jobs done that are not done yet. InputError where nothing was begun; RunFailedError
+    if any has failed.
 
     `launch` takes lists of overrides and returns when their runs have ended.
     """
@@ -38,11 +39,14 @@ def sweep(jobs: Sequence[Job], launch: Launch) -> None:
 
 
 def launched(board: Board, launch: Launch, jobs: Sequence[Job]) -> None:
-    """Has a launcher do the jobs, and waits for those that are under way still, here or in other hands."""
+    """Has a launcher do the jobs, and waits for those that are under way still, here or in other
+    hands."""
     try:
         launch([list(job.overrides) for job in jobs])
     except InputError:
         raise
-    except Exception as error:  # such as submitit's for one job that was lost, while the others go on
+    except (
+        Exception
+    ) as error:  # such as submitit's for one job that was lost, while the others go on
         board.say(f"the launcher: {described(error)}")
     board.wait()

@@ -10,7 +10,13 @@ from types import FrameType
 OURS = Path(__file__).parents[1]
 LIBRARY = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib"))
 PACKAGES = ("site-packages", "dist-packages")
-FRAMEWORKS = ("torch", "torchvision", "numpy", "PIL", "importlib_metadata")  # which raise for a user's mistakes
+FRAMEWORKS = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "PIL",
+    "importlib_metadata",
+)  # which raise for a user's mistakes
 
 
 def first_line(error: BaseException) -> str:
@@ -30,16 +36,18 @@ def mismatch(error: BaseException) -> str:
 
 
 def printable(words: object) -> str:
-    """Words as a line that may be shown anywhere: nothing that steers a terminal, and not without end."""
+    """Words as a line that may be shown anywhere: nothing that steers a terminal, and not without
+    end."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in str(words)[:1000])
 
 
 def user_code_error(error: BaseException) -> str:
-    """Return an error of a user's own code as one line: 'ZeroDivisionError in stripes.py:12 (division by zero)'.
+    """Return an error of a user's own code as one line: 'ZeroDivisionError in stripes.py:12
+    (division by zero)'.
 
-    The place is the last line of the user's that was running: not of dstrun, the standard library or torch. It is left
-    out where there is none, as for an entry point to a module that does not exist.
-    """
+    The place is the last line of the user's that was running: not of dstrun, the standard library
+    or torch. It is left out where there is none, as for an entry point to a module that does not
+    exist."""
     place = _place_in_user_code(error)
     said = printable(first_line(error))
     if isinstance(error, SyntaxError) and error.filename:
@@ -54,17 +62,25 @@ def _place_in_user_code(error: BaseException) -> tuple[Path, int] | None:
     if not frames:
         return None
     package = _package(frames[0][0])
-    own = [frame for frame in frames if _package(frame[0]) == package or not _is_installed(frame[0])]
+    own = [
+        frame for frame in frames if _package(frame[0]) == package or not _is_installed(frame[0])
+    ]
     frame, line = own[-1]
     return Path(frame.f_code.co_filename), line
 
 
 def _foreign_frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
-    """Yield the frames, and their lines, of what is neither dstrun's nor Python's nor a framework's."""
+    """Yield the frames, and their lines, of what is neither dstrun's nor Python's nor a
+    framework's."""
     for frame, line in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
         library = file.startswith(LIBRARY) and not _is_installed(frame)
-        if not (file.startswith("<") or library or OURS in Path(file).parents or _package(frame) in FRAMEWORKS):
+        if not (
+            file.startswith("<")
+            or library
+            or OURS in Path(file).parents
+            or _package(frame) in FRAMEWORKS
+        ):
             yield frame, line
 
 
@@ -93,7 +109,8 @@ class InputError(Exception):
 
 
 class DataError(ValueError):
-    """A data set that is missing, damaged or not what it says; the message is one line for the user."""
+    """A data set that is missing, damaged or not what it says; the message is one line for the
+    user."""
 
 
 class BusyError(InputError):
@@ -101,7 +118,8 @@ class BusyError(InputError):
 
 
 class RunFailedError(Exception):
-    """A run that was under way has ended without its result; its folder says why, and the console has said so."""
+    """A run that was under way has ended without its result; its folder says why, and the console
+    has said so."""
 
     exit_code = 1
 

@@ -1,4 +1,5 @@
-"""Files that are whole or absent, and digests that tell whether one is still as it was written. Knows nothing."""
+"""Files that are whole or absent, and digests that tell whether one is still as it was written.
+Knows nothing."""
 
 import hashlib
 import os
@@ -14,11 +15,12 @@ CHUNK = 1 << 20
 
 @contextmanager
 def whole(path: Path, mode: str = "w", before: Path | None = None) -> Iterator[IO[Any]]:
-    """A file to write, which takes the place of `path` when the block ends well and is gone when it does not.
+    """A file to write, which takes the place of `path` when the block ends well and is gone when it
+    does not.
 
-    A reader sees the old file or the new one, never a part, and so does a machine that loses power. With `before` the
-    old one is kept under that name: in between there may be no `path`, but one of the two is always there.
-    """
+    A reader sees the old file or the new one, never a part, and so does a machine that loses power.
+    With `before` the old one is kept under that name: in between there may be no `path`, but one of
+    the two is always there."""
     beside = path.with_name(path.name + ".new")
     try:
         with _open(beside, mode) as file:
@@ -37,7 +39,8 @@ def whole(path: Path, mode: str = "w", before: Path | None = None) -> Iterator[I
 
 
 def _open(path: Path, mode: str) -> IO[Any]:
-    """Open a file in UTF-8, whatever the locale; bytes of a file's name that are no text are written as \\udce9."""
+    """Open a file in UTF-8, whatever the locale; bytes of a file's name that are no text are
+    written as \\udce9."""
     if "b" in mode:
         return path.open(mode)
     return path.open(mode, encoding="utf-8", errors="backslashreplace")
@@ -54,7 +57,8 @@ def _sync(folder: Path) -> None:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a plain file is there: no link, which might lead elsewhere, and no pipe, which might never end."""
+    """Whether a plain file is there: no link, which might lead elsewhere, and no pipe, which might
+    never end."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
@@ -62,7 +66,8 @@ def is_file(path: Path) -> bool:
 
 
 def crc32(path: Path, size: int) -> int:
-    """Of the file's first bytes, so many of them. ValueError for a file that has fewer, or that is not there."""
+    """Of the file's first bytes, so many of them. ValueError for a file that has fewer, or that is
+    not there."""
     found, left = 0, size
     try:
         with path.open("rb") as file:

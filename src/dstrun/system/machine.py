@@ -19,13 +19,27 @@ import torch
 
 from dstrun.system.cores import usable_cores
 
-MALLOPT = {"M_MMAP_THRESHOLD": (-3, 32 << 20), "M_TRIM_THRESHOLD": (-1, 1 << 30), "M_TOP_PAD": (-2, 64 << 20)}
+MALLOPT = {
+    "M_MMAP_THRESHOLD": (-3, 32 << 20),
+    "M_TRIM_THRESHOLD": (-1, 1 << 30),
+    "M_TOP_PAD": (-2, 64 << 20),
+}
 OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
-PACKAGES = ("dstrun", "torch", "torchvision", "hydra-core", "omegaconf", "numpy", "wandb", "scikit-learn")
+PACKAGES = (
+    "dstrun",
+    "torch",
+    "torchvision",
+    "hydra-core",
+    "omegaconf",
+    "numpy",
+    "wandb",
+    "scikit-learn",
+)
 
 
 def choose_device(name: str) -> torch.device:
-    """'auto' is the GPU where there is one, else the CPU. ValueError for a device that is not here."""
+    """'auto' is the GPU where there is one, else the CPU. ValueError for a device that is not
+    here."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -35,7 +49,9 @@ def choose_device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         there = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-        raise ValueError(f"got {name!r}, expected auto or a device of this machine: {', '.join(there)}") from error
+        raise ValueError(
+            f"got {name!r}, expected auto or a device of this machine: {', '.join(there)}"
+        ) from error
     return device
 
 
@@ -55,11 +71,11 @@ def share_cores(threads: int) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Lets the C library keep what a step frees for the next one, instead of returning it to the system.
+    """Lets the C library keep what a step frees for the next one, instead of returning it to the
+    system.
 
-    A step's temporaries come and go; given back, each costs a page fault per 4 KiB on its way in again, which is more
-    than the arithmetic done in it. Of glibc; elsewhere nothing happens.
-    """
+    A step's temporaries come and go; given back, each costs a page fault per 4 KiB on its way in
+    again, which is more than the arithmetic done in it. Of glibc; elsewhere nothing happens."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         for parameter, value in MALLOPT.values():
@@ -74,7 +90,8 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def missing_for_compilation(device: torch.device) -> str | None:
-    """What torch.compile needs for code of that device and does not find here, in words; None where all is there."""
+    """What torch.compile needs for code of that device and does not find here, in words; None where
+    all is there."""
     cpu = device.type == "cpu"
     default = ("clang++" if sys.platform == "darwin" else "g++") if cpu else "gcc"
     compiler = os.environ.get("CXX" if cpu else "CC", default)
@@ -88,7 +105,8 @@ def missing_for_compilation(device: torch.device) -> str | None:
 
 
 def set_deterministic(wanted: bool) -> None:
-    """Makes torch use only operations that repeat bit for bit, or leaves it free to use faster ones."""
+    """Makes torch use only operations that repeat bit for bit, or leaves it free to use faster
+    ones."""
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(wanted)
@@ -96,9 +114,19 @@ def set_deterministic(wanted: bool) -> None:
 
 
 def facts(device: torch.device) -> dict[str, Any]:
-    """What figures may depend on: device, versions of packages, the git commit of the folder we are in."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    return {"device": str(device), "device_name": name, "versions": _versions(), "git_commit": _git_commit()}
+    """What figures may depend on: device, versions of packages, the git commit of the folder we are
+    in."""
+    name = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else platform.processor() or platform.machine()
+    )
+    return {
+        "device": str(device),
+        "device_name": name,
+        "versions": _versions(),
+        "git_commit": _git_commit(),
+    }
 
 
 def _versions() -> dict[str, str]:

@@ -28,18 +28,23 @@ class StopRequest:
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Collects the signals of a block instead of dying of them. In a thread other than the main: never any.
+    """Collects the signals of a block instead of dying of them. In a thread other than the main:
+    never any.
 
-    A handler of SIGUSR1 or SIGUSR2 that was there before gets its signal once the block has ended: submitit's puts the
-    job into the queue again, and must not do so before the checkpoint is written. A handler of SIGTERM stays:
-    submitit's makes nothing of it, since SLURM sends it ahead of the signal that counts. So does one of SIGHUP, which
-    comes when a terminal goes: nohup's makes nothing of it either.
-    """
+    A handler of SIGUSR1 or SIGUSR2 that was there before gets its signal once the block has ended:
+    submitit's puts the job into the queue again, and must not do so before the checkpoint is
+    written. A handler of SIGTERM stays: submitit's makes nothing of it, since SLURM sends it ahead
+    of the signal that counts. So does one of SIGHUP, which comes when a terminal goes: nohup's
+    makes nothing of it either."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    stay = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_DFL]
+    stay = [
+        number
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_DFL
+    ]
     ours = [number for number in STOPPING if number not in stay]
     before: dict[int, Any] = {number: signal.signal(number, request.note) for number in ours}
     try:
@@ -53,7 +58,8 @@ def stop_request() -> Iterator[StopRequest]:
 
 @contextmanager
 def exits_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the process as an error does, so that what a block has half made is taken away."""
+    """SIGTERM ends the process as an error does, so that what a block has half made is taken
+    away."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -9,7 +9,8 @@ from rich.table import Table
 
 
 class LastingConsole(Console):
-    """A console that never ends a run: its reader may go, as `head` does, or the disk behind `>` be full."""
+    """A console that never ends a run: its reader may go, as `head` does, or the disk behind `>` be
+    full."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         try:

@@ -1,8 +1,7 @@
 """Console of a run: facts at the start, a bar on a terminal or lines elsewhere, a table at the end.
 
-Fractions are shown as percentages. Lines and table go to train.log as well. Colours come with a terminal alone, and not
-where NO_COLOR is set. Knows rich and describe.
-"""
+Fractions are shown as percentages. Lines and table go to train.log as well. Colours come with a
+terminal alone, and not where NO_COLOR is set. Knows rich and describe."""
 
 import logging
 import time
@@ -44,24 +43,32 @@ class RunConsole:
                 self._console.print(Text.assemble((f"  {name:<{width}}  ", "dim"), words))
 
     def start(self, steps: int, step: int, batch_size: int, epochs: int) -> None:
-        """Begin to count steps of `batch_size` images, from `step` on to `steps`; show a bar on a terminal."""
-        self._clock = Clock(steps, step, batch_size, TERMINAL_EVERY if self._console.is_terminal else LINE_EVERY)
+        """Begin to count steps of `batch_size` images, from `step` on to `steps`; show a bar on a
+        terminal."""
+        self._clock = Clock(
+            steps, step, batch_size, TERMINAL_EVERY if self._console.is_terminal else LINE_EVERY
+        )
         self._epochs = epochs
         if not self._console.is_terminal:
             return
         self._bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}"), BarColumn(bar_width=20), TextColumn("{task.percentage:.0f}%"),
-            TextColumn("{task.fields[words]}"), console=self._console, transient=True,
-        )  # fmt: skip
-        self._task = self._bar.add_task("train", total=steps, completed=step, epoch=f"1/{epochs}", words="")
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.percentage:.0f}%"),
+            TextColumn("{task.fields[words]}"),
+            console=self._console,
+            transient=True,
+        )
+        self._task = self._bar.add_task(
+            "train", total=steps, completed=step, epoch=f"1/{epochs}", words=""
+        )
         self._bar.start()
 
     def step(self, step: int, figures: Callable[[], Mapping[str, float]]) -> None:
         """Show how training goes, once a second on a terminal, else every 30 s.
 
-        `figures` returns epoch, loss, accuracy and density so far. It waits for the device, so it is called only then,
-        and at most every 50 times as long as that took, or every 30 s.
-        """
+        `figures` returns epoch, loss, accuracy and density so far. It waits for the device, so it
+        is called only then, and at most every 50 times as long as that took, or every 30 s."""
         if self._clock is None or not self._clock.is_due():
             return
         began = time.monotonic()
@@ -90,7 +97,9 @@ class RunConsole:
         words.append(f"{figures['seconds']:.1f} s")
         self.say("  ".join(words))
         if self._bar:
-            self._bar.update(self._task, completed=figures["step"], epoch=f"{min(epoch + 1, epochs)}/{epochs}")
+            self._bar.update(
+                self._task, completed=figures["step"], epoch=f"{min(epoch + 1, epochs)}/{epochs}"
+            )
         if self._clock:
             self._clock.rest()
 
@@ -101,13 +110,16 @@ class RunConsole:
             self._bar = None
 
     def layers(
-        self, rows: Sequence[Mapping[str, Any]], courses: Mapping[str, Sequence[float]], left_dense: int = 0
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        courses: Mapping[str, Sequence[float]],
+        left_dense: int = 0,
     ) -> None:
-        """Show the closing table: what each layer kept, all masked ones together, the rest, and how they came to it.
+        """Show the closing table: what each layer kept, all masked ones together, the rest, and how
+        they came to it.
 
-        `courses` are densities in [0, 1] over the run, by the names of the rows and "model"; `left_dense` is the number
-        of weights that have no mask.
-        """
+        `courses` are densities in [0, 1] over the run, by the names of the rows and "model";
+        `left_dense` is the number of weights that have no mask."""
         print_whole(self._console, _table(rows, courses, self._console.width, left_dense))
         log = Console(width=LOG_WIDTH, file=_LogLines(self._log))  # type: ignore[arg-type]
         print_whole(log, _table(rows, courses, LOG_WIDTH, left_dense))
@@ -129,22 +141,47 @@ class Clock:
         self._due = time.monotonic() + max(self._every, seconds)
 
     def pace(self, step: int) -> list[str]:
-        """Return images a second since the start, evaluation included, and the time that is left."""
+        """Return images a second since the start, evaluation included, and the time that is
+        left."""
         seconds = (time.monotonic() - self._began) / max(step - self._first, 1)
-        return [f"{self._batch_size / seconds:,.0f} images/s", f"{duration((self.steps - step) * seconds)} left"]
+        return [
+            f"{self._batch_size / seconds:,.0f} images/s",
+            f"{duration((self.steps - step) * seconds)} left",
+        ]
 
 
 def _table(
-    rows: Sequence[Mapping[str, Any]], courses: Mapping[str, Sequence[float]], width: int, left_dense: int
+    rows: Sequence[Mapping[str, Any]],
+    courses: Mapping[str, Sequence[float]],
+    width: int,
+    left_dense: int,
 ) -> Table:
-    """Build the closing table: names and numbers whole, the courses in what is left of the width."""
+    """Build the closing table: names and numbers whole, the courses in what is left of the
+    width."""
     kept, total, dead = (sum(row[key] for row in rows) for key in ("kept", "total", "dead_rows"))
-    masked = {"layer": "masked layers" if left_dense else "model", "kept": kept, "total": total, "dead_rows": dead}
+    masked = {
+        "layer": "masked layers" if left_dense else "model",
+        "kept": kept,
+        "total": total,
+        "dead_rows": dead,
+    }
     sums = [masked]
     if left_dense:
-        sums.append({"layer": "left dense", "kept": left_dense, "total": left_dense, "dead_rows": 0})
-        sums.append({"layer": "model", "kept": kept + left_dense, "total": total + left_dense, "dead_rows": dead})
-    longest, number = max(len(row["layer"]) for row in [*rows, *sums]), max(len(f"{total + left_dense:,}"), 5)
+        sums.append(
+            {"layer": "left dense", "kept": left_dense, "total": left_dense, "dead_rows": 0}
+        )
+        sums.append(
+            {
+                "layer": "model",
+                "kept": kept + left_dense,
+                "total": total + left_dense,
+                "dead_rows": dead,
+            }
+        )
+    longest, number = (
+        max(len(row["layer"]) for row in [*rows, *sums]),
+        max(len(f"{total + left_dense:,}"), 5),
+    )
     left = width - longest - 2 * number - len("100.00%") - len("dead rows") - 19
     table = Table(title="density by layer", title_justify="left")
     table.add_column("layer", no_wrap=True)
@@ -155,16 +192,21 @@ def _table(
     for row in [*rows, *sums]:
         if row is masked:
             table.add_section()
-        course = courses["model" if row is masked else row["layer"]] if row in [*rows, masked] else []
+        course = (
+            courses["model" if row is masked else row["layer"]] if row in [*rows, masked] else []
+        )
         drawn = [spark(course, min(left, 32)) if course else ""] if left >= NARROWEST_COURSE else []
         dead_rows = Text(str(row["dead_rows"]), style="red" if row["dead_rows"] else "")
         density = f"{row['kept'] / row['total']:.2%}"
-        table.add_row(Text(row["layer"]), f"{row['kept']:,}", f"{row['total']:,}", density, dead_rows, *drawn)
+        table.add_row(
+            Text(row["layer"]), f"{row['kept']:,}", f"{row['total']:,}", density, dead_rows, *drawn
+        )
     return table
 
 
 def spark(fractions: Sequence[float], width: int = 32) -> str:
-    """A course of fractions in [0, 1] as blocks of eight heights, at most `width` of them, first and last included."""
+    """A course of fractions in [0, 1] as blocks of eight heights, at most `width` of them, first
+    and last included."""
     steps = max(len(fractions) - 1, 1)
     shown = min(len(fractions), width)
     chosen = [fractions[round(i * steps / max(shown - 1, 1))] for i in range(shown)]

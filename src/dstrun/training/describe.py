@@ -13,11 +13,16 @@ from dstrun.runs.identity import short
 from dstrun.runs.labels import counted
 
 NAMED = 3  # classes, options and weights left dense that are named on the screen
-SHARED_BY = {"neuron": "one threshold a neuron", "layer": "one threshold a layer", "weight": "one threshold a weight"}
+SHARED_BY = {
+    "neuron": "one threshold a neuron",
+    "layer": "one threshold a layer",
+    "weight": "one threshold a weight",
+}
 
 
 class Size(NamedTuple):
-    """How large a model is: all trained parameters but thresholds, weights that have a mask, thresholds."""
+    """How large a model is: all trained parameters but thresholds, weights that have a mask,
+    thresholds."""
 
     parameters: int
     masked: int
@@ -25,11 +30,14 @@ class Size(NamedTuple):
 
 
 def data_line(name: str, data: Mapping[str, Any]) -> str:
-    """Return 'pets: 40 training and 10 test images of 3×32×32, 2 classes (cat, dog)' from what status.json records."""
+    """Return 'pets: 40 training and 10 test images of 3×32×32, 2 classes (cat, dog)' from what
+    status.json records."""
     parts = {"training": data["train"], "validation": data["validation"], "test": data["test"]}
     counts = [f"{count:,} {part}" for part, count in parts.items() if count]
     classes = data.get("class_names", [])
-    named = f" ({', '.join(classes[:NAMED])}{', …' if len(classes) > NAMED else ''})" if classes else ""
+    named = (
+        f" ({', '.join(classes[:NAMED])}{', …' if len(classes) > NAMED else ''})" if classes else ""
+    )
     shape = "×".join(map(str, data["shape"]))
     return f"{name}: {_listed(counts)} images of {shape}, {data['classes']} classes{named}"
 
@@ -41,7 +49,8 @@ def model_line(config: Config, size: Size) -> str:
 
 
 def dense_line(weights: Mapping[str, int], reasons: Mapping[str, str], masked: int) -> str:
-    """Return the share of the model's weights that have no mask, and which they are; '' where there are none."""
+    """Return the share of the model's weights that have no mask, and which they are; '' where there
+    are none."""
     if not weights:
         return ""
     count = sum(weights.values())
@@ -59,12 +68,19 @@ def method_line(config: Config, size: Size, partly: bool = False) -> str:
     if reg.method == "dense":
         return "dense: no masks, the baseline"
     of = " of the masked layers" if partly else ""
-    alpha = f"target density {reg.target_density:.2%}{of}, α adjusted from {short(reg.alpha)} on" if reg.steered else ""
+    alpha = (
+        f"target density {reg.target_density:.2%}{of}, α adjusted from {short(reg.alpha)} on"
+        if reg.steered
+        else ""
+    )
     return f"dst, {alpha or f'α = {short(reg.alpha)}'}, {SHARED_BY[reg.granularity]} ({size.thresholds:,})"
 
 
-def schedule_line(config: Config, steps: int, recipe: str | None, changed: Sequence[str] = ()) -> str:
-    """Return '20 epochs of 23 steps, 64 images each; sgd, learning rate 0.01 (constant); recipe … but for …'."""
+def schedule_line(
+    config: Config, steps: int, recipe: str | None, changed: Sequence[str] = ()
+) -> str:
+    """Return '20 epochs of 23 steps, 64 images each; sgd, learning rate 0.01 (constant); recipe …
+    but for …'."""
     schedule = config.schedule
     words = f"{counted(schedule.epochs, 'epoch')} of {counted(steps, 'step')}, {schedule.batch_size} images each"
     words += f"; {schedule.optimiser}, learning rate {schedule.lr:g} ({schedule.rate})"
@@ -79,7 +95,8 @@ def device_line(device: str, name: str, threads: int) -> str:
 
 
 def density_words(masked: float, model: float | None, style: str = ".2%") -> str:
-    """Return 'density 4.25%'; both densities, each named, where that of the model is another than of masked layers."""
+    """Return 'density 4.25%'; both densities, each named, where that of the model is another than
+    of masked layers."""
     if model is None or abs(model - masked) < 5e-7:
         return f"density {masked:{style}}"
     return f"density {masked:{style}} of masked layers, {model:{style}} of the model"
@@ -87,8 +104,11 @@ def density_words(masked: float, model: float | None, style: str = ".2%") -> str
 
 def result_line(summary: Mapping[str, Any], time: str) -> str:
     """Return 'test accuracy 96.66%  density 4.25%  multiply-adds 4.25%  14,031 of 266,610 parameters  2 s'."""
-    words = [f"{split} accuracy {summary[key]:.2%}" for split in ("validation", "test")
-             if (key := f"{split}_accuracy") in summary and summary[key] is not None]  # fmt: skip
+    words = [
+        f"{split} accuracy {summary[key]:.2%}"
+        for split in ("validation", "test")
+        if (key := f"{split}_accuracy") in summary and summary[key] is not None
+    ]
     words.append(density_words(summary["density"], summary["density_model"]))
     words.append(f"multiply-adds {summary['flops_fraction']:.2%}")
     words.append(f"{summary['parameters_kept']:,} of {summary['parameters']:,} parameters")

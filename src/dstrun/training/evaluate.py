@@ -14,7 +14,8 @@ Autocast = Callable[[], AbstractContextManager]
 def evaluate(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], autocast: Autocast = nullcontext
 ) -> tuple[float, float]:
-    """(mean cross-entropy in nats, share of images classified right), in evaluation mode; read once at the end."""
+    """(mean cross-entropy in nats, share of images classified right), in evaluation mode; read once
+    at the end."""
     training = model.training
     model.eval()
     totals: Tensor | None = None
@@ -34,12 +35,14 @@ def evaluate(
 
 
 def correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many rows of logits (B, classes) have their largest value at the label: a 0-dim integer tensor."""
+    """How many rows of logits (B, classes) have their largest value at the label: a 0-dim integer
+    tensor."""
     return (logits.argmax(1) == labels).sum()
 
 
 def not_finite(model: nn.Module) -> list[str]:
-    """Names of the parameters, thresholds and buffers that hold NaN or infinity; waits for the device once."""
+    """Names of the parameters, thresholds and buffers that hold NaN or infinity; waits for the
+    device once."""
     named = [*model.named_parameters(), *model.named_buffers()]
     finite = torch.stack([tensor.detach().isfinite().all() for _, tensor in named]).tolist()
     return [name for (name, _), whole in zip(named, finite, strict=True) if not whole]

@@ -15,26 +15,38 @@ from dstrun.data import Split, Splits
 from dstrun.data.splits import chosen, stratified
 from dstrun.system.errors import InputError, user_code_error
 
-OWN_OPTIONS = ("download", "size", "train_limit", "test_limit")  # of `data`, given to every builder that takes them
+OWN_OPTIONS = (
+    "download",
+    "size",
+    "train_limit",
+    "test_limit",
+)  # of `data`, given to every builder that takes them
 
 
 def load_data(wanted: DataConfig) -> tuple[Splits, Split | None]:
-    """Return the splits that `data` asks for, and the part of the training split that is held out for validation.
+    """Return the splits that `data` asks for, and the part of the training split that is held out
+    for validation.
 
-    Raises InputError for data that are missing, damaged or of no use, and for a mistake in a user's own builder.
-    """
+    Raises InputError for data that are missing, damaged or of no use, and for a mistake in a user's
+    own builder."""
     splits = _limited(_build(wanted), wanted)
     channels = splits.shape[0]
     for name in ("mean", "std"):
         if len(values := getattr(wanted, name)) not in (1, channels):
-            several = f" or {channels}, one a channel" if channels > 1 else ", the images have one channel"
+            several = (
+                f" or {channels}, one a channel"
+                if channels > 1
+                else ", the images have one channel"
+            )
             raise InputError(f"data.{name}: got {len(values)} values, expected 1{several}")
     if not wanted.validation:
         return splits, None
     rest, held_out = stratified(splits.train.labels, wanted.validation)
     if not len(rest) or not len(held_out):
         images = f"{wanted.validation} of each class of {len(splits.train)} images"
-        raise InputError(f"data.validation: {images} leaves none to {'hold out' if len(rest) else 'train on'}")
+        raise InputError(
+            f"data.validation: {images} leaves none to {'hold out' if len(rest) else 'train on'}"
+        )
     return replace(splits, train=splits.train.subset(rest)), splits.train.subset(held_out)
 
 
@@ -56,21 +68,26 @@ def _build(wanted: DataConfig) -> Splits:
 
 
 def _options(wanted: DataConfig) -> Mapping[str, Any]:
-    """Return the options that a builder may have parameters for; InputError where data.args has one of them."""
+    """Return the options that a builder may have parameters for; InputError where data.args has one
+    of them."""
     for key in OWN_OPTIONS:
         if key in wanted.args:
-            raise InputError(f"data.args.{key}: expected data.{key}={wanted.args[key]}, which is an option of its own")
+            raise InputError(
+                f"data.args.{key}: expected data.{key}={wanted.args[key]}, which is an option of its own"
+            )
     return {key: getattr(wanted, key) for key in OWN_OPTIONS}
 
 
 def _limited(splits: Splits, wanted: DataConfig) -> Splits:
-    """Return the splits with no more images than the limits allow; notes limits that nothing reaches."""
+    """Return the splits with no more images than the limits allow; notes limits that nothing
+    reaches."""
     limits = {"train": wanted.train_limit, "test": wanted.test_limit}
     parts = {name: getattr(splits, name) for name in limits}
     notes = [
         f"data.{name}_limit={limit} is more than there are: {len(parts[name]):,} {name} images"
-        for name, limit in limits.items() if limit > len(parts[name])
-    ]  # fmt: skip
+        for name, limit in limits.items()
+        if limit > len(parts[name])
+    ]
     limited = {
         name: part.subset(chosen(len(part), limits[name])) if 0 < limits[name] < len(part) else part
         for name, part in parts.items()

@@ -3,9 +3,9 @@
     a step:   batch → update of the weights
     an epoch: its steps, then the test split, then one reading of what the device has summed up
 
-Order on the page is order in time. The caller owns files, progress bar and W&B, and may save `progress` with model,
-optimiser and method after any Record to go on from there. Knows evaluation, density and the Method protocol; no config.
-"""
+Order on the page is order in time. The caller owns files, progress bar and W&B, and may save
+`progress` with model, optimiser and method after any Record to go on from there. Knows evaluation,
+density and the Method protocol; no config."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,13 +16,19 @@ import torch
 from torch import Tensor, nn
 
 from dstrun.methods.dst.method import Method
-from dstrun.methods.mask_stats import LayerFigures, masked_density, model_density, weights_left_dense
+from dstrun.methods.mask_stats import (
+    LayerFigures,
+    masked_density,
+    model_density,
+    weights_left_dense,
+)
 from dstrun.training.evaluate import Autocast, evaluate
 from dstrun.training.step import Update
 
 
 class TrainingBatches(Protocol):
-    """What is trained on: `len` batches an epoch, of images and labels, in an order that the epoch decides."""
+    """What is trained on: `len` batches an epoch, of images and labels, in an order that the epoch
+    decides."""
 
     def __len__(self) -> int: ...
     def shuffled(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]: ...
@@ -30,7 +36,8 @@ class TrainingBatches(Protocol):
 
 @dataclass
 class Progress:
-    """Where training stands: whole epochs and updates done, and of the epoch under way its batches and sums."""
+    """Where training stands: whole epochs and updates done, and of the epoch under way its batches
+    and sums."""
 
     epoch: int = 0
     step: int = 0
@@ -62,10 +69,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Record:
-    """What there is to say at one moment; accuracies are in [0, 1], losses in nats, seconds of wall time.
+    """What there is to say at one moment; accuracies are in [0, 1], losses in nats, seconds of wall
+    time.
 
-    kind: "epoch" at an epoch's end, "step" every log_steps updates (layers only), "pause" where the caller asked.
-    """
+    kind: "epoch" at an epoch's end, "step" every log_steps updates (layers only), "pause" where the
+    caller asked."""
 
     kind: Literal["epoch", "step", "pause"]
     epoch: int
@@ -85,12 +93,12 @@ def train(
     log_steps: int = 0,
     between_steps: Callable[[Progress], bool] = lambda progress: False,
 ) -> Iterator[Record]:
-    """Trains from `progress` to the end of `epochs`, yielding a Record at each epoch's end and where else asked.
+    """Trains from `progress` to the end of `epochs`, yielding a Record at each epoch's end and
+    where else asked.
 
-    `splits` names what to evaluate on at an epoch's end ("test", "validation"), under the update's autocast;
-    `between_steps` is called after every update and may ask for a Record by returning True. With epochs = 0 the model
-    is evaluated once.
-    """
+    `splits` names what to evaluate on at an epoch's end ("test", "validation"), under the update's
+    autocast; `between_steps` is called after every update and may ask for a Record by returning
+    True. With epochs = 0 the model is evaluated once."""
     model, method, autocast = update.model, update.method, update.autocast
     if epochs == 0:
         yield _epoch_record(model, method, progress, splits, autocast, lr=rate(0))
@@ -102,19 +110,28 @@ def train(
             loss, right = update(images, labels, rate(progress.step))
             progress.add(loss, right, len(images))
             asked = between_steps(progress)
-            logged = log_steps > 0 and progress.step % log_steps == 0 and progress.batch < len(batches)
+            logged = (
+                log_steps > 0 and progress.step % log_steps == 0 and progress.batch < len(batches)
+            )
             if asked or logged:
-                layers = method.measure() if logged else []  # waits for the device, so before the clock is read
+                layers = (
+                    method.measure() if logged else []
+                )  # waits for the device, so before the clock is read
                 progress.seconds += time.perf_counter() - lap
-                yield Record("step" if logged else "pause", progress.epoch + 1, progress.step, layers)
+                yield Record(
+                    "step" if logged else "pause", progress.epoch + 1, progress.step, layers
+                )
                 lap = time.perf_counter()
         figures = _training_figures(progress, lap, rate)
         progress.next_epoch()
         yield _epoch_record(model, method, progress, splits, autocast, **figures)
 
 
-def _training_figures(progress: Progress, lap: float, rate: Callable[[int], float]) -> dict[str, float | None]:
-    """Of the epoch just trained; the first reading waits for the device, so the seconds are whole."""
+def _training_figures(
+    progress: Progress, lap: float, rate: Callable[[int], float]
+) -> dict[str, float | None]:
+    """Of the epoch just trained; the first reading waits for the device, so the seconds are
+    whole."""
     loss_sum, right = float(progress.loss_sum), float(progress.right)
     seconds = progress.seconds + time.perf_counter() - lap
     return {
@@ -137,7 +154,10 @@ def _epoch_record(
     lap = time.perf_counter()
     layers = method.measure()
     left_dense = sum(weights_left_dense(model, method.left_dense).values())
-    figures |= {"density": masked_density(layers), "density_model": model_density(layers, left_dense)}
+    figures |= {
+        "density": masked_density(layers),
+        "density_model": model_density(layers, left_dense),
+    }
     with torch.no_grad():
         figures |= {"penalty": float(method.penalty()), "alpha": float(method.alpha)}
     for name, split in splits.items():

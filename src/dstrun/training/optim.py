@@ -1,4 +1,5 @@
-"""The optimiser, its parameter groups, and the learning rate as a pure function of the step. Knows torch alone.
+"""The optimiser, its parameter groups, and the learning rate as a pure function of the step. Knows
+torch alone.
 
 A rate that is a function needs no state: a resumed run asks it for the step it is at.
 """
@@ -32,12 +33,18 @@ def make_optimiser(
     weight_decay: float = 0.0,
     threshold_decay: float = 1.0,
 ) -> Optimizer:
-    """SGD, Adam or AdamW over all parameters; thresholds decay by `threshold_decay` of `weight_decay`, the paper's 1.
+    """SGD, Adam or AdamW over all parameters; thresholds decay by `threshold_decay` of
+    `weight_decay`, the paper's 1.
 
-    Each is torch's fused form: all parameters of a group in one pass. Raises ValueError for another name.
-    """
+    Each is torch's fused form: all parameters of a group in one pass. Raises ValueError for another
+    name."""
     apart = {id(threshold) for threshold in thresholds} if threshold_decay != 1 else set()
-    groups = [{"params": [p for p in model.parameters() if id(p) not in apart], "weight_decay": weight_decay}]
+    groups = [
+        {
+            "params": [p for p in model.parameters() if id(p) not in apart],
+            "weight_decay": weight_decay,
+        }
+    ]
     if apart:
         groups.append({"params": list(thresholds), "weight_decay": weight_decay * threshold_decay})
     if name == "sgd":
@@ -50,7 +57,8 @@ def make_optimiser(
 
 
 class TracedSGD:
-    """The step of a torch.optim.SGD, on its own state, in a form that can be part of what torch.compile compiles."""
+    """The step of a torch.optim.SGD, on its own state, in a form that can be part of what
+    torch.compile compiles."""
 
     def __init__(self, optimiser: torch.optim.SGD, parameters: Sequence[nn.Parameter]) -> None:
         self._optimiser, self._parameters = optimiser, parameters
@@ -62,30 +70,46 @@ class TracedSGD:
 
     @cached_property
     def momenta(self) -> list[Tensor]:
-        """The momentum of every parameter, as the optimiser holds it from here on: zeros where it has none yet."""
+        """The momentum of every parameter, as the optimiser holds it from here on: zeros where it
+        has none yet."""
         state = self._optimiser.state
         for parameter in self._parameters:
             if state[parameter].get("momentum_buffer") is None:
                 state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         momenta = [state[parameter]["momentum_buffer"] for parameter in self._parameters]
         for momentum in momenta:
-            torch._dynamo.mark_static_address(momentum)  # else a CUDA graph may not change it in place
+            torch._dynamo.mark_static_address(
+                momentum
+            )  # else a CUDA graph may not change it in place
         return momenta
 
     @torch.no_grad()
     def __call__(self, grads: Sequence[Tensor | None], lr: Any, momenta: Sequence[Tensor]) -> None:
-        """Moves every parameter that has a gradient; `lr` is a 0-dim tensor, so that its value is not compiled in."""
+        """Moves every parameter that has a gradient; `lr` is a 0-dim tensor, so that its value is
+        not compiled in."""
         for places, group in self._groups:
             moved: list[tuple[Tensor, Tensor, Tensor | None]] = []
             for place in places:
                 grad = grads[place]
                 if grad is not None:
-                    moved.append((self._parameters[place], grad, momenta[place] if group["momentum"] else None))
+                    moved.append(
+                        (
+                            self._parameters[place],
+                            grad,
+                            momenta[place] if group["momentum"] else None,
+                        )
+                    )
             sgd(
-                [parameter for parameter, _, _ in moved], [grad for _, grad, _ in moved],
-                [momentum for _, _, momentum in moved], foreach=True, lr=lr,
-                **{name: group[name] for name in ("weight_decay", "momentum", "dampening", "nesterov", "maximize")},
-            )  # fmt: skip
+                [parameter for parameter, _, _ in moved],
+                [grad for _, grad, _ in moved],
+                [momentum for _, _, momentum in moved],
+                foreach=True,
+                lr=lr,
+                **{
+                    name: group[name]
+                    for name in ("weight_decay", "momentum", "dampening", "nesterov", "maximize")
+                },
+            )
 
 
 def make_rate(
@@ -100,10 +124,10 @@ def make_rate(
 ) -> Rate:
     """step (from 0) → learning rate, whose base or, for one-cycle, peak is `lr`.
 
-    multistep: × gamma at each milestone, in epochs; cosine: from lr to 0 over the run; onecycle: from lr / 25 up to
-    lr over three tenths of the run and down to lr / 250,000, along cosines (Smith & Topin, 2017); `warmup` epochs
-    rise linearly from 0 before any of them. Raises ValueError for another name.
-    """
+    multistep: × gamma at each milestone, in epochs; cosine: from lr to 0 over the run; onecycle:
+    from lr / 25 up to lr over three tenths of the run and down to lr / 250,000, along cosines
+    (Smith & Topin, 2017); `warmup` epochs rise linearly from 0 before any of them. Raises
+    ValueError for another name."""
     total = max(epochs * steps_per_epoch, 1)
     warm = round(warmup * steps_per_epoch)
 

@@ -2,8 +2,8 @@
 
     is it there already?  →  can it be done at all?  →  its folder  →  train, a Record at a time  →  summary
 
-Nothing is written before everything that can be checked has been. The only module that knows all the others.
-"""
+Nothing is written before everything that can be checked has been. The only module that knows all
+the others."""
 
 import os
 import sys
@@ -28,7 +28,15 @@ from dstrun.runs.folder import (
 from dstrun.runs.metrics import RESULTS, read_json
 from dstrun.runs.status import FINISHED, RUNNING, Status, altered, holder
 from dstrun.runs.wandb_logger import OF_ONE_RUN, wandb_options
-from dstrun.system.errors import BusyError, InputError, RunFailedError, described, first_line, mismatch, print_notes
+from dstrun.system.errors import (
+    BusyError,
+    InputError,
+    RunFailedError,
+    described,
+    first_line,
+    mismatch,
+    print_notes,
+)
 from dstrun.system.machine import set_threads
 from dstrun.training.build import make_autocast, make_batches, prepare, training_objects
 from dstrun.training.describe import density_words
@@ -39,9 +47,9 @@ from dstrun.training.session import Session
 def run(config: Config, default_group: str, notes: Sequence[str] = ()) -> Path:
     """Does the run that `config` describes, or what is left of it, and gives its folder.
 
-    InputError before anything is written; RunFailedError, with the story in the folder, after that; Interrupted once a
-    request to stop has been met with a checkpoint. Notes are printed once nothing is wrong.
-    """
+    InputError before anything is written; RunFailedError, with the story in the folder, after that;
+    Interrupted once a request to stop has been met with a checkpoint. Notes are printed once
+    nothing is wrong."""
     folder = run_folder(config, default_group)
     state = state_of(folder, config)
     if config.dry_run:
@@ -65,7 +73,9 @@ def run(config: Config, default_group: str, notes: Sequence[str] = ()) -> Path:
     except OSError as error:
         raise InputError(f"outputs: {error}") from error
     try:
-        if state_of(folder, config) == FINISHED and not config.overwrite:  # by another process, while we prepared
+        if (
+            state_of(folder, config) == FINISHED and not config.overwrite
+        ):  # by another process, while we prepared
             return _already_finished(folder)
         Session(folder, config, prepared, status).go()
     finally:
@@ -74,7 +84,8 @@ def run(config: Config, default_group: str, notes: Sequence[str] = ()) -> Path:
 
 
 def _data_of_checkpoint(folder: Path) -> dict[str, Any]:
-    """Return what a run was trained on, as its newest checkpoint says, for a run without a readable status.json."""
+    """Return what a run was trained on, as its newest checkpoint says, for a run without a readable
+    status.json."""
     try:
         state = checkpoint.load(folder / checkpoint.NEWEST)
     except (OSError, ValueError):
@@ -83,7 +94,8 @@ def _data_of_checkpoint(folder: Path) -> dict[str, Any]:
 
 
 def run_as_job(config: Config, default_group: str) -> None:
-    """`run` for a sweep, where a run that cannot even begin has failed like any other: its folder says so.
+    """`run` for a sweep, where a run that cannot even begin has failed like any other: its folder
+    says so.
 
     BusyError, RunFailedError and Interrupted as `run`.
     """
@@ -97,7 +109,9 @@ def run_as_job(config: Config, default_group: str) -> None:
         if isinstance(error, RunFailedError):
             raise
         line = str(error) if isinstance(error, InputError) else described(error)
-        with suppress(OSError, InputError):  # a full disk, or a folder of another run, which stays as it is
+        with suppress(
+            OSError, InputError
+        ):  # a full disk, or a folder of another run, which stays as it is
             record_failure(run_folder(config, default_group), config, line, traceback.format_exc())
         raise RunFailedError(line) from error
 
@@ -110,7 +124,8 @@ def _already_finished(folder: Path) -> Path:
 
 
 def evaluate_run(folder: Path, config: Config) -> None:
-    """Prints the test figures of a run's checkpoint, under the run's config with what eval may change in it."""
+    """Prints the test figures of a run's checkpoint, under the run's config with what eval may
+    change in it."""
     refuse_difference(folder, config, "eval leaves a run as it was trained, `dstrun rerun` changes")
     config = replace(config, init=None)
     prepared = prepare(config, resumes=True)
@@ -124,7 +139,9 @@ def evaluate_run(folder: Path, config: Config) -> None:
         state = read_json(folder / "status.json").get("state", "unknown")
         raise InputError(f"{folder}: {error}; the run's state is {state}") from error
     except RuntimeError as error:
-        raise InputError(f"{folder}: the checkpoint is another model's ({mismatch(error)})") from error
+        raise InputError(
+            f"{folder}: the checkpoint is another model's ({mismatch(error)})"
+        ) from error
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{folder}: {first_line(error)}") from error
     _, splits = make_batches(config, prepared)
@@ -134,4 +151,8 @@ def evaluate_run(folder: Path, config: Config) -> None:
         loss, accuracy = evaluate(model, split(), make_autocast(config, prepared.device))
         words.append(f"{name} accuracy {accuracy:.2%}  {name} loss {loss:.4f}")
     left_dense = sum(weights_left_dense(model, method.left_dense).values())
-    print("  ".join([*words, density_words(masked_density(layers), model_density(layers, left_dense))]))
+    print(
+        "  ".join(
+            [*words, density_words(masked_density(layers), model_density(layers, left_dense))]
+        )
+    )

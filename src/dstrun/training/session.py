@@ -2,9 +2,8 @@
 
     take up the checkpoint, if any  →  train  →  at each Record: rows, console, W&B, checkpoint  →  summary
 
-Ends with the run finished, or with its folder in a state that the same command goes on from. Knows config, what
-`build` makes of it, the loop, and the writers of files.
-"""
+Ends with the run finished, or with its folder in a state that the same command goes on from. Knows
+config, what `build` makes of it, the loop, and the writers of files."""
 
 import logging
 import signal
@@ -37,7 +36,7 @@ from dstrun.runs.metrics import (
     run_log,
     wandb_row,
     write_json,
-)  # fmt: skip
+)
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, Status
 from dstrun.runs.wandb_logger import remove_local_copies, start_wandb, wandb_init, wandb_options
 from dstrun.system.errors import (
@@ -65,7 +64,8 @@ STOP = "stop"  # a file of this name in a run's folder stops the run at the next
 
 
 class Session:
-    """One process's work on one run: what is open while it trains, and what happens at each Record."""
+    """One process's work on one run: what is open while it trains, and what happens at each
+    Record."""
 
     def __init__(self, folder: Path, config: Config, prepared: Prepared, status: Status) -> None:
         self._config = config
@@ -77,15 +77,18 @@ class Session:
         self._compiling_since: float | None = None
 
     def go(self) -> None:
-        """Trains to the end, or raises Interrupted or RunFailedError with the folder ready to go on from.
+        """Trains to the end, or raises Interrupted or RunFailedError with the folder ready to go on
+        from.
 
-        InputError where the folder cannot be written, BusyError where another process has taken the run.
-        """
+        InputError where the folder cannot be written, BusyError where another process has taken the
+        run."""
         keep_freed_memory()
         try:
             threads = set_threads(self._config.threads or self._status.content.get("threads", 0))
             self._config = write_config(self._folder, self._config)
-            self._status.begin(threads=threads, data=self._prepared.data, **facts(self._prepared.device))
+            self._status.begin(
+                threads=threads, data=self._prepared.data, **facts(self._prepared.device)
+            )
             self._stop_file.unlink(missing_ok=True)
             with stop_request() as stop:
                 self._go(stop)
@@ -109,15 +112,22 @@ class Session:
             line = self._described(error)
             self._log.error(traceback.format_exc())
             self._console.stop()
-            self._console.say(f"{self._folder}: failed, {line} (traceback in train.log)", style="red")
-            with suppress(OSError):  # on a full disk the state stays running, of a process that is no more
+            self._console.say(
+                f"{self._folder}: failed, {line} (traceback in train.log)", style="red"
+            )
+            with suppress(
+                OSError
+            ):  # on a full disk the state stays running, of a process that is no more
                 self._status.end(FAILED, error=line)
             raise RunFailedError(line) from error
         else:
-            self._status.end(FINISHED, files={name: sha256(self._folder / name) for name in RESULTS})
+            self._status.end(
+                FINISHED, files={name: sha256(self._folder / name) for name in RESULTS}
+            )
             with suppress(OSError):  # the full one serves as well
                 checkpoint.save_last(
-                    self._folder, {"model": self._training.model.state_dict(), **self._prepared.images}
+                    self._folder,
+                    {"model": self._training.model.state_dict(), **self._prepared.images},
                 )
             if stop.signal:  # came too late for this run, but not for those after it
                 raise Interrupted(stop.signal)
@@ -130,7 +140,9 @@ class Session:
         state = self._checkpoint()
         self._training = Training(config, prepared, state)
         if state and state["device"] != prepared.device.type:
-            self._console.say(f"begun on {state['device']}: the figures to come may differ in their last digits")
+            self._console.say(
+                f"begun on {state['device']}: the figures to come may differ in their last digits"
+            )
         model, method = self._training.model, self._training.method
         self._work = multiply_adds(model, torch.zeros(1, *prepared.shape, device=prepared.device))
         self._left_dense = weights_left_dense(model, method.left_dense)
@@ -138,16 +150,24 @@ class Session:
         if not state and last_row(self._folder / "metrics.csv"):
             self._begin_over()
         kept = {name: mark["bytes"] for name, mark in state["files"].items()} if state else {}
-        metrics = METRICS + (VALIDATION if prepared.validation else ()) + (STEERED if config.reg.steered else ())
+        metrics = (
+            METRICS
+            + (VALIDATION if prepared.validation else ())
+            + (STEERED if config.reg.steered else ())
+        )
         self._metrics = Rows(self._folder / "metrics.csv", metrics, kept.get("metrics.csv", 0))
         self._layers = Rows(self._folder / "layers.csv", LAYERS, kept.get("layers.csv", 0))
         self._console.say(str(self._folder), style="bold")
         self._console.facts(self._facts())
-        for note in [*(f"data.root: {note}" for note in prepared.splits.notes), *prepared.trial.notes]:
+        for note in [
+            *(f"data.root: {note}" for note in prepared.splits.notes),
+            *prepared.trial.notes,
+        ]:
             self._console.say(f"note: {note}", style="yellow")
 
     def _begin_over(self) -> None:
-        """Count that rows which the run has logged will be logged again: W&B keeps them apart by the run's id."""
+        """Count that rows which the run has logged will be logged again: W&B keeps them apart by
+        the run's id."""
         self._status.write(begun_over=self._begun_over + 1)
         remove_local_copies(self._config, self._folder)
 
@@ -157,16 +177,25 @@ class Session:
 
     def _train(self, stop: StopRequest) -> None:
         schedule = self._config.schedule
-        mode, init = wandb_options(self._config).mode, wandb_init(self._config, self._folder, self._begun_over)
+        mode, init = (
+            wandb_options(self._config).mode,
+            wandb_init(self._config, self._folder, self._begun_over),
+        )
         self._tracker = start_wandb(mode, self._log, self._console.say, **init)
         exit_code = 1
         try:
             if schedule.compile != "off" and schedule.epochs:
                 self._compiling_since = time.monotonic()
-                self._console.say("compiling: seconds where torch has kept it from an earlier run, else up to minutes")
+                self._console.say(
+                    "compiling: seconds where torch has kept it from an earlier run, else up to minutes"
+                )
             steps = schedule.epochs * len(self._training.batches)
-            self._console.start(steps, self._training.progress.step, schedule.batch_size, schedule.epochs)
-            for record in self._training.records(lambda progress: self._between_steps(progress, stop)):
+            self._console.start(
+                steps, self._training.progress.step, schedule.batch_size, schedule.epochs
+            )
+            for record in self._training.records(
+                lambda progress: self._between_steps(progress, stop)
+            ):
                 self._take(record, stop)
             self._save()
             exit_code = 0
@@ -177,7 +206,12 @@ class Session:
 
     def _facts(self) -> dict[str, str]:
         """What is about to be trained, and on what."""
-        config, prepared, training, status = self._config, self._prepared, self._training, self._status.content
+        config, prepared, training, status = (
+            self._config,
+            self._prepared,
+            self._training,
+            self._status.content,
+        )
         size = self._size()
         step, steps = training.progress.step, config.schedule.epochs * len(training.batches)
         dense = describe.dense_line(self._left_dense, training.method.left_dense, size.masked)
@@ -189,7 +223,9 @@ class Session:
             "schedule": describe.schedule_line(
                 config, len(training.batches), recipe_of(config), changed_from_recipe(config)
             ),
-            "device": describe.device_line(status["device"], status["device_name"], status["threads"]),
+            "device": describe.device_line(
+                status["device"], status["device_name"], status["threads"]
+            ),
             "resuming": f"at step {step:,} of {steps:,}" if step else "",
         }
 
@@ -231,13 +267,20 @@ class Session:
         if self._status.lost:
             self._status.confirm()
         if self._compiling_since is not None:
-            self._console.say(f"compiled: first step after {time.monotonic() - self._compiling_since:.1f} s")
+            self._console.say(
+                f"compiled: first step after {time.monotonic() - self._compiling_since:.1f} s"
+            )
             self._compiling_since = None
         return bool(stop) or self._checkpoint_due()
 
     def _figures_so_far(self) -> dict[str, float]:
-        """Epoch under way, its mean loss and accuracy so far, and the density now; waits for the device."""
-        progress, kept, total = self._training.progress, int(self._training.method.kept()), self._size().masked
+        """Epoch under way, its mean loss and accuracy so far, and the density now; waits for the
+        device."""
+        progress, kept, total = (
+            self._training.progress,
+            int(self._training.method.kept()),
+            self._size().masked,
+        )
         dense = sum(self._left_dense.values())
         return {
             "epoch": progress.epoch + 1,
@@ -252,7 +295,8 @@ class Session:
         return every > 0 and time.monotonic() - self._saved_at > every
 
     def _take(self, record: Record, stop: StopRequest) -> None:
-        """Writes what a Record says; then saves where it is due, and stops where it is asked for."""
+        """Writes what a Record says; then saves where it is due, and stops where it is asked
+        for."""
         layers = [_layer_row(record, layer) for layer in record.layers]
         self._layers.append(layers)
         if record.kind == "epoch":
@@ -274,32 +318,42 @@ class Session:
         if stop.signal:
             self._console.stop()
             self._console.say(
-                f"{self._folder}: interrupted at step {record.step}; run the same command to resume", style="yellow"
+                f"{self._folder}: interrupted at step {record.step}; run the same command to resume",
+                style="yellow",
             )
             raise (StoppedByFile if asked else Interrupted)(stop.signal)
 
     def _check_finite(self, stop: StopRequest) -> None:
-        """DivergedError, before anything is saved, where a parameter is NaN or infinite: which was first, and when.
+        """DivergedError, before anything is saved, where a parameter is NaN or infinite: which was
+        first, and when.
 
-        The search trains again from the last checkpoint, which is at most `checkpoint.every` and an epoch old.
-        """
+        The search trains again from the last checkpoint, which is at most `checkpoint.every` and an
+        epoch old."""
         broken = not_finite(self._training.model)
         if not broken:
             return
         progress = self._training.progress
         state = self._checkpoint()
-        kept = f"the checkpoint of step {state['progress']['step']} is kept" if state else "there is no checkpoint yet"
+        kept = (
+            f"the checkpoint of step {state['progress']['step']} is kept"
+            if state
+            else "there is no checkpoint yet"
+        )
         self._console.say(
             f"NaN or infinite by step {progress.step}; {kept}; repeating the steps since then to find the first bad one"
         )
-        step, first = where_it_began(self._config, self._prepared, state, progress.step, lambda: bool(stop))
+        step, first = where_it_began(
+            self._config, self._prepared, state, progress.step, lambda: bool(stop)
+        )
         if first:
             epoch = (step - 1) // len(self._training.batches) + 1
             when, names = f"from step {step}, in epoch {epoch}", first
         else:
             when, names = f"by step {progress.step}", broken
         where = f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
-        raise DivergedError(f"NaN or infinite {when}: {where}; {kept}; a lower schedule.lr may help")
+        raise DivergedError(
+            f"NaN or infinite {when}: {where}; {kept}; a lower schedule.lr may help"
+        )
 
     def _described(self, error: Exception) -> str:
         if not out_of_memory(error):
@@ -313,7 +367,9 @@ class Session:
 
     def _save(self) -> None:
         files = {"metrics.csv": self._metrics.mark(), "layers.csv": self._layers.mark()}
-        checkpoint.save(self._folder, {**self._training.state_dict(), **self._prepared.images, "files": files})
+        checkpoint.save(
+            self._folder, {**self._training.state_dict(), **self._prepared.images, "files": files}
+        )
         self._saved_at = time.monotonic()
 
     def _finish(self) -> None:
@@ -328,17 +384,26 @@ class Session:
             courses.setdefault(row["layer"], []).append(float(row["density"]))
             kept.setdefault(row["step"], []).append(int(row["kept"]))
         courses |= {"model": [sum(counts) / summary["total"] for counts in kept.values()]}
-        self._console.layers([asdict(layer) for layer in layers], courses, sum(self._left_dense.values()))
-        self._console.say(describe.result_line(summary, duration(summary["total_seconds"])), style="bold green")
-        self._console.facts(describe.next_commands(self._folder, sparse=bool(summary["thresholds"])))
+        self._console.layers(
+            [asdict(layer) for layer in layers], courses, sum(self._left_dense.values())
+        )
+        self._console.say(
+            describe.result_line(summary, duration(summary["total_seconds"])), style="bold green"
+        )
+        self._console.facts(
+            describe.next_commands(self._folder, sparse=bool(summary["thresholds"]))
+        )
         self._console.say(str(self._folder))
 
     def _summary(self, layers: Sequence[LayerFigures]) -> dict[str, Any]:
-        """The last epoch's figures; the best by validation where there is one; what was kept of what there was.
+        """The last epoch's figures; the best by validation where there is one; what was kept of
+        what there was.
 
-        `total` and `kept` are weights of masked layers, `weights` and `weights_kept` those of the whole model.
-        """
-        rows = [{column: number(text) for column, text in row.items()} for row in self._metrics.read()]
+        `total` and `kept` are weights of masked layers, `weights` and `weights_kept` those of the
+        whole model."""
+        rows = [
+            {column: number(text) for column, text in row.items()} for row in self._metrics.read()
+        ]
         reasons, size = self._training.method.left_dense, self._size()
         kept, total = (sum(getattr(layer, key) for layer in layers) for key in ("kept", "total"))
         weights = total + sum(self._left_dense.values())
@@ -355,13 +420,16 @@ class Session:
             "multiply_adds": self._work.total,
             "multiply_adds_kept": self._work.kept(layers),
             "left_dense": {
-                name: {"weights": count, "reason": reasons[name]} for name, count in self._left_dense.items()
+                name: {"weights": count, "reason": reasons[name]}
+                for name, count in self._left_dense.items()
             },
             "total_seconds": sum(row["seconds"] or 0 for row in rows),
         }
         if self._prepared.validation:
             at_target = [row for row in rows if self._config.reg.steered and row["alpha"] == 0]
-            summary["best_by_validation"] = max(at_target or rows, key=lambda row: row["validation_accuracy"] or 0)
+            summary["best_by_validation"] = max(
+                at_target or rows, key=lambda row: row["validation_accuracy"] or 0
+            )
         return summary
 
 

@@ -1,12 +1,13 @@
-"""Try a model before training: evaluate and train it on two images, then write its state and read it back.
+"""Try a model before training: evaluate and train it on two images, then write its state and read
+it back.
 
     evaluation   two images and one: as many logits as there are classes, whatever the masks let through
     training     forward pass, loss, backward pass: gradients reach the weights, through the masks
     state        torch.save → torch.load(weights_only=True) → a second instance
 
-All of it on the CPU and before anything of a run is written; no generator of random numbers is moved. InputError is
-raised for what cannot train, one line each. Knows layers, how their weights are read, and errors; it knows no config.
-"""
+All of it on the CPU and before anything of a run is written; no generator of random numbers is
+moved. InputError is raised for what cannot train, one line each. Knows layers, how their weights
+are read, and errors; it knows no config."""
 
 import io
 import random
@@ -31,7 +32,8 @@ MANY_ZEROS = 0.001  # share of a layer's weights; an initialiser may draw a 0 or
 
 @dataclass(frozen=True)
 class Trial:
-    """What a trial has found: layers whose weight is read past the layer, and what else there is to say."""
+    """What a trial has found: layers whose weight is read past the layer, and what else there is to
+    say."""
 
     past: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -39,11 +41,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class Case:
-    """What a model is tried with. `model` and `data` are as a person names them, 'model=vgg16' and 'data=cifar10'.
+    """What a model is tried with. `model` and `data` are as a person names them, 'model=vgg16' and
+    'data=cifar10'.
 
-    `is_builtin`: a ValueError of its builder is a sentence for the user. `prunes`: a new run of DST. `single`: the
-    reason for batches of one image, '' if there are none.
-    """
+    `is_builtin`: a ValueError of its builder is a sentence for the user. `prunes`: a new run of
+    DST. `single`: the reason for batches of one image, '' if there are none."""
 
     model: str
     data: str
@@ -56,8 +58,11 @@ class Case:
     prunes: bool
 
 
-def try_model(case: Case, build_model: Callable[[], Any], finish: Callable[[nn.Module], None]) -> Trial:
-    """Try the model that `build_model` makes and `finish` gives masks and weights, as they are before training."""
+def try_model(
+    case: Case, build_model: Callable[[], Any], finish: Callable[[nn.Module], None]
+) -> Trial:
+    """Try the model that `build_model` makes and `finish` gives masks and weights, as they are
+    before training."""
 
     def new() -> nn.Module:
         model = _built(case, build_model)
@@ -76,7 +81,9 @@ def try_model(case: Case, build_model: Callable[[], Any], finish: Callable[[nn.M
     past |= {*reading.past}
     masked = {name: layer for name, layer in layers.items() if name not in past}
     if layers and not masked:
-        raise InputError(f"{case.model}: the weight of every layer is read past the layer, so that no mask would count")
+        raise InputError(
+            f"{case.model}: the weight of every layer is read past the layer, so that no mask would count"
+        )
     notes = _notes(case, masked, reading) + (_zeros(case, masked, zeros) if case.prunes else [])
     return Trial(tuple(name for name in layers if name in past), tuple(notes))
 
@@ -89,14 +96,21 @@ def _built(case: Case, build_model: Callable[[], Any]) -> nn.Module:
         meant = case.is_builtin and isinstance(error, ValueError) and first_line(error)
         raise InputError(f"{case.model}: {meant or user_code_error(error)}") from error
     if not isinstance(model, nn.Module):
-        raise InputError(f"{case.model}: its builder gives {type(model).__name__}, expected a torch.nn.Module")
+        raise InputError(
+            f"{case.model}: its builder gives {type(model).__name__}, expected a torch.nn.Module"
+        )
     return model
 
 
-def _evaluated(case: Case, model: nn.Module, layers: Mapping[str, MaskedLayer], images: Tensor) -> list[str]:
-    """Return the layers whose weight is read past the mask in evaluation, be it into a copy that eval() makes."""
+def _evaluated(
+    case: Case, model: nn.Module, layers: Mapping[str, MaskedLayer], images: Tensor
+) -> list[str]:
+    """Return the layers whose weight is read past the mask in evaluation, be it into a copy that
+    eval() makes."""
     try:
-        return read_in_evaluation(model, layers, lambda: _evaluation(case, model, images, case.autocast))
+        return read_in_evaluation(
+            model, layers, lambda: _evaluation(case, model, images, case.autocast)
+        )
     except InputError:
         raise
     except Exception as error:
@@ -104,18 +118,23 @@ def _evaluated(case: Case, model: nn.Module, layers: Mapping[str, MaskedLayer], 
         raise InputError(f"{case.model}: {problem}: {user_code_error(error)}") from error
 
 
-def _check_copies(case: Case, model: nn.Module, new: Callable[[], nn.Module], image: Tensor) -> None:
-    """Evaluate one image, as a test split may end, and as multiply-adds are counted; InputError for a stale copy.
+def _check_copies(
+    case: Case, model: nn.Module, new: Callable[[], nn.Module], image: Tensor
+) -> None:
+    """Evaluate one image, as a test split may end, and as multiply-adds are counted; InputError for
+    a stale copy.
 
-    That is NaN, from the weights that the model was tried with, where the same model built anew gives none.
-    """
+    That is NaN, from the weights that the model was tried with, where the same model built anew
+    gives none."""
     model.eval()
     if not _evaluation(case, model, image, nullcontext).isnan().any():
         return
     second = new()
     second.eval()
     if not _evaluation(case, second, image, nullcontext).isnan().any():
-        raise InputError(f"{case.model}: its evaluation uses weights without their mask (a copy made for evaluation?)")
+        raise InputError(
+            f"{case.model}: its evaluation uses weights without their mask (a copy made for evaluation?)"
+        )
 
 
 def _evaluation(case: Case, model: nn.Module, images: Tensor, autocast: Autocast) -> Tensor:
@@ -123,8 +142,11 @@ def _evaluation(case: Case, model: nn.Module, images: Tensor, autocast: Autocast
         return _logits(case, model, images, "in evaluation")
 
 
-def _trained(case: Case, model: nn.Module, layers: Mapping[str, MaskedLayer], images: Tensor) -> Reading:
-    """Return how a step of training on two images reads the weights; a step on one follows where batches have one."""
+def _trained(
+    case: Case, model: nn.Module, layers: Mapping[str, MaskedLayer], images: Tensor
+) -> Reading:
+    """Return how a step of training on two images reads the weights; a step on one follows where
+    batches have one."""
     model.train()
     reading = read_in_training(layers, lambda: _step(case, model, images))
     if case.single:
@@ -132,7 +154,9 @@ def _trained(case: Case, model: nn.Module, layers: Mapping[str, MaskedLayer], im
             _step(case, model, images[:1])
         except InputError as error:
             why = f": {user_code_error(error.__cause__)}" if error.__cause__ else ""
-            raise InputError(f"{case.single}, and {case.model} cannot train on one image{why}") from error
+            raise InputError(
+                f"{case.single}, and {case.model} cannot train on one image{why}"
+            ) from error
     return reading
 
 
@@ -141,15 +165,20 @@ def _step(case: Case, model: nn.Module, images: Tensor) -> None:
         logits = _logits(case, model, images, "in training")
     loss = F.cross_entropy(logits.float(), torch.arange(len(images)) % case.classes)
     if not loss.requires_grad:
-        raise InputError(f"{case.model}: its output in training has no gradient: is it under no_grad, or detached?")
+        raise InputError(
+            f"{case.model}: its output in training has no gradient: is it under no_grad, or detached?"
+        )
     try:
         loss.backward()
     except Exception as error:
-        raise InputError(f"{case.model}: its backward pass fails: {user_code_error(error)}") from error
+        raise InputError(
+            f"{case.model}: its backward pass fails: {user_code_error(error)}"
+        ) from error
 
 
 def _logits(case: Case, model: nn.Module, images: Tensor, when: str) -> Tensor:
-    """Return the model's output for some images; InputError where it is none that a loss can be made of."""
+    """Return the model's output for some images; InputError where it is none that a loss can be
+    made of."""
     count = f"{len(images)} image{'s' * (len(images) > 1)}"
     try:
         logits = model(images.clone())  # a model may change them in place
@@ -162,14 +191,20 @@ def _logits(case: Case, model: nn.Module, images: Tensor, when: str) -> Tensor:
         gave = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise InputError(f"{case.model}: gives {gave} for {count} {when}, expected {expected}")
     if not logits.is_floating_point():
-        raise InputError(f"{case.model}: gives {logits.dtype} for {count} {when}, expected floating-point numbers")
+        raise InputError(
+            f"{case.model}: gives {logits.dtype} for {count} {when}, expected floating-point numbers"
+        )
     return logits
 
 
 def _check_state(
-    case: Case, model: nn.Module, build_model: Callable[[], Any], finish: Callable[[nn.Module], None]
+    case: Case,
+    model: nn.Module,
+    build_model: Callable[[], Any],
+    finish: Callable[[nn.Module], None],
 ) -> None:
-    """Write the state of a model that has been trained, and read it into another; InputError where that fails."""
+    """Write the state of a model that has been trained, and read it into another; InputError where
+    that fails."""
     file = io.BytesIO()
     try:
         torch.save(model.state_dict(), file)
@@ -177,17 +212,23 @@ def _check_state(
         state = torch.load(file, weights_only=True)
     except Exception as error:
         problem = "a checkpoint takes tensors, numbers, text, and lists and dictionaries of them"
-        raise InputError(f"{case.model}: its state_dict() cannot be saved and read back ({_in_one_line(error)}): "
-                         f"{problem}") from error  # fmt: skip
+        raise InputError(
+            f"{case.model}: its state_dict() cannot be saved and read back ({_in_one_line(error)}): "
+            f"{problem}"
+        ) from error
     second = _built(case, build_model)
     if _tensors(model) & _tensors(second):
-        raise InputError(f"{case.model}: its builder gives the same weights again, expected new ones at every call")
+        raise InputError(
+            f"{case.model}: its builder gives the same weights again, expected new ones at every call"
+        )
     finish(second)
     try:
         second.load_state_dict(state)
     except Exception as error:
         problem = "does not fit the same model built anew, so that no run could be resumed"
-        raise InputError(f"{case.model}: its state_dict() after a step {problem} ({_in_one_line(error)})") from error
+        raise InputError(
+            f"{case.model}: its state_dict() after a step {problem} ({_in_one_line(error)})"
+        ) from error
 
 
 def _tensors(model: nn.Module) -> set[int]:
@@ -195,7 +236,9 @@ def _tensors(model: nn.Module) -> set[int]:
 
 
 def _in_one_line(error: BaseException) -> str:
-    refused = [line for line in str(error).splitlines() if "Unsupported" in line]  # in torch's page of advice
+    refused = [
+        line for line in str(error).splitlines() if "Unsupported" in line
+    ]  # in torch's page of advice
     words = " ".join((refused or [str(error)])[0].split())
     return printable(words if len(words) < 200 else words[:200] + " …")
 
@@ -211,7 +254,8 @@ def _notes(case: Case, masked: Mapping[str, MaskedLayer], reading: Reading) -> l
 
 
 def _zeros(case: Case, masked: Mapping[str, MaskedLayer], zeros: Mapping[str, int]) -> list[str]:
-    """Return a line about weights that are 0 before the first step; InputError where a layer has no others.
+    """Return a line about weights that are 0 before the first step; InputError where a layer has no
+    others.
 
     |0| > t is false at t = 0, and neither of a weight's gradients gets it away from 0.
     """
@@ -219,8 +263,16 @@ def _zeros(case: Case, masked: Mapping[str, MaskedLayer], zeros: Mapping[str, in
     if never := [name for name, total in totals.items() if zeros[name] == total]:
         dense = f"reg.exclude=[{','.join([*case.exclude, *never])}] leaves {'them' if len(never) > 1 else 'it'} dense"
         raise InputError(f"{case.model}: {never_kept(never)}; {dense}")
-    shares = [f"{name} {zeros[name]:,} of {n:,}" for name, n in totals.items() if zeros[name] > MANY_ZEROS * n]
-    return [f"{case.model}: weights that are 0 at the start and stay pruned: {', '.join(shares)}"] if shares else []
+    shares = [
+        f"{name} {zeros[name]:,} of {n:,}"
+        for name, n in totals.items()
+        if zeros[name] > MANY_ZEROS * n
+    ]
+    return (
+        [f"{case.model}: weights that are 0 at the start and stay pruned: {', '.join(shares)}"]
+        if shares
+        else []
+    )
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""hydra/sweeper=grid: dstrun's own, every combination of the axes that is not finished yet. See dstrun.sweep.plan."""
+"""hydra/sweeper=grid: dstrun's own, every combination of the axes that is not finished yet. See
+dstrun.sweep.plan."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,9 @@ from hydra_plugins.dstrun_sweeper.planned import PlannedSweeper
 class GridConf:
     _target_: str = "hydra_plugins.dstrun_sweeper.grid.GridSweeper"
     params: dict[str, Any] | None = field(default_factory=dict)  # option: values; every combination
-    grids: list[dict[str, Any]] | None = field(default_factory=list)  # several such, each with the params
+    grids: list[dict[str, Any]] | None = field(
+        default_factory=list
+    )  # several such, each with the params
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GridConf, provider="dstrun")
@@ -30,5 +33,7 @@ class GridSweeper(PlannedSweeper):
         from dstrun.training.notes import given_keys, sweep_notes
 
         jobs = self._planner.jobs(combinations(self._params, self._grids, arguments))
-        self._say(sweep_notes([job.config for job in jobs], given_keys(arguments)), jobs[0].config.dry_run)
+        self._say(
+            sweep_notes([job.config for job in jobs], given_keys(arguments)), jobs[0].config.dry_run
+        )
         sweep(jobs, self._launch)

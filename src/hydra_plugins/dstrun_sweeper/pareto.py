@@ -1,4 +1,5 @@
-"""hydra/sweeper=pareto: dstrun's own, a search for accurate and sparse runs with Optuna. See dstrun.sweep.search."""
+"""hydra/sweeper=pareto: dstrun's own, a search for accurate and sparse runs with Optuna. See
+dstrun.sweep.search."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,9 @@ class ParetoConf:
     params: dict[str, Any] | None = field(default_factory=dict)  # option: value, values or interval
 
 
-ConfigStore.instance().store(group="hydra/sweeper", name="pareto", node=ParetoConf, provider="dstrun")
+ConfigStore.instance().store(
+    group="hydra/sweeper", name="pareto", node=ParetoConf, provider="dstrun"
+)
 
 
 class ParetoSweeper(PlannedSweeper):

@@ -13,9 +13,12 @@ from hydra_plugins.dstrun_launcher.local import LocalLauncher
 
 
 class PlannedSweeper(Sweeper):
-    """`_launch` takes lists of overrides and returns when their runs have ended; `_planner` says what they come to."""
+    """`_launch` takes lists of overrides and returns when their runs have ended; `_planner` says
+    what they come to."""
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
         from dstrun.sweep.plan import Planner
 
         self._launcher = Plugins.instance().instantiate_launcher(
@@ -25,7 +28,8 @@ class PlannedSweeper(Sweeper):
         self._planner = Planner(hydra_context.config_loader, config)
 
     def _say(self, notes: Sequence[str], dry_run: bool) -> None:
-        """Print notes on the sweep; our own launcher does so once it has found every run possible."""
+        """Print notes on the sweep; our own launcher does so once it has found every run
+        possible."""
         if isinstance(self._launcher, LocalLauncher) and not dry_run:
             self._launcher.notes = notes
         else:

@@ -1,7 +1,8 @@
-"""What a document's commands come to, made small: an epoch, few images, few runs of a sweep, no W&B.
+"""What a document's commands come to, made small: an epoch, few images, few runs of a sweep, no
+W&B.
 
-Real images where $DSTRUN_DATA has them, else made-up ones of the same shape, so that nothing is downloaded.
-"""
+Real images where $DSTRUN_DATA has them, else made-up ones of the same shape, so that nothing is
+downloaded."""
 
 import argparse
 import os
@@ -53,7 +54,9 @@ def shorten_plan(module: ModuleType) -> None:
 
 def shorten_search(module: ModuleType) -> None:
     whole = module.search
-    module.search = lambda *words, trials, **options: whole(*words, trials=min(trials, TRIALS), **options)  # type: ignore[attr-defined]
+    module.search = lambda *words, trials, **options: whole(
+        *words, trials=min(trials, TRIALS), **options
+    )  # type: ignore[attr-defined]
 
 
 def shorten_data(module: ModuleType) -> None:
@@ -75,7 +78,10 @@ def made_up(name: str) -> Callable[..., Any]:
 
         from dstrun import Split, Splits
 
-        classes, shape = 100 if name == "cifar100" else 10, (1, 28, 28) if "mnist" in name else (3, 32, 32)
+        classes, shape = (
+            100 if name == "cifar100" else 10,
+            (1, 28, 28) if "mnist" in name else (3, 32, 32),
+        )
         images = torch.randint(0, 256, (IMAGES, *shape)).to(torch.uint8)
         split = Split(images, torch.arange(IMAGES) % classes)
         return Splits(split, split, classes)
@@ -84,12 +90,19 @@ def made_up(name: str) -> Callable[..., Any]:
 
 
 def shorten_benchmarks(module: ModuleType) -> None:
-    """Of any script that imports the benchmarks' `common`: numbers of its command line are bounded by MOST."""
+    """Of any script that imports the benchmarks' `common`: numbers of its command line are bounded
+    by MOST."""
     whole = argparse.ArgumentParser.parse_args
 
     def bounded(*words: Any) -> Any:
         given = whole(*words)
-        vars(given).update({name: min(vars(given)[name], most) for name, most in MOST.items() if name in vars(given)})
+        vars(given).update(
+            {
+                name: min(vars(given)[name], most)
+                for name, most in MOST.items()
+                if name in vars(given)
+            }
+        )
         return given
 
     argparse.ArgumentParser.parse_args = bounded  # type: ignore[method-assign, assignment]

@@ -1,8 +1,8 @@
-"""Makes every process of a document's commands short. Python imports it at its start: its folder is on PYTHONPATH.
+"""Makes every process of a document's commands short. Python imports it at its start: its folder is
+on PYTHONPATH.
 
-The commands stay as they are written; what is made smaller is what they come to (short.py), as soon as the module that
-decides it has been imported.
-"""
+The commands stay as they are written; what is made smaller is what they come to (short.py), as soon
+as the module that decides it has been imported."""
 
 import sys
 from collections.abc import Sequence
@@ -23,8 +23,14 @@ MODULES = (
 class Shortening(MetaPathFinder):
     """Finds those modules as Python would, and has `short` shorten them once they are loaded."""
 
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name not in MODULES or (spec := PathFinder.find_spec(name, path, target)) is None or spec.loader is None:
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if (
+            name not in MODULES
+            or (spec := PathFinder.find_spec(name, path, target)) is None
+            or spec.loader is None
+        ):
             return None
         execute = spec.loader.exec_module
 

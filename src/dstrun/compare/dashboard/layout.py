@@ -1,4 +1,5 @@
-"""What stands on the dashboard's page: the table of runs, what chooses a view, and the address that says which.
+"""What stands on the dashboard's page: the table of runs, what chooses a view, and the address that
+says which.
 
 Functions from tables to Dash components; no callback and no server. Knows compare, for the words.
 """
@@ -14,30 +15,53 @@ from dash import ALL, Input, Output, State, dcc, html
 
 from dstrun.compare import aggregate
 
-VIEWS = {"overview": "Overview", "layers": "Layers", "curves": "Curves", "run": "One run", "diff": "Two runs"}
+VIEWS = {
+    "overview": "Overview",
+    "layers": "Layers",
+    "curves": "Curves",
+    "run": "One run",
+    "diff": "Two runs",
+}
 THEMES = {"auto": "as the system", "light": "light", "dark": "dark"}
 IF_NONE = {
-    "run": "the first ticked run, or the table's first", "one": "the first ticked run", "other": "the second ticked run"
-}  # fmt: skip
+    "run": "the first ticked run, or the table's first",
+    "one": "the first ticked run",
+    "other": "the second ticked run",
+}
 EVERY = 2000  # milliseconds between two looks
 PERCENT = {"function": "params.value == null ? '' : d3.format('.2%')(params.value)"}
 
 IN_THE_BROWSER = (  # functions in assets/dashboard.js
     (
-        "chosen", Output("chosen", "data"),
+        "chosen",
+        Output("chosen", "data"),
         [Input("grid", "selectedRows"), Input("grid", "virtualRowData"), State("chosen", "data")],
     ),
     ("theme", Output("dark", "data"), [Input("theme", "value")]),
     (
-        "open_run", [Output("view", "value"), Output("run", "value")],
-        [Input("grid", "cellRendererData"), Input("grid", "cellDoubleClicked"), Input({"figure": ALL}, "clickData")],
+        "open_run",
+        [Output("view", "value"), Output("run", "value")],
+        [
+            Input("grid", "cellRendererData"),
+            Input("grid", "cellDoubleClicked"),
+            Input({"figure": ALL}, "clickData"),
+        ],
     ),
     (
-        "address", Output("said", "data"),
-        [Input("view", "value"), Input("filter", "value"), Input("grid", "selectedRows"), Input("grid", "columnState"),
-         Input("run", "value"), Input("one", "value"), Input("other", "value"), Input("theme", "value")],
+        "address",
+        Output("said", "data"),
+        [
+            Input("view", "value"),
+            Input("filter", "value"),
+            Input("grid", "selectedRows"),
+            Input("grid", "columnState"),
+            Input("run", "value"),
+            Input("one", "value"),
+            Input("other", "value"),
+            Input("theme", "value"),
+        ],
     ),
-)  # fmt: skip
+)
 
 
 def frame() -> html.Div:
@@ -69,16 +93,28 @@ def page(runs: pd.DataFrame, state: dict[str, Any]) -> list:
         *(dcc.Store(id=name) for name in ("version", "chosen", "drawn", "dark", "said")),
         html.Header(
             [
-                html.H1("dstrun"), html.Span(id="counts"),
-                html.Label(["theme ", dcc.RadioItems(THEMES, state["theme"], id="theme", inline=True)]),
+                html.H1("dstrun"),
+                html.Span(id="counts"),
+                html.Label(
+                    ["theme ", dcc.RadioItems(THEMES, state["theme"], id="theme", inline=True)]
+                ),
             ]
         ),
         html.Div(
             [
-                html.Label(["show runs with ", dcc.Input(
-                    id="filter", value=state["filter"], debounce=0.4, type="text", spellCheck=False,
-                    placeholder="alpha>1e-6 density<5% state=finished",
-                )]),
+                html.Label(
+                    [
+                        "show runs with ",
+                        dcc.Input(
+                            id="filter",
+                            value=state["filter"],
+                            debounce=0.4,
+                            type="text",
+                            spellCheck=False,
+                            placeholder="alpha>1e-6 density<5% state=finished",
+                        ),
+                    ]
+                ),
                 html.Span(id="message", role="alert"),
             ],
             className="filter",
@@ -88,7 +124,14 @@ def page(runs: pd.DataFrame, state: dict[str, Any]) -> list:
         html.Div(
             [
                 html.Div(
-                    html.Label([f"{key} ", dcc.Dropdown(known, _known(state[key], names), id=key, placeholder=none)]),
+                    html.Label(
+                        [
+                            f"{key} ",
+                            dcc.Dropdown(
+                                known, _known(state[key], names), id=key, placeholder=none
+                            ),
+                        ]
+                    ),
                     className="for-run" if key == "run" else "for-diff",
                 )
                 for key, none in IF_NONE.items()
@@ -96,7 +139,7 @@ def page(runs: pd.DataFrame, state: dict[str, Any]) -> list:
             id="pickers",
         ),
         html.Div([html.Div(id="first"), html.Div(id="rest")], id="content"),
-    ]  # fmt: skip
+    ]
 
 
 def _known(name: str, names: list[str]) -> str | None:
@@ -106,7 +149,8 @@ def _known(name: str, names: list[str]) -> str | None:
 def options(runs: pd.DataFrame) -> list[dict[str, str]]:
     """Runs to choose from."""
     return [
-        {"label": f"{label} · {name}", "value": name} for name, label in zip(runs.index, runs["label"], strict=True)
+        {"label": f"{label} · {name}", "value": name}
+        for name, label in zip(runs.index, runs["label"], strict=True)
     ]
 
 
@@ -118,36 +162,62 @@ def _grid(runs: pd.DataFrame, state: dict[str, Any]) -> dash_ag_grid.AgGrid:
                 one |= {"initialSort": direction, "initialSortIndex": number}
     ticked = [name for name in state["runs"] if isinstance(name, str)]
     return dash_ag_grid.AgGrid(
-        id="grid", rowData=rows(runs, definitions), columnDefs=definitions, getRowId="params.data.run",
+        id="grid",
+        rowData=rows(runs, definitions),
+        columnDefs=definitions,
+        getRowId="params.data.run",
         defaultColDef={
-            "sortable": True, "resizable": True, "minWidth": 85,
+            "sortable": True,
+            "resizable": True,
+            "minWidth": 85,
         },
         columnSize="responsiveSizeToFit" if len(definitions) <= 12 else "autoSize",
         selectedRows={"ids": ticked} if ticked else [],
         dashGridOptions={
             "rowSelection": {
-                "mode": "multiRow", "enableClickSelection": False, "selectAll": "filtered", "checkboxes": True
+                "mode": "multiRow",
+                "enableClickSelection": False,
+                "selectAll": "filtered",
+                "checkboxes": True,
             },
-            "selectionColumnDef": {"width": 50, "pinned": "left"}, "theme": {"function": "themeQuartz"},
-            "animateRows": False, "rowHeight": 32, "headerHeight": 36, "ensureDomOrder": True,
+            "selectionColumnDef": {"width": 50, "pinned": "left"},
+            "theme": {"function": "themeQuartz"},
+            "animateRows": False,
+            "rowHeight": 32,
+            "headerHeight": 36,
+            "ensureDomOrder": True,
             "tabToNextCell": {"function": "false"},  # Tab leaves the table; arrows go about in it
         },
         style={"height": f"{min(max(len(runs), 4), 10) * 32 + 54}px"},
-    )  # fmt: skip
+    )
 
 
 def columns(runs: pd.DataFrame) -> list[dict[str, Any]]:
-    """The table's columns: how a run stands, what tells it from others, its figures, its name, what else differs."""
-    keys = [key for key in ("group", "model.name", "data.name", "reg.method") if runs[key].nunique() > 1]
+    """The table's columns: how a run stands, what tells it from others, its figures, its name, what
+    else differs."""
+    keys = [
+        key for key in ("group", "model.name", "data.name", "reg.method") if runs[key].nunique() > 1
+    ]
     keys += ["reg.alpha"] if runs["reg.alpha"].notna().any() else []
     keys = list(dict.fromkeys([*keys, *aggregate.telling(runs)]))
     rest = [key for key in aggregate.differing(runs) if key not in keys]
     right = {"type": "rightAligned"}
-    percent = {**right, "valueFormatter": PERCENT, "minWidth": 115, "sortingOrder": ["desc", "asc", None]}
+    percent = {
+        **right,
+        "valueFormatter": PERCENT,
+        "minWidth": 115,
+        "sortingOrder": ["desc", "asc", None],
+    }
     small = {**percent, "sortingOrder": ["asc", "desc", None]}
     partly = aggregate.partly_masked(runs).any()
-    densities = {"density": "masked layers", "density_model": "whole model"} if partly else {"density": "remaining"}
-    minutes = {"function": "params.value == null ? '' : d3.format('.1f')(params.value / 60) + ' min'"}
+    densities = (
+        {"density": "masked layers", "density_model": "whole model"}
+        if partly
+        else {"density": "remaining"}
+    )
+    minutes = {
+        "function": "params.value == null ? '' : d3.format('.1f')(params.value / 60) + ' min'"
+    }
     defined: list[dict[str, Any]] = [
         {"field": "state", "minWidth": 110},
         *(_setting(key, runs[key]) for key in keys),
@@ -160,7 +230,10 @@ def columns(runs: pd.DataFrame) -> list[dict[str, Any]]:
         *(_setting(key, runs[key]) for key in rest),
     ]
     for one in defined:  # a dot in a field would mean an object in an object
-        one |= {"colId": one["field"], "valueGetter": {"function": f"params.data[{json.dumps(one['field'])}]"}}
+        one |= {
+            "colId": one["field"],
+            "valueGetter": {"function": f"params.data[{json.dumps(one['field'])}]"},
+        }
     return defined
 
 

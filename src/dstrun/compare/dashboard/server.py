@@ -1,8 +1,7 @@
 """dstrun dashboard: a page on this machine over all runs of a folder, live while they train.
 
-The server, on the first free port, for this machine only unless told otherwise. Knows live, report (for words), signals
-and errors.
-"""
+The server, on the first free port, for this machine only unless told otherwise. Knows live, report
+(for words), signals and errors."""
 
 import errno
 import socket
@@ -23,22 +22,27 @@ PORTS = 50  # so many are tried, from the one that was asked for
 
 
 def dashboard(given: Namespace) -> None:
-    """What `arguments.dashboard` asks for, until it is interrupted. InputError where there is nothing to listen on."""
+    """What `arguments.dashboard` asks for, until it is interrupted. InputError where there is
+    nothing to listen on."""
     watch = Watch(given.paths)
     where = " ".join(map(str, given.paths))
     listening, port = free_port(given.host, given.port)
     app = make_app(watch, where, given.host)
     server = make_server(
         given.host, port, app.server, threaded=True, request_handler=_Quiet, fd=listening.detach()
-    )  # fmt: skip
+    )
     address = f"http://{f'[{given.host}]' if ':' in given.host else given.host}:{port}/"
     print(f"{address} shows {title(where, watch.runs)}; Ctrl-C ends it", flush=True)
     if given.host not in LOOPBACK:
-        print("whoever reaches this host can read these runs' settings, figures and logs", flush=True)
+        print(
+            "whoever reaches this host can read these runs' settings, figures and logs", flush=True
+        )
     if given.open:
         webbrowser.open(address)
     server.timeout = SECONDS
-    with stop_request() as stop:  # KeyboardInterrupt can be lost: raised where a request's thread starts
+    with (
+        stop_request() as stop
+    ):  # KeyboardInterrupt can be lost: raised where a request's thread starts
         while not stop:
             server.handle_request()
     server.server_close()
@@ -46,7 +50,8 @@ def dashboard(given: Namespace) -> None:
 
 
 def free_port(host: str, port: int) -> tuple[socket.socket, int]:
-    """A socket that listens on the port, or on the next one that is free. InputError where there is none."""
+    """A socket that listens on the port, or on the next one that is free. InputError where there is
+    none."""
     if not 0 <= port < 65536:
         raise InputError(f"port: got {port}, expected a number from 0 to 65535")
     nowhere = f"host: got {host}, which is no address of this machine"
@@ -59,7 +64,9 @@ def free_port(host: str, port: int) -> tuple[socket.socket, int]:
                 listening.bind((host, candidate))
                 listening.listen(128)
             except PermissionError as error:
-                raise InputError(f"port: got {candidate}, which takes more rights; expected 1024 or more") from error
+                raise InputError(
+                    f"port: got {candidate}, which takes more rights; expected 1024 or more"
+                ) from error
             except socket.gaierror as error:
                 raise InputError(nowhere) from error
             except OSError as error:

@@ -1,4 +1,5 @@
-"""What a report and a dashboard show of some runs: figures with a title and a line that says how to read them.
+"""What a report and a dashboard show of some runs: figures with a title and a line that says how to
+read them.
 
 Knows store, compare, figures and drawing.
 """
@@ -58,10 +59,16 @@ def curves(store: Store, runs: pd.DataFrame) -> Iterator[View]:
     usable = runs[runs["epoch"].notna()]
     some = usable.head(CURVES)
     epochs, which = store.epochs(some["run"]), _share(some, usable, "the first of them")
-    yield View("Density and accuracy", f"{which}Dashed: density, left axis. Solid: test accuracy, right axis.",
-               figures.density_and_accuracy(epochs, some))  # fmt: skip
-    yield View("Learning curves", f"{which}Click a name in the legend to hide its run, twice to see it alone.",
-               figures.learning_curves(epochs, some))  # fmt: skip
+    yield View(
+        "Density and accuracy",
+        f"{which}Dashed: density, left axis. Solid: test accuracy, right axis.",
+        figures.density_and_accuracy(epochs, some),
+    )
+    yield View(
+        "Learning curves",
+        f"{which}Click a name in the legend to hide its run, twice to see it alone.",
+        figures.learning_curves(epochs, some),
+    )
 
 
 def layers(store: Store, runs: pd.DataFrame) -> Iterator[View]:
@@ -80,7 +87,9 @@ def _layers(store: Store, runs: pd.DataFrame, several: str) -> Iterator[View]:
         figures.layer_density(store.layers(some["run"]), some),
     )
     done = aggregate.finished(runs)
-    order = {series: at for at, series in enumerate(done.loc[aggregate.choice(done, LAYERED), "series"])}
+    order = {
+        series: at for at, series in enumerate(done.loc[aggregate.choice(done, LAYERED), "series"])
+    }
     members = done[done["series"].isin(order)].sort_values(
         "series", key=lambda series: series.map(order), kind="stable"
     )
@@ -99,14 +108,19 @@ def one_run(store: Store, runs: pd.DataFrame) -> Iterator[View]:
     rows = store.layers(runs["run"])
     if rows.empty:
         return
-    yield View("Density of every layer", "Dashed: the whole model.", figures.layer_density(rows, runs))
+    yield View(
+        "Density of every layer", "Dashed: the whole model.", figures.layer_density(rows, runs)
+    )
     maps = {
         "density": ("Density, layer × epoch", "On a logarithmic scale of colours."),
         "threshold_mean": (
             "Mean threshold, layer × epoch",
             "In units of |w|: a weight below its threshold takes no part.",
         ),
-        "churn": ("Churn, layer × epoch", "The share of a layer's mask that changed since the row before."),
+        "churn": (
+            "Churn, layer × epoch",
+            "The share of a layer's mask that changed since the row before.",
+        ),
     }
     for quantity, (title, caption) in maps.items():
         if rows[quantity].notna().any() and runs["reg.method"].iloc[0] != "dense":

@@ -1,9 +1,9 @@
 """The figures of a comparison, each a function from tables to a plotly figure.
 
-Tables are those of `compare.labelled` (runs: label, hover, series, repeat), `compare.by_setting`, and the store's
-epochs and layers. Fractions stay fractions; axes say %. A run has one look in every figure, by its series and repeat.
-Figures carry no theme, for which there is `drawing.template`. Knows compare, for the words, and drawing.
-"""
+Tables are those of `compare.labelled` (runs: label, hover, series, repeat), `compare.by_setting`,
+and the store's epochs and layers. Fractions stay fractions; axes say %. A run has one look in every
+figure, by its series and repeat. Figures carry no theme, for which there is `drawing.template`.
+Knows compare, for the words, and drawing."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -41,7 +41,8 @@ Pair = tuple[str, str]
 
 
 def accuracy_density(runs: pd.DataFrame, published: pd.DataFrame | None = None) -> Figure:
-    """Every run by what remains and its accuracy; the Pareto front, the dense line, the paper's rows.
+    """Every run by what remains and its accuracy; the Pareto front, the dense line, the paper's
+    rows.
 
     Front and dense line are those of the finished runs, as is the range of the axis at first.
     """
@@ -55,20 +56,31 @@ def accuracy_density(runs: pd.DataFrame, published: pd.DataFrame | None = None) 
         reach = [min(_drawable(some["density"]).min(), 0.01), 1]
         for label, dense in _dense(done):
             said = text(f"{label}: {spread(dense.mean(), dense.std(), len(dense))}")
-            panels.add(panel, line(reach, [dense.mean()] * 2, "dense, mean", {"color": GREY, "dash": "dash"}, said))
+            panels.add(
+                panel,
+                line(
+                    reach, [dense.mean()] * 2, "dense, mean", {"color": GREY, "dash": "dash"}, said
+                ),
+            )
         for trace in _marks(some, "density"):
             panels.add(panel, trace)
-        if published is not None and (rows := published[_is(published, pair) & (published["density"] < 1)]).size:
+        if (
+            published is not None
+            and (rows := published[_is(published, pair) & (published["density"] < 1)]).size
+        ):
             panels.add(panel, _published(rows))
             done = pd.concat([done["test_accuracy"], rows["accuracy"]]).to_frame("test_accuracy")
         panels.y(panel, range=_around(done["test_accuracy"]))
-    panels.x(type="log", tickvals=DECADES, tickformat=PERCENT, title="remaining weights (%, log scale)")
+    panels.x(
+        type="log", tickvals=DECADES, tickformat=PERCENT, title="remaining weights (%, log scale)"
+    )
     panels.y(tickformat=PERCENT, title=ACCURACY)
     return panels.drawn()
 
 
 def against_alpha(settings: pd.DataFrame, published: pd.DataFrame | None = None) -> Figure:
-    """Accuracy, above, and density over α, mean and standard deviation over seeds: the paper's figure 3."""
+    """Accuracy, above, and density over α, mean and standard deviation over seeds: the paper's
+    figure 3."""
     usable = settings[settings["accuracy"].notna()]
     sparse = usable[usable["reg.alpha"] > 0]
     pairs = list(_pairs(sparse))
@@ -78,14 +90,24 @@ def against_alpha(settings: pd.DataFrame, published: pd.DataFrame | None = None)
         for number, (words, rows) in enumerate(_lines_over_alpha(some)):
             panels.add(column, _with_spread(rows, "accuracy", words, number))
             panels.add(below, _with_spread(rows, "density", words, number))
-        dense = usable.loc[(usable["reg.method"] == "dense") & _is(usable, pair) & (usable["finished"] > 0), "accuracy"]
+        dense = usable.loc[
+            (usable["reg.method"] == "dense") & _is(usable, pair) & (usable["finished"] > 0),
+            "accuracy",
+        ]
         for accuracy in dense:
             reach = [some["reg.alpha"].min() / 1.5, some["reg.alpha"].max() * 1.5]
-            panels.add(column, line(reach, [accuracy] * 2, "dense, mean", {"color": GREY, "dash": "dash"}))
+            panels.add(
+                column, line(reach, [accuracy] * 2, "dense, mean", {"color": GREY, "dash": "dash"})
+            )
         if published is not None and (points := published[_is(published, pair)]).size:
             name = "the paper, read off figure 3"
             marker = {"symbol": "diamond-open", "size": 10, "color": GREY}
-            trace = {"type": "scatter", "x": points["reg.alpha"], "y": points["density"], "mode": "markers"}
+            trace = {
+                "type": "scatter",
+                "x": points["reg.alpha"],
+                "y": points["density"],
+                "mode": "markers",
+            }
             panels.add(below, trace | {"name": name, "marker": marker})
         panels.y(column, title=ACCURACY, range=_around(pd.concat([some["accuracy"], dense])))
         panels.y(below, title="remaining weights (%)", rangemode="tozero")
@@ -100,9 +122,21 @@ def against_alpha(settings: pd.DataFrame, published: pd.DataFrame | None = None)
 def _lines_over_alpha(settings: pd.DataFrame) -> Iterator[tuple[list[str], pd.DataFrame]]:
     """The rows that differ in α alone, with the words for what they share."""
     settings = settings.sort_values("reg.alpha")
-    other = [key for key in ("group", *differing(settings)) if key != "reg.alpha" and settings[key].nunique() > 1]
-    for values, rows in settings.groupby(other, dropna=False, sort=False) if other else [((), settings)]:
-        yield [f"{shown(key)} {value_shown(value, key)}" for key, value in zip(other, values, strict=True)], rows
+    other = [
+        key
+        for key in ("group", *differing(settings))
+        if key != "reg.alpha" and settings[key].nunique() > 1
+    ]
+    for values, rows in (
+        settings.groupby(other, dropna=False, sort=False) if other else [((), settings)]
+    ):
+        yield (
+            [
+                f"{shown(key)} {value_shown(value, key)}"
+                for key, value in zip(other, values, strict=True)
+            ],
+            rows,
+        )
 
 
 def _with_spread(rows: pd.DataFrame, quantity: str, words: Sequence[str], number: int) -> Trace:
@@ -114,13 +148,20 @@ def _with_spread(rows: pd.DataFrame, quantity: str, words: Sequence[str], number
     ]
     name = ", ".join(words) or "mean over seeds"
     bars = {"array": std.fillna(0), "thickness": 1}
-    return line(rows["reg.alpha"], mean, name, stroke(number, 0), said, mode="lines+markers", error_y=bars)
+    return line(
+        rows["reg.alpha"], mean, name, stroke(number, 0), said, mode="lines+markers", error_y=bars
+    )
 
 
 def layer_density(layers: pd.DataFrame, runs: pd.DataFrame) -> Figure:
-    """Density of every layer over epochs: of one run in one panel, of several in a panel a layer (figures 4 to 6)."""
+    """Density of every layer over epochs: of one run in one panel, of several in a panel a layer
+    (figures 4 to 6)."""
     names = list(dict.fromkeys(layers["layer"]))
-    sums = layers.groupby(["run", "at"], observed=True, sort=False)[["kept", "total"]].sum().reset_index()
+    sums = (
+        layers.groupby(["run", "at"], observed=True, sort=False)[["kept", "total"]]
+        .sum()
+        .reset_index()
+    )
     model = sums.assign(density=sums["kept"] / sums["total"])
     by_name = [("model", model), *layers.groupby("layer", observed=True, sort=False)]
     if len(runs) == 1:
@@ -135,7 +176,9 @@ def layer_density(layers: pd.DataFrame, runs: pd.DataFrame) -> Figure:
             by_run = dict(list(rows.groupby("run", observed=True, sort=False)))
             for name, label, style in _strokes(runs):
                 if (mine := by_run.get(name)) is not None:
-                    panels.add(panel, course(mine["at"], mine["density"], label, style, percent=True))
+                    panels.add(
+                        panel, course(mine["at"], mine["density"], label, style, percent=True)
+                    )
     panels.x(title="epoch")
     panels.y(tickformat=PERCENT, title="density (%)", rangemode="tozero")
     panels.switchable()
@@ -143,7 +186,8 @@ def layer_density(layers: pd.DataFrame, runs: pd.DataFrame) -> Figure:
 
 
 def final_density(layers: pd.DataFrame, runs: pd.DataFrame) -> Figure:
-    """Density of every layer at the end as bars, a panel a setting, mean and deviation over its runs (figure 7)."""
+    """Density of every layer at the end as bars, a panel a setting, mean and deviation over its
+    runs (figure 7)."""
     rows = by_layer(layers, runs)
     names = [name for name in dict.fromkeys(rows["layer"]) if name]
     titles, traces = [], []
@@ -151,8 +195,15 @@ def final_density(layers: pd.DataFrame, runs: pd.DataFrame) -> Figure:
         bars = some.set_index("layer")[["mean", "std", "count"]]
         titles.append(f"{some['setting_label'].iloc[0]}: {bars.loc['', 'mean']:.2%} remaining")
         bars = bars.reindex(names)
-        said = [hover([name, spread(*bar)]) for name, bar in zip(names, bars.to_numpy(), strict=True)]
-        trace = {"type": "bar", "x": [text(name) for name in names], "y": bars["mean"], "name": "density"}
+        said = [
+            hover([name, spread(*bar)]) for name, bar in zip(names, bars.to_numpy(), strict=True)
+        ]
+        trace = {
+            "type": "bar",
+            "x": [text(name) for name in names],
+            "y": bars["mean"],
+            "name": "density",
+        }
         error = {"array": bars["std"].fillna(0), "thickness": 1, "color": GREY}
         marker = {"color": COLOURS[0]}
         trace |= {"hovertext": said, "hoverinfo": "text", "error_y": error, "marker": marker}
@@ -166,24 +217,39 @@ def final_density(layers: pd.DataFrame, runs: pd.DataFrame) -> Figure:
 
 
 def heat_map(layers: pd.DataFrame, quantity: str) -> Figure:
-    """One run's layers × epochs of density, mean threshold or churn; density and churn on a logarithmic scale."""
+    """One run's layers × epochs of density, mean threshold or churn; density and churn on a
+    logarithmic scale."""
     names = list(dict.fromkeys(layers["layer"]))
-    cells = layers.astype({"layer": str}).pivot_table(index="layer", columns="at", values=quantity, dropna=False)
+    cells = layers.astype({"layer": str}).pivot_table(
+        index="layer", columns="at", values=quantity, dropna=False
+    )
     values = cells.reindex(names).to_numpy(dtype=float)
     logarithmic = quantity != "threshold_mean"
     bar: dict[str, Any] = {
-        "title": {"text": f"{QUANTITIES[quantity]} ({'%' if logarithmic else '|w|'})", "side": "right"}
+        "title": {
+            "text": f"{QUANTITIES[quantity]} ({'%' if logarithmic else '|w|'})",
+            "side": "right",
+        }
     }
     if logarithmic:
         ticks = [10.0**exponent for exponent in range(-5, 1)]
         bar |= {"tickvals": np.log10(ticks), "ticktext": [f"{tick * 100:g}%" for tick in ticks]}
-    scale = {"colorscale": "Cividis", "zmax": 0} if logarithmic else {"colorscale": "RdBu", "zmid": 0}
+    scale = (
+        {"colorscale": "Cividis", "zmax": 0} if logarithmic else {"colorscale": "RdBu", "zmid": 0}
+    )
     form = PERCENT if logarithmic else ".4~g"
-    told = f"%{{y}}, epoch %{{x:.4~g}}<br>{QUANTITIES[quantity]} %{{customdata:{form}}}<extra></extra>"
+    told = (
+        f"%{{y}}, epoch %{{x:.4~g}}<br>{QUANTITIES[quantity]} %{{customdata:{form}}}<extra></extra>"
+    )
     panels = Panels([""], height=max(200, 120 + 24 * len(names)))
     trace = {"type": "heatmap", "x": cells.columns.to_list(), "y": [text(name) for name in names]}
     trace["z"] = packed(np.log10(np.maximum(values, LEAST)) if logarithmic else values)
-    trace |= {"customdata": packed(values), "hovertemplate": told, "colorbar": bar, "name": quantity}
+    trace |= {
+        "customdata": packed(values),
+        "hovertemplate": told,
+        "colorbar": bar,
+        "name": quantity,
+    }
     panels.add(0, trace | scale)
     panels.y(autorange="reversed", title="layer", type="category", automargin=True)
     panels.x(title="epoch")
@@ -195,7 +261,10 @@ def learning_curves(epochs: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     kinds = {"train_loss": "loss in training (nats)", "test_loss": "test loss (nats)"}
     kinds |= {"train_accuracy": "accuracy in training (%)", "test_accuracy": ACCURACY}
     if epochs["validation_accuracy"].notna().any():
-        kinds |= {"validation_loss": "validation loss (nats)", "validation_accuracy": "validation accuracy (%)"}
+        kinds |= {
+            "validation_loss": "validation loss (nats)",
+            "validation_accuracy": "validation accuracy (%)",
+        }
     if epochs["alpha"].notna().any():
         kinds |= {"alpha": "α, where it is steered (log scale)"}
     panels = Panels([""] * len(kinds), columns=2)
@@ -206,7 +275,16 @@ def learning_curves(epochs: pd.DataFrame, runs: pd.DataFrame) -> Figure:
             if column == "alpha":
                 mine = mine[mine[column] > 0]  # 0 once masks are frozen
             options = {"percent": percent, "showlegend": panel == 0}
-            panels.add(panel, course(mine["epoch"], mine[column], run.label, stroke(run.series, run.repeat), **options))
+            panels.add(
+                panel,
+                course(
+                    mine["epoch"],
+                    mine[column],
+                    run.label,
+                    stroke(run.series, run.repeat),
+                    **options,
+                ),
+            )
         panels.y(panel, title=title, tickformat=PERCENT if percent else None)
     if "alpha" in kinds:
         panels.y(len(kinds) - 1, type="log", exponentformat="power")
@@ -215,7 +293,8 @@ def learning_curves(epochs: pd.DataFrame, runs: pd.DataFrame) -> Figure:
 
 
 def density_and_accuracy(epochs: pd.DataFrame, runs: pd.DataFrame) -> Figure:
-    """The model's density, on the left axis and dashed, and its test accuracy, on the right one, by epoch."""
+    """The model's density, on the left axis and dashed, and its test accuracy, on the right one, by
+    epoch."""
     panels = Panels([""])
     for name, label, style in _strokes(runs):
         mine = epochs[epochs["run"] == name]
@@ -233,12 +312,16 @@ def density_and_accuracy(epochs: pd.DataFrame, runs: pd.DataFrame) -> Figure:
         "anchor": "x",
     }
     right_axis |= {"tickmode": "auto"}  # not at the heights of the left one's
-    panels.layout |= {"yaxis2": {**right_axis, "title": {"text": f"{ACCURACY}, solid"}}, "legend": {"x": 1.08}}
+    panels.layout |= {
+        "yaxis2": {**right_axis, "title": {"text": f"{ACCURACY}, solid"}},
+        "legend": {"x": 1.08},
+    }
     return panels.drawn()
 
 
 def kept_against_accuracy(runs: pd.DataFrame) -> Figure:
-    """Accuracy against the parameters, and against the multiply-adds, that are kept; a row a model and data."""
+    """Accuracy against the parameters, and against the multiply-adds, that are kept; a row a model
+    and data."""
     pairs = list(_pairs(runs[runs["test_accuracy"].notna()]))
     panels = Panels([_name(pair) for pair, _ in pairs for _ in range(2)], columns=2)
     for row, (_, some) in enumerate(pairs):
@@ -247,14 +330,21 @@ def kept_against_accuracy(runs: pd.DataFrame) -> Figure:
                 panels.add(panel, trace)
             panels.y(panel, range=_around(finished(some)["test_accuracy"]))
         title = "multiply-adds kept (% of dense, log scale)"
-        panels.x(2 * row, type="log", title="parameters kept (number, log scale)", dtick="D2", exponentformat="SI")
+        panels.x(
+            2 * row,
+            type="log",
+            title="parameters kept (number, log scale)",
+            dtick="D2",
+            exponentformat="SI",
+        )
         panels.x(2 * row + 1, type="log", title=title, tickvals=DECADES, tickformat=PERCENT)
     panels.y(tickformat=PERCENT, title=ACCURACY)
     return panels.drawn()
 
 
 def parallel_coordinates(runs: pd.DataFrame) -> Figure:
-    """A line a run, through the settings in which runs differ to its density and accuracy; axes fill the height."""
+    """A line a run, through the settings in which runs differ to its density and accuracy; axes
+    fill the height."""
     usable = runs[runs["test_accuracy"].notna()]
     keys = [*differing(usable), "density", "test_accuracy"]
     panels = Panels([""], height=ROW + 90)
@@ -270,9 +360,21 @@ def parallel_coordinates(runs: pd.DataFrame) -> Figure:
             "text": words,
             "name": text(shown(key)),
         }
-        labels |= {"mode": "text", "textposition": "middle left", "hoverinfo": "skip", "showlegend": False}
+        labels |= {
+            "mode": "text",
+            "textposition": "middle left",
+            "hoverinfo": "skip",
+            "showlegend": False,
+        }
         panels.add(0, labels)
-        foot = {"type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "line": {"color": GREY, "width": 1}}
+        foot = {
+            "type": "line",
+            "x0": at,
+            "x1": at,
+            "y0": 0,
+            "y1": 1,
+            "line": {"color": GREY, "width": 1},
+        }
         panels.layout.setdefault("shapes", []).append(foot)
     said = [text(label) for label in usable["label"]]
     colours = [look(series, 0)["color"] for series in usable["series"]]
@@ -283,8 +385,12 @@ def parallel_coordinates(runs: pd.DataFrame) -> Figure:
         style = {"color": color, "width": 1.5}
         whose = [usable["run"].iloc[place] for place in mine for _ in range(len(keys) + 1)]
         told = [said[place] for place in mine for _ in range(len(keys) + 1)]
-        panels.add(0, line(xs, ys, "runs", style, told, customdata=whose, showlegend=False, opacity=0.75))
-    panels.x(tickvals=list(range(len(keys))), ticktext=[text(_titled(key)) for key in keys], side="top")
+        panels.add(
+            0, line(xs, ys, "runs", style, told, customdata=whose, showlegend=False, opacity=0.75)
+        )
+    panels.x(
+        tickvals=list(range(len(keys))), ticktext=[text(_titled(key)) for key in keys], side="top"
+    )
     panels.x(showgrid=False, zeroline=False, range=[-0.6, len(keys) - 0.5], tickangle=0)
     panels.y(visible=False)
     return panels.drawn()
@@ -295,7 +401,8 @@ def _titled(key: str) -> str:
 
 
 def _height(key: str, cells: pd.Series) -> tuple[list[float], dict[float, str]]:
-    """Where values stand on an axis from 0 to 1, and its ticks: figures as they are, settings in their order.
+    """Where values stand on an axis from 0 to 1, and its ticks: figures as they are, settings in
+    their order.
 
     What a run does not have stands at the foot.
     """
@@ -315,7 +422,10 @@ def _height(key: str, cells: pd.Series) -> tuple[list[float], dict[float, str]]:
 def _strokes(runs: pd.DataFrame) -> list[tuple[str, str, dict[str, Any]]]:
     """Of every run its name, its label, and how its line is drawn."""
     columns = (runs[key] for key in ("run", "label", "series", "repeat"))
-    return [(name, label, stroke(series, repeat)) for name, label, series, repeat in zip(*columns, strict=True)]
+    return [
+        (name, label, stroke(series, repeat))
+        for name, label, series, repeat in zip(*columns, strict=True)
+    ]
 
 
 def _pairs(table: pd.DataFrame) -> Iterator[tuple[Pair, pd.DataFrame]]:
@@ -345,8 +455,8 @@ def _drawable(values: pd.Series) -> pd.Series:
 def _around(values: pd.Series) -> list[float]:
     """A range of an axis with some room about the values, of which there is one at least.
 
-    What lies far below the others, by five times the distance between the quartiles, is left outside.
-    """
+    What lies far below the others, by five times the distance between the quartiles, is left
+    outside."""
     low, high = values.min(), values.max()
     first, third = values.quantile(0.25), values.quantile(0.75)
     if third > first:
@@ -356,14 +466,19 @@ def _around(values: pd.Series) -> list[float]:
 
 
 def _marks(runs: pd.DataFrame, x: str) -> Iterator[Trace]:
-    """A mark a run by its accuracy, open while it is not finished; a trace a setting, which the legend names."""
+    """A mark a run by its accuracy, open while it is not finished; a trace a setting, which the
+    legend names."""
     for _, some in runs.groupby("series", sort=False):
-        looks = [look(series, repeat) for series, repeat in zip(some["series"], some["repeat"], strict=True)]
+        looks = [
+            look(series, repeat)
+            for series, repeat in zip(some["series"], some["repeat"], strict=True)
+        ]
         ends = ["" if state == "finished" else "-open" for state in some["state"]]
         marker = {
-            "size": 10, "color": looks[0]["color"],
+            "size": 10,
+            "color": looks[0]["color"],
             "symbol": [one["symbol"] + end for one, end in zip(looks, ends, strict=True)],
-        }  # fmt: skip
+        }
         trace = {
             "type": "scatter",
             "x": _drawable(some[x]),
@@ -372,7 +487,10 @@ def _marks(runs: pd.DataFrame, x: str) -> Iterator[Trace]:
             "marker": marker,
         }
         trace |= {"hovertext": [hover(words) for words in some["hover"]], "hoverinfo": "text"}
-        named = {"name": text(some["setting_label"].iloc[0]), "showlegend": runs["series"].nunique() <= TICKS}
+        named = {
+            "name": text(some["setting_label"].iloc[0]),
+            "showlegend": runs["series"].nunique() <= TICKS,
+        }
         yield trace | {"customdata": some["run"], **named}
 
 
@@ -388,9 +506,21 @@ def _published(rows: pd.DataFrame) -> Trace:
         )
         for row in rows.itertuples()
     ]
-    trace = {"type": "scatter", "x": rows["density"], "y": rows["accuracy"], "text": "paper: " + rows["method"]}
-    trace |= {"mode": "markers+text", "textposition": "bottom center", "hovertext": said, "hoverinfo": "text"}
+    trace = {
+        "type": "scatter",
+        "x": rows["density"],
+        "y": rows["accuracy"],
+        "text": "paper: " + rows["method"],
+    }
+    trace |= {
+        "mode": "markers+text",
+        "textposition": "bottom center",
+        "hovertext": said,
+        "hoverinfo": "text",
+    }
     trace |= {"name": "the paper", "textfont": {"color": GREY}}
     for axis, column in (("error_x", "density_std"), ("error_y", "accuracy_std")):
         trace[axis] = {"array": rows[column].astype(float).fillna(0), "thickness": 1, "color": GREY}
-    return trace | {"marker": {"symbol": "diamond-open", "size": 11, "color": GREY, "line": {"width": 2}}}
+    return trace | {
+        "marker": {"symbol": "diamond-open", "size": 11, "color": GREY, "line": {"width": 2}}
+    }

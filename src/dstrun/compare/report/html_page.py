@@ -1,7 +1,8 @@
-"""A report as one HTML file that needs nothing else: no request to any host, light or dark as the reader's system is.
+"""A report as one HTML file that needs nothing else: no request to any host, light or dark as the
+reader's system is.
 
-A figure is drawn when it comes into view, so that the page opens at once. Knows store, compare, drawing and views.
-"""
+A figure is drawn when it comes into view, so that the page opens at once. Knows store, compare,
+drawing and views."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -49,10 +50,20 @@ addEventListener('beforeprint', () => document.querySelectorAll('.figure').forEa
 POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:"
 
 
-def page(title: str, rows: Sequence[Sequence[str]], best: Sequence[bool], store: Store, runs: pd.DataFrame) -> str:
+def page(
+    title: str,
+    rows: Sequence[Sequence[str]],
+    best: Sequence[bool],
+    store: Store,
+    runs: pd.DataFrame,
+) -> str:
     """The page of a table, its header first, and of the figures of the runs."""
     some = runs["epoch"].notna().any()
-    shown = [*catalogue.overview(runs), *catalogue.layers(store, runs), *catalogue.curves(store, runs)] if some else []
+    shown = (
+        [*catalogue.overview(runs), *catalogue.layers(store, runs), *catalogue.curves(store, runs)]
+        if some
+        else []
+    )
     closer = [
         f"<details><summary>{escape(runs.loc[name, 'label'])} · {escape(name)}</summary>"
         f"{_sections(catalogue.one_run(store, runs.loc[[name]]))}</details>"
@@ -68,7 +79,9 @@ def page(title: str, rows: Sequence[Sequence[str]], best: Sequence[bool], store:
             f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>",
             f"<h1>{escape(title)}</h1><p>{escape(made)}</p>{_table(rows, best)}{_sections(shown)}",
             "<h2>Layer by layer</h2><p>Runs spread over density.</p>" if closer else "",
-            "" if some else "<p>No run has finished an epoch yet; figures come with the first one.</p>",
+            ""
+            if some
+            else "<p>No run has finished an epoch yet; figures come with the first one.</p>",
             *closer,
             f"<script>{get_plotlyjs()}</script>",
             f"<script>const TEMPLATES = [{templates}];{SCRIPT}</script></body></html>",

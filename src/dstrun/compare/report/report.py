@@ -1,8 +1,9 @@
-"""dstrun report: what runs came to, as a table for the terminal, CSV, Markdown, or a page with the figures.
+"""dstrun report: what runs came to, as a table for the terminal, CSV, Markdown, or a page with the
+figures.
 
-A row is a setting: mean ± standard deviation over its finished runs, in percent as people say it; CSV has fractions.
-Knows compare, store, console (for durations), errors and tracking (CSV), and for the page views and page.
-"""
+A row is a setting: mean ± standard deviation over its finished runs, in percent as people say it;
+CSV has fractions. Knows compare, store, console (for durations), errors and tracking (CSV), and for
+the page views and page."""
 
 import sys
 from argparse import Namespace
@@ -27,11 +28,20 @@ from dstrun.system.streams import legible, write_utf8_to_files
 from dstrun.system.terminal import duration, print_whole
 
 NOTES = 5  # so many of the things that could not be read are told
-NAMES = ("group", "model.name", "data.name", "reg.method")  # columns of words, shown where they differ
+NAMES = (
+    "group",
+    "model.name",
+    "data.name",
+    "reg.method",
+)  # columns of words, shown where they differ
 FIGURES = {
-    "validation": "validation %", "accuracy": "accuracy %", "density": "remaining %",
-    "density_model": "whole model %", "difference": "Δ dense", "flops": "multiply-adds %",
-}  # fmt: skip
+    "validation": "validation %",
+    "accuracy": "accuracy %",
+    "density": "remaining %",
+    "density_model": "whole model %",
+    "difference": "Δ dense",
+    "flops": "multiply-adds %",
+}
 
 
 def report(given: Namespace) -> None:
@@ -44,7 +54,9 @@ def report(given: Namespace) -> None:
         raise InputError(f"{where}: no runs there; {HOW_TO_GET_SOME}")
     runs = aggregate.where(aggregate.labelled(store.runs), given.filter)
     if runs.empty:
-        raise InputError(f"filter: none of {counted(len(store.runs), 'run')} meets {given.filter!r}")
+        raise InputError(
+            f"filter: none of {counted(len(store.runs), 'run')} meets {given.filter!r}"
+        )
     if given.layers:
         _layers(store, runs, given)
     else:
@@ -74,7 +86,10 @@ def _tell_unpublished(runs: pd.DataFrame) -> None:
     """Which of the networks the paper says nothing of."""
     for pair in dict.fromkeys(zip(runs["model.name"], runs["data.name"], strict=True)):
         if aggregate.published([pair]).empty:
-            print(f"dstrun: paper: it has no {printable(pair[0])} on {printable(pair[1])}", file=sys.stderr)
+            print(
+                f"dstrun: paper: it has no {printable(pair[0])} on {printable(pair[1])}",
+                file=sys.stderr,
+            )
 
 
 def _tell(notes: dict[str, list[str]]) -> None:
@@ -87,19 +102,28 @@ def _tell(notes: dict[str, list[str]]) -> None:
 
 
 def _layers(store: Store, runs: pd.DataFrame, given: Namespace) -> None:
-    """What every layer keeps at the end: a table for each model and data, and how alike settings are."""
+    """What every layer keeps at the end: a table for each model and data, and how alike settings
+    are."""
     if any((given.runs, given.paper, given.sort, given.html)):
         raise InputError("layers: expected alone, or with --filter, --csv or --markdown")
     done = aggregate.finished(runs)
     if done.empty:
         raise InputError(f"layers: none of {counted(len(runs), 'run')} has done an epoch")
     tables = {
-        f"{model} on {data}": aggregate.by_layer(store.layers(some["run"]), aggregate.labelled(some))
+        f"{model} on {data}": aggregate.by_layer(
+            store.layers(some["run"]), aggregate.labelled(some)
+        )
         for (model, data), some in done.groupby(["model.name", "data.name"], sort=False)
     }
     if given.csv:
-        table = pd.concat([rows.assign(network=name) for name, rows in tables.items()]).drop(columns="series")
-        sys.stdout.write(csv_text([list(table), *table.astype(object).where(table.notna(), None).to_numpy().tolist()]))
+        table = pd.concat([rows.assign(network=name) for name, rows in tables.items()]).drop(
+            columns="series"
+        )
+        sys.stdout.write(
+            csv_text(
+                [list(table), *table.astype(object).where(table.notna(), None).to_numpy().tolist()]
+            )
+        )
         return
     for name, rows in tables.items():
         print("" if name == next(iter(tables)) else "\n", end="")
@@ -131,7 +155,10 @@ def _by_layer(name: str, rows: pd.DataFrame) -> list[list[str]]:
     settings = rows.drop_duplicates("series")
     cells = {(row.series, row.layer): percent(row.mean, row.std) for row in rows.itertuples()}
     names = [*filter(None, dict.fromkeys(rows["layer"])), ""]
-    body = [[layer or "all", *(cells.get((at, layer), "") for at in settings["series"])] for layer in names]
+    body = [
+        [layer or "all", *(cells.get((at, layer), "") for at in settings["series"])]
+        for layer in names
+    ]
     return [[f"{name}, remaining %", *settings["setting_label"]], *body]
 
 
@@ -152,12 +179,23 @@ def _one_of(limits: Sequence[float]) -> str:
 
 
 def columns(rows: pd.DataFrame) -> list[str]:
-    """What a table of settings shows: what differs among those of a model and data, then the figures."""
+    """What a table of settings shows: what differs among those of a model and data, then the
+    figures."""
     settings = [key for key in rows.columns[: rows.columns.get_loc("setting")] if key not in NAMES]
     pairs = rows.groupby(["model.name", "data.name"], dropna=False)
-    settings = [key for key in settings if key == "reg.alpha" or len(pairs) == 1 or (pairs[key].nunique() > 1).any()]
-    shown = [key for key in NAMES if rows[key].nunique() > 1] + [key for key in settings if rows[key].notna().any()]
-    counts = [] if "state" in shown else ["runs", *(word for word in ("running", "failed") if rows[word].any())]
+    settings = [
+        key
+        for key in settings
+        if key == "reg.alpha" or len(pairs) == 1 or (pairs[key].nunique() > 1).any()
+    ]
+    shown = [key for key in NAMES if rows[key].nunique() > 1] + [
+        key for key in settings if rows[key].notna().any()
+    ]
+    counts = (
+        []
+        if "state" in shown
+        else ["runs", *(word for word in ("running", "failed") if rows[word].any())]
+    )
     known = rows[rows["flops"].notna()]
     once = np.allclose(known["flops"], known["density"], rtol=0)  # where every weight is used once
     optional = {"flops": not once, "density_model": aggregate.partly_masked(rows).any()} | {
@@ -168,7 +206,9 @@ def columns(rows: pd.DataFrame) -> list[str]:
 
 
 def header(key: str) -> str:
-    return FIGURES.get(key) or {"seconds": "time", "epochs": "epoch"}.get(key) or aggregate.shown(key)
+    return (
+        FIGURES.get(key) or {"seconds": "time", "epochs": "epoch"}.get(key) or aggregate.shown(key)
+    )
 
 
 def lines(rows: pd.DataFrame, keys: Sequence[str]) -> list[list[str]]:
@@ -199,7 +239,8 @@ def percent(mean: float, std: float | None) -> str:
 
 
 def on_front(rows: pd.DataFrame) -> list[bool]:
-    """Which rows no other of the same model and data beats in both accuracy and density; the paper's do not count."""
+    """Which rows no other of the same model and data beats in both accuracy and density; the
+    paper's do not count."""
     ours = rows[rows["finished"] > 0]
     on = pd.Series(False, index=rows.index)
     for _, some in ours.groupby(["model.name", "data.name"], dropna=False):
@@ -208,11 +249,16 @@ def on_front(rows: pd.DataFrame) -> list[bool]:
 
 
 def show(title: str, rows: pd.DataFrame) -> None:
-    """Print the table; on a terminal that is too narrow, without what matters least; rows of the front stand out."""
+    """Print the table; on a terminal that is too narrow, without what matters least; rows of the
+    front stand out."""
     best, keys = on_front(rows), columns(rows)
     console = Console(highlight=False, soft_wrap=True)
     width, left_out = console.width, []
-    while console.is_terminal and _width(lines(rows, keys)) > width and (less := _less_important(keys)):
+    while (
+        console.is_terminal
+        and _width(lines(rows, keys)) > width
+        and (less := _less_important(keys))
+    ):
         keys.remove(less)
         left_out.append(header(less))
     mark, accuracy = "" if console.is_terminal else "*", keys.index("accuracy")
@@ -242,7 +288,9 @@ def _table(head: Sequence[str], words: int) -> Table:
     """An empty table, of which so many columns, the first, hold words and the others numbers."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for at, word in enumerate(head):
-        table.add_column(Text(legible(word)), justify="left" if at < words else "right", no_wrap=True)
+        table.add_column(
+            Text(legible(word)), justify="left" if at < words else "right", no_wrap=True
+        )
     return table
 
 
@@ -252,9 +300,14 @@ def _width(lines: Sequence[Sequence[str]]) -> int:
 
 
 def _less_important(keys: Sequence[str]) -> str | None:
-    """The column that a narrow terminal can do without: settings from the last on, then figures; None for the rest."""
+    """The column that a narrow terminal can do without: settings from the last on, then figures;
+    None for the rest."""
     settings = [key for key in keys if "." in key and key not in (*NAMES, "reg.alpha")]
-    figures = [key for key in ("seconds", "epochs", "flops", "difference", "running", "failed", "runs") if key in keys]
+    figures = [
+        key
+        for key in ("seconds", "epochs", "flops", "difference", "running", "failed", "runs")
+        if key in keys
+    ]
     return next(iter([*settings[::-1], *figures]), None)
 
 
@@ -285,14 +338,18 @@ def csv(rows: pd.DataFrame) -> str:
     return csv_text([list(table), *table.where(table.notna(), None).to_numpy().tolist()])
 
 
-def _write_page(path: Path, where: str, store: Store, runs: pd.DataFrame, rows: pd.DataFrame) -> None:
+def _write_page(
+    path: Path, where: str, store: Store, runs: pd.DataFrame, rows: pd.DataFrame
+) -> None:
     from dstrun.compare.report.html_page import page
 
     table = lines(rows, columns(rows))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(
-            page(title(where, runs), table, on_front(rows), store, runs), encoding="utf-8", errors="replace"
+            page(title(where, runs), table, on_front(rows), store, runs),
+            encoding="utf-8",
+            errors="replace",
         )
     except OSError as error:
         raise InputError(f"html: {path}: {error.strerror}") from error

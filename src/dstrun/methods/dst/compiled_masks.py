@@ -1,12 +1,13 @@
-"""The formulas of `masking`, compiled: all layers in one call between an update and the next forward pass.
+"""The formulas of `masking`, compiled: all layers in one call between an update and the next
+forward pass.
 
     after an update      W, t of every layer  →  guard; W ⊙ M of every layer, handed to their masks; L_s
     in the backward pass G of every layer     →  dL/dW, dL/dt of every layer, the penalty's share in it
 
-One call for all, since a call into compiled code costs more than the mask of a small layer. The arithmetic is
-`masking`'s own, handed to torch.compile; what may change is the last bit, because the compiler orders a sum as it
-likes. torch keeps compiled code on disk, so that only the first run of a network waits for it. Knows torch and masking.
-"""
+One call for all, since a call into compiled code costs more than the mask of a small layer. The
+arithmetic is `masking`'s own, handed to torch.compile; what may change is the last bit, because the
+compiler orders a sum as it likes. torch keeps compiled code on disk, so that only the first run of
+a network waits for it. Knows torch and masking."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -35,11 +36,13 @@ def guard_and_mask(
 ) -> tuple[Tensor, Tensor]:
     """Guards every layer, then computes W ⊙ M of all, which each mask's next call returns.
 
-    Gives L_s back, and where `counted` how many weights were kept before the guard, else without meaning. The weights
-    must not change before those calls; autograd refuses the backward pass if they do.
-    """
+    Gives L_s back, and where `counted` how many weights were kept before the guard, else without
+    meaning. The weights must not change before those calls; autograd refuses the backward pass if
+    they do."""
     thresholds = [mask.threshold for mask in masks]
-    *ready, penalty, kept = _GuardAndMask.apply(floor, factor, counted, dtype, *weights, *thresholds)
+    *ready, penalty, kept = _GuardAndMask.apply(
+        floor, factor, counted, dtype, *weights, *thresholds
+    )
     for mask, weight in zip(masks, ready, strict=True):
         mask.put_ready(weight)
     return penalty, kept.detach()
@@ -50,11 +53,18 @@ class _GuardAndMask(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, floor: float, factor: float, counted: bool, dtype: torch.dtype, *weights_and_thresholds: Tensor
+        ctx: Any,
+        floor: float,
+        factor: float,
+        counted: bool,
+        dtype: torch.dtype,
+        *weights_and_thresholds: Tensor,
     ) -> tuple[Tensor, ...]:
         half = len(weights_and_thresholds) // 2
         weights, thresholds = weights_and_thresholds[:half], weights_and_thresholds[half:]
-        detached = [threshold.detach() for threshold in thresholds]  # autograd has no say in what the guard does
+        detached = [
+            threshold.detach() for threshold in thresholds
+        ]  # autograd has no say in what the guard does
         results = compiled(_guard_and_mask)(weights, detached, floor, factor, counted, dtype)
         ctx.mark_non_differentiable(results[-1])
         ctx.save_for_backward(*weights_and_thresholds)
@@ -64,7 +74,13 @@ class _GuardAndMask(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         *grads_masked, grad_penalty, _ = grads
         saved, half = ctx.saved_tensors, len(grads_masked)
-        return None, None, None, None, *compiled(_gradients)(grads_masked, grad_penalty, saved[:half], saved[half:])
+        return (
+            None,
+            None,
+            None,
+            None,
+            *compiled(_gradients)(grads_masked, grad_penalty, saved[:half], saved[half:]),
+        )
 
 
 def _guard_and_mask(
@@ -83,9 +99,14 @@ def _guard_and_mask(
 
 
 def _gradients(
-    grads: Sequence[Tensor], grad_penalty: Tensor, weights: Sequence[Tensor], thresholds: Sequence[Tensor]
+    grads: Sequence[Tensor],
+    grad_penalty: Tensor,
+    weights: Sequence[Tensor],
+    thresholds: Sequence[Tensor],
 ) -> tuple[Tensor, ...]:
     pairs = [masking.gradients(g, w, t) for g, w, t in zip(grads, weights, thresholds, strict=True)]
     pushes = masking.penalty_gradients(grad_penalty, thresholds)
-    to_thresholds = (to_threshold + push for (_, to_threshold), push in zip(pairs, pushes, strict=True))
+    to_thresholds = (
+        to_threshold + push for (_, to_threshold), push in zip(pairs, pushes, strict=True)
+    )
     return *(to_weight for to_weight, _ in pairs), *to_thresholds

@@ -12,9 +12,8 @@
 
 A mask may also be frozen: M stays as it was at one moment, and t has no gradient any more.
 
-This module knows torch and nothing else: no layer, no model, no optimiser, no config. Nothing in it branches on
-the value of a tensor or waits for the device.
-"""
+This module knows torch and nothing else: no layer, no model, no optimiser, no config. Nothing in it
+branches on the value of a tensor or waits for the device."""
 
 from collections.abc import Sequence
 from math import ceil, inf
@@ -25,21 +24,24 @@ from torch import Tensor, nn
 
 GRANULARITIES = ("neuron", "layer", "weight")
 
-# Below it the penalty pushes no harder. The data cannot push t under −1 − max |w|, where H is 0; what gets there was
-# thrown, by a filter that died before a batch norm. Unbounded, exp(−t) would throw it back up beyond all numbers, and
-# the run to NaN.
+# Below it the penalty pushes no harder. The data cannot push t under −1 − max |w|, where H is 0;
+# what gets there was thrown, by a filter that died before a batch norm. Unbounded, exp(−t) would
+# throw it back up beyond all numbers, and the run to NaN.
 LOWEST = -10.0
 
 
 def kept_mask(weight: Tensor, threshold: Tensor) -> Tensor:
-    """M: True where a weight takes part, of the weight's shape; threshold broadcasts over weight."""
+    """M: True where a weight takes part, of the weight's shape; threshold broadcasts over
+    weight."""
     return weight.abs() > threshold
 
 
 def masked(weight: Tensor, threshold: Tensor, dtype: torch.dtype) -> Tensor:
     """W ⊙ M, of the weight's shape, compared in the weight's dtype and then cast."""
     product = _where_positive(weight, weight.abs().sub_(threshold))
-    return product if product.dtype == dtype else product.to(dtype)  # torch.compile 2.11: no gradient through a no-op
+    return (
+        product if product.dtype == dtype else product.to(dtype)
+    )  # torch.compile 2.11: no gradient through a no-op
 
 
 def gradients(grad: Tensor, weight: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,7 +50,9 @@ def gradients(grad: Tensor, weight: Tensor, threshold: Tensor) -> tuple[Tensor, 
     distance = weight.abs().sub_(threshold)
     performance = _where_positive(grad, distance)
     structure = (grad * weight).mul_(_height(distance.abs_()))
-    to_threshold = structure.sum_to_size(threshold.shape).neg()  # a sum over nothing is `structure` itself
+    to_threshold = structure.sum_to_size(
+        threshold.shape
+    ).neg()  # a sum over nothing is `structure` itself
     return performance.addcmul_(structure, weight.sign()), to_threshold
 
 
@@ -66,7 +70,8 @@ def _height(distance: Tensor) -> Tensor:
 
 
 def _where_positive(x: Tensor, condition: Tensor) -> Tensor:
-    """x where condition > 0, else 0: one pass, where a comparison and a product with booleans would be four."""
+    """x where condition > 0, else 0: one pass, where a comparison and a product with booleans would
+    be four."""
     return torch.ops.aten.threshold_backward(x, condition, 0)
 
 
@@ -77,31 +82,48 @@ def penalty(thresholds: Sequence[Tensor]) -> Tensor:
 
 def penalty_gradients(grad: Tensor, thresholds: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """−grad · exp(−t) for every threshold, grad being the scalar dL/dL_s."""
-    pieces = (_exponentials(thresholds) * grad.neg()).split([threshold.numel() for threshold in thresholds])
-    return tuple(piece.view(threshold.shape) for piece, threshold in zip(pieces, thresholds, strict=True))
+    pieces = (_exponentials(thresholds) * grad.neg()).split(
+        [threshold.numel() for threshold in thresholds]
+    )
+    return tuple(
+        piece.view(threshold.shape) for piece, threshold in zip(pieces, thresholds, strict=True)
+    )
 
 
 def _exponentials(thresholds: Sequence[Tensor]) -> Tensor:
-    """exp(−max(t, LOWEST)), all thresholds laid end to end, so that the number of layers costs nothing."""
-    return torch.cat([threshold.flatten() for threshold in thresholds]).neg_().clamp_max_(-LOWEST).exp_()
+    """exp(−max(t, LOWEST)), all thresholds laid end to end, so that the number of layers costs
+    nothing."""
+    return (
+        torch.cat([threshold.flatten() for threshold in thresholds])
+        .neg_()
+        .clamp_max_(-LOWEST)
+        .exp_()
+    )
 
 
 @torch.no_grad()
-def guard(weights: Sequence[Tensor], thresholds: Sequence[Tensor], floor: float, factor: float = 0.0) -> list[Tensor]:
-    """Multiplies the thresholds of each layer whose density is at or under `floor` (in [0, 1]) by `factor`, in place.
+def guard(
+    weights: Sequence[Tensor], thresholds: Sequence[Tensor], floor: float, factor: float = 0.0
+) -> list[Tensor]:
+    """Multiplies the thresholds of each layer whose density is at or under `floor` (in [0, 1]) by
+    `factor`, in place.
 
-    Returns how many weights of each layer were kept before, 0-dim tensors. The paper's factor is 0, which lets a
-    whole layer back in; one below 1 lets back in what stands nearest to its threshold. To be called after the
-    optimiser's step: the authors reset inside the next forward pass, which gives the same weights bit for bit and
-    waits for the device. Counts in fp32, which is exact up to 2²⁴ kept weights a layer.
-    """
+    Returns how many weights of each layer were kept before, 0-dim tensors. The paper's factor is 0,
+    which lets a whole layer back in; one below 1 lets back in what stands nearest to its threshold.
+    To be called after the optimiser's step: the authors reset inside the next forward pass, which
+    gives the same weights bit for bit and waits for the device. Counts in fp32, which is exact up
+    to 2²⁴ kept weights a layer."""
     counts = []
     for weight, threshold in zip(weights, thresholds, strict=True):
-        kept = weight.abs().gt_(threshold).sum(dtype=torch.promote_types(weight.dtype, torch.float32))
+        kept = (
+            weight.abs().gt_(threshold).sum(dtype=torch.promote_types(weight.dtype, torch.float32))
+        )
         if floor > 0:
             at_floor = kept <= floor * weight.numel()
             if factor == 0:
-                threshold.masked_fill_(at_floor, 0.0)  # of infinity and NaN too, which a product would leave
+                threshold.masked_fill_(
+                    at_floor, 0.0
+                )  # of infinity and NaN too, which a product would leave
             else:
                 threshold.mul_(torch.where(at_floor, factor, 1.0))
         counts.append(kept)
@@ -112,12 +134,12 @@ def guard(weights: Sequence[Tensor], thresholds: Sequence[Tensor], floor: float,
 def shift_to_density(
     weights: Sequence[Tensor], thresholds: Sequence[Tensor], density: float, floor: float = 0.0
 ) -> None:
-    """Moves all thresholds, in place, so that `density` (in (0, 1]) of all weights is kept, exact but for ties.
+    """Moves all thresholds, in place, so that `density` (in (0, 1]) of all weights is kept, exact
+    but for ties.
 
-    Every layer's thresholds move by the same share of its mean |w|, so that layers of small weights do not give more
-    than others: of the distances (|w| − t) / mean |w|, the greatest are kept. Of each layer at least `floor` is, and
-    one weight, at the cost of the others.
-    """
+    Every layer's thresholds move by the same share of its mean |w|, so that layers of small weights
+    do not give more than others: of the distances (|w| − t) / mean |w|, the greatest are kept. Of
+    each layer at least `floor` is, and one weight, at the cost of the others."""
     scales = [weight.abs().mean().clamp_min(1e-30) for weight in weights]
     distances = [
         ((weight.abs() - threshold) / scale).flatten()
@@ -170,11 +192,11 @@ def compute_dtype(weight: Tensor) -> torch.dtype:
 
 
 def threshold_shape(weight: Tensor, granularity: str) -> tuple[int, ...]:
-    """The shape of a layer's thresholds, broadcastable over its weight (c_o, …) (paper, appendix A.2).
+    """The shape of a layer's thresholds, broadcastable over its weight (c_o, …) (paper, appendix
+    A.2).
 
-    neuron: (c_o, 1, …), one per output neuron or filter; layer: (1, 1, …); weight: the weight's own shape.
-    Raises ValueError for any other granularity.
-    """
+    neuron: (c_o, 1, …), one per output neuron or filter; layer: (1, 1, …); weight: the weight's own
+    shape. Raises ValueError for any other granularity."""
     if granularity == "neuron":
         return (weight.shape[0], *(1,) * (weight.dim() - 1))
     if granularity == "layer":
@@ -185,11 +207,12 @@ def threshold_shape(weight: Tensor, granularity: str) -> tuple[int, ...]:
 
 
 class ThresholdMask(nn.Module):
-    """The trainable thresholds of one weight, all 0 at the start: `mask(weight)` is W ⊙ M, with its gradients.
+    """The trainable thresholds of one weight, all 0 at the start: `mask(weight)` is W ⊙ M, with its
+    gradients.
 
-    It does not hold the weight, so the layer keeps its own parameter under its own name. `frozen` is None while the
-    thresholds decide, and after `freeze` the mask that stays, booleans of the weight's shape.
-    """
+    It does not hold the weight, so the layer keeps its own parameter under its own name. `frozen`
+    is None while the thresholds decide, and after `freeze` the mask that stays, booleans of the
+    weight's shape."""
 
     frozen: Tensor | None
 
@@ -200,7 +223,8 @@ class ThresholdMask(nn.Module):
         self._ready: list[Tensor] = []
 
     def forward(self, weight: Tensor) -> Tensor:
-        """W ⊙ M, of the weight's shape, in the dtype the layer computes in; in training, what was put ready."""
+        """W ⊙ M, of the weight's shape, in the dtype the layer computes in; in training, what was
+        put ready."""
         if self.frozen is not None:
             return weight.where(self.frozen, 0.0).to(compute_dtype(weight))
         if self._ready and self.training:
@@ -208,12 +232,14 @@ class ThresholdMask(nn.Module):
         return MaskWeight.apply(weight, self.threshold, compute_dtype(weight))
 
     def freeze(self, weight: Tensor) -> None:
-        """From here on M is what it is for this weight now, whatever weight and thresholds become."""
+        """From here on M is what it is for this weight now, whatever weight and thresholds
+        become."""
         self.frozen = self.kept(weight)
         self._ready.clear()
 
     def put_ready(self, masked: Tensor) -> None:
-        """Lets the next call in training return `masked`, which must be what it would have computed."""
+        """Lets the next call in training return `masked`, which must be what it would have
+        computed."""
         self._ready[:] = [masked]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -238,6 +264,9 @@ class ThresholdMask(nn.Module):
 
 
 def refuse_masks(model: nn.Module) -> None:
-    """Raise ValueError for a model with masks, where one is needed whose weights are what it computes with."""
+    """Raise ValueError for a model with masks, where one is needed whose weights are what it
+    computes with."""
     if any(isinstance(module, ThresholdMask) for module in model.modules()):
-        raise ValueError("this model has masks: give method.plain(model), a copy with its pruned weights at 0")
+        raise ValueError(
+            "this model has masks: give method.plain(model), a copy with its pruned weights at 0"
+        )

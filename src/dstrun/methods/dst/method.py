@@ -8,9 +8,9 @@
     after_step()        every step, after the optimiser's
     measure()           at the rows of layers.csv: figures of every layer
 
-and `plain(model)`, at the end, is a copy without masks. The dense baseline is a method like any other. This module
-knows layers, masking, steering, density, and the mistakes of a loop; it knows no loop, no optimiser and no config.
-"""
+and `plain(model)`, at the end, is a copy without masks. The dense baseline is a method like any
+other. This module knows layers, masking, steering, density, and the mistakes of a loop; it knows no
+loop, no optimiser and no config."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -21,17 +21,31 @@ from torch import Tensor, nn
 
 from dstrun.methods.dst.compiled_masks import compiled, guard_and_mask
 from dstrun.methods.dst.density_controller import Steering
-from dstrun.methods.dst.masking import Penalty, ThresholdMask, compute_dtype, guard, shift_to_density
+from dstrun.methods.dst.masking import (
+    Penalty,
+    ThresholdMask,
+    compute_dtype,
+    guard,
+    shift_to_density,
+)
 from dstrun.methods.loop_check import LoopCheck
 from dstrun.methods.mask_stats import LayerFigures, measure
-from dstrun.methods.masked_layers import Maskable, MaskedLayer, maskable, masked_layers, plain, sparsify
+from dstrun.methods.masked_layers import (
+    Maskable,
+    MaskedLayer,
+    maskable,
+    masked_layers,
+    plain,
+    sparsify,
+)
 
 GENTLE = 0.9  # thresholds at the floor fall by a tenth an update, until some weights are back
 LANDING = 0.8  # share of the run; what is left is for the weights to settle in masks that hit the target exactly
 
 
 class Method(Protocol):
-    """The seven moments, and what of the method belongs into a checkpoint beyond the model's own state.
+    """The seven moments, and what of the method belongs into a checkpoint beyond the model's own
+    state.
 
     `alpha` is what the penalty weighs now: a 0-dim tensor where it is steered.
     """
@@ -40,7 +54,9 @@ class Method(Protocol):
 
     @property
     def alpha(self) -> float | Tensor: ...
-    def prepare(self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None) -> None: ...
+    def prepare(
+        self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None
+    ) -> None: ...
     def plain(self, model: nn.Module) -> nn.Module: ...
     def begin(self, steps: int) -> None: ...
     def before_step(self, step: int) -> None: ...
@@ -65,8 +81,11 @@ class Dense:
         self._layers: dict[str, Maskable] = {}
         self.left_dense: dict[str, str] = {}
 
-    def prepare(self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None) -> None:
-        """Choose the layers to report; nothing of the model changes, so an `example` of its images is of no use."""
+    def prepare(
+        self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None
+    ) -> None:
+        """Choose the layers to report; nothing of the model changes, so an `example` of its images
+        is of no use."""
         selection = maskable(model, self._exclude, past or ())
         self._layers, self.left_dense = selection.layers, selection.left_dense
 
@@ -96,7 +115,10 @@ class Dense:
 
     def measure(self) -> list[LayerFigures]:
         totals = {name: layer.weight.numel() for name, layer in self._layers.items()}
-        return [LayerFigures(name, total, total, None, None, None, 0.0, 0) for name, total in totals.items()]
+        return [
+            LayerFigures(name, total, total, None, None, None, 0.0, 0)
+            for name, total in totals.items()
+        ]
 
     def thresholds(self) -> list[nn.Parameter]:
         return []
@@ -111,15 +133,14 @@ class Dense:
 class DynamicSparseTraining:
     """The paper's method: trainable thresholds, pushed up by α · Σ exp(−t).
 
-    alpha ≥ 0 weighs the penalty; granularity is neuron, layer or weight; a layer whose density falls to `floor` or
-    under (0: never) has its thresholds multiplied by `guard`; `exclude` holds globs of layer names left dense.
-    `target_density` > 0 adjusts α, from `alpha` on, so that this share of the weights is kept at the end. So that no
-    reset undoes that, `floor` is then at most a quarter of the target and `guard` at least GENTLE. Masks are frozen
-    after the share `freeze` of the steps (1: never); with a target after LANDING of them at the latest, when the target
-    is met exactly.
-    `compile` says what goes to torch.compile: nothing (off), masks, penalty and guard (mask), or the guard
-    alone (step), for a model that is itself compiled with the masks in it.
-    """
+    alpha ≥ 0 weighs the penalty; granularity is neuron, layer or weight; a layer whose density
+    falls to `floor` or under (0: never) has its thresholds multiplied by `guard`; `exclude` holds
+    globs of layer names left dense. `target_density` > 0 adjusts α, from `alpha` on, so that this
+    share of the weights is kept at the end. So that no reset undoes that, `floor` is then at most a
+    quarter of the target and `guard` at least GENTLE. Masks are frozen after the share `freeze` of
+    the steps (1: never); with a target after LANDING of them at the latest, when the target is met
+    exactly. `compile` says what goes to torch.compile: nothing (off), masks, penalty and guard
+    (mask), or the guard alone (step), for a model that is itself compiled with the masks in it."""
 
     def __init__(
         self,
@@ -155,20 +176,25 @@ class DynamicSparseTraining:
         self.left_dense: dict[str, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the check of a loop's first steps: the hook that it has in optimisers cannot be copied."""
+        """Leave out the check of a loop's first steps: the hook that it has in optimisers cannot be
+        copied."""
         return self.__dict__ | {"_check": None}
 
-    def prepare(self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None) -> None:
+    def prepare(
+        self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None
+    ) -> None:
         """Give the model its masks, in place; the optimiser is made after that.
 
-        With an `example`, a batch of images or a tuple of what the model is called with, layers whose weight is read
-        past their mask are found and left dense. `past` names them for a caller that knows them and whose loop is
-        right; without it the first steps are checked: RuntimeError for an optimiser made before, a moment left out, a
-        layer read past its mask. Raises ValueError for a model with masks or with nothing to mask, RuntimeError for a
-        second model.
-        """
+        With an `example`, a batch of images or a tuple of what the model is called with, layers
+        whose weight is read past their mask are found and left dense. `past` names them for a
+        caller that knows them and whose loop is right; without it the first steps are checked:
+        RuntimeError for an optimiser made before, a moment left out, a layer read past its mask.
+        Raises ValueError for a model with masks or with nothing to mask, RuntimeError for a second
+        model."""
         if self._layers:
-            raise RuntimeError("prepare() has been called: a method belongs to one model, make another for the next")
+            raise RuntimeError(
+                "prepare() has been called: a method belongs to one model, make another for the next"
+            )
         masks = partial(ThresholdMask, granularity=self._granularity)
         selection = sparsify(model, masks, self._exclude, example=example, past=past or ())
         self._layers = {name: cast(MaskedLayer, layer) for name, layer in selection.layers.items()}
@@ -178,7 +204,8 @@ class DynamicSparseTraining:
         self._check = LoopCheck(self._layers, self._freeze < 1) if past is None else None
 
     def plain(self, model: nn.Module) -> nn.Module:
-        """Return a copy of the model, or of a copy of it, without masks: plain layers whose weights are W ⊙ M."""
+        """Return a copy of the model, or of a copy of it, without masks: plain layers whose weights
+        are W ⊙ M."""
         if not masked_layers(model):
             raise ValueError("this model has no masks: give the one that was prepared")
         return plain(model)
@@ -192,11 +219,14 @@ class DynamicSparseTraining:
         if self._target:
             total = sum(weight.numel() for weight in self._weights)
             device = self._weights[0].device
-            self._steering = Steering(self._target, self._alpha, total, self._frozen_from or steps, device)
+            self._steering = Steering(
+                self._target, self._alpha, total, self._frozen_from or steps, device
+            )
 
     @property
     def alpha(self) -> float | Tensor:
-        """What the penalty weighs now: a 0-dim tensor where it is steered, 0 once masks are frozen."""
+        """What the penalty weighs now: a 0-dim tensor where it is steered, 0 once masks are
+        frozen."""
         if self._frozen:
             return 0.0
         return self._alpha if self._steering is None else self._steering.alpha
@@ -247,7 +277,8 @@ class DynamicSparseTraining:
         return torch.add(loss, self.penalty(), alpha=alpha) if alpha else loss
 
     def after_step(self) -> None:
-        """Apply guard and steering; compiled, the next pass's masks in the same call: change no weight after it."""
+        """Apply guard and steering; compiled, the next pass's masks in the same call: change no
+        weight after it."""
         if self._check and not torch.compiler.is_compiling():
             self._check.after_step()
             if self._check.is_done:
@@ -258,7 +289,9 @@ class DynamicSparseTraining:
             thresholds: list[Tensor] = list(self.thresholds())
             with torch.no_grad():
                 torch._foreach_mul_(thresholds, self._steering.release)
-                if self._granularity == "layer":  # under 0 it keeps no more weights and only takes longer to come back
+                if (
+                    self._granularity == "layer"
+                ):  # under 0 it keeps no more weights and only takes longer to come back
                     torch._foreach_clamp_min_(thresholds, 0.0)
         if self._compile == "mask":
             kept = [self._guard_and_mask(self._floor)]
@@ -282,7 +315,8 @@ class DynamicSparseTraining:
 
     @torch.no_grad()
     def measure(self) -> list[LayerFigures]:
-        """Figures of every masked layer; churn counts from the measurement before, at first from all kept."""
+        """Figures of every masked layer; churn counts from the measurement before, at first from
+        all kept."""
         masks = {name: layer.mask.kept(layer.weight) for name, layer in self._layers.items()}
         before = self._masks_before or {name: torch.ones_like(mask) for name, mask in masks.items()}
         figures = measure(masks, before, dict(zip(masks, self.thresholds(), strict=True)))
@@ -294,9 +328,11 @@ class DynamicSparseTraining:
         return {"masks_before": self._masks_before, **steering}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """After `begin` and after the model's own state, which holds the masks where they are frozen."""
+        """After `begin` and after the model's own state, which holds the masks where they are
+        frozen."""
         self._masks_before = {
-            name: mask.to(self._layers[name].weight.device) for name, mask in state["masks_before"].items()
+            name: mask.to(self._layers[name].weight.device)
+            for name, mask in state["masks_before"].items()
         }
         if self._steering:
             self._steering.load_state_dict(state["steering"])

@@ -1,4 +1,5 @@
-"""Trees of images: which folders are parts and classes, which files are images, and what is passed over.
+"""Trees of images: which folders are parts and classes, which files are images, and what is passed
+over.
 
     ROOT/train/CLASS/*.png and ROOT/test/CLASS/*.png, or
     ROOT/CLASS/*.png, of which a share of each class is to be held out
@@ -13,8 +14,8 @@
   any other link to nothing is refused: it may be a class.
 - Hidden files and folders, and files with other endings, are passed over and counted in the notes.
 
-Knows errors. No torch: a run's tree is compared with the one it was trained on before torch is loaded.
-"""
+Knows errors. No torch: a run's tree is compared with the one it was trained on before torch is
+loaded."""
 
 import os
 from pathlib import Path
@@ -35,8 +36,8 @@ _KNOWN: dict[
 def list_tree(root: Path) -> Tree:
     """Return what a tree of images holds. DataError for one that no run could use.
 
-    A tree is listed once a process, and again when a folder in it has changed: a sweep of many runs looks at one tree.
-    """
+    A tree is listed once a process, and again when a folder in it has changed: a sweep of many runs
+    looks at one tree."""
     place = os.path.abspath(root), root
     tree, times = _KNOWN.get(place, (None, {}))
     if tree is not None and all(_changed(folder) == time for folder, time in times.items()):

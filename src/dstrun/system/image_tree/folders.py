@@ -1,4 +1,5 @@
-"""What lies directly in a folder of images: folders, images, and what is passed over. Knows nothing."""
+"""What lies directly in a folder of images: folders, images, and what is passed over. Knows
+nothing."""
 
 import os
 import stat
@@ -7,9 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ENDINGS = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".png", ".apng", ".bmp", ".dib", ".webp", ".gif", ".tif", ".tiff",
-    ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".jp2",
-)  # fmt: skip
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".jif",
+    ".png",
+    ".apng",
+    ".bmp",
+    ".dib",
+    ".webp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+    ".tga",
+    ".jp2",
+)
 SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 
 Identity = tuple[int, int]  # device and inode
@@ -17,11 +35,11 @@ Identity = tuple[int, int]  # device and inode
 
 @dataclass(frozen=True)
 class Listed:
-    """What lies directly in a folder: names of folders, images with their sizes in bytes, and what is passed over.
+    """What lies directly in a folder: names of folders, images with their sizes in bytes, and what
+    is passed over.
 
-    `dangling` names links to nothing among what is passed over. `identity` is the folder's own, whatever link has led
-    to it; `changed` is its time of change, ns.
-    """
+    `dangling` names links to nothing among what is passed over. `identity` is the folder's own,
+    whatever link has led to it; `changed` is its time of change, ns."""
 
     folders: list[str]
     images: list[tuple[str, int]]
@@ -51,7 +69,9 @@ def read_folder(folder: Path) -> Listed:
                 if entry.is_symlink() and not os.path.exists(entry.path):
                     dangling.append(entry.name)
     identity = status.st_dev, status.st_ino
-    return Listed(sorted(folders), sorted(images), passed, sorted(dangling), identity, status.st_mtime_ns)
+    return Listed(
+        sorted(folders), sorted(images), passed, sorted(dangling), identity, status.st_mtime_ns
+    )
 
 
 def identity_of(folder: Path) -> Identity:
@@ -74,7 +94,8 @@ def _leads_to_folder(entry: os.DirEntry) -> bool:
 
 
 def _size(entry: os.DirEntry) -> int | None:
-    """Return the bytes of an image file, 0 for a link to nothing, None for what is no file, such as a pipe."""
+    """Return the bytes of an image file, 0 for a link to nothing, None for what is no file, such as
+    a pipe."""
     try:
         status = entry.stat()
     except OSError:

@@ -6,8 +6,23 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, S
 from pathlib import Path
 
 from dstrun.system.errors import DataError
-from dstrun.system.image_tree.folders import ENDINGS, Identity, Listed, ancestors, identity_of, read_folder
-from dstrun.system.image_tree.names import EXPECTED, TEST, TRAIN, VALIDATION, complete_groups, part_groups, role_of
+from dstrun.system.image_tree.folders import (
+    ENDINGS,
+    Identity,
+    Listed,
+    ancestors,
+    identity_of,
+    read_folder,
+)
+from dstrun.system.image_tree.names import (
+    EXPECTED,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    complete_groups,
+    part_groups,
+    role_of,
+)
 from dstrun.system.image_tree.tree import WHOLE, Images, Tree, fingerprint_of, make_part
 
 ASTRAY = "link to a folder above or beside its class"  # counted beside the endings of files
@@ -46,23 +61,30 @@ class Lister:
         folders = self._read(root).folders
         complete = complete_groups(folders)
         if len(complete) > 1:
-            raise DataError(f"{root} holds the parts of several data sets: {', '.join(folders[:6])}; choose one")
+            raise DataError(
+                f"{root} holds the parts of several data sets: {', '.join(folders[:6])}; choose one"
+            )
         if not complete:
             self._refuse_half(root, part_groups(folders).get((), {}))
             return {WHOLE: root}
         self._refuse_dangling(root, lambda name: role_of(name) is not None)
         (group,) = complete
-        self._above |= {self._read(root / name).identity for names in group.values() for name in names}
+        self._above |= {
+            self._read(root / name).identity for names in group.values() for name in names
+        }
         parts = {
             TRAIN: self._chosen(root, group[TRAIN]),
             TEST: self._chosen(root, group.get(TEST, []), group.get(VALIDATION, [])),
         }
         if unused := [name for name in folders if root / name not in parts.values()]:
-            self._notes.append(f"in {root} not used: {', '.join(unused[:5])}{' …' if len(unused) > 5 else ''}")
+            self._notes.append(
+                f"in {root} not used: {', '.join(unused[:5])}{' …' if len(unused) > 5 else ''}"
+            )
         return parts
 
     def _refuse_half(self, root: Path, group: Mapping[str, list[str]]) -> None:
-        """Raise DataError for a part without the others; a class may be called train or valid where it looks like one.
+        """Raise DataError for a part without the others; a class may be called train or valid where
+        it looks like one.
 
         That is: it holds images, and so do folders beside it that are not named like parts.
         """
@@ -72,24 +94,40 @@ class Lister:
             listed = self._read(root / name)
             if TEST in group or not others or listed.folders or not listed.images:
                 has = f"{root} has {name}/ but no part to {'test' if TRAIN in group else 'train'} on beside it"
-                raise DataError(f"{has}: expected folders named {EXPECTED}, or one folder a class and no parts")
+                raise DataError(
+                    f"{has}: expected folders named {EXPECTED}, or one folder a class and no parts"
+                )
             self._notes.append(f"{root / name} is taken for a class")
 
     def _chosen(self, root: Path, *candidates: list[str]) -> Path:
-        """Return the part to use: of the first names that hold class folders, or else of the first."""
-        with_classes = [[name for name in names if self._read(root / name).folders] for names in candidates]
+        """Return the part to use: of the first names that hold class folders, or else of the
+        first."""
+        with_classes = [
+            [name for name in names if self._read(root / name).folders] for names in candidates
+        ]
         names = next(filter(None, [*with_classes, *candidates]))
         if len(names) > 1:
-            raise DataError(f"{root} has {', '.join(f'{name}/' for name in names)}, of which only one can be used")
+            raise DataError(
+                f"{root} has {', '.join(f'{name}/' for name in names)}, of which only one can be used"
+            )
         return root / names[0]
 
     def _unwrapped(self, folder: Path, stops: Callable[[str], bool]) -> Path:
-        """Step into a folder that holds nothing but one folder of folders, unless `stops` says so of its name."""
+        """Step into a folder that holds nothing but one folder of folders, unless `stops` says so
+        of its name."""
         start = folder
-        while len((listed := self._read(folder)).folders) == 1 and not listed.images and not listed.dangling:
+        while (
+            len((listed := self._read(folder)).folders) == 1
+            and not listed.images
+            and not listed.dangling
+        ):
             (name,) = listed.folders
             inside = self._read(folder / name)
-            if inside.images or not inside.folders or (stops(name) and not complete_groups(inside.folders)):
+            if (
+                inside.images
+                or not inside.folders
+                or (stops(name) and not complete_groups(inside.folders))
+            ):
                 break
             folder /= name
         if folder != start:
@@ -101,15 +139,20 @@ class Lister:
         self._refuse_dangling(part, lambda _: True)
         listed = self._read(part)
         if extra := [name for name in listed.folders if classes and name not in classes]:
-            raise DataError(f"{part} has classes that the training part has not: {', '.join(extra[:5])}")
+            raise DataError(
+                f"{part} has classes that the training part has not: {', '.join(extra[:5])}"
+            )
         if not listed.folders:
             holds = f"{_images(len(listed.images))} and no" if listed.images else "no"
-            raise DataError(f"{part} holds {holds} class folders with images in them: expected {part}/CLASS/*.png")
+            raise DataError(
+                f"{part} holds {holds} class folders with images in them: expected {part}/CLASS/*.png"
+            )
         self._class_folders |= {self._read(part / name).identity for name in listed.folders}
         return tuple(classes or listed.folders)
 
     def _refuse_dangling(self, folder: Path, is_meant: Callable[[str], bool]) -> None:
-        """Raise DataError for a link to nothing that may stand for a folder of the tree, by its name."""
+        """Raise DataError for a link to nothing that may stand for a folder of the tree, by its
+        name."""
         for name in filter(is_meant, self._read(folder).dangling):
             link = folder / name
             raise DataError(
@@ -117,13 +160,16 @@ class Lister:
             )
 
     def _note_above(self, parts: Collection[Path]) -> None:
-        """Note what lies beside the folders of parts and classes: in the root, in the parts, in what wraps them."""
+        """Note what lies beside the folders of parts and classes: in the root, in the parts, in
+        what wraps them."""
         for folder, listed in self._seen.items():
             if any(part.is_relative_to(folder) for part in parts):
                 self._above.add(listed.identity)
                 self._passed += listed.passed
                 if listed.images:
-                    beside = f"{_images(len(listed.images))} in {folder} that lie in no class folder"
+                    beside = (
+                        f"{_images(len(listed.images))} in {folder} that lie in no class folder"
+                    )
                     self._notes.append(f"passed over {beside}")
 
     def _class_images(self, part: Path, classes: Sequence[str]) -> list[Images]:
@@ -146,17 +192,20 @@ class Lister:
                 passed += listed.passed
         if not found:
             also = f"; it holds {_counted(passed)}" if passed else ""
-            raise DataError(f"class {folder.name!r} in {folder.parent} holds no image ({', '.join(ENDINGS)}){also}")
+            raise DataError(
+                f"class {folder.name!r} in {folder.parent} holds no image ({', '.join(ENDINGS)}){also}"
+            )
         self._passed += passed
         return sorted(found)
 
     def _walk(
         self, start: Path, barred: Set[Identity], passed: Counter[str]
     ) -> Iterator[tuple[tuple[str, ...], Listed]]:
-        """Yield (path from `start`, what lies there) of each folder, once; count links to barred folders in `passed`.
+        """Yield (path from `start`, what lies there) of each folder, once; count links to barred
+        folders in `passed`.
 
-        A folder is barred behind a link only: a class may be a link to a folder inside another class, which keeps it.
-        """
+        A folder is barred behind a link only: a class may be a link to a folder inside another
+        class, which keeps it."""
         visited: set[Identity] = set()
         waiting: list[tuple[tuple[str, ...], bool]] = [((), False)]
         while waiting:
@@ -181,17 +230,22 @@ class Lister:
 
 
 def _refuse_parts_for_classes(part: Path, classes: Mapping[str, Images]) -> None:
-    """Raise DataError where classes hold no image themselves, and folders of the same names: those are the classes.
+    """Raise DataError where classes hold no image themselves, and folders of the same names: those
+    are the classes.
 
     One name in common is no sign of it: trees are published as CLASS/images/*.
     """
     inside = {
-        name: {path[0] for path, _ in images} for name, images in classes.items() if all(path[1:] for path, _ in images)
+        name: {path[0] for path, _ in images}
+        for name, images in classes.items()
+        if all(path[1:] for path, _ in images)
     }
     often = Counter(folder for folders in inside.values() for folder in folders)
     common = sorted(folder for folder, count in often.items() if count > 1)
     if len(common) > 1:
-        names = ", ".join(sorted(name for name, folders in inside.items() if folders & set(common))[:4])
+        names = ", ".join(
+            sorted(name for name, folders in inside.items() if folders & set(common))[:4]
+        )
         raise DataError(
             f"{part} holds {names}, and these hold {', '.join(common[:4])}, which look like the classes: "
             f"expected parts named {EXPECTED}, or one folder a class with its images in it"
@@ -203,7 +257,8 @@ def _images(count: int) -> str:
 
 
 def _counted(passed: Counter[str]) -> str:
-    """Return '19 files (12 .heic, 4 .txt, 3 hidden) and 1 link to a folder above or beside its class'."""
+    """Return '19 files (12 .heic, 4 .txt, 3 hidden) and 1 link to a folder above or beside its
+    class'."""
     links = passed[ASTRAY]
     files = Counter({kind: count for kind, count in passed.items() if kind != ASTRAY})
     kinds = [f"{count} {kind}" for kind, count in files.most_common(5)]
@@ -211,5 +266,9 @@ def _counted(passed: Counter[str]) -> str:
     total = files.total()
     said = [f"{total} file{'s' * (total != 1)} ({', '.join(kinds)}{more})"] if total else []
     if links:
-        said.append(f"1 {ASTRAY}" if links == 1 else f"{links} links to folders above or beside their classes")
+        said.append(
+            f"1 {ASTRAY}"
+            if links == 1
+            else f"{links} links to folders above or beside their classes"
+        )
     return " and ".join(said)
