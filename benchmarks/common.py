@@ -19,10 +19,9 @@ from dstrun import models
 from dstrun.config.compose import compose_and_run
 from dstrun.config.options import Config, check
 from dstrun.data import Split, Splits
-from dstrun.methods.dst.method import Method
+from dstrun.methods.base import Method
 from dstrun.system.machine import choose_device, facts, keep_freed_memory, set_threads
 from dstrun.training.build import (
-    Prepared,
     make_optimiser_for,
     make_rate_for,
     make_update,
@@ -30,6 +29,7 @@ from dstrun.training.build import (
     training_objects,
 )
 from dstrun.training.loop import Progress, train
+from dstrun.training.prepare import Prepared
 
 SHAPES = {
     "digits": (1, 8, 8), "mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28), "cifar10": (3, 32, 32),

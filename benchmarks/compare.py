@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from dstrun.config.options import check
-from dstrun.runs.folder import write_config
+from dstrun.runs.folder import RunFolder
 from dstrun.runs.identity import run_name
-from dstrun.runs.metrics import LAYERS, METRICS, Rows, write_json
+from dstrun.runs.metrics import LAYERS, METRICS, Rows
+from dstrun.system.files import write_json
 
 
 def make(folder: Path, runs: int, epochs: int, layers: int) -> None:
@@ -40,7 +41,7 @@ def make(folder: Path, runs: int, epochs: int, layers: int) -> None:
         )  # fmt: skip
         run = folder / run_name(config)
         run.mkdir(parents=True)
-        write_config(run, config)
+        RunFolder(run, config).write_config()
         density = np.clip(
             course * (1 - number / runs) + noise.uniform(0, 0.02, (layers, epochs)), 0, 1
         )

@@ -84,7 +84,7 @@ class Trial:
         self.model, self.method = network(norm), DynamicSparseTraining(alpha=1e-3, floor=floor)
         self.method.prepare(self.model)
         self.method.begin(0)
-        thresholds = self.method.thresholds()
+        thresholds = self.method.added_parameters()
         options = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         self.update = Update(
             self.model, self.method, make_optimiser("sgd", self.model, thresholds, **options)
@@ -103,7 +103,7 @@ class Trial:
                 self.update(*batch, self.lr)
                 done += 1
                 thresholds = torch.cat(
-                    [threshold.detach().flatten() for threshold in self.method.thresholds()]
+                    [threshold.detach().flatten() for threshold in self.method.added_parameters()]
                 )
                 self.lowest = min(self.lowest, float(thresholds.min()))
                 self.highest = max(self.highest, float(thresholds.max()))

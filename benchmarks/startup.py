@@ -9,6 +9,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from common import report, seconds, spread
@@ -36,9 +37,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(options.rounds):
             for name, command in COMMANDS.items():
-                call = lambda command=command: subprocess.run(
-                    command, cwd=folder, capture_output=True, check=False
-                )  # noqa: E731
+                call = partial(subprocess.run, command, cwd=folder, capture_output=True)
                 times[name].append(seconds(call))
     rows = []
     for name, values in times.items():

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from common import report, seconds
 
-from dstrun.runs.folder import config_there, run_folder, write_config
-from dstrun.runs.metrics import read_json
+from dstrun.runs.folder import RunFolder, read_config
+from dstrun.system.files import read_json
 
 DSTRUN = [sys.executable, "-m", "dstrun", "wandb.mode=disabled"]
 
@@ -72,15 +72,15 @@ def between(runs: list[Path]) -> float:
 
 def made_up_grid(run: Path, count: int) -> list[str]:
     """Copies a finished run under so many seeds, and gives the words of the grid they are."""
-    config = config_there(run)
+    config = read_config(run)
     assert config is not None
     for seed in range(count):
         other = replace(config, seed=seed, group="finished", outputs=str(run.parents[1]))
-        folder = run_folder(other, "")
+        folder = RunFolder.of(other, "").path
         folder.mkdir(parents=True)
         for file in ("status.json", "summary.json", "metrics.csv", "layers.csv"):
             shutil.copy(run / file, folder / file)
-        write_config(folder, other)
+        RunFolder(folder, other).write_config()
     different = [f"reg.alpha={config.reg.alpha}", f"schedule.epochs={config.schedule.epochs}"]
     limits = [
         f"data.{name}_limit={getattr(config.data, f'{name}_limit')}" for name in ("train", "test")

@@ -479,10 +479,10 @@ def stability() -> Iterator[Claim]:
         100 * dead_rows / rows_of_wide_resnet(2),
     )
     yield "are bounded** at ±{}", STEADY
-    yield "counts up to a factor of {:.2f} in density", math.exp(density_controller.SHARPEST)
+    yield "counts up to a factor of {:.2f} in density", math.exp(density_controller.MAX_ERROR)
     yield (
         "α is {:.0f} times what the integral part says",
-        math.exp(density_controller.SHARPEST * density_controller.PROPORTIONAL),
+        math.exp(density_controller.MAX_ERROR * density_controller.PROPORTIONAL),
     )
     clipped = [dead("threshold_clip", f"threshold_clip={bound}") for bound in (0.1, 1, 1e9)]
     yield (

@@ -28,8 +28,8 @@ from dstrun.compare import aggregate
 from dstrun.compare.figures import figures
 from dstrun.compare.figures.panels import Figure, template
 from dstrun.compare.report.report import markdown_table, percent
-from dstrun.runs.metrics import RESULTS
 from dstrun.system.files import sha256
+from dstrun.system.run_files import RESULT_FILES
 
 DOCS, RUNS = kept.DOCS, kept.RUNS
 ROOT = DOCS.parent
@@ -49,12 +49,12 @@ def take_over(folder: Path) -> None:
             continue
         there = RUNS / folder.name / status_file.parent.name
         there.mkdir(parents=True, exist_ok=True)
-        for name in RESULTS:
+        for name in RESULT_FILES:
             shutil.copyfile(status_file.parent / name, there / name)
         config = yaml.safe_load((status_file.parent / "config.yaml").read_text())
         config["data"]["root"], config["outputs"] = "data", "outputs"
         (there / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-        digests = {name: sha256(there / name) for name in RESULTS}
+        digests = {name: sha256(there / name) for name in RESULT_FILES}
         status |= {"owner": None, "git_commit": None, "files": digests}
         (there / "status.json").write_text(json.dumps(status, indent=2) + "\n")
 

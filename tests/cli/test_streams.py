@@ -16,9 +16,9 @@ import yaml
 
 from dstrun.cli import main
 from dstrun.config.options import InputError, check
-from dstrun.runs.folder import write_config
-from dstrun.runs.metrics import close_log, read_json, run_log, write_json
-from dstrun.system.files import whole
+from dstrun.runs.folder import RunFolder
+from dstrun.runs.log import close_log, open_log
+from dstrun.system.files import atomic_write, read_json, write_json
 from dstrun.system.streams import accept_all_text, legible
 from dstrun.system.terminal import LastingConsole
 from tests.covered import SOURCE
@@ -142,9 +142,9 @@ def test_a_name_that_is_no_text_is_written_and_read_back(tmp_path: Path) -> None
     name = os.fsdecode(b"caf\xe9.png")
     write_json(tmp_path / "it.json", {"error": name})
     assert read_json(tmp_path / "it.json") == {"error": name}
-    with whole(tmp_path / "it.csv") as file:
+    with atomic_write(tmp_path / "it.csv") as file:
         file.write(name)
-    log = run_log(tmp_path / "train.log")
+    log = open_log(tmp_path / "train.log")
     log.info(name)
     close_log(log)
     assert r"caf\udce9.png" in (tmp_path / "train.log").read_text()
@@ -158,7 +158,7 @@ def test_a_path_that_is_no_text_is_refused_where_a_config_would_hold_it(
     place = tmp_path / os.fsdecode(b"d\xff")
     place.mkdir()
     monkeypatch.chdir(place)
-    assert write_config(place, check({"data.root": "here"})).data.root == "here"
+    assert RunFolder(place, check({"data.root": "here"})).write_config().data.root == "here"
 
 
 class FullDisk(Screen):

@@ -8,8 +8,9 @@ from omegaconf import OmegaConf
 
 from dstrun.config.options import OPTIONS, Config, DataConfig, ModelConfig, RegConfig, check
 from dstrun.runs import identity
-from dstrun.runs.identity import run_hash, run_name, settings, short
+from dstrun.runs.identity import run_hash, run_name, settings
 from dstrun.system.errors import InputError
+from dstrun.system.numbers import short
 
 
 def config(**sections: Any) -> Config:

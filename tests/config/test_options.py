@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from dstrun.config.options import OPTIONS, STEADY, check
 from dstrun.data import BUILDERS
 from dstrun.data.batches import Batches
-from dstrun.methods.dst.method import Dense, Method
+from dstrun.methods.base import Method
+from dstrun.methods.dense import Dense
 from dstrun.runs import checkpoint
 from dstrun.runs.identity import run_hash, run_name
 from dstrun.sweep import pool
@@ -26,12 +27,13 @@ from dstrun.training.build import (
     make_optimiser_for,
     make_rate_for,
     make_update,
-    prepare,
     training_objects,
 )
+from dstrun.training.compiled_step import CompiledUpdate
 from dstrun.training.loop import Record
+from dstrun.training.prepare import prepare
 from dstrun.training.run import run
-from dstrun.training.step import CompiledUpdate, Update
+from dstrun.training.step import Update
 from tests.helpers.runs import rows
 from tests.helpers.tiny import (
     BASE,
@@ -42,9 +44,9 @@ from tests.helpers.tiny import (
     Tiny,
     config,
     numbers,
-    tiny,
+    tiny,  # noqa: F401
     training,
-)  # noqa: F401
+)
 
 pytestmark = pytest.mark.usefixtures("tiny")
 SEEN: dict[str, str] = {}
@@ -322,15 +324,15 @@ def test_what_is_masked_and_how_hard_thresholds_are_pushed() -> None:
         return training(**options).method
 
     assert isinstance(method(reg__method="dense"), Dense)
-    assert not method(reg__method="dense").thresholds()
+    assert not method(reg__method="dense").added_parameters()
     shapes = {
-        granularity: [t.numel() for t in method(reg__granularity=granularity).thresholds()]
+        granularity: [t.numel() for t in method(reg__granularity=granularity).added_parameters()]
         for granularity in ("neuron", "layer", "weight")
     }
     assert shapes == {"neuron": [2, 3, 3], "layer": [1, 1, 1], "weight": [18, 54, 36]}
     partly = method(reg__exclude=["conv*"])
     assert [layer.layer for layer in partly.measure()] == ["fc"]
-    assert len(partly.thresholds()) == 1
+    assert len(partly.added_parameters()) == 1
     loss = torch.zeros(())
     for alpha in (0.0, 0.25):  # exp(−0) of eight thresholds
         assert method(reg__alpha=alpha).regularised(loss).item() == 8 * alpha
@@ -343,11 +345,11 @@ def test_what_is_masked_and_how_hard_thresholds_are_pushed() -> None:
 def test_the_guard_sets_in_at_the_floor(floor: float, guard: float, left: float) -> None:
     method = training(reg__floor=floor, reg__guard=guard).method
     with torch.no_grad():
-        for threshold in method.thresholds():
+        for threshold in method.added_parameters():
             threshold.fill_(100.0)  # nothing is kept
     method.after_step()
     assert {
-        value for threshold in method.thresholds() for value in threshold.flatten().tolist()
+        value for threshold in method.added_parameters() for value in threshold.flatten().tolist()
     } == {left}
 
 
@@ -547,7 +549,7 @@ def test_channels_lie_innermost() -> None:
 @of("schedule.compile")
 def test_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[str] = []
-    monkeypatch.setattr("dstrun.training.build.missing_for_compilation", lambda device: None)
+    monkeypatch.setattr("dstrun.training.prepare.missing_for_compilation", lambda device: None)
     monkeypatch.setattr(
         "dstrun.methods.dst.compiled_masks.compiled",
         lambda function: compiled.append(function.__name__) or function,

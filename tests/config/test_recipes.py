@@ -15,8 +15,8 @@ from dstrun import data, models
 from dstrun.config.options import OPTIONS, Config, check, value_of
 from dstrun.config.sources import packaged, register_plugins
 from dstrun.config.yaml_files import Loader
-from dstrun.training.build import prepare
-from dstrun.training.trainer import Training
+from dstrun.training.prepare import prepare
+from dstrun.training.trainer import Trainer
 from tests.helpers.commands import Command
 from tests.helpers.data import made_up
 from tests.helpers.runs import rows
@@ -168,7 +168,7 @@ def test_a_narrow_network_learns_by_those_settings(
         "data.builder": "few",
     }
     config = check(SETTINGS[words] | few | names)
-    run = Training(config, prepare(config))
+    run = Trainer(config, prepare(config))
     before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
     (record,) = run.records(lambda _: False)
     assert (record.step, run.progress.epoch) == (2, 1)

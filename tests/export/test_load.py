@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from dstrun.export.csr import CSRLinear
 from dstrun.export.export import Trained, compared, counted
-from dstrun.export.load import About, about_run, load, plain_weights, restored, save
+from dstrun.export.load import About, about_run, load, restored, save
 from dstrun.methods.mask_stats import LayerFigures
+from dstrun.methods.masked_layers import load_plain
 from tests.helpers.folders import leave
 
 LENET = About("lenet_300_100", {}, (1, 2, 2), 3, [0.0], [1.0])
@@ -27,19 +28,19 @@ def sparse_weights() -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-def test_plain_weights_are_those_that_are_kept_by_thresholds_or_by_frozen_masks(
-    frozen: bool,
-) -> None:
+def test_plain_weights_are_those_that_thresholds_or_frozen_masks_keep(frozen: bool) -> None:
     state = {
         "a.weight": torch.tensor([[1.0, -2.0, 3.0]]),
+        "a.bias": torch.ones(1),
         "a.mask.threshold": torch.tensor([[1.5]]),
-        "b": torch.ones(1),
     }
-    state |= {"a.mask.frozen": torch.tensor([[True, False, False]])} if frozen else {}
-    weights = plain_weights(state)
-    assert {name: value.tolist() for name, value in weights.items()} == {
-        "a.weight": [[1, 0, 0]] if frozen else [[0, -2, 3]], "b": [1],
-    }  # fmt: skip
+    if frozen:
+        state["a.mask.frozen"] = torch.tensor([[True, False, False]])
+    model = nn.ModuleDict({"a": nn.Linear(3, 1)})
+    load_plain(model, state)
+    assert model["a"].weight.tolist() == ([[1, 0, 0]] if frozen else [[0, -2, 3]])
+    assert list(model.state_dict()) == ["a.weight", "a.bias"]
+    assert type(model["a"]) is nn.Linear
 
 
 def test_how_images_are_prepared_is_what_the_runs_config_says() -> None:
@@ -121,9 +122,11 @@ def test_outputs_are_compared_for_every_image_of_every_batch(changed: float) -> 
     assert (found["images"], found["top1_differs"], found["accuracy"]) == (5, 1, 3 / 5)
 
 
-def test_a_users_own_parameter_below_a_mask_of_theirs_stays() -> None:
-    state = {"a.weight": torch.ones(1), "a.mask.scale": torch.ones(1)}
-    assert plain_weights(state) == state
+def test_a_users_own_child_of_the_name_mask_stays() -> None:
+    model = nn.ModuleDict({"a": nn.ModuleDict({"mask": nn.Linear(1, 1)})})
+    state = {name: torch.full_like(value, 2.0) for name, value in model.state_dict().items()}
+    load_plain(model, state)
+    assert model["a"]["mask"].weight.item() == 2  # type: ignore[index]
 
 
 def test_a_checkpoint_that_does_not_say_the_images_shape() -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dstrun.runs.metrics import read_json
 from dstrun.system import files
+from dstrun.system.files import read_json
 from tests.helpers.child import ended, forked
 from tests.helpers.runs import assert_equal, rows, the_run
 

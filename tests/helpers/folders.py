@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from dstrun.config.options import check
-from dstrun.runs.folder import write_config
+from dstrun.runs.folder import RunFolder
 from dstrun.runs.identity import run_name
-from dstrun.runs.metrics import LAYERS, METRICS, Rows, write_json
+from dstrun.runs.metrics import LAYERS, METRICS, Rows
+from dstrun.system.files import write_json
 
 BASE = {
     "model.name": "lenet_300_100", "model.builder": "lenet_300_100", "data.name": "mnist", "data.builder": "mnist",
@@ -30,7 +31,7 @@ def leave(
     config = check(BASE | {key.replace("__", "."): value for key, value in options.items()})
     run = folder / run_name(config)
     run.mkdir(parents=True)
-    write_config(run, config)
+    RunFolder(run, config).write_config()
     epochs = list(enumerate(zip(accuracies, densities, strict=True), start=1))
     figures: list[dict[str, Any]] = [
         {

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from dstrun import models
 from dstrun.config.options import Config, check
 from dstrun.data import BUILDERS, Split, Splits
-from dstrun.training.build import prepare
-from dstrun.training.trainer import Training
+from dstrun.training.prepare import prepare
+from dstrun.training.trainer import Trainer
 
 BASE = {
     "model.name": "tiny", "model.builder": "tiny", "data.name": "tiny", "data.builder": "tiny", "device": "cpu",
@@ -86,7 +86,7 @@ def config(**options: Any) -> Config:
     return check(BASE | {key.replace("__", "."): value for key, value in options.items()})
 
 
-def training(**options: Any) -> Training:
+def training(**options: Any) -> Trainer:
     """A run's objects, at its beginning."""
     wanted = config(**options)
-    return Training(wanted, prepare(wanted))
+    return Trainer(wanted, prepare(wanted))

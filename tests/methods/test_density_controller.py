@@ -12,13 +12,13 @@ from kept import ALIKE_IN_FEW_UPDATES
 from dstrun.compare import aggregate
 from dstrun.compare.run_tables import Store
 from dstrun.methods.dst.density_controller import (
-    ARRIVAL,
-    LARGEST,
+    MAX_ERROR,
+    MAX_INTEGRAL_GAIN,
+    MAX_LOG_ALPHA,
+    MIN_LOG_ALPHA,
     PROPORTIONAL,
-    SHARPEST,
-    SMALLEST,
-    SWIFTEST,
-    Steering,
+    SCHEDULE_END,
+    DensityController,
 )
 from tests.helpers.commands import Command, Trained
 from tests.helpers.runs import assert_broken_equals_whole, only_run, rows, stop_at
@@ -29,22 +29,22 @@ SHORTER = [*SHORT, "data.train_limit=320", "data.test_limit=50"]
 STEPS = 5  # an epoch of those: 320 images in batches of 64
 
 
-def steering(steps: int = 1000, alpha: float = 0.5) -> Steering:
-    return Steering(target=0.25, alpha=alpha, total=1000, steps=steps, device=CPU)
+def steering(steps: int = 1000, alpha: float = 0.5) -> DensityController:
+    return DensityController(target=0.25, alpha=alpha, total=1000, steps=steps, device=CPU)
 
 
 def course(step: int, steps: int = 1000) -> float:
-    return 0.25 + 0.75 * max(0.0, 1 - step / (ARRIVAL * steps)) ** 3
+    return 0.25 + 0.75 * max(0.0, 1 - step / (SCHEDULE_END * steps)) ** 3
 
 
 def test_alpha_stays_while_density_is_on_its_course() -> None:
     steered = steering()
     for step in range(1, 1001):
-        steered.steer([torch.tensor(course(step) * 400), torch.tensor(course(step) * 600)])
+        steered.adjust([torch.tensor(course(step) * 400), torch.tensor(course(step) * 600)])
     assert steered.alpha.item() == pytest.approx(0.5, rel=1e-3)
 
 
-def at_the_target(steps: int) -> Steering:
+def at_the_target(steps: int) -> DensityController:
     """The next update is the last, where the course has long arrived."""
     steered = steering(steps)
     steered.load_state_dict(steered.state_dict() | {"step": torch.tensor(steps - 1.0)})
@@ -61,9 +61,9 @@ def at_the_target(steps: int) -> Steering:
 def test_alpha_follows_the_law(steps: int, error: float, proportional: float) -> None:
     steered = at_the_target(steps)
     log_alpha = torch.tensor(0.5).log().item()
-    steered.steer([torch.tensor(error).exp() * 250])
+    steered.adjust([torch.tensor(error).exp() * 250])
     assert steered.alpha.log().item() == pytest.approx(
-        log_alpha + (proportional + SWIFTEST) * error, rel=1e-4
+        log_alpha + (proportional + MAX_INTEGRAL_GAIN) * error, rel=1e-4
     )
 
 
@@ -75,7 +75,7 @@ def test_thresholds_are_released_the_faster_the_shorter_the_run(steps: int, shar
     enough is kept."""
     for error, released in ((-0.5, share / 2), (-1, share), (-3, share), (0, 0), (1, 0)):
         steered = at_the_target(steps)
-        steered.steer([torch.tensor(float(error)).exp() * 250])
+        steered.adjust([torch.tensor(float(error)).exp() * 250])
         assert steered.release.item() == pytest.approx(1 - released, rel=1e-5)
 
 
@@ -83,28 +83,28 @@ def test_alpha_does_not_leap_where_density_does() -> None:
     """From 0.25, the target, to four times that: ε = log 4 counts for 0.5 at once, and for itself
     in the integral."""
     steered = at_the_target(steps=1000)
-    steered.steer([torch.tensor(1000)])
+    steered.adjust([torch.tensor(1000)])
     expected = (
         torch.tensor(0.5).log().item()
-        + PROPORTIONAL * SHARPEST
-        + SWIFTEST * torch.tensor(4.0).log().item()
+        + PROPORTIONAL * MAX_ERROR
+        + MAX_INTEGRAL_GAIN * torch.tensor(4.0).log().item()
     )
     assert steered.alpha.log().item() == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize(("kept", "bound"), [(1000, LARGEST), (0, SMALLEST)])
+@pytest.mark.parametrize(("kept", "bound"), [(1000, MAX_LOG_ALPHA), (0, MIN_LOG_ALPHA)])
 def test_alpha_is_bounded(kept: int, bound: float) -> None:
     steered = steering(steps=10)
     for _ in range(100):
-        steered.steer([torch.tensor(kept)])
+        steered.adjust([torch.tensor(kept)])
     assert steered.alpha.log().item() == pytest.approx(bound)
 
 
 def test_steering_goes_on_from_its_state() -> None:
     whole, first, second = steering(), steering(), steering(alpha=7)
     for step in range(100):
-        whole.steer([torch.tensor(900 - step)])
-        (first if step < 50 else second).steer([torch.tensor(900 - step)])
+        whole.adjust([torch.tensor(900 - step)])
+        (first if step < 50 else second).adjust([torch.tensor(900 - step)])
         if step == 49:
             second.load_state_dict(first.state_dict())
     assert torch.equal(second.alpha, whole.alpha)
@@ -204,10 +204,8 @@ def test_where_it_broke_is_found_from_the_last_good_checkpoint(
 
     def breaks(self: DynamicSparseTraining) -> None:
         after(self)
-        if (
-            self._steering and int(self._steering.state_dict()["step"]) == 2 * 23 + 4
-        ):  # 23 updates are an epoch
-            self.thresholds()[1].data[3] = float("inf")
+        if int(self.state_dict()["steering"]["step"]) == 2 * 23 + 4:  # 23 updates are an epoch
+            self.added_parameters()[1].data[3] = float("inf")
 
     monkeypatch.setattr(DynamicSparseTraining, "after_step", breaks)
     outcome = command(*SHORT, "checkpoint.every=0")

@@ -245,7 +245,7 @@ def test_sparsify_takes_an_example_of_a_model_with_any_output() -> None:
 @pytest.mark.parametrize("frozen", [False, True])
 def test_plain_is_a_copy_with_the_classes_of_before(frozen: bool) -> None:
     model, method = prepared(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3)))
-    for threshold in method.thresholds():
+    for threshold in method.added_parameters():
         threshold.data.fill_(0.2)
     if frozen:
         for layer in (model[0], model[2]):

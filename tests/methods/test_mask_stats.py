@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from dstrun.methods.dst.method import Dense, DynamicSparseTraining
+from dstrun.methods.dense import Dense
+from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.methods.flops import MultiplyAdds, multiply_adds
 from dstrun.methods.mask_stats import (
     LayerFigures,
@@ -47,7 +48,7 @@ def test_of_dead_layers_nothing_is_kept() -> None:
     assert masked_density([figures]) == 0
     model, method = LeNet300100((1, 2, 2), 3), DynamicSparseTraining(1e-3)
     method.prepare(model)
-    for threshold in method.thresholds()[:2]:
+    for threshold in method.added_parameters()[:2]:
         threshold.data.fill_(9.0)
     assert [layer.kept for layer in method.measure()] == [0, 0, 300]
     assert method.kept() == 300
@@ -95,7 +96,7 @@ def test_a_dense_run_has_density_one_and_no_thresholds() -> None:
     assert masked_density(figures) == 1
     assert method.kept() == 266_200
     assert figures[0].threshold_mean is None
-    assert not method.thresholds()
+    assert not method.added_parameters()
 
 
 def test_every_product_of_the_built_in_networks_is_one_of_their_layers() -> None:

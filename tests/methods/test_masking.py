@@ -9,10 +9,10 @@ from dstrun.methods.dst.masking import (
     Penalty,
     ThresholdMask,
     gradients,
-    guard,
     kept_mask,
     long_tailed,
     penalty,
+    reset_at_floor,
     shift_to_density,
     threshold_shape,
 )
@@ -111,7 +111,7 @@ def test_penalty_pushes_every_threshold_up() -> None:
 @pytest.mark.parametrize(("floor", "after"), [(0.5, 0.0), (0.33, 0.375)])
 def test_guard_resets_a_layer_at_or_under_its_floor(floor: float, after: float) -> None:
     threshold = torch.tensor([[0.375], [0.9]])  # keeps .5 and −2: 2 of 6
-    guard([WEIGHT], [threshold], floor)
+    reset_at_floor([WEIGHT], [threshold], floor)
     assert threshold[0].item() == after
 
 
@@ -119,14 +119,16 @@ def test_guard_at_exactly_the_floor_resets_as_the_authors_do() -> None:
     weight = torch.zeros(100, 1)
     weight[0] = 1
     threshold = torch.full((100, 1), 0.5)
-    guard([weight], [threshold], 0.01)
+    reset_at_floor([weight], [threshold], 0.01)
     assert not threshold.any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_a_guard_counts_weights_of_half_precision_exactly(dtype: torch.dtype) -> None:
     """70,001 is beyond what fp16 holds at all, and bfloat16 rounds it to 70,144."""
-    (kept,) = guard([torch.ones(70_001, 1, dtype=dtype)], [torch.zeros(1, 1, dtype=dtype)], 0.0)
+    (kept,) = reset_at_floor(
+        [torch.ones(70_001, 1, dtype=dtype)], [torch.zeros(1, 1, dtype=dtype)], 0.0
+    )
     assert kept.item() == 70_001
 
 
@@ -141,7 +143,7 @@ def test_a_pruned_weight_is_not_overwritten() -> None:
 
 def test_a_guard_with_a_factor_lets_the_nearest_back_in_first() -> None:
     thresholds = [torch.tensor([[1.0], [1.0]]), torch.tensor([[1.0], [1.0]])]
-    counts = guard([WEIGHT, 10 * WEIGHT], thresholds, floor=0.2, factor=0.5)
+    counts = reset_at_floor([WEIGHT, 10 * WEIGHT], thresholds, floor=0.2, factor=0.5)
     assert [int(count) for count in counts] == [1, 5], "of 6 each: −2 alone; all but 0"
     assert [threshold.tolist() for threshold in thresholds] == [[[0.5], [0.5]], [[1.0], [1.0]]]
 
@@ -274,7 +276,7 @@ def test_thresholds_that_keep_too_little_fall_where_no_alpha_is_small_enough() -
     method = DynamicSparseTraining(1e-12, floor=0.0, target_density=0.5)
     method.prepare(model, past=[])
     method.begin(1000)
-    (threshold,) = method.thresholds()
+    (threshold,) = method.added_parameters()
     threshold.data.fill_(0.9)
     assert method.kept() == 100
     falling = [threshold.max().item()]
@@ -299,7 +301,7 @@ def test_with_a_target_a_layers_threshold_stays_at_0_or_above(
     method = DynamicSparseTraining(1e-3, granularity, target_density=target)
     method.prepare(model, past=[])
     method.begin(1000)
-    (threshold,) = method.thresholds()
+    (threshold,) = method.added_parameters()
     threshold.data.fill_(-2.0)
     method.after_step()
     assert threshold.unique().tolist() == [left]
@@ -315,7 +317,7 @@ def test_with_a_target_the_guard_is_gentle_and_sets_in_at_a_quarter_of_it(
     method = DynamicSparseTraining(1e-3, "layer", floor=0.5, guard=0.0, target_density=0.2)
     method.prepare(model, past=[])
     method.begin(1000)
-    (threshold,) = method.thresholds()
+    (threshold,) = method.added_parameters()
     threshold.data.fill_(before := model.weight.flatten()[-kept - 1].item())
     assert method.kept() == kept
     method.after_step()
@@ -347,7 +349,7 @@ def test_the_density_met_in_the_end_leaves_every_layer_a_quarter_of_it() -> None
     method = DynamicSparseTraining(1e-3, "layer", floor=0.2, target_density=0.4)
     method.prepare(model, past=[])
     method.begin(10)
-    method.thresholds()[0].data.fill_(1000.0)
+    method.added_parameters()[0].data.fill_(1000.0)
     method.before_step(8)
     assert [layer.kept for layer in method.measure()] == [2, 14]
 
@@ -371,7 +373,7 @@ def test_thresholds_stay_once_masks_are_frozen() -> None:
     method.prepare(model, past=[])
     method.begin(10)
     method.before_step(8)
-    (threshold,) = method.thresholds()
+    (threshold,) = method.added_parameters()
     before = threshold.clone()
     model.weight.data *= 2
     method.before_step(9)

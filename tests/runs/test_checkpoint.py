@@ -7,32 +7,33 @@ import pytest
 import torch
 
 from dstrun.runs import checkpoint
-from dstrun.runs.checkpoint import BEFORE, NEWEST, LaterFormatError, load, there
+from dstrun.runs.checkpoint import LaterFormatError, list_checkpoints, load
+from dstrun.system.run_files import CHECKPOINT_FILE, PREVIOUS_CHECKPOINT_FILE
 
 HERE = Path()
 
 
 def steps() -> list[int]:
-    return [load(path)["step"] for path in there(HERE)]
+    return [load(path)["step"] for path in list_checkpoints(HERE)]
 
 
 def test_the_one_before_is_kept_until_the_last() -> None:
-    assert there(HERE) == []
+    assert list_checkpoints(HERE) == []
     for step in (1, 2, 3):
         checkpoint.save(HERE, {"model": {}, "step": step})
     assert steps() == [3, 2]
     checkpoint.save_last(HERE, {"model": {}, "step": 4})
     assert steps() == [4]
     checkpoint.save(HERE, {"model": {}, "step": 5})
-    checkpoint.remove(HERE, NEWEST)
-    assert [path.name for path in there(HERE)] == [BEFORE]
+    (HERE / CHECKPOINT_FILE).unlink()
+    assert [path.name for path in list_checkpoints(HERE)] == [PREVIOUS_CHECKPOINT_FILE]
     checkpoint.remove(HERE)
-    assert there(HERE) == []
+    assert list_checkpoints(HERE) == []
 
 
 def test_a_checkpoint_comes_back_as_it_was_saved() -> None:
     checkpoint.save(HERE, {"model": {"weight": torch.arange(3.0)}, "names": ["a"]})
-    state = load(HERE / NEWEST)
+    state = load(HERE / CHECKPOINT_FILE)
     assert (state["format"], state["names"]) == (1, ["a"])
     assert state["model"]["weight"].tolist() == [0, 1, 2]
 
@@ -54,17 +55,17 @@ def test_a_checkpoint_comes_back_as_it_was_saved() -> None:
 )
 def test_what_cannot_be_gone_on_from(content: Any, error: type[Exception], message: str) -> None:
     if isinstance(content, bytes):
-        Path(NEWEST).write_bytes(content)
+        Path(CHECKPOINT_FILE).write_bytes(content)
     elif content is not None:
-        torch.save(content, NEWEST)
+        torch.save(content, CHECKPOINT_FILE)
     with pytest.raises(error) as refused:
-        load(HERE / NEWEST)
+        load(HERE / CHECKPOINT_FILE)
     assert message in str(refused.value)
 
 
 def test_one_of_an_early_version_has_no_format() -> None:
-    torch.save({"model": {}}, NEWEST)
-    assert load(HERE / NEWEST) == {"model": {}}
+    torch.save({"model": {}}, CHECKPOINT_FILE)
+    assert load(HERE / CHECKPOINT_FILE) == {"model": {}}
 
 
 @pytest.mark.parametrize(
@@ -101,12 +102,12 @@ def test_generators_go_on_where_they_were() -> None:
 
 def test_a_bit_that_has_turned_among_the_weights_is_damage() -> None:
     checkpoint.save(HERE, {"model": {"weight": torch.ones(1000)}})
-    content = bytearray(Path(NEWEST).read_bytes())
+    content = bytearray(Path(CHECKPOINT_FILE).read_bytes())
     place = content.index(torch.ones(10).numpy().tobytes()) + 2000
     content[place] ^= 1
-    Path(NEWEST).write_bytes(content)
-    assert torch.load(NEWEST, weights_only=True)["model"]["weight"].numel() == 1000, (
+    Path(CHECKPOINT_FILE).write_bytes(content)
+    assert torch.load(CHECKPOINT_FILE, weights_only=True)["model"]["weight"].numel() == 1000, (
         "which torch reads all the same"
     )
     with pytest.raises(ValueError, match=r"^checkpoint.pt is damaged \(.*/data/0\)$"):
-        load(HERE / NEWEST)
+        load(HERE / CHECKPOINT_FILE)

@@ -11,7 +11,7 @@ from dstrun.runs.metrics import (
     STEERED,
     VALIDATION,
     Rows,
-    check_marked,
+    check_mark,
     last_row,
     number,
     wandb_row,
@@ -56,14 +56,14 @@ def test_rows_are_cut_where_they_are_taken_up_and_told_from_others() -> None:
     mark = rows.mark()
     rows.append([{"a": 3}])
     rows.close()
-    check_marked(FILE, mark)
+    check_mark(FILE, mark)
     again = Rows(FILE, ("a", "b"), keep=mark["bytes"])
     assert again.mark() == mark
     again.append([{"a": 5, "b": 6}])
     again.close()
     assert list(again.read()) == [{"a": "1", "b": "2"}, {"a": "5", "b": "6"}]
     with pytest.raises(ValueError, match=r"rows.csv is not as it was written"):
-        check_marked(FILE, mark | {"bytes": mark["bytes"] - 1})
+        check_mark(FILE, mark | {"bytes": mark["bytes"] - 1})
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import csv
 import os
 from pathlib import Path
 
-from dstrun.runs.folder import config_there
+from dstrun.runs.folder import read_config
 from dstrun.sweep.summary import Summary
 from tests.helpers.folders import leave, status
 
@@ -54,7 +54,7 @@ def test_columns_are_some_options_always_and_those_that_differ() -> None:
 
 def test_runs_that_are_planned_come_first_and_a_run_is_read_again_when_it_has_changed() -> None:
     first, second = sorted((leave(seed=1, state="failed"), leave(seed=2)), key=lambda run: run.name)
-    (config,) = (config_there(second),)
+    (config,) = (read_config(second),)
     planned = GROUP / "not-begun"
     of_group = Summary(GROUP, {second: config, planned: config})  # type: ignore[dict-item]
     of_group.write()

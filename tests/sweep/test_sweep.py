@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from dstrun.config.options import check
-from dstrun.runs.folder import record_failure, run_folder
+from dstrun.runs.folder import RunFolder
 from dstrun.runs.status import FINISHED, Status, holder
 from dstrun.sweep import monitor, pool, summary
 from dstrun.system.errors import InputError, RunFailedError
@@ -294,11 +294,11 @@ def test_a_run_that_breaks_before_its_first_line_is_let_go_of(
     config = check({"model": {"name": "lenet_300_100", "builder": "lenet_300_100"}, "data": DIGITS})
     with pytest.raises(RunFailedError, match="RuntimeError: no driver"):
         run_as_job(config, "grid")
-    folder = run_folder(config, "grid")
+    folder = RunFolder.of(config, "grid").path
     assert (state(folder)["state"], state(folder)["error"]) == ("failed", "RuntimeError: no driver")
     assert holder(folder) is None
     other = replace(config, seed=1)
-    moved = folder.rename(run_folder(other, "grid"))
+    moved = folder.rename(RunFolder.of(other, "grid").path)
     with pytest.raises(RunFailedError, match="holds another run, which differs in seed"):
         run_as_job(other, "grid")
     assert state(moved)["error"] == "RuntimeError: no driver", (
@@ -371,7 +371,7 @@ def test_what_differs_between_runs_stands_in_the_summary() -> None:
         }
         config = check({"model": {"name": "m"}, "data": {"name": "d"}, **settings})
         folder = group / f"{method}{alpha}"
-        record_failure(folder, config, "why", "because")
+        RunFolder(folder, config).record_failure("why", "because")
     (group / "foreign").mkdir()
     (group / "damaged").mkdir()
     (group / "damaged" / "config.yaml").write_text("{")

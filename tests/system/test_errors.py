@@ -9,7 +9,7 @@ import pytest
 
 from dstrun.config.options import check
 from dstrun.system.errors import InputError
-from dstrun.training.build import prepare
+from dstrun.training.prepare import prepare
 from tests.helpers.commands import Command
 
 HEAD = "import torch\nfrom dstrun import Split, Splits\n"

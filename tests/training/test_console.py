@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from dstrun.runs.metrics import close_log, run_log
+from dstrun.runs.log import close_log, open_log
 from dstrun.training.console import RunConsole, spark
 
 
@@ -22,7 +22,7 @@ def test_a_course_is_drawn_from_its_first_to_its_last_value() -> None:
 def test_lines_and_table_go_to_the_log_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log = run_log(tmp_path / "train.log")
+    log = open_log(tmp_path)
     console = RunConsole(log)
     figures = {"train_loss": 0.5, "test_accuracy": 0.987, "density": 0.0123, "seconds": 2.0}
     console.epoch(3, 20, figures)

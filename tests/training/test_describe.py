@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import pytest
-
 from dstrun.config.options import check
 from dstrun.training import describe
 from dstrun.training.describe import Size
 
-SIZE = Size(parameters=12, masked=10, thresholds=4)
+SIZE = Size(parameters=12, masked=10, added=4)
 
 
 def test_data_is_told_with_its_parts_and_classes() -> None:
@@ -20,31 +18,6 @@ def test_data_is_told_with_its_parts_and_classes() -> None:
     data |= {"validation": 7, "class_names": ["cat", "dog", "owl", "rat"], "classes": 4}
     assert describe.data_line("pets", data) == (
         "pets: 1,438 training, 7 validation and 359 test images of 1×28×28, 4 classes (cat, dog, owl, …)"
-    )
-
-
-@pytest.mark.parametrize(
-    ("options", "line"),
-    [
-        ({}, "dst, α = 5e-4, one threshold a neuron (4)"),
-        (
-            {"reg.alpha": 1e-3, "reg.granularity": "layer"},
-            "dst, α = 1e-3, one threshold a layer (4)",
-        ),
-        (
-            {"reg.target_density": 0.05},
-            "dst, target density 5.00%, α adjusted from 5e-4 on, one threshold a neuron (4)",
-        ),
-        ({"reg.method": "dense"}, "dense: no masks, the baseline"),
-    ],
-)
-def test_the_method_is_told_with_what_it_is_set_to(options: dict[str, object], line: str) -> None:
-    assert describe.method_line(check(options), SIZE) == line
-
-
-def test_a_target_says_what_it_counts() -> None:
-    assert "target density 5.00% of the masked layers, α" in describe.method_line(
-        check({"reg.target_density": 0.05}), SIZE, partly=True
     )
 
 

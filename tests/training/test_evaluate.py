@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dstrun.training.evaluate import evaluate, not_finite
+from dstrun.training.divergence import not_finite
+from dstrun.training.evaluate import evaluate
 
 IMAGES = torch.tensor(
     [[2.0, 0.0, 1.0], [0.0, 1.0, 0.5], [1.0, 3.0, 0.0], [0.0, 0.0, 4.0], [5.0, 1.0, 0.0]]

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from dstrun.methods.dst.method import DynamicSparseTraining
-from dstrun.training.build import prepare
+from dstrun.training.divergence import find_first_nonfinite
 from dstrun.training.loop import Progress, Record, train
-from dstrun.training.trainer import where_it_began
+from dstrun.training.prepare import prepare
 from tests.helpers.tiny import TRAIN, config, tiny, training  # noqa: F401
 
 
@@ -147,10 +147,10 @@ def test_seconds_are_those_of_updates_and_of_evaluation(
 @pytest.mark.usefixtures("tiny")
 def test_where_nothing_breaks_nothing_is_found_and_nothing_is_tested() -> None:
     wanted = config()
-    assert where_it_began(wanted, prepare(wanted), None, 3, lambda: False) == (0, [])
+    assert find_first_nonfinite(wanted, prepare(wanted), None, 3, lambda: False) == (0, [])
     trains = training(log__steps=1)
     trains.model.batches.clear()
-    records = list(trains.records(lambda _: False, tested=False))
+    records = list(trains.records(lambda _: False, evaluates=False))
     assert [record.kind for record in records] == ["epoch", "epoch"]
     assert all(is_training for _, is_training, _ in trains.model.batches)
 
@@ -176,11 +176,12 @@ def test_where_a_weight_breaks_is_found_by_training_again(
     """Of twelve updates; what is looked at after each of them is counted."""
     looks, asked = count(1), count(1)
     monkeypatch.setattr(
-        "dstrun.training.trainer.not_finite", lambda model: ["fc.weight"] * (next(looks) == broken)
+        "dstrun.training.divergence.not_finite",
+        lambda model: ["fc.weight"] * (next(looks) == broken),
     )
     wanted = config()
     assert (
-        where_it_began(wanted, prepare(wanted), None, last, lambda: next(asked) >= given_up)
+        find_first_nonfinite(wanted, prepare(wanted), None, last, lambda: next(asked) >= given_up)
         == found
     )
     assert next(looks) == min(broken, last, given_up) + 1

@@ -9,7 +9,9 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
 from dstrun.methods.dst.method import DynamicSparseTraining
-from dstrun.training.optim import TracedSGD, make_optimiser, make_rate
+from dstrun.training.compiled_step import TracedSGD
+from dstrun.training.learning_rate import make_rate
+from dstrun.training.optim import make_optimiser
 
 STEPS = 7
 EPOCHS = 10
@@ -82,13 +84,13 @@ def sparse_pair() -> tuple[nn.Linear, DynamicSparseTraining]:
 def test_thresholds_get_their_share_of_the_weight_decay(share: float, left: float) -> None:
     model, method = sparse_pair()
     sgd = make_optimiser(
-        "sgd", model, method.thresholds(), lr=0.1, weight_decay=0.5, threshold_decay=share
+        "sgd", model, method.added_parameters(), lr=0.1, weight_decay=0.5, threshold_decay=share
     )
     for parameter in model.parameters():
         parameter.data.fill_(1.0)
         parameter.grad = torch.zeros_like(parameter)
     sgd.step()
-    (threshold,) = method.thresholds()
+    (threshold,) = method.added_parameters()
     assert model.weight.unique().item() == pytest.approx(0.95)
     assert threshold.unique().item() == pytest.approx(left)
 
@@ -100,7 +102,7 @@ def test_every_parameter_is_in_one_group() -> None:
         ("adam", torch.optim.Adam),
         ("adamw", torch.optim.AdamW),
     ):
-        optimiser = make_optimiser(name, model, method.thresholds(), lr=0.1)
+        optimiser = make_optimiser(name, model, method.added_parameters(), lr=0.1)
         assert type(optimiser) is kind
         assert optimiser.defaults["fused"]
         assert sum(len(group["params"]) for group in optimiser.param_groups) == 3
@@ -119,7 +121,7 @@ def test_the_step_that_can_be_compiled_is_torchs(options: dict[str, Any]) -> Non
         model, method = sparse_pair()
         model.spare = nn.Parameter(torch.ones(2))
         parameters = list(model.parameters())
-        sgd = make_optimiser("sgd", model, method.thresholds(), lr=0.1, **options)
+        sgd = make_optimiser("sgd", model, method.added_parameters(), lr=0.1, **options)
         ours = TracedSGD(sgd, parameters) if traced else None
         for lr in (0.1, 0.2):
             for parameter in parameters:

@@ -91,7 +91,7 @@ def test_fifty_steps_are_the_same_bit_for_bit_while_the_guard_fires(kind: str) -
     references = [module for module in theirs.modules() if isinstance(module, Reference)]
     method = DynamicSparseTraining(alpha)
     method.prepare(ours)
-    our_sgd = make_optimiser("sgd", ours, method.thresholds(), lr=0.1)
+    our_sgd = make_optimiser("sgd", ours, method.added_parameters(), lr=0.1)
     their_sgd = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=0.9, fused=True)
     Reference.resets = 0
     for step in range(50):
@@ -134,7 +134,7 @@ def test_lstm_follows_the_cell_with_eight_masked_matrices() -> None:
     method = DynamicSparseTraining(0.01, floor=0)
     method.prepare(layer)
     with torch.no_grad():
-        for threshold in method.thresholds():
+        for threshold in method.added_parameters():
             threshold.uniform_(0, 0.3)
     parts: dict[str, list[Tensor]] = {}
     for name, child in (("x", layer.input_to_hidden), ("h", layer.hidden_to_hidden)):

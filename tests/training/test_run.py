@@ -18,10 +18,11 @@ from torch import nn
 
 from dstrun import models
 from dstrun.runs.identity import run_name
-from dstrun.runs.metrics import LAYERS, METRICS, RESULTS, STEERED, Rows, write_json
+from dstrun.runs.metrics import LAYERS, METRICS, STEERED, Rows
 from dstrun.runs.status import holder
-from dstrun.system.files import sha256
-from dstrun.training import session
+from dstrun.system.files import sha256, write_json
+from dstrun.system.run_files import RESULT_FILES
+from dstrun.training import recorder, session
 from dstrun.training.console import RunConsole, spark
 from tests.helpers.commands import Command, Outcome, Trained
 from tests.helpers.data import made_up
@@ -109,7 +110,7 @@ def test_a_run_leaves_its_files(command: Command) -> None:
         "validation": 0,
         "test": 100,
     }
-    assert status["files"] == {name: sha256(folder / name) for name in RESULTS}
+    assert status["files"] == {name: sha256(folder / name) for name in RESULT_FILES}
     log = (folder / "train.log").read_text()
     assert "epoch 2/2" in log
     assert "fc1" in log
@@ -441,7 +442,7 @@ def test_a_disk_that_is_full_at_the_summary_costs_no_epoch(
         def die(*_: object) -> None:
             raise OSError("No space left on device")
 
-        patch.setattr(session, "write_json", die)
+        patch.setattr(recorder, "write_json", die)
         outcome = command(*QUICK, "group=broken")
     assert outcome.code == 1
     assert "failed, OSError: No space left on device (traceback in train.log)" in outcome.out

@@ -12,10 +12,10 @@ import torch
 
 from dstrun.runs import checkpoint
 from dstrun.system.errors import Interrupted, RunFailedError
+from dstrun.system.run_files import CHECKPOINT_FILE, STOP_FILE
 from dstrun.system.signals import StopRequest
 from dstrun.training.console import RunConsole
 from dstrun.training.run import run
-from dstrun.training.session import STOP
 from tests.helpers.runs import rows
 from tests.helpers.tiny import config, tiny  # noqa: F401
 
@@ -71,7 +71,7 @@ def test_a_run_that_waits_for_the_compiler_says_so_once(
     epochs: int,
     times: int,
 ) -> None:
-    monkeypatch.setattr("dstrun.training.build.missing_for_compilation", lambda device: None)
+    monkeypatch.setattr("dstrun.training.prepare.missing_for_compilation", lambda device: None)
     monkeypatch.setattr("dstrun.methods.dst.compiled_masks.compiled", lambda function: function)
     monkeypatch.setattr("torch.compiler.reset", lambda: None)
     run(config(schedule__compile=compile, schedule__epochs=epochs), default_group="single")
@@ -93,7 +93,7 @@ def test_a_run_that_goes_on_elsewhere_says_where_it_began(
         patch.setattr(StopRequest, "__bool__", stop)
         with pytest.raises(Interrupted):
             run(config(), default_group="single")
-    (newest,) = Path("outputs").rglob(checkpoint.NEWEST)
+    (newest,) = Path("outputs").rglob(CHECKPOINT_FILE)
     state = torch.load(newest, weights_only=True)
     assert state["device"] == "cpu"
     torch.save(state | {"device": "cuda"}, newest)
@@ -129,7 +129,7 @@ def test_where_a_run_has_diverged_as_far_as_that_is_found(
     asked: list[int] = []
     monkeypatch.setattr("dstrun.training.session.not_finite", lambda model: next(told))
     monkeypatch.setattr(
-        "dstrun.training.session.where_it_began",
+        "dstrun.training.session.find_first_nonfinite",
         lambda config, prepared, state, last, stop: asked.append(last) or found,
     )
     with pytest.raises(RunFailedError) as failed:
@@ -145,7 +145,7 @@ def test_a_run_begins_over_where_rows_are_there_and_no_checkpoint(
 ) -> None:
     """It is counted for W&B, which would take the rows that come again for the first ones."""
     monkeypatch.setattr(
-        RunConsole, "epoch", lambda *_: [(file.parent / STOP).touch() for file in found()]
+        RunConsole, "epoch", lambda *_: [(file.parent / STOP_FILE).touch() for file in found()]
     )
 
     def found() -> list[Path]:
@@ -167,7 +167,9 @@ def test_a_checkpoint_that_says_nothing_of_its_files_is_passed_over(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        RunConsole, "epoch", lambda *_: [(at.parent / STOP).touch() for at in found("config.yaml")]
+        RunConsole,
+        "epoch",
+        lambda *_: [(at.parent / STOP_FILE).touch() for at in found("config.yaml")],
     )
 
     def found(name: str) -> list[Path]:
@@ -175,7 +177,7 @@ def test_a_checkpoint_that_says_nothing_of_its_files_is_passed_over(
 
     with pytest.raises(Interrupted):
         run(config(schedule__epochs=3), default_group="single")
-    (newest,) = found(checkpoint.NEWEST)
+    (newest,) = found(CHECKPOINT_FILE)
     state = torch.load(newest, weights_only=True)
     del state["files"]
     torch.save(state, newest)
@@ -183,6 +185,6 @@ def test_a_checkpoint_that_says_nothing_of_its_files_is_passed_over(
     with pytest.raises(Interrupted):
         run(config(schedule__epochs=3), default_group="single")
     assert (
-        f"{newest.name} is not one that a run can go on from: starting over"
+        f"{newest.name} is not one that a run can resume from: starting over"
         in capsys.readouterr().out
     )

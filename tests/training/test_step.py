@@ -13,8 +13,9 @@ from torch.utils.checkpoint import checkpoint
 from dstrun.methods.dst.compiled_masks import compiled
 from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.models import BUILDERS
+from dstrun.training.compiled_step import CompiledUpdate
 from dstrun.training.optim import make_optimiser
-from dstrun.training.step import CompiledUpdate, Update
+from dstrun.training.step import Update
 
 
 class Spare(nn.Module):
@@ -35,7 +36,7 @@ def test_the_penalty_reaches_a_layer_not_called_in_pieces_as_in_whole_batches() 
         update = Update(
             model,
             method,
-            make_optimiser("sgd", model, method.thresholds(), lr=0.1),
+            make_optimiser("sgd", model, method.added_parameters(), lr=0.1),
             accumulate=pieces,
         )
         update(torch.ones(4, 4), torch.zeros(4, dtype=torch.long), 0.1)
@@ -51,7 +52,10 @@ def test_what_is_told_of_a_batch_is_its_mean_loss_and_how_many_were_right(pieces
     method = DynamicSparseTraining(0.0)
     method.prepare(model, past=[])
     update = Update(
-        model, method, make_optimiser("sgd", model, method.thresholds(), lr=0.1), accumulate=pieces
+        model,
+        method,
+        make_optimiser("sgd", model, method.added_parameters(), lr=0.1),
+        accumulate=pieces,
     )
     loss, right = update(torch.ones(5, 1), torch.tensor([0, 0, 0, 1, 1]), 0.0)
     e = math.e
@@ -70,10 +74,10 @@ def test_the_gradient_of_a_threshold_is_bounded(clip: float, pieces: int, moved:
     bound, free = Spare(), Spare()
     free.load_state_dict(bound.state_dict())
     for model, threshold_clip in ((bound, clip), (free, 0.0)):
-        method = DynamicSparseTraining(0.5)
+        method = DynamicSparseTraining(0.5, threshold_clip=threshold_clip)
         method.prepare(model)
-        optimiser = make_optimiser("sgd", model, method.thresholds(), lr=0.1)
-        update = Update(model, method, optimiser, accumulate=pieces, threshold_clip=threshold_clip)
+        optimiser = make_optimiser("sgd", model, method.added_parameters(), lr=0.1)
+        update = Update(model, method, optimiser, accumulate=pieces)
         update(torch.ones(4, 4), torch.zeros(4, dtype=torch.long), 0.1)
     torch.testing.assert_close(bound.spare.mask.threshold, torch.full((3, 1), moved))
     assert torch.equal(bound.used.weight, free.used.weight)
@@ -83,15 +87,13 @@ def test_a_thresholds_gradient_is_bounded_before_the_norm_of_all_is() -> None:
     """−1 and −1/2 become −1/2 both, and then, of norm 1/√2, half of 1/√2 each. One class has no
     gradient of its own."""
     model = nn.Sequential(nn.Linear(1, 2), nn.Linear(2, 1))
-    method = DynamicSparseTraining(1.0, floor=0.0, exclude=["1"])
+    method = DynamicSparseTraining(1.0, floor=0.0, exclude=["1"], threshold_clip=0.5)
     method.prepare(model, past=[])
-    (threshold,) = method.thresholds()
+    (threshold,) = method.added_parameters()
     before = torch.tensor([[1.0], [2.0]]).log()
     threshold.data.copy_(before)
     optimiser = make_optimiser("sgd", model, [threshold], lr=1.0)
-    Update(model, method, optimiser, clip=0.5, threshold_clip=0.5)(
-        torch.ones(2, 1), torch.zeros(2).long(), 1.0
-    )
+    Update(model, method, optimiser, clip=0.5)(torch.ones(2, 1), torch.zeros(2).long(), 1.0)
     torch.testing.assert_close(threshold.detach() - before, torch.full((2, 1), 0.5 / 2**0.5))
 
 
@@ -119,7 +121,7 @@ def test_a_gradient_that_two_parameters_share_counts_once_for_each(
         method = DynamicSparseTraining(0.5)
         method.prepare(model)
         optimiser = make_optimiser(
-            "sgd", model, method.thresholds(), lr=0.1, momentum=0.9, nesterov=True
+            "sgd", model, method.added_parameters(), lr=0.1, momentum=0.9, nesterov=True
         )
         Update(model, method, optimiser, accumulate=pieces, clip=clip)(images, labels, 0.1)
     for name, parameter in shared.named_parameters():
@@ -148,7 +150,7 @@ def test_compiled_masks_have_one_guard_an_update(
         update = Update(
             model,
             method,
-            make_optimiser("sgd", model, method.thresholds(), lr=0.1),
+            make_optimiser("sgd", model, method.added_parameters(), lr=0.1),
             accumulate=pieces,
         )
         for step in range(12):
@@ -179,16 +181,18 @@ def test_an_update_made_to_be_compiled_is_the_plain_one(
         torch, "compile", lambda function=None, **_: function or (lambda inner: inner)
     )
     monkeypatch.setattr("dstrun.methods.dst.method.compiled", lambda function: function)
+    bound = options.get("threshold_clip", 0.0)
+    options = {name: value for name, value in options.items() if name != "threshold_clip"}
     first, images, labels = kind(), torch.arange(16.0).view(4, 4) / 16, torch.tensor([0, 1, 2, 0])
     trained: list[tuple[list[Tensor], dict[str, Tensor]]] = []
     for compile in ("off", "step"):
         model = copy.deepcopy(first)
         method = DynamicSparseTraining(
-            0.5, floor=0.5, guard=0.9, target_density=0.3, compile=compile
+            0.5, floor=0.5, guard=0.9, target_density=0.3, compile=compile, threshold_clip=bound
         )
         method.prepare(model)
         method.begin(20)
-        own = make_optimiser(optimiser, model, method.thresholds(), lr=0.1, weight_decay=0.1)
+        own = make_optimiser(optimiser, model, method.added_parameters(), lr=0.1, weight_decay=0.1)
         sizes = {} if compile == "off" else {"batch_size": 4}
         update = (Update if compile == "off" else CompiledUpdate)(
             model, method, own, **sizes, **options
@@ -214,7 +218,9 @@ def test_what_the_compiler_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None
     )
     model, method = Spare(), DynamicSparseTraining(0.5)
     method.prepare(model)
-    CompiledUpdate(model, method, make_optimiser("sgd", model, method.thresholds(), lr=0.1), 4)
+    CompiledUpdate(
+        model, method, make_optimiser("sgd", model, method.added_parameters(), lr=0.1), 4
+    )
     compiled(lambda: None)
     assert asked == [
         {"dynamic": False, "fullgraph": True, "mode": None},
@@ -224,11 +230,14 @@ def test_what_the_compiler_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_the_shortest_run_ends_at_its_target(steps: int) -> None:
-    model, method = Spare(), DynamicSparseTraining(0.01, target_density=0.25)
+    model = Spare()
+    method = DynamicSparseTraining(0.01, target_density=0.25, threshold_clip=0.1)
     method.prepare(model)
     method.begin(steps)
     update = Update(
-        model, method, make_optimiser("sgd", model, method.thresholds(), lr=0.1), threshold_clip=0.1
+        model,
+        method,
+        make_optimiser("sgd", model, method.added_parameters(), lr=0.1),
     )
     for step in range(steps):
         method.before_step(step)
@@ -275,7 +284,7 @@ def test_updates_are_those_of_a_loop_in_plain_torch(
     for kind in ("update", "plain torch"):
         own, method = copy.deepcopy(model).to(memory_format=layout), DynamicSparseTraining(1e-3)
         method.prepare(own)
-        own_optimiser = make_optimiser(optimiser, own, method.thresholds(), lr=0.01)
+        own_optimiser = make_optimiser(optimiser, own, method.added_parameters(), lr=0.01)
         update = Update(own, method, own_optimiser, accumulate=pieces)
         for images, labels in batches:
             if kind == "update":

@@ -18,7 +18,8 @@ from dstrun import data, models
 from dstrun.config.options import Config, check
 from dstrun.methods.masked_layers import sparsify
 from dstrun.system.errors import InputError
-from dstrun.training.build import prepare, training_objects
+from dstrun.training.build import training_objects
+from dstrun.training.prepare import prepare
 from dstrun.training.run import run
 from tests.helpers.commands import Command
 from tests.helpers.data import made_up

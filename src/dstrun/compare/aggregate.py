@@ -18,7 +18,7 @@ import pandas as pd
 from dstrun.compare.paper import FIGURE_3, TABLES, Published
 from dstrun.config.options import near
 from dstrun.runs import labels
-from dstrun.runs.identity import SETTINGS, TOLD_BY_NAMES
+from dstrun.runs.identity import NAMED_BY_OTHERS, SETTINGS
 from dstrun.runs.labels import said
 from dstrun.runs.labels import shown as shown  # a word of the tables, for those who draw them
 from dstrun.runs.status import FAILED, FINISHED, RUNNING
@@ -173,7 +173,7 @@ def differing(runs: pd.DataFrame) -> list[str]:
     return [
         key
         for key in found
-        if key not in TOLD_BY_NAMES or len(runs[[*told, key]].drop_duplicates()) > pairs
+        if key not in NAMED_BY_OTHERS or len(runs[[*told, key]].drop_duplicates()) > pairs
     ]
 
 

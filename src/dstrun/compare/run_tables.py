@@ -22,10 +22,10 @@ import yaml
 from dstrun.compare.csv_reader import Frame, Kind, read, stacked
 from dstrun.config.options import OPTIONS, check, flat, value_of
 from dstrun.runs.identity import SETTINGS, applies, settings
-from dstrun.runs.metrics import ADDED, LAYERS, METRICS, STEERED, VALIDATION, read_json
-from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, altered, holder
+from dstrun.runs.metrics import ADDED, LAYERS, METRICS, STEERED, VALIDATION
+from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, changed_files, holder
 from dstrun.system.errors import InputError, described, printable
-from dstrun.system.files import is_file
+from dstrun.system.files import is_file, read_json
 
 HOW_TO_GET_SOME = "`dstrun sweep=quick` makes some in outputs/quick"
 FILES = ("config.yaml", "status.json", "metrics.csv", "summary.json")
@@ -92,7 +92,9 @@ class Run:
 
     def _read(self) -> dict[str, Any]:
         status, summary = self.status(), self._json("summary.json")
-        self.notes += altered(self.folder, status, ("config.yaml", "metrics.csv", "summary.json"))
+        self.notes += changed_files(
+            self.folder, status, ("config.yaml", "metrics.csv", "summary.json")
+        )
         config, said = self._config(), status.get("state") or (FINISHED if summary else INTERRUPTED)
         if "reg" not in config and status.get("state") not in (
             RUNNING,
@@ -228,7 +230,7 @@ class Store:
             changed, read([run.folder / "layers.csv" for run in changed], LAYERS_CSV), strict=True
         ):
             run.layers = rows.rows
-            notes = [*rows.notes, *altered(run.folder, run.status(), ["layers.csv"])]
+            notes = [*rows.notes, *changed_files(run.folder, run.status(), ["layers.csv"])]
             run.notes += [note for note in notes if note not in run.notes]
         table = stacked({run.name: run.layers for run in runs}, LAYERS_CSV)
         ends = {run.name: run.epochs.iloc[-1] for run in runs if len(run.epochs)}

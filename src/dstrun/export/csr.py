@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dstrun.methods.dst.masking import refuse_masks
+from dstrun.methods.weight_mask import refuse_masks
 from dstrun.models.recurrent import RecurrentLinear
 
 FUSED = (

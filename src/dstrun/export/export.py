@@ -36,14 +36,14 @@ from dstrun.methods.flops import multiply_adds
 from dstrun.methods.mask_stats import LayerFigures
 from dstrun.runs import checkpoint
 from dstrun.runs.data_record import refuse_other_classes
-from dstrun.runs.metrics import read_json, write_json
 from dstrun.system.cores import usable_cores
 from dstrun.system.errors import InputError, first_line, mismatch
-from dstrun.system.files import sha256
+from dstrun.system.files import read_json, sha256, write_json
 from dstrun.system.machine import set_threads
 from dstrun.system.signals import exits_by_sigterm
 from dstrun.system.terminal import print_whole
-from dstrun.training.build import make_batches, prepare, training_objects
+from dstrun.training.build import make_batches, training_objects
+from dstrun.training.prepare import prepare
 
 FORMATS = {
     "safetensors": ".safetensors",
@@ -136,7 +136,7 @@ def _trained(given: Namespace) -> Trained:
     another model."""
     folder = given.run
     try:
-        state = checkpoint.load(folder / checkpoint.NEWEST)
+        state = checkpoint.load_newest(folder)
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: {first_line(error)}") from error
     config = replace(check(saved(folder / "config.yaml", given.changes)), init=None, device="cpu")
@@ -148,7 +148,7 @@ def _trained(given: Namespace) -> Trained:
     try:
         masked.load_state_dict(state["model"])
         about = load.about_run(folder, state | prepared.images)
-        plain = load.restored(about, load.plain_weights(state["model"]))
+        plain = load.restored(about, state["model"], method)
     except RuntimeError as error:
         raise InputError(
             f"{folder}: the checkpoint is another model's ({mismatch(error)})"

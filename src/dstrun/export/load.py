@@ -25,14 +25,15 @@ from dstrun.config.options import check
 from dstrun.config.registry import registered
 from dstrun.export.csr import to_csr
 from dstrun.export.packing import packed, unpacked
-from dstrun.methods.dst.masking import kept_mask
+from dstrun.methods.base import Method
+from dstrun.methods.masked_layers import load_plain
 from dstrun.models import BUILDERS
 from dstrun.runs import checkpoint
+from dstrun.runs.method import make_method
 from dstrun.system.errors import InputError, described, mismatch
 
 FORMAT = 1
 METADATA = "dstrun"
-THRESHOLD, FROZEN = ".mask.threshold", ".mask.frozen"
 
 
 @dataclass(frozen=True)
@@ -70,40 +71,36 @@ def load(path: str | Path, kernels: str | None = None) -> nn.Module:
             raise ValueError(f"kernels is {kernels!r}, and {path} has its own")
         return _program(path)
     try:
-        about, weights, kind = _of_run(path) if path.is_dir() else _of_file(path)
-        model = restored(about, weights)
+        if path.is_dir():
+            model, kind = _of_run(path), "dense"
+        else:
+            about, weights, kind = _of_file(path)
+            model = restored(about, weights)
     except InputError as error:  # a config or a builder that is not there
         raise ValueError(f"{path}: {error}") from error
     return to_csr(model) if (kernels or kind) == "csr" else model
 
 
-def restored(about: About, weights: Mapping[str, Tensor]) -> nn.Module:
-    """The plain model with those weights, in evaluation mode. ValueError where they are not that
-    model's."""
+def restored(
+    about: About, weights: Mapping[str, Tensor], method: Method | None = None
+) -> nn.Module:
+    """Return the plain model with those weights, in evaluation mode.
+
+    With the `method` they were trained by, they are the state of a model with its masks, and W ⊙ M
+    becomes W. Raises ValueError where they are not that model's.
+    """
     try:
         model = about.build()
-        model.load_state_dict(dict(weights), strict=True)
+        if method is None:
+            model.load_state_dict(dict(weights))
+        else:
+            load_plain(model, dict(weights), method.make_mask)
     except (RuntimeError, TypeError) as error:
         raise ValueError(
             f"the weights are not those of {about.builder} ({mismatch(error)})"
         ) from error
     model.about = about  # type: ignore[assignment]
     return model.eval()
-
-
-def plain_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A masked model's state with W ⊙ M for W and without thresholds; a dense model's as it is."""
-    weights = {}
-    for name, value in state.items():
-        if name.endswith((THRESHOLD, FROZEN)) and f"{name.rpartition('.mask.')[0]}.weight" in state:
-            continue
-        layer = name.removesuffix(".weight")
-        if name.endswith(".weight") and layer + THRESHOLD in state:
-            frozen = state.get(layer + FROZEN)
-            mask = kept_mask(value, state[layer + THRESHOLD]) if frozen is None else frozen
-            value = value.where(mask, 0.0)
-        weights[name] = value
-    return weights
 
 
 def about_run(folder: Path, state: Mapping[str, Any]) -> About:
@@ -179,9 +176,10 @@ def _unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: unpacked(some) for name, some in parts.items()}
 
 
-def _of_run(folder: Path) -> tuple[About, dict[str, Tensor], str]:
-    state = checkpoint.load(folder / checkpoint.NEWEST)
-    return about_run(folder, state), plain_weights(state["model"]), "dense"
+def _of_run(folder: Path) -> nn.Module:
+    state = checkpoint.load_newest(folder)
+    about = about_run(folder, state)
+    return restored(about, state["model"], make_method(check(saved(folder / "config.yaml"))))
 
 
 def _program(path: Path) -> nn.Module:

@@ -25,7 +25,7 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional as F
 
-from dstrun.methods.dst.masking import refuse_masks
+from dstrun.methods.weight_mask import refuse_masks
 
 POINTWISE = (
     nn.ReLU,

@@ -1,0 +1,21 @@
+"""Sparse-training methods by the name that `reg.method` gives them.
+
+Importing the package imports no torch; `method_class` does.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dstrun.methods.base import Method
+
+METHODS = {
+    "dst": "dstrun.methods.dst.method:DynamicSparseTraining",
+    "dense": "dstrun.methods.dense:Dense",
+}
+
+
+def method_class(name: str) -> "type[Method]":
+    """Return the class of a method. Raises KeyError for an unknown name."""
+    module, _, found = METHODS[name].partition(":")
+    return getattr(import_module(module), found)

@@ -1,10 +1,7 @@
-"""Density, churn and dead rows of masks: pure functions of boolean tensors, on whatever device they
-are.
+"""Density, churn and dead rows of masks: functions of boolean tensors on any device.
 
-    density = kept / total        churn = share of the mask that differs from an earlier one
-    dead rows = output neurons or filters of which nothing is kept
-
-This module knows torch alone.
+density = kept / total        churn = share of the mask that differs from an earlier one
+dead rows = output neurons or filters of which nothing is kept
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,42 +26,56 @@ class LayerFigures:
 
     @property
     def density(self) -> float:
+        """Kept over total, in [0, 1]."""
         return self.kept / self.total
 
 
 def kept(mask: Tensor) -> Tensor:
-    """How many weights take part: a 0-dim integer tensor."""
+    """Return how many weights take part: a 0-dim integer tensor."""
     return mask.sum()
 
 
 def churn(mask: Tensor, before: Tensor) -> Tensor:
-    """The share of weights whose mask differs from `before`, in [0, 1]: a 0-dim tensor."""
+    """Return the share of weights whose mask differs from `before`, in [0, 1]: a 0-dim tensor."""
     return (mask ^ before).sum() / mask.numel()
 
 
 def dead_rows(mask: Tensor) -> Tensor:
-    """How many rows (first dimension) keep nothing: a 0-dim integer tensor."""
+    """Return how many rows (first dimension) keep nothing: a 0-dim integer tensor."""
     return (~mask.flatten(1).any(1)).sum()
 
 
 def measure(
     masks: dict[str, Tensor], before: dict[str, Tensor], thresholds: dict[str, Tensor]
 ) -> list[LayerFigures]:
-    """The figures of all layers, read from the device in one transfer."""
-    columns = [
-        torch.stack(
-            [
-                x.double()
-                for x in (kept(m), churn(m, before[n]), dead_rows(m), t.mean(), t.min(), t.max())
-            ]
-        )
-        for (n, m), t in zip(masks.items(), thresholds.values(), strict=True)
-    ]
-    rows = torch.stack(columns).tolist()
-    return [
-        LayerFigures(name, int(row[0]), mask.numel(), row[3], row[4], row[5], row[1], int(row[2]))
-        for (name, mask), row in zip(masks.items(), rows, strict=True)
-    ]
+    """Return the figures of all layers, read from the device in one transfer.
+
+    A layer that `thresholds` lacks has none to report.
+    """
+    rows = []
+    for name, mask in masks.items():
+        row = [kept(mask), churn(mask, before[name]), dead_rows(mask)]
+        if name in thresholds:
+            threshold = thresholds[name]
+            row += [threshold.mean(), threshold.min(), threshold.max()]
+        rows.append(torch.stack([figure.double() for figure in row]))
+    figures = []
+    for (name, mask), read in zip(masks.items(), _read_rows(rows), strict=True):
+        count, changed, dead, *levels = read
+        mean, low, high = levels or (None, None, None)
+        total = mask.numel()
+        figures.append(LayerFigures(name, int(count), total, mean, low, high, changed, int(dead)))
+    return figures
+
+
+def _read_rows(rows: list[Tensor]) -> list[list[float]]:
+    """Return tensors of different lengths as lists, in one transfer."""
+    flat = torch.cat(rows).tolist()
+    lists, start = [], 0
+    for row in rows:
+        lists.append(flat[start : start + len(row)])
+        start += len(row)
+    return lists
 
 
 def masked_density(layers: Sequence[LayerFigures]) -> float:
@@ -84,8 +95,7 @@ def model_density(layers: Sequence[LayerFigures], left_dense: int) -> float:
 
 
 def weights_left_dense(model: nn.Module, names: Iterable[str]) -> dict[str, int]:
-    """Return how many weights each of the named parameters has; one under several names counts
-    once."""
+    """Return the size of each named parameter; one that has several names counts once."""
     found: dict[nn.Parameter, str] = {}
     for name in names:
         found.setdefault(model.get_parameter(name), name)

@@ -1,44 +1,43 @@
-"""A checkpoint: a file that is whole or absent, that never runs code when it is read, and that
-knows when it has been damaged; the one before it is kept.
+"""Checkpoints: written atomically, read without running code, damage detected by checksums.
 
-    checkpoint.pt          the newest, while a run lasts; once it is finished, the model alone
-    checkpoint.before.pt   the one before, while a run lasts
-
-Knows torch and files.
+checkpoint.pt          the newest while a run trains; of a finished run, the model alone
+checkpoint.before.pt   the one before it, while a run trains
 """
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 
-from dstrun.system.files import whole
+from dstrun.runs.metrics import check_mark
+from dstrun.system.files import atomic_write
+from dstrun.system.run_files import CHECKPOINT_FILE, PREVIOUS_CHECKPOINT_FILE
 
-NEWEST, BEFORE = "checkpoint.pt", "checkpoint.before.pt"
 FORMAT = 1
 
 
 class LaterFormatError(ValueError):
-    """The checkpoint was written by a dstrun that knows more than this one."""
+    """The checkpoint was written by a later version of dstrun."""
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
-    """Makes the state the newest checkpoint of a run's folder, and what was the newest the one
-    before."""
-    with whole(folder / NEWEST, "wb", before=folder / BEFORE) as file:
+    """Write the state as the newest checkpoint; the newest so far becomes the previous one."""
+    before = folder / PREVIOUS_CHECKPOINT_FILE
+    with atomic_write(folder / CHECKPOINT_FILE, "wb", before=before) as file:
         _write(state, file)
 
 
 def save_last(folder: Path, state: dict[str, Any]) -> None:
-    """Makes the state the only checkpoint of a run's folder."""
-    with whole(folder / NEWEST, "wb") as file:
+    """Write the state as the only checkpoint of a run folder."""
+    with atomic_write(folder / CHECKPOINT_FILE, "wb") as file:
         _write(state, file)
-    remove(folder, BEFORE)
+    (folder / PREVIOUS_CHECKPOINT_FILE).unlink(missing_ok=True)
 
 
 def _write(state: dict[str, Any], file: IO[bytes]) -> None:
-    """OSError where the disk does not take it, which torch reports as an error in its archive."""
+    """Write a state; raise OSError for a full disk, which torch reports as a RuntimeError."""
     try:
         torch.save({"format": FORMAT, **state}, file)
     except RuntimeError as error:
@@ -50,23 +49,30 @@ def _write(state: dict[str, Any], file: IO[bytes]) -> None:
         raise cause from error
 
 
-def remove(folder: Path, *names: str) -> None:
-    """Takes a folder's checkpoints away, or those that are named."""
-    for name in names or (NEWEST, BEFORE):
+def remove(folder: Path) -> None:
+    """Delete the checkpoints of a run folder."""
+    for name in (CHECKPOINT_FILE, PREVIOUS_CHECKPOINT_FILE):
         (folder / name).unlink(missing_ok=True)
 
 
-def there(folder: Path) -> list[Path]:
-    """The checkpoints of a run's folder, the newest first."""
-    return [folder / name for name in (NEWEST, BEFORE) if (folder / name).is_file()]
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints of a run folder, the newest first."""
+    paths = [folder / name for name in (CHECKPOINT_FILE, PREVIOUS_CHECKPOINT_FILE)]
+    return [path for path in paths if path.is_file()]
+
+
+def load_newest(folder: Path) -> dict[str, Any]:
+    """Return the state in checkpoint.pt of a run folder. Raises as `load` does."""
+    return load(folder / CHECKPOINT_FILE)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The state as saved: tensors, numbers, words and containers of them; anything else is refused.
+    """Return the state as saved: tensors, numbers, text and containers of them; nothing else loads.
 
-    Raises FileNotFoundError where there is none, ValueError for a file that is damaged, holds
-    something else or is of a later version. Its sums are compared first: torch itself reads weights
-    of which bits have been turned."""
+    Raises FileNotFoundError where there is none, ValueError for a file that is damaged or holds
+    something else, LaterFormatError for a later format. Checksums are compared first: torch itself
+    reads weights with flipped bits.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}")
     try:
@@ -86,15 +92,40 @@ def load(path: Path) -> dict[str, Any]:
     return state
 
 
+def load_resumable(folder: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """Return the newest state that a run can resume from; None where there is none.
+
+    The rows logged before it must still be there. `say` is told of each checkpoint that cannot be
+    used. Raises LaterFormatError, rather than starting over, for one that a later dstrun can use.
+    """
+    paths = list_checkpoints(folder)
+    for place, path in enumerate(paths):
+        then = "starting over" if path is paths[-1] else f"trying {paths[place + 1].name}"
+        try:
+            state = load(path)
+            for name, mark in state["files"].items():
+                check_mark(folder / name, mark)
+        except LaterFormatError:
+            raise
+        except KeyError:
+            say(f"{path} is not one that a run can resume from: {then}")
+        except (OSError, ValueError) as error:
+            say(f"{error}: {then}")
+        else:
+            return state
+    return None
+
+
 def generators(device: torch.device) -> dict[str, Any]:
-    """The state of torch's global generators, on the CPU and on the run's device, which dropout,
-    say, draws from."""
-    on_device = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
-    return {"cpu": torch.get_rng_state(), **on_device}
+    """Return the states of torch's global generators, on the CPU and on the run's device."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
 
 
 def set_generators(state: dict[str, Any], device: torch.device) -> None:
-    """Puts the generators back; a state of another kind of device than the run's is left out."""
+    """Restore the generators; the state of another kind of device than the run's is left out."""
     torch.set_rng_state(state["cpu"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)

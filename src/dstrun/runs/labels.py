@@ -11,7 +11,8 @@ from numbers import Real
 from typing import Any
 
 from dstrun.config.options import FREE, Config, value_of
-from dstrun.runs.identity import SETTINGS, applies, run_hash, short
+from dstrun.runs.identity import SETTINGS, applies, run_hash
+from dstrun.system.numbers import short
 
 WORDS = {
     "reg.alpha": "α",

@@ -1,9 +1,9 @@
-"""Whose a run is, and how it stands: status.json, its heartbeat, and the lock that keeps others
-away.
+"""Ownership and state of a run: status.json, its heartbeat and a file lock.
 
-The lock is the kernel's, on train.log: it goes when its owner dies, however that happens. Where it
-does not reach, on another host or on a file system without locks, an owner counts as alive while
-its heartbeat is younger than two minutes. Knows tracking, files and errors."""
+The lock is the kernel's, on train.log, and ends with its process. Where it has no effect, on another
+host or on a file system without locks, an owner counts as alive while its heartbeat is younger than
+two minutes.
+"""
 
 import fcntl
 import os
@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dstrun.runs.metrics import read_json, write_json
 from dstrun.system.errors import BusyError
-from dstrun.system.files import sha256
+from dstrun.system.files import read_json, sha256, write_json
+from dstrun.system.run_files import LOG_FILE, STATUS_FILE
 
 HEARTBEAT_SECONDS = 30
 ALIVE_SECONDS = 120
@@ -25,42 +25,44 @@ RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "inter
 
 
 def now() -> str:
-    """The time in UTC, to the second, ISO 8601."""
+    """Return the time in UTC, to the second, in ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def holder(folder: Path) -> str | None:
-    """Who is at work on the run of a folder, as 'process 12 on host'; None where nobody is."""
+    """Return the process that trains the run in a folder, as 'process 12 on host', or None."""
     try:
-        file = os.open(folder / "train.log", os.O_RDONLY)
+        file = os.open(folder / LOG_FILE, os.O_RDONLY)
     except OSError:
         return None
     try:
-        return _holder(folder, file, fcntl.LOCK_SH)
+        return _lock_or_name_holder(folder, file, fcntl.LOCK_SH)
     finally:
         os.close(file)
 
 
-def _holder(folder: Path, file: int, kind: int) -> str | None:
-    """Tries to lock the open train.log of a folder; who keeps it from us, or None."""
-    locks = True
+def _lock_or_name_holder(folder: Path, file: int, kind: int) -> str | None:
+    """Lock the open train.log of a folder and return None, or return the name of its owner."""
+    has_locks = True
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _name(read_json(folder / "status.json").get("owner"))
+        return _owner_name(read_json(folder / STATUS_FILE).get("owner"))
     except OSError:  # a file system without locks
-        locks = False
-    content = read_json(folder / "status.json")
+        has_locks = False
+    content = read_json(folder / STATUS_FILE)
     owner = content.get("owner")
     if content.get("state") != RUNNING or not isinstance(owner, dict):
         return None
-    here = owner.get("host") == socket.gethostname()
-    if here and (locks or owner.get("pid") == os.getpid() or not _process_exists(owner.get("pid"))):
-        return None
-    return _name(owner) if _seconds_since(owner.get("heartbeat")) < ALIVE_SECONDS else None
+    if owner.get("host") == socket.gethostname():
+        pid = owner.get("pid")
+        if has_locks or pid == os.getpid() or not _process_exists(pid):
+            return None
+    is_alive = _seconds_since(owner.get("heartbeat")) < ALIVE_SECONDS
+    return _owner_name(owner) if is_alive else None
 
 
-def _name(owner: Any) -> str:
+def _owner_name(owner: Any) -> str:
     owner = owner if isinstance(owner, dict) else {}
     return f"process {owner.get('pid')} on {owner.get('host')}"
 
@@ -76,16 +78,15 @@ def _process_exists(pid: Any) -> bool:
 
 
 def _seconds_since(moment: Any) -> float:
-    """Age of a time that `now` has given; endless for what is none."""
+    """Return the age of a time written by `now`; infinity for anything else."""
     try:
         return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
     except (TypeError, ValueError):
         return float("inf")
 
 
-def altered(folder: Path, status: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """Of a finished run, whose status.json says `status`: which of the named files are no longer as
-    it left them."""
+def changed_files(folder: Path, status: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Return a line for each named file that is not as the finished run of `status` left it."""
     digests = status.get("files")
     if status.get("state") != FINISHED or not isinstance(digests, dict):
         return []
@@ -94,14 +95,14 @@ def altered(folder: Path, status: Mapping[str, Any], names: Iterable[str]) -> li
 
 
 class Status:
-    """status.json of a run this process owns. BusyError where another process is at work on it."""
+    """status.json of a run that this process owns. Raises BusyError where another one owns it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._path = folder, folder / "status.json"
+        self._folder, self._path = folder, folder / STATUS_FILE
         self._ended = threading.Event()
-        self._lock: int | None = os.open(folder / "train.log", os.O_RDWR | os.O_CREAT, 0o644)
-        for _ in range(5):  # another may hold it for a moment, to see whether anybody does
-            busy = _holder(folder, self._lock, fcntl.LOCK_EX)
+        self._lock: int | None = os.open(folder / LOG_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        for _ in range(5):  # `holder` in another process locks it for a moment
+            busy = _lock_or_name_holder(folder, self._lock, fcntl.LOCK_EX)
             if not busy:
                 break
             time.sleep(0.02)
@@ -115,11 +116,11 @@ class Status:
 
     @property
     def content(self) -> Mapping[str, Any]:
+        """The object in status.json."""
         return self._content
 
     def begin(self, **facts: Any) -> None:
-        """State running, owned by this process; keeps what earlier sessions of the run have
-        written."""
+        """Write the state running and this process as owner; facts of earlier starts stay."""
         started = now()
         owner = {
             "host": socket.gethostname(),
@@ -133,31 +134,33 @@ class Status:
         self._beats.start()
 
     def confirm(self) -> None:
-        """BusyError if another has taken the run since `begin`, which only the file can tell where
-        locks do not reach.
+        """Raise BusyError if another process has taken the run since `begin`.
 
-        Two that begin in one moment on two hosts both write; the later writer stays. A process that
-        slept over its own heartbeat finds another's name."""
+        Where locks have no effect, only the file can tell: of two that begin in one moment on two
+        hosts the later writer owns the run, and a process that slept over its own heartbeat finds
+        another's name.
+        """
         owner = read_json(self._path).get("owner")
-        if isinstance(owner, dict) and any(
-            owner.get(key) != self._content["owner"][key] for key in ("host", "pid")
-        ):
+        if not isinstance(owner, dict):
+            return
+        ours = self._content["owner"]
+        if any(owner.get(key) != ours[key] for key in ("host", "pid")):
             self.lost = True
-            raise BusyError(f"{self._folder} has been taken over by {_name(owner)}")
+            raise BusyError(f"{self._folder} has been taken over by {_owner_name(owner)}")
 
     def write(self, **changes: Any) -> None:
+        """Change entries of status.json and write it."""
         with self._writing:
             self._content.update(changes)
             write_json(self._path, self._content)
 
     def end(self, state: str, error: str | None = None, **facts: Any) -> None:
-        """Write the last state: finished, failed or interrupted. The lock is kept until
-        `release`."""
+        """Write the last state: finished, failed or interrupted. `release` gives the lock back."""
         self._ended.set()
         self.write(state=state, error=error, ended=now(), **facts)
 
     def release(self) -> None:
-        """Gives the lock back, once, and writes nothing more."""
+        """Give the lock back, once, and write nothing more."""
         self._ended.set()
         if self._lock is not None:
             os.close(self._lock)

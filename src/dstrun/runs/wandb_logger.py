@@ -158,10 +158,13 @@ class WandbTracker:
             console="off",
             silent=True,
         )
-        resume = "allow" if "id" in init else None
         self._run = wandb.init(
-            mode=mode, resume=resume, reinit="finish_previous", settings=settings, **init
-        )  # type: ignore[arg-type]
+            mode=mode,  # type: ignore[arg-type]
+            resume="allow" if "id" in init else None,
+            reinit="finish_previous",
+            settings=settings,
+            **init,
+        )
         self._run.define_metric("epoch")
         self._run.define_metric("*", step_metric="epoch")
 

@@ -17,13 +17,14 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from dstrun.runs.folder import state_of
+from dstrun.runs.folder import RunFolder
 from dstrun.runs.labels import counted, run_labels
-from dstrun.runs.metrics import last_row, read_json
+from dstrun.runs.metrics import last_row
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, holder
 from dstrun.sweep.plan import Job
 from dstrun.sweep.summary import FILE, Summary
 from dstrun.system.errors import InputError, RunFailedError
+from dstrun.system.files import read_json
 from dstrun.system.terminal import LastingConsole, duration
 from dstrun.training.describe import density_words
 
@@ -69,7 +70,7 @@ class Board:
         self._console = LastingConsole(highlight=False, soft_wrap=True)
         labels = run_labels([job.config for job in jobs], keys)
         self._entries = [
-            Entry(job, state_of(job.folder, job.config), {}, label)
+            Entry(job, RunFolder(job.folder, job.config).state(), {}, label)
             for job, label in zip(jobs, labels, strict=True)
         ]
         self._room = min(max(map(len, labels)), LABEL)

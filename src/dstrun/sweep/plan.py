@@ -22,7 +22,7 @@ from dstrun.config.literals import takes_text
 from dstrun.config.options import FREE, OPTIONS, Config, check
 from dstrun.config.sources import choices, sweep_group
 from dstrun.config.values import parsed
-from dstrun.runs.folder import run_folder
+from dstrun.runs.folder import RunFolder
 from dstrun.system.errors import InputError
 
 
@@ -128,7 +128,7 @@ class Planner:
         jobs: dict[Path, Job] = {}
         for words in combinations:
             config = self._config(words)
-            folder = run_folder(config, self.default_group)
+            folder = RunFolder.of(config, self.default_group).path
             root = jobs.setdefault(folder, Job(tuple(words), config, folder)).config.data.root
             if root != config.data.root:
                 raise InputError(

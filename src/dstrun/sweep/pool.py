@@ -27,14 +27,14 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from dstrun.config.options import Config
-from dstrun.runs.folder import NEW, record_failure, state_of
+from dstrun.runs.folder import NEW, RunFolder
 from dstrun.runs.identity import settings
-from dstrun.runs.metrics import read_json
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, holder, now
 from dstrun.runs.wandb_logger import OF_ONE_RUN, wandb_options
 from dstrun.sweep.plan import Job
 from dstrun.system.cores import usable_cores
 from dstrun.system.errors import BusyError, InputError, Interrupted, RunFailedError, print_notes
+from dstrun.system.files import read_json
 from dstrun.system.signals import StopRequest, stop_request
 from dstrun.system.streams import accept_all_text
 
@@ -236,7 +236,7 @@ class _Pool:
         if code == -signal.SIGKILL:
             line += " (if memory ran out: fewer n_jobs or a smaller schedule.batch_size need less)"
         try:
-            record_failure(job.folder, job.config, line, f"{line}\n{said}".strip())
+            RunFolder(job.folder, job.config).record_failure(line, f"{line}\n{said}".strip())
         except (OSError, InputError) as error:  # a full disk, say: then it is said here alone
             print(
                 f"dstrun: {job.folder}: {(said or line).splitlines()[-1]} ({error})",
@@ -303,7 +303,7 @@ def _survey(jobs: Sequence[Job], stop: StopRequest) -> list[str] | None:
     forked."""
     chosen: dict[str, Config] = {}
     for job in jobs:
-        if state_of(job.folder, job.config) == NEW:
+        if RunFolder(job.folder, job.config).state() == NEW:
             chosen.setdefault(repr(_checked_before(job)), job.config)
     reader, writer = multiprocessing.Pipe(duplex=False)
     surroundings = _Surroundings(None, _threads(1))
@@ -344,7 +344,7 @@ def _survey_process(
     surroundings.enter()
     import torch
 
-    from dstrun.training.build import prepare
+    from dstrun.training.prepare import prepare
 
     error = None
     for config in configs:

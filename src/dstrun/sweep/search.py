@@ -25,15 +25,15 @@ from dstrun.config.compose import as_hydra_takes_it
 from dstrun.config.options import OPTIONS, value_of
 from dstrun.config.sources import AD_HOC
 from dstrun.config.values import parsed
-from dstrun.runs.folder import state_of
+from dstrun.runs.folder import RunFolder
 from dstrun.runs.labels import counted
-from dstrun.runs.metrics import csv_text, read_csv, read_json, write_whole
 from dstrun.runs.status import FAILED, FINISHED
 from dstrun.sweep.monitor import Board, Entry
 from dstrun.sweep.plan import Job, Planner, axis, in_grammar, override_of
 from dstrun.sweep.sweep import Launch, launched
 from dstrun.system.cores import usable_cores
 from dstrun.system.errors import InputError, RunFailedError, described
+from dstrun.system.files import csv_text, read_csv, read_json, write_text
 
 VALIDATION = 0.1  # share held out where the config holds out none
 JUDGED_FROM = 0.25  # of a run's epochs: before that, a density says little
@@ -189,7 +189,9 @@ class _Search:
             keys=list(self._space),
         )
         with board.watching():
-            if left := [job for job in distinct if state_of(job.folder, job.config) != FINISHED]:
+            if left := [
+                job for job in distinct if RunFolder(job.folder, job.config).state() != FINISHED
+            ]:
                 launched(board, self._launch, left)
         told = [self._tell(number, job, board) for number, job in jobs.items()]
         if not any(told):
@@ -237,7 +239,7 @@ class _Search:
                 ]
             )
         group = self._job(self._study.trials[0]).folder.parent
-        write_whole(group / "front.csv", csv_text([columns, *rows]))
+        write_text(group / "front.csv", csv_text([columns, *rows]))
         table = Table(title="Pareto front", title_justify="left")
         for column in [*keys, "validation", "density", "test"]:
             table.add_column(column.rpartition(".")[2], justify="right")

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from dstrun.config.options import OPTIONS, Config, value_of
-from dstrun.runs.folder import config_there
-from dstrun.runs.identity import TOLD_BY_NAMES, applies, settings
-from dstrun.runs.metrics import csv_text, read_json, write_whole
+from dstrun.runs.folder import read_config
+from dstrun.runs.identity import NAMED_BY_OTHERS, applies, settings
 from dstrun.runs.status import FINISHED, INTERRUPTED, RUNNING, holder
+from dstrun.system.files import csv_text, read_json, write_text
 
 FILE = "summary.csv"
 ALWAYS = ("model.name", "data.name", "reg.method", "reg.alpha", "seed")
@@ -65,7 +65,7 @@ class Summary:
                     self._read_at[file.parent] = changed
 
     def _read_run(self, folder: Path) -> None:
-        config = self._configs.get(folder) or config_there(folder)
+        config = self._configs.get(folder) or read_config(folder)
         if config is None:
             return
         self._configs[folder] = config
@@ -107,7 +107,7 @@ class Summary:
         text = csv_text([columns, *([row.get(column) for column in columns] for row in rows)])
         file = self._group / FILE
         if not file.is_file() or file.read_text(encoding="utf-8") != text:
-            write_whole(file, text)
+            write_text(file, text)
 
     def _options(self) -> list[str]:
         """The options to show: some always, and those in which runs differ."""
@@ -117,7 +117,7 @@ class Summary:
             key for one in every for key in {**first, **one} if first.get(key) != one.get(key)
         }
         return [
-            key for key in OPTIONS if key in ALWAYS or key in differing.difference(TOLD_BY_NAMES)
+            key for key in OPTIONS if key in ALWAYS or key in differing.difference(NAMED_BY_OTHERS)
         ]
 
 

@@ -1,11 +1,14 @@
-"""Files that are whole or absent, and digests that tell whether one is still as it was written.
-Knows nothing."""
+"""Atomic file writes, JSON and CSV files, checksums."""
 
+import csv
 import hashlib
+import io
+import json
+import math
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -14,13 +17,12 @@ CHUNK = 1 << 20
 
 
 @contextmanager
-def whole(path: Path, mode: str = "w", before: Path | None = None) -> Iterator[IO[Any]]:
-    """A file to write, which takes the place of `path` when the block ends well and is gone when it
-    does not.
+def atomic_write(path: Path, mode: str = "w", before: Path | None = None) -> Iterator[IO[Any]]:
+    """Open a file that replaces `path` when the block ends, and is removed when it raises.
 
-    A reader sees the old file or the new one, never a part, and so does a machine that loses power.
-    With `before` the old one is kept under that name: in between there may be no `path`, but one of
-    the two is always there."""
+    A reader, or a machine that loses power, sees the old file or the new one, never a part. With
+    `before` the old file is kept under that name; one of the two exists at every moment.
+    """
     beside = path.with_name(path.name + ".new")
     try:
         with _open(beside, mode) as file:
@@ -28,7 +30,7 @@ def whole(path: Path, mode: str = "w", before: Path | None = None) -> Iterator[I
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
-        with suppress(OSError):  # on a full disk its bytes are wanted
+        with suppress(OSError):  # frees its bytes on a full disk
             beside.unlink()
         raise
     if before is not None:
@@ -39,15 +41,14 @@ def whole(path: Path, mode: str = "w", before: Path | None = None) -> Iterator[I
 
 
 def _open(path: Path, mode: str) -> IO[Any]:
-    """Open a file in UTF-8, whatever the locale; bytes of a file's name that are no text are
-    written as \\udce9."""
+    """Open a file in UTF-8, whatever the locale; undecodable bytes of a file name become \\udce9."""
     if "b" in mode:
         return path.open(mode)
     return path.open(mode, encoding="utf-8", errors="backslashreplace")
 
 
 def _sync(folder: Path) -> None:
-    """Lets the names in a folder reach the disk, where its file system can."""
+    """Flush the names in a folder to the disk, where its file system can."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -56,9 +57,51 @@ def _sync(folder: Path) -> None:
             os.close(handle)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    with atomic_write(path) as file:
+        file.write(text)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file atomically, indented; NaN and infinity, which JSON lacks, become null."""
+    text = json.dumps(_replace_non_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+def _replace_non_finite(node: Any) -> Any:
+    """Return the same nested value with None for NaN and infinity."""
+    if isinstance(node, Mapping):
+        return {key: _replace_non_finite(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_replace_non_finite(value) for value in node]
+    return None if isinstance(node, float) and not math.isfinite(node) else node
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; {} for a file that is missing, damaged or no object."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """Return rows as the text of a CSV file, one line each; None becomes an empty cell."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def read_csv(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of a CSV file, as text by column."""
+    with path.open(newline="", encoding="utf-8") as file:
+        yield from csv.DictReader(file)
+
+
 def is_file(path: Path) -> bool:
-    """Whether a plain file is there: no link, which might lead elsewhere, and no pipe, which might
-    never end."""
+    """Return whether `path` is a regular file: no link, which may lead elsewhere, and no pipe."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
@@ -66,8 +109,7 @@ def is_file(path: Path) -> bool:
 
 
 def crc32(path: Path, size: int) -> int:
-    """Of the file's first bytes, so many of them. ValueError for a file that has fewer, or that is
-    not there."""
+    """Return the CRC-32 of a file's first `size` bytes. Raises ValueError for a shorter file."""
     found, left = 0, size
     try:
         with path.open("rb") as file:
@@ -81,7 +123,7 @@ def crc32(path: Path, size: int) -> int:
 
 
 def sha256(path: Path) -> str:
-    """Of the whole file, in hexadecimal; '' for what is no plain file or cannot be read."""
+    """Return the SHA-256 of a file in hexadecimal; '' where it is no regular file or unreadable."""
     if not is_file(path):
         return ""
     try:

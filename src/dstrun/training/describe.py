@@ -9,24 +9,17 @@ from shlex import quote
 from typing import Any, NamedTuple
 
 from dstrun.config.options import Config
-from dstrun.runs.identity import short
 from dstrun.runs.labels import counted
 
 NAMED = 3  # classes, options and weights left dense that are named on the screen
-SHARED_BY = {
-    "neuron": "one threshold a neuron",
-    "layer": "one threshold a layer",
-    "weight": "one threshold a weight",
-}
 
 
 class Size(NamedTuple):
-    """How large a model is: all trained parameters but thresholds, weights that have a mask,
-    thresholds."""
+    """Size of a model: its own parameters, weights with a mask, parameters the method has added."""
 
     parameters: int
     masked: int
-    thresholds: int
+    added: int
 
 
 def data_line(name: str, data: Mapping[str, Any]) -> str:
@@ -44,7 +37,7 @@ def data_line(name: str, data: Mapping[str, Any]) -> str:
 
 def model_line(config: Config, size: Size) -> str:
     """Return 'lenet_300_100: 266,610 parameters, 266,200 masked weights'."""
-    masked = f", {size.masked:,} masked weights" if size.thresholds else ", all of them dense"
+    masked = f", {size.masked:,} masked weights" if size.added else ", all of them dense"
     return f"{config.model.name}: {size.parameters:,} parameters{masked}"
 
 
@@ -57,23 +50,6 @@ def dense_line(weights: Mapping[str, int], reasons: Mapping[str, str], masked: i
     named = [f"{name} ({reasons[name]})" for name in list(weights)[:NAMED]]
     more = f" and {len(weights) - NAMED} more" if len(weights) > NAMED else ""
     return f"{count:,} weights, {count / (count + masked):.1%} of all: {', '.join(named)}{more}"
-
-
-def method_line(config: Config, size: Size, partly: bool = False) -> str:
-    """Return 'dst, α = 5e-4, one threshold a neuron (410)', or what a dense run is.
-
-    `partly`: weights are left dense, which a target density does not count.
-    """
-    reg = config.reg
-    if reg.method == "dense":
-        return "dense: no masks, the baseline"
-    of = " of the masked layers" if partly else ""
-    alpha = (
-        f"target density {reg.target_density:.2%}{of}, α adjusted from {short(reg.alpha)} on"
-        if reg.steered
-        else ""
-    )
-    return f"dst, {alpha or f'α = {short(reg.alpha)}'}, {SHARED_BY[reg.granularity]} ({size.thresholds:,})"
 
 
 def schedule_line(

@@ -1,7 +1,8 @@
-"""Loss and accuracy of a model on a split. Knows torch alone."""
+"""Loss and accuracy of a model on a split."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,24 +11,34 @@ from torch.nn import functional as F
 Autocast = Callable[[], AbstractContextManager]
 
 
+def make_autocast(precision: str, device: torch.device) -> Autocast:
+    """Return the context for forward passes: autocast to bf16, or none for fp32."""
+    if precision == "fp32":
+        return nullcontext
+    return partial(torch.autocast, device.type, torch.bfloat16)
+
+
 @torch.no_grad()  # not inference_mode: a model may keep for its training what it makes here
 def evaluate(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], autocast: Autocast = nullcontext
 ) -> tuple[float, float]:
-    """(mean cross-entropy in nats, share of images classified right), in evaluation mode; read once
-    at the end."""
-    training = model.training
-    model.eval()
+    """Return (mean cross-entropy in nats, share of images classified right), in evaluation mode.
+
+    The device is read once, at the end. Raises ValueError where there is no batch.
+    """
     totals: Tensor | None = None
-    images = 0
-    for pixels, labels in batches:
-        with autocast():
-            logits = model(pixels)
-        loss = F.cross_entropy(logits.float(), labels, reduction="sum").double()
-        batch = torch.stack([loss, correct(logits, labels)])
-        totals = batch if totals is None else totals + batch
-        images += len(labels)
-    model.train(training)
+    images, training = 0, model.training
+    model.eval()
+    try:
+        for pixels, labels in batches:
+            with autocast():
+                logits = model(pixels)
+            loss = F.cross_entropy(logits.float(), labels, reduction="sum").double()
+            batch = torch.stack([loss, correct(logits, labels)])
+            totals = batch if totals is None else totals + batch
+            images += len(labels)
+    finally:
+        model.train(training)
     if totals is None:
         raise ValueError("there is nothing to evaluate on")
     loss_sum, right = totals.tolist()
@@ -35,14 +46,5 @@ def evaluate(
 
 
 def correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """How many rows of logits (B, classes) have their largest value at the label: a 0-dim integer
-    tensor."""
+    """Return how many rows of logits (B, classes) are largest at their label: a 0-dim tensor."""
     return (logits.argmax(1) == labels).sum()
-
-
-def not_finite(model: nn.Module) -> list[str]:
-    """Names of the parameters, thresholds and buffers that hold NaN or infinity; waits for the
-    device once."""
-    named = [*model.named_parameters(), *model.named_buffers()]
-    finite = torch.stack([tensor.detach().isfinite().all() for _, tensor in named]).tolist()
-    return [name for (name, _), whole in zip(named, finite, strict=True) if not whole]

@@ -1,11 +1,11 @@
 """The training loop: a generator of Records.
 
     a step:   batch → update of the weights
-    an epoch: its steps, then the test split, then one reading of what the device has summed up
+    an epoch: its steps, then the held-out splits, then one reading of what the device has summed up
 
-Order on the page is order in time. The caller owns files, progress bar and W&B, and may save
-`progress` with model, optimiser and method after any Record to go on from there. Knows evaluation,
-density and the Method protocol; no config."""
+The caller owns files, progress bar and W&B, and may save `progress` with model, optimiser and
+method after any Record to resume from there.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,31 +13,30 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dstrun.methods.dst.method import Method
 from dstrun.methods.mask_stats import (
     LayerFigures,
     masked_density,
     model_density,
     weights_left_dense,
 )
-from dstrun.training.evaluate import Autocast, evaluate
+from dstrun.training.evaluate import evaluate
 from dstrun.training.step import Update
+
+Images = Iterator[tuple[Tensor, Tensor]]
 
 
 class TrainingBatches(Protocol):
-    """What is trained on: `len` batches an epoch, of images and labels, in an order that the epoch
-    decides."""
+    """Training data: `len` batches of images and labels an epoch, shuffled by the epoch's number."""
 
     def __len__(self) -> int: ...
-    def shuffled(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]: ...
+    def shuffled(self, epoch: int, start: int = 0) -> Images: ...
 
 
 @dataclass
 class Progress:
-    """Where training stands: whole epochs and updates done, and of the epoch under way its batches
-    and sums."""
+    """Epochs and steps done, and batches, images and sums of the epoch under way."""
 
     epoch: int = 0
     step: int = 0
@@ -48,10 +47,11 @@ class Progress:
     seconds: float = 0.0
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the fields, for a checkpoint."""
         return asdict(self)
 
     def add(self, loss: Tensor, right: Tensor, images: int) -> None:
-        """Counts an update by its mean loss and number right; the sums stay on the device."""
+        """Count a step by its mean loss and number right; the sums stay on the device."""
         if isinstance(self.loss_sum, Tensor):
             self.loss_sum = torch.add(self.loss_sum, loss, alpha=images)
         else:
@@ -62,6 +62,7 @@ class Progress:
         self.batch += 1
 
     def next_epoch(self) -> None:
+        """Count an epoch and clear what belonged to it."""
         self.epoch += 1
         self.batch = self.images = self.right = 0
         self.loss_sum = self.seconds = 0.0
@@ -69,11 +70,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Record:
-    """What there is to say at one moment; accuracies are in [0, 1], losses in nats, seconds of wall
-    time.
+    """Figures at one step; accuracies in [0, 1], losses in nats, seconds of wall time.
 
-    kind: "epoch" at an epoch's end, "step" every log_steps updates (layers only), "pause" where the
-    caller asked."""
+    kind: "epoch" at an epoch's end, "step" every log_steps steps (layers only), "pause" where the
+    caller asked for it.
+    """
 
     kind: Literal["epoch", "step", "pause"]
     epoch: int
@@ -86,22 +87,22 @@ def train(
     update: Update,
     batches: TrainingBatches,
     rate: Callable[[int], float],
-    splits: dict[str, Callable[[], Iterator[tuple[Tensor, Tensor]]]],
+    splits: dict[str, Callable[[], Images]],
     *,
     epochs: int,
     progress: Progress,
     log_steps: int = 0,
     between_steps: Callable[[Progress], bool] = lambda progress: False,
 ) -> Iterator[Record]:
-    """Trains from `progress` to the end of `epochs`, yielding a Record at each epoch's end and
-    where else asked.
+    """Train from `progress` to the end of `epochs`; yield a Record at each epoch's end.
 
-    `splits` names what to evaluate on at an epoch's end ("test", "validation"), under the update's
-    autocast; `between_steps` is called after every update and may ask for a Record by returning
-    True. With epochs = 0 the model is evaluated once."""
-    model, method, autocast = update.model, update.method, update.autocast
+    `splits` names what to evaluate on then ("test", "validation"), under the update's autocast.
+    `between_steps` is called after every step and asks for one more Record by returning True; every
+    `log_steps` steps there is one too. With epochs = 0 the model is evaluated once.
+    """
+    model, method = update.model, update.method
     if epochs == 0:
-        yield _epoch_record(model, method, progress, splits, autocast, lr=rate(0))
+        yield _epoch_record(update, progress, splits, lr=rate(0))
     while progress.epoch < epochs:
         model.train()
         lap = time.perf_counter()
@@ -109,29 +110,25 @@ def train(
             method.before_step(progress.step)
             loss, right = update(images, labels, rate(progress.step))
             progress.add(loss, right, len(images))
-            asked = between_steps(progress)
-            logged = (
-                log_steps > 0 and progress.step % log_steps == 0 and progress.batch < len(batches)
-            )
-            if asked or logged:
-                layers = (
-                    method.measure() if logged else []
-                )  # waits for the device, so before the clock is read
+            is_asked = between_steps(progress)
+            is_last = progress.batch >= len(batches)
+            is_logged = log_steps > 0 and progress.step % log_steps == 0 and not is_last
+            if is_asked or is_logged:
+                # measure() waits for the device, so before the clock is read
+                layers = method.measure() if is_logged else []
                 progress.seconds += time.perf_counter() - lap
-                yield Record(
-                    "step" if logged else "pause", progress.epoch + 1, progress.step, layers
-                )
+                kind: Literal["step", "pause"] = "step" if is_logged else "pause"
+                yield Record(kind, progress.epoch + 1, progress.step, layers)
                 lap = time.perf_counter()
         figures = _training_figures(progress, lap, rate)
         progress.next_epoch()
-        yield _epoch_record(model, method, progress, splits, autocast, **figures)
+        yield _epoch_record(update, progress, splits, **figures)
 
 
 def _training_figures(
     progress: Progress, lap: float, rate: Callable[[int], float]
 ) -> dict[str, float | None]:
-    """Of the epoch just trained; the first reading waits for the device, so the seconds are
-    whole."""
+    """Return the figures of the epoch just trained; its first reading waits for the device."""
     loss_sum, right = float(progress.loss_sum), float(progress.right)
     seconds = progress.seconds + time.perf_counter() - lap
     return {
@@ -144,23 +141,20 @@ def _training_figures(
 
 
 def _epoch_record(
-    model: nn.Module,
-    method: Method,
+    update: Update,
     progress: Progress,
-    splits: dict[str, Callable[[], Iterator[tuple[Tensor, Tensor]]]],
-    autocast: Autocast,
+    splits: dict[str, Callable[[], Images]],
     **figures: float | None,
 ) -> Record:
     lap = time.perf_counter()
+    model, method = update.model, update.method
     layers = method.measure()
     left_dense = sum(weights_left_dense(model, method.left_dense).values())
-    figures |= {
-        "density": masked_density(layers),
-        "density_model": model_density(layers, left_dense),
-    }
-    with torch.no_grad():
-        figures |= {"penalty": float(method.penalty()), "alpha": float(method.alpha)}
+    figures["density"] = masked_density(layers)
+    figures["density_model"] = model_density(layers, left_dense)
+    figures |= method.metrics()
     for name, split in splits.items():
-        figures[f"{name}_loss"], figures[f"{name}_accuracy"] = evaluate(model, split(), autocast)
+        loss, accuracy = evaluate(model, split(), update.autocast)
+        figures[f"{name}_loss"], figures[f"{name}_accuracy"] = loss, accuracy
     figures["seconds"] = (figures.get("seconds") or 0.0) + time.perf_counter() - lap
     return Record("epoch", progress.epoch, progress.step, layers, figures)

@@ -11,9 +11,10 @@ from typing import Any
 from dstrun.config.options import OPTIONS, STEADY, Config, flat, value_of
 from dstrun.config.sources import folders
 from dstrun.config.yaml_files import read_yaml
-from dstrun.runs.identity import applies, short
+from dstrun.runs.identity import applies
 from dstrun.runs.wandb_logger import wandb_options
 from dstrun.system.errors import InputError
+from dstrun.system.numbers import short
 
 WITHOUT_DOWNLOAD = {
     "digits": "the digits come with scikit-learn",

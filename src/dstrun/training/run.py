@@ -1,9 +1,9 @@
-"""The composition root: a run from its config to its last file.
+"""Train or evaluate the run of a config: the place where every part of the program meets.
 
-    is it there already?  →  can it be done at all?  →  its folder  →  train, a Record at a time  →  summary
+    read the state of the run folder  →  prepare data and model  →  lock the folder  →  train
 
-Nothing is written before everything that can be checked has been. The only module that knows all
-the others."""
+Nothing is written before everything that can be checked has been.
+"""
 
 import os
 import sys
@@ -18,15 +18,8 @@ from dstrun.config.options import Config
 from dstrun.methods.mask_stats import masked_density, model_density, weights_left_dense
 from dstrun.runs import checkpoint
 from dstrun.runs.data_record import OF_THE_NETWORK, refuse_other_classes, refuse_other_data
-from dstrun.runs.folder import (
-    record_failure,
-    recorded_data,
-    refuse_difference,
-    run_folder,
-    state_of,
-)
-from dstrun.runs.metrics import RESULTS, read_json
-from dstrun.runs.status import FINISHED, RUNNING, Status, altered, holder
+from dstrun.runs.folder import RunFolder
+from dstrun.runs.status import FINISHED, RUNNING, Status, holder
 from dstrun.runs.wandb_logger import OF_ONE_RUN, wandb_options
 from dstrun.system.errors import (
     BusyError,
@@ -38,121 +31,124 @@ from dstrun.system.errors import (
     print_notes,
 )
 from dstrun.system.machine import set_threads
-from dstrun.training.build import make_autocast, make_batches, prepare, training_objects
+from dstrun.training.build import make_batches, training_objects
 from dstrun.training.describe import density_words
-from dstrun.training.evaluate import evaluate
+from dstrun.training.evaluate import evaluate, make_autocast
+from dstrun.training.prepare import Prepared, prepare
 from dstrun.training.session import Session
 
 
 def run(config: Config, default_group: str, notes: Sequence[str] = ()) -> Path:
-    """Does the run that `config` describes, or what is left of it, and gives its folder.
+    """Train the run of a config, or what is left of it, and return its folder.
 
-    InputError before anything is written; RunFailedError, with the story in the folder, after that;
-    Interrupted once a request to stop has been met with a checkpoint. Notes are printed once
-    nothing is wrong."""
-    folder = run_folder(config, default_group)
-    state = state_of(folder, config)
+    Raises InputError before anything is written; after that RunFailedError, with the traceback in
+    the folder, and Interrupted once a request to stop has been met with a checkpoint. Notes are
+    printed once nothing is wrong.
+    """
+    folder = RunFolder.of(config, default_group)
+    state = folder.state()
     if config.dry_run:
         print(f"{folder}: {state}")
         print_notes(notes)
-        return folder
+        return folder.path
     if state == FINISHED and not config.overwrite:
-        return _already_finished(folder)
+        return _report_finished(folder)
     if state == RUNNING:
-        raise BusyError(f"{folder} is being written by {holder(folder)}")
+        raise BusyError(f"{folder} is being written by {holder(folder.path)}")
     wandb_options(config)
-    resumes = bool(checkpoint.there(folder)) and not config.overwrite
-    prepared = prepare(config, resumes)
-    if resumes:
-        recorded = recorded_data(folder) or _data_of_checkpoint(folder)
-        refuse_other_data(folder, f"data={config.data.name}", recorded, prepared.data)
+    prepared = _prepare(folder)
     print_notes(notes)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        status = Status(folder)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        status = Status(folder.path)
     except OSError as error:
         raise InputError(f"outputs: {error}") from error
     try:
-        if (
-            state_of(folder, config) == FINISHED and not config.overwrite
-        ):  # by another process, while we prepared
-            return _already_finished(folder)
-        Session(folder, config, prepared, status).go()
+        if folder.state() == FINISHED and not config.overwrite:  # by another process meanwhile
+            return _report_finished(folder)
+        Session(folder, prepared, status).run()
     finally:
         status.release()
-    return folder
+    return folder.path
 
 
-def _data_of_checkpoint(folder: Path) -> dict[str, Any]:
-    """Return what a run was trained on, as its newest checkpoint says, for a run without a readable
-    status.json."""
+def _prepare(folder: RunFolder) -> Prepared:
+    """Return the data and the model; refuse other data than a run to resume was trained on."""
+    config = folder.config
+    resumes = bool(checkpoint.list_checkpoints(folder.path)) and not config.overwrite
+    prepared = prepare(config, resumes)
+    if resumes:
+        recorded = folder.recorded_data() or _data_in_checkpoint(folder.path)
+        refuse_other_data(folder.path, f"data={config.data.name}", recorded, prepared.data)
+    return prepared
+
+
+def _data_in_checkpoint(folder: Path) -> dict[str, Any]:
+    """Return what a run was trained on as its newest checkpoint says; {} where it cannot be read."""
     try:
-        state = checkpoint.load(folder / checkpoint.NEWEST)
+        state = checkpoint.load_newest(folder)
     except (OSError, ValueError):
         return {}
     return state.get("data") or {key: state[key] for key in OF_THE_NETWORK if key in state}
 
 
 def run_as_job(config: Config, default_group: str) -> None:
-    """`run` for a sweep, where a run that cannot even begin has failed like any other: its folder
-    says so.
+    """Call `run` for a sweep: a run that cannot even begin has failed, and its folder says so.
 
-    BusyError, RunFailedError and Interrupted as `run`.
+    Raises BusyError, RunFailedError and Interrupted as `run`.
     """
     for name in OF_ONE_RUN:
         os.environ.pop(name, None)
     try:
         run(config, default_group)
-    except BusyError:
+    except (BusyError, RunFailedError):
         raise
     except Exception as error:
-        if isinstance(error, RunFailedError):
-            raise
         line = str(error) if isinstance(error, InputError) else described(error)
-        with suppress(
-            OSError, InputError
-        ):  # a full disk, or a folder of another run, which stays as it is
-            record_failure(run_folder(config, default_group), config, line, traceback.format_exc())
+        with suppress(OSError, InputError):  # a full disk, or another run's folder
+            RunFolder.of(config, default_group).record_failure(line, traceback.format_exc())
         raise RunFailedError(line) from error
 
 
-def _already_finished(folder: Path) -> Path:
+def _report_finished(folder: RunFolder) -> Path:
     print(f"{folder}: finished already (overwrite=true starts over)")
-    for line in altered(folder, read_json(folder / "status.json"), RESULTS):
+    for line in folder.changed_results():
         print(f"{folder}: {line}", file=sys.stderr)
-    return folder
+    return folder.path
 
 
-def evaluate_run(folder: Path, config: Config) -> None:
-    """Prints the test figures of a run's checkpoint, under the run's config with what eval may
-    change in it."""
-    refuse_difference(folder, config, "eval leaves a run as it was trained, `dstrun rerun` changes")
+def evaluate_run(path: Path, config: Config) -> None:
+    """Print loss and accuracy of a run's checkpoint on its held-out splits.
+
+    `config` is the run's own, with what eval may change in it. Raises InputError for any other
+    change, and where checkpoint, model and data do not fit.
+    """
+    folder = RunFolder(path, config)
+    folder.refuse_difference("eval leaves a run as it was trained, `dstrun rerun` changes")
     config = replace(config, init=None)
     prepared = prepare(config, resumes=True)
     set_threads(config.threads)
     model, method = training_objects(config, prepared)
     try:
-        state = checkpoint.load(folder / checkpoint.NEWEST)
-        refuse_other_classes(folder, state.get("data") or state, prepared.data)
+        state = checkpoint.load_newest(path)
+        refuse_other_classes(path, state.get("data") or state, prepared.data)
         model.load_state_dict(state["model"])
     except FileNotFoundError as error:
-        state = read_json(folder / "status.json").get("state", "unknown")
-        raise InputError(f"{folder}: {error}; the run's state is {state}") from error
+        at = folder.read_status().get("state", "unknown")
+        raise InputError(f"{path}: {error}; the run's state is {at}") from error
     except RuntimeError as error:
-        raise InputError(
-            f"{folder}: the checkpoint is another model's ({mismatch(error)})"
-        ) from error
+        other = f"the checkpoint is another model's ({mismatch(error)})"
+        raise InputError(f"{path}: {other}") from error
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{folder}: {first_line(error)}") from error
+        raise InputError(f"{path}: {first_line(error)}") from error
     _, splits = make_batches(config, prepared)
     layers = method.measure()
-    words = [str(folder)]
+    words = [str(path)]
     for name, split in splits.items():
-        loss, accuracy = evaluate(model, split(), make_autocast(config, prepared.device))
+        loss, accuracy = evaluate(
+            model, split(), make_autocast(config.schedule.precision, prepared.device)
+        )
         words.append(f"{name} accuracy {accuracy:.2%}  {name} loss {loss:.4f}")
     left_dense = sum(weights_left_dense(model, method.left_dense).values())
-    print(
-        "  ".join(
-            [*words, density_words(masked_density(layers), model_density(layers, left_dense))]
-        )
-    )
+    words.append(density_words(masked_density(layers), model_density(layers, left_dense)))
+    print("  ".join(words))

@@ -22,8 +22,8 @@ from rich.text import Text
 from dstrun.compare import aggregate
 from dstrun.compare.run_tables import HOW_TO_GET_SOME, Store
 from dstrun.runs.labels import counted
-from dstrun.runs.metrics import csv_text
 from dstrun.system.errors import InputError, printable
+from dstrun.system.files import csv_text
 from dstrun.system.streams import legible, write_utf8_to_files
 from dstrun.system.terminal import duration, print_whole
 

@@ -1,0 +1,1 @@
+"""Dynamic Sparse Training (Liu et al., ICLR 2020, arXiv:2005.06870)."""

@@ -1,71 +1,131 @@
-"""The formulas of `masking`, compiled: all layers in one call between an update and the next
-forward pass.
+"""Masks of all layers in one compiled call: what `schedule.compile=mask` asks for.
 
-    after an update      W, t of every layer  →  guard; W ⊙ M of every layer, handed to their masks; L_s
-    in the backward pass G of every layer     →  dL/dW, dL/dt of every layer, the penalty's share in it
+    after a step          W, t of every layer  →  threshold reset; W ⊙ M of every layer; L_s
+    in the backward pass  G of every layer     →  dL/dW, dL/dt of every layer, the penalty's part too
 
-One call for all, since a call into compiled code costs more than the mask of a small layer. The
-arithmetic is `masking`'s own, handed to torch.compile; what may change is the last bit, because the
-compiler orders a sum as it likes. torch keeps compiled code on disk, so that only the first run of
-a network waits for it. Knows torch and masking."""
+One call for all layers, since a call into compiled code costs more than the mask of a small one.
+The arithmetic is that of `masking`; the compiler may order a sum differently, which changes the last
+bit. torch keeps compiled code on disk, so only the first run of a network waits for it.
+"""
 
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dstrun.methods.dst import masking
 from dstrun.methods.dst.masking import ThresholdMask
+from dstrun.methods.weight_mask import compute_dtype
 
 
 @cache
 def compiled(function: Callable) -> Callable:
-    """The function, compiled on first use for the shapes that it is then called with."""
+    """Return the function compiled, on its first call, for the shapes it is called with."""
     return torch.compile(function, dynamic=False, fullgraph=True)
 
 
-def guard_and_mask(
-    weights: Sequence[nn.Parameter],
-    masks: Sequence[ThresholdMask],
-    floor: float,
-    factor: float,
-    counted: bool,
-    dtype: torch.dtype,
-) -> tuple[Tensor, Tensor]:
-    """Guards every layer, then computes W ⊙ M of all, which each mask's next call returns.
-
-    Gives L_s back, and where `counted` how many weights were kept before the guard, else without
-    meaning. The weights must not change before those calls; autograd refuses the backward pass if
-    they do."""
-    thresholds = [mask.threshold for mask in masks]
-    *ready, penalty, kept = _GuardAndMask.apply(
-        floor, factor, counted, dtype, *weights, *thresholds
-    )
-    for mask, weight in zip(masks, ready, strict=True):
-        mask.put_ready(weight)
-    return penalty, kept.detach()
+def keep_address(tensor: Tensor) -> None:
+    """Tell the compiler that a tensor is changed in place, which a CUDA graph must know."""
+    torch._dynamo.mark_static_address(tensor)
 
 
-class _GuardAndMask(torch.autograd.Function):
-    """(W, …, t, …) → (W ⊙ M, …, L_s, kept), t being changed in place where the guard fires."""
+class CompiledMasks:
+    """W ⊙ M of all layers and L_s, computed together and handed out one by one.
+
+    factor: of the threshold reset. In training each `CompiledMask` takes its layer's W ⊙ M from
+    here, once a pass; the first layer of a pass computes for all where nothing is waiting. Weights must not change in between:
+    autograd refuses the backward pass if they do.
+    """
+
+    def __init__(self, factor: float) -> None:
+        self._factor = factor
+        self._weights: list[Tensor] = []
+        self._masks: list[CompiledMask] = []
+        self._waiting: dict[int, Tensor] = {}  # W ⊙ M by the place of its layer
+        self._first: int | None = None  # the layer that a forward pass asks for first
+        self.penalty: Tensor | None = None  # L_s, computed with the masks
+        self._dtype = torch.float32
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out tensors of an autograd graph, which cannot be copied."""
+        return self.__dict__ | {"_waiting": {}, "penalty": None}
+
+    def add(self, mask: "CompiledMask", weight: Tensor) -> int:
+        """Add a layer and return its place."""
+        self._masks.append(mask)
+        self._weights.append(weight)
+        return len(self._masks) - 1
+
+    def compute(self, floor: float, counts: bool) -> Tensor:
+        """Reset thresholds of layers at their floor, then compute every W ⊙ M and L_s.
+
+        Returns how many weights were kept before the reset, if `counts` asks for it.
+        """
+        thresholds = [mask.threshold for mask in self._masks]
+        settings = floor, self._factor, counts, self._dtype
+        *products, penalty, kept = _ResetAndMask.apply(*settings, *self._weights, *thresholds)
+        self._waiting = dict(enumerate(products))
+        self.penalty = penalty
+        return kept.detach()
+
+    def take(self, place: int, weight: Tensor) -> Tensor | None:
+        """Return W ⊙ M of a layer, once a pass; None for a layer that is called again."""
+        if not self._waiting and self._first in (None, place):  # a new forward pass
+            self._dtype = compute_dtype(weight)
+            self.compute(floor=0.0, counts=False)  # thresholds were reset after the last step
+        if len(self._waiting) == len(self._masks):
+            self._first = place
+        return self._waiting.pop(place, None)
+
+    def take_penalty(self) -> Tensor | None:
+        """Return `penalty` once; then None, since a graph is differentiated once."""
+        penalty, self.penalty = self.penalty, None
+        return penalty
+
+    def unread(self) -> set[int]:
+        """Return the places of the layers that no forward pass has asked for their mask."""
+        return set(self._waiting)
+
+    def clear(self) -> None:
+        """Drop everything that is waiting."""
+        self._waiting, self._first, self.penalty = {}, None, None
+
+
+class CompiledMask(ThresholdMask):
+    """A ThresholdMask whose W ⊙ M comes, in training, from one call for all layers."""
+
+    def __init__(self, weight: Tensor, granularity: str, group: CompiledMasks) -> None:
+        super().__init__(weight, granularity)
+        self._group, self._place = group, group.add(self, weight)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return W ⊙ M, computed with the other layers' in training."""
+        if self.training and self.frozen is None:
+            product = self._group.take(self._place, weight)
+            if product is not None:
+                return product
+        return super().forward(weight)
+
+
+class _ResetAndMask(torch.autograd.Function):
+    """Autograd function (W, …, t, …) → (W ⊙ M, …, L_s, kept); resets t in place."""
 
     @staticmethod
     def forward(
         ctx: Any,
         floor: float,
         factor: float,
-        counted: bool,
+        counts: bool,
         dtype: torch.dtype,
         *weights_and_thresholds: Tensor,
     ) -> tuple[Tensor, ...]:
         half = len(weights_and_thresholds) // 2
         weights, thresholds = weights_and_thresholds[:half], weights_and_thresholds[half:]
-        detached = [
-            threshold.detach() for threshold in thresholds
-        ]  # autograd has no say in what the guard does
-        results = compiled(_guard_and_mask)(weights, detached, floor, factor, counted, dtype)
+        # detached: the reset is no part of the graph
+        detached = [threshold.detach() for threshold in thresholds]
+        results = compiled(_reset_and_mask)(weights, detached, floor, factor, counts, dtype)
         ctx.mark_non_differentiable(results[-1])
         ctx.save_for_backward(*weights_and_thresholds)
         return results
@@ -74,28 +134,23 @@ class _GuardAndMask(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         *grads_masked, grad_penalty, _ = grads
         saved, half = ctx.saved_tensors, len(grads_masked)
-        return (
-            None,
-            None,
-            None,
-            None,
-            *compiled(_gradients)(grads_masked, grad_penalty, saved[:half], saved[half:]),
-        )
+        found = compiled(_gradients)(grads_masked, grad_penalty, saved[:half], saved[half:])
+        return None, None, None, None, *found
 
 
-def _guard_and_mask(
+def _reset_and_mask(
     weights: Sequence[Tensor],
     thresholds: Sequence[Tensor],
     floor: float,
     factor: float,
-    counted: bool,
+    counts: bool,
     dtype: torch.dtype,
 ) -> tuple[Tensor, ...]:
     kept = thresholds[0].new_zeros(())
-    if floor > 0 or counted:
-        kept = torch.stack(masking.guard(weights, thresholds, floor, factor)).sum()
-    ready = (masking.masked(w, t, dtype) for w, t in zip(weights, thresholds, strict=True))
-    return *ready, masking.penalty(thresholds), kept
+    if floor > 0 or counts:
+        kept = torch.stack(masking.reset_at_floor(weights, thresholds, floor, factor)).sum()
+    products = [masking.masked(w, t, dtype) for w, t in zip(weights, thresholds, strict=True)]
+    return *products, masking.penalty(thresholds), kept
 
 
 def _gradients(
@@ -104,9 +159,10 @@ def _gradients(
     weights: Sequence[Tensor],
     thresholds: Sequence[Tensor],
 ) -> tuple[Tensor, ...]:
-    pairs = [masking.gradients(g, w, t) for g, w, t in zip(grads, weights, thresholds, strict=True)]
+    to_weights, to_thresholds = [], []
     pushes = masking.penalty_gradients(grad_penalty, thresholds)
-    to_thresholds = (
-        to_threshold + push for (_, to_threshold), push in zip(pairs, pushes, strict=True)
-    )
-    return *(to_weight for to_weight, _ in pairs), *to_thresholds
+    for grad, weight, threshold, push in zip(grads, weights, thresholds, pushes, strict=True):
+        to_weight, to_threshold = masking.gradients(grad, weight, threshold)
+        to_weights.append(to_weight)
+        to_thresholds.append(to_threshold + push)
+    return *to_weights, *to_thresholds

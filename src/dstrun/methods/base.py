@@ -1,0 +1,182 @@
+"""Base classes of sparse-training methods: the calls of the training loop, as no-ops.
+
+    prepare(model)         once, after initialisation, before the optimiser is made
+    begin(steps)           once, on the device, before the first of the run's `steps` steps
+    before_step(step)      every step, counted from 0
+    regularised(loss)      every step: the loss to differentiate
+    on_gradients(grads)    every step, when gradients are complete, before clipping: if it asks
+    after_step()           every step, after the optimiser's
+    measure()              when rows of layers.csv are written
+    metrics()              when a row of metrics.csv is written
+
+A method overrides what it needs; one with masks derives from `MaskedMethod`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from dstrun.methods.mask_stats import LayerFigures, measure
+from dstrun.methods.masked_layers import (
+    Maskable,
+    MaskedLayer,
+    maskable,
+    masked_layers,
+    plain,
+    sparsify,
+)
+from dstrun.methods.weight_mask import WeightMask
+
+
+class Method:
+    """A method without masks, whose calls do nothing: the dense baseline is no more than this.
+
+    exclude: globs of layer names that are left dense. `left_dense` names every weight without a
+    mask, with the reason. compile: what goes to torch.compile (off, mask, step).
+    """
+
+    metric_columns: tuple[str, ...] = ()  # columns of metrics.csv that `metrics` adds
+    reads_gradients = False  # True: the loop calls `on_gradients`
+
+    def __init__(self, exclude: Sequence[str] = (), compile: str = "off") -> None:
+        self._exclude, self._compile = exclude, compile
+        self._layers: dict[str, Maskable] = {}
+        self.left_dense: dict[str, str] = {}
+
+    def describe(self) -> str:
+        """Return the method and its settings in words, for the console."""
+        return "dense: no masks, the baseline"
+
+    def prepare(
+        self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None
+    ) -> None:
+        """Choose the layers to report; nothing of the model changes."""
+        selection = maskable(model, self._exclude, past or ())
+        self._layers, self.left_dense = selection.layers, selection.left_dense
+
+    def make_mask(self, weight: Tensor) -> WeightMask:
+        """Return the mask of one weight; only a method with masks is asked."""
+        raise NotImplementedError
+
+    def plain(self, model: nn.Module) -> nn.Module:
+        """Return a copy of the model without masks: plain layers whose weights are W ⊙ M."""
+        return plain(model)
+
+    def begin(self, steps: int) -> None:
+        """Take the number of steps of the run."""
+
+    def before_step(self, step: int) -> None:
+        """Do what belongs in front of a step, such as freezing masks."""
+
+    def regularised(self, loss: Tensor) -> Tensor:
+        """Return the loss plus the method's penalty."""
+        return loss
+
+    def on_gradients(self, gradients: Sequence[Tensor | None]) -> bool:
+        """Read or change gradients in place; return whether the optimiser's step is to follow.
+
+        `gradients` are those of the model's trainable parameters, in the order of
+        `model.parameters()`, summed over the pieces of a batch.
+        """
+        return True
+
+    def after_step(self) -> None:
+        """Update masks after the optimiser's step."""
+
+    def added_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that the method has added to the model, such as thresholds."""
+        return []
+
+    def metrics(self) -> dict[str, float]:
+        """Return columns of metrics.csv: `penalty` and those of `metric_columns`."""
+        return {"penalty": 0.0}
+
+    def kept(self) -> Tensor | int:
+        """Return how many weights of the reported layers take part now."""
+        return sum(layer.weight.numel() for layer in self._layers.values())
+
+    def measure(self) -> list[LayerFigures]:
+        """Return the figures of every layer."""
+        figures = []
+        for name, layer in self._layers.items():
+            total = layer.weight.numel()
+            figures.append(LayerFigures(name, total, total, None, None, None, 0.0, 0))
+        return figures
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint holds of the method beyond the model's own state."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`, after `begin` and after the model's own state."""
+
+
+class MaskedMethod(Method):
+    """A method with a `WeightMask` in every maskable layer; a subclass overrides `make_mask`."""
+
+    def __init__(self, exclude: Sequence[str] = (), compile: str = "off") -> None:
+        super().__init__(exclude, compile)
+        self._masked: dict[str, MaskedLayer] = {}
+        self._masks_before: dict[str, Tensor] = {}
+
+    def prepare(
+        self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None
+    ) -> None:
+        """Give the model its masks, in place; make the optimiser after that.
+
+        With an `example`, a batch of images or a tuple of what the model is called with, layers
+        whose weight is read past their mask are found and left dense; `past` names them where they
+        are known. Raises ValueError for a model with masks or with nothing to mask, RuntimeError
+        for a second model.
+        """
+        if self._masked:
+            raise RuntimeError(
+                "prepare() has been called: a method belongs to one model, "
+                "make another for the next"
+            )
+        selection = sparsify(model, self.make_mask, self._exclude, example=example, past=past or ())
+        self._layers, self.left_dense = selection.layers, selection.left_dense
+        self._masked = {name: cast(MaskedLayer, layer) for name, layer in self._layers.items()}
+
+    def plain(self, model: nn.Module) -> nn.Module:
+        """Return a copy of the model, or of a copy of it, without masks.
+
+        Raises ValueError for a model without masks.
+        """
+        if not masked_layers(model):
+            raise ValueError("this model has no masks: give the one that was prepared")
+        return plain(model)
+
+    @torch.no_grad()
+    def kept(self) -> Tensor:
+        """Return how many weights of the masked layers take part now: a 0-dim integer tensor."""
+        counts = [layer.mask.kept(layer.weight).sum() for layer in self._masked.values()]
+        return torch.stack(counts).sum()
+
+    @torch.no_grad()
+    def measure(self) -> list[LayerFigures]:
+        """Return the figures of every masked layer; waits for the device.
+
+        Churn counts from the measurement before, at first from a mask that keeps everything.
+        """
+        masks = {name: layer.mask.kept(layer.weight) for name, layer in self._masked.items()}
+        before = self._masks_before or {name: torch.ones_like(m) for name, m in masks.items()}
+        figures = measure(masks, before, self._thresholds())
+        self._masks_before = masks
+        return figures
+
+    def _thresholds(self) -> dict[str, Tensor]:
+        """Return the thresholds to report, by layer."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the masks of the last measurement, from which churn counts."""
+        return {"masks_before": self._masks_before}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`, after `begin` and the model's own state, which holds the masks."""
+        self._masks_before = {}
+        for name, mask in state["masks_before"].items():
+            self._masks_before[name] = mask.to(self._masked[name].weight.device)

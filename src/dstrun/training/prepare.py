@@ -1,0 +1,119 @@
+"""What a run needs, checked before anything is trained or written: device, data and model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from dstrun import models
+from dstrun.config.options import Config
+from dstrun.config.registry import check_arguments, registered
+from dstrun.data import Split, Splits
+from dstrun.methods.masked_layers import sparsify
+from dstrun.system.errors import InputError
+from dstrun.system.machine import choose_device, missing_for_compilation
+from dstrun.training.evaluate import make_autocast
+from dstrun.training.initial_weights import set_initial_weights
+from dstrun.training.load_data import load_data
+from dstrun.training.trial import Case, Trial, try_model
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Device, data and the model's builder; nothing is trained yet."""
+
+    device: torch.device
+    splits: Splits
+    validation: Split | None
+    build_model: Callable[[], nn.Module]
+    trial: Trial = Trial()
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of an image, (channels, height, width)."""
+        return self.splits.shape
+
+    @property
+    def images(self) -> dict[str, Any]:
+        """What rebuilding the model takes beyond config.yaml: part of every checkpoint."""
+        return {"shape": list(self.shape), "classes": self.splits.classes, "data": self.data}
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The record of the data in status.json, which a later start compares."""
+        record: dict[str, Any] = {"classes": self.splits.classes}
+        if self.splits.class_names:
+            record["class_names"] = list(self.splits.class_names)
+        return record | {
+            "shape": list(self.shape),
+            "train": len(self.splits.train),
+            "validation": len(self.validation or ()),
+            "test": len(self.splits.test),
+            **self.splits.origin,
+        }
+
+
+def prepare(config: Config, resumes: bool = False) -> Prepared:
+    """Return device, data and a model that fits the data, or raise InputError.
+
+    With `resumes` the weights will come from the run's own checkpoint: `init`, and weights that are
+    0 at the start, are then not looked at.
+    """
+    config = replace(config, init=None) if resumes else config
+    try:
+        device = choose_device(config.device)
+    except ValueError as error:
+        raise InputError(f"device: {error}") from error
+    compilation = config.schedule.compile
+    if compilation != "off" and (missing := missing_for_compilation(device)):
+        raise InputError(
+            f"schedule.compile: got {compilation!r}, which needs {missing}; "
+            "schedule.compile=off does not"
+        )
+    splits, validation = load_data(config.data)
+    name, arguments = config.model.builder, config.model.args
+    builder = registered("model.builder", name, models.BUILDERS, "dstrun.models")
+    check_arguments("model.args", name, builder, splits.shape, splits.classes, **arguments)
+    build_model = partial(builder, splits.shape, splits.classes, **arguments)
+    trial = _try_model(config, build_model, splits, resumes)
+    return Prepared(device, splits, validation, build_model, trial)
+
+
+def _try_model(
+    config: Config, build_model: partial[nn.Module], splits: Splits, resumes: bool
+) -> Trial:
+    """Return what evaluating the model and one step of it show; InputError where it cannot train.
+
+    Its weights are those that the run starts with, its masks the trial's own, of threshold 0, for a
+    dense run too.
+    """
+    reg, option = config.reg, f"model={config.model.name}"
+    single = "schedule.batch_size: got 1" if config.schedule.batch_size == 1 else ""
+    single = "data.train_limit: there is 1 image to train on" if len(splits.train) == 1 else single
+    case = Case(
+        option,
+        f"data={config.data.name}",
+        splits.shape,
+        splits.classes,
+        single,
+        reg.exclude,
+        autocast=make_autocast(config.schedule.precision, torch.device("cpu")),
+        is_builtin=build_model.func in models.BUILDERS.values(),
+        prunes=reg.method != "dense" and not resumes,
+    )
+
+    def build_seeded() -> nn.Module:
+        torch.manual_seed(config.seed)
+        return build_model()
+
+    def finish(model: nn.Module) -> None:
+        try:
+            sparsify(model, exclude=reg.exclude)
+        except ValueError as error:
+            raise InputError(f"{'reg.exclude' if reg.exclude else option}: {error}") from error
+        set_initial_weights(config, model)
+
+    return try_model(case, build_seeded, finish)

@@ -1,0 +1,217 @@
+"""What a run records: rows, console lines, its copy in W&B, and the summary."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from dstrun.methods.flops import multiply_adds
+from dstrun.methods.mask_stats import LayerFigures, model_density, weights_left_dense
+from dstrun.runs.folder import RunFolder
+from dstrun.runs.metrics import LAYERS, METRICS, VALIDATION, Rows, number, wandb_row
+from dstrun.runs.status import Status
+from dstrun.runs.wandb_logger import Tracker
+from dstrun.system.files import write_json
+from dstrun.system.run_files import LAYERS_FILE, METRICS_FILE, SUMMARY_FILE
+from dstrun.system.terminal import duration
+from dstrun.training import describe
+from dstrun.training.console import RunConsole
+from dstrun.training.loop import Record
+from dstrun.training.notes import changed_from_recipe, recipe_of
+from dstrun.training.prepare import Prepared
+from dstrun.training.trainer import Trainer
+
+
+class Recorder:
+    """The records of one run while it trains: opened at a checkpoint's rows, or empty.
+
+    marks: sizes of metrics.csv and layers.csv in the checkpoint to resume from, as `Rows.mark`
+    gave them; rows after that are cut. As a context it closes the files at the end.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        prepared: Prepared,
+        trainer: Trainer,
+        console: RunConsole,
+        marks: Mapping[str, Mapping[str, int]],
+    ) -> None:
+        self._folder, self._config = folder, folder.config
+        self._prepared, self._trainer, self._console = prepared, trainer, console
+        model, method = trainer.model, trainer.method
+        self._work = multiply_adds(model, torch.zeros(1, *prepared.shape, device=prepared.device))
+        self._left_dense = weights_left_dense(model, method.left_dense)
+        columns = (
+            METRICS + (VALIDATION if prepared.validation else ()) + tuple(method.metric_columns)
+        )
+        self._metrics = self._open(METRICS_FILE, columns, marks)
+        self._layers = self._open(LAYERS_FILE, LAYERS, marks)
+
+    def _open(
+        self, name: str, columns: Sequence[str], marks: Mapping[str, Mapping[str, int]]
+    ) -> Rows:
+        keep = marks[name]["bytes"] if name in marks else 0
+        return Rows(self._folder.path / name, columns, keep)
+
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._metrics.close()
+        self._layers.close()
+
+    def announce(self, status: Status) -> None:
+        """Show what is about to be trained, on what, and notes on data and model."""
+        self._console.say(str(self._folder), style="bold")
+        self._console.facts(self._facts(status.content))
+        notes = [f"data.root: {note}" for note in self._prepared.splits.notes]
+        for note in [*notes, *self._prepared.trial.notes]:
+            self._console.say(f"note: {note}", style="yellow")
+
+    def _facts(self, status: Mapping[str, Any]) -> dict[str, str]:
+        config, trainer, size = self._config, self._trainer, self._size()
+        dense = describe.dense_line(self._left_dense, trainer.method.left_dense, size.masked)
+        per_epoch = len(trainer.batches)
+        step, steps = trainer.progress.step, config.schedule.epochs * per_epoch
+        recipe, changed = recipe_of(config), changed_from_recipe(config)
+        device, name, threads = (status[key] for key in ("device", "device_name", "threads"))
+        return {
+            "data": describe.data_line(config.data.name, self._prepared.data),
+            "model": describe.model_line(config, size),
+            "left dense": dense if size.added else "",
+            "method": trainer.method.describe(),
+            "schedule": describe.schedule_line(config, per_epoch, recipe, changed),
+            "device": describe.device_line(device, name, threads),
+            "resuming": f"at step {step:,} of {steps:,}" if step else "",
+        }
+
+    def _size(self) -> describe.Size:
+        """Return trained parameters and weights of the model, from its tensors' shapes."""
+        added = self._trainer.method.added_parameters()
+        of_method = {id(parameter) for parameter in added}
+        parameters = weights = 0
+        for parameter in self._trainer.model.parameters():
+            if id(parameter) not in of_method:
+                parameters += parameter.numel()
+                weights += parameter.numel() if parameter.dim() > 1 else 0
+        masked = weights - sum(self._left_dense.values())
+        return describe.Size(parameters, masked, sum(one.numel() for one in added))
+
+    def figures_so_far(self) -> dict[str, float]:
+        """Return the epoch under way, its mean loss and accuracy, and the density now.
+
+        Waits for the device.
+        """
+        progress, method = self._trainer.progress, self._trainer.method
+        kept, total = int(method.kept()), self._size().masked
+        dense = sum(self._left_dense.values())
+        return {
+            "epoch": progress.epoch + 1,
+            "loss": float(progress.loss_sum) / progress.images,
+            "accuracy": float(progress.right) / progress.images,
+            "density": kept / total,
+            "density_model": (kept + dense) / (total + dense),
+        }
+
+    def write(self, record: Record, tracker: Tracker) -> None:
+        """Write the rows of a Record; at an epoch's end show a line and send it to W&B."""
+        layers = []
+        for layer in record.layers:
+            row = {"epoch": record.epoch, "step": record.step, **asdict(layer)}
+            layers.append(row | {"density": layer.density})
+        self._layers.append(layers)
+        if record.kind == "epoch":
+            figures = record.figures | {"epoch": record.epoch, "step": record.step}
+            figures["flops_fraction"] = self._work.fraction(record.layers)
+            self._metrics.append([figures])
+            self._console.epoch(record.epoch, self._config.schedule.epochs, figures)
+            tracker.log(wandb_row(figures, layers))
+
+    def marks(self) -> dict[str, dict[str, int]]:
+        """Flush the rows to the disk and return their marks, for a checkpoint."""
+        return {METRICS_FILE: self._metrics.mark(), LAYERS_FILE: self._layers.mark()}
+
+    def finish(self) -> None:
+        """Write summary.json, and show the layers' densities and what can be done next."""
+        layers = self._trainer.method.measure()
+        summary = self._summary(layers)
+        write_json(self._folder.path / SUMMARY_FILE, summary)
+        self._console.stop()
+        left_dense = sum(self._left_dense.values())
+        courses = self._density_curves(summary["total"])
+        self._console.layers([asdict(layer) for layer in layers], courses, left_dense)
+        result = describe.result_line(summary, duration(summary["total_seconds"]))
+        self._console.say(result, style="bold green")
+        is_sparse = bool(summary["thresholds"])
+        self._console.facts(describe.next_commands(self._folder.path, is_sparse))
+        self._console.say(str(self._folder))
+
+    def _density_curves(self, total: int) -> dict[str, list[float]]:
+        """Return densities over the run, of each layer and of all masked weights ("model")."""
+        kept: dict[str, int] = {}  # by step
+        curves: dict[str, list[float]] = {}
+        for row in self._layers.read():
+            curves.setdefault(row["layer"], []).append(float(row["density"]))
+            kept[row["step"]] = kept.get(row["step"], 0) + int(row["kept"])
+        curves["model"] = [count / total for count in kept.values()]
+        return curves
+
+    def _summary(self, layers: Sequence[LayerFigures]) -> dict[str, Any]:
+        """Return the last epoch's figures, the best by validation, and what was kept of how much.
+
+        `total` and `kept` are weights of masked layers, `weights` and `weights_kept` those of the
+        whole model.
+        """
+        rows = []
+        for row in self._metrics.read():
+            rows.append({column: number(text) for column, text in row.items()})
+        size = self._size()
+        kept = sum(layer.kept for layer in layers)
+        total = sum(layer.total for layer in layers)
+        weights = total + sum(self._left_dense.values())
+        summary: dict[str, Any] = {
+            **rows[-1],
+            "density_model": model_density(layers, weights - total),
+            "kept": kept,
+            "total": total,
+            "weights": weights,
+            "weights_kept": weights - (total - kept),
+            "parameters": size.parameters,
+            "parameters_kept": size.parameters - (total - kept),
+            "thresholds": size.added,
+            "multiply_adds": self._work.total,
+            "multiply_adds_kept": self._work.kept(layers),
+            "left_dense": self._reasons(),
+            "total_seconds": sum(row["seconds"] or 0 for row in rows),
+        }
+        if self._prepared.validation:
+            summary["best_by_validation"] = _best(rows, self._config.reg.target_density, total)
+        return summary
+
+    def _reasons(self) -> dict[str, dict[str, Any]]:
+        """Return size and reason of each weight without a mask."""
+        reasons = self._trainer.method.left_dense
+        found = {}
+        for name, count in self._left_dense.items():
+            found[name] = {"weights": count, "reason": reasons[name]}
+        return found
+
+
+def _best(
+    rows: Sequence[dict[str, float | None]], target: float, total: int
+) -> dict[str, float | None]:
+    """Return the epoch of the best validation accuracy, among those at the target if there is one.
+
+    A density is at its target within one weight of `total`, since counts are whole.
+    """
+    limit = target + 1 / total if target else 1.0
+    at_target = [row for row in rows if (row["density"] or 0) <= limit]
+    return max(at_target or rows, key=lambda row: row["validation_accuracy"] or 0)

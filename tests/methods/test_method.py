@@ -1,0 +1,167 @@
+"""The base classes of methods, and the method of a config: what is asked of it, in which words."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dstrun.config.options import check
+from dstrun.methods import METHODS, method_class
+from dstrun.methods.base import MaskedMethod, Method
+from dstrun.methods.masked_layers import load_plain
+from dstrun.methods.weight_mask import WeightMask, compute_dtype, is_of_mask, masked_names
+from dstrun.runs.method import make_method
+from dstrun.training.step import Update
+
+
+def two_layers() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"reg.alpha": 5e-4}, "dst, α = 5e-4, one threshold a neuron (4)"),
+        (
+            {"reg.alpha": 1e-3, "reg.granularity": "layer"},
+            "dst, α = 1e-3, one threshold a layer (2)",
+        ),
+        (
+            {"reg.target_density": 0.05},
+            "dst, target density 5.00%, α adjusted from 5e-4 on, one threshold a neuron (4)",
+        ),
+        (
+            {"reg.target_density": 0.05, "reg.exclude": ["1"]},
+            "dst, target density 5.00% of the masked layers, α adjusted from 5e-4 on, "
+            "one threshold a neuron (2)",
+        ),
+        (
+            {"schedule.threshold_clip": 0.5},
+            "dst, α = 5e-4, one threshold a neuron (4), gradients bounded at ±0.5",
+        ),
+        (
+            {"reg.target_density": 0.05, "reg.granularity": "layer"},
+            "dst, target density 5.00%, α adjusted from 5e-4 on, one threshold a layer (2), "
+            "gradients bounded at ±0.1",
+        ),
+        ({"reg.method": "dense"}, "dense: no masks, the baseline"),
+    ],
+)
+def test_a_method_describes_what_it_is_set_to(options: dict[str, Any], line: str) -> None:
+    method = make_method(check(options))
+    method.prepare(two_layers(), past=[])
+    assert method.describe() == line
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_is_made_by_its_name(name: str) -> None:
+    assert type(make_method(check({"reg.method": name}))) is method_class(name)
+
+
+class EveryOther(WeightMask):
+    """Keeps every second weight of a row."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        keep = torch.arange(weight.numel()).view_as(weight) % 2 == 0
+        self.register_buffer("keep", keep)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight.where(self.kept(weight), 0.0).to(compute_dtype(weight))
+
+    def kept(self, weight: Tensor) -> Tensor:
+        return self.get_buffer("keep")
+
+
+class Static(MaskedMethod):
+    """A sibling of Dynamic Sparse Training: it says how a mask is made, and skips odd steps."""
+
+    reads_gradients = True
+    metric_columns = ("steps",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[list[float]] = []
+
+    def make_mask(self, weight: Tensor) -> WeightMask:
+        return EveryOther(weight)
+
+    def on_gradients(self, gradients: Any) -> bool:
+        self.seen.append([float(gradient.sum()) for gradient in gradients])
+        return len(self.seen) % 2 == 1
+
+
+def test_a_sibling_overrides_what_it_needs_and_is_measured() -> None:
+    """6 and 4 weights, of which every second is kept; no threshold to report."""
+    model, method = two_layers(), Static()
+    method.prepare(model)
+    figures = method.measure()
+    assert [(layer.kept, layer.total, layer.threshold_mean) for layer in figures] == [
+        (3, 6, None),
+        (2, 4, None),
+    ]
+    assert (int(method.kept()), method.metrics(), method.added_parameters()) == (
+        5,
+        {"penalty": 0.0},
+        [],
+    )
+    assert [layer.churn for layer in figures] == [0.5, 0.5]
+    assert [layer.churn for layer in method.measure()] == [0.0, 0.0]
+
+
+def test_a_method_may_read_gradients_and_leave_a_step_out() -> None:
+    """Gradients are complete: summed over both pieces; the second step moves nothing."""
+    torch.manual_seed(0)
+    model, method = two_layers(), Static()
+    method.prepare(model)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    update = Update(model, method, sgd, accumulate=2)
+    images, labels = torch.rand(4, 3), torch.tensor([0, 1, 1, 0])
+    before = [parameter.clone() for parameter in model.parameters()]
+    update(images, labels, 0.1)
+    whole = [float(parameter.grad.sum()) for parameter in model.parameters()]
+    after = [parameter.clone() for parameter in model.parameters()]
+    update(images, labels, 0.1)
+    assert method.seen[0] == whole
+    assert not any(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    for parameter, value in zip(model.parameters(), after, strict=True):
+        assert torch.equal(parameter, value)
+
+
+def test_the_base_class_does_nothing() -> None:
+    model, method = two_layers(), Method()
+    before = model.state_dict()
+    method.prepare(model)
+    method.begin(3)
+    method.before_step(0)
+    loss = torch.ones(())
+    assert method.regularised(loss) is loss
+    assert method.on_gradients([])
+    method.after_step()
+    method.load_state_dict(method.state_dict())
+    assert method.metrics() == {"penalty": 0.0}
+    assert [layer.density for layer in method.measure()] == [1.0, 1.0]
+    assert method.kept() == 10
+    assert model.state_dict().keys() == before.keys()
+
+
+def test_masks_are_found_in_a_state_and_answer_for_the_weights() -> None:
+    model = two_layers()
+    method = Static()
+    method.prepare(model)
+    state = model.state_dict()
+    assert masked_names(state) == ["0", "1"]
+    assert [is_of_mask(key) for key in ("0.mask.keep", "mask.keep", "0.weight", "masks.x")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    plain = two_layers()
+    load_plain(plain, state, method.make_mask)
+    expected = method.plain(model).state_dict()
+    assert plain.state_dict().keys() == expected.keys()
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, expected[name])
+    assert int((plain[0].weight == 0).sum()) == 3
