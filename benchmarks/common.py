@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from dstrun import models
 from dstrun.config.compose import compose_and_run
 from dstrun.config.options import Config, check
+from dstrun.config.registry import registered
 from dstrun.data import Split, Splits
 from dstrun.methods.base import Method
 from dstrun.system.machine import choose_device, facts, keep_freed_memory, set_threads
@@ -25,7 +26,6 @@ from dstrun.training.build import (
     make_optimiser_for,
     make_rate_for,
     make_update,
-    registered,
     training_objects,
 )
 from dstrun.training.loop import Progress, train

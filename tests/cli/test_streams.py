@@ -144,7 +144,7 @@ def test_a_name_that_is_no_text_is_written_and_read_back(tmp_path: Path) -> None
     assert read_json(tmp_path / "it.json") == {"error": name}
     with atomic_write(tmp_path / "it.csv") as file:
         file.write(name)
-    log = open_log(tmp_path / "train.log")
+    log = open_log(tmp_path)
     log.info(name)
     close_log(log)
     assert r"caf\udce9.png" in (tmp_path / "train.log").read_text()

@@ -225,7 +225,8 @@ def test_a_job_whose_data_vanishes_fails_with_its_story(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is tried before, as if both runs had been finished when the sweep began."""
-    monkeypatch.setattr(pool, "state_of", lambda *_: FINISHED)
+    looks_finished = type("LooksFinished", (RunFolder,), {"state": lambda folder: FINISHED})
+    monkeypatch.setattr(pool, "RunFolder", looks_finished)
     outcome = command("-m", "data=digits,mnist", "data.root=gone", *SMALL)
     assert outcome.code == 1
     failed = the_run("lenet_300_100-mnist-a5e-4-s0")
@@ -276,7 +277,7 @@ def test_a_full_disk_is_met_before_anything_is_begun(
     if there:
         command("-m", "seed=0", *SMALL)
     before = sorted(Path().rglob("*"))
-    monkeypatch.setattr(summary, "write_whole", full)
+    monkeypatch.setattr(summary, "write_text", full)
     monkeypatch.setattr(Path, "write_bytes", full)
     outcome = command("-m", "seed=0,1", *SMALL)
     assert (outcome.code, outcome.err.count("\n")) == (2, 1)
