@@ -16,8 +16,9 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from dstrun import models
+from dstrun.config.check import check
 from dstrun.config.compose import compose_and_run
-from dstrun.config.options import Config, check
+from dstrun.config.options import Config
 from dstrun.config.registry import registered
 from dstrun.data import Split, Splits
 from dstrun.methods.base import Method

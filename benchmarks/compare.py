@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dstrun.config.options import check
+from dstrun.config.check import check
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.identity import run_name
 from dstrun.runs.metrics import LAYERS, METRICS, Rows

@@ -41,7 +41,7 @@ from kept import (
 )  # fmt: skip
 
 from dstrun.compare.aggregate import where
-from dstrun.config.options import STEADY
+from dstrun.config.sections import STEADY
 from dstrun.methods.dst import density_controller, masking
 
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from dstrun.config.options import OPTIONS, expected
+from dstrun.config.messages import expected
+from dstrun.config.options import OPTIONS
 
 HEAD = """# Options
 

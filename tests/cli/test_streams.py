@@ -15,9 +15,10 @@ import pytest
 import yaml
 
 from dstrun.cli import main
-from dstrun.config.options import InputError, check
+from dstrun.config.check import check
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.log import close_log, open_log
+from dstrun.system.errors import InputError
 from dstrun.system.files import atomic_write, read_json, write_json
 from dstrun.system.streams import accept_all_text, legible
 from dstrun.system.terminal import LastingConsole

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from dstrun.config.options import OPTIONS, Config, DataConfig, ModelConfig, RegConfig, check
+from dstrun.config.check import check
+from dstrun.config.options import OPTIONS, Config
+from dstrun.config.sections import DataConfig, ModelConfig, RegConfig
 from dstrun.runs import identity
 from dstrun.runs.identity import run_hash, run_name, settings
 from dstrun.system.errors import InputError

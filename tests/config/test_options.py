@@ -13,7 +13,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dstrun.config.options import OPTIONS, STEADY, check
+from dstrun.config.check import check
+from dstrun.config.options import OPTIONS
+from dstrun.config.sections import STEADY
 from dstrun.data import BUILDERS
 from dstrun.data.batches import Batches
 from dstrun.methods.base import Method

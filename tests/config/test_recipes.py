@@ -12,7 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from dstrun import data, models
-from dstrun.config.options import OPTIONS, Config, check, value_of
+from dstrun.config.check import check
+from dstrun.config.options import OPTIONS, Config, value_of
 from dstrun.config.sources import packaged, register_plugins
 from dstrun.config.yaml_files import Loader
 from dstrun.training.prepare import prepare

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dstrun.config.options import check
+from dstrun.config.check import check
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.identity import run_name
 from dstrun.runs.metrics import LAYERS, METRICS, Rows

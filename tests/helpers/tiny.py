@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from dstrun import models
-from dstrun.config.options import Config, check
+from dstrun.config.check import check
+from dstrun.config.options import Config
 from dstrun.data import BUILDERS, Split, Splits
 from dstrun.training.prepare import prepare
 from dstrun.training.trainer import Trainer

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dstrun.config.options import check
+from dstrun.config.check import check
 from dstrun.methods import METHODS, method_class
 from dstrun.methods.base import MaskedMethod, Method
 from dstrun.methods.masked_layers import load_plain

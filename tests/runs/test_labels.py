@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dstrun.config.options import check
+from dstrun.config.check import check
 from dstrun.runs.labels import counted, run_labels
 from dstrun.sweep.monitor import Board, _cut
 from dstrun.sweep.plan import Job

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from dstrun.config.options import check
+from dstrun.config.check import check
 from dstrun.runs import wandb_logger
 from dstrun.runs.wandb_logger import remove_local_copies, wandb_init, wandb_options
 from dstrun.sweep.plan import Job

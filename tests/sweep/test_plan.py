@@ -12,7 +12,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from dstrun.config.options import check
+from dstrun.config.check import check
 from dstrun.config.sources import packaged, register_plugins
 from dstrun.sweep.plan import Planner, combinations
 from dstrun.system.errors import InputError

@@ -165,7 +165,7 @@ def course(folder: Path, points: list[tuple[float, float]]) -> Path:
 def test_a_run_that_half_of_those_before_it_are_ahead_of_is_stopped(
     tmp_path: Path, epoch: int, accuracy: float, density: float, stopped: bool
 ) -> None:
-    from dstrun.config.options import check
+    from dstrun.config.check import check
 
     judge = search.Judge()
     for name, point in (

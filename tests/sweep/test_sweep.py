@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from dstrun.config.options import check
+from dstrun.config.check import check
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.status import FINISHED, Status, holder
 from dstrun.sweep import monitor, pool, summary

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dstrun.config.options import check
+from dstrun.config.check import check
 from dstrun.system.errors import InputError
 from dstrun.training.prepare import prepare
 from tests.helpers.commands import Command

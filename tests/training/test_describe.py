@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dstrun.config.options import check
+from dstrun.config.check import check
 from dstrun.training import describe
 from dstrun.training.describe import Size
 

@@ -7,14 +7,8 @@ from typing import Any
 
 import pytest
 
-from dstrun.config.options import (
-    Config,
-    DataConfig,
-    ModelConfig,
-    RegConfig,
-    ScheduleConfig,
-    WandbConfig,
-)
+from dstrun.config.options import Config, WandbConfig
+from dstrun.config.sections import DataConfig, ModelConfig, RegConfig, ScheduleConfig
 from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.sweep import pool
 from dstrun.training.notes import changed_from_recipe, notes, recipe_of, sweep_notes

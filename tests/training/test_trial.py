@@ -15,7 +15,8 @@ from torch.nn.utils import parametrizations, prune
 from torch.utils.checkpoint import checkpoint
 
 from dstrun import data, models
-from dstrun.config.options import Config, check
+from dstrun.config.check import check
+from dstrun.config.options import Config
 from dstrun.methods.masked_layers import sparsify
 from dstrun.system.errors import InputError
 from dstrun.training.build import training_objects

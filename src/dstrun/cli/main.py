@@ -86,7 +86,7 @@ def _task(composed: object) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from dstrun.config.options import check
+    from dstrun.config.check import check
 
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
@@ -127,8 +127,8 @@ def _rerun(arguments: Sequence[str]) -> None:
     from dstrun.cli.arguments import rerun as parsed
 
     given = parsed(arguments)
+    from dstrun.config.check import check
     from dstrun.config.compose import saved
-    from dstrun.config.options import check
     from dstrun.config.words import normalize_words
     from dstrun.training.notes import given_keys, notes
 
@@ -152,8 +152,8 @@ def _evaluate(arguments: Sequence[str]) -> None:
     from dstrun.cli.arguments import evaluate as parsed
 
     given = parsed(arguments)
+    from dstrun.config.check import check
     from dstrun.config.compose import saved
-    from dstrun.config.options import check
     from dstrun.config.words import normalize_words
 
     checked = check(saved(given.run / "config.yaml", normalize_words(given.changes)))

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from dstrun.compare.paper import FIGURE_3, TABLES, Published
-from dstrun.config.options import near
+from dstrun.config.messages import near
 from dstrun.runs import labels
 from dstrun.runs.identity import NAMED_BY_OTHERS, SETTINGS
 from dstrun.runs.labels import said

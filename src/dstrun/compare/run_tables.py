@@ -20,7 +20,8 @@ import pandas as pd
 import yaml
 
 from dstrun.compare.csv_reader import Frame, Kind, read, stacked
-from dstrun.config.options import OPTIONS, check, flat, value_of
+from dstrun.config.check import check
+from dstrun.config.options import OPTIONS, flat, value_of
 from dstrun.runs.identity import SETTINGS, applies, settings
 from dstrun.runs.metrics import ADDED, LAYERS, METRICS, STEERED, VALIDATION
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, changed_files, holder

@@ -16,7 +16,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from dstrun.config.hydra_errors import came_from_hydra, one_line
-from dstrun.config.options import FREE, GROUPS, check_key
+from dstrun.config.keys import check_key
+from dstrun.config.options import FREE, GROUPS
 from dstrun.config.sources import packaged, register_plugins
 from dstrun.config.values import SeveralValues, in_hydras_grammar, parsed, refuse_several
 from dstrun.system.errors import InputError

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from hydra.errors import MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
 
-from dstrun.config.options import OPTIONS, check_key, explained, near, plain_key
+from dstrun.config.keys import check_key
+from dstrun.config.messages import explained, near, plain_key
+from dstrun.config.options import OPTIONS
 from dstrun.system.errors import InputError, first_line
 
 EXTRAS = {"submitit_slurm": "slurm", "submitit_local": "slurm", "ray": "ray", "ray_aws": "ray"}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from dstrun.config.options import near
+from dstrun.config.messages import near
 from dstrun.system.errors import InputError, user_code_error
 
 

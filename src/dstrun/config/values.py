@@ -15,7 +15,8 @@ from hydra.errors import HydraException, OverrideParseException
 
 from dstrun.config.hydra_errors import one_line
 from dstrun.config.literals import plain_spelling, takes_text
-from dstrun.config.options import FREE, GROUPS, OPTIONS, expected
+from dstrun.config.messages import expected
+from dstrun.config.options import FREE, GROUPS, OPTIONS
 from dstrun.config.sources import find_choice
 from dstrun.system.errors import InputError
 

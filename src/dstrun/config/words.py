@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from dstrun.config.keys import check_key
 from dstrun.config.literals import takes_text
-from dstrun.config.options import GROUPS, OPTIONS, check_key, did_you_mean, expected
+from dstrun.config.messages import did_you_mean, expected
+from dstrun.config.options import GROUPS, OPTIONS
 from dstrun.system.errors import InputError
 
 FLAGS = {  # Hydra's, and what they take

@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from dstrun.config.check import check
 from dstrun.config.compose import saved
-from dstrun.config.options import check
 from dstrun.export import load, onnx
 from dstrun.export.benchmark import Timed, timings
 from dstrun.export.shrink import CannotShrinkError, shrink

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dstrun.config.check import check
 from dstrun.config.compose import saved
-from dstrun.config.options import check
 from dstrun.config.registry import registered
 from dstrun.export.csr import to_csr
 from dstrun.export.packing import packed, unpacked

@@ -7,8 +7,9 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
+from dstrun.config.check import check, is_text
 from dstrun.config.compose import saved
-from dstrun.config.options import Config, check, flat, is_text, value_of
+from dstrun.config.options import Config, flat, value_of
 from dstrun.runs.data_record import refuse_other_data
 from dstrun.runs.identity import SETTINGS, run_name, settings
 from dstrun.runs.log import close_log, open_log

@@ -9,7 +9,8 @@ import json
 import re
 from typing import Any
 
-from dstrun.config.options import OPTIONS, Config, RegConfig, value_of
+from dstrun.config.options import OPTIONS, Config, value_of
+from dstrun.config.sections import RegConfig
 from dstrun.system.numbers import short
 
 # told apart by model.name and data.name

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from dstrun.config.options import OPTIONS, Config, WandbConfig, check_text, near, value_of
+from dstrun.config.check import check_text
+from dstrun.config.messages import near
+from dstrun.config.options import OPTIONS, Config, WandbConfig, value_of
 from dstrun.runs.identity import run_hash
 from dstrun.system.errors import InputError, first_line
 

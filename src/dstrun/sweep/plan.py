@@ -17,9 +17,10 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 
+from dstrun.config.check import check
 from dstrun.config.compose import as_hydra_takes_it
 from dstrun.config.literals import takes_text
-from dstrun.config.options import FREE, OPTIONS, Config, check
+from dstrun.config.options import FREE, OPTIONS, Config
 from dstrun.config.sources import choices, sweep_group
 from dstrun.config.values import parsed
 from dstrun.runs.folder import RunFolder

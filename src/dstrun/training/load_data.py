@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dstrun import data
-from dstrun.config.options import DataConfig
 from dstrun.config.registry import accepted, check_arguments, registered
+from dstrun.config.sections import DataConfig
 from dstrun.data import Split, Splits
 from dstrun.data.splits import chosen, stratified
 from dstrun.system.errors import InputError, user_code_error

@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from dstrun.config.options import OPTIONS, STEADY, Config, flat, value_of
+from dstrun.config.options import OPTIONS, Config, flat, value_of
+from dstrun.config.sections import STEADY
 from dstrun.config.sources import folders
 from dstrun.config.yaml_files import read_yaml
 from dstrun.runs.identity import applies

@@ -109,6 +109,6 @@ def shorten_benchmarks(module: ModuleType) -> None:
 
 
 SHORTENED = {
-    "dstrun.config.options": shorten_config, "dstrun.sweep.plan": shorten_plan, "dstrun.sweep.search": shorten_search,
+    "dstrun.config.check": shorten_config, "dstrun.sweep.plan": shorten_plan, "dstrun.sweep.search": shorten_search,
     "dstrun.data": shorten_data, "dstrun.export.benchmark": shorten_bench, "common": shorten_benchmarks,
 }  # fmt: skip

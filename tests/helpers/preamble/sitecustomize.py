@@ -11,7 +11,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
 MODULES = (
-    "dstrun.config.options",
+    "dstrun.config.check",
     "dstrun.sweep.plan",
     "dstrun.sweep.search",
     "dstrun.data",
