@@ -24,7 +24,7 @@ from dstrun.compare.report import report
 from dstrun.compare.run_tables import Store
 from dstrun.config.compose import words_for_hydra
 from dstrun.config.options import GROUPS
-from dstrun.config.sources import choices
+from dstrun.config.groups import choices
 from dstrun.config.words import normalize_words
 from tests.helpers.blocks import Step, steps_of
 from tests.helpers.commands import Command

@@ -106,7 +106,7 @@ def test_the_wheels_command_composes_from_any_folder(wheel: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(wheel)},
     )
     assert "alpha: 5.0e-06" in answer.stdout
-    script = "import dstrun.config.sources as c; print(c.packaged('sweeps'))"
+    script = "import dstrun.config.groups as c; print(c.packaged('sweeps'))"
     answer = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,

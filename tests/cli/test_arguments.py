@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dstrun.cli.arguments import find_run
-from dstrun.cli.main import VERBS, _place
+from dstrun.cli.main import VERBS, place_of
 from dstrun.system.errors import InputError
 from tests.helpers.commands import Command
 from tests.helpers.folders import leave
@@ -62,7 +62,7 @@ def test_a_rerun_stays_where_the_run_is_by_the_path_as_it_was_typed(
     run = leave(Path("outputs/one"))
     Path("link").symlink_to("outputs/one")
     monkeypatch.chdir(here.replace("RUN", run.name))
-    place = _place(Path(path.replace("RUN", run.name)))
+    place = place_of(Path(path.replace("RUN", run.name)))
     assert (place["outputs"], place["group"]) == (outputs.replace("ROOT", str(tmp_path)), "one")
 
 
@@ -78,11 +78,11 @@ def test_a_verb_has_a_help_and_complains_in_one_line(command: Command, verb: str
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ("eval", "eval: expected the folder of a run; `dstrun eval --help` lists what there is"),
-        ("rerun", "rerun: expected the folder of a run; `dstrun rerun --help` lists what there is"),
+        ("eval", "eval: expected the folder of a run; `dstrun eval --help` lists the arguments"),
+        ("rerun", "rerun: expected the folder of a run; `dstrun rerun --help` lists the arguments"),
         (
             "eval a b",
-            "eval: expected one run, and KEY=VALUE after it; got a b; `dstrun eval --help` lists what there is",
+            "eval: expected one run, and KEY=VALUE after it; got a b; `dstrun eval --help` lists the arguments",
         ),
     ],
 )

@@ -12,8 +12,9 @@ import pytest
 
 from dstrun.cli.main import VERBS
 from dstrun.config.compose import as_hydra_takes_it, words_for_hydra
+from dstrun.config.strays import refuse_strays
 from dstrun.config.values import parsed
-from dstrun.config.words import normalize_words, refuse_strays
+from dstrun.config.words import normalize_words
 from dstrun.system.errors import InputError
 from tests.helpers.commands import Command
 from tests.helpers.data import made_up
@@ -59,7 +60,7 @@ BAD = [
     ("model=lstm_a model.args.hidden=0", "model=lstm_a: hidden is 0, expected at least 1"),
     (
         "--experimental-rerun x.pickle",
-        "--experimental-rerun: it runs what a file holds; `dstrun rerun RUN` does not",
+        "--experimental-rerun: it runs code from a file; `dstrun rerun RUN` does not",
     ),
     ("device=gpu", "device: got 'gpu', expected auto or a device of this machine: cpu"),
     (
@@ -99,7 +100,7 @@ BAD = [
     ("~reg.alpha", "reg.alpha: "),
     (
         "data=folder data.root=my images",
-        "images: a value with blanks stands in quotes: 'data.root=my images'",
+        "images: a value with blanks needs quotes: 'data.root=my images'",
     ),
     ("-m seed=0, 1", "1: values are separated by commas without blanks: seed=0,1"),
     ("lr=0.1", "lr: there is no such option; did you mean schedule.lr=0.1?"),
@@ -146,7 +147,7 @@ BAD = [
     ("run outputs/x", "outputs/x: neither a verb"),
     ("sweep=sweeps/quik.yaml", "sweep: there is no 'quik'; did you mean quick?"),
     ("sweep=quick,table1", "sweep: got quick,table1, expected one sweep"),
-    ("model=null", "model: got 'null', expected the name of a choice"),
+    ("model=null", "model: got null, expected the name of a choice"),
     ("model=lenet5,vgg16", "model: got 'lenet5,vgg16', expected one choice; several need -m"),
     ("~model", "~model: a run needs one; model=CHOICE chooses another"),
     ("-m model=glob(zz*)", "model: got an empty axis, expected at least one value"),
@@ -407,7 +408,10 @@ def test_a_run_is_no_folder_of_configs(command: Command) -> None:
     Path("run").mkdir()
     Path("run/status.json").touch()
     outcome = command("--config-dir", "run")
-    assert (outcome.code, "run is a run, its config would not be used" in outcome.err) == (2, True)
+    assert (outcome.code, "run is a run, and its config would not be used" in outcome.err) == (
+        2,
+        True,
+    )
 
 
 def test_a_typo_in_a_file_of_the_user_is_named(command: Command) -> None:

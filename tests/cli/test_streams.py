@@ -183,6 +183,6 @@ def test_a_full_disk_behind_stdout_ends_no_run_and_no_report_in_a_traceback(
     answer = command("report", "--markdown")
     assert (answer.code, answer.err) == (
         1,
-        "dstrun: what it prints cannot be written: No space left on device\n",
+        "dstrun: the output cannot be written: No space left on device\n",
     )
     assert given_up == [1, 1]

@@ -235,7 +235,7 @@ def test_what_could_not_be_read_is_told(command: Command, sweep: None) -> None:
         (["--csv", "--markdown"], "report: argument --markdown: not allowed with argument --csv"),
         (
             ["--wide"],
-            "report: unrecognized arguments: --wide; `dstrun report --help` lists what there is",
+            "report: unrecognized arguments: --wide; `dstrun report --help` lists the arguments",
         ),
         (["--html", "empty"], "html: empty: Is a directory"),
         (["--html", "file/x.html"], "html: file/x.html: File exists"),

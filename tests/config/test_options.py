@@ -135,7 +135,7 @@ def test_no_option_may_hold_a_secret_of_the_environment(
         "model.args": {"a": {"b": secret}},
         "wandb.tags": ["a", secret],
     }
-    with pytest.raises(InputError, match=f"{key}: got what .SOME_API_KEY holds"):
+    with pytest.raises(InputError, match=f"{key}: got the value of .SOME_API_KEY"):
         check(BASE | {key: value.get(key, f"my-{secret}")})
 
 

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from dstrun import data, models
 from dstrun.config.check import check
+from dstrun.config.groups import packaged
 from dstrun.config.options import OPTIONS, Config, value_of
-from dstrun.config.sources import packaged, register_plugins
+from dstrun.config.sources import register_plugins
 from dstrun.config.yaml_files import Loader
 from dstrun.training.prepare import prepare
 from dstrun.training.trainer import Trainer

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dstrun.config.sources import find_choice
+from dstrun.config.groups import find_choice
 from dstrun.config.yaml_files import header_package, read_text, read_yaml
 from dstrun.system.errors import InputError
 from tests.helpers.commands import Command
@@ -153,7 +153,7 @@ def test_a_choice_is_found_by_its_file_and_in_any_spelling(name: str, choice: st
         (
             "there/quick.yaml",
             "there/quick.yaml",
-            "sweep: there/quick.yaml is in no folder that is looked in; copy it to",
+            "sweep: there/quick.yaml is in a folder that is not searched; copy it to",
         ),
     ],
 )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dstrun.cli import main
 from dstrun.config.options import OPTIONS
-from dstrun.config.sources import packaged
+from dstrun.config.groups import packaged
 
 FEW, MANY, PARTS = 5, 5000, 4
 GROUPS = {group: [file.stem for file in (packaged("conf") / group).glob("*.yaml")]

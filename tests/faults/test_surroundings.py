@@ -91,7 +91,7 @@ def test_a_secret_of_the_environment_is_refused(
         outcome = command(*(word.format(value) for word in words))
         assert outcome.code == 2
         assert outcome.err.endswith(
-            ": got what $HF_TOKEN holds, which config.yaml would show to everybody\n"
+            ": got the value of $HF_TOKEN, a secret that config.yaml would show\n"
         )
         assert SECRET not in outcome.out + outcome.err
         assert not Path("outputs").exists()

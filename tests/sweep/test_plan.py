@@ -13,7 +13,8 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from dstrun.config.check import check
-from dstrun.config.sources import packaged, register_plugins
+from dstrun.config.groups import packaged
+from dstrun.config.sources import register_plugins
 from dstrun.sweep.plan import Planner, combinations
 from dstrun.system.errors import InputError
 from tests.helpers.sweeps import RUNS

@@ -1,4 +1,4 @@
-"""Command lines of the verbs, and the run that a path means."""
+"""Arguments of the verbs, parsed by argparse, and the run that a path means."""
 
 import argparse
 from collections.abc import Sequence
@@ -9,30 +9,30 @@ from typing import NoReturn
 from dstrun.system.errors import InputError
 
 DEFAULT = Path("outputs")
-RUN = "a run's folder, a file in it, or a folder above it that holds no other run"
-NAMED = 3  # runs that a complaint names
+RUN = "a run's folder, a file in it, or a folder above it that contains no other run"
+NAMED = 3  # runs that a message names
+CHANGES_IN_EXPORT = ("data.root=", "data.download=", "data.test_limit=", "threads=")
 
 
 class Parser(argparse.ArgumentParser):
-    """Complains in one line."""
+    """A parser whose errors are InputErrors of one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(
-            f"{self.prog.split()[-1]}: {message}; `{self.prog} --help` lists what there is"
-        )
+        """Raise InputError for arguments that cannot be used."""
+        verb = self.prog.split()[-1]
+        raise InputError(f"{verb}: {message}; `{self.prog} --help` lists the arguments")
 
 
 def report(words: Sequence[str]) -> argparse.Namespace:
-    """paths, paper, filter, sort, runs, layers, csv, markdown, html. InputError for what cannot be
-    used."""
+    """Return paths, paper, filter, sort, runs, layers, csv, markdown and html of `dstrun report`.
+
+    Raise InputError for arguments that cannot be used."""
     parser = Parser(
         "dstrun report",
-        description="What runs came to: a row a setting, mean ± deviation over its seeds.",
+        description="Results of runs: a row per setting, mean ± deviation over its seeds.",
     )
-    parser.add_argument(
-        "paths", nargs="*", type=Path, metavar="PATH", help="folders of runs (default: outputs)"
-    )
-    parser.add_argument("--paper", action="store_true", help="the paper's rows beside ours")
+    _add_paths(parser)
+    parser.add_argument("--paper", action="store_true", help="add the paper's rows")
     parser.add_argument(
         "--filter", default="", metavar="CONDITIONS", help="such as 'alpha>1e-6 density<5%%'"
     )
@@ -40,34 +40,32 @@ def report(words: Sequence[str]) -> argparse.Namespace:
         "--sort", metavar="COLUMN", help="such as accuracy, or -accuracy from large to small"
     )
     parser.add_argument(
-        "--runs", action="store_true", help="a row a run instead of a row a setting"
+        "--runs", action="store_true", help="a row per run instead of a row per setting"
     )
     parser.add_argument(
         "--layers",
         action="store_true",
-        help="what every layer keeps: a row a layer, a column a setting",
+        help="density of every layer: a row per layer, a column per setting",
     )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="CSV instead of the table, with fractions")
-    form.add_argument("--markdown", action="store_true", help="a Markdown table instead")
+    form.add_argument("--csv", action="store_true", help="CSV instead of a table, with fractions")
+    form.add_argument("--markdown", action="store_true", help="a Markdown table")
     parser.add_argument(
-        "--html", type=Path, metavar="FILE", help="a page of its own with table and figures"
+        "--html", type=Path, metavar="FILE", help="self-contained page with table and figures"
     )
     return _with_paths(parser.parse_intermixed_args(_joined(words)))
 
 
 def dashboard(words: Sequence[str]) -> argparse.Namespace:
-    """paths, port, host, open. InputError for what cannot be used."""
+    """Return paths, port, host and open of `dstrun dashboard`.
+
+    Raise InputError for arguments that cannot be used."""
     parser = Parser(
         "dstrun dashboard",
-        description="A local page over all runs below PATH, live while they train.",
+        description="Local page on all runs below PATH, live while they train.",
     )
-    parser.add_argument(
-        "paths", nargs="*", type=Path, metavar="PATH", help="folders of runs (default: outputs)"
-    )
-    parser.add_argument(
-        "--port", type=int, default=8050, help="the first one to try (default: 8050)"
-    )
+    _add_paths(parser)
+    parser.add_argument("--port", type=int, default=8050, help="first port to try (default: 8050)")
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (default: this machine only)"
     )
@@ -76,58 +74,51 @@ def dashboard(words: Sequence[str]) -> argparse.Namespace:
 
 
 def rerun(words: Sequence[str]) -> argparse.Namespace:
-    """run, changes. InputError for what cannot be used."""
+    """Return run and changes of `dstrun rerun`; raise InputError for unusable arguments."""
     parser = Parser(
         "dstrun rerun",
         usage="dstrun rerun RUN [KEY=VALUE ...]",
-        description="The same settings as a run's, or some of them changed; the others stay as they were: a new model "
-        "or data set brings no recipe along. The new run lies in the group of the old one, or in group=NAME.",
+        description="Train again with the settings of a run, some of them changed. The others keep "
+        "their values: a new model or data set applies no recipe. The new run is put into the "
+        "group of the old one, or into group=NAME.",
     )
-    parser.add_argument(
-        "words", nargs="*", metavar="RUN [KEY=VALUE ...]", help=f"{RUN}; options to change"
-    )
+    _add_words(parser, "options to change")
     return _with_run(parser, words)
 
 
 def evaluate(words: Sequence[str]) -> argparse.Namespace:
-    """run, changes. InputError for what cannot be used."""
+    """Return run and changes of `dstrun eval`; raise InputError for unusable arguments."""
     parser = Parser(
         "dstrun eval",
         usage="dstrun eval RUN [KEY=VALUE ...]",
-        description="Test figures of a trained run, from its checkpoint.",
+        description="Test a trained run from its checkpoint.",
     )
-    parser.add_argument(
-        "words",
-        nargs="*",
-        metavar="RUN [KEY=VALUE ...]",
-        help=f"{RUN}; options that change no figure: data.root=PATH",
-    )
+    _add_words(parser, "options that change no result, such as data.root=PATH")
     return _with_run(parser, words)
 
 
 def export(words: Sequence[str]) -> argparse.Namespace:
-    """run, changes, to, format, shrink, force, tolerance, bench. InputError for what cannot be
-    used."""
+    """Return run, changes, to, format, shrink, force, tolerance and bench of `dstrun export`.
+
+    Raise InputError for arguments that cannot be used."""
     parser = Parser(
         "dstrun export",
-        description="The trained network out of the training code: read back, compared on every test image, counted; "
-        "what came of it is in export.json beside the file.",
+        description="Write the trained network without the training code. The file is read back "
+        "and compared on every test image; export.json beside it records the result.",
     )
+    _add_words(parser, "the place of its data now")
     parser.add_argument(
-        "words", nargs="*", metavar="RUN [KEY=VALUE ...]", help=f"{RUN}; where its data lies now"
-    )
-    parser.add_argument(
-        "--to", type=Path, metavar="PATH", help="the file: NAME.safetensors, .pt2 (torch) or .onnx"
+        "--to", type=Path, metavar="PATH", help="file: NAME.safetensors, .pt2 (torch) or .onnx"
     )
     parser.add_argument(
         "--format",
         choices=("safetensors", "sparse", "csr", "torch", "onnx"),
-        help="by default what PATH ends in; sparse and csr are .safetensors of packed weights",
+        help="default: by the ending of PATH; sparse and csr are .safetensors of packed weights",
     )
     parser.add_argument(
-        "--shrink", action="store_true", help="without what is dead or unread (.pt2 and .onnx)"
+        "--shrink", action="store_true", help="leave out dead and unread parts (.pt2 and .onnx)"
     )
-    parser.add_argument("--force", action="store_true", help="write over a file that is there")
+    parser.add_argument("--force", action="store_true", help="replace a file that exists")
     parser.add_argument(
         "--tolerance",
         type=float,
@@ -138,6 +129,12 @@ def export(words: Sequence[str]) -> argparse.Namespace:
         "--bench", action="store_true", help="time dense, shrunk, CSR, ONNX Runtime and bf16 here"
     )
     given = _with_run(parser, words)
+    _check_export(parser, given)
+    return given
+
+
+def _check_export(parser: Parser, given: argparse.Namespace) -> None:
+    """Raise InputError for arguments of `dstrun export` that do not fit together."""
     if not (given.to or given.bench):
         parser.error("expected --to PATH or --bench")
     if not given.to and (given.format or given.shrink or given.force):
@@ -145,67 +142,88 @@ def export(words: Sequence[str]) -> argparse.Namespace:
     if not given.tolerance >= 0:
         parser.error(f"argument --tolerance: got {given.tolerance}, expected a number ≥ 0")
     for word in given.changes:
-        if not word.startswith(("data.root=", "data.download=", "data.test_limit=", "threads=")):
+        if not word.startswith(CHANGES_IN_EXPORT):
             raise InputError(
-                f"{word}: export leaves a run as it was trained, but for where its data lies: data.root=PATH"
+                f"{word}: export leaves a run as it was trained; "
+                "only the place of its data can change: data.root=PATH"
             )
-    return given
+
+
+def _add_paths(parser: Parser) -> None:
+    """Add the folders of runs to a parser."""
+    parser.add_argument(
+        "paths", nargs="*", type=Path, metavar="PATH", help="folders of runs (default: outputs)"
+    )
+
+
+def _add_words(parser: Parser, changes: str) -> None:
+    """Add a run and KEY=VALUE to a parser; `changes` describes the latter."""
+    parser.add_argument("words", nargs="*", metavar="RUN [KEY=VALUE ...]", help=f"{RUN}; {changes}")
 
 
 def _with_run(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
-    """The arguments with `run`, the one folder of a run among the words, and `changes`, all
-    others."""
+    """Return the arguments, with `run` for the run among the words and `changes` for the others."""
     given = parser.parse_intermixed_args(list(words))
     paths = [word for word in given.words if "=" not in word or Path(word).exists()]
     if not paths:
         parser.error("expected the folder of a run")
     if len(paths) > 1:
-        parser.error(
-            f"expected one run, and KEY=VALUE after it; got {' '.join(paths[: NAMED + 1])}"
-        )
+        some = " ".join(paths[: NAMED + 1])
+        parser.error(f"expected one run, and KEY=VALUE after it; got {some}")
     given.run = find_run(Path(paths[0]))
     given.changes = [word for word in given.words if word != paths[0]]
     return given
 
 
 def find_run(path: Path) -> Path:
-    """Return the folder of the run that a path means: of a folder, a file in it, or a folder above
-    that single run.
+    """Return the folder of the run that a path means: the folder, a file in it or the one above.
 
-    InputError where there is none, or more than one.
-    """
+    Raise InputError if there is none, or more than one."""
     for folder in (path, path.parent):
-        if (folder / "config.yaml").is_file() and (folder == path or path.exists()):
+        if _is_run(folder) and (folder == path or path.exists()):
             return folder
-    below = [
-        file.parent for depth in ("*", "*/*") for file in sorted(path.glob(f"{depth}/config.yaml"))
-    ]
+    below = _runs_below(path)
     if len(below) == 1:
         return below[0]
     if below:
-        names = ", ".join(str(run.relative_to(path)) for run in below[:NAMED]) + ", …" * (
-            len(below) > NAMED
-        )
+        names = ", ".join(str(run.relative_to(path)) for run in below[:NAMED])
+        more = ", …" if len(below) > NAMED else ""
         raise InputError(
-            f"{path}: expected the folder of one run, and there are {len(below)} in it: {names}"
+            f"{path}: expected the folder of one run, and there are {len(below)} in it: "
+            f"{names}{more}"
         )
-    there = {str(run): run.name for run in path.parent.glob("*") if (run / "config.yaml").is_file()}
-    near = [
-        run
-        for run, name in there.items()
-        if name in get_close_matches(path.name, there.values(), n=1, cutoff=0.7)
-    ]
-    hint = f"; did you mean {near[0]}?" if near else ""
+    hint = _similar_run(path)
     raise InputError(f"{path}: expected the folder of a run, with a config.yaml in it{hint}")
 
 
+def _is_run(folder: Path) -> bool:
+    """Return whether a folder is that of a run."""
+    return (folder / "config.yaml").is_file()
+
+
+def _runs_below(path: Path) -> list[Path]:
+    """Return the folders of runs one or two levels below a folder."""
+    runs = []
+    for depth in ("*", "*/*"):
+        runs += [file.parent for file in sorted(path.glob(f"{depth}/config.yaml"))]
+    return runs
+
+
+def _similar_run(path: Path) -> str:
+    """Return '; did you mean …?' with a run beside a path that has a similar name, or ''."""
+    runs = {run.name: run for run in path.parent.glob("*") if _is_run(run)}
+    names = get_close_matches(path.name, runs, n=1, cutoff=0.7)
+    return f"; did you mean {runs[names[0]]}?" if names else ""
+
+
 def _with_paths(given: argparse.Namespace) -> argparse.Namespace:
+    """Return the arguments with the default path if none is given."""
     given.paths = given.paths or [DEFAULT]
     return given
 
 
 def _joined(words: Sequence[str]) -> list[str]:
-    """With `--sort -accuracy` as one word, whose value argparse takes for an option."""
+    """Return the words with `--sort -accuracy` as one, which argparse would take for two flags."""
     joined: list[str] = []
     for word in words:
         if joined and joined[-1] == "--sort":

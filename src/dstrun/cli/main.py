@@ -1,5 +1,4 @@
-"""The command line: verbs, and the Hydra entry for everything else. No logic; heavy imports where
-they are used."""
+"""Command line: verbs, and Hydra for everything else. Heavy modules are imported on use."""
 
 import errno
 import os
@@ -10,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from dstrun.system.errors import (
     BusyError,
@@ -23,58 +22,64 @@ from dstrun.system.errors import (
 from dstrun.system.streams import accept_all_text
 
 UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO)
+HELP_WORDS = ("help", "-help", "?")
+VERSION_WORDS = ("version", "-V", "-v")
 TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 def main() -> None:
-    """`dstrun`: a first argument that is a verb is a verb; everything else goes to Hydra."""
+    """Run `dstrun`: a first argument that is a verb is called; everything else goes to Hydra."""
     try:
         accept_all_text()
         _dispatch(sys.argv[1:])
         if sys.stdout is not None:
             sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
-        _end(error)
+        _exit(error)
 
 
 def _dispatch(arguments: Sequence[str]) -> None:
+    """Print help or version, call a verb, or train."""
     from dstrun.config.words import plain_dashes
 
     arguments = [plain_dashes(argument) for argument in arguments]
     first, *rest = arguments or [""]
     if first == "help" and rest and rest[0] in VERBS:
         VERBS[rest[0]](["--help"])
-    elif first not in VERBS and (
-        first in ("help", "-help", "?") or {"-h", "--help"} & set(arguments)
-    ):
+    elif first in VERBS:
+        _require_folder()
+        VERBS[first](rest)
+    elif first in HELP_WORDS or {"-h", "--help"} & set(arguments):
         from dstrun.cli.help import text
 
         print(text())
-    elif first not in VERBS and (first in ("version", "-V", "-v") or "--version" in arguments):
+    elif first in VERSION_WORDS or "--version" in arguments:
         print(version("dstrun"))
-    elif not _is_somewhere():
-        raise InputError("the current folder has been removed; `cd` to one that is there")
-    elif first in VERBS:
-        VERBS[first](rest)
     else:
+        _require_folder()
         _train(arguments)
 
 
-def _is_somewhere() -> bool:
+def _require_folder() -> None:
+    """Raise InputError if the current folder has been removed."""
     try:
         os.getcwd()
-    except FileNotFoundError:
-        return False
-    return True
+    except FileNotFoundError as error:
+        raise InputError(
+            "the current folder has been removed; `cd` to one that is there"
+        ) from error
 
 
 def _train(arguments: Sequence[str]) -> None:
-    from dstrun.config.words import normalize_words, refuse_strays
+    """Train what the overrides say, through Hydra: a run or a sweep."""
+    from dstrun.config.words import normalize_words
 
-    words = (
-        arguments if {"-sc", "--shell-completion"} & set(arguments) else normalize_words(arguments)
-    )
-    if words is not arguments:
+    if {"-sc", "--shell-completion"} & set(arguments):
+        words = list(arguments)
+    else:
+        from dstrun.config.strays import refuse_strays
+
+        words = normalize_words(arguments)
         refuse_strays(words, tuple(VERBS))
     from dstrun.config.compose import compose_and_run
 
@@ -82,48 +87,55 @@ def _train(arguments: Sequence[str]) -> None:
 
 
 def _task(composed: object) -> None:
-    """What Hydra calls: a single run, or a job of a sweep whose launcher is not dstrun's own."""
+    """Train one composed config: a single run, or a job of a launcher that is not dstrun's."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from dstrun.config.check import check
-
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
-        with suppress(OSError):
-            os.chdir(hydra.runtime.cwd)  # a cluster's worker may have begun elsewhere
-        accept_all_text()
-        config = check(composed)  # type: ignore[arg-type]
-        if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
-            config.overwrite = False  # it has begun already
-        from dstrun.config.sources import sweep_group
-        from dstrun.training.run import run_as_job
-
-        try:
-            run_as_job(config, default_group=sweep_group(hydra.runtime.choices.get("sweep")))
-        except BusyError as error:
-            print(f"dstrun: skipped: {error}", file=sys.stderr)
-        except StoppedByFile:
-            pass
+        _train_job(composed, hydra)
         return
     try:
-        config = check(composed)  # type: ignore[arg-type]
-        from dstrun.training.notes import given_keys, notes
-        from dstrun.training.run import run
-
-        run(
-            config,
-            default_group="single",
-            notes=notes(
-                config, given_keys(hydra.overrides.task), hydra.runtime.choices["hydra/launcher"]
-            ),
-        )
+        _train_single(composed, hydra)
     except Exception as error:
-        _end(error)
+        _exit(error)
+
+
+def _train_job(composed: Any, hydra: Any) -> None:
+    """Train a job of a sweep in a process that a launcher, such as SLURM's, has started."""
+    with suppress(OSError):
+        os.chdir(hydra.runtime.cwd)  # a cluster's worker may have started elsewhere
+    accept_all_text()
+    from dstrun.config.check import check
+    from dstrun.config.groups import sweep_group
+
+    config = check(composed)
+    if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
+        config.overwrite = False  # the job resumes after a restart
+    from dstrun.training.run import run_as_job
+
+    try:
+        run_as_job(config, default_group=sweep_group(hydra.runtime.choices.get("sweep")))
+    except BusyError as error:
+        print(f"dstrun: skipped: {error}", file=sys.stderr)
+    except StoppedByFile:
+        pass
+
+
+def _train_single(composed: Any, hydra: Any) -> None:
+    """Train a single run."""
+    from dstrun.config.check import check
+
+    config = check(composed)
+    from dstrun.training.notes import given_keys, notes
+    from dstrun.training.run import run
+
+    given, launcher = given_keys(hydra.overrides.task), hydra.runtime.choices["hydra/launcher"]
+    run(config, default_group="single", notes=notes(config, given, launcher))
 
 
 def _rerun(arguments: Sequence[str]) -> None:
-    """dstrun rerun RUN [KEY=VALUE ...]: the same settings, or some of them changed."""
+    """Run `dstrun rerun RUN [KEY=VALUE ...]`: train with the settings of a run, or changed ones."""
     from dstrun.cli.arguments import rerun as parsed
 
     given = parsed(arguments)
@@ -135,9 +147,11 @@ def _rerun(arguments: Sequence[str]) -> None:
     changes = normalize_words(given.changes)
     config = saved(given.run / "config.yaml", changes)
     changed = given_keys(changes)
-    place = {key: value for key, value in _place(given.run).items() if key not in changed}
-    checked = check(config | place)
-    if changed and "group" in place:
+    for key, value in place_of(given.run).items():
+        if key not in changed:
+            config[key] = value
+    checked = check(config)
+    if changed and "group" not in changed:
         into = Path(checked.outputs, checked.group or "")
         print(
             f"{given.run}: again with {' '.join(changes)}, into {into} (group=NAME: into another)"
@@ -148,7 +162,7 @@ def _rerun(arguments: Sequence[str]) -> None:
 
 
 def _evaluate(arguments: Sequence[str]) -> None:
-    """dstrun eval RUN [KEY=VALUE ...]: test figures of a trained run."""
+    """Run `dstrun eval RUN [KEY=VALUE ...]`: test a trained run."""
     from dstrun.cli.arguments import evaluate as parsed
 
     given = parsed(arguments)
@@ -163,7 +177,7 @@ def _evaluate(arguments: Sequence[str]) -> None:
 
 
 def _report(arguments: Sequence[str]) -> None:
-    """dstrun report PATH...: what runs came to, in a table or a page with figures."""
+    """Run `dstrun report PATH...`: show results of runs in a table or a page with figures."""
     from dstrun.cli.arguments import report as parsed
 
     given = parsed(arguments)
@@ -173,7 +187,7 @@ def _report(arguments: Sequence[str]) -> None:
 
 
 def _export(arguments: Sequence[str]) -> None:
-    """dstrun export RUN --to PATH: the sparse network, out of the training code."""
+    """Run `dstrun export RUN --to PATH`: write the sparse network."""
     from dstrun.cli.arguments import export as parsed
 
     given = parsed(arguments)
@@ -183,7 +197,7 @@ def _export(arguments: Sequence[str]) -> None:
 
 
 def _dashboard(arguments: Sequence[str]) -> None:
-    """dstrun dashboard PATH: a local page over runs, live while they train."""
+    """Run `dstrun dashboard PATH`: serve a local page on runs."""
     from dstrun.cli.arguments import dashboard as parsed
 
     given = parsed(arguments)
@@ -201,31 +215,27 @@ VERBS: dict[str, Callable[[Sequence[str]], None]] = {
 }
 
 
-def _place(run: Path) -> dict[str, str | bool]:
-    """Where a run lies now, which may be elsewhere than where it was made; and no leftovers of how
-    it was started."""
-    there, outputs = run.resolve(), Path(os.path.normpath(run / ".." / ".."))
-    if (outputs / there.parent.name).resolve() != there.parent:  # a link on the way
-        outputs = there.parent.parent
+def place_of(run: Path) -> dict[str, str | bool]:
+    """Return the options that keep a rerun beside a run, in the folder where the run is now.
+
+    Options that say how the old run was started are off."""
+    folder, outputs = run.resolve(), Path(os.path.normpath(run / ".." / ".."))
+    if (outputs / folder.parent.name).resolve() != folder.parent:  # the path contains a link
+        outputs = folder.parent.parent
     return {
         "outputs": str(outputs),
-        "group": there.parent.name,
+        "group": folder.parent.name,
         "overwrite": False,
         "dry_run": False,
     }
 
 
-def _end(error: BaseException) -> NoReturn:
-    """Exits: one line for input that cannot be used, none for what has been said already; else the
-    traceback."""
+def _exit(error: BaseException) -> NoReturn:
+    """Exit with the code of an error, after one line for input that cannot be used.
+
+    Nothing is printed for an error that was reported already; any other shows its traceback."""
     if isinstance(error, OSError) and error.errno in UNWRITABLE and error.filename is None:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), 1
-        )  # what is left to be printed has no place to go
-        if isinstance(error, BrokenPipeError):  # `dstrun … | head`
-            sys.exit(128 + signal.SIGPIPE)
-        print(f"dstrun: what it prints cannot be written: {error.strerror}", file=sys.stderr)
-        sys.exit(1)
+        _exit_without_output(error)
     if TRACEBACK and isinstance(error, Exception):
         traceback.print_exception(error)
         sys.exit(getattr(error, "exit_code", 1))
@@ -237,3 +247,12 @@ def _end(error: BaseException) -> NoReturn:
     elif not isinstance(error, RunFailedError | Interrupted):
         raise error
     sys.exit(error.exit_code)
+
+
+def _exit_without_output(error: OSError) -> NoReturn:
+    """Exit because standard output cannot be written, and discard what is left to print."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if isinstance(error, BrokenPipeError):  # `dstrun … | head`
+        sys.exit(128 + signal.SIGPIPE)
+    print(f"dstrun: the output cannot be written: {error.strerror}", file=sys.stderr)
+    sys.exit(1)

@@ -1,6 +1,7 @@
-"""The check of a config: types, bounds and combinations of values."""
+"""Check of a config: types, bounds, combinations of values, and text that must not be stored."""
 
 import math
+import operator
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -20,32 +21,46 @@ from omegaconf import (
 from omegaconf.errors import OmegaConfBaseException, UnsupportedValueType, ValidationError
 
 from dstrun.config.keys import check_key
-from dstrun.config.messages import expected, explained, near
+from dstrun.config.messages import expected, explained, near, quoted
 from dstrun.config.options import OPTIONS, Config, flat, value_of
+from dstrun.config.sections import ScheduleConfig
 from dstrun.system.errors import InputError
+
+NODES: dict[Any, Callable[..., ValueNode]] = {
+    int: IntegerNode,
+    float: FloatNode,
+    bool: BooleanNode,
+    str: StringNode,
+}
+BOUNDS: dict[str, Callable[[float, float], bool]] = {
+    "low": operator.ge,
+    "above": operator.gt,
+    "high": operator.le,
+    "below": operator.lt,
+}
+SECRET = re.compile(
+    r"(key|token|secret|password|passwd|credential)s?(?!.*(file|path|dir)$)", re.IGNORECASE
+)
+SHORTEST_SECRET = 16  # characters
 
 
 def check(config: DictConfig | Mapping[str, Any]) -> Config:
-    """The config as typed objects, or InputError for the first key or value that no run could use.
+    """Return the config as typed objects; raise InputError for the first unusable key or value.
 
-    A mapping is taken as it stands, without interpolations. (omegaconf's own merge with the schema
-    takes a hundred times as long, which a grid of a thousand runs would wait for.)"""
-    try:
-        plain: Any = (
-            OmegaConf.to_container(config, resolve=True)
-            if isinstance(config, DictConfig)
-            else config
-        )
-    except OmegaConfBaseException as error:
-        raise InputError(explained(error)) from error
+    The values of a mapping are used as they are, without interpolation. (OmegaConf's own merge with
+    the schema takes a hundred times as long, which shows in a grid of a thousand runs.)"""
+    plain: Any = config
+    if isinstance(config, DictConfig):
+        try:
+            plain = OmegaConf.to_container(config, resolve=True)
+        except OmegaConfBaseException as error:
+            raise InputError(explained(error)) from error
     given = flat(plain)
     for key in given:
         check_key(key)
-    checked = _typed(Config, given)
-    checked.outputs, checked.init = (
-        _from_home(checked.outputs),
-        checked.init and _from_home(checked.init),
-    )
+    checked = _build(Config, given)
+    checked.outputs = _expand_home(checked.outputs)
+    checked.init = checked.init and _expand_home(checked.init)
     for key, entry in OPTIONS.items():
         _check_value(key, value_of(checked, key), entry.metadata)
     _check_together(checked)
@@ -54,103 +69,114 @@ def check(config: DictConfig | Mapping[str, Any]) -> Config:
     return checked
 
 
-def _from_home(path: str) -> str:
-    """Return a path with its ~ replaced, which no shell does after outputs=."""
+def _expand_home(path: str) -> str:
+    """Return a path with its ~ replaced, which no shell does after `outputs=`."""
     return str(Path(path).expanduser()) if path.startswith("~") else path
 
 
-def _typed(section: Any, given: Mapping[str, Any], prefix: str = "") -> Any:
-    """The dataclass with the given values as its types have them, and its own where none is
-    given."""
+def _build(section: Any, given: Mapping[str, Any], prefix: str = "") -> Any:
+    """Return the dataclass `section` with the given values, converted, and its defaults."""
     values = {}
     for entry in fields(section):
         key = prefix + entry.name
         if is_dataclass(entry.type):
-            values[entry.name] = _typed(entry.type, given, f"{key}.")
+            values[entry.name] = _build(entry.type, given, f"{key}.")
         elif key in given:
-            values[entry.name] = _converted(key, given[key], entry.type)
+            values[entry.name] = _convert(key, given[key], entry.type)
         elif "${" in str(default := entry.metadata["default"]):
             values[entry.name] = OmegaConf.create({"default": default}).default
     return section(**values)
 
 
-NODES: dict[Any, Callable[..., ValueNode]] = {
-    int: IntegerNode,
-    float: FloatNode,
-    bool: BooleanNode,
-    str: StringNode,
-}
+def _convert(key: str, value: Any, wanted: Any) -> Any:
+    """Return a value as the type that an option wants, such as 1e-4 for the text '1e-4'.
 
-
-def _converted(key: str, value: Any, wanted: Any) -> Any:
-    """The value as an option of that type has it: 1e-4 for the text '1e-4', and so on; InputError
-    for what has none."""
+    Raise InputError for a value that has no such form."""
     try:
         if wanted == dict[str, Any]:
-            if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-                raise ValidationError
-            return dict(value)
-        if get_origin(wanted) is list:
-            if not isinstance(value, list | tuple):
-                raise ValidationError
-            return [_converted(key, item, *get_args(wanted)) for item in value]
-        if value == "???":
+            return _mapping(value)
+        if get_origin(wanted) is not list:
+            return _scalar(value, wanted)
+        if not isinstance(value, list | tuple):
             raise ValidationError
-        if type(value) is wanted:
-            return value
-        optional = wanted == str | None
-        return NODES[str if optional else wanted](value, is_optional=optional)._value()
+        (item_type,) = get_args(wanted)
+        return [_convert(key, item, item_type) for item in value]
     except (ValidationError, UnsupportedValueType) as error:
-        raise InputError(
-            f"{key}: got {'null' if value is None else repr(value)}, expected {expected(key)}"
-        ) from error
+        raise InputError(f"{key}: got {quoted(value)}, expected {expected(key)}") from error
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """Return a mapping whose keys are text; raise ValidationError for any other value."""
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise ValidationError
+    return dict(value)
+
+
+def _scalar(value: Any, wanted: Any) -> Any:
+    """Return a single value as OmegaConf converts it; raise its errors if it cannot."""
+    if value == "???":  # OmegaConf's sign for a value that is missing
+        raise ValidationError
+    if type(value) is wanted:
+        return value
+    optional = wanted == str | None
+    return NODES[str if optional else wanted](value, is_optional=optional)._value()
 
 
 def _check_value(key: str, value: Any, meta: Mapping[str, Any]) -> None:
+    """Raise InputError for a value that its option does not allow."""
     if meta["choices"] and value not in meta["choices"]:
-        raise InputError(
-            f"{key}: got {value!r}, expected {expected(key)}{near(value, meta['choices'])}"
-        )
+        hint = near(value, meta["choices"])
+        raise InputError(f"{key}: got {value!r}, expected {expected(key)}{hint}")
     check_text(key, value, meta)
     for number in value if isinstance(value, list) else [value]:
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            continue
-        if not (
-            math.isfinite(number)
-            and (meta["low"] is None or number >= meta["low"])
-            and (meta["above"] is None or number > meta["above"])
-            and (meta["high"] is None or number <= meta["high"])
-            and (meta["below"] is None or number < meta["below"])
-        ):
+        is_number = isinstance(number, int | float) and not isinstance(number, bool)
+        if is_number and not _is_within(number, meta):
             raise InputError(f"{key}: got {value}, expected {expected(key)}")
 
 
+def _is_within(number: float, meta: Mapping[str, Any]) -> bool:
+    """Return whether a number is finite and keeps the bounds of its option."""
+    for name, holds in BOUNDS.items():
+        if meta[name] is not None and not holds(number, meta[name]):
+            return False
+    return math.isfinite(number)
+
+
 def check_text(name: str, value: Any, meta: Mapping[str, Any]) -> None:
-    """InputError, under that name, for a text, or one of a list, that does not match an option's
-    pattern."""
+    """Raise InputError, under `name`, for text that does not match the pattern of an option.
+
+    Of a list, each text is checked."""
     for text in value if isinstance(value, list) else [value]:
         if meta["pattern"] and text is not None and not re.fullmatch(meta["pattern"], text):
             raise InputError(f"{name}: got {text!r}, expected {meta['words']}")
 
 
 def _check_together(config: Config) -> None:
-    schedule, reg = config.schedule, config.reg
-    if reg.steered and not reg.alpha:
+    """Raise InputError for values that are allowed alone but not together."""
+    if config.reg.steered and not config.reg.alpha:
         raise InputError(
-            "reg.alpha: got 0 with a reg.target_density, which steers from there: expected a number > 0"
+            "reg.alpha: got 0 with a reg.target_density, whose search for α starts there: "
+            "expected a number > 0"
         )
+    _check_schedule(config.schedule)
+    tags = config.wandb.tags
+    if len(set(tags)) < len(tags):
+        raise InputError(f"wandb.tags: got {tags}, expected each tag once")
+
+
+def _check_schedule(schedule: ScheduleConfig) -> None:
+    """Raise InputError for options of the schedule that do not fit together."""
+    milestones = schedule.milestones
     if len(schedule.betas) != 2:
         raise InputError(f"schedule.betas: got {schedule.betas}, expected two numbers")
-    if schedule.milestones != sorted(set(schedule.milestones)):
+    if milestones != sorted(set(milestones)):
         raise InputError(
-            f"schedule.milestones: got {schedule.milestones}, expected epochs in ascending order"
+            f"schedule.milestones: got {milestones}, expected epochs in ascending order"
         )
-    if schedule.rate == "multistep" and not schedule.milestones:
+    if schedule.rate == "multistep" and not milestones:
         raise InputError(
             "schedule.milestones: got [] with schedule.rate=multistep, expected at least one epoch"
         )
-    if len(set(config.wandb.tags)) < len(config.wandb.tags):
-        raise InputError(f"wandb.tags: got {config.wandb.tags}, expected each tag once")
     if schedule.optimiser == "sgd" and schedule.nesterov and schedule.momentum == 0:
         raise InputError(
             "schedule.nesterov: got true with schedule.momentum=0, expected a momentum > 0"
@@ -158,34 +184,31 @@ def _check_together(config: Config) -> None:
 
 
 def is_text(value: Any) -> bool:
-    """Whether a value can be written in UTF-8: the name of a file may hold bytes that are no
-    character."""
+    """Return whether a value can be written in UTF-8.
+
+    The name of a file may contain bytes that are no character."""
     return not isinstance(value, str) or not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _refuse_bytes(given: Mapping[str, Any]) -> None:
+    """Raise InputError for text that cannot be written in UTF-8."""
     for key, value in given.items():
         if not is_text(value):
             raise InputError(
-                f"{key}: got {value!r}, expected text in UTF-8; a link to the folder can have such a name"
+                f"{key}: got {value!r}, expected text in UTF-8; "
+                "a link to the folder can have such a name"
             )
-
-
-SECRET = re.compile(
-    r"(key|token|secret|password|passwd|credential)s?(?!.*(file|path|dir)$)", re.IGNORECASE
-)
 
 
 def _refuse_secrets(given: Mapping[str, Any]) -> None:
-    """InputError for a value that holds a secret of the environment: it would end in config.yaml
-    and in W&B."""
-    secrets = [
-        (name, value)
-        for name, value in os.environ.items()
-        if len(value) >= 16 and SECRET.search(name)
-    ]
-    for name, value in secrets:
-        if found := next((key for key, word in given.items() if value in str(word)), None):
-            raise InputError(
-                f"{found}: got what ${name} holds, which config.yaml would show to everybody"
-            )
+    """Raise InputError for a value that contains a secret of the environment.
+
+    It would be written to config.yaml and to W&B."""
+    for name, secret in os.environ.items():
+        if len(secret) < SHORTEST_SECRET or not SECRET.search(name):
+            continue
+        for key, value in given.items():
+            if secret in str(value):
+                raise InputError(
+                    f"{key}: got the value of ${name}, a secret that config.yaml would show"
+                )

@@ -1,4 +1,4 @@
-"""A config from the command line's words, by Hydra, and from the config.yaml of a run. No torch."""
+"""Configs from words of the command line, composed by Hydra, and from a run's config.yaml."""
 
 import os
 import sys
@@ -15,27 +15,30 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from dstrun.config.groups import packaged
 from dstrun.config.hydra_errors import came_from_hydra, one_line
 from dstrun.config.keys import check_key
+from dstrun.config.messages import quoted
 from dstrun.config.options import FREE, GROUPS
-from dstrun.config.sources import packaged, register_plugins
+from dstrun.config.sources import register_plugins
 from dstrun.config.values import SeveralValues, in_hydras_grammar, parsed, refuse_several
 from dstrun.system.errors import InputError
 
 MULTIRUN = ("-m", "--multirun")
 COMPLETION = ("-sc", "--shell-completion")
 SHOWING = ("--cfg", "-c", "--info", "-i", "--hydra-help")
+KEPT_OF_DATA = ("root", "download", "train_limit", "test_limit", "validation")
+WITHOUT_BASE_CHOICE = ("schedule", "experiment", "sweep")  # groups that may be null
 
 
 def compose_and_run(words: Sequence[str], task: Callable[[DictConfig], None]) -> None:
-    """Hand the words to Hydra, which calls `task` once, or once a job of a multirun.
+    """Compose a config from the words and call `task` with it, once for each job of a multirun.
 
-    InputError for what Hydra or the schema refuses.
-    """
+    Raise InputError for what Hydra or the schema refuses."""
     register_plugins()
-    completing = set(COMPLETION) & set(words)  # its words, install=bash, look like overrides
-    words = words if completing else words_for_hydra(words)
-    with _surroundings(words):
+    is_completion = set(COMPLETION) & set(words)  # its words, install=bash, look like overrides
+    words = words if is_completion else words_for_hydra(words)
+    with _arguments_for_hydra(words):
         try:
             if not _is_single_run(words) or not _run_once(words, task):
                 hydra.main(
@@ -50,17 +53,16 @@ def compose_and_run(words: Sequence[str], task: Callable[[DictConfig], None]) ->
 
 
 def _is_single_run(words: Sequence[str]) -> bool:
-    """Return whether the words are overrides alone, of dstrun's own options and groups."""
+    """Return whether the words are only overrides of dstrun's own options and groups."""
     return not any(word.startswith("-") or "hydra" in word for word in words)
 
 
 def _run_once(words: Sequence[str], task: Callable[[DictConfig], None]) -> bool:
-    """Compose one config and call the task; False, with nothing called, for a config that Hydra
-    itself must act on.
+    """Compose one config and call the task; return False, without a call, if Hydra must do it.
 
-    `hydra.main` does the same and composes everything twice, first to find out its mode: 0.15 s.
-    """
-    composed = _composed("config", words, return_hydra_config=True)
+    That is so for a config with a mode or callbacks of Hydra. For any other, `hydra.main` would do
+    the same but compose everything twice, the first time to find the mode: 0.15 s."""
+    composed = _compose("config", words, return_hydra_config=True)
     if composed.hydra.mode is not None or composed.hydra.callbacks:
         return False
     HydraConfig.instance().set_config(composed)
@@ -70,53 +72,59 @@ def _run_once(words: Sequence[str], task: Callable[[DictConfig], None]) -> bool:
     return True
 
 
-def _composed(name: str, words: Sequence[str] = (), **options: bool) -> DictConfig:
+def _compose(name: str, words: Sequence[str] = (), **options: bool) -> DictConfig:
+    """Return the config that Hydra composes from a file of dstrun's conf and overrides."""
     with hydra.initialize_config_dir(str(packaged("conf")), version_base="1.3"):
         return hydra.compose(name, list(words), **options)
 
 
 @contextmanager
-def _surroundings(words: Sequence[str]) -> Iterator[None]:
-    """Give Hydra its words, and have it raise its errors, which it would else print before it
-    exits."""
-    arguments, wanted = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+def _arguments_for_hydra(words: Sequence[str]) -> Iterator[None]:
+    """Set the arguments that Hydra reads, and let it raise errors instead of printing them."""
+    arguments, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv, os.environ["HYDRA_FULL_ERROR"] = [arguments[0], *words], "1"
     try:
         yield
     finally:
         sys.argv = arguments
         os.environ.pop("HYDRA_FULL_ERROR")
-        if wanted is not None:
-            os.environ["HYDRA_FULL_ERROR"] = wanted
+        if full_error is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
 
 
 def words_for_hydra(words: Sequence[str]) -> list[str]:
-    """Return flags and overrides as Hydra takes them. InputError for what would do something else
-    than asked for."""
+    """Return flags and overrides as Hydra takes them, with -m in front for several runs.
+
+    Raise InputError for words that would do something else than they say."""
     _refuse_traps(words)
-    showing = any(word.partition("=")[0] in SHOWING for word in words)
-    sweeping = any(word.startswith("sweep=") and word != "sweep=null" for word in words)
-    several = not showing and (
-        sweeping or any(word in MULTIRUN for word in words)
-    )  # Hydra shows a config, or sweeps
-    overrides = [
-        as_hydra_takes_it(word, several) if _is_override(word) else word
-        for word in words
-        if word not in MULTIRUN
-    ]
-    return ["-m", *overrides] if several else overrides
+    several = _is_multirun(words)
+    taken = []
+    for word in words:
+        if word not in MULTIRUN:
+            taken.append(as_hydra_takes_it(word, several) if _is_override(word) else word)
+    return ["-m", *taken] if several else taken
+
+
+def _is_multirun(words: Sequence[str]) -> bool:
+    """Return whether the words ask for several runs; a config that is only shown is one."""
+    if any(word.partition("=")[0] in SHOWING for word in words):
+        return False
+    return any(
+        word in MULTIRUN or (word.startswith("sweep=") and word != "sweep=null") for word in words
+    )
 
 
 def _refuse_traps(words: Sequence[str]) -> None:
-    """Raise InputError for flags of Hydra that would train something else than asked for, or run
-    what they read."""
+    """Raise InputError for flags of Hydra that train something else, or run the file they read."""
     for flag, value in pairwise([*words, ""]):
         name, _, attached = flag.partition("=")
         if name == "--experimental-rerun":
-            raise InputError(f"{name}: it runs what a file holds; `dstrun rerun RUN` does not")
-        if name in ("--config-dir", "-cd") and (Path(attached or value) / "status.json").is_file():
+            raise InputError(f"{name}: it runs code from a file; `dstrun rerun RUN` does not")
+        folder = attached or value
+        if name in ("--config-dir", "-cd") and (Path(folder) / "status.json").is_file():
             raise InputError(
-                f"{name}: {attached or value} is a run, its config would not be used; `dstrun rerun` does"
+                f"{name}: {folder} is a run, and its config would not be used; "
+                "`dstrun rerun` uses it"
             )
 
 
@@ -125,72 +133,71 @@ def _is_override(word: str) -> bool:
 
 
 def as_hydra_takes_it(word: str, several: bool = True) -> str:
-    """Return an override in Hydra's grammar; `several`: commas separate the values of an axis, as
-    with -m.
+    """Return an override in Hydra's grammar; with `several`, commas separate values, as with -m.
 
-    InputError for a key that is no option, however it is written, and for several values where one
-    is wanted."""
+    Raise InputError for a key that is no option, and for several values without `several`."""
     name, equals, value = word.partition("=")
-    known = name.lstrip("+")
-    if equals and not known:
+    key = name.lstrip("+")
+    if equals and not key:
         raise InputError(f"{word}: expected KEY=VALUE")
-    if known == "recipe":
+    if key == "recipe":
         raise InputError("recipe: it follows from model and data; choose those, or an experiment")
-    if equals and not known.startswith("~"):
-        if "@" not in name and "/" not in name and not known.startswith("hydra"):
-            check_key(known, value, (*GROUPS, "recipe"))
-        word = f"{name}={in_hydras_grammar(known, value, several)}"
+    if equals and not key.startswith("~"):
+        is_plain = "@" not in name and "/" not in name and not key.startswith("hydra")
+        if is_plain:
+            check_key(key, value, (*GROUPS, "recipe"))
+        word = f"{name}={in_hydras_grammar(key, value, several)}"
     (override,) = parsed([word])
     if not several:
         refuse_several(override)
-    return _checked(word, override)
+    return _check_override(word, override)
 
 
-def _checked(word: str, override: Override) -> str:
+def _check_override(word: str, override: Override) -> str:
+    """Return the word of an override, with ++ for a key of free options.
+
+    Raise InputError for an unknown key, and for a choice that a group cannot have."""
     key = override.key_or_group
-    sweeps = override.is_sweep_override()
-    if key == "sweep" and sweeps:
-        raise InputError(f"sweep: got {word.partition('=')[2]}, expected one sweep")
-    if key in ("model", "data") and override.is_delete():
-        raise InputError(f"~{key}: a run needs one; {key}=CHOICE chooses another")
-    if (
-        key in GROUPS
-        and not sweeps
-        and not override.is_delete()
-        and not _is_choice(key, override.value())
-    ):
-        raise InputError(
-            f"{key}: got {'null' if override.value() is None else override.value()!r}, expected the name of a choice"
-        )
-    if key in GROUPS or key.startswith("hydra") or "/" in key or override.is_delete():
+    if key in GROUPS:
+        _check_choice(word, override)
+        return word
+    if key.startswith("hydra") or "/" in key or override.is_delete():
         return word
     check_key(key)
-    if any(key.startswith(f"{free}.") for free in FREE):
-        return "++" + word.lstrip("+")
-    return word
+    is_free = any(key.startswith(f"{free}.") for free in FREE)
+    return "++" + word.lstrip("+") if is_free else word
+
+
+def _check_choice(word: str, override: Override) -> None:
+    """Raise InputError for an override of a group that chooses nothing, or several sweeps."""
+    group = override.key_or_group
+    if override.is_sweep_override():
+        if group == "sweep":
+            raise InputError(f"sweep: got {word.partition('=')[2]}, expected one sweep")
+    elif override.is_delete():
+        if group in ("model", "data"):
+            raise InputError(f"~{group}: a run needs one; {group}=CHOICE chooses another")
+    elif not _is_choice(group, choice := override.value()):
+        raise InputError(f"{group}: got {quoted(choice)}, expected the name of a choice")
 
 
 def _is_choice(group: str, value: object) -> bool:
-    """Return whether a value may be the choice of a group; none is one where the base config has
-    none."""
-    return isinstance(value, str) or (
-        value is None and group in ("schedule", "experiment", "sweep")
-    )
+    """Return whether a value can be the choice of a group; null can, without a base choice."""
+    return isinstance(value, str) or (value is None and group in WITHOUT_BASE_CHOICE)
 
 
 def saved(file: Path, words: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the config of a run's folder, some of it changed: plain values, not yet checked.
+    """Return the config in a run's config.yaml with changes: plain values, not yet checked.
 
-    A group's choice, such as reg=dense, brings the values of its file; another model or data set
-    brings all of its own, but for the data's place and limits. Recipes are not looked at.
-    InputError for a file or word that is none."""
+    The choice of a group, such as reg=dense, replaces its options by those of its file; another
+    model or data set replaces all of them but place and limits of the data. No recipe is applied.
+    Raise InputError for a file that cannot be read and for words that are no override."""
     try:
         config = OmegaConf.load(file)
         assert isinstance(config, DictConfig)
-    except Exception as error:  # whatever the file system, YAML or OmegaConf make of a damaged file
-        raise InputError(
-            f"{file}: no config of a run can be read there ({type(error).__name__})"
-        ) from error
+    except Exception as error:  # a damaged file raises errors of the system, YAML or OmegaConf
+        kind = type(error).__name__
+        raise InputError(f"{file}: no config of a run can be read there ({kind})") from error
     for word in words:
         override = _one_value(word)
         key = override.key_or_group
@@ -203,6 +210,7 @@ def saved(file: Path, words: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _one_value(word: str) -> Override:
+    """Return the override that a word means; raise InputError unless it sets one value."""
     key = word.partition("=")[0].lstrip("+~")
     try:
         (override,) = parsed([as_hydra_takes_it(word, several=False)])
@@ -214,18 +222,18 @@ def _one_value(word: str) -> Override:
 
 
 def _without(config: Any, group: str) -> DictConfig:
-    """Return the config less what a new choice of `group` must not inherit; the check puts base
-    values there."""
+    """Return the config without the options that a new choice of `group` must not keep.
+
+    The check sets them to their base values."""
     if group in ("model", "data"):
-        kept = ("root", "download", "train_limit", "test_limit", "validation")
-        config[group] = {key: value for key, value in config[group].items() if key in kept}
+        config[group] = {key: config[group][key] for key in KEPT_OF_DATA if key in config[group]}
     return config
 
 
 def _choice(group: str, name: str) -> DictConfig:
-    """Return what choosing `name` in `group` sets, as composed from its file."""
+    """Return the options that a choice of a group sets."""
     register_plugins()
     try:
-        return _composed(f"{group}/{name}")
+        return _compose(f"{group}/{name}")
     except HydraException as error:
         raise InputError(one_line(error)) from error

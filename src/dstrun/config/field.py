@@ -1,4 +1,4 @@
-"""The dataclass field of an option: its default, and what check, help and identity need to know."""
+"""Dataclass fields of options, with the metadata that check, help and identity read."""
 
 from collections.abc import Callable
 from dataclasses import field
@@ -19,14 +19,26 @@ def option(
     when: tuple[str, ...] = (),
     identity: bool | Callable[[Any], Any] = True,
 ) -> Any:
-    """A dataclass field with what the check, the help and the identity of a run need to know about
-    it.
+    """Return the dataclass field of an option.
 
-    low and high are inclusive bounds, above and below exclusive ones, of a number or of each number
-    in a list; a text, or each in a list, must match `pattern` whole, which `words` says; `when` =
-    (key, value, …) says that the option applies only where the key has one of the values;
-    identity=False: not part of what a run is; a function: what of the value is."""
-    metadata = locals().copy()
+    `low` and `high` are inclusive bounds, `above` and `below` exclusive ones, of a number or of
+    each number in a list. A text, or each text in a list, must match `pattern` as a whole; `words`
+    describes the pattern in messages. `when` = (key, value, …): the option applies only if that key
+    has one of these values. `identity`: whether the option is part of a run's identity, or a
+    function that returns the part of the value that is."""
+    metadata = {
+        "default": default,
+        "doc": doc,
+        "low": low,
+        "above": above,
+        "high": high,
+        "below": below,
+        "choices": choices,
+        "pattern": pattern,
+        "words": words,
+        "when": when,
+        "identity": identity,
+    }
     if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)

@@ -1,5 +1,4 @@
-"""Complaints of Hydra and OmegaConf in one line: the option, what came, what was expected. Knows
-config and errors."""
+"""Errors of Hydra and OmegaConf in one line: the option, what came, what was expected."""
 
 import traceback
 from collections.abc import Iterator, Sequence
@@ -16,29 +15,32 @@ EXTRAS = {"submitit_slurm": "slurm", "submitit_local": "slurm", "ray": "ray", "r
 
 
 def one_line(error: BaseException) -> str:
-    """Return the complaint in one line."""
+    """Return an error of Hydra or OmegaConf in one line."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         if extra := EXTRAS.get(name):
             return f"{group}: needs a package that is not installed: pip install 'dstrun[{extra}]'"
         if error.options is not None:
-            return f"{group}: there is no {name!r}{near(name, error.options)} (choices: {', '.join(error.options)})"
+            choices = ", ".join(error.options)
+            return f"{group}: there is no {name!r}{near(name, error.options)} (choices: {choices})"
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, OmegaConfBaseException):
             key = plain_key(cause.full_key)
-            return explained(cause) if key in OPTIONS or not key else _unknown(key, causes)
+            return explained(cause) if key in OPTIONS or not key else _unknown_key(key, causes)
     return first_line(error) or type(error).__name__
 
 
 def came_from_hydra(error: Exception) -> bool:
-    """Return whether Hydra or OmegaConf stumbled, as they do over what they did not foresee:
-    hydra=3, say."""
+    """Return whether code of Hydra or OmegaConf raised an error.
+
+    They raise arbitrary errors for input that they do not check, such as hydra=3."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return frame.f_globals.get("__name__", "").partition(".")[0] in ("hydra", "omegaconf", "antlr4")
 
 
-def _unknown(key: str, causes: Sequence[BaseException]) -> str:
+def _unknown_key(key: str, causes: Sequence[BaseException]) -> str:
+    """Return the message for an error at a key that is no option."""
     if not key.startswith("hydra"):
         try:
             check_key(key)
@@ -49,8 +51,9 @@ def _unknown(key: str, causes: Sequence[BaseException]) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the error, its cause, and so on, each once: in a debugger OmegaConf's go round in a
-    ring."""
+    """Yield an error, its cause, the cause of that and so on, each once.
+
+    The causes of OmegaConf's errors form a circle in a debugger."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -1,4 +1,4 @@
-"""Keys of options: refuse unknown ones and name the option that was probably meant."""
+"""Check of option keys, with a suggestion for an unknown one."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from dstrun.config.messages import did_you_mean, near
 from dstrun.config.options import FREE, GROUPS, OPTIONS
 from dstrun.system.errors import InputError
 
-OTHER_NAMES = {
+OTHER_NAMES = {  # names that other programs use: the option here
     "learning_rate": "schedule.lr",
     "optimizer": "schedule.optimiser",
     "wd": "schedule.weight_decay",
@@ -34,10 +34,9 @@ OTHER_NAMES = {
 
 
 def check_key(key: str, value: str = "", besides: Sequence[str] = ()) -> None:
-    """Raise InputError, with near names, for a dotted key that is no option, nor one of `besides`.
+    """Raise InputError, with near names, for a dotted key that is no option and not in `besides`.
 
-    An option whose last part is the key comes with the value, ready to be typed.
-    """
+    If the last part of an option is the key, the message shows that option with `value`."""
     if key in OPTIONS or key in besides or any(key.startswith(f"{free}.") for free in FREE):
         return
     last = key.rpartition(".")[2].replace("-", "_").lower()

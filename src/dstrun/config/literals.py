@@ -1,5 +1,4 @@
-"""Numbers and choices in the spellings that people use: 5%, 10k, 1_000, 1×10^-4, VGG-16. Knows
-config."""
+"""Numbers and choices in the spellings that people use: 5%, 10k, 1_000, 1×10^-4, VGG-16."""
 
 import re
 from collections.abc import Iterable
@@ -9,9 +8,11 @@ from typing import Any
 from dstrun.config.options import OPTIONS
 
 POWER = re.compile(r"(?:(?P<factor>[^^*×x]+)\s*[*×x]\s*)?10\s*(?:\^|\*\*)\s*(?P<exponent>[+-]?\d+)")
-MULTIPLES = {"k": 1_000, "K": 1_000, "M": 1_000_000}
+PERCENT = Decimal("0.01")
+MULTIPLES = {"k": Decimal(1_000), "K": Decimal(1_000), "M": Decimal(1_000_000)}
 WHOLE = re.compile(r"[+-]?\d+")
 DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+WORDS_FOR_OFF = ("false", "no")  # YAML 1.1 reads a bare `off` as false, and people say no
 
 
 def takes_text(key: str) -> bool:
@@ -20,63 +21,67 @@ def takes_text(key: str) -> bool:
 
 
 def plain_spelling(key: str, text: str) -> str:
-    """Return the text in the spelling that an option's check takes; as it is where it means no
-    number or choice."""
+    """Return a number or choice in the spelling that the check of its option takes.
+
+    Text that means neither is returned unchanged."""
     if key not in OPTIONS:
         return text
     entry = OPTIONS[key]
     if choices := entry.metadata["choices"]:
-        off = "off" in choices and text.lower() in (
-            "false",
-            "no",
-        )  # what YAML 1.1 makes of a bare off, or people say
-        return "off" if off else find_spelling(text, choices)
+        is_off = "off" in choices and text.lower() in WORDS_FOR_OFF
+        return "off" if is_off else find_spelling(text, choices)
     whole = entry.type in (int, list[int])
-    if entry.type not in (int, float, list[int], list[float]) or (
-        WHOLE if whole else DECIMAL
-    ).fullmatch(text):
+    if not whole and entry.type not in (float, list[float]):
+        return text
+    if (WHOLE if whole else DECIMAL).fullmatch(text):
         return text
     number = read_number(text, share=_is_share(entry.metadata), whole=whole)
     return text if number is None else repr(number)
 
 
 def _is_share(meta: Any) -> bool:
-    """Return whether an option's numbers end at 1, so that a percentage can be meant."""
+    """Return whether an option's numbers end at 1, so that a percentage makes sense."""
     return 1 in (meta["high"], meta["below"])
 
 
 def read_number(text: str, *, share: bool = False, whole: bool = False) -> float | None:
     """Return the number that a text means, or None.
 
-    Beside Python's spellings: a typographic minus, 1×10^-4 and 10^-4; for a share, 5%; for a whole
-    number, 10k and 1M. Whole numbers come as int where they are whole: '1e3' is 1000."""
+    Python's spellings are known, and a typographic minus, 1×10^-4 and 10^-4; with `share` 5%; with
+    `whole` 10k and 1M. With `whole`, a number without a fraction is an int: '1e3' is 1000."""
     text = text.strip().replace("−", "-")
     if power := POWER.fullmatch(text):
         text = f"{(power['factor'] or '1').strip()}e{power['exponent']}"
-    factor = Decimal(1)
-    if share and text.endswith("%"):
-        text, factor = text[:-1], Decimal("0.01")
-    elif whole and text[-1:] in MULTIPLES:
-        text, factor = text[:-1], Decimal(MULTIPLES[text[-1]])
+    text, factor = _split_unit(text, share, whole)
     try:
         number = Decimal(text.strip()) * factor
     except InvalidOperation:
         return None
-    if not number.is_finite():
-        return float(number)
-    return int(number) if whole and number == number.to_integral_value() else float(number)
+    if whole and number.is_finite() and number == number.to_integral_value():
+        return int(number)
+    return float(number)
+
+
+def _split_unit(text: str, share: bool, whole: bool) -> tuple[str, Decimal]:
+    """Return a number's text without its unit (%, k, M), and the factor that the unit means."""
+    if share and text.endswith("%"):
+        return text[:-1], PERCENT
+    if whole and text[-1:] in MULTIPLES:
+        return text[:-1], MULTIPLES[text[-1]]
+    return text, Decimal(1)
 
 
 def find_spelling(word: str, known: Iterable[str]) -> str:
-    """Return the one known word that differs in case and punctuation alone; the word itself where
-    there is none."""
+    """Return the only known word that differs from `word` in case and punctuation alone.
+
+    Without such a word, or with several, `word` itself is returned."""
     known = list(known)
     if word in known:
         return word
-    alike = [other for other in known if _bare(other) == _bare(word)]
+    alike = [other for other in known if _letters(other) == _letters(word)]
     return alike[0] if len(alike) == 1 else word
 
 
-def _bare(word: str) -> str:
+def _letters(word: str) -> str:
     """Return the letters and digits of a word, in lower case."""
     return re.sub(r"[\W_]+", "", word).casefold()

@@ -1,8 +1,8 @@
-"""Every option: its type, meaning, unit and bounds.
+"""All options of a run: their types, meanings, units and bounds.
 
-The defaults here are the base that recipes, experiments and the command line build on. A default
-never changes: a run's identity is made of the options that differ from it, so a changed default
-would rename every old run. A new option gets the value that means "as before"."""
+The defaults are the base values that recipes, experiments and the command line build on. A default
+never changes: the identity of a run is made of the options that differ from their defaults, so
+another default would rename every old run. A new option gets the default that means "as before"."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass
@@ -15,16 +15,20 @@ from dstrun.config.sections import DataConfig, ModelConfig, RegConfig, ScheduleC
 
 @dataclass
 class CheckpointConfig:
+    """Options of checkpoints."""
+
     every: float = option(
-        300.0, "seconds between checkpoints (0: one at every row)", low=0, identity=False
+        300.0, "Time between checkpoints, seconds (0: one at every row)", low=0, identity=False
     )
 
 
 @dataclass
 class LogConfig:
+    """Options of layers.csv."""
+
     steps: int = option(
         0,
-        "rows in layers.csv every so many updates (0: at epochs' ends only)",
+        "Number of steps between rows in layers.csv (0: only at the end of an epoch)",
         low=0,
         identity=False,
     )
@@ -32,29 +36,31 @@ class LogConfig:
 
 @dataclass
 class WandbConfig:
+    """Options of Weights & Biases."""
+
     mode: str = option(
         "auto",
-        "auto: what WANDB_MODE says; without it, online where a key is set, else offline",
+        "W&B mode (auto: WANDB_MODE if it is set, else online with an API key and offline without)",
         choices=("auto", "online", "offline", "disabled"),
         identity=False,
     )
     project: str = option(
         "dstrun",
-        "W&B project (or WANDB_PROJECT)",
+        "W&B project. The variable WANDB_PROJECT replaces the default",
         pattern=r"[^/\\#?%:]{1,128}",
         words=r"at most 128 characters, none of / \ # ? % :",
         identity=False,
     )
     entity: str | None = option(
         None,
-        "W&B user or team (or WANDB_ENTITY)",
+        "W&B user or team. The variable WANDB_ENTITY replaces the default",
         pattern=r"[^/\\#?%:\s]+",
         words="the name of a user or team",
         identity=False,
     )
     tags: list[str] = option(
         [],
-        "W&B tags (or WANDB_TAGS, between commas)",
+        "W&B tags. The variable WANDB_TAGS, separated by commas, replaces the default",
         pattern=r".{1,64}",
         words="tags of 1 to 64 characters",
         identity=False,
@@ -63,42 +69,50 @@ class WandbConfig:
 
 @dataclass
 class Config:
+    """All options of one run."""
+
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     reg: RegConfig = field(default_factory=RegConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    seed: int = option(0, "seed of weights, order and augmentation", low=0, high=2**32 - 1)
+    seed: int = option(
+        0, "Seed of initial weights, batch order and augmentation", low=0, high=2**32 - 1
+    )
     init: str | None = option(
         None,
-        "folder of a run whose weights and thresholds to start from",
+        "Folder of a run whose weights and thresholds are the initial ones",
         identity=lambda path: path and Path(path).resolve().name,
     )
     device: str = option(
-        "auto", "auto (a GPU where there is one), cpu, cuda, cuda:1, …", identity=False
+        "auto", "Device: auto (a GPU if there is one), cpu, cuda, cuda:1, …", identity=False
     )
     threads: int = option(
-        0, "CPU threads (0: as many as torch finds right)", low=0, high=4096, identity=False
+        0, "Number of CPU threads (0: torch's choice)", low=0, high=4096, identity=False
     )
-    deterministic: bool = option(False, "only operations that repeat bit for bit on a GPU; slower")
-    outputs: str = option("outputs", "folder of all runs", identity=False)
+    deterministic: bool = option(
+        False, "Restriction to operations that repeat bit for bit on a GPU; slower"
+    )
+    outputs: str = option("outputs", "Folder of all runs", identity=False)
     group: str | None = option(
         None,
-        "folder of this run in it (default: single, grid or the sweep's)",
+        "Subfolder of outputs for this run (null: single, grid or the name of the sweep)",
         pattern=r"\w[\w.-]*",
         identity=False,
     )
-    name: str | None = option(None, "a label for people", identity=False)
-    overwrite: bool = option(False, "start over where the run exists already", identity=False)
-    dry_run: bool = option(False, "say what would be done, and do nothing", identity=False)
+    name: str | None = option(None, "Free-text label shown in W&B", identity=False)
+    overwrite: bool = option(False, "Restart of a run that exists already", identity=False)
+    dry_run: bool = option(
+        False, "Report of what would be done, with nothing trained or written", identity=False
+    )
     n_jobs: int = option(
         0,
-        "runs of a sweep at a time on this machine (0: one a GPU, or else one a core)",
+        "Number of a sweep's runs at a time on this machine (0: one per GPU, or one per core)",
         low=0,
         identity=False,
     )
     retry: str = option(
         "failed",
-        "what a sweep does again: runs that failed, or none",
+        "Runs that the same sweep trains again: those that failed, or none",
         choices=("failed", "none"),
         identity=False,
     )
@@ -111,7 +125,7 @@ GROUPS = ("model", "data", "reg", "schedule", "experiment", "sweep")
 
 
 def options(section: Any = Config, prefix: str = "") -> Iterator[tuple[str, Field]]:
-    """Every option as (dotted key, field), in order."""
+    """Yield (dotted key, field) of every option, in order."""
     for entry in fields(section):
         key = prefix + entry.name
         if is_dataclass(entry.type):
@@ -125,15 +139,14 @@ FREE = tuple(key for key, entry in OPTIONS.items() if entry.type == dict[str, An
 
 
 def value_of(config: Any, key: str) -> Any:
-    """The value at a dotted key of typed objects."""
+    """Return the value at a dotted key of a typed config."""
     for part in key.split("."):
         config = getattr(config, part)
     return config
 
 
 def flat(section: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as {dotted key: value}; options that are themselves mappings are kept
-    whole."""
+    """Return nested mappings as {dotted key: value}; options that are mappings stay mappings."""
     found: dict[str, Any] = {}
     for name, value in section.items():
         key = f"{prefix}{name}"

@@ -1,7 +1,4 @@
-"""Names → builders: dstrun's own, and those that installed packages offer through entry points.
-
-Knows config (for near names) and errors.
-"""
+"""Builders by name: those of dstrun and those that installed packages register as entry points."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -13,42 +10,34 @@ from dstrun.system.errors import InputError, user_code_error
 
 
 def registered(option: str, name: str, builtin: Mapping[str, Callable], group: str) -> Callable:
-    """Return the builder of that name: one of ours, or of an installed package's entry points.
+    """Return the builder of a name, from `builtin` or the entry points of `group`.
 
-    Raises InputError for a name that nobody offers, and for an entry point that cannot be loaded.
-    """
+    Raise InputError for an unknown name and for an entry point that cannot be loaded."""
     if name in builtin:
         return builtin[name]
-    offered = entry_points(group=group)
-    if name not in offered.names:
-        known = sorted({*builtin, *offered.names})
-        raise InputError(
-            f"{option}: there is no {name!r}{near(name, known)} (known: {', '.join(known)})"
-        )
-    return _load(option, offered[name])
+    entries = entry_points(group=group)
+    if name not in entries.names:
+        known = sorted({*builtin, *entries.names})
+        hint = f"{near(name, known)} (known: {', '.join(known)})"
+        raise InputError(f"{option}: there is no {name!r}{hint}")
+    return _load(option, entries[name])
 
 
 def _load(option: str, entry: EntryPoint) -> Callable:
-    """Import what an entry point names; InputError where that fails, or is nothing that can be
-    called."""
-    told = f"{option}: the entry point `{entry.group}: {entry.name} = {entry.value}`"
+    """Return the builder of an entry point; raise InputError if it cannot be imported or called."""
+    subject = f"{option}: the entry point `{entry.group}: {entry.name} = {entry.value}`"
     try:
         builder = entry.load()
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # a user's module may raise anything while it is imported
-        raise InputError(f"{told} cannot be loaded: {user_code_error(error)}") from error
+    except (Exception, SystemExit) as error:  # importing a user's module may raise anything
+        raise InputError(f"{subject} cannot be loaded: {user_code_error(error)}") from error
     if not callable(builder):
-        raise InputError(
-            f"{told} is a {type(builder).__name__}, expected a function (MODULE:FUNCTION)"
-        )
+        kind = type(builder).__name__
+        raise InputError(f"{subject} is a {kind}, expected a function (MODULE:FUNCTION)")
     return builder
 
 
 def accepted(builder: Callable, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the options that the builder has parameters for: all where it takes
-    **options."""
+    """Return the options that a builder has parameters for: all of them if it takes **options."""
     parameters = _parameters(builder)
     if parameters is None or any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
         return dict(options)
@@ -56,10 +45,10 @@ def accepted(builder: Callable, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_arguments(option: str, name: str, builder: Callable, *given: Any, **named: Any) -> None:
-    """Raise InputError, with near names, for arguments that do not fit the builder's signature.
+    """Raise InputError, with near names, for arguments that do not fit a builder's signature.
 
-    A TypeError that a builder raises after this is a mistake inside it, and not one of `option`,
-    its keywords."""
+    A TypeError that the builder raises later is therefore a mistake inside the builder, and not one
+    in `option`, which holds its keyword arguments."""
     parameters = _parameters(builder)
     if parameters is None:
         return
@@ -67,14 +56,14 @@ def check_arguments(option: str, name: str, builder: Callable, *given: Any, **na
         inspect.signature(builder).bind(*given, **named)
     except TypeError as error:
         unknown = next((key for key in named if key not in parameters), "")
-        raise InputError(
-            f"{option}: {name}() {error}{near(unknown, parameters) if unknown else ''}"
-        ) from error
+        hint = near(unknown, parameters) if unknown else ""
+        raise InputError(f"{option}: {name}() {error}{hint}") from error
 
 
 def _parameters(builder: Callable) -> Mapping[str, inspect.Parameter] | None:
-    """Return the parameters of a builder by name; None for what does not tell, as some functions in
-    C."""
+    """Return a builder's parameters by name, or None if Python does not know them.
+
+    Some functions written in C have no signature."""
     try:
         return inspect.signature(builder).parameters
     except (TypeError, ValueError):

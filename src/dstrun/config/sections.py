@@ -1,159 +1,195 @@
-"""The options of a run in groups: network, data set, sparsity and schedule, each a dataclass."""
+"""Options of the network, the data set, the sparsity and the schedule: a dataclass per section."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from dstrun.config.field import option
 
-STEADY = 0.1  # about the gradient of a live filter's threshold; a dead one's, through batch norm, is 3.5 and far more
+MODEL_BUILDERS = ("lenet_300_100", "lenet5", "lstm", "vgg", "wide_resnet", "resnet50")
+DATA_BUILDERS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "folder")
+# The gradient of a live filter's threshold is about this; that of a dead filter behind batch norm
+# is 3.5 and more.
+STEADY = 0.1
+WITH_DST = ("reg.method", "dst")
+WITH_SGD = ("schedule.optimiser", "sgd")
+WITH_ADAM = ("schedule.optimiser", "adam", "adamw")
+WITH_MULTISTEP = ("schedule.rate", "multistep")
 
 
 @dataclass
 class ModelConfig:
-    name: str = option("", "label of the network, in names, tables and plots")
+    """Options of the network."""
+
+    name: str = option("", "Label of the network in run names, tables and plots")
     builder: str = option(
-        "", "registered builder: lenet_300_100, lenet5, lstm, vgg, wide_resnet, resnet50, or yours"
+        "",
+        f"Registered builder: {', '.join(MODEL_BUILDERS)}, or that of an installed package",
     )
-    args: dict[str, Any] = option({}, "keyword arguments of the builder")
+    args: dict[str, Any] = option({}, "Keyword arguments of the builder")
 
 
 @dataclass
 class DataConfig:
-    name: str = option("", "label of the data set, in names, tables and plots")
+    """Options of the data set and its augmentation."""
+
+    name: str = option("", "Label of the data set in run names, tables and plots")
     builder: str = option(
-        "", "registered builder: digits, mnist, fashion_mnist, cifar10, cifar100, folder, or yours"
+        "",
+        f"Registered builder: {', '.join(DATA_BUILDERS)}, or that of an installed package",
     )
-    args: dict[str, Any] = option({}, "keyword arguments of the builder")
-    root: str = option("${oc.env:DSTRUN_DATA,data}", "folder the data lies below", identity=False)
-    download: bool = option(False, "fetch the data set where it is missing", identity=False)
+    args: dict[str, Any] = option({}, "Keyword arguments of the builder")
+    root: str = option(
+        "${oc.env:DSTRUN_DATA,data}", "Folder that contains the data sets", identity=False
+    )
+    download: bool = option(False, "Download of a data set that is missing", identity=False)
     train_limit: int = option(
-        0, "number of training images, chosen once for all seeds (0: all)", low=0
+        0, "Number of training images, the same ones for every seed (0: all)", low=0
     )
-    test_limit: int = option(0, "number of test images, chosen once for all seeds (0: all)", low=0)
+    test_limit: int = option(
+        0, "Number of test images, the same ones for every seed (0: all)", low=0
+    )
     validation: float = option(
-        0.0, "share of each class held out of training for validation", low=0, below=1
+        0.0,
+        "Fraction of each class held out of training for validation (0: none)",
+        low=0,
+        below=1,
     )
     size: int = option(
-        32, "side of the images, pixels, where the files leave it open (folder)", low=1
+        32, "Side length of the images, pixels, if the files do not fix it (folder)", low=1
     )
     mean: list[float] = option(
-        [0.0], "subtracted from pixels in [0, 1]: one value, or one a channel"
+        [0.0], "Mean subtracted from pixels in [0, 1]: one value, or one per channel"
     )
     std: list[float] = option(
-        [1.0], "divides them after that: one value, or one a channel", above=0
+        [1.0],
+        "Standard deviation by which the result is divided: one value, or one per channel",
+        above=0,
     )
-    pad: int = option(0, "random crops after padding by so many pixels", low=0)
-    flip: bool = option(False, "mirror half of the training images")
+    pad: int = option(
+        0, "Padding before a random crop to the original size, pixels (0: no crops)", low=0
+    )
+    flip: bool = option(False, "Mirroring of a random half of the training images")
 
 
 @dataclass
 class RegConfig:
-    method: str = option("dst", "what makes the network sparse", choices=("dst", "dense"))
+    """Options of the sparsity."""
+
+    method: str = option(
+        "dst", "Method that makes the network sparse (dense: none)", choices=("dst", "dense")
+    )
     alpha: float = option(
-        5e-4, "weight of the penalty Σ exp(−t)", low=0, when=("reg.method", "dst")
+        5e-4, "Weight α of the penalty Σ exp(−t) on thresholds t", low=0, when=WITH_DST
     )
     granularity: str = option(
         "neuron",
-        "what shares a threshold",
+        "Part of a layer that shares one threshold",
         choices=("neuron", "layer", "weight"),
-        when=("reg.method", "dst"),
+        when=WITH_DST,
     )
     floor: float = option(
         0.01,
-        "density at or under which the guard sets in on a layer's thresholds (0: never); with a target_density a "
-        "quarter of that at most",
+        "Layer density at or below which its thresholds are reset (0: never). "
+        "With reg.target_density: at most a quarter of it",
         low=0,
         below=1,
-        when=("reg.method", "dst"),
+        when=WITH_DST,
     )
     guard: float = option(
         0.0,
-        "what the guard multiplies thresholds by at every update (0: the paper's reset to 0); with a target_density "
-        "0.9 at least",
+        "Factor applied at every step to the thresholds of a layer at the floor (0: reset to 0, "
+        "as in the paper). With reg.target_density: at least 0.9",
         low=0,
         below=1,
-        when=("reg.method", "dst"),
+        when=WITH_DST,
     )
     target_density: float = option(
         0.0,
-        "density to end at, alpha being steered there from reg.alpha on (0: alpha stays as it is)",
+        "Density at the end of training. α is adjusted automatically, starting at reg.alpha "
+        "(0: α is constant)",
         low=0,
         below=1,
-        when=("reg.method", "dst"),
+        when=WITH_DST,
     )
     freeze: float = option(
         1.0,
-        "share of the updates after which masks stay as they are (1: never); with a target_density 0.8 at most",
+        "Fraction of the steps after which masks are frozen (1: never). "
+        "With reg.target_density: at most 0.8",
         above=0,
         high=1,
-        when=("reg.method", "dst"),
+        when=WITH_DST,
     )
-    exclude: list[str] = option([], "globs of layer names left dense")
+    exclude: list[str] = option([], "Glob patterns of the names of layers that stay dense")
 
     @property
     def steered(self) -> bool:
-        """Whether α is steered to a density."""
+        """Return whether α is adjusted to reach a target density."""
         return self.method == "dst" and self.target_density > 0
 
 
 @dataclass
 class ScheduleConfig:
-    epochs: int = option(20, "passes over the training images", low=0)
-    batch_size: int = option(64, "images an update", low=1)
-    accumulate: int = option(1, "pieces a batch is computed in, to save memory", low=1)
-    optimiser: str = option("sgd", "update rule", choices=("sgd", "adam", "adamw"))
-    lr: float = option(
-        0.01, "learning rate: the base of the rate, or its peak for onecycle", above=0
+    """Options of training: epochs, batches, optimiser, learning rate, precision."""
+
+    epochs: int = option(20, "Number of passes over the training images", low=0)
+    batch_size: int = option(64, "Number of images per step", low=1)
+    accumulate: int = option(
+        1, "Number of parts in which a batch is computed, to save memory", low=1
     )
-    momentum: float = option(0.9, "momentum", low=0, below=1, when=("schedule.optimiser", "sgd"))
-    nesterov: bool = option(False, "Nesterov's momentum", when=("schedule.optimiser", "sgd"))
+    optimiser: str = option("sgd", "Optimiser", choices=("sgd", "adam", "adamw"))
+    lr: float = option(0.01, "Base learning rate (onecycle: peak learning rate)", above=0)
+    momentum: float = option(0.9, "Momentum of SGD", low=0, below=1, when=WITH_SGD)
+    nesterov: bool = option(False, "Nesterov momentum", when=WITH_SGD)
     betas: list[float] = option(
         [0.9, 0.999],
-        "Adam's two decay rates",
+        "Decay rates of Adam's estimates of both moments",
         low=0,
         below=1,
-        when=("schedule.optimiser", "adam", "adamw"),
+        when=WITH_ADAM,
     )
-    weight_decay: float = option(0.0, "weight decay", low=0)
+    weight_decay: float = option(0.0, "Weight decay", low=0)
     threshold_decay: float = option(
-        1.0,
-        "share of the weight decay that thresholds get (the paper: 1)",
-        low=0,
-        when=("reg.method", "dst"),
+        1.0, "Factor on the weight decay of thresholds (paper: 1)", low=0, when=WITH_DST
     )
     rate: str = option(
         "constant",
-        "course of the learning rate",
+        "Learning-rate schedule",
         choices=("constant", "multistep", "cosine", "onecycle"),
     )
     milestones: list[int] = option(
         [],
-        "epochs at which the rate is multiplied by gamma",
+        "Epochs after which the learning rate is multiplied by schedule.gamma",
         low=1,
-        when=("schedule.rate", "multistep"),
+        when=WITH_MULTISTEP,
     )
     gamma: float = option(
-        0.1, "factor at a milestone", above=0, when=("schedule.rate", "multistep")
+        0.1, "Factor on the learning rate at a milestone", above=0, when=WITH_MULTISTEP
     )
-    warmup: float = option(0.0, "epochs over which the rate first rises from 0", low=0)
-    clip: float = option(0.0, "bound on the norm of the gradient (0: none)", low=0)
+    warmup: float = option(
+        0.0, "Number of epochs in which the learning rate first rises from 0 (0: none)", low=0
+    )
+    clip: float = option(0.0, "Upper bound on the norm of the gradient (0: none)", low=0)
     threshold_clip: float = option(
         0.0,
-        f"bound on thresholds' gradients (0: none, but {STEADY} with a target_density behind batch norm or of layers)",
+        "Bound on the gradients of thresholds (0: none). With reg.target_density, 0 means "
+        f"{STEADY} behind batch norm and for reg.granularity=layer",
         low=0,
-        when=("reg.method", "dst"),
+        when=WITH_DST,
     )
     precision: str = option(
         "fp32",
-        "arithmetic of the layers (fp32 as torch does it: TF32 in a GPU's convolutions); masks are fp32",
+        "Number format of the layers' arithmetic (fp32: TF32 in convolutions on a GPU, torch's "
+        "default). Masks are computed in fp32",
         choices=("fp32", "bf16"),
     )
     channels_last: bool = option(
         False,
-        "convolutions' weights and images with the channels innermost, as a GPU's bf16 units want them",
+        "Memory layout with the channels innermost, of images and convolution weights; faster in "
+        "bf16 on a GPU",
     )
     compile: str = option(
         "off",
-        "what torch.compile makes faster: the masks, or the masks and the forward and backward pass of a step",
+        "Part of a step that torch.compile compiles: the masks (mask), or the forward and "
+        "backward pass with the masks (step)",
         choices=("off", "mask", "step"),
     )

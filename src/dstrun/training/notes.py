@@ -10,7 +10,7 @@ from typing import Any
 
 from dstrun.config.options import OPTIONS, Config, flat, value_of
 from dstrun.config.sections import STEADY
-from dstrun.config.sources import folders
+from dstrun.config.groups import folders
 from dstrun.config.yaml_files import read_yaml
 from dstrun.runs.identity import applies
 from dstrun.runs.wandb_logger import wandb_options
