@@ -7,57 +7,59 @@ from dstrun.config.options import OPTIONS
 
 HEAD = """# Options
 
-`dstrun KEY=VALUE …` sets any of these; `dstrun --cfg job` shows what a command line comes to. The base values below
-are what recipes (`conf/recipe/<model>-<data>.yaml`), experiments and the command line build on, in that order.
+`dstrun KEY=VALUE …` sets any of these options; `dstrun --cfg job` prints the config that a command
+line results in. Recipes (`conf/recipe/<model>-<data>.yaml`) change the base values below, an
+experiment changes the recipe, and the command line changes both.
 
-Values are taken in the spellings that people use: `5%` where a number ends at 1, `10k` for a whole number, `1×10^-4`,
-`VGG-16` for `vgg16`, `SGD` for `sgd`, a file's name or path for a choice (`sweep=sweeps/mine.yaml`), `10,20` for a list
-where there is no `-m`. An option of text takes its text as typed, whatever is in it; `null` is none, `'null'` the word.
-Several values need `-m`, and then commas separate them: `-m group=a,b`; a list is `[10,20]`. Quote what the shell would
-take: `'seed=range(5)'`. What is understood in no way is refused in one line with the right spelling, exit code 2.
+Values may be spelled as people do: `5%` for a number that is at most 1, `10k` for a whole number,
+`1×10^-4`, `VGG-16` for `vgg16`, `SGD` for `sgd`, a file name or path for a choice
+(`sweep=sweeps/mine.yaml`), and `10,20` for a list if there is no `-m`. An option of text takes its
+text as it is typed; `null` means none, and `'null'` the word. With `-m`, commas separate several
+values: `-m group=a,b`; a list is then `[10,20]`. Use quotes for characters that the shell would
+interpret: `'seed=range(5)'`. Any other value is refused with exit code 2, in one line that shows
+the right spelling.
 
-A run or sweep begins with notes, on standard error, on options that have no effect in it, on schedules that are longer
-than it, on values that a `reg.target_density` replaces, and on a pair of model and data that has no recipe.
+A run or sweep begins with notes on standard error: on options that have no effect, on schedules
+longer than the run, on values that `reg.target_density` replaces, and on a pair of model and data
+set without a recipe.
 
-*Identity* says whether an option is part of what a run is: two commands that differ only in options without the mark
-are the same run, in the same folder.
+*Identity* marks the options that are part of a run's identity. Two commands that differ only in
+other options are the same run, in the same folder.
 """
+COLUMNS = "| option | base | expects | meaning | identity |\n|---|---|---|---|---|"
 
 
 def shown(value: Any) -> str:
-    if value in ("", None, [], {}):
-        return "" if value == "" else {"None": "null"}.get(str(value), str(value))
-    return (
-        str(value).lower()
-        if isinstance(value, bool)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    """Return a base value as it is typed on the command line."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def row(key: str) -> str:
+    """Return the row of the table on one option."""
+    meta = OPTIONS[key].metadata
+    base, mark = shown(meta["default"]), "●" if meta["identity"] else ""
+    only = ""
+    if meta["when"]:
+        other, *values = meta["when"]
+        only = f" (with `{other}={'` or `'.join(values)}`)"
+    cells = [f"`{key}`", base and f"`{base}`", expected(key), meta["doc"] + only, mark]
+    return f"| {' | '.join(cells)} |"
 
 
 def page() -> str:
-    lines = [HEAD]
-    section = None
-    for key, entry in OPTIONS.items():
-        part = key.split(".")[0] if "." in key else "run"
-        if part != section:
-            section = part
-            lines += [
-                f"## {part}\n",
-                "| option | base | expects | meaning | identity |",
-                "|---|---|---|---|---|",
-            ]
-        meta = entry.metadata
-        only = (
-            f" (with `{meta['when'][0]}={'` or `'.join(meta['when'][1:])}`)" if meta["when"] else ""
-        )
-        base, mark = shown(meta["default"]), "●" if meta["identity"] else ""
-        lines.append(
-            f"| `{key}` | {f'`{base}`' if base else ''} | {expected(key)} | {meta['doc']}{only} | {mark} |"
-        )
-    text = "\n".join(lines) + "\n"
-    return text.replace("|\n## ", "|\n\n## ")
+    """Return the whole page: a table for each section of options."""
+    tables: dict[str, list[str]] = {}
+    for key in OPTIONS:
+        section = key.split(".")[0] if "." in key else "run"
+        tables.setdefault(section, []).append(row(key))
+    parts = [HEAD]
+    for section, rows in tables.items():
+        parts.append("\n".join([f"## {section}\n", COLUMNS, *rows, ""]))
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":

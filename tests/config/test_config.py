@@ -6,13 +6,17 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from dstrun import data, models
 from dstrun.config.check import check
 from dstrun.config.options import OPTIONS, Config
-from dstrun.config.sections import DataConfig, ModelConfig, RegConfig
+from dstrun.config.sections import DATA_BUILDERS, MODEL_BUILDERS, DataConfig, ModelConfig, RegConfig
+from dstrun.methods.dst.masking import GRANULARITIES
 from dstrun.runs import identity
 from dstrun.runs.identity import run_hash, run_name, settings
 from dstrun.system.errors import InputError
 from dstrun.system.numbers import short
+from dstrun.training.learning_rate import RATES
+from dstrun.training.optim import OPTIMISERS
 
 
 def config(**sections: Any) -> Config:
@@ -29,6 +33,17 @@ def test_defaults_pass_their_own_check() -> None:
 
 def test_every_option_says_what_it_means() -> None:
     assert all(entry.metadata["doc"] for entry in OPTIONS.values())
+
+
+def test_choices_and_builders_in_the_help_are_those_of_the_code() -> None:
+    assert tuple(models.BUILDERS) == MODEL_BUILDERS
+    assert tuple(data.BUILDERS) == DATA_BUILDERS
+    for key, choices in {
+        "reg.granularity": GRANULARITIES,
+        "schedule.optimiser": OPTIMISERS,
+        "schedule.rate": RATES,
+    }.items():
+        assert OPTIONS[key].metadata["choices"] == choices
 
 
 @pytest.mark.parametrize(

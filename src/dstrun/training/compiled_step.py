@@ -126,7 +126,7 @@ class TracedSGD:
         """
         names = ("weight_decay", "momentum", "dampening", "nesterov", "maximize")
         for places, group in self._groups:
-            moved: list[nn.Parameter] = []
+            moved: list[Tensor] = []
             by: list[Tensor] = []
             own: list[Tensor | None] = []
             for place in places:
