@@ -1,30 +1,19 @@
 """Command line: verbs, and Hydra for everything else. Heavy modules are imported on use."""
 
-import errno
 import os
-import signal
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from dstrun.system.errors import (
-    BusyError,
-    InputError,
-    Interrupted,
-    RunFailedError,
-    StoppedByFile,
-    printable,
-)
+from dstrun.cli.exit import exit_with
+from dstrun.system.errors import BusyError, InputError, StoppedByFile
 from dstrun.system.streams import accept_all_text
 
-UNWRITABLE = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO)
 HELP_WORDS = ("help", "-help", "?")
 VERSION_WORDS = ("version", "-V", "-v")
-TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 def main() -> None:
@@ -35,7 +24,7 @@ def main() -> None:
         if sys.stdout is not None:
             sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
-        _exit(error)
+        exit_with(error)
 
 
 def _dispatch(arguments: Sequence[str]) -> None:
@@ -44,20 +33,26 @@ def _dispatch(arguments: Sequence[str]) -> None:
 
     arguments = [plain_dashes(argument) for argument in arguments]
     first, *rest = arguments or [""]
-    if first == "help" and rest and rest[0] in VERBS:
-        VERBS[rest[0]](["--help"])
-    elif first in VERBS:
+    if first in VERBS:
         _require_folder()
         VERBS[first](rest)
     elif first in HELP_WORDS or {"-h", "--help"} & set(arguments):
-        from dstrun.cli.help import text
-
-        print(text())
+        _help(rest if first == "help" else [])
     elif first in VERSION_WORDS or "--version" in arguments:
         print(version("dstrun"))
     else:
         _require_folder()
         _train(arguments)
+
+
+def _help(words: Sequence[str]) -> None:
+    """Print the help of a verb, if the words begin with one, or that of the whole program."""
+    if words and words[0] in VERBS:
+        VERBS[words[0]](["--help"])
+    else:
+        from dstrun.cli.help import text
+
+        print(text())
 
 
 def _require_folder() -> None:
@@ -98,7 +93,7 @@ def _task(composed: object) -> None:
     try:
         _train_single(composed, hydra)
     except Exception as error:
-        _exit(error)
+        exit_with(error)
 
 
 def _train_job(composed: Any, hydra: Any) -> None:
@@ -228,31 +223,3 @@ def place_of(run: Path) -> dict[str, str | bool]:
         "overwrite": False,
         "dry_run": False,
     }
-
-
-def _exit(error: BaseException) -> NoReturn:
-    """Exit with the code of an error, after one line for input that cannot be used.
-
-    Nothing is printed for an error that was reported already; any other shows its traceback."""
-    if isinstance(error, OSError) and error.errno in UNWRITABLE and error.filename is None:
-        _exit_without_output(error)
-    if TRACEBACK and isinstance(error, Exception):
-        traceback.print_exception(error)
-        sys.exit(getattr(error, "exit_code", 1))
-    if isinstance(error, InputError):
-        print(f"dstrun: {printable(error)}", file=sys.stderr)
-    elif isinstance(error, KeyboardInterrupt) and not isinstance(error, Interrupted):
-        print("dstrun: interrupted", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
-    elif not isinstance(error, RunFailedError | Interrupted):
-        raise error
-    sys.exit(error.exit_code)
-
-
-def _exit_without_output(error: OSError) -> NoReturn:
-    """Exit because standard output cannot be written, and discard what is left to print."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    if isinstance(error, BrokenPipeError):  # `dstrun … | head`
-        sys.exit(128 + signal.SIGPIPE)
-    print(f"dstrun: the output cannot be written: {error.strerror}", file=sys.stderr)
-    sys.exit(1)

@@ -1,4 +1,4 @@
-"""Exceptions, their exit codes, and errors as one line of text. Knows nothing."""
+"""Exceptions, their exit codes, and errors as one line of text."""
 
 import sys
 import sysconfig
@@ -10,126 +10,115 @@ from types import FrameType
 OURS = Path(__file__).parents[1]
 LIBRARY = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib"))
 PACKAGES = ("site-packages", "dist-packages")
-FRAMEWORKS = (
-    "torch",
-    "torchvision",
-    "numpy",
-    "PIL",
-    "importlib_metadata",
-)  # which raise for a user's mistakes
+# they raise errors for mistakes in a user's code
+FRAMEWORKS = ("torch", "torchvision", "numpy", "PIL", "importlib_metadata")
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, '' where it says nothing."""
+    """Return the first line of an error's message, or '' for an error without one."""
     return next(iter(str(error).strip().splitlines()), "")
 
 
 def described(error: BaseException) -> str:
-    """An error in one line: its kind, and the first line of what it says."""
+    """Return an error in one line: its type, and the first line of its message."""
     return f"{type(error).__name__}: {first_line(error)}".removesuffix(": ")
 
 
 def mismatch(error: BaseException) -> str:
-    """Return which key or shape it was that torch would not load."""
+    """Return the key or shape in an error of torch's `load_state_dict`, in one line."""
     lines = [line.strip() for line in str(error).splitlines()]
     return lines[1] if len(lines) > 1 else described(error)
 
 
 def printable(words: object) -> str:
-    """Words as a line that may be shown anywhere: nothing that steers a terminal, and not without
-    end."""
+    """Return words as one line for a terminal: no control characters, at most 1000 characters."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in str(words)[:1000])
 
 
 def user_code_error(error: BaseException) -> str:
-    """Return an error of a user's own code as one line: 'ZeroDivisionError in stripes.py:12
-    (division by zero)'.
+    """Return an error in a user's own code as one line, with its place in that code.
 
-    The place is the last line of the user's that was running: not of dstrun, the standard library
-    or torch. It is left out where there is none, as for an entry point to a module that does not
-    exist."""
+    An example is 'ZeroDivisionError in stripes.py:12 (division by zero)'. The place is the last
+    line that was running outside of dstrun, the standard library and torch. It is missing if there
+    is none, as for an entry point to a module that does not exist."""
     place = _place_in_user_code(error)
-    said = printable(first_line(error))
+    message = printable(first_line(error))
     if isinstance(error, SyntaxError) and error.filename:
-        place, said = (Path(error.filename), error.lineno or 1), printable(error.msg)
+        place, message = (Path(error.filename), error.lineno or 1), printable(error.msg)
     where = f" in {_short(place[0])}:{place[1]}" if place else ""
-    return f"{type(error).__name__}{where}" + (f" ({said})" if said else "")
+    reason = f" ({message})" if message else ""
+    return f"{type(error).__name__}{where}{reason}"
 
 
 def _place_in_user_code(error: BaseException) -> tuple[Path, int] | None:
     """Return file and line of the last frame of the user's code in an error's traceback."""
-    frames = list(_foreign_frames(error))
-    if not frames:
-        return None
-    package = _package(frames[0][0])
-    own = [
-        frame for frame in frames if _package(frame[0]) == package or not _is_installed(frame[0])
-    ]
-    frame, line = own[-1]
-    return Path(frame.f_code.co_filename), line
+    package, place = None, None
+    for frame, line in _foreign_frames(error):
+        if package is None:
+            package = _package(frame)  # the first one called is the user's
+        if _package(frame) == package or not _is_installed(frame):
+            place = Path(frame.f_code.co_filename), line
+    return place
 
 
 def _foreign_frames(error: BaseException) -> Iterator[tuple[FrameType, int]]:
-    """Yield the frames, and their lines, of what is neither dstrun's nor Python's nor a
-    framework's."""
+    """Yield (frame, line) of code that is not in dstrun, Python's library or a framework."""
     for frame, line in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
-        library = file.startswith(LIBRARY) and not _is_installed(frame)
-        if not (
-            file.startswith("<")
-            or library
-            or OURS in Path(file).parents
-            or _package(frame) in FRAMEWORKS
-        ):
+        if file.startswith("<") or OURS in Path(file).parents:
+            continue
+        is_library = file.startswith(LIBRARY) and not _is_installed(frame)
+        if not is_library and _package(frame) not in FRAMEWORKS:
             yield frame, line
 
 
 def _package(frame: FrameType) -> str:
+    """Return the top-level package of a frame's code."""
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
 def _is_installed(frame: FrameType) -> bool:
+    """Return whether a frame's code is in a folder of installed packages."""
     return any(part in PACKAGES for part in Path(frame.f_code.co_filename).parts)
 
 
 def _short(file: Path) -> str:
+    """Return a file's name, with its folder for an __init__.py."""
     return f"{file.parent.name}/{file.name}" if file.name == "__init__.py" else file.name
 
 
 def print_notes(lines: Iterable[str]) -> None:
-    """Print notes on standard error, a line each."""
+    """Print notes on standard error, one line each."""
     for line in lines:
         print(f"dstrun: note: {printable(line)}", file=sys.stderr)
 
 
 class InputError(Exception):
-    """What a user gave cannot be used. One line: the option, what came, what was expected."""
+    """Input that cannot be used. The message is one line: option, value, and what is expected."""
 
     exit_code = 2
 
 
 class DataError(ValueError):
-    """A data set that is missing, damaged or not what it says; the message is one line for the
-    user."""
+    """A data set that is missing, damaged or of another kind. The message is one line."""
 
 
 class BusyError(InputError):
-    """Another process is writing the run; the line says which."""
+    """A run that another process is writing. The message names the process."""
 
 
 class RunFailedError(Exception):
-    """A run that was under way has ended without its result; its folder says why, and the console
-    has said so."""
+    """A run that ended without its result, as its folder and the console have reported."""
 
     exit_code = 1
 
 
 class DivergedError(Exception):
-    """A figure of a run is no longer finite; the line says which, and when."""
+    """A run with a figure that is no longer finite. The message names figure and step."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was asked to stop by a signal, has saved where it was, and has said so."""
+    """A run that a signal stopped. Its checkpoint is saved and the stop is reported."""
 
     def __init__(self, signal: int) -> None:
         super().__init__(signal)
@@ -137,4 +126,4 @@ class Interrupted(KeyboardInterrupt):
 
 
 class StoppedByFile(Interrupted):
-    """A run was asked to stop by the file `stop` in its folder: that run alone."""
+    """A run that the file `stop` in its folder stopped; other runs of a sweep continue."""

@@ -1,7 +1,4 @@
-"""The machine a run is on: its device and threads, and what is installed.
-
-Knows torch and cores.
-"""
+"""Device, CPU threads, memory and installed packages of this machine."""
 
 import ctypes
 import os
@@ -38,8 +35,9 @@ PACKAGES = (
 
 
 def choose_device(name: str) -> torch.device:
-    """'auto' is the GPU where there is one, else the CPU. ValueError for a device that is not
-    here."""
+    """Return the device of a name; 'auto' is the GPU if there is one, else the CPU.
+
+    Raise ValueError for a device that this machine has not."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -48,15 +46,15 @@ def choose_device(name: str) -> torch.device:
             raise RuntimeError(f"no runs on {device.type}")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        there = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+        gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
         raise ValueError(
-            f"got {name!r}, expected auto or a device of this machine: {', '.join(there)}"
+            f"got {name!r}, expected auto or a device of this machine: {', '.join(['cpu', *gpus])}"
         ) from error
     return device
 
 
 def set_threads(threads: int) -> int:
-    """Lets torch use so many CPU threads (0: as it finds right) and says how many it uses."""
+    """Set the number of CPU threads that torch uses (0: the default) and return it."""
     torch.set_num_threads(threads or THREADS_AT_FIRST)
     return torch.get_num_threads()
 
@@ -65,17 +63,17 @@ THREADS_AT_FIRST = min(torch.get_num_threads(), usable_cores())
 
 
 def share_cores(threads: int) -> None:
-    """From now on so many threads are what torch finds right: other processes need the rest."""
+    """Set the default number of threads, because other processes need the other cores."""
     global THREADS_AT_FIRST
     THREADS_AT_FIRST = threads
 
 
 def keep_freed_memory() -> None:
-    """Lets the C library keep what a step frees for the next one, instead of returning it to the
-    system.
+    """Make the C library keep the memory that a step frees, instead of returning it to the system.
 
-    A step's temporaries come and go; given back, each costs a page fault per 4 KiB on its way in
-    again, which is more than the arithmetic done in it. Of glibc; elsewhere nothing happens."""
+    Temporary tensors are allocated again in every step. Memory that was returned costs a page fault
+    per 4 KiB then, which takes longer than the arithmetic in it. This needs glibc; elsewhere
+    nothing changes."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         for parameter, value in MALLOPT.values():
@@ -83,30 +81,31 @@ def keep_freed_memory() -> None:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether that is what an error says: torch on a GPU, torch on the CPU, or Python."""
+    """Return whether an error means a lack of memory: of torch on GPU or CPU, or of Python."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def missing_for_compilation(device: torch.device) -> str | None:
-    """What torch.compile needs for code of that device and does not find here, in words; None where
-    all is there."""
-    cpu = device.type == "cpu"
-    default = ("clang++" if sys.platform == "darwin" else "g++") if cpu else "gcc"
-    compiler = os.environ.get("CXX" if cpu else "CC", default)
+    """Return, in words, what torch.compile lacks on this machine for a device; None if nothing."""
+    is_cpu = device.type == "cpu"
+    if is_cpu:
+        default = "clang++" if sys.platform == "darwin" else "g++"
+        language, compiler = "C++", os.environ.get("CXX", default)
+    else:
+        language, compiler = "C", os.environ.get("CC", "gcc")
     if not shutil.which(compiler):
-        return f"a C++ compiler ({compiler})" if cpu else f"a C compiler ({compiler})"
+        return f"a {language} compiler ({compiler})"
     if not Path(sysconfig.get_path("include"), "Python.h").is_file():
         return "Python's headers (Debian: python3-dev)"
-    if not cpu and not find_spec("triton"):
+    if not is_cpu and not find_spec("triton"):
         return "the package triton"
     return None
 
 
 def set_deterministic(wanted: bool) -> None:
-    """Makes torch use only operations that repeat bit for bit, or leaves it free to use faster
-    ones."""
+    """Restrict torch to operations that repeat bit for bit, or lift the restriction."""
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(wanted)
@@ -114,13 +113,11 @@ def set_deterministic(wanted: bool) -> None:
 
 
 def facts(device: torch.device) -> dict[str, Any]:
-    """What figures may depend on: device, versions of packages, the git commit of the folder we are
-    in."""
-    name = (
-        torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else platform.processor() or platform.machine()
-    )
+    """Return what results may depend on: device, package versions, git commit of the folder."""
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    else:
+        name = platform.processor() or platform.machine()
     return {
         "device": str(device),
         "device_name": name,
@@ -130,6 +127,7 @@ def facts(device: torch.device) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
+    """Return the versions of Python, CUDA and the packages that are installed."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -142,6 +140,7 @@ def _versions() -> dict[str, str]:
 
 
 def _git_commit() -> str | None:
+    """Return the commit of the current folder, with -dirty for changes; None outside of git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)

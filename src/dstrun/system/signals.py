@@ -1,4 +1,4 @@
-"""The wish of a person, or of a cluster, that we stop. Knows nothing."""
+"""Stop signals: Ctrl-C, SIGTERM and the warnings of a scheduler."""
 
 import signal
 import sys
@@ -8,16 +8,18 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-# the last two are what a scheduler sends ahead of a time limit or pre-emption, where it is told to
+# schedulers can send the last two before a time limit or pre-emption
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+KEPT = (signal.SIGTERM, signal.SIGHUP)  # an earlier handler of these stays
 
 
 class StopRequest:
-    """Whether a signal to stop has come; a second SIGINT stops at once, as without us."""
+    """A request to stop, true once a signal has come; a second SIGINT interrupts at once."""
 
     signal: int | None = None
 
     def note(self, number: int, _: FrameType | None) -> None:
+        """Record a signal; raise KeyboardInterrupt for a second SIGINT."""
         if self.signal == signal.SIGINT == number:
             raise KeyboardInterrupt
         self.signal = number
@@ -28,25 +30,22 @@ class StopRequest:
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Collects the signals of a block instead of dying of them. In a thread other than the main:
-    never any.
+    """Yield a request that records stop signals in the block, which otherwise end the process.
 
-    A handler of SIGUSR1 or SIGUSR2 that was there before gets its signal once the block has ended:
-    submitit's puts the job into the queue again, and must not do so before the checkpoint is
-    written. A handler of SIGTERM stays: submitit's makes nothing of it, since SLURM sends it ahead
-    of the signal that counts. So does one of SIGHUP, which comes when a terminal goes: nohup's
-    makes nothing of it either."""
+    Only the main thread gets signals; in another one the request stays false. An earlier handler of
+    SIGUSR1 or SIGUSR2 gets its signal after the block: submitit's requeues the job, which must wait
+    for the checkpoint. An earlier handler of SIGTERM or SIGHUP stays: submitit's ignores SIGTERM,
+    which SLURM sends before the signal that counts, and nohup's ignores SIGHUP, which a closed
+    terminal sends."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    stay = [
-        number
-        for number in (signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) is not signal.SIG_DFL
-    ]
-    ours = [number for number in STOPPING if number not in stay]
-    before: dict[int, Any] = {number: signal.signal(number, request.note) for number in ours}
+    before: dict[int, Any] = {}
+    for stopping in STOPPING:
+        has_handler = signal.getsignal(stopping) is not signal.SIG_DFL
+        if stopping not in KEPT or not has_handler:
+            before[stopping] = signal.signal(stopping, request.note)
     try:
         yield request
     finally:
@@ -58,8 +57,7 @@ def stop_request() -> Iterator[StopRequest]:
 
 @contextmanager
 def exits_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the process as an error does, so that what a block has half made is taken
-    away."""
+    """Turn SIGTERM in the block into an exception, so that unfinished files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

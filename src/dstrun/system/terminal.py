@@ -1,4 +1,4 @@
-"""A terminal that may go away, tables wider than it, and seconds in words."""
+"""Output on a terminal: a console that survives a closed pipe, wide tables, durations."""
 
 import os
 import sys
@@ -9,30 +9,34 @@ from rich.table import Table
 
 
 class LastingConsole(Console):
-    """A console that never ends a run: its reader may go, as `head` does, or the disk behind `>` be
-    full."""
+    """A console whose errors never end a run, such as a reader that exits or a full disk."""
 
     def print(self, *objects: Any, **options: Any) -> None:
+        """Print objects; stop all output if it cannot be written."""
         try:
             super().print(*objects, **options)
         except OSError:
             self.on_broken_pipe()
 
     def on_broken_pipe(self) -> None:
+        """Send all further output to /dev/null."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
 
 
 def print_whole(console: Console, table: Table) -> None:
-    """However wide it is: a terminal that is narrower breaks lines."""
+    """Print a table in its full width; a narrower terminal breaks its lines."""
     console.width = max(console.width, Console(width=10_000).measure(table).maximum)
     console.print(table)
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: 4 s, 12 min, 3.5 h, 2.1 days."""
-    for unit, size in (("s", 1), ("min", 60), ("h", 3600)):
-        if seconds < {"s": 100, "min": 6000, "h": 48 * 3600}[unit]:
-            return f"{seconds / size:.{1 if unit == 'h' else 0}f} {unit}"
+    """Return seconds in a suitable unit: 4 s, 12 min, 3.5 h, 2.1 days."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
     return f"{seconds / 86400:.1f} days"

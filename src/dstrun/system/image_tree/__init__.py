@@ -1,21 +1,20 @@
-"""Trees of images: which folders are parts and classes, which files are images, and what is passed
-over.
+"""Trees of images: which folders are parts and classes, which files are images.
 
     ROOT/train/CLASS/*.png and ROOT/test/CLASS/*.png, or
     ROOT/CLASS/*.png, of which a share of each class is to be held out
 
-- Parts are known by `names`. A folder that only wraps another (seg_train/seg_train/CLASS) is stepped into, and the
-  notes say so.
-- All images below a class's folder, at any depth, are the class's.
-- Links are followed, but for those in a class's folder that lead above it, to a part or to another class's folder, and
-  would label images of others: these are passed over and counted. A folder is read once a class, so that a loop of
-  links ends.
-- A link to nothing that has the name of an image is listed, and cannot be decoded later. Beside the folders of classes,
-  any other link to nothing is refused: it may be a class.
-- Hidden files and folders, and files with other endings, are passed over and counted in the notes.
+- Names of parts are recognised by `names`. A folder that contains only one other folder
+  (seg_train/seg_train/CLASS) is replaced by that folder, and the notes say so.
+- All images below the folder of a class, at any depth, belong to the class.
+- Links are followed, except for a link in the folder of a class that leads above it, to a part or
+  to another class, and would give the label to images of others: such links are skipped and
+  counted. A folder is read once for a class, so that a circle of links ends.
+- A broken link with the name of an image is listed, and its image cannot be decoded later. Beside
+  the folders of classes, any other broken link is refused, since it may be a class.
+- Hidden files and folders, and files with other endings, are skipped and counted in the notes.
 
-Knows errors. No torch: a run's tree is compared with the one it was trained on before torch is
-loaded."""
+The tree of a run is compared with the one it was trained on before torch is loaded, so nothing here
+imports torch."""
 
 import os
 from pathlib import Path
@@ -28,16 +27,15 @@ from dstrun.system.image_tree.tree import WHOLE, Part, Tree
 __all__ = ["TEST", "TRAIN", "WHOLE", "Part", "Tree", "list_tree"]
 
 MOST_KNOWN = 8  # trees kept in memory; one of a million images takes some 200 MB
-_KNOWN: dict[
-    tuple[str, Path], tuple[Tree, dict[Path, int]]
-] = {}  # trees of this process, with their folders' times of change
+# the trees that this process has listed, with the times of change of their folders
+_KNOWN: dict[tuple[str, Path], tuple[Tree, dict[Path, int]]] = {}
 
 
 def list_tree(root: Path) -> Tree:
-    """Return what a tree of images holds. DataError for one that no run could use.
+    """Return the tree of images below a folder; raise DataError for one that no run can use.
 
-    A tree is listed once a process, and again when a folder in it has changed: a sweep of many runs
-    looks at one tree."""
+    A tree is listed once in a process, and again after a folder in it has changed, since many runs
+    of a sweep need the same tree."""
     place = os.path.abspath(root), root
     tree, times = _KNOWN.get(place, (None, {}))
     if tree is not None and all(_changed(folder) == time for folder, time in times.items()):
@@ -56,6 +54,7 @@ def list_tree(root: Path) -> Tree:
 
 
 def _changed(folder: Path) -> int:
+    """Return the time of change of a folder, ns; -1 if it cannot be read."""
     try:
         return folder.stat().st_mtime_ns
     except OSError:

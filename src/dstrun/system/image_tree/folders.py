@@ -1,5 +1,4 @@
-"""What lies directly in a folder of images: folders, images, and what is passed over. Knows
-nothing."""
+"""The entries of one folder of a tree: folders, images, and entries that are skipped."""
 
 import os
 import stat
@@ -35,11 +34,11 @@ Identity = tuple[int, int]  # device and inode
 
 @dataclass(frozen=True)
 class Listed:
-    """What lies directly in a folder: names of folders, images with their sizes in bytes, and what
-    is passed over.
+    """The entries of a folder: names of folders, images with sizes in bytes, skipped entries.
 
-    `dangling` names links to nothing among what is passed over. `identity` is the folder's own,
-    whatever link has led to it; `changed` is its time of change, ns."""
+    `passed` counts the skipped entries by kind, and `dangling` names the broken links among them.
+    `identity` is that of the folder itself, not of a link to it; `changed` is its time of change,
+    ns."""
 
     folders: list[str]
     images: list[tuple[str, int]]
@@ -50,7 +49,7 @@ class Listed:
 
 
 def read_folder(folder: Path) -> Listed:
-    """Read a folder, links as what they lead to. OSError where it may not be read."""
+    """Return the entries of a folder, links followed; raise OSError if it cannot be read."""
     status = folder.stat()
     folders: list[str] = []
     images: list[tuple[str, int]] = []
@@ -75,18 +74,19 @@ def read_folder(folder: Path) -> Listed:
 
 
 def identity_of(folder: Path) -> Identity:
-    """Return what tells a folder from all others, links followed, without reading it."""
+    """Return the identity of a folder, links followed, without reading it."""
     status = folder.stat()
     return status.st_dev, status.st_ino
 
 
 def ancestors(folder: Path) -> set[Identity]:
-    """Return the folders above a folder, both as its path is written and where links lead."""
-    places = Path(os.path.abspath(folder)), Path(os.path.realpath(folder))
-    return {identity_of(above) for place in places for above in place.parents}
+    """Return the folders above a folder, both of its path as written and with links resolved."""
+    above = (*Path(os.path.abspath(folder)).parents, *Path(os.path.realpath(folder)).parents)
+    return {identity_of(one) for one in above}
 
 
 def _leads_to_folder(entry: os.DirEntry) -> bool:
+    """Return whether an entry is a folder or a link to one."""
     try:
         return entry.is_dir()
     except OSError:  # a link to itself
@@ -94,8 +94,7 @@ def _leads_to_folder(entry: os.DirEntry) -> bool:
 
 
 def _size(entry: os.DirEntry) -> int | None:
-    """Return the bytes of an image file, 0 for a link to nothing, None for what is no file, such as
-    a pipe."""
+    """Return the size of a file in bytes, 0 for a broken link, None for other than a file."""
     try:
         status = entry.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Lists a tree: finds its parts and classes, then the images of each class. Knows errors."""
+"""The reading of a tree: its parts and classes, then the images of each class."""
 
 import os
 from collections import Counter
@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, S
 from pathlib import Path
 
 from dstrun.system.errors import DataError
+from dstrun.system.image_tree.checks import refuse_parts_for_classes
 from dstrun.system.image_tree.folders import (
     ENDINGS,
     Identity,
@@ -14,6 +15,7 @@ from dstrun.system.image_tree.folders import (
     identity_of,
     read_folder,
 )
+from dstrun.system.image_tree.messages import ASTRAY, counted, images_in_words, listed
 from dstrun.system.image_tree.names import (
     EXPECTED,
     TEST,
@@ -25,175 +27,173 @@ from dstrun.system.image_tree.names import (
 )
 from dstrun.system.image_tree.tree import WHOLE, Images, Tree, fingerprint_of, make_part
 
-ASTRAY = "link to a folder above or beside its class"  # counted beside the endings of files
-
 
 class Lister:
-    """Reads the folders of one tree, each once, and gathers what its notes say."""
+    """A reader of one tree, which reads each folder once and collects notes for the user."""
 
     def __init__(self) -> None:
         self._seen: dict[Path, Listed] = {}
         self._passed: Counter[str] = Counter()
-        self._above: set[Identity] = set()  # the root, the parts, what wraps them
+        self._above: set[Identity] = set()  # the root, the parts, and folders that only wrap them
         self._class_folders: set[Identity] = set()  # of all parts
         self._notes: list[str] = []
 
     @property
     def times(self) -> dict[Path, int]:
-        """When each folder was last changed, as of before it was read; ns."""
-        return {folder: listed.changed for folder, listed in self._seen.items()}
+        """Return the time of change of each folder before it was read, ns."""
+        return {folder: entries.changed for folder, entries in self._seen.items()}
 
     def tree(self, root: Path) -> Tree:
-        folders = self._parts(self._unwrapped(root, lambda name: role_of(name) is not None))
+        """Return the tree below a folder; raise DataError for one that no run can use."""
+        folders = self._parts(self._unwrapped(root, _is_part))
         classes: tuple[str, ...] = ()
-        for name in folders:  # the part to train on is the first
+        for name in folders:  # the part for training is the first
             folders[name] = self._unwrapped(folders[name], classes.__contains__)
             classes = self._class_names(folders[name], classes)
         self._note_above(folders.values())
-        found = {name: self._class_images(part, classes) for name, part in folders.items()}
+        images = {name: self._class_images(part, classes) for name, part in folders.items()}
         if self._passed:
-            self._notes.append(f"passed over {_counted(self._passed)}")
-        listed = {name: make_part(folders[name], classes, images) for name, images in found.items()}
-        return Tree(classes, listed, tuple(self._notes), fingerprint_of(classes, found))
+            self._notes.append(f"passed over {counted(self._passed)}")
+        parts = {name: make_part(folders[name], classes, images[name]) for name in images}
+        return Tree(classes, parts, tuple(self._notes), fingerprint_of(classes, images))
 
     def _parts(self, root: Path) -> dict[str, Path]:
         """Return the folder of each part, or {WHOLE: root} for a tree of classes."""
         folders = self._read(root).folders
         complete = complete_groups(folders)
         if len(complete) > 1:
-            raise DataError(
-                f"{root} holds the parts of several data sets: {', '.join(folders[:6])}; choose one"
-            )
+            names = ", ".join(folders[:6])
+            raise DataError(f"{root} holds the parts of several data sets: {names}; choose one")
         if not complete:
             self._refuse_half(root, part_groups(folders).get((), {}))
             return {WHOLE: root}
-        self._refuse_dangling(root, lambda name: role_of(name) is not None)
+        self._refuse_dangling(root, _is_part)
         (group,) = complete
-        self._above |= {
-            self._read(root / name).identity for names in group.values() for name in names
-        }
+        for role in group:
+            self._above |= {self._read(root / name).identity for name in group[role]}
         parts = {
             TRAIN: self._chosen(root, group[TRAIN]),
             TEST: self._chosen(root, group.get(TEST, []), group.get(VALIDATION, [])),
         }
         if unused := [name for name in folders if root / name not in parts.values()]:
-            self._notes.append(
-                f"in {root} not used: {', '.join(unused[:5])}{' …' if len(unused) > 5 else ''}"
-            )
+            self._notes.append(f"in {root} not used: {listed(unused, 5)}")
         return parts
 
     def _refuse_half(self, root: Path, group: Mapping[str, list[str]]) -> None:
-        """Raise DataError for a part without the others; a class may be called train or valid where
-        it looks like one.
+        """Raise DataError for a part without the other one, unless it can be a class.
 
-        That is: it holds images, and so do folders beside it that are not named like parts.
-        """
+        A folder called train or valid is a class if it contains images, as do folders beside it
+        that are not named like parts."""
         names = [name for some in group.values() for name in some]
-        others = [name for name in self._read(root).folders if name not in names]
+        has_others = len(self._read(root).folders) > len(names)
         for name in names:
-            listed = self._read(root / name)
-            if TEST in group or not others or listed.folders or not listed.images:
-                has = f"{root} has {name}/ but no part to {'test' if TRAIN in group else 'train'} on beside it"
+            entries = self._read(root / name)
+            is_class = has_others and entries.images and not entries.folders
+            if TEST in group or not is_class:
+                missing = "test" if TRAIN in group else "train"
                 raise DataError(
-                    f"{has}: expected folders named {EXPECTED}, or one folder a class and no parts"
+                    f"{root} has {name}/ but no part to {missing} on beside it: "
+                    f"expected folders named {EXPECTED}, or one folder a class and no parts"
                 )
             self._notes.append(f"{root / name} is taken for a class")
 
     def _chosen(self, root: Path, *candidates: list[str]) -> Path:
-        """Return the part to use: of the first names that hold class folders, or else of the
-        first."""
-        with_classes = [
-            [name for name in names if self._read(root / name).folders] for names in candidates
-        ]
+        """Return the folder to use as a part: of the first names with class folders, or the first.
+
+        Raise DataError for several folders of one role."""
+        with_classes = []
+        for some in candidates:
+            with_classes.append([name for name in some if self._read(root / name).folders])
         names = next(filter(None, [*with_classes, *candidates]))
         if len(names) > 1:
-            raise DataError(
-                f"{root} has {', '.join(f'{name}/' for name in names)}, of which only one can be used"
-            )
+            several = "/, ".join(names)
+            raise DataError(f"{root} has {several}/, of which only one can be used")
         return root / names[0]
 
     def _unwrapped(self, folder: Path, stops: Callable[[str], bool]) -> Path:
-        """Step into a folder that holds nothing but one folder of folders, unless `stops` says so
-        of its name."""
+        """Return the folder, or the only one in it if that contains nothing but folders.
+
+        This is repeated. A folder is not replaced by one whose name makes `stops` true."""
         start = folder
-        while (
-            len((listed := self._read(folder)).folders) == 1
-            and not listed.images
-            and not listed.dangling
-        ):
-            (name,) = listed.folders
+        while (name := self._only_folder(folder)) is not None:
             inside = self._read(folder / name)
-            if (
-                inside.images
-                or not inside.folders
-                or (stops(name) and not complete_groups(inside.folders))
-            ):
+            is_meant = stops(name) and not complete_groups(inside.folders)
+            if inside.images or not inside.folders or is_meant:
                 break
             folder /= name
         if folder != start:
             self._notes.append(f"read from {folder}, the only folder in {start}")
         return folder
 
+    def _only_folder(self, folder: Path) -> str | None:
+        """Return the name of the only folder in one without images or broken links, or None."""
+        entries = self._read(folder)
+        if len(entries.folders) != 1 or entries.images or entries.dangling:
+            return None
+        return entries.folders[0]
+
     def _class_names(self, part: Path, classes: Sequence[str]) -> tuple[str, ...]:
-        """Return the classes: those that are given, or else the folders of the part."""
+        """Return the classes: the given ones, or else the folders of the part."""
         self._refuse_dangling(part, lambda _: True)
-        listed = self._read(part)
-        if extra := [name for name in listed.folders if classes and name not in classes]:
+        entries = self._read(part)
+        if extra := [name for name in entries.folders if classes and name not in classes]:
+            names = ", ".join(extra[:5])
+            raise DataError(f"{part} has classes that the training part has not: {names}")
+        if not entries.folders:
+            images = f"{images_in_words(len(entries.images))} and " if entries.images else ""
             raise DataError(
-                f"{part} has classes that the training part has not: {', '.join(extra[:5])}"
+                f"{part} holds {images}no class folders with images in them: "
+                f"expected {part}/CLASS/*.png"
             )
-        if not listed.folders:
-            holds = f"{_images(len(listed.images))} and no" if listed.images else "no"
-            raise DataError(
-                f"{part} holds {holds} class folders with images in them: expected {part}/CLASS/*.png"
-            )
-        self._class_folders |= {self._read(part / name).identity for name in listed.folders}
-        return tuple(classes or listed.folders)
+        self._class_folders |= {self._read(part / name).identity for name in entries.folders}
+        return tuple(classes or entries.folders)
 
     def _refuse_dangling(self, folder: Path, is_meant: Callable[[str], bool]) -> None:
-        """Raise DataError for a link to nothing that may stand for a folder of the tree, by its
-        name."""
+        """Raise DataError for a broken link whose name makes `is_meant` true.
+
+        Such a link may be a folder of the tree."""
         for name in filter(is_meant, self._read(folder).dangling):
             link = folder / name
             raise DataError(
-                f"{link} is a link to {os.readlink(link)}, which cannot be reached: mount it, or remove {link}"
+                f"{link} is a link to {os.readlink(link)}, which cannot be reached: "
+                f"mount it, or remove {link}"
             )
 
     def _note_above(self, parts: Collection[Path]) -> None:
-        """Note what lies beside the folders of parts and classes: in the root, in the parts, in
-        what wraps them."""
-        for folder, listed in self._seen.items():
+        """Note the entries beside the parts and classes: in the root, the parts and their wraps."""
+        for folder, entries in self._seen.items():
             if any(part.is_relative_to(folder) for part in parts):
-                self._above.add(listed.identity)
-                self._passed += listed.passed
-                if listed.images:
-                    beside = (
-                        f"{_images(len(listed.images))} in {folder} that lie in no class folder"
+                self._above.add(entries.identity)
+                self._passed += entries.passed
+                if entries.images:
+                    images = images_in_words(len(entries.images))
+                    self._notes.append(
+                        f"passed over {images} in {folder} that lie in no class folder"
                     )
-                    self._notes.append(f"passed over {beside}")
 
     def _class_images(self, part: Path, classes: Sequence[str]) -> list[Images]:
         """Return the images of each class in a part."""
         folders = self._read(part).folders
         images = [self._images(part / name) if name in folders else [] for name in classes]
-        _refuse_parts_for_classes(part, dict(zip(classes, images, strict=True)))
+        refuse_parts_for_classes(part, dict(zip(classes, images, strict=True)))
         return images
 
     def _images(self, folder: Path) -> Images:
-        """Return the images of a class, sorted by path. DataError where there is none."""
+        """Return the images of a class, sorted by path; raise DataError if there is none."""
         found: Images = []
         passed: Counter[str] = Counter()
         above = self._above | ancestors(folder)
         if folder.is_symlink() and identity_of(folder) in above:
             passed[ASTRAY] += 1
         else:
-            for inside, listed in self._walk(folder, above | self._class_folders, passed):
-                found += [((*inside, name), size) for name, size in listed.images]
-                passed += listed.passed
+            for inside, entries in self._walk(folder, above | self._class_folders, passed):
+                found += [((*inside, name), size) for name, size in entries.images]
+                passed += entries.passed
         if not found:
-            also = f"; it holds {_counted(passed)}" if passed else ""
+            also = f"; it holds {counted(passed)}" if passed else ""
+            kinds = ", ".join(ENDINGS)
             raise DataError(
-                f"class {folder.name!r} in {folder.parent} holds no image ({', '.join(ENDINGS)}){also}"
+                f"class {folder.name!r} in {folder.parent} holds no image ({kinds}){also}"
             )
         self._passed += passed
         return sorted(found)
@@ -201,11 +201,10 @@ class Lister:
     def _walk(
         self, start: Path, barred: Set[Identity], passed: Counter[str]
     ) -> Iterator[tuple[tuple[str, ...], Listed]]:
-        """Yield (path from `start`, what lies there) of each folder, once; count links to barred
-        folders in `passed`.
+        """Yield (path from `start`, entries) of each folder once; count barred links in `passed`.
 
-        A folder is barred behind a link only: a class may be a link to a folder inside another
-        class, which keeps it."""
+        A folder in `barred` is left out only behind a link: a class may be a link to a folder
+        inside another class, which keeps that folder."""
         visited: set[Identity] = set()
         waiting: list[tuple[tuple[str, ...], bool]] = [((), False)]
         while waiting:
@@ -219,56 +218,17 @@ class Lister:
                 passed[ASTRAY] += 1
                 continue
             visited.add(identity)
-            listed = self._read(folder)
-            yield inside, listed
-            waiting += [((*inside, name), behind_link) for name in reversed(listed.folders)]
+            entries = self._read(folder)
+            yield inside, entries
+            waiting += [((*inside, name), behind_link) for name in reversed(entries.folders)]
 
     def _read(self, folder: Path) -> Listed:
+        """Return the entries of a folder, read once."""
         if folder not in self._seen:
             self._seen[folder] = read_folder(folder)
         return self._seen[folder]
 
 
-def _refuse_parts_for_classes(part: Path, classes: Mapping[str, Images]) -> None:
-    """Raise DataError where classes hold no image themselves, and folders of the same names: those
-    are the classes.
-
-    One name in common is no sign of it: trees are published as CLASS/images/*.
-    """
-    inside = {
-        name: {path[0] for path, _ in images}
-        for name, images in classes.items()
-        if all(path[1:] for path, _ in images)
-    }
-    often = Counter(folder for folders in inside.values() for folder in folders)
-    common = sorted(folder for folder, count in often.items() if count > 1)
-    if len(common) > 1:
-        names = ", ".join(
-            sorted(name for name, folders in inside.items() if folders & set(common))[:4]
-        )
-        raise DataError(
-            f"{part} holds {names}, and these hold {', '.join(common[:4])}, which look like the classes: "
-            f"expected parts named {EXPECTED}, or one folder a class with its images in it"
-        )
-
-
-def _images(count: int) -> str:
-    return f"{count} image{'s' * (count != 1)}"
-
-
-def _counted(passed: Counter[str]) -> str:
-    """Return '19 files (12 .heic, 4 .txt, 3 hidden) and 1 link to a folder above or beside its
-    class'."""
-    links = passed[ASTRAY]
-    files = Counter({kind: count for kind, count in passed.items() if kind != ASTRAY})
-    kinds = [f"{count} {kind}" for kind, count in files.most_common(5)]
-    more = " …" if len(files) > 5 else ""
-    total = files.total()
-    said = [f"{total} file{'s' * (total != 1)} ({', '.join(kinds)}{more})"] if total else []
-    if links:
-        said.append(
-            f"1 {ASTRAY}"
-            if links == 1
-            else f"{links} links to folders above or beside their classes"
-        )
-    return " and ".join(said)
+def _is_part(name: str) -> bool:
+    """Return whether a folder of a name may be a part."""
+    return role_of(name) is not None

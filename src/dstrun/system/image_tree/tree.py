@@ -1,5 +1,4 @@
-"""What is known of a listed tree: classes, the images of each part, a fingerprint. Knows
-nothing."""
+"""A listed tree: classes, the images of each part, fingerprint."""
 
 import hashlib
 import os
@@ -8,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-WHOLE = "all"  # the part of a tree without parts
+WHOLE = "all"  # the only part of a tree without parts
 
 
 @dataclass(frozen=True)
 class Part:
-    """The image files of a part and the label of each: class by class, within a class in the order
-    of their paths."""
+    """The image files of a part with their labels, ordered by class and then by path."""
 
     files: tuple[str, ...]
     labels: tuple[int, ...]
@@ -22,11 +20,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Tree:
-    """A listed tree. `parts` has the keys train and test, or `WHOLE` alone; `notes` say what a
-    person should know.
+    """A listed tree. `parts` has the keys train and test, or only `WHOLE`.
 
-    `fingerprint`: 16 hexadecimal digits over classes, parts, and names and sizes of the images,
-    wherever the tree lies."""
+    `notes` are lines for the user. `fingerprint` has 16 hexadecimal digits and depends on classes,
+    parts, and names and sizes of the images, but not on the place of the tree."""
 
     classes: tuple[str, ...]
     parts: Mapping[str, Part]
@@ -35,7 +32,7 @@ class Tree:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a run records of the tree, as JSON has it."""
+        """Return the facts on the tree that a run records, for JSON."""
         images = {name: len(part.files) for name, part in self.parts.items()}
         names = [_shown(name) for name in self.classes]
         return {
@@ -50,24 +47,22 @@ Images = list[tuple[tuple[str, ...], int]]  # of a class: path within its folder
 
 
 def _shown(name: str) -> str:
-    """Return a file's name as UTF-8 has it: bytes that are none, which file systems allow, are
-    replaced."""
+    """Return a file name as UTF-8; bytes that are no character are replaced."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def make_part(folder: Path, classes: Sequence[str], images: Sequence[Images]) -> Part:
-    """Make the part below `folder` of the images of each class."""
-    paths = [
-        (label, os.path.join(classes[label], *path))
-        for label, some in enumerate(images)
-        for path, _ in some
-    ]
-    files = tuple(os.path.join(folder, path) for _, path in paths)
-    return Part(files, tuple(label for label, _ in paths))
+    """Return the part below `folder` with the images of each class."""
+    files: list[str] = []
+    labels: list[int] = []
+    for label, (name, some) in enumerate(zip(classes, images, strict=True)):
+        files += [os.path.join(folder, name, *path) for path, _ in some]
+        labels += [label] * len(some)
+    return Part(tuple(files), tuple(labels))
 
 
 def fingerprint_of(classes: Sequence[str], parts: Mapping[str, Sequence[Images]]) -> str:
-    """Return 16 hexadecimal digits over classes, parts, and names and sizes of the images."""
+    """Return 16 hexadecimal digits that depend on classes, parts, image names and sizes."""
     digest = hashlib.blake2b(digest_size=8)
     for part, images in parts.items():
         for name, some in zip(classes, images, strict=True):
