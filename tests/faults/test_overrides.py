@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dstrun.cli import main
-from dstrun.config.options import OPTIONS
 from dstrun.config.groups import packaged
+from dstrun.config.options import OPTIONS
 
 FEW, MANY, PARTS = 5, 5000, 4
 GROUPS = {group: [file.stem for file in (packaged("conf") / group).glob("*.yaml")]

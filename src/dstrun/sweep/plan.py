@@ -19,9 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from dstrun.config.check import check
 from dstrun.config.compose import as_hydra_takes_it
+from dstrun.config.groups import choices, sweep_group
 from dstrun.config.literals import takes_text
 from dstrun.config.options import FREE, OPTIONS, Config
-from dstrun.config.groups import choices, sweep_group
 from dstrun.config.values import parsed
 from dstrun.runs.folder import RunFolder
 from dstrun.system.errors import InputError

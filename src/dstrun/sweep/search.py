@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from dstrun.config.compose import as_hydra_takes_it
-from dstrun.config.options import OPTIONS, value_of
 from dstrun.config.groups import AD_HOC
+from dstrun.config.options import OPTIONS, value_of
 from dstrun.config.values import parsed
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.labels import counted

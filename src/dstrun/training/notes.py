@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from dstrun.config.groups import folders
 from dstrun.config.options import OPTIONS, Config, flat, value_of
 from dstrun.config.sections import STEADY
-from dstrun.config.groups import folders
 from dstrun.config.yaml_files import read_yaml
 from dstrun.runs.identity import applies
 from dstrun.runs.wandb_logger import wandb_options
