@@ -89,6 +89,10 @@ def readme() -> Iterator[Claim]:
     least = at_end("lenet_alpha", f"{drawn} alpha>1e-5").idxmin(axis=1)
     yield "is pruned most but at the smallest α", all(least == "fc1")
     yield "the last one keeps all of its weights", all(at_end("lenet_alpha", drawn)["fc3"] == 100)
+
+
+def alpha() -> Iterator[Claim]:
+    """Yield the claims of alpha.md."""
     yield (
         "**Densities that scatter**, as in the last two rows",
         all(settings("lenet_alpha")["density_std"].tail(2) > 20),
@@ -556,7 +560,7 @@ def inference() -> Iterator[Claim]:
 
 
 CLAIMS: dict[str, Callable[[], Iterable[Claim]]] = {
-    "README.md": readme, "results.md": results, "recipes.md": recipes, "stability.md": stability,
+    "README.md": readme, "alpha.md": alpha, "results.md": results, "recipes.md": recipes, "stability.md": stability,
     "inference.md": inference,
 }  # fmt: skip
 

@@ -35,7 +35,7 @@ DOCS, RUNS = kept.DOCS, kept.RUNS
 ROOT = DOCS.parent
 PAGES = (
     ROOT / "README.md",
-    *(DOCS / f"{name}.md" for name in ("results", "recipes", "stability", "inference")),
+    *(DOCS / f"{name}.md" for name in ("alpha", "results", "recipes", "stability", "inference")),
 )
 BLOCK = re.compile(r"(<!-- \$ (\w+)(?: ([^\n]*))? -->\n)(.*?)(<!-- end -->)", re.S)
 

@@ -80,7 +80,7 @@ VERBS = {
     "report": arguments.report, "dashboard": arguments.dashboard, "rerun": arguments.rerun, "eval": arguments.evaluate,
     "export": arguments.export,
 }  # fmt: skip
-OF_THE_README = ("tiny", "stripes")  # a model and a data set of a package that it makes
+OF_A_PAGE = ("tiny", "stripes")  # the model and the data set of the package in docs/extending.md
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -95,7 +95,7 @@ def test_every_command_of_dstruns_has_verbs_options_and_choices_that_there_are(p
             continue
         for word in words_for_hydra(normalize_words(words)):
             group, _, name = word.partition("=")
-            assert group not in GROUPS or name in (*choices(group), *OF_THE_README), step
+            assert group not in GROUPS or name in (*choices(group), *OF_A_PAGE), step
 
 
 @pytest.mark.slow
@@ -109,15 +109,15 @@ def test_everything_on_a_page_does_what_it_says(page: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_the_readme_shows_is_what_its_first_command_and_its_loop_say(
+def test_the_output_shown_of_the_first_command_and_of_the_loop_is_what_they_print(
     command: Command, capfd: Any
 ) -> None:
-    """Figures, speed and time aside, to a tenth: they differ in the last bits from machine to
-    machine."""
-    text = (ROOT / "README.md").read_text()
-    (first,) = re.findall(r"```text\n(outputs/single/.*?)```", text, re.DOTALL)
+    """Compare figures to a tenth, without speed and time: they differ between machines in the last
+    bits."""
+    readme, library = (ROOT / "README.md").read_text(), (DOCS / "library.md").read_text()
+    (first,) = re.findall(r"```text\n(outputs/single/.*?)```", readme, re.DOTALL)
     ((code, printed),) = re.findall(
-        r"```python\n(import dstrun\n.*?)```\n\n```text\n(.*?)```", text, re.DOTALL
+        r"```python\n(import dstrun\n.*?)```\n\n```text\n(.*?)```", library, re.DOTALL
     )
     exec(code, {})
     for shown, said in ((printed, capfd.readouterr().out), (first, command().out)):
@@ -159,6 +159,31 @@ def test_what_documents_make_is_in_the_makefile() -> None:
         if step.command.startswith("make ")
     }
     assert made <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file_and_heading_of_the_checkout(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text()):
+        name, _, anchor = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+def anchors(page: Path) -> list[str]:
+    """Return the anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_python_file_that_a_page_names_exists(page: Path) -> None:
+    """Search names below the checkout, src/dstrun, docs and tests; skip a page's own examples."""
+    own = {step.name for step in steps_of(page) if step.kind == "file"}
+    for name in set(re.findall(r"`([\w/]+\.py)`", page.read_text())) - own:
+        places = (ROOT, ROOT / "src/dstrun", DOCS)
+        named_test = list((ROOT / "tests").rglob(name))
+        assert named_test or any((place / name).is_file() for place in places), name
 
 
 def test_the_table_of_sweeps_has_their_numbers_of_runs() -> None:

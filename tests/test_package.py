@@ -91,8 +91,9 @@ def test_the_wheel_holds_every_config_and_sweep(wheel: Path) -> None:
             path.relative_to(ROOT / folder) for path in (ROOT / folder).rglob("*.yaml")
         }
     assert not list(wheel.glob("tests*"))
-    there = {path.name for path in (wheel / "dstrun" / "assets").iterdir()}
-    assert there == {path.name for path in (ROOT / "src" / "dstrun" / "assets").iterdir()}
+    assets = "dstrun/compare/dashboard/assets"
+    packed = {path.name for path in (wheel / assets).iterdir()}
+    assert packed == {path.name for path in (ROOT / "src" / assets).iterdir()}
 
 
 @pytest.mark.slow
@@ -120,12 +121,12 @@ def test_the_wheels_command_composes_from_any_folder(wheel: Path) -> None:
 def test_a_model_and_a_data_set_of_another_package(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The example of the README, as an installed package would be."""
-    Path("stripes.py").write_text(readme_block("stripes.py"))
+    """Train the example of docs/extending.md as an installed package."""
+    Path("stripes.py").write_text(shown_file("stripes.py"))
     metadata = Path("stripes-0.1.dist-info")
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: stripes\nVersion: 0.1\n")
-    project = readme_block("pyproject.toml")
+    project = shown_file("pyproject.toml")
     entry_points = project[project.index("[project.entry-points") :].replace(
         "project.entry-points.", ""
     )
@@ -139,14 +140,14 @@ def test_a_model_and_a_data_set_of_another_package(
     assert folder.name.startswith("tiny-stripes-d1e-1-s0-")
     found = json.loads((folder / "summary.json").read_text())
     assert (found["test_accuracy"], found["kept"], found["total"]) == (1, 53, 528), (
-        "as the README says: all, and 10 %"
+        "as docs/extending.md says: all, and 10 %"
     )
     assert "tiny" in command("model=tinny").err
 
 
-def readme_block(name: str) -> str:
-    """The fenced block of the README whose first line names the file."""
-    text = (ROOT / "README.md").read_text()
+def shown_file(name: str) -> str:
+    """Return the fenced block of docs/extending.md whose first line is the file's name."""
+    text = (ROOT / "docs" / "extending.md").read_text()
     start = text.index(f"# {name}")
     return text[start : text.index("```", start)]
 
