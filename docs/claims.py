@@ -165,13 +165,13 @@ def table1() -> Iterator[Claim]:
     yield "From epoch {} on its first linear layer", linear[linear["rise"] > 0.2]["epoch"].min()
     times = set_back(linear)
     yield (
-        "than at the beginning of {} of the 20 epochs. How much",
+        "than at the beginning of {} of the 20 epochs. How many",
         WORDS[times[0]],
         times == 3 * times[:1],
     )
     first = by_epoch("table1", "model=lenet5 method=dst seed=1")["fc3"]
-    leap = first.diff().gt(50).idxmax()
-    yield "seed 1: fc3 leaps from {:.0f} % up to {:.0f} %", first[leap - 1], first[leap]
+    jump = first.diff().gt(50).idxmax()
+    yield "seed 1: fc3 jumps from {:.0f} % up to {:.0f} %", first[jump - 1], first[jump]
 
     ours = [one("table1", f"model={model} method=dst") for model in ("lstm_a", "lstm_b")]
     theirs = [published(model) for model in ("lstm_a", "lstm_b")]
@@ -179,7 +179,7 @@ def table1() -> Iterator[Claim]:
     yield "where it gains some", all(row.difference > 0 for row in theirs)
     printed = [row.density for row in theirs]
     yield (
-        "so {:.2f} % and {:.2f} % stand for about {:.1f} % and {:.1f} %",
+        "so {:.2f} % and {:.2f} % correspond to about {:.1f} % and {:.1f} %",
         *printed,
         *(kept / 0.78 for kept in printed),
     )
@@ -198,14 +198,14 @@ def steered() -> Iterator[Claim]:
     """A density asked for."""
     aimed = pd.concat([runs(sweep, "target_density>0") for sweep in sweeps()])
     off = (aimed["kept"] - aimed["reg.target_density"] * aimed["total"]).abs()
-    yield "`reg.target_density` ends where it was asked to, to within a weight", off.max() <= 1
+    yield "With `reg.target_density` a run ends at the target to within one weight", off.max() <= 1
     alike = {0.1: 1.6e-4, 0.05: 2.6e-4, 0.02: 5e-4}
     pairs = [
         (one("steering", f"target_density={d}"), one("steering", f"alpha={α}"))
         for d, α in alike.items()
     ]
     yield (
-        "as accurate as a fixed α that comes to about the same density",
+        "as accurate as a fixed α that gives about the same density",
         all(within_seeds(*pair) for pair in pairs),
     )
     yield (
@@ -216,14 +216,14 @@ def steered() -> Iterator[Claim]:
         beside_the_line("short_steering", f"model={model}") for model in ("lenet5", "lstm_a")
     )
     apart = max(map(abs, (*lenet5.values(), *lstm.values())))
-    yield "lies within {:.2f} points of the line through the fixed α", apart
+    yield "lies within {:.2f} points of the line through the neighbouring runs", apart
     yield (
-        "but for LeNet-5 at 10 %, which has none",
+        "but for LeNet-5 at 10 %, which has no neighbours",
         {*lenet5} == {0.02, 0.05} and {*lstm} == {0.02, 0.05, 0.1},
     )
     linear = by_epoch("short_steering", "model=lenet5 alpha=1e-2")["fc3"]
     yield (
-        "has set LeNet-5's first linear layer back in the last of its three epochs",
+        "a threshold reset in the last of the three epochs has let all weights of LeNet-5's first linear layer back in",
         linear[3] > 90 > linear[2],
     )
 
@@ -241,7 +241,7 @@ def shortened() -> Iterator[Claim]:
              for model in ("wrn_16_8", "vgg16")]  # fmt: skip
     better = all(ours.accuracy > theirs.accuracy for ours, theirs in (wrn, vgg, *dense))
     yield (
-        "more accurate than the paper's schedule** in so few updates, dense and sparse alike",
+        "more accurate than the paper's schedule** in so few steps, dense and sparse alike",
         better,
     )
     yield (
@@ -256,7 +256,7 @@ def shortened() -> Iterator[Claim]:
     error = math.sqrt(2) * ON_2000
     yield "a difference of two runs has a standard error of {:.1f} points", error
     ours = where(settings("short_table2"), "rate=onecycle method=dst")["difference"].abs()
-    yield "only the loss at 2 % ({:.1f} points) stands out", ours.max(), sum(ours > 2 * error) == 1
+    yield "only the loss at 2 % ({:.1f} points) of our recipe's runs exceeds two standard errors", ours.max(), sum(ours > 2 * error) == 1
     under = beside_the_line("short_table2", "model=wrn_16_8 rate=onecycle")
     yield (
         "lie {:.1f} and {:.1f} points under the line through the fixed α",
@@ -283,7 +283,7 @@ def shortened() -> Iterator[Claim]:
         for alpha in (5e-4, 2e-3)
     ]
     yield "{} and {} at the paper's schedule", *plain
-    yield "batch norm has thrown thresholds to {:,.0f}", astray()
+    yield "batch norm has driven thresholds to {:,.0f}", astray()
 
 
 def both(*rows: Any) -> list[float]:
@@ -320,18 +320,18 @@ def update_by_update() -> Iterator[Claim]:
     )
     least = plain["kept"].idxmin()
     yield (
-        "at most {:.0f} of its 1,000 weights are out, at update {}",
+        "at most {:.0f} of its 1,000 weights are masked, at step {}",
         1000 - plain["kept"].min(),
         least,
     )
-    yield "all are back by update {}", whole_again(plain["kept"])
+    yield "all are back by step {}", whole_again(plain["kept"])
     yield (
-        "the mean of its thresholds turns below 0 at update {}",
+        "the mean of its thresholds falls below 0 at step {}",
         plain["threshold_mean"].lt(0).idxmax(),
     )
-    yield "the last of them at update {}", plain["threshold_max"].lt(0).idxmax()
-    yield "it falls to {:.1f} % at update {}", ten["density"].min(), ten["density"].idxmin()
-    yield "and is whole again at update {}", whole_again(ten["kept"])
+    yield "the last of them at step {}", plain["threshold_max"].lt(0).idxmax()
+    yield "the density falls to {:.1f} % at step {}", ten["density"].min(), ten["density"].idxmin()
+    yield "and is back at 100 % at step {}", whole_again(ten["kept"])
 
 
 def whole_again(kept: pd.Series) -> int:
@@ -357,8 +357,8 @@ def vgg16() -> Iterator[Claim]:
     yield "(the dense one of this schedule reaches {:.1f} %)", dense.accuracy
     last = by_epoch("short_table2", fast)["classifier.3"]
     yield "its last layer falls to {:.0f} % by epoch {}", last.min(), last.idxmin()
-    yield "where the guard sets it back", last.diff()[last.idxmin() + 1] > 50
-    yield "All this in {:.0f} updates", epochs("short_table2", slow)["step"].max()
+    yield "where its thresholds are reset", last.diff()[last.idxmin() + 1] > 50
+    yield "All this in {:.0f} steps", epochs("short_table2", slow)["step"].max()
     yield "where the paper has {:,}", 160 * 50_000 // 64
 
 
@@ -375,10 +375,10 @@ def consistent_pattern() -> Iterator[Claim]:
     )
     ranks = pd.concat([ours, theirs, -total.to_frame().T]).T.corr("spearman").to_numpy()
     yield (
-        "layers rank alike at all densities ({:.2f} to {:.2f})",
+        "the order of the layers by density is similar at all densities (rank correlation {:.2f} to {:.2f})",
         *bounds(ranks[:5, :5][np.triu_indices(5, 1)]),
     )
-    yield "which is nearly their rank by size ({:.2f} to {:.2f})", *bounds(ranks[:5, 7])
+    yield "and close to their order by size ({:.2f} to {:.2f})", *bounds(ranks[:5, 7])
     most = [
         set(row.nlargest(3).index) == {"fc", "conv1", "blocks.0.shortcut"}
         for _, row in ours.iterrows()
@@ -394,11 +394,11 @@ def consistent_pattern() -> Iterator[Claim]:
 def granularity() -> Iterator[Claim]:
     """Appendix A.2."""
     yield (
-        "and in 20 epochs takes no weight away",
+        "and in 20 epochs no weight is masked",
         all(layers("granularity", "granularity=layer")["density"] == 100),
     )
     first = where(layers("granularity", "granularity=weight"), "layer=fc1")
-    yield "the first layer is pushed by {:,.0f}", first["total"].iloc[0]
+    yield "the first layer contributes {:,.0f} terms", first["total"].iloc[0]
     times = set_back(first)
     yield (
         "than at the beginning of {} of the 20 epochs. They",
@@ -409,7 +409,7 @@ def granularity() -> Iterator[Claim]:
     yield "(seed 0: {:.0f} % of it at epoch 17, {:.2f} % at epoch 20)", kept[17], kept[20]
     alike = within_seeds(variant(granularity="weight"), variant(), "validation")
     yield (
-        "Steered to the same density, one a weight and one a neuron are as good as each other",
+        "At the same target density, thresholds per weight and per neuron give the same accuracy within seeds",
         alike,
     )
 
@@ -434,7 +434,7 @@ def recipes() -> Iterator[Claim]:
     yield "are worth {:.2f} points at 2 %, held out", ours.validation - unmoved.validation
     yield "({:.2f} on the test set); two pixels", ours.accuracy - unmoved.accuracy
     yield "two pixels are too many for 20 epochs", two.validation < unmoved.validation
-    yield "the recipe still is at {:.1f} % on the test set", unmoved.accuracy
+    yield "the recipe is at {:.1f} % on the test set", unmoved.accuracy
     changes: list[dict[str, Any]] = [
         {"lr": 0.05}, {"rate": "cosine"}, {"weight_decay": 0}, {"weight_decay": 3e-4}, {"threshold_decay": 1},
         {"batch_size": 128},
@@ -447,7 +447,7 @@ def recipes() -> Iterator[Claim]:
     )
     yield "at 0.65 it is {:.2f}, {:.1f} of them", *cost(variant(freeze=0.65), ours)
     yield (
-        "is as good as one a neuron, within seeds",
+        "is as good as one per neuron, within seeds",
         within_seeds(variant(granularity="weight"), ours, "validation"),
     )
     yield "Helps less than seeds differ", within_seeds(variant(weight_decay=0), ours, "validation")
@@ -474,8 +474,8 @@ def cost(row: Any, ours: Any) -> tuple[float, float]:
 
 def stability() -> Iterator[Claim]:
     yield "√(0 + 10⁻⁵): times {:.0f}", 1 / math.sqrt(1e-5)
-    yield "at t = −20 a single threshold weighs 5 · 10⁸", round(math.exp(20), -8) == 5e8
-    yield "Below t = {:.0f} the penalty pushes no harder", masking.LOWEST
+    yield "at t = −20 a single threshold contributes 5 · 10⁸", round(math.exp(20), -8) == 5e8
+    yield "Below t = {:.0f} the gradient of the penalty is constant", masking.LOWEST
     dead_rows = dead("short_table2", "model=wrn_16_8 alpha=2e-3")
     yield (
         "thresholds at {:,.0f} and {:.0f} % of its rows dead",
@@ -483,9 +483,9 @@ def stability() -> Iterator[Claim]:
         100 * dead_rows / rows_of_wide_resnet(2),
     )
     yield "are bounded** at ±{}", STEADY
-    yield "counts up to a factor of {:.2f} in density", math.exp(density_controller.MAX_ERROR)
+    yield "density above its schedule counts up to a factor of {:.2f}", math.exp(density_controller.MAX_ERROR)
     yield (
-        "α is {:.0f} times what the integral part says",
+        "α is at most {:.0f} times what the integral part gives",
         math.exp(density_controller.MAX_ERROR * density_controller.PROPORTIONAL),
     )
     clipped = [dead("threshold_clip", f"threshold_clip={bound}") for bound in (0.1, 1, 1e9)]
@@ -505,7 +505,7 @@ def stability() -> Iterator[Claim]:
     behind = {steered for steered, (ours, fixed) in pairs.items()
               if ours.accuracy < fixed.accuracy and not within_seeds(ours, fixed)}  # fmt: skip
     per_weight = {row for row in pairs if "weight" in row}
-    yield "A threshold per weight is the one that stays behind its fixed α", behind == per_weight
+    yield "One threshold per weight is the only granularity that is less accurate than its fixed α", behind == per_weight
     yield (
         "which keeps {:.0f} and {:.0f} % of the weights",
         *sorted(pairs[row][1].density for row in per_weight),
@@ -519,7 +519,7 @@ def stability() -> Iterator[Claim]:
 def inference() -> Iterator[Claim]:
     lenet = speeds(64, "lenet_300_100")
     yield (
-        "**Many images at once, fully connected**: CSR",
+        "**Fully connected networks, many images at once**: CSR",
         all(lenet.idxmax(axis=1).str.startswith("CSR")),
     )
     yield "CSR, {:.1f} to {:.1f} times as fast as dense for LeNet-300-100", *bounds(lenet["CSR"])
@@ -535,14 +535,14 @@ def inference() -> Iterator[Claim]:
     single, many = (speeds(images, "wrn_16_2", "vgg16") for images in (1, 64))
     onnx = single.round(1)["ONNX Runtime"]
     yield (
-        "as fast whole as shrunk in ONNX Runtime, or faster",
+        "as fast unshrunk as shrunk in ONNX Runtime, or faster",
         all(onnx >= single.round(1)["ONNX Runtime, shrunk"]),
     )
     yield "or faster: {:.1f} to {:.1f} times as fast as dense", *bounds(onnx)
     yield "LeNet-5 keeps {:.0f} % of its parameters", share_left("lenet5.pt2")
     yield "keep {:.0f} and {:.0f} %", share_left("wrn_16_2.pt2"), share_left("vgg16.pt2")
     yield (
-        "are {:.1f} to {:.1f} times as fast shrunk as whole",
+        "are {:.1f} to {:.1f} times as fast shrunk as unshrunk",
         *bounds(pd.concat([single, many])["shrunk"]),
     )
     yield (
