@@ -205,7 +205,7 @@ DAMAGE = {
     "a seed without end": (
         "config.yaml",
         lambda text: text.replace("seed: 1", "seed: " + "9" * 400),
-        "cannot be read: ",
+        "seed: got 999",
     ),
     "a config within itself": (
         "config.yaml",

@@ -137,6 +137,7 @@ def _rerun(arguments: Sequence[str]) -> None:
     from dstrun.config.check import check
     from dstrun.config.compose import saved
     from dstrun.config.words import normalize_words
+    from dstrun.runs.target import released
     from dstrun.training.notes import given_keys, notes
 
     changes = normalize_words(given.changes)
@@ -145,7 +146,7 @@ def _rerun(arguments: Sequence[str]) -> None:
     for key, value in place_of(given.run).items():
         if key not in changed:
             config[key] = value
-    checked = check(config)
+    checked = released(check(config), check(saved(given.run / "config.yaml")))
     if changed and "group" not in changed:
         into = Path(checked.outputs, checked.group or "")
         print(

@@ -14,6 +14,7 @@ from dstrun.runs.data_record import refuse_other_data
 from dstrun.runs.identity import SETTINGS, run_name, settings
 from dstrun.runs.log import close_log, open_log
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, Status, changed_files, holder
+from dstrun.runs.target import as_used
 from dstrun.system.errors import DataError, InputError
 from dstrun.system.files import read_json, write_text
 from dstrun.system.image_tree import list_tree
@@ -50,8 +51,8 @@ class RunFolder:
 
     @classmethod
     def of(cls, config: Config, default_group: str) -> "RunFolder":
-        """Return outputs/<group>/<run> for a config."""
-        group = config.group or default_group
+        """Return outputs/<group>/<run>, with the config as the run uses it."""
+        group, config = config.group or default_group, as_used(config)
         return cls(Path(config.outputs) / group / run_name(config), config)
 
     def __str__(self) -> str:

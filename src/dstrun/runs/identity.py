@@ -11,6 +11,7 @@ from typing import Any
 
 from dstrun.config.options import OPTIONS, Config, value_of
 from dstrun.config.sections import RegConfig
+from dstrun.runs.target import as_asked
 from dstrun.system.numbers import short
 
 # told apart by model.name and data.name
@@ -20,7 +21,7 @@ SETTINGS = {key: option for key, option in OPTIONS.items() if option.metadata["i
 
 def settings(config: Config) -> dict[str, Any]:
     """Return {dotted key: value} of the options that apply and differ from their default."""
-    found = {}
+    found, config = {}, as_asked(config)
     for key, entry in SETTINGS.items():
         value, identity = value_of(config, key), entry.metadata["identity"]
         if callable(identity):

@@ -13,6 +13,7 @@ from dstrun.config.options import OPTIONS, Config, flat, value_of
 from dstrun.config.sections import STEADY
 from dstrun.config.yaml_files import read_yaml
 from dstrun.runs.identity import applies
+from dstrun.runs.target import as_used
 from dstrun.runs.wandb_logger import wandb_options
 from dstrun.system.errors import InputError
 from dstrun.system.numbers import short
@@ -29,10 +30,6 @@ WITHOUT_SIZE = (
     "cifar100",
 )  # their files say how large images are
 FOR_SWEEPS = ("n_jobs", "retry")
-GUARD_WITH_TARGET = (
-    0.9  # methods.GENTLE and methods.LANDING, which cannot be imported without torch
-)
-FREEZE_WITH_TARGET = 0.8
 BASE = {
     key: OPTIONS[key].metadata["default"] for key in ("schedule.lr", "reg.alpha", "schedule.epochs")
 }
@@ -150,13 +147,10 @@ def _replaced(config: Config, given: Collection[str]) -> Iterator[str]:
     reg = config.reg
     if not reg.steered:
         return
-    used = {
-        "reg.floor": min(reg.floor, reg.target_density / 4),
-        "reg.guard": max(reg.guard, GUARD_WITH_TARGET),
-        "reg.freeze": min(reg.freeze, FREEZE_WITH_TARGET),
-    }
-    for key, value in used.items():
-        if key in given and value != (asked := value_of(config, key)):
+    used = as_used(config)
+    for key in ("reg.floor", "reg.guard", "reg.freeze"):
+        value, asked = value_of(used, key), value_of(config, key)
+        if key in given and value != asked:
             yield f"{key}: {value:g} is used instead of {asked:g}, since there is a reg.target_density"
     if "schedule.threshold_clip" in given and not config.schedule.threshold_clip:
         where = "behind batch norm and of layers"

@@ -12,6 +12,7 @@ from dstrun.methods.mask_stats import LayerFigures, model_density, weights_left_
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.metrics import LAYERS, METRICS, VALIDATION, Rows, number, wandb_row
 from dstrun.runs.status import Status
+from dstrun.runs.target import as_asked
 from dstrun.runs.wandb_logger import Tracker
 from dstrun.system.files import write_json
 from dstrun.system.run_files import LAYERS_FILE, METRICS_FILE, SUMMARY_FILE
@@ -81,7 +82,7 @@ class Recorder:
         dense = describe.dense_line(self._left_dense, trainer.method.left_dense, size.masked)
         per_epoch = len(trainer.batches)
         step, steps = trainer.progress.step, config.schedule.epochs * per_epoch
-        recipe, changed = recipe_of(config), changed_from_recipe(config)
+        recipe, changed = recipe_of(config), changed_from_recipe(as_asked(config))
         device, name, threads = (status[key] for key in ("device", "device_name", "threads"))
         return {
             "data": describe.data_line(config.data.name, self._prepared.data),
