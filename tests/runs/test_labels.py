@@ -7,7 +7,8 @@ import pytest
 
 from dstrun.config.check import check
 from dstrun.runs.labels import counted, run_labels
-from dstrun.sweep.monitor import Board, _cut
+from dstrun.sweep.job_states import shortened
+from dstrun.sweep.monitor import Monitor
 from dstrun.sweep.plan import Job
 from tests.helpers.folders import BASE
 
@@ -65,8 +66,8 @@ def test_the_trials_of_a_search_are_called_by_what_is_searched_over() -> None:
 
 
 def test_a_long_label_keeps_its_ends() -> None:
-    assert _cut("α 1e-4, seed 10", 15) == "α 1e-4, seed 10"
-    assert _cut("batch size 128, α 1e-4, seed 10", 15) == "batch s…seed 10"
+    assert shortened("α 1e-4, seed 10", 15) == "α 1e-4, seed 10"
+    assert shortened("batch size 128, α 1e-4, seed 10", 15) == "batch s…seed 10"
 
 
 def test_one_is_no_plural() -> None:
@@ -84,7 +85,7 @@ def test_no_line_is_wider_than_the_terminal(
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "60")
     configs = [check(BASE | {"init": "outputs/" + 60 * "x", "seed": seed}) for seed in (0, 1)]
-    Board(
+    Monitor(
         [Job((), config, Path(f"outputs/grid/{config.seed}")) for config in configs],
         keys=("init", "seed"),
     ).preview()

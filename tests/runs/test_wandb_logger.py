@@ -15,7 +15,7 @@ from dstrun.config.check import check
 from dstrun.runs import wandb_logger
 from dstrun.runs.wandb_logger import remove_local_copies, wandb_init, wandb_options
 from dstrun.sweep.plan import Job
-from dstrun.sweep.pool import _check_wandb
+from dstrun.sweep.pool import check_wandb_variables
 from dstrun.system.errors import InputError, RunFailedError
 from dstrun.training.run import run_as_job
 from tests.helpers.commands import Command
@@ -106,10 +106,10 @@ def test_what_holds_for_one_run_is_left_out_in_a_sweep(
 ) -> None:
     monkeypatch.setenv("WANDB_RUN_ID", "mine")
     config = check({"wandb.mode": "offline", "device": "none"})
-    _check_wandb([Job((), config, RUN)])
+    check_wandb_variables([Job((), config, RUN)])
     assert (
         capsys.readouterr().err
-        == "dstrun: WANDB_RUN_ID: of a single run, without effect in a sweep\n"
+        == "dstrun: WANDB_RUN_ID: ignored in a sweep, applies to a single run\n"
     )
     with pytest.raises(RunFailedError):
         run_as_job(config, "grid")

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from dstrun.sweep import pool, search
-from dstrun.sweep.monitor import Entry
+from dstrun.sweep import pool
+from dstrun.sweep.early_stopping import EarlyStopping
+from dstrun.sweep.job_states import Entry
 from dstrun.sweep.plan import Job
 from tests.helpers.commands import Command
 
@@ -44,7 +45,7 @@ def test_a_search_goes_on_with_its_history_and_writes_its_front(command: Command
     outcome = command("-m", *SMALL, *SPACE, "hydra.sweeper.trials=4", "n_jobs=1")
     assert "[4/4]" in outcome.out
     assert "[2/4]" not in outcome.out
-    assert "4 trials finished, 0 stopped as hopeless, 0 failed" in outcome.out
+    assert "4 trials finished, 0 stopped early, 0 failed" in outcome.out
     table = {row["run"]: row for row in rows("outputs/search/summary.csv")}
     assert len(table) == 4
     assert all(table[run]["total_seconds"] == row["total_seconds"] for run, row in first.items())
@@ -68,17 +69,17 @@ def test_a_search_goes_on_with_its_history_and_writes_its_front(command: Command
     refused = command("-m", *SMALL, *SPACE, "schedule.momentum=0.5")
     assert refused.code == 2
     assert refused.err.startswith(
-        "dstrun: group: outputs/search holds another search; group=NAME begins one of its own"
+        "dstrun: group: outputs/search contains another search; group=NAME starts a new one"
     )
 
 
-def test_a_diverging_trial_is_hopeless_and_no_failure(command: Command) -> None:
+def test_a_diverging_trial_is_stopped_early_and_is_no_failure(command: Command) -> None:
     outcome = command(
         "-m", *SMALL, "schedule.lr=1e30,2e30", "hydra.sweeper.trials=1", "n_jobs=1", "group=far"
     )
     assert outcome.code == 0
     assert "stopped: DivergedError" in outcome.out
-    assert "0 on the front; 0 trials finished, 1 stopped as hopeless, 0 failed" in outcome.out
+    assert "0 on the front; 0 trials finished, 1 stopped early, 0 failed" in outcome.out
 
 
 def test_a_launcher_that_starts_nothing_uses_up_no_trial(
@@ -91,7 +92,7 @@ def test_a_launcher_that_starts_nothing_uses_up_no_trial(
         patch.setattr(pool, "run_jobs", broken)
         outcome = command("-m", *SMALL, *SPACE, "hydra.sweeper.trials=3", "n_jobs=1")
     assert outcome.code == 1
-    assert outcome.out.count("the launcher: RuntimeError: no cluster") == 1
+    assert outcome.out.count("launcher failed: RuntimeError: no cluster") == 1
     assert "0 of 1 run finished, 1 not done; run the same command to resume" in outcome.out
     again = command("-m", *SMALL, *SPACE, "hydra.sweeper.trials=1", "n_jobs=1")
     assert (again.code, "1 trial finished" in again.out) == (0, True)
@@ -136,7 +137,7 @@ def test_a_damaged_history_is_said(command: Command) -> None:
     outcome = command("-m", *SMALL, *SPACE)
     assert outcome.code == 2
     assert outcome.err.startswith(
-        "dstrun: outputs/search/search.db: no history of a search can be read there"
+        "dstrun: outputs/search/search.db: the history of the search cannot be read"
     )
 
 
@@ -167,17 +168,17 @@ def test_a_run_that_half_of_those_before_it_are_ahead_of_is_stopped(
 ) -> None:
     from dstrun.config.check import check
 
-    judge = search.Judge()
+    stopping = EarlyStopping()
     for name, point in (
         ("a", (0.9, 0.1)),
         ("b", (0.9, 0.04)),
         ("c", (0.8, 0.1)),
         ("d", (0.7, 0.04)),
     ):
-        judge.has_ended(course(tmp_path / name, [point] * 4))
+        stopping.add_ended(course(tmp_path / name, [point] * 4))
     config = check({"schedule": {"epochs": 6 if epoch == 1 else 4}})
-    judge.has_ended(tmp_path / "one that failed before its first row")
+    stopping.add_ended(tmp_path / "one that failed before its first row")
     row = {"epoch": str(epoch), "validation_accuracy": str(accuracy), "density": str(density)}
     (tmp_path / "new").mkdir()
-    judge.look(Entry(Job((), config, tmp_path / "new"), "running", row))
+    stopping.check(Entry(Job((), config, tmp_path / "new"), "running", row))
     assert (tmp_path / "new" / "stop").exists() == stopped

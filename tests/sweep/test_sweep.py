@@ -21,8 +21,9 @@ import pytest
 from dstrun.config.check import check
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.status import FINISHED, Status, holder
-from dstrun.sweep import monitor, pool, summary
+from dstrun.sweep import forkserver, pool, start_check, summary
 from dstrun.system.errors import InputError, RunFailedError
+from dstrun.system.terminal import duration
 from dstrun.training import session
 from dstrun.training.run import run_as_job
 from tests.helpers.commands import Command, Trained
@@ -154,14 +155,14 @@ def test_sockets_of_a_sweep_have_room_where_tmpdir_is_too_long(
     long.mkdir()
     for place, used in ((Path("/var/tmp"), "/var/tmp"), (long, "/tmp")):
         monkeypatch.setattr(tempfile, "tempdir", str(place))
-        with pool.place_for_sockets():
+        with forkserver.short_temporary_folder():
             assert tempfile.gettempdir() == used
         assert tempfile.gettempdir() == str(place)
-    monkeypatch.setattr(pool, "SHORT_PLACES", ())
+    monkeypatch.setattr(forkserver, "SHORT_FOLDERS", ())
     with pytest.raises(
         InputError, match=r"TMPDIR: got .*, expected a folder with a name of at most 75 bytes"
     ):
-        pool.place_for_sockets().__enter__()
+        forkserver.short_temporary_folder().__enter__()
 
 
 def test_a_sweeps_file_is_a_grid_whose_axes_the_command_line_replaces(command: Command) -> None:
@@ -226,7 +227,7 @@ def test_a_job_whose_data_vanishes_fails_with_its_story(
 ) -> None:
     """Nothing is tried before, as if both runs had been finished when the sweep began."""
     looks_finished = type("LooksFinished", (RunFolder,), {"state": lambda folder: FINISHED})
-    monkeypatch.setattr(pool, "RunFolder", looks_finished)
+    monkeypatch.setattr(start_check, "RunFolder", looks_finished)
     outcome = command("-m", "data=digits,mnist", "data.root=gone", *SMALL)
     assert outcome.code == 1
     failed = the_run("lenet_300_100-mnist-a5e-4-s0")
@@ -393,7 +394,7 @@ def test_what_differs_between_runs_stands_in_the_summary() -> None:
     [(0, "0 s"), (99, "99 s"), (600, "10 min"), (9000, "2.5 h"), (864000, "10.0 days")],
 )
 def test_durations_are_said_as_people_do(seconds: float, text: str) -> None:
-    assert monitor.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 @pytest.mark.slow

@@ -1,62 +1,49 @@
-"""What a person sees of a sweep: a line a running job, a line for each that ends, and what became
-of all of them.
+"""Live progress and final report of a sweep.
 
-All of it is read from the runs' folders, so it is the same for jobs on this machine and on others.
-Knows plan, ledger, summary, status, tracking, console and errors."""
+A line per running job, a line for each job that ends, and the totals. All of it is read from the
+run folders, so it is the same for jobs on this machine and on others.
+"""
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
 from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from dstrun.runs.folder import RunFolder
-from dstrun.runs.labels import counted, run_labels
-from dstrun.runs.metrics import last_row
-from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, holder
+from dstrun.runs.labels import counted
+from dstrun.runs.status import FAILED, FINISHED, RUNNING
+from dstrun.sweep.job_states import (
+    Entry,
+    estimate_seconds,
+    progress_text,
+    read_entries,
+    result_text,
+    shortened,
+)
 from dstrun.sweep.plan import Job
 from dstrun.sweep.summary import FILE, Summary
 from dstrun.system.errors import InputError, RunFailedError
-from dstrun.system.files import read_json
 from dstrun.system.terminal import LastingConsole, duration
-from dstrun.training.describe import density_words
 
-LOOK_EVERY = 1.0  # seconds between looks at the folders
-ROOM = 1 << 18  # bytes that must be free where runs are to be written
-LABEL = 40  # characters of a run's label that the columns after it wait for
-LINES_EVERY = 60.0  # where there is no terminal to redraw
-Stamp = tuple[int, int]
+REFRESH_SECONDS = 1.0  # between two looks at the run folders
+MAX_LABEL_WIDTH = 40  # characters of a label up to which the columns are aligned
+SECONDS_BETWEEN_LINES = 60.0  # of a running job, where the output is not a terminal
 
 
-@dataclass
-class Entry:
-    """A job as it stood when last looked at."""
+class Monitor:
+    """Display of a sweep's jobs, which also keeps the summary.csv of their groups.
 
-    job: Job
-    state: str
-    row: dict[str, str]
-    label: str = ""
-    stamp: Stamp = (0, 0)
-
-    @property
-    def ended(self) -> bool:
-        return self.state in (FINISHED, FAILED)
-
-
-class Board:
-    """The jobs of a sweep and how each stands; keeps the summary of their groups. InputError for a
-    foreign folder.
-
-    In a search the jobs are a batch of a larger `total`, of which so many are `done`; `on_row` gets
-    an entry whenever its run has a new epoch. Runs are called by the options `keys`, or else by all
-    in which they differ."""
+    In a search the jobs are a batch of a larger `total`, of which `done` have ended already.
+    `on_row` is called with an entry whenever its run has finished an epoch. Runs are labelled by
+    the options `keys`, or by all options that differ. Raise InputError for a folder that holds
+    another run.
+    """
 
     def __init__(
         self,
@@ -68,71 +55,51 @@ class Board:
     ) -> None:
         self._done, self._total, self._on_row = done, total or len(jobs), on_row
         self._console = LastingConsole(highlight=False, soft_wrap=True)
-        labels = run_labels([job.config for job in jobs], keys)
-        self._entries = [
-            Entry(job, RunFolder(job.folder, job.config).state(), {}, label)
-            for job, label in zip(jobs, labels, strict=True)
-        ]
-        self._room = min(max(map(len, labels)), LABEL)
-        groups = dict.fromkeys(job.folder.parent for job in jobs)
-        self._summaries = {
-            group: Summary(
-                group, {job.folder: job.config for job in jobs if job.folder.parent == group}
-            )
-            for group in groups
-        }
-        self._began = time.monotonic()
-        self._ended_before = sum(entry.ended for entry in self._entries)
-        self._lines_at = self._began
+        self._entries = read_entries(jobs, keys)
+        self._label_width = min(max(len(entry.label) for entry in self._entries), MAX_LABEL_WIDTH)
+        configs: dict[Path, dict] = {}
+        for job in jobs:
+            configs.setdefault(job.folder.parent, {})[job.folder] = job.config
+        self._summaries = {group: Summary(group, known) for group, known in configs.items()}
+        self._started_at = self._lines_at = time.monotonic()
+        self._ended_before = self._count_ended()
 
-    def left(self) -> list[Job]:
-        """The jobs that are to be done: not the finished ones, nor, with retry=none, the failed
-        ones."""
-        return [
-            entry.job
-            for entry in self._entries
-            if entry.job.config.overwrite
-            or not (
-                entry.state == FINISHED
-                or (entry.state == FAILED and entry.job.config.retry == "none")
-            )
-        ]
+    def jobs_to_do(self) -> list[Job]:
+        """Return the jobs that the sweep has to run."""
+        return [entry.job for entry in self._entries if entry.is_to_do]
+
+    def label(self, job: Job) -> str:
+        """Return the label of a job's run."""
+        return next(entry.label for entry in self._entries if entry.job == job)
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        self._console.print(line, markup=False)
 
     def preview(self) -> None:
-        """Say what a dry run would do: every run, how it stands, and how long the rest takes by the
-        finished ones."""
+        """Print every run with its state, and an estimate of the time that the rest will take."""
         for group in self._summaries:
             self.say(f"{group}:")
             for entry in self._entries:
                 if entry.job.folder.parent == group:
-                    self.say(f"  {self._fitting(entry, len('  interrupted') + 2)}  {entry.state}")
-        left = self.left()
-        words = f"{counted(len(self._entries), 'run')}, {len(left)} to do"
-        if left and (seconds := self._estimate(left)) is not None:
-            words += f", about {duration(seconds)} of training by the runs that are finished"
+                    label = self._padded_label(entry, len("  interrupted") + 2)
+                    self.say(f"  {label}  {entry.state}")
+        jobs = self.jobs_to_do()
+        words = f"{counted(len(self._entries), 'run')}, {len(jobs)} to do"
+        if jobs and (seconds := estimate_seconds(self._entries, jobs)) is not None:
+            words += f", about {duration(seconds)} of training, judged by the finished runs"
         self.say(words)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Shows and writes down what happens while the block does the jobs. InputError where
-        nothing can be written."""
-        try:
-            self._write()
-            for group in self._summaries:
-                _try_to_write(group)
-        except OSError as error:
-            raise InputError(f"outputs: {error}") from error
-        left = {job.folder for job in self.left()}
-        for entry in self._entries:
-            if entry.ended and entry.job.folder in left:  # to be done again
-                entry.state, entry.stamp = INTERRUPTED, _stamp(entry.job.folder)
-                self._ended_before -= 1
-        if self._total == len(self._entries):
-            self.say(
-                f"{', '.join(map(str, self._summaries))}: {counted(self._total, 'run')}, {len(left)} to do"
-            )
+        """Show progress and keep summary.csv up to date while the block runs the jobs.
+
+        Raise InputError where nothing can be written.
+        """
+        self._require_writable()
+        self._reopen_jobs()
         live = Live(
-            get_renderable=self._picture,
+            get_renderable=self._progress,
             console=self._console,
             refresh_per_second=2,
             transient=True,
@@ -148,205 +115,131 @@ class Board:
             done.set()
             watch.join()
             live.stop()
-            self._look()
+            self._refresh()
 
-    def withdraw(self) -> None:
-        """Takes back what `watching` has written, where nothing was begun."""
-        for group in self._summaries:
-            if not any(group.glob("*/config.yaml")):
-                with suppress(OSError):  # never made, or not empty
-                    (group / FILE).unlink(missing_ok=True)
-                    group.rmdir()
-                    group.parent.rmdir()
+    def remove_empty_groups(self) -> None:
+        """Remove what `watching` has written for groups in which no run has started."""
+        for summary in self._summaries.values():
+            summary.remove_if_unused()
+
+    def wait(self) -> None:
+        """Wait until no run is under way."""
+        while any(entry.is_running for entry in self._entries):
+            time.sleep(REFRESH_SECONDS)
+            self._refresh()
 
     def close(self) -> None:
-        """Reports; RunFailedError unless every run is finished."""
+        """Print the report; raise RunFailedError unless every run is finished."""
         self.report()
         if left := sum(entry.state != FINISHED for entry in self._entries):
             raise RunFailedError(f"{left} of {counted(len(self._entries), 'run')} not finished")
 
     def report(self) -> None:
-        """The end: how many runs stand how, and what failed."""
+        """Print how many runs are in which state, and the errors of the failed ones."""
         with suppress(OSError):
-            self._write()
+            self._write_summaries()
         for group in self._summaries:
             self.say(str(group / FILE))
-        counts = {
-            state: sum(entry.state == state for entry in self._entries)
-            for state in (FINISHED, FAILED)
-        }
-        open_ = [entry for entry in self._entries if not entry.ended]
-        words = [f"{counts[FINISHED]} of {counted(len(self._entries), 'run')} finished"]
-        words += [f"{counts[FAILED]} failed"] * bool(counts[FAILED])
-        words += [f"{len(open_)} not done; run the same command to resume"] * bool(open_)
-        self.say(", ".join(words))
+        counts = Counter(entry.state for entry in self._entries)
+        words = f"{counts[FINISHED]} of {counted(len(self._entries), 'run')} finished"
+        if counts[FAILED]:
+            words += f", {counts[FAILED]} failed"
+        if left := len(self._entries) - counts[FINISHED] - counts[FAILED]:
+            words += f", {left} not done; run the same command to resume"
+        self.say(words)
         if counts[FINISHED]:
-            self.say(
-                f"  compare  dstrun report {' '.join(quote(str(group)) for group in self._summaries)}"
-            )
+            groups = " ".join(quote(str(group)) for group in self._summaries)
+            self.say(f"  compare  dstrun report {groups}")
         for entry in self._entries:
             if entry.state == FAILED:
-                self.say(f"failed: {entry.label}: {self._error(entry)}")
+                self.say(f"failed: {entry.label}: {entry.error}")
                 self.say(f"  {entry.job.folder}")
 
-    def wait(self) -> None:
-        """Until no run is under way any more."""
-        while self._running():
-            time.sleep(LOOK_EVERY)
-            self._look()
+    def _require_writable(self) -> None:
+        try:
+            self._write_summaries()
+            for summary in self._summaries.values():
+                summary.probe()
+        except OSError as error:
+            raise InputError(f"outputs: {error}") from error
+
+    def _reopen_jobs(self) -> None:
+        """Mark the ended jobs that will be run again, and print how many jobs there are to do."""
+        to_do = [entry for entry in self._entries if entry.is_to_do]
+        for entry in to_do:
+            if entry.has_ended:
+                entry.reopen()
+                self._ended_before -= 1
+        if self._total == len(self._entries):
+            groups = ", ".join(map(str, self._summaries))
+            self.say(f"{groups}: {counted(self._total, 'run')}, {len(to_do)} to do")
 
     def _watch(self, done: threading.Event) -> None:
-        while not done.wait(LOOK_EVERY):
-            self._look()
-            if not self._console.is_terminal and time.monotonic() - self._lines_at > LINES_EVERY:
+        while not done.wait(REFRESH_SECONDS):
+            self._refresh()
+            since = time.monotonic() - self._lines_at
+            if not self._console.is_terminal and since > SECONDS_BETWEEN_LINES:
                 self._lines_at = time.monotonic()
                 for entry in self._running():
-                    self.say(self._line(entry))
+                    self.say(self._running_line(entry))
 
-    def _look(self) -> None:
-        ended = False
+    def _refresh(self) -> None:
+        has_news = False
         for entry in self._entries:
-            if not entry.ended:
-                with suppress(
-                    Exception
-                ):  # whatever a folder holds, a display must not end before the runs do
-                    self._take_in(entry)
-                ended = ended or entry.ended
-        if ended:
+            if not entry.has_ended:
+                # Whatever a folder contains, the display must not end before the runs do.
+                with suppress(Exception):
+                    self._refresh_entry(entry)
+                has_news = has_news or entry.has_ended
+        if has_news:
             try:
-                self._write()
+                self._write_summaries()
             except OSError as error:
                 self.say(f"{FILE}: {error}")
 
-    def _take_in(self, entry: Entry) -> None:
-        """Reads a job's folder if something is new there, and says so if it has ended."""
-        folder = entry.job.folder
-        stamp = _stamp(folder)
-        if stamp == entry.stamp:
+    def _refresh_entry(self, entry: Entry) -> None:
+        """Read a job's run folder; print a line if the job has ended."""
+        if not entry.refresh():
             return
-        entry.stamp, entry.row = stamp, last_row(folder / "metrics.csv")
-        entry.state = read_json(folder / "status.json").get("state") or entry.state
-        if entry.ended:
-            ended = self._done + sum(other.ended for other in self._entries)
-            ending = self._ending(entry)
-            place = f"[{ended:>{len(str(self._total))}}/{self._total}]"
-            self.say(f"{place} {self._fitting(entry, len(place) + 3 + len(ending))}  {ending}")
+        if entry.has_ended:
+            ended = self._done + self._count_ended()
+            number = f"[{ended:>{len(str(self._total))}}/{self._total}]"
+            result = result_text(entry)
+            label = self._padded_label(entry, len(number) + 3 + len(result))
+            self.say(f"{number} {label}  {result}")
         elif self._on_row and entry.state == RUNNING:
             self._on_row(entry)
 
-    def _ending(self, entry: Entry) -> str:
-        if entry.state == FAILED:
-            return f"failed: {self._error(entry)}"
-        seconds = read_json(entry.job.folder / "summary.json").get("total_seconds")
-        return "  ".join([*_figures(entry.row), duration(seconds or 0)])
+    def _count_ended(self) -> int:
+        return sum(entry.has_ended for entry in self._entries)
 
-    def _error(self, entry: Entry) -> Any:
-        return read_json(entry.job.folder / "status.json").get("error")
+    def _running(self) -> list[Entry]:
+        return [entry for entry in self._entries if entry.is_running]
 
-    def _write(self) -> None:
+    def _write_summaries(self) -> None:
         for summary in self._summaries.values():
             summary.write()
 
-    def _running(self) -> list[Entry]:
-        return [
-            entry for entry in self._entries if entry.state == RUNNING and holder(entry.job.folder)
-        ]
-
-    def _picture(self) -> Group:
-        ended = sum(entry.ended for entry in self._entries)
+    def _progress(self) -> Group:
+        """Return the running jobs' lines and the totals, as shown on a terminal."""
+        ended = self._count_ended()
         words = f"{self._done + ended} of {self._total} done"
         if (since := ended - self._ended_before) and ended < len(self._entries):
-            left = (time.monotonic() - self._began) / since * (len(self._entries) - ended)
-            words += f", about {duration(left)} left"
-        lines = [
-            Text(self._line(entry), no_wrap=True, overflow="crop") for entry in self._running()
-        ]
+            elapsed = time.monotonic() - self._started_at
+            words += f", about {duration(elapsed / since * (len(self._entries) - ended))} left"
+        lines = []
+        for entry in self._running():
+            lines.append(Text(self._running_line(entry), no_wrap=True, overflow="crop"))
         return Group(*lines, Text(words))
 
-    def _estimate(self, left: Sequence[Job]) -> float | None:
-        """Seconds for the jobs, by finished ones of the same model and data; None where one has no
-        such."""
-        seen: dict[tuple[str, str], list[float]] = {}
-        for entry in self._entries:
-            summary = (
-                read_json(entry.job.folder / "summary.json") if entry.state == FINISHED else {}
-            )
-            if summary.get("total_seconds") and summary.get("epoch"):
-                seen.setdefault(_pair(entry.job), []).append(
-                    summary["total_seconds"] / summary["epoch"]
-                )
-        if not all(_pair(job) in seen for job in left):
-            return None
-        return sum(
-            job.config.schedule.epochs * sum(seen[_pair(job)]) / len(seen[_pair(job)])
-            for job in left
-        )
+    def _running_line(self, entry: Entry) -> str:
+        text = progress_text(entry)
+        return f"{self._padded_label(entry, len(text) + 2)}  {text}"
 
-    def label(self, job: Job) -> str:
-        """Return what the run of a job is called."""
-        return next(entry.label for entry in self._entries if entry.job == job)
-
-    def _line(self, entry: Entry) -> str:
-        """Return the line of a running job."""
-        epochs = entry.job.config.schedule.epochs
-        epoch = int(entry.row.get("epoch") or 0)
-        words = [f"epoch {epoch:>{len(str(epochs))}}/{epochs}", *_figures(entry.row)]
-        if epoch:
-            words.append(f"{duration((epochs - epoch) * float(entry.row['seconds'])):>6} left")
-        line = "  ".join(words)
-        return f"{self._fitting(entry, len(line) + 2)}  {line}"
-
-    def _fitting(self, entry: Entry, rest: int) -> str:
-        """Return a run's label, in a column of its own; on a terminal short enough for a line with
-        so much more."""
-        room = (
-            max(self._console.width - rest, 12) if self._console.is_terminal else len(entry.label)
-        )
-        return _cut(entry.label, room).ljust(min(self._room, room))
-
-    def say(self, line: str) -> None:
-        self._console.print(line, markup=False)
-
-
-def _cut(label: str, width: int) -> str:
-    """Return a label with its middle left out where it is longer, since runs often differ at the
-    end, in the seed."""
-    if len(label) <= width:
-        return label
-    end = (width - 1) // 2
-    return f"{label[: width - 1 - end]}…{label[-end:]}"
-
-
-def _try_to_write(group: Path) -> None:
-    """OSError where not even a run's small files could be written."""
-    trial = group / "trial.new"
-    try:
-        trial.write_bytes(bytes(ROOM))
-    finally:
-        trial.unlink(missing_ok=True)
-
-
-def _pair(job: Job) -> tuple[str, str]:
-    return job.config.model.name, job.config.data.name
-
-
-def _stamp(folder: Path) -> Stamp:
-    """Changes when a run's status or metrics do."""
-
-    def changed(name: str) -> int:
-        try:
-            return (folder / name).stat().st_mtime_ns
-        except OSError:
-            return 0
-
-    return changed("status.json"), changed("metrics.csv")
-
-
-def _figures(row: dict[str, str]) -> list[str]:
-    words = [f"accuracy {float(row['test_accuracy']):7.2%}"] if row.get("test_accuracy") else []
-    if row.get("density"):
-        whole = row.get("density_model")
-        words.append(
-            density_words(float(row["density"]), float(whole) if whole else None, style="7.2%")
-        )
-    return words
+    def _padded_label(self, entry: Entry, rest: int) -> str:
+        """Return a label in a column of its own, shortened on a terminal whose line must also hold
+        `rest` characters."""
+        width = len(entry.label)
+        if self._console.is_terminal:
+            width = max(self._console.width - rest, 12)
+        return shortened(entry.label, width).ljust(min(self._label_width, width))

@@ -1,9 +1,9 @@
-"""What a sweep is made of: axes → combinations → configs → runs, each run once.
+"""Plan of a sweep: axes → combinations → configs → jobs, each run once.
 
-Hydra composes a config in a seventh of a second. So combinations that choose the same files are
-composed once, and the plain values of their axes set afterwards, which is the order in which Hydra
-itself does it: a grid of a thousand runs is planned in seconds. Knows composition, config, ledger
-and errors; no torch."""
+Hydra takes a seventh of a second to compose a config. Combinations that choose the same files are
+therefore composed once, and the plain values of their axes are set afterwards, in Hydra's own
+order: a grid of a thousand runs is planned in seconds.
+"""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ from dstrun.system.errors import InputError
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep: the overrides it is made by, what they come to, and where it lies."""
+    """One run of a sweep: its overrides, the config they compose, and its run folder."""
 
     overrides: tuple[str, ...]
     config: Config
@@ -39,12 +39,13 @@ class Job:
 def combinations(
     params: Mapping[str, Any], grids: Sequence[Mapping[str, Any]], words: Sequence[str]
 ) -> list[tuple]:
-    """Every combination of the axes, as tuples of overrides; a word of the command line replaces a
-    file's axis.
+    """Return every combination of the axes, each as a tuple of overrides.
 
     `params` and each of `grids` map a key to its values, a list or text in Hydra's grammar ("1,2",
-    "range(3)"). Several grids stand beside one another, each with the params before it. InputError
-    for an empty axis or an unknown key."""
+    "range(3)"). Each grid is combined with `params`; the combinations of several grids are joined.
+    An override in `words`, from the command line, replaces the axis of its key. Raise InputError
+    for an empty axis or an unknown key.
+    """
     given = {override.key_or_group for override in parsed(words)}
     word_axes = [_alternatives(word) for word in words]
     found: dict[tuple, None] = {}
@@ -59,8 +60,10 @@ def combinations(
 
 
 def axis(key: str, values: Any) -> str:
-    """The override that a key of a sweep's file stands for; InputError for an empty axis or an
-    unknown key."""
+    """Return the override that is equal to a key of a sweep's file.
+
+    Raise InputError for an empty axis or an unknown key.
+    """
     if OmegaConf.is_config(values):
         values = OmegaConf.to_container(values, resolve=True)
     nullable = key in OPTIONS and OPTIONS[key].type == str | None
@@ -73,17 +76,17 @@ def axis(key: str, values: Any) -> str:
 
 
 def _refuse_flat_list(key: str, values: list[Any]) -> None:
-    """Raise InputError for an axis of numbers where each value is to be a list."""
+    """Raise InputError for an axis of numbers where each value has to be a list."""
     wants_lists = key in OPTIONS and get_origin(OPTIONS[key].type) is list
     if wants_lists and len(values) > 1 and not any(isinstance(value, list) for value in values):
         raise InputError(
-            f"{key}: got {values}, which is {len(values)} values of an axis; one list is {[values]}"
+            f"{key}: got {values}, an axis of {len(values)} values; a single list is {[values]}"
         )
 
 
 def in_grammar(value: Any, text: bool = False) -> str:
-    """Return one value as Hydra's grammar writes it; `text`: a string is text, whatever is in
-    it."""
+    """Return one value as Hydra's grammar writes it; `text`: quote strings, whatever they
+    contain."""
     if text and isinstance(value, str):
         return str(QuotedString(value, Quote.single).with_quotes())
     if text and isinstance(value, list):
@@ -92,7 +95,7 @@ def in_grammar(value: Any, text: bool = False) -> str:
 
 
 def _alternatives(word: str) -> list[str]:
-    """The overrides that one with several values stands for; itself where it has one value."""
+    """Return an override for each value of an override; itself where it has one value."""
     override = override_of(word)
     if not override.is_sweep_override():
         return [word]
@@ -116,7 +119,7 @@ def _empty(key: str) -> InputError:
 
 
 class Planner:
-    """Makes jobs of overrides, by Hydra's loader and the config of the whole sweep."""
+    """Maker of jobs from overrides, by Hydra's loader and the config of the whole sweep."""
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self._loader, self._master = loader, master
@@ -124,8 +127,10 @@ class Planner:
         self._composed: dict[tuple[str, ...], tuple[dict[str, Any], bool]] = {}
 
     def jobs(self, combinations: Iterable[Sequence[str]]) -> list[Job]:
-        """A job for each run that the overrides come to, in their order; InputError for the first
-        that is none."""
+        """Return a job for each distinct run of the combinations, in their order.
+
+        Raise InputError for the first combination that is not a valid config.
+        """
         jobs: dict[Path, Job] = {}
         for words in combinations:
             config = self._config(words)
@@ -133,29 +138,31 @@ class Planner:
             root = jobs.setdefault(folder, Job(tuple(words), config, folder)).config.data.root
             if root != config.data.root:
                 raise InputError(
-                    f"data.root: {root} and {config.data.root} have one name, {folder.name}; sweep each alone"
+                    f"data.root: {root} and {config.data.root} have the same run name, "
+                    f"{folder.name}; run a sweep for each"
                 )
         return list(jobs.values())
 
     def _config(self, words: Sequence[str]) -> Config:
-        overrides = [(word, override_of(word)) for word in words]
-        values = [override for _, override in overrides if _is_plain_value(override)]
-        key = tuple(word for word, override in overrides if not _is_plain_value(override))
+        values, files = [], []
+        for word in words:
+            override = override_of(word)
+            if _is_plain_value(override):
+                values.append(override)
+            else:
+                files.append(word)
+        key = tuple(files)
         if key not in self._composed:
             self._composed[key] = self._compose(key)
         composed, interpolated = self._composed[key]
         config = deepcopy(composed)
         for override in values:
-            *path, last = override.key_or_group.split(".")
-            section = config
-            for part in path:
-                section = section.setdefault(part, {})
-            section[last] = override.value()
+            _set(config, override.key_or_group, override.value())
         return check(OmegaConf.create(config) if interpolated else config)
 
     def _compose(self, words: tuple[str, ...]) -> tuple[dict[str, Any], bool]:
-        """The config as plain values, and whether some of them are made from others, so that they
-        must wait."""
+        """Return the config as plain values, and whether it has interpolations that are still to
+        be resolved."""
         config = self._loader.load_sweep_config(self._master, list(words))
         self._refuse_another_launcher(config, words)
         task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -164,28 +171,36 @@ class Planner:
         return (plain if interpolated else OmegaConf.to_container(task, resolve=True)), interpolated  # type: ignore[return-value]
 
     def _refuse_another_launcher(self, config: DictConfig, words: Sequence[str]) -> None:
-        """Raise InputError where one of several experiments, say, chooses a launcher or sweeper of
-        its own."""
+        """Raise InputError where an override, such as an experiment, chooses another launcher or
+        sweeper."""
         for group in ("hydra/launcher", "hydra/sweeper"):
             chosen, ours = (
                 each.hydra.runtime.choices.get(group) for each in (config, self._master)
             )
             if chosen != ours:
                 raise InputError(
-                    f"{group}: got {chosen} from {' '.join(words)}, but the sweep has one for all runs, {ours}; "
-                    f"give {group}={chosen} on the command line"
+                    f"{group}: got {chosen} from {' '.join(words)}, but all runs of a sweep share "
+                    f"{ours}; give {group}={chosen} on the command line"
                 )
+
+
+def _set(config: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key of nested dictionaries."""
+    *path, last = key.split(".")
+    for part in path:
+        config = config.setdefault(part, {})
+    config[last] = value
 
 
 @cache
 def override_of(word: str) -> Override:
-    """One word as Hydra parses it. (Kept, since a grid has few words and many combinations.)"""
+    """Return one word as Hydra parses it. Cached: a grid has few words, many combinations."""
     (override,) = parsed([word])
     return override
 
 
 def _is_plain_value(override: Override) -> bool:
-    """Whether an override sets one option to a value, and no more."""
+    """Return whether an override only sets one option to a value."""
     key = override.key_or_group
     known = (key in OPTIONS and key not in FREE) or any(key.startswith(f"{free}.") for free in FREE)
     return (

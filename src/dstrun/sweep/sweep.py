@@ -1,13 +1,11 @@
-"""A sweep from its jobs to its end, whichever launcher does them.
+"""Run of a sweep from its jobs to its report, with any launcher.
 
-    plan  →  what is there already  →  the launcher does the rest, watched  →  summary, and a table of what failed
-
-Knows board, plan and errors.
+plan  →  find what is done  →  the launcher runs the rest, watched  →  summary and report
 """
 
 from collections.abc import Callable, Sequence
 
-from dstrun.sweep.monitor import Board
+from dstrun.sweep.monitor import Monitor
 from dstrun.sweep.plan import Job
 from dstrun.system.errors import InputError, described
 
@@ -15,38 +13,35 @@ Launch = Callable[[list[list[str]]], object]
 
 
 def sweep(jobs: Sequence[Job], launch: Launch) -> None:
-    """Has the jobs done that are not done yet. InputError where nothing was begun; RunFailedError
-    if any has failed.
+    """Run the jobs that are not done yet, and print the report.
 
-    `launch` takes lists of overrides and returns when their runs have ended.
+    `launch` takes a list of overrides per job and returns when the jobs have ended. Raise
+    InputError where no job could start, RunFailedError where a run is not finished at the end.
     """
-    board = Board(jobs)
+    monitor = Monitor(jobs)
     if jobs[0].config.dry_run:
-        board.preview()
+        monitor.preview()
         return
-    left = board.left()
+    to_do = monitor.jobs_to_do()
     try:
-        with board.watching():
-            if left:
-                launched(board, launch, left)
+        with monitor.watching():
+            if to_do:
+                launch_and_wait(monitor, launch, to_do)
     except InputError:
-        board.withdraw()
+        monitor.remove_empty_groups()
         raise
     except KeyboardInterrupt:
-        board.report()
+        monitor.report()
         raise
-    board.close()
+    monitor.close()
 
 
-def launched(board: Board, launch: Launch, jobs: Sequence[Job]) -> None:
-    """Has a launcher do the jobs, and waits for those that are under way still, here or in other
-    hands."""
+def launch_and_wait(monitor: Monitor, launch: Launch, jobs: Sequence[Job]) -> None:
+    """Have a launcher run the jobs, and wait until no run is under way, here or elsewhere."""
     try:
         launch([list(job.overrides) for job in jobs])
     except InputError:
         raise
-    except (
-        Exception
-    ) as error:  # such as submitit's for one job that was lost, while the others go on
-        board.say(f"the launcher: {described(error)}")
-    board.wait()
+    except Exception as error:  # such as submitit's, for one lost job while the others go on
+        monitor.say(f"launcher failed: {described(error)}")
+    monitor.wait()

@@ -1,5 +1,4 @@
-"""hydra/launcher=local: dstrun's own, jobs on this machine, some at a time. All of it is in
-dstrun.sweep.pool."""
+"""Launcher hydra/launcher=local: jobs on this machine, several at a time (dstrun.sweep.pool)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,9 +21,9 @@ ConfigStore.instance().store(
 
 
 class LocalLauncher(Launcher):
-    """Plans the overrides it is given and has them run; what failed stands in the runs' folders."""
+    """Launcher that plans and runs the given overrides; errors are recorded in the run folders."""
 
-    notes: Sequence[str] = ()  # on the sweep, printed once every run has been found possible
+    notes: Sequence[str] = ()  # on the sweep, printed once every run is known to be able to start
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig

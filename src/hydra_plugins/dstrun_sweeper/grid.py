@@ -1,5 +1,4 @@
-"""hydra/sweeper=grid: dstrun's own, every combination of the axes that is not finished yet. See
-dstrun.sweep.plan."""
+"""Sweeper hydra/sweeper=grid: every combination of the axes (dstrun.sweep.plan)."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,17 +11,17 @@ from hydra_plugins.dstrun_sweeper.planned import PlannedSweeper
 @dataclass
 class GridConf:
     _target_: str = "hydra_plugins.dstrun_sweeper.grid.GridSweeper"
-    params: dict[str, Any] | None = field(default_factory=dict)  # option: values; every combination
-    grids: list[dict[str, Any]] | None = field(
-        default_factory=list
-    )  # several such, each with the params
+    # Option: values. Every combination is a run.
+    params: dict[str, Any] | None = field(default_factory=dict)
+    # Several such grids, each combined with the params.
+    grids: list[dict[str, Any]] | None = field(default_factory=list)
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GridConf, provider="dstrun")
 
 
 class GridSweeper(PlannedSweeper):
-    """Plans all jobs before the launcher gets those that are left."""
+    """Sweeper that plans all jobs, then has the launcher run those that are not finished."""
 
     def __init__(self, params: dict[str, Any] | None, grids: list[dict[str, Any]] | None) -> None:
         self._params, self._grids = params or {}, grids or []
@@ -33,7 +32,6 @@ class GridSweeper(PlannedSweeper):
         from dstrun.training.notes import given_keys, sweep_notes
 
         jobs = self._planner.jobs(combinations(self._params, self._grids, arguments))
-        self._say(
-            sweep_notes([job.config for job in jobs], given_keys(arguments)), jobs[0].config.dry_run
-        )
+        notes = sweep_notes([job.config for job in jobs], given_keys(arguments))
+        self._print_notes(notes, jobs[0].config.dry_run)
         sweep(jobs, self._launch)

@@ -1,5 +1,5 @@
-"""hydra/sweeper=pareto: dstrun's own, a search for accurate and sparse runs with Optuna. See
-dstrun.sweep.search."""
+"""Sweeper hydra/sweeper=pareto: a search for accurate, sparse runs with Optuna
+(dstrun.sweep.search)."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,10 +12,10 @@ from hydra_plugins.dstrun_sweeper.planned import PlannedSweeper
 @dataclass
 class ParetoConf:
     _target_: str = "hydra_plugins.dstrun_sweeper.pareto.ParetoSweeper"
-    trials: int = 24  # in all, those of earlier commands counted
+    trials: int = 24  # in all, those of earlier commands included
     sampler: str = "tpe"  # tpe or nsga2
-    batch: int = 0  # trials at a time (0: n_jobs, or else one a core and four at most)
-    prune: bool = True  # stop a run that half of those before it were ahead of in both
+    batch: int = 0  # trials at a time (0: n_jobs, else one per core, at most 4)
+    prune: bool = True  # stop a run that is behind half of the earlier runs in both
     seed: int = 0  # of the sampler
     params: dict[str, Any] | None = field(default_factory=dict)  # option: value, values or interval
 
@@ -26,7 +26,7 @@ ConfigStore.instance().store(
 
 
 class ParetoSweeper(PlannedSweeper):
-    """Hands the launcher a batch of trials at a time."""
+    """Sweeper that gives the launcher a batch of trials at a time."""
 
     def __init__(self, params: dict[str, Any] | None, **options: Any) -> None:
         self._params, self._options = params or {}, options

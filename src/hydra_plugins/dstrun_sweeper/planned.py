@@ -1,4 +1,4 @@
-"""What dstrun's sweepers share: a launcher, and a planner of the runs it is to do."""
+"""Base class of dstrun's sweepers."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -13,8 +13,11 @@ from hydra_plugins.dstrun_launcher.local import LocalLauncher
 
 
 class PlannedSweeper(Sweeper):
-    """`_launch` takes lists of overrides and returns when their runs have ended; `_planner` says
-    what they come to."""
+    """Sweeper with a launcher and a planner.
+
+    `_launch` takes a list of overrides per run and returns when the runs have ended; `_planner`
+    makes jobs of overrides.
+    """
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -27,9 +30,9 @@ class PlannedSweeper(Sweeper):
         self._launch = partial(self._launcher.launch, initial_job_idx=0)
         self._planner = Planner(hydra_context.config_loader, config)
 
-    def _say(self, notes: Sequence[str], dry_run: bool) -> None:
-        """Print notes on the sweep; our own launcher does so once it has found every run
-        possible."""
+    def _print_notes(self, notes: Sequence[str], dry_run: bool) -> None:
+        """Print notes on the sweep; dstrun's own launcher prints them after its check of the
+        jobs."""
         if isinstance(self._launcher, LocalLauncher) and not dry_run:
             self._launcher.notes = notes
         else:

@@ -1,0 +1,88 @@
+"""Worker process of the pool: its settings, and the run of one job.
+
+A worker is forked from the forkserver and not from the sweep's process, so it receives the sweep's
+working folder, environment and GPU as a `WorkerSettings`.
+"""
+
+import gc
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+
+from dstrun.config.options import Config
+from dstrun.system.cores import usable_cores
+from dstrun.system.errors import BusyError, Interrupted, RunFailedError
+from dstrun.system.streams import accept_all_text
+
+BUSY_EXIT_CODE = 75
+SECONDS_TO_STOP = 60  # for a job to finish its step and write its checkpoint
+
+
+@dataclass
+class WorkerSettings:
+    """Settings of a worker process: its GPU (None: all), CPU threads, folder and environment."""
+
+    gpu: str | None
+    threads: int
+    folder: str = field(default_factory=os.getcwd)
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    def apply(self) -> None:
+        """Apply the settings to the current process."""
+        # A garbage collection would write to, and so copy, every page shared with the forkserver,
+        # which takes a third of a second.
+        gc.freeze()
+        os.setsid()  # Ctrl-C in the terminal reaches the sweep only, which stops its jobs once
+        os.chdir(self.folder)
+        os.environ.update(self.environment)
+        if self.gpu is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
+        threading.Thread(target=_stop_with_parent, daemon=True).start()
+        accept_all_text()
+        from dstrun.system.machine import share_cores
+
+        share_cores(self.threads)
+
+
+def _stop_with_parent() -> None:
+    """Stop this process when its parent has ended: by SIGTERM, after a minute by SIGKILL."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(SECONDS_TO_STOP)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run_job(
+    config: Config, default_group: str, settings: WorkerSettings, stderr: Connection
+) -> None:
+    """Run one job and end the process; `stderr` receives what the process writes to stderr.
+
+    Exit codes: 0 for a finished run, BUSY_EXIT_CODE where another process is running it, else that
+    of the error.
+    """
+    settings.apply()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # train.log has the same lines
+    os.dup2(stderr.fileno(), 2)
+    stderr.close()
+    from dstrun.training.run import run_as_job
+
+    try:
+        run_as_job(config, default_group)
+    except BusyError:
+        sys.exit(BUSY_EXIT_CODE)
+    except (RunFailedError, Interrupted) as error:
+        sys.exit(error.exit_code)
+
+
+def threads_per_slot(slots: int) -> int:
+    """Return a slot's share of the cores, or OMP_NUM_THREADS where that is lower."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    share = max(1, usable_cores() // slots)
+    return min(share, int(wanted)) if wanted.isdigit() and int(wanted) else share
