@@ -194,7 +194,7 @@ def test_a_network_that_cannot_be_shrunk(
     assert "bf16" in command("export", run, "--bench").out
     outcome = command("export", run, "--to", "smaller.pt2", "--shrink")
     assert outcome.code == 2
-    assert outcome.err.startswith("dstrun: shrink: torch.fx cannot follow this model")
+    assert outcome.err.startswith("dstrun: shrink: torch.fx cannot trace this model")
     outcome = command("export", run, "--to", "lstm.onnx")
     assert (
         outcome.err

@@ -98,7 +98,7 @@ def test_a_dead_neuron_becomes_a_bias_and_an_unread_one_nothing(
 
     y = 5·h₁ + 3·2 + 1; two of the five inputs are read, and are selected unless that costs more
     than the other three."""
-    monkeypatch.setattr("dstrun.export.shrink.SELECTED", cost)
+    monkeypatch.setattr("dstrun.export.channels.SELECTION_COST", cost)
     model = Chain(
         linear([[1, 1, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], [0.5, 2, 3]), nn.ReLU(), linear([[5, 3, 0]], [1]),
     )  # fmt: skip
@@ -314,7 +314,7 @@ def test_odd_models_are_right_or_refused(name: str) -> None:
 
 
 def test_examples_and_types_that_do_not_fit_are_refused_in_a_line() -> None:
-    with pytest.raises(CannotShrinkError, match=r"^the model does not take the example, 1×3×4×4 "):
+    with pytest.raises(CannotShrinkError, match=r"^the model does not accept the example, 1×3×4×4 "):
         shrink(Chain(nn.Conv2d(2, 2, 1)), torch.zeros(1, 3, 4, 4))
     with pytest.raises(CannotShrinkError, match=r"^expected a model in float32 on the CPU$"):
         shrink(Chain(nn.Conv2d(2, 2, 1)).double(), torch.zeros(1, 2, 4, 4))
@@ -323,7 +323,7 @@ def test_examples_and_types_that_do_not_fit_are_refused_in_a_line() -> None:
 def test_what_cannot_be_traced_is_refused_in_a_line() -> None:
     model, images = sparse("lstm", 0.1, 0.1)
     with pytest.raises(
-        CannotShrinkError, match=r"^torch.fx cannot follow this model \(Proxy [^.]*\)$"
+        CannotShrinkError, match=r"^torch.fx cannot trace this model \(Proxy [^.]*\)$"
     ):
         shrink(model, images[:1])
 

@@ -1,0 +1,160 @@
+"""Kinds of the nodes of a traced network, by what they do with channels (dimension 1).
+
+layer        Linear or Conv2d: every output channel reads all input channels
+norm         batch norm in evaluation mode: each channel on its own
+pointwise    activation, dropout: each number on its own
+pool         pooling of images: each channel on its own
+flatten      (B, C, H, W) → (B, C·H·W)
+addition     sum of two tensors of one shape
+placeholder, output
+other        anything else, of which nothing is assumed
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+
+POINTWISE = (
+    nn.ReLU,
+    nn.ReLU6,
+    nn.LeakyReLU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Sigmoid,
+    nn.Tanh,
+    nn.Hardswish,
+    nn.Dropout,
+    nn.Identity,
+)
+POINTWISE_CALLS = {
+    F.relu,
+    torch.relu,
+    F.gelu,
+    F.silu,
+    F.leaky_relu,
+    torch.sigmoid,
+    torch.tanh,
+    "relu",
+    "sigmoid",
+    "tanh",
+}
+LAYERS = (nn.Linear, nn.Conv2d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+POOL_CALLS = {F.max_pool2d, torch.max_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d}
+FLATTEN_CALLS = ("flatten", torch.flatten)
+ADDITIONS = {operator.add, operator.iadd, torch.add, "add", "add_"}
+
+
+def node_kinds(traced: fx.GraphModule) -> dict[fx.Node, str]:
+    """Return the kind of every node of a network whose shapes have been propagated."""
+    modules = dict(traced.named_modules())
+    return {node: _kind(node, modules) for node in traced.graph.nodes}
+
+
+def node_shape(node: fx.Node) -> torch.Size:
+    """Return the shape of a node's tensor; None where its value is no tensor."""
+    return getattr(node.meta.get("tensor_meta"), "shape", None)  # type: ignore[return-value]
+
+
+def channel_count(node: fx.Node) -> int:
+    """Return the number of channels of a node's tensor, 1 where it has no dimension 1."""
+    shape = node_shape(node)
+    return shape[1] if shape is not None and len(shape) > 1 else 1
+
+
+def has_padding(layer: nn.Module) -> bool:
+    """Return whether a layer pads its input with zeros."""
+    return isinstance(layer, nn.Conv2d) and layer.padding not in (0, (0, 0), "valid")
+
+
+def _kind(node: fx.Node, modules: dict[str, nn.Module]) -> str:
+    if node.op in ("placeholder", "output"):
+        return node.op
+    source = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
+    if source is None or node_shape(node) is None or node_shape(source) is None:
+        return "other"
+    dimensions = len(node_shape(source))
+    if node.op != "call_module":
+        return _kind_of_call(node, dimensions)
+    module = modules[str(node.target)]
+    if _has_hooks(module) or (_is_shared(node, modules) and list(module.parameters())):
+        return "other"
+    return _kind_of_module(module, dimensions)
+
+
+def _kind_of_call(node: fx.Node, dimensions: int) -> str:
+    """Return the kind of a call of a function or a method."""
+    if node.target in POINTWISE_CALLS:
+        return "pointwise"
+    if node.target in POOL_CALLS and dimensions == 4:
+        return "pool"
+    if node.target in FLATTEN_CALLS:
+        is_of_images = node.args[1:] == (1,) or node.kwargs == {"start_dim": 1}
+        return "flatten" if is_of_images else "other"
+    if node.target in ADDITIONS and _adds_two_of_one_shape(node):
+        return "addition"
+    return "other"
+
+
+def _adds_two_of_one_shape(node: fx.Node) -> bool:
+    if len(node.args) != 2 or node.kwargs:
+        return False
+    first, second = node.args
+    if not isinstance(first, fx.Node) or not isinstance(second, fx.Node):
+        return False
+    return node_shape(first) == node_shape(second) == node_shape(node)
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def _is_shared(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Return whether another node calls the same module."""
+    others = [other for other in node.graph.nodes if other is not node]
+    return any(
+        other.op == "call_module" and modules[str(other.target)] is modules[str(node.target)]
+        for other in others
+    )
+
+
+def _kind_of_module(module: Any, dimensions: int) -> str:
+    """Return the kind of a module by its class; a subclass may compute something else."""
+    for kind, (classes, is_plain) in MODULE_KINDS.items():
+        if type(module) in classes:
+            return kind if is_plain(module, dimensions) else "other"
+    return "other"
+
+
+def _is_plain_layer(layer: Any, dimensions: int) -> bool:
+    if type(layer) is nn.Linear:
+        return dimensions == 2
+    return dimensions == 4 and layer.groups == 1 and layer.padding_mode == "zeros"
+
+
+def _is_plain_norm(norm: Any, dimensions: int) -> bool:
+    return norm.running_mean is not None and dimensions in (2, 4)
+
+
+def _is_plain_pool(pool: Any, dimensions: int) -> bool:
+    if type(pool) is nn.AvgPool2d and (pool.padding not in (0, (0, 0)) or pool.divisor_override):
+        return False
+    return dimensions == 4
+
+
+def _is_plain_flatten(flatten: Any, dimensions: int) -> bool:
+    return (flatten.start_dim, flatten.end_dim) == (1, -1)
+
+
+MODULE_KINDS: dict[str, tuple[tuple[type, ...], Callable[[Any, int], bool]]] = {
+    "layer": (LAYERS, _is_plain_layer),
+    "norm": (NORMS, _is_plain_norm),
+    "pointwise": (POINTWISE, lambda module, dimensions: True),
+    "pool": (POOLS, _is_plain_pool),
+    "flatten": ((nn.Flatten,), _is_plain_flatten),
+}
