@@ -1,5 +1,4 @@
-"""What the benchmarks share: a config from words, training that can be timed a few updates at a
-time, one table."""
+"""Shared parts of the benchmarks: config, training that can be timed step by step, tables."""
 
 import json
 import statistics
@@ -33,9 +32,13 @@ from dstrun.training.loop import Progress, train
 from dstrun.training.prepare import Prepared
 
 SHAPES = {
-    "digits": (1, 8, 8), "mnist": (1, 28, 28), "fashion_mnist": (1, 28, 28), "cifar10": (3, 32, 32),
-    "cifar100": (3, 32, 32), "imagenet": (3, 224, 224),
-}  # fmt: skip
+    "digits": (1, 8, 8),
+    "mnist": (1, 28, 28),
+    "fashion_mnist": (1, 28, 28),
+    "cifar10": (3, 32, 32),
+    "cifar100": (3, 32, 32),
+    "imagenet": (3, 224, 224),
+}
 
 
 VARIANTS = {
@@ -49,7 +52,7 @@ VARIANTS = {
 
 @dataclass
 class Training:
-    """A model in training on one batch of random images, and updates of it on demand."""
+    """A model in training on one batch of random images, with `update` to do more steps."""
 
     model: nn.Module
     method: Method
@@ -58,15 +61,14 @@ class Training:
 
 
 def config_of(words: Sequence[str]) -> Config:
-    """The config that `dstrun WORDS` would have."""
+    """Return the config that `dstrun WORDS` would use."""
     configs: list[Config] = []
     compose_and_run(words, lambda config: configs.append(check(config)))
     return configs[0]
 
 
 def training(words: Sequence[str]) -> Training:
-    """What `dstrun WORDS` would train, by the loop it would be trained with, on one batch that lies
-    on the device."""
+    """Return the training that `dstrun WORDS` would do, on one batch that is on the device."""
     config = config_of(words)
     keep_freed_memory()
     set_threads(config.threads)
@@ -109,7 +111,7 @@ def training(words: Sequence[str]) -> Training:
 
 @dataclass
 class Repeated:
-    """One batch, over and over."""
+    """Batches that are all the same."""
 
     images: Tensor
     labels: Tensor
@@ -123,7 +125,7 @@ class Repeated:
 
 
 def base_of(variant: str, measured: Iterable[str]) -> str:
-    """The dense variant to compare with: one compiled whole for one compiled whole."""
+    """Return the dense variant to compare with; for `compile=step`, the one compiled alike."""
     whole = "dense, compile=step"
     return whole if variant.endswith("compile=step") and whole in measured else "dense"
 
@@ -135,7 +137,7 @@ def seconds(task: Callable[[], object]) -> float:
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """(median, lower quartile, upper quartile)."""
+    """Return the median, the lower and the upper quartile."""
     if len(values) == 1:
         return values[0], values[0], values[0]
     low, _, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -143,8 +145,7 @@ def spread(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def report(title: str, rows: Sequence[dict[str, Any]], file: Path | None, **more: Any) -> None:
-    """Prints one table and, where a file is named, writes the same as JSON with the machine it was
-    measured on."""
+    """Print a table; if a file is named, also write it as JSON with the facts of the machine."""
     table = Table(title=title, title_justify="left")
     for column in rows[0] if rows else ():
         table.add_column(column, justify="left" if isinstance(rows[0][column], str) else "right")

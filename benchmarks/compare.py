@@ -1,11 +1,12 @@
-"""How long it takes to read and show many runs: python benchmarks/compare.py [--runs 200 --epochs
-160 --layers 16].
+"""Time for reading and showing many runs.
 
-Makes up that many finished runs in a temporary folder, with the files a run leaves; then, in one
-process after another:
+    python benchmarks/compare.py [--runs 200 --epochs 160 --layers 16]
 
-    the store   all tables read; read again with nothing new, and after one run has grown
-    the report  `dstrun report`, and with --html; the size of the page
+Writes that many made-up finished runs to a temporary folder, then measures in one process after the
+other:
+
+    the store   read all tables; read again with nothing new, and after one run has grown
+    the report  `dstrun report`, also with --html; the size of the page
 """
 
 import argparse
@@ -27,18 +28,22 @@ from dstrun.system.files import write_json
 
 
 def make(folder: Path, runs: int, epochs: int, layers: int) -> None:
-    """Finished runs over eight or so α, four seeds each, whose figures are smooth curves with some
-    noise."""
+    """Write finished runs over several α and four seeds; their curves are smooth with some noise."""
     noise = np.random.default_rng(0)
     course = np.exp(-np.arange(1, epochs + 1) / epochs * 3)
     for number in range(runs):
         alpha, seed = float(f"{1.3 ** (number // 4) * 1e-7:.3g}"), number % 4
         config = check(
             {
-                "model.name": "vgg16", "model.builder": "vgg", "data.name": "cifar10", "data.builder": "cifar10",
-                "reg.alpha": alpha, "seed": seed, "schedule.epochs": epochs,
+                "model.name": "vgg16",
+                "model.builder": "vgg",
+                "data.name": "cifar10",
+                "data.builder": "cifar10",
+                "reg.alpha": alpha,
+                "seed": seed,
+                "schedule.epochs": epochs,
             }
-        )  # fmt: skip
+        )
         run = folder / run_name(config)
         run.mkdir(parents=True)
         RunFolder(run, config).write_config()
@@ -47,18 +52,36 @@ def make(folder: Path, runs: int, epochs: int, layers: int) -> None:
         )
         rows = [
             {
-                "epoch": epoch + 1, "step": (epoch + 1) * 782, "layer": f"features.{layer}", "kept": int(d * 2359296),
-                "total": 2359296, "density": d, "threshold_mean": d / 3, "threshold_min": -d, "threshold_max": d,
-                "churn": d / 10, "dead_rows": layer,
+                "epoch": epoch + 1,
+                "step": (epoch + 1) * 782,
+                "layer": f"features.{layer}",
+                "kept": int(d * 2359296),
+                "total": 2359296,
+                "density": d,
+                "threshold_mean": d / 3,
+                "threshold_min": -d,
+                "threshold_max": d,
+                "churn": d / 10,
+                "dead_rows": layer,
             }
-            for epoch in range(epochs) for layer, d in enumerate(density[:, epoch].tolist())
-        ]  # fmt: skip
+            for epoch in range(epochs)
+            for layer, d in enumerate(density[:, epoch].tolist())
+        ]
         figures = [
             dict.fromkeys(METRICS, 0.1234567890123456)
-            | {"epoch": e + 1, "step": (e + 1) * 782, "density": float(density[:, e].mean()), "seconds": 9.5}
-            | {"test_accuracy": float(0.94 - course[e] / 3 - number / runs / 50 + noise.uniform(0, 0.004))}
+            | {
+                "epoch": e + 1,
+                "step": (e + 1) * 782,
+                "density": float(density[:, e].mean()),
+                "seconds": 9.5,
+            }
+            | {
+                "test_accuracy": float(
+                    0.94 - course[e] / 3 - number / runs / 50 + noise.uniform(0, 0.004)
+                )
+            }
             for e in range(epochs)
-        ]  # fmt: skip
+        ]
         for name, columns, content in (
             ("metrics.csv", METRICS, figures),
             ("layers.csv", LAYERS, rows),
@@ -78,7 +101,7 @@ def make(folder: Path, runs: int, epochs: int, layers: int) -> None:
 
 
 def read(folder: str) -> dict[str, float]:
-    """What the store takes, in seconds and GB."""
+    """Return the time of each way of reading in seconds, and the memory in GB."""
     from dstrun.compare.run_tables import Store
 
     def timed(name: str, call) -> None:  # type: ignore[no-untyped-def]

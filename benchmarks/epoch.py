@@ -1,13 +1,14 @@
-"""An epoch of dstrun against an epoch of the authors' own training script, on MNIST, evaluation
-included.
+"""Time of an epoch on MNIST, dstrun against the authors' training script, with evaluation.
 
-    python benchmarks/epoch.py --authors PATH [--model lenet_300_100|lenet5|lstm_a|lstm_b] [--rounds 3] [--json FILE]
+    python benchmarks/epoch.py --authors PATH [--model lenet_300_100|lenet5|lstm_a|lstm_b]
+                               [--rounds 3] [--json FILE]
 
 PATH is a checkout of github.com/junjieliu2910/DynamicSparseTraining. Both train on the files below
-$DSTRUN_DATA (MNIST/raw), each in a process of its own with the settings of its own, one after the
-other. An epoch is the time between the same line of output in one epoch and the next, so that
-neither imports nor reading the data count. The authors' LSTM script tests only once, at its end:
-its epochs are without evaluation, ours with."""
+$DSTRUN_DATA (MNIST/raw), each in its own process and with its own settings, one after the other. An
+epoch is the time between the same line of output in two successive epochs, so that imports and
+reading the data do not count. The authors' LSTM script tests only once, at its end: its epochs are
+without evaluation, dstrun's with.
+"""
 
 import argparse
 import os
@@ -85,24 +86,32 @@ def main() -> None:
         ratio, low, high = spread(
             [theirs / mine for mine, theirs in zip(values, base, strict=True)]
         )
-        rows.append({
-            "epoch of": name, "seconds": spread(values)[0], "times faster": ratio,
-            "quartiles": f"{low:.2f} to {high:.2f}",
-        })  # fmt: skip
+        rows.append(
+            {
+                "epoch of": name,
+                "seconds": spread(values)[0],
+                "times faster": ratio,
+                "quartiles": f"{low:.2f} to {high:.2f}",
+            }
+        )
     report(f"{options.model} on MNIST: {options.rounds} rounds", rows, options.json)
 
 
 def epoch(command: Sequence[str], line: str) -> float:
-    """Seconds between the first two lines of output that match."""
+    """Return the seconds between the first two lines of output that match."""
     seen: list[float] = []
     said: list[str] = []
     with (
         tempfile.TemporaryDirectory() as folder,
         subprocess.Popen(
-            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            command,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         ) as process,
-    ):  # fmt: skip
+    ):
         for said_line in process.stdout or ():
             said.append(said_line)
             if re.search(line, said_line):

@@ -1,10 +1,12 @@
 """Peak memory of training, sparse against dense.
 
-    python benchmarks/memory.py model=vgg16 data=cifar10 [any option of dstrun ...] [--updates 4] [--json FILE]
+    python benchmarks/memory.py model=vgg16 data=cifar10 [any option of dstrun ...]
+                                [--updates 4] [--json FILE]
 
-Every variant trains in a process of its own, on one batch. On a CPU the figure is the process's
-largest resident size less what it had once everything was imported; on a GPU the most that torch
-had allocated on it."""
+Every variant trains in its own process, on one batch. On a CPU the figure is the largest resident
+size of the process minus its size once everything was imported; on a GPU it is the largest amount
+that torch had allocated.
+"""
 
 import argparse
 import resource
@@ -58,7 +60,7 @@ def main() -> None:
 
 
 def peak(words: list[str], updates: int) -> int:
-    """Of this process, MiB."""
+    """Return the largest resident size of this process in MiB."""
     made = training([*words, "model=lenet_300_100", "data=digits"])  # what is loaded on first use
     made.update(1)
     before = _resident()

@@ -1,13 +1,13 @@
-"""Why sparse training can end in NaN: a small VGG on 1,000 images of CIFAR-10, one thing changed at
-a time.
+"""Cause of NaN in sparse training: a small VGG on 1,000 images of CIFAR-10, one change at a time.
 
     python benchmarks/stability.py [--seeds 8] [--updates 300] [--json FILE]
-    python benchmarks/stability.py --trace [--seed 0] # the filter that goes astray, update by update
+    python benchmarks/stability.py --trace [--seed 0]  # one filter's threshold, step by step
 
 Six convolutions of 16 to 64 filters with batch norm, batches of 64, momentum 0.9, weight decay
-1e-4, α = 1e-3, the paper's guard. Where a setting does not say "bounded", the penalty is the
-paper's, exp(−t) however low t is; dstrun's stops pushing harder below t = −10. A few minutes on one
-core. Data from $DSTRUN_DATA, else data."""
+1e-4, α = 1e-3, the paper's threshold reset. Unless a setting says "bounded", the penalty is the
+paper's, exp(−t) for every t; dstrun's has a constant gradient below t = −10. Takes a few minutes on
+one core. Data come from $DSTRUN_DATA, else data.
+"""
 
 import argparse
 import math
@@ -45,7 +45,7 @@ ASTRAY = -2.0  # a threshold that no weight or data could have pushed there
 
 
 class Row(NamedTuple):
-    """What one update did to one filter."""
+    """The effect of one step on one filter."""
 
     update: int
     kept: int
@@ -73,12 +73,20 @@ def network(norm: bool) -> nn.Sequential:
 
 
 class Trial:
-    """One training, of which every update can be looked at."""
+    """One training whose steps can be inspected."""
 
     def __init__(
-        self, images: data.Split, seed: int, *, lr: float = 0.5, momentum: float = 0.9, weight_decay: float = 1e-4,
-        floor: float = 0.01, norm: bool = True, bound: float = -math.inf,
-    ) -> None:  # fmt: skip
+        self,
+        images: data.Split,
+        seed: int,
+        *,
+        lr: float = 0.5,
+        momentum: float = 0.9,
+        weight_decay: float = 1e-4,
+        floor: float = 0.01,
+        norm: bool = True,
+        bound: float = -math.inf,
+    ) -> None:
         masking.LOWEST = bound
         torch.manual_seed(seed)
         self.model, self.method = network(norm), DynamicSparseTraining(alpha=1e-3, floor=floor)
@@ -90,13 +98,18 @@ class Trial:
             self.model, self.method, make_optimiser("sgd", self.model, thresholds, **options)
         )
         self.batches = Batches(
-            images, BATCH, torch.device("cpu"), flip=True, seed=seed,
-            mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010),
-        )  # fmt: skip
+            images,
+            BATCH,
+            torch.device("cpu"),
+            flip=True,
+            seed=seed,
+            mean=(0.4914, 0.4822, 0.4465),
+            std=(0.2023, 0.1994, 0.2010),
+        )
         self.lr, self.lowest, self.highest = lr, 0.0, 0.0
 
     def updates(self, count: int) -> Iterator[int]:
-        """Their numbers, from 1 on, until something is not finite any more."""
+        """Yield the numbers of the steps, from 1 on, until a value is not finite."""
         done = 0
         while True:
             for batch in self.batches.shuffled(done):
@@ -132,8 +145,10 @@ def compared(images: data.Split, seeds: int, updates: int) -> Iterator[dict[str,
 
 
 def trace(images: data.Split, seed: int, updates: int) -> tuple[str, list[Row]]:
-    """The first filter whose threshold goes astray at learning rate 0.1, from before its greatest
-    gradient on."""
+    """Return the first filter whose threshold falls far below 0 at learning rate 0.1.
+
+    Its name, and its steps around its largest gradient.
+    """
     trial = Trial(images, seed, lr=TRACED)
     layers = [
         (name, layer) for name, layer in trial.model.named_modules() if hasattr(layer, "mask")
@@ -167,7 +182,7 @@ def trace(images: data.Split, seed: int, updates: int) -> tuple[str, list[Row]]:
 
 
 def _now(layers: list[tuple[str, Any]]) -> tuple[list[Tensor], list[Tensor]]:
-    """Of each layer the thresholds, and how many weights of each filter are kept."""
+    """Return the thresholds of each layer, and how many weights of each filter are kept."""
     thresholds = [layer.mask.threshold.detach().flatten().clone() for _, layer in layers]
     return thresholds, [layer.mask.kept(layer.weight).flatten(1).sum(1) for _, layer in layers]
 
@@ -189,9 +204,15 @@ def main() -> None:
     if options.trace:
         title, found = trace(images, options.seed, options.updates)
         rows = [
-            {"update": row.update, "weights kept": row.kept, "t": row.threshold, "dL/dt": row.gradient,
-             "t after": row.moved_to} for row in found
-        ]  # fmt: skip
+            {
+                "update": row.update,
+                "weights kept": row.kept,
+                "t": row.threshold,
+                "dL/dt": row.gradient,
+                "t after": row.moved_to,
+            }
+            for row in found
+        ]
         report(f"seed {options.seed}, learning rate {TRACED}: {title}", rows, options.json)
         return
     title = f"{options.seeds} seeds, at most {options.updates} updates"

@@ -1,9 +1,10 @@
-"""How long dstrun takes to answer when there is nothing to train.
+"""Start-up time of commands that train nothing.
 
     python benchmarks/startup.py [--rounds 9] [--json FILE]
 
-Every command runs in a process of its own, all of them once a round; beside them an empty Python
-and one that imports torch, which is what help and the config need not wait for."""
+Every command runs in its own process, each once per round. For comparison: an empty Python, and one
+that imports torch, which help and the config do not need.
+"""
 
 import argparse
 import subprocess

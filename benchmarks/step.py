@@ -1,15 +1,17 @@
-"""What a mask costs: an update of a sparse network against one of the same network dense.
+"""Cost of a mask: a step of a sparse network against a step of the same network dense.
 
-    python benchmarks/step.py model=vgg16 data=cifar10 [any option of dstrun ...] [--rounds 11] [--json FILE]
+    python benchmarks/step.py model=vgg16 data=cifar10 [any option of dstrun ...]
+                              [--rounds 11] [--json FILE]
 
-Every variant trains by dstrun's own loop on one batch that lies on the device. A round gives each
-variant the same number of updates, one variant after the other, and the ratio is taken inside a
-round, so that a machine that is busy for a while slows both sides alike; what is printed is the
-median over rounds, with quartiles.
+Every variant trains with dstrun's own loop on one batch that is on the device. In a round each
+variant does the same number of steps, one variant after the other, and the ratio is taken within
+the round, so that a machine that is busy for a while slows both sides alike. Printed are the
+medians over rounds, with quartiles.
 
-The floor of a mask is the memory it must move: forward W in and W ⊙ M out, backward W and G in and
-dL/dW out, the guard W in: 6 × 4 bytes a weight, at the speed at which this machine copies a tensor
-of the size of the largest weight."""
+The lower bound of a mask is the memory that it must move: forward W in and W ⊙ M out, backward W
+and G in and dL/dW out, the threshold reset W in: 6 × 4 bytes per weight, at the speed at which this
+machine copies a tensor of the size of the largest weight.
+"""
 
 import argparse
 from pathlib import Path
@@ -53,24 +55,36 @@ def main() -> None:
         ratio, low, high = spread(
             [mine / other for mine, other in zip(values, times[base], strict=True)]
         )
-        rows.append({
-            "variant": name, "ms an update": 1e3 * spread(values)[0], "ratio": ratio,
-            "quartiles": f"{low:.3f} to {high:.3f}", "to": base, "first update, s": first[name],
-        })  # fmt: skip
+        rows.append(
+            {
+                "variant": name,
+                "ms an update": 1e3 * spread(values)[0],
+                "ratio": ratio,
+                "quartiles": f"{low:.3f} to {high:.3f}",
+                "to": base,
+                "first update, s": first[name],
+            }
+        )
     sparse = variants.get("DST, eager") or next(
         made for name, made in variants.items() if "DST" in name
     )
     weights, floor, speed = floor_of(sparse)
     report(
-        f"{' '.join(options.words)}: {options.rounds} rounds of {count} updates", rows, options.json,
-        weights=weights, floor_of_the_masks=f"{floor:.3g} ms, 24 bytes a weight at {speed / 1e9:.3g} GB/s",
-        floor_ratio=round(1 + floor / rows[0]["ms an update"], 3), device=str(sparse.images.device),
-    )  # fmt: skip
+        f"{' '.join(options.words)}: {options.rounds} rounds of {count} updates",
+        rows,
+        options.json,
+        weights=weights,
+        floor_of_the_masks=f"{floor:.3g} ms, 24 bytes a weight at {speed / 1e9:.3g} GB/s",
+        floor_ratio=round(1 + floor / rows[0]["ms an update"], 3),
+        device=str(sparse.images.device),
+    )
 
 
 def floor_of(sparse: Training) -> tuple[int, float, float]:
-    """(masked weights, ms that moving their 24 bytes each takes, bytes a second as measured by
-    copying)."""
+    """Return the number of masked weights, and how fast their 24 bytes each can be moved.
+
+    The second value is the time in ms, the third the speed of copying in bytes a second.
+    """
     sizes = [layer.total for layer in sparse.method.measure()]
     source = torch.ones(max(sizes), device=sparse.images.device)
     target = torch.empty_like(source)

@@ -1,10 +1,11 @@
-"""What a sweep costs beyond its runs, and what running several at a time gains.
+"""Overhead of a sweep beside its runs, and the gain from running several at a time.
 
     python benchmarks/sweep.py [--jobs 2] [--finished 1000] [--words …] [--json FILE]
 
-`sweep=quick` one run at a time with one thread, then several at a time; the time between one run's
-last file and the next one's first, which is the sweep's own (the loading of data among it); and a
-grid of finished runs, made by copying one, that is recognised as done."""
+Measures `sweep=quick` one run at a time with one thread, then several at a time; the time between
+the last file of a run and the first file of the next, which is the sweep's own, including the
+loading of data; and a grid of finished runs, copies of one, that is recognised as finished.
+"""
 
 import argparse
 import shutil
@@ -60,8 +61,7 @@ def run(command: list[str], folder: str) -> float:
 
 
 def between(runs: list[Path]) -> float:
-    """Mean time from the last file of a run to the first of the next, of runs done one after the
-    other."""
+    """Return the mean time from the last file of a run to the first of the next, in seconds."""
     spans = sorted(
         ((run / "config.yaml").stat().st_mtime, max(file.stat().st_mtime for file in run.iterdir()))
         for run in runs
@@ -71,7 +71,7 @@ def between(runs: list[Path]) -> float:
 
 
 def made_up_grid(run: Path, count: int) -> list[str]:
-    """Copies a finished run under so many seeds, and gives the words of the grid they are."""
+    """Copy a finished run under `count` seeds, and return the words of that grid."""
     config = read_config(run)
     assert config is not None
     for seed in range(count):

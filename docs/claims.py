@@ -1,9 +1,10 @@
-"""What the pages say in running text of the runs in docs/runs, and of docs/inference.json, computed
-from them.
+"""Claims: sentences of the pages with figures that are computed from docs/runs.
 
-A claim is a passage of a page, with {} for each value, and the values. `make docs` writes them into
-the page, and a test sees that they stand there. A truth value has no {}: it must be true. A passage
-may run over the ends of lines and must stand in its page once."""
+A claim is a passage of a page, with {} for each figure, followed by the figures; some come from
+docs/inference.json. `make docs` writes the figures into the page, and a test checks that they are
+there. A truth value has no {}: it must be true. A passage may run over the ends of lines and must
+occur in its page exactly once.
+"""
 
 import math
 import re
@@ -38,7 +39,7 @@ from kept import (
     store,
     sweeps,
     within_seeds,
-)  # fmt: skip
+)
 
 from dstrun.compare.aggregate import where
 from dstrun.config.sections import STEADY
@@ -104,8 +105,7 @@ def alpha() -> Iterator[Claim]:
 
 
 def eager_ratios() -> list[float]:
-    """Eager sparse against dense steps of convolutional networks, as the table in performance.md
-    has them."""
+    """Return the ratios of eager sparse to dense steps of convolutional networks in performance.md."""
     row = r"^\| (?:LeNet-5|VGG-16|WRN-16-8), 64 \| [\d,.]+ \| ([\d.]+) \("
     return [
         float(ratio)
@@ -153,7 +153,7 @@ def results() -> Iterator[Claim]:
 
 
 def table1() -> Iterator[Claim]:
-    """Table 1 by the paper's recipe."""
+    """Yield the claims about table 1 by the paper's recipe."""
     lenet = one("table1", "model=lenet_300_100 method=dst")
     yield (
         "**LeNet-300-100** keeps {:.1f} times as much",
@@ -195,7 +195,7 @@ def table1() -> Iterator[Claim]:
 
 
 def steered() -> Iterator[Claim]:
-    """A density asked for."""
+    """Yield the claims about target densities."""
     aimed = pd.concat([runs(sweep, "target_density>0") for sweep in sweeps()])
     off = (aimed["kept"] - aimed["reg.target_density"] * aimed["total"]).abs()
     yield "With `reg.target_density` a run ends at the target to within one weight", off.max() <= 1
@@ -229,7 +229,7 @@ def steered() -> Iterator[Claim]:
 
 
 def shortened() -> Iterator[Claim]:
-    """Table 2 shortened."""
+    """Yield the claims about the shortened table 2."""
 
     def of(conditions: str) -> Any:
         return one("short_table2", conditions)
@@ -237,8 +237,10 @@ def shortened() -> Iterator[Claim]:
     yield "With 2,000 test images one standard error of accuracy is {:.1f} points", ON_2000
     wrn = of("model=wrn_16_8 target_density=0.05"), of("model=wrn_16_8 alpha=5e-4 rate=multistep")
     vgg = of("model=vgg16 target_density=0.05"), of("model=vgg16 alpha=2e-3 lr=0.01")
-    dense = [[of(f"model={model} method=dense rate={rate}") for rate in ("onecycle", "multistep")]
-             for model in ("wrn_16_8", "vgg16")]  # fmt: skip
+    dense = [
+        [of(f"model={model} method=dense rate={rate}") for rate in ("onecycle", "multistep")]
+        for model in ("wrn_16_8", "vgg16")
+    ]
     better = all(ours.accuracy > theirs.accuracy for ours, theirs in (wrn, vgg, *dense))
     yield (
         "more accurate than the paper's schedule** in so few steps, dense and sparse alike",
@@ -256,15 +258,21 @@ def shortened() -> Iterator[Claim]:
     error = math.sqrt(2) * ON_2000
     yield "a difference of two runs has a standard error of {:.1f} points", error
     ours = where(settings("short_table2"), "rate=onecycle method=dst")["difference"].abs()
-    yield "only the loss at 2 % ({:.1f} points) of our recipe's runs exceeds two standard errors", ours.max(), sum(ours > 2 * error) == 1
+    yield (
+        "only the loss at 2 % ({:.1f} points) of our recipe's runs exceeds two standard errors",
+        ours.max(),
+        sum(ours > 2 * error) == 1,
+    )
     under = beside_the_line("short_table2", "model=wrn_16_8 rate=onecycle")
     yield (
         "lie {:.1f} and {:.1f} points under the line through the fixed α",
         -under[0.05],
         -under[0.1],
     )
-    line = [of(f"model=wrn_16_8 rate=onecycle {given}")
-            for given in ("target_density=0.05", "target_density=0.1", "alpha=5e-4", "alpha=2e-4")]  # fmt: skip
+    line = [
+        of(f"model=wrn_16_8 rate=onecycle {given}")
+        for given in ("target_density=0.05", "target_density=0.1", "alpha=5e-4", "alpha=2e-4")
+    ]
     yield (
         "({:.2f} % at {:.2f} %, {:.2f} % at {:.2f} %; {:.2f} % at {:.2f} %, {:.2f} % at {:.2f} %)",
         *both(*line),
@@ -287,18 +295,21 @@ def shortened() -> Iterator[Claim]:
 
 
 def both(*rows: Any) -> list[float]:
-    """Accuracy and density of each."""
+    """Return accuracy and density of each row."""
     return [figure for row in rows for figure in (row.accuracy, row.density)]
 
 
 def astray() -> float:
-    """The lowest threshold of the WideResNet at the paper's schedule and α = 2e-3, in thousands."""
+    """Return the lowest threshold of the WideResNet at the paper's schedule and α = 2e-3.
+
+    Rounded to thousands.
+    """
     table = layers("short_table2", "model=wrn_16_8 alpha=2e-3")
     return round(table[table["epoch"] == 10]["threshold_min"].min(), -3)
 
 
 def against_alpha() -> Iterator[Claim]:
-    """Figure 3."""
+    """Yield the claims about figure 3."""
     table = settings("lenet_alpha")
     flat, falling = where(table, "method=dst alpha<3e-4"), where(table, "method=dst alpha>1e-4")
     yield "accuracy stays at the dense line, within {:.2f} points", flat["difference"].abs().max()
@@ -313,7 +324,7 @@ def against_alpha() -> Iterator[Claim]:
 
 
 def update_by_update() -> Iterator[Claim]:
-    """Figure 4."""
+    """Yield the claims about figure 4."""
     plain, ten = (
         where(layers("figure4", f"alpha={alpha}"), "layer=fc3").set_index("step")
         for alpha in (5e-4, 5e-3)
@@ -335,12 +346,12 @@ def update_by_update() -> Iterator[Claim]:
 
 
 def whole_again(kept: pd.Series) -> int:
-    """The first update after its lowest at which a layer of 1,000 weights has all of them."""
+    """Return the first step after its minimum at which a layer of 1,000 weights has all of them."""
     return int(kept.loc[kept.idxmin() :].eq(1000).idxmax())
 
 
 def vgg16() -> Iterator[Claim]:
-    """Figures 5 and 6."""
+    """Yield the claims about figures 5 and 6."""
     slow, fast = (f"model=vgg16 alpha=2e-3 lr={rate}" for rate in (0.01, 0.1))
     last = by_epoch("short_table2", slow)["classifier.3"]
     yield (
@@ -363,7 +374,7 @@ def vgg16() -> Iterator[Claim]:
 
 
 def consistent_pattern() -> Iterator[Claim]:
-    """Figure 7 and appendix A.5."""
+    """Yield the claims about figure 7 and appendix A.5."""
     ours, theirs = (
         at_end("short_table2", f"model=wrn_16_8 method=dst rate={rate}")
         for rate in ("onecycle", "multistep")
@@ -392,7 +403,7 @@ def consistent_pattern() -> Iterator[Claim]:
 
 
 def granularity() -> Iterator[Claim]:
-    """Appendix A.2."""
+    """Yield the claims about appendix A.2."""
     yield (
         "and in 20 epochs no weight is masked",
         all(layers("granularity", "granularity=layer")["density"] == 100),
@@ -436,9 +447,13 @@ def recipes() -> Iterator[Claim]:
     yield "two pixels are too many for 20 epochs", two.validation < unmoved.validation
     yield "the recipe is at {:.1f} % on the test set", unmoved.accuracy
     changes: list[dict[str, Any]] = [
-        {"lr": 0.05}, {"rate": "cosine"}, {"weight_decay": 0}, {"weight_decay": 3e-4}, {"threshold_decay": 1},
+        {"lr": 0.05},
+        {"rate": "cosine"},
+        {"weight_decay": 0},
+        {"weight_decay": 3e-4},
+        {"threshold_decay": 1},
         {"batch_size": 128},
-    ]  # fmt: skip
+    ]
     alike = [within_seeds(variant(**change), ours, "validation") for change in changes]
     yield "no difference beyond that between seeds", all(alike)
     yield (
@@ -454,11 +469,17 @@ def recipes() -> Iterator[Claim]:
 
 
 def variant(**changed: Any) -> Any:
-    """The setting of the ablation that is our recipe with these options changed."""
+    """Return the setting of the ablation that is our recipe with these options changed."""
     recipe = {
-        "pad": 1, "granularity": "neuron", "freeze": 1, "batch_size": 64, "lr": 0.1, "weight_decay": 1e-4,
-        "threshold_decay": 0, "rate": "onecycle",
-    }  # fmt: skip
+        "pad": 1,
+        "granularity": "neuron",
+        "freeze": 1,
+        "batch_size": 64,
+        "lr": 0.1,
+        "weight_decay": 1e-4,
+        "threshold_decay": 0,
+        "rate": "onecycle",
+    }
     return one(
         "ablation",
         "method=dst " + " ".join(f"{key}={value}" for key, value in (recipe | changed).items()),
@@ -466,8 +487,10 @@ def variant(**changed: Any) -> Any:
 
 
 def cost(row: Any, ours: Any) -> tuple[float, float]:
-    """By how much less accurate one is, held out: in points, and in standard errors of two means of
-    two runs."""
+    """Return how much less accurate a setting is than our recipe, on held-out images.
+
+    In points, and in standard errors of the difference of two means of two runs.
+    """
     points = ours.validation - row.validation
     return points, points / math.sqrt((row.validation_std**2 + ours.validation_std**2) / 2)
 
@@ -483,7 +506,10 @@ def stability() -> Iterator[Claim]:
         100 * dead_rows / rows_of_wide_resnet(2),
     )
     yield "are bounded** at ±{}", STEADY
-    yield "density above its schedule counts up to a factor of {:.2f}", math.exp(density_controller.MAX_ERROR)
+    yield (
+        "density above its schedule counts up to a factor of {:.2f}",
+        math.exp(density_controller.MAX_ERROR),
+    )
     yield (
         "α is at most {:.0f} times what the integral part gives",
         math.exp(density_controller.MAX_ERROR * density_controller.PROPORTIONAL),
@@ -502,10 +528,16 @@ def stability() -> Iterator[Claim]:
         steered: (of(steered), of(f"alpha={alpha}"))
         for steered, alpha in ALIKE_IN_FEW_UPDATES.items()
     }
-    behind = {steered for steered, (ours, fixed) in pairs.items()
-              if ours.accuracy < fixed.accuracy and not within_seeds(ours, fixed)}  # fmt: skip
+    behind = {
+        steered
+        for steered, (ours, fixed) in pairs.items()
+        if ours.accuracy < fixed.accuracy and not within_seeds(ours, fixed)
+    }
     per_weight = {row for row in pairs if "weight" in row}
-    yield "One threshold per weight is the only granularity that is less accurate than its fixed α", behind == per_weight
+    yield (
+        "One threshold per weight is the only granularity that is less accurate than its fixed α",
+        behind == per_weight,
+    )
     yield (
         "which keeps {:.0f} and {:.0f} % of the weights",
         *sorted(pairs[row][1].density for row in per_weight),
@@ -560,14 +592,20 @@ def inference() -> Iterator[Claim]:
 
 
 CLAIMS: dict[str, Callable[[], Iterable[Claim]]] = {
-    "README.md": readme, "alpha.md": alpha, "results.md": results, "recipes.md": recipes, "stability.md": stability,
+    "README.md": readme,
+    "alpha.md": alpha,
+    "results.md": results,
+    "recipes.md": recipes,
+    "stability.md": stability,
     "inference.md": inference,
-}  # fmt: skip
+}
 
 
 def filled(page: str, claims: Iterable[Claim]) -> str:
-    """The page with the values of its claims. ValueError with every passage that is not true, or
-    not in it once."""
+    """Return the page with the figures of its claims.
+
+    Raises ValueError with every passage that is not true, or not in the page exactly once.
+    """
     wrong = []
     for passage, *values in claims:
         truths = [value for value in values if isinstance(value, bool | np.bool_)]

@@ -1,8 +1,8 @@
-"""What is kept of runs and exports beside these pages, as tables: docs/runs and
-docs/inference.json.
+"""Tables of the kept runs and exports: docs/runs and docs/inference.json.
 
 `conditions` are those of `dstrun report --filter`. Accuracies, densities and their differences are
-percentages."""
+percentages unless a function says otherwise.
+"""
 
 import json
 from collections.abc import Iterable
@@ -35,45 +35,44 @@ ALIKE_IN_FEW_UPDATES = {
 
 
 def sweeps() -> list[str]:
-    """Names of the folders in docs/runs."""
+    """Return the names of the folders in docs/runs."""
     return sorted(folder.name for folder in RUNS.iterdir())
 
 
 @cache
 def store(sweep: str) -> Store:
-    """The runs of a sweep, which are read once."""
+    """Return the runs of a sweep, which are read once."""
     return Store([RUNS / sweep])
 
 
 @cache
 def runs(sweep: str, conditions: str = "") -> pd.DataFrame:
-    """A row a run; figures are fractions, as in its files."""
+    """Return one row per run; figures are fractions, as in its files."""
     return aggregate.where(store(sweep).runs.dropna(axis="columns", how="all"), conditions)
 
 
 @cache
 def fractions(sweep: str) -> pd.DataFrame:
-    """A row a setting, as `dstrun report` has it: mean and standard deviation over its runs, in
-    fractions."""
+    """Return one row per setting, as `dstrun report` does: means and deviations, in fractions."""
     return aggregate.by_setting(store(sweep).runs)
 
 
 @cache
 def settings(sweep: str) -> pd.DataFrame:
-    """The same with percentages, without what no run has."""
+    """Return `fractions` as percentages, without columns that no run has."""
     table = fractions(sweep).dropna(axis="columns", how="all").drop(columns=["setting", "names"])
     shares = [name for share in SHARES for name in (share, f"{share}_std") if name in table]
     return table.assign(**{name: 100 * table[name] for name in shares})
 
 
 def one(sweep: str, conditions: str) -> Any:
-    """The one setting that meets the conditions."""
+    """Return the one setting that meets the conditions."""
     (row,) = aggregate.where(settings(sweep), conditions).to_dict("records")
     return SimpleNamespace(**row)
 
 
 def published(model: str) -> Any:
-    """The sparse network in table 1 of the paper."""
+    """Return the sparse network in table 1 of the paper."""
     table = aggregate.published([(model, "mnist")]).dropna(subset="difference")
     (row,) = table.assign(
         accuracy=100 * table["accuracy"], density=100 * table["density"]
@@ -82,15 +81,17 @@ def published(model: str) -> Any:
 
 
 def epochs(sweep: str, conditions: str = "") -> pd.DataFrame:
-    """A row an epoch of each run."""
+    """Return one row per epoch of each run."""
     table = store(sweep).epochs(runs(sweep, conditions)["run"])
     return table.assign(density=100 * table["density"], test_accuracy=100 * table["test_accuracy"])
 
 
 @cache
 def layers(sweep: str, conditions: str) -> pd.DataFrame:
-    """A row per run, moment and layer; `rise`: by how many points it has more than at the moment
-    before."""
+    """Return one row per run, record and layer.
+
+    `rise` is the increase of its density since the record before, in points.
+    """
     table = store(sweep).layers(runs(sweep, conditions)["run"])
     table = table.assign(
         density=100 * table["density"],
@@ -101,12 +102,12 @@ def layers(sweep: str, conditions: str) -> pd.DataFrame:
 
 
 def by_epoch(sweep: str, conditions: str) -> pd.DataFrame:
-    """Density in one run: a row an epoch, a column a layer."""
+    """Return the density in one run: one row per epoch, one column per layer."""
     return layers(sweep, conditions).pivot(index="epoch", columns="layer", values="density")
 
 
 def at_end(sweep: str, conditions: str) -> pd.DataFrame:
-    """Density after the last epoch: a row a run, a column a layer."""
+    """Return the density after the last epoch: one row per run, one column per layer."""
     table = layers(sweep, conditions)
     return table[table["epoch"] == table["epoch"].max()].pivot(
         index="run", columns="layer", values="density"
@@ -114,26 +115,28 @@ def at_end(sweep: str, conditions: str) -> pd.DataFrame:
 
 
 def set_back(table: pd.DataFrame) -> list[int]:
-    """In how many epochs of each run one of these layers has risen, which is the guard's doing; no
-    run without one."""
+    """Return in how many epochs of each run the density of one of these layers has risen.
+
+    Only threshold resets cause that. Runs without such an epoch are left out.
+    """
     return table[table["rise"] > RESET].groupby("run")["epoch"].nunique().tolist()
 
 
 def share(layer: str, table: pd.DataFrame) -> float:
-    """How much of the weights of all layers one holds."""
+    """Return the percentage of the weights of all layers that one layer holds."""
     totals = table.groupby("layer")["total"].first()
     return 100 * totals[layer] / totals.sum()
 
 
 def dead(sweep: str, conditions: str) -> int:
-    """Rows of which nothing is kept at the end of one run."""
+    """Return how many rows have no kept weight at the end of one run."""
     table = layers(sweep, conditions)
     return int(table[table["epoch"] == table["epoch"].max()]["dead_rows"].sum())
 
 
 @cache
 def rows_of_wide_resnet(width: int) -> int:
-    """Filters and output neurons of WideResNet-16-`width` on CIFAR-10."""
+    """Return the number of filters and output neurons of WideResNet-16-`width` on CIFAR-10."""
     model = BUILDERS["wide_resnet"]((3, 32, 32), 10, depth=16, width=width)
     return sum(
         len(part.weight) for part in model.modules() if isinstance(part, nn.Conv2d | nn.Linear)
@@ -141,16 +144,17 @@ def rows_of_wide_resnet(width: int) -> int:
 
 
 def within_seeds(one: Any, other: Any, figure: str = "accuracy") -> bool:
-    """Whether two settings differ by no more than the larger of their standard deviations."""
+    """Return whether two settings differ by no more than the larger standard deviation."""
     most = max(getattr(one, f"{figure}_std"), getattr(other, f"{figure}_std"))
     return abs(getattr(one, figure) - getattr(other, figure)) <= most
 
 
 def beside_the_line(sweep: str, conditions: str) -> dict[float, float]:
-    """By target, by how many points a steered run is more accurate than fixed α at its density.
+    """Return by target density how many points a run is above the line through the fixed α.
 
-    Between two fixed α accuracy goes with log density; the line is prolonged by a tenth at most.
-    What the guard has set back to more than half of its weights is no part of it."""
+    Between two fixed α, accuracy is linear in log density; the line is extended by a tenth at most.
+    Runs that a threshold reset has returned to more than half of their weights are left out.
+    """
     table = aggregate.where(settings(sweep), f"method=dst {conditions}").sort_values("density")
     fixed = table[table["reg.alpha"].notna() & (table["density"] < 50)]
     at, accuracy = np.log(fixed["density"].to_numpy()), fixed["accuracy"].to_numpy()
@@ -166,8 +170,10 @@ def beside_the_line(sweep: str, conditions: str) -> dict[float, float]:
 
 
 def between_versions() -> tuple[float, float]:
-    """By how many points the accuracy of a run, and a mean of three, differs at most between sweeps
-    that have both."""
+    """Return the largest difference in accuracy between sweeps with the same runs, in points.
+
+    Of single runs, and of means of three.
+    """
     everything = pd.concat([store(sweep).runs.assign(sweep=sweep) for sweep in sweeps()])
     table = everything.pivot(index=["setting", "run"], columns="sweep", values="test_accuracy").mul(
         100
@@ -179,13 +185,13 @@ def between_versions() -> tuple[float, float]:
 
 @cache
 def exports() -> dict[str, dict]:
-    """By file, what `dstrun export` remembers of it."""
+    """Return what `dstrun export` has recorded, by file."""
     return json.loads((DOCS / "inference.json").read_text())
 
 
 @cache
 def bench() -> pd.DataFrame:
-    """Medians in ms: a row per file, threads and images at once, a column a network."""
+    """Return medians in ms: one row per file, threads and batch size, one column per network."""
     timed = [
         pd.DataFrame(found["bench"]).assign(file=file)
         for file, found in exports().items()
@@ -196,7 +202,7 @@ def bench() -> pd.DataFrame:
 
 
 def speeds(images: int, *files: str) -> pd.DataFrame:
-    """How many times as fast as the dense network each is with so many images at once."""
+    """Return how many times as fast as the dense network each is, at this batch size."""
     times = (
         bench()
         .xs(images, level="batch")
@@ -206,10 +212,10 @@ def speeds(images: int, *files: str) -> pd.DataFrame:
 
 
 def share_left(file: str) -> float:
-    """Parameters of a network after it has been shrunk, of those before."""
+    """Return the parameters of a network after shrinking, as a percentage of those before."""
     return 100 * exports()[file]["parameters_shrunk"] / exports()[file]["parameters"]
 
 
 def bounds(figures: Iterable[float]) -> tuple[float, float]:
-    """The least and the largest."""
+    """Return the smallest and the largest figure."""
     return float(np.min(figures)), float(np.max(figures))

@@ -1,13 +1,14 @@
-"""Fills the pages that show results from the runs in docs/runs: python docs/results.py [--pictures]
-[FOLDER ...].
+"""Write the results into the pages, from the runs in docs/runs.
 
-FOLDER, such as outputs/table1: what is small of its finished runs is taken over into docs/runs
-first.
+    python docs/results.py [--pictures] [FOLDER ...]
 
-A line `<!-- $ dstrun … -->` in a page is a command; what it prints stands below it, up to `<!-- end
--->`; with `sizes` or `speeds` for dstrun, it is a table of what `dstrun export` has left in
-docs/inference.json. What the running text says of the runs is in claims.py. Pictures are drawn by
-Chromium, through Playwright."""
+FOLDER, such as outputs/table1: first copy the small files of its finished runs to docs/runs.
+
+A line `<!-- $ dstrun … -->` in a page is a command, followed by its output up to `<!-- end -->`.
+`sizes`, `speeds` and `table1` in place of dstrun are the tables of this module, of which the first
+two come from docs/inference.json. Figures in the text are in claims.py. Pictures are drawn by
+Chromium, through Playwright.
+"""
 
 import argparse
 import json
@@ -41,8 +42,7 @@ BLOCK = re.compile(r"(<!-- \$ (\w+)(?: ([^\n]*))? -->\n)(.*?)(<!-- end -->)", re
 
 
 def take_over(folder: Path) -> None:
-    """The finished runs of a sweep, without weights, logs, and what tells of the machine's
-    users."""
+    """Copy the finished runs of a sweep, without weights, logs, and names of users and hosts."""
     for status_file in sorted(folder.glob("*/status.json")):
         status = json.loads(status_file.read_text())
         if status["state"] != "finished":
@@ -60,10 +60,10 @@ def take_over(folder: Path) -> None:
 
 
 def filled(page: Path, answer: Callable[[str], str]) -> str:
-    """The page's text with what each command answers, `answer` being that of dstrun, and with the
-    values of its claims.
+    """Return the page's text with the output of its commands and the figures of its claims.
 
-    ValueError for what it says in running text that is not true, or no longer to be found.
+    `answer` returns what dstrun prints for the words of a command. Raises ValueError for a sentence
+    that is not true, or no longer in the page.
     """
 
     def put(block: re.Match[str]) -> str:
@@ -74,33 +74,47 @@ def filled(page: Path, answer: Callable[[str], str]) -> str:
 
 
 def printed(words: str) -> str:
-    """What `dstrun WORDS` prints at the top of the checkout."""
+    """Return what `dstrun WORDS` prints at the top of the checkout."""
     command = [sys.executable, "-m", "dstrun", *shlex.split(words)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
 def sizes() -> str:
-    """Every exported network of docs/inference.json: what is kept, bytes, parameters, and how equal
-    it is."""
+    """Return the table of every exported network: kept parameters, bytes, largest difference."""
     rows = []
     for file, export in kept.exports().items():
         shrunk = f"{export['parameters_shrunk']:,}" if export["shrunk"] else ""
-        rows.append([
-            file, f"{export['parameters_kept']:,} of {export['parameters']:,}",
-            f"{export['multiply_adds_kept'] / export['multiply_adds']:.2%}", f"{export['bytes_dense']:,}",
-            f"{export['bytes']:,}", f"{export['bytes'] / export['bytes_dense']:.1%}", shrunk,
-            f"{export['images']:,}", f"{export['largest_difference']:.2g}", str(export["top1_differs"]),
-        ])  # fmt: skip
+        rows.append(
+            [
+                file,
+                f"{export['parameters_kept']:,} of {export['parameters']:,}",
+                f"{export['multiply_adds_kept'] / export['multiply_adds']:.2%}",
+                f"{export['bytes_dense']:,}",
+                f"{export['bytes']:,}",
+                f"{export['bytes'] / export['bytes_dense']:.1%}",
+                shrunk,
+                f"{export['images']:,}",
+                f"{export['largest_difference']:.2g}",
+                str(export["top1_differs"]),
+            ]
+        )
     heads = [
-        "file", "parameters kept", "multiply-adds kept", "bytes of the dense file", "bytes", "of dense",
-        "parameters shrunk to", "test images", "largest difference", "other classes",
-    ]  # fmt: skip
+        "file",
+        "parameters kept",
+        "multiply-adds kept",
+        "bytes of the dense file",
+        "bytes",
+        "of dense",
+        "parameters shrunk to",
+        "test images",
+        "largest difference",
+        "other classes",
+    ]
     return markdown_table([heads, *rows])
 
 
 def speeds() -> str:
-    """Every timed network of docs/inference.json: milliseconds of the dense one, and how many times
-    as fast it is."""
+    """Return the table of every timed network: ms of the dense one, and relative speeds."""
     rows = []
     for (file, threads, batch), times in kept.bench().iterrows():
         ratios = ["" if pd.isna(time) else f"{times['dense'] / time:.1f}" for time in times[1:]]
@@ -111,8 +125,7 @@ def speeds() -> str:
 
 
 def table1() -> str:
-    """Table 1 of the paper beside the same networks here, by the paper's recipe and by ours: dense
-    → sparse."""
+    """Return table 1 of the paper beside our runs by the paper's recipe and by ours."""
     sweeps = [kept.fractions(name) for name in ("table1", "best_table1")]
     rows = []
     for pair, ours in sweeps[0].groupby(["model.name", "data.name"], sort=False):
@@ -132,8 +145,7 @@ def table1() -> str:
 
 
 def _arrow(settings: pd.DataFrame) -> str:
-    """Accuracy of the dense setting → of the sparse one, at what it keeps, and how many runs each
-    is a mean of."""
+    """Return a cell: accuracy dense → sparse at its density, and the number of runs if under 3."""
     words, counts = {}, {}
     for row in settings.to_dict("records"):
         words[row["reg.method"]] = percent(row["accuracy"], row["accuracy_std"])
@@ -150,7 +162,7 @@ TABLES = {"sizes": sizes, "speeds": speeds, "table1": table1}
 
 
 def pictures() -> dict[str, Figure]:
-    """Name of the file: its figure."""
+    """Return each picture's figure, by the name of its file."""
     short, guarded = "model=vgg16 alpha=2e-3", "model=lenet5 method=dst seed=1"
     steered, spread = (
         "model=wrn_16_8 rate=onecycle target_density>0",
@@ -167,7 +179,7 @@ def pictures() -> dict[str, Figure]:
 
 
 def layers_of(sweep: str, conditions: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What a figure of layers is made of: their rows, and the runs."""
+    """Return the layers' rows and the runs, of which a figure of layers is made."""
     store = kept.store(sweep)
     runs = aggregate.labelled(aggregate.where(store.runs, conditions))
     return store.layers(runs["run"]), runs
@@ -188,8 +200,10 @@ def draw(found: dict[str, Figure]) -> None:
             page = browser.new_page(viewport={"width": 1100, "height": layout["height"]})
             page.set_content("<body style='margin:0'><div id=place></div></body>")
             page.add_script_tag(content=get_plotlyjs())
-            page.evaluate("([data, layout]) => Plotly.newPlot('place', data, layout, {staticPlot: true})",
-                          [json.loads(json.dumps(figure["data"], default=list)), layout])  # fmt: skip
+            page.evaluate(
+                "([data, layout]) => Plotly.newPlot('place', data, layout, {staticPlot: true})",
+                [json.loads(json.dumps(figure["data"], default=list)), layout],
+            )
             page.wait_for_timeout(500)
             page.screenshot(path=DOCS / f"{name}.png")
         browser.close()

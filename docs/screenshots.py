@@ -1,7 +1,8 @@
-"""Takes the README's pictures of the dashboard: python docs/screenshots.py docs/runs/lenet_alpha
-[FOLDER].
+"""Take the screenshots of the dashboard for docs/compare.md.
 
-Needs Playwright and a Chromium.
+    python docs/screenshots.py docs/runs/lenet_alpha [FOLDER]
+
+Needs Playwright and Chromium.
 """
 
 import shutil

@@ -1,9 +1,10 @@
-"""Sets up a W&B workspace with the dashboard's views: python docs/wandb_workspace.py ENTITY
-PROJECT.
+"""Create a W&B workspace with the dashboard's views.
 
-Needs `pip install wandb-workspaces` and an account. What runs log draws itself without it, a chart
-a key in sections by what stands before the slash; this adds the charts that compare runs, and puts
-layers together."""
+    python docs/wandb_workspace.py ENTITY PROJECT
+
+Needs `pip install wandb-workspaces` and an account. W&B itself draws one chart per logged key, in
+sections by the part before the slash; this adds charts that compare runs and that show all layers.
+"""
 
 import sys
 
@@ -12,7 +13,7 @@ import wandb_workspaces.workspaces as workspaces
 
 
 def workspace(entity: str, project: str) -> workspaces.Workspace:
-    """Accuracy against density, settings against both, and the course of every layer."""
+    """Return a workspace: accuracy against density, settings against both, curves of every layer."""
     remaining, accuracy = (
         panels.SummaryMetric("density/model"),
         panels.SummaryMetric("accuracy/test"),

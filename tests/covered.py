@@ -1,8 +1,8 @@
-"""`make coverage`: what share of the lines and branches of each module the fast suite runs, from
-coverage's own data.
+"""Share of the lines and branches of each module that the fast tests run: `make coverage`.
 
-Exits with 1 where it runs under 95 % of the lines of a module that makes, keeps or compares
-figures. With --missing, each module's lines and branches that no test runs."""
+Exits with 1 if they run under 95 % of the lines of a module that makes, stores or compares figures.
+With --missing, print each module's lines and branches that no test runs.
+"""
 
 import json
 import sys
@@ -17,7 +17,7 @@ LEAST = 95  # % of lines
 
 
 def figure_modules() -> list[Path]:
-    """The modules that pyproject.toml names as those that make, keep and compare figures."""
+    """Return the modules that pyproject.toml lists as making, storing and comparing figures."""
     names = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["dstrun"]["figures"]
     return [file for name in names for file in sorted(SOURCE.glob(f"{name}.py"))]
 

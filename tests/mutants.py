@@ -1,18 +1,19 @@
-"""`make mutants`: single wrong lines in what makes, keeps and compares figures, and whether a test
-fails for each.
+"""Mutation tests: change single lines of modules with figures and see whether a test fails.
 
-    python tests/mutants.py [--number 200] [--seed 0] [--module data/splits …] [--only ID …] [--survivors]
+    python tests/mutants.py [--number 200] [--seed 0] [--module data/splits …] [--only ID …]
+                            [--survivors]
 
-A sample of what `mutations` can change, drawn by --seed, of each module as many as the root of its
-size tells. Each change is made in a copy of this checkout. A process that has torch, NumPy, pandas
-and Hydra in it, and nothing of ours, is forked; the child imports the copy and runs the tests that
-go through the changed lines, until one fails. Which those are, and how long they take, comes from
-`make coverage`. A change counts as killed where the test that fails with it passes without it, run
-in the same way; a test that does not is told, and left out where the change is tried again.
+`make mutants` draws a sample of the changes of `mutations`, by --seed; a module's share grows with
+the square root of its size. Each change is made in a copy of this checkout. A process that has
+imported torch, NumPy, pandas and Hydra, and nothing of dstrun, is forked; the child imports the
+copy and runs the tests that run the changed lines, until one fails. `make coverage` tells which
+those are and how long they take. A mutant counts as killed if the test that fails with it passes
+without it, run in the same way; a test that does not is reported and left out of the next try.
 
-What is found is kept in build/mutants, a line of JSON a change. A second start takes from it what
-was found for the same source and tests; with --survivors it takes over all that was killed, to try
-the survivors with new tests."""
+Results are stored in build/mutants, one line of JSON per mutant. A second start reuses those for
+the same source and tests; with --survivors it reuses all that were killed, to try the survivors
+with new tests.
+"""
 
 import argparse
 import contextlib
@@ -47,21 +48,43 @@ from tests.mutations import Change, changes  # noqa: E402
 
 LIMIT = 30.0  # seconds of tests for one change, by their time without it; a survivor's others are counted as not run
 IMPORTED = (
-    "torch", "torch._dynamo", "torch._inductor.compile_fx", "torch.onnx", "torchvision", "numpy", "pandas", "hydra",
-    "omegaconf", "wandb", "rich.console", "plotly.graph_objects", "dash", "safetensors.torch", "onnxscript",
-    "onnxruntime", "optuna", "sklearn.utils", "hypothesis", "_pytest.assertion.rewrite", "PIL.Image",
-)  # fmt: skip
+    "torch",
+    "torch._dynamo",
+    "torch._inductor.compile_fx",
+    "torch.onnx",
+    "torchvision",
+    "numpy",
+    "pandas",
+    "hydra",
+    "omegaconf",
+    "wandb",
+    "rich.console",
+    "plotly.graph_objects",
+    "dash",
+    "safetensors.torch",
+    "onnxscript",
+    "onnxruntime",
+    "optuna",
+    "sklearn.utils",
+    "hypothesis",
+    "_pytest.assertion.rewrite",
+    "PIL.Image",
+)
 UNUSABLE = 99  # exit code of a child that could not run tests of the copy
 OPTIONS = [
-    *(f"-pno:{name}" for name in ("cacheprovider", "dash", "xdist", "cov")), "-q", "--tb=no", "-o", "addopts=",
-    "-W", "ignore::pytest.PytestAssertRewriteWarning",  # of plugins that the parent has imported
-]  # fmt: skip
+    *(f"-pno:{name}" for name in ("cacheprovider", "dash", "xdist", "cov")),
+    "-q",
+    "--tb=no",
+    "-o",
+    "addopts=",
+    "-W",
+    "ignore::pytest.PytestAssertRewriteWarning",  # of plugins that the parent has imported
+]
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of one module, and the tests that it is to be found by, in the order in which they
-    are run."""
+    """One change of one module, and the tests that are to detect it, in the order of running."""
 
     id: str
     file: Path
@@ -86,7 +109,7 @@ class Mutant:
 
 @dataclass
 class TestMap:
-    """Which tests run a line, and how long they take, as the last `make coverage` saw it."""
+    """The tests that run each line, and their times, as the last `make coverage` measured them."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     by_line: dict[Path, dict[int, set[str]]] = field(default_factory=dict)
@@ -118,12 +141,12 @@ class TestMap:
         return found
 
     def tests(self, file: Path, change: Change) -> set[str]:
-        """Those that run the changed lines; of lines that are run at import only, those that run
-        any of the module.
+        """Return the tests that run the changed lines.
 
-        To those belong all of the module's own tests, some of which look at constants alone. Of a
-        module of which no line is run later, such as a package's own, those that run any of its
-        folder."""
+        For lines that run only at import: those that run any line of the module, and the module's
+        own tests, some of which only look at constants. For a module that runs only at import, such
+        as a package's `__init__`: those that run any line in its folder.
+        """
         lines = self.by_line[file]
         chosen = set().union(*(lines.get(at, set()) for at in range(change.first, change.last + 1)))
         if chosen <= {""}:
@@ -137,7 +160,7 @@ class TestMap:
         return chosen - {""}
 
     def ordered(self, file: Path, tests: set[str]) -> list[str]:
-        """The module's own tests first, then file by file, those with the shortest tests first."""
+        """Return the module's own tests first, then file by file, files with short tests first."""
         files = defaultdict(list)
         for test in tests:
             files[test.split("::")[0]].append(self.seconds.get(test, 0.1))
@@ -156,15 +179,17 @@ class TestMap:
 
 
 def _own(file: Path) -> list[str]:
-    """The files of a module's own tests, whether they are there or not."""
+    """Return the files of a module's own tests, whether they exist or not."""
     return [f"tests/test_{name}.py" for name in (file.stem, file.parent.name)]
 
 
 def drawn(
     files: Sequence[Path], number: int, seed: str, only: Sequence[str], limit: float
 ) -> list[Mutant]:
-    """The sample: of each module its first by a hash of seed and name, no two on one line, so that
-    it hardly moves."""
+    """Return the sample: of each module its first changes by a hash of seed and name.
+
+    No two are on one line. The hash keeps the sample stable when other lines change.
+    """
     tests = TestMap.read(figure_modules())
     found = {file: changes(file.read_text()) for file in figure_modules()}
     shares = {file: len(some) ** 0.5 for file, some in found.items()}
@@ -196,8 +221,7 @@ def drawn(
 
 
 class Copy:
-    """A copy of the checkout, of which one file at a time is changed, and tests of it in a forked
-    child."""
+    """A copy of the checkout, in which one file at a time is changed and tests run in a child."""
 
     def __init__(self, place: Path, root: Path = ROOT) -> None:
         self.place, self._root = place, root
@@ -217,8 +241,10 @@ class Copy:
 
     @contextlib.contextmanager
     def changed(self, mutant: Mutant) -> Iterator[None]:
-        """The change made; the bytecode of the file goes, which is told from another by second and
-        size alone."""
+        """Make a change for the length of the block.
+
+        The file's bytecode is removed, because Python checks it by second and size only.
+        """
         file = self.place / mutant.file.relative_to(self._root)
         before = file.read_text()
         try:
@@ -232,8 +258,10 @@ class Copy:
         Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
 
     def run(self, tests: Sequence[str], cpu: float, stop: bool = True) -> dict[str, Any]:
-        """{'outcome', 'failed', 'cpu'} of the tests: passed, failed, 'time limit', 'crash', or
-        error for none run."""
+        """Return {'outcome', 'failed', 'cpu'} of the tests.
+
+        The outcome is passed, failed, 'time limit', 'crash', or error if no test ran.
+        """
         answer = self.place / "answer.json"
         answer.unlink(missing_ok=True)
         child = os.fork()
@@ -288,8 +316,7 @@ class Copy:
 
 
 class _Chosen:
-    """Of all that is collected, the tests that are named, in that order; what failed, and how many
-    passed."""
+    """A pytest plugin that keeps the named tests, in their order, and records the results."""
 
     def __init__(self, tests: Sequence[str]) -> None:
         self._places = {test: place for place, test in enumerate(tests)}
@@ -323,8 +350,10 @@ def _outcome(status: int) -> str:
 
 
 def found_by(copy: Copy, tests: Sequence[str], cpu: float) -> dict[str, Any]:
-    """What comes of the tests, those of the first file alone at first: to collect all takes longer
-    than to run it."""
+    """Return the result of the tests, those of the first file alone at first.
+
+    To collect all of them takes longer than to run that file.
+    """
     first = [test for test in tests if test.split("::")[0] == tests[0].split("::")[0]]
     result = copy.run(first, cpu)
     if result["outcome"] != "passed" or len(first) == len(tests):
@@ -334,7 +363,7 @@ def found_by(copy: Copy, tests: Sequence[str], cpu: float) -> dict[str, Any]:
 
 
 def tried(copy: Copy, mutant: Mutant, red: Container[str]) -> dict[str, Any]:
-    """What comes of a change; a change that no test goes through survives."""
+    """Return the result for a mutant; one that no test runs survives."""
     result: dict[str, Any] = {"outcome": "passed", "failed": [], "cpu": 0.0}
     if tests := [test for test in mutant.tests if test not in red]:
         with copy.changed(mutant):
@@ -351,14 +380,12 @@ def tried(copy: Copy, mutant: Mutant, red: Container[str]) -> dict[str, Any]:
 
 
 def killers(mutant: Mutant, result: Mapping[str, Any]) -> Sequence[str]:
-    """The tests that must pass without the change for it to count as killed: the one that failed,
-    else all."""
+    """Return the tests that must pass without the change: the one that failed, else all."""
     return () if result["outcome"] == "passed" else result["failed"] or mutant.tests
 
 
 def without_change(copy: Copy, tests: Sequence[str]) -> set[str]:
-    """Those of the tests that do not pass as things are, in a copy and a child like those of a
-    change."""
+    """Return those of the tests that fail without a change, run in the same kind of child."""
     if not tests:
         return set()
     found = copy.run(sorted(set(tests)), 3600, stop=False)
@@ -370,7 +397,7 @@ def without_change(copy: Copy, tests: Sequence[str]) -> set[str]:
 
 
 def _state() -> str:
-    """A digest of all that a result depends on."""
+    """Return a digest of everything that a result depends on."""
     digest = hashlib.sha256()
     for folder in ("src", "conf", "tests"):
         for file in sorted((ROOT / folder).rglob("*.*")):
@@ -380,17 +407,18 @@ def _state() -> str:
 
 
 def _known(file: Path, state: str, killed_before: bool) -> dict[str, dict[str, Any]]:
-    """What has been found before that need not be found again, by the change's name."""
+    """Return stored results that need not be computed again, by the mutant's name."""
     lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     newest = {line["id"]: line for line in lines}
     return {
-        name: line for name, line in newest.items()
+        name: line
+        for name, line in newest.items()
         if line["state"] == state or (killed_before and line["outcome"] != "passed")
-    }  # fmt: skip
+    }
 
 
 def _table(mutants: Sequence[Mutant], found: Mapping[str, Mapping[str, Any]]) -> str:
-    """A row a module, in Markdown."""
+    """Return a table in Markdown with one row per module."""
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for mutant in mutants:
         survived = found[mutant.id]["outcome"] == "passed"

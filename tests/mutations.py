@@ -1,15 +1,18 @@
-"""Single changes of a module's source, of the kind that would silently give wrong figures:
-`changes(source)`.
+"""Single changes of a module's source that could silently give wrong figures: `changes`.
 
-    a < b     → a <= b, a >= b        f(a, b, k=c) → f(b, a, k=c), f(a, b)                x if c else y → x, y
-    a + b     → a - b                 a and b      → a or b, a, b                         if c:         → if not (c):
-    3, True   → 4, 2, False           [a, b]       → [b, a]                               x[a:b]        → x[:b], x[a:]
-    min, sum  → max, mean             {k: v}       → {}                                   return a      → return b
-    not a, -a → a                     a.b = c, f() → pass                                 break         → continue
+    a < b     → a <= b, a >= b        f(a, b, k=c) → f(b, a, k=c), f(a, b)
+    a + b     → a - b                 a and b      → a or b, a, b
+    3, True   → 4, 2, False           [a, b]       → [b, a]
+    min, sum  → max, mean             {k: v}       → {}
+    not a, -a → a                     a.b = c, f() → pass
+    x if c else y → x, y              if c:        → if not (c):
+    x[a:b]    → x[:b], x[a:]          return a     → return b
+    break     → continue
 
-Left out is what no figure comes from: docstrings, annotations and type aliases, messages and
-f-strings, logging, and how things look. A change replaces a piece of the source, so that all other
-lines stay where they are."""
+Parts that no figure depends on are left out: docstrings, annotations and type aliases, messages and
+f-strings, logging, layout. A change replaces a piece of the source, so that all other lines keep
+their numbers.
+"""
 
 import ast
 import hashlib
@@ -20,26 +23,78 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 COMPARISONS = {
-    ast.Lt: ("<", "<=", ">="), ast.LtE: ("<=", "<", ">"), ast.Gt: (">", ">=", "<="), ast.GtE: (">=", ">", "<"),
-    ast.Eq: ("==", "!="), ast.NotEq: ("!=", "=="), ast.Is: ("is", "is not"), ast.IsNot: ("is not", "is"),
-    ast.In: ("in", "not in"), ast.NotIn: ("not in", "in"),
-}  # fmt: skip
+    ast.Lt: ("<", "<=", ">="),
+    ast.LtE: ("<=", "<", ">"),
+    ast.Gt: (">", ">=", "<="),
+    ast.GtE: (">=", ">", "<"),
+    ast.Eq: ("==", "!="),
+    ast.NotEq: ("!=", "=="),
+    ast.Is: ("is", "is not"),
+    ast.IsNot: ("is not", "is"),
+    ast.In: ("in", "not in"),
+    ast.NotIn: ("not in", "in"),
+}
 OPERATORS = {
-    ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "/"), ast.Div: ("/", "*"), ast.FloorDiv: ("//", "*"),
-    ast.Mod: ("%", "//"), ast.Pow: ("**", "*"), ast.BitXor: ("^", "|"), ast.BitAnd: ("&", "|"),
-}  # fmt: skip
+    ast.Add: ("+", "-"),
+    ast.Sub: ("-", "+"),
+    ast.Mult: ("*", "/"),
+    ast.Div: ("/", "*"),
+    ast.FloorDiv: ("//", "*"),
+    ast.Mod: ("%", "//"),
+    ast.Pow: ("**", "*"),
+    ast.BitXor: ("^", "|"),
+    ast.BitAnd: ("&", "|"),
+}
 FUNCTIONS = {
-    "sum": "max", "max": "min", "min": "max", "any": "all", "all": "any", "ceil": "int", "round": "int", "cos": "abs",
-}  # fmt: skip
+    "sum": "max",
+    "max": "min",
+    "min": "max",
+    "any": "all",
+    "all": "any",
+    "ceil": "int",
+    "round": "int",
+    "cos": "abs",
+}
 METHODS = {
-    "sum": "mean", "mean": "sum", "max": "min", "min": "max", "any": "all", "all": "any", "argmax": "argmin",
-    "std": "var", "add_": "sub_", "sub_": "add_", "mul_": "div_", "div_": "mul_", "clamp_min_": "clamp_max_",
-    "eval": "train", "clamp_max_": "clamp_min_", "minimum": "maximum", "maximum": "minimum", "gt_": "ge_",
-    "cummin": "cummax", "cummax": "cummin", "idxmin": "idxmax", "idxmax": "idxmin", "head": "tail",
-}  # fmt: skip
+    "sum": "mean",
+    "mean": "sum",
+    "max": "min",
+    "min": "max",
+    "any": "all",
+    "all": "any",
+    "argmax": "argmin",
+    "std": "var",
+    "add_": "sub_",
+    "sub_": "add_",
+    "mul_": "div_",
+    "div_": "mul_",
+    "clamp_min_": "clamp_max_",
+    "eval": "train",
+    "clamp_max_": "clamp_min_",
+    "minimum": "maximum",
+    "maximum": "minimum",
+    "gt_": "ge_",
+    "cummin": "cummax",
+    "cummax": "cummin",
+    "idxmin": "idxmax",
+    "idxmax": "idxmin",
+    "head": "tail",
+}
 OPTIONAL = {
-    "flatten", "get", "getattr", "round", "clamp", "range", "sum", "mean", "split", "sorted", "reshape", "any", "all",
-}  # fmt: skip
+    "flatten",
+    "get",
+    "getattr",
+    "round",
+    "clamp",
+    "range",
+    "sum",
+    "mean",
+    "split",
+    "sorted",
+    "reshape",
+    "any",
+    "all",
+}
 ANY_ORDER = {
     "min",
     "max",
@@ -64,17 +119,45 @@ SILENT = {
     "add_column",
 }
 LOOK = {
-    "color", "width", "dash", "symbol", "size", "thickness", "mode", "shape", "opacity", "justify", "style", "no_wrap",
-    "title_justify", "highlight", "soft_wrap", "prefix", "strict", "tickformat", "exponentformat", "hovertemplate",
-    "encoding", "line", "marker", "height", "gap", "title", "columns", "colorbar", "name",
-}  # fmt: skip
+    "color",
+    "width",
+    "dash",
+    "symbol",
+    "size",
+    "thickness",
+    "mode",
+    "shape",
+    "opacity",
+    "justify",
+    "style",
+    "no_wrap",
+    "title_justify",
+    "highlight",
+    "soft_wrap",
+    "prefix",
+    "strict",
+    "tickformat",
+    "exponentformat",
+    "hovertemplate",
+    "encoding",
+    "line",
+    "marker",
+    "height",
+    "gap",
+    "title",
+    "columns",
+    "colorbar",
+    "name",
+}
 TEXT = (str, bytes)
 
 
 @dataclass(frozen=True)
 class Change:
-    """Bytes `start` to `end` of a module's source become `text`; they lie on lines `first` to
-    `last`, in `where`."""
+    """A replacement of bytes `start` to `end` of a module's source by `text`.
+
+    They are on lines `first` to `last`, in the function `where`.
+    """
 
     where: str
     first: int
@@ -88,7 +171,7 @@ class Change:
         return (raw[: self.start] + self.text.encode() + raw[self.end :]).decode()
 
     def differs(self, source: str) -> bool:
-        """Whether what comes of it is Python, and another program."""
+        """Return whether the result is valid Python and another program."""
         try:
             return ast.dump(ast.parse(self.applied(source))) != ast.dump(ast.parse(source))
         except SyntaxError:
@@ -96,8 +179,7 @@ class Change:
 
 
 def changes(source: str) -> dict[str, Change]:
-    """All that is tried of a module, by a name that holds as long as the lines it changes stay the
-    same."""
+    """Return all changes of a module, by a name that is stable while the changed lines are."""
     raw = source.encode()
     found: dict[str, Change] = {}
     seen: Counter[str] = Counter()
@@ -112,7 +194,7 @@ def changes(source: str) -> dict[str, Change]:
 
 
 class _Source:
-    """A module's source as a tree whose nodes know where they lie."""
+    """A module's source as a tree whose nodes know their bytes."""
 
     def __init__(self, source: str) -> None:
         self._raw = source.encode()
@@ -125,8 +207,10 @@ class _Source:
         yield from self._below(self._tree, "", [])
 
     def _below(self, node: ast.AST, where: str, names: list[str]) -> Iterator[Change]:
-        """Changes of a node and of all below it; `names` are those that its function has given
-        values so far."""
+        """Yield the changes of a node and of all nodes below it.
+
+        `names` are those that the function has assigned so far.
+        """
         if _left_out(node):
             return
         if isinstance(node, ast.Compare) and isinstance(node.ops[-1], ast.In | ast.NotIn):
@@ -159,7 +243,7 @@ class _Source:
         return self._raw[start:end].decode()
 
     def _between(self, left: ast.AST, right: ast.AST, old: str, new: str) -> tuple[int, int, str]:
-        """The operator between two operands, exchanged; brackets around them stay."""
+        """Yield changes of the operator between two operands; brackets around them stay."""
         start, end = self._span(left)[1], self._span(right)[0]
         return start, end, self._raw[start:end].decode().replace(old, new, 1)
 
@@ -238,8 +322,11 @@ class _Source:
                 yield (*whole, "continue" if isinstance(node, ast.Break) else "break")
 
     def _of_call(self, node: ast.Call) -> Iterator[tuple[int, int, str]]:
-        """Another function of its kind; neighbouring arguments exchanged, the last one or a keyword
-        left out."""
+        """Yield changes of a call.
+
+        Another function of its kind, neighbouring arguments exchanged, the last or a keyword left
+        out.
+        """
         end = self._span(node)[1] - 1
         match node.func:
             case ast.Attribute(attr=name) if name in METHODS:
@@ -264,7 +351,7 @@ class _Source:
                     yield start, stop, ""
 
     def _exchanged(self, nodes: Sequence[ast.AST]) -> Iterator[tuple[int, int, str]]:
-        """Neighbours of one kind in each other's place: two names, two numbers, two calls."""
+        """Yield exchanges of neighbours of one kind: two names, two numbers, two calls."""
         for left, right in pairwise(nodes):
             if type(left) is type(right) and not isinstance(left, ast.Starred):
                 (start, middle), (second, end) = self._span(left), self._span(right)
@@ -285,7 +372,7 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def _left_out(node: ast.AST) -> bool:
-    """Whether nothing below a node is changed."""
+    """Return whether nothing below a node is changed."""
     if isinstance(node, ast.FunctionDef):
         return node.name in ("__repr__", "extra_repr")
     if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
@@ -305,8 +392,10 @@ def _left_out(node: ast.AST) -> bool:
 
 
 def _parts(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes right below one, without annotations, decorators, operators, and what only says how
-    things look."""
+    """Yield the nodes directly below one.
+
+    Left out are annotations, decorators, operators, and parts that only affect layout.
+    """
     for field, value in ast.iter_fields(node):
         if field in ("annotation", "returns", "decorator_list", "bases", "type_comment"):
             continue

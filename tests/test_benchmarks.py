@@ -1,4 +1,4 @@
-"""The benchmarks run and write what they say; how fast anything is, is no matter for a test."""
+"""The benchmarks run and write their figures; how fast anything is, is not tested."""
 
 import json
 import runpy

@@ -1,9 +1,8 @@
-"""What the documents have people run is run as it is written, and what cannot run here stands in
-one list.
+"""Commands in the documents run as they are written, and their figures are those of the runs.
 
-Everything in `make commands`, by a shell. In `make test` every command is read, though not run: by
-bash, and those of dstrun's as it reads them itself. What the pages say of results is computed
-again."""
+`make commands` runs everything in a shell, except what is listed in EXCEPTIONS. `make test` only
+parses the commands: bash all of them, dstrun its own. Figures in the pages are computed again.
+"""
 
 import re
 import runpy
@@ -53,7 +52,7 @@ EXCEPTIONS = {
 
 
 def why_not(step: Step) -> str | None:
-    """The entry of EXCEPTIONS that a command falls under."""
+    """Return the entry of EXCEPTIONS that matches a command, if any."""
     return next(
         (
             entry
@@ -69,7 +68,7 @@ def steps(page: Path) -> list[Step]:
 
 
 def test_every_command_is_one_that_a_shell_can_read() -> None:
-    """`seed=range(5)` without quotes is none."""
+    """Catch, for example, `seed=range(5)` without quotes."""
     commands = [step for page in PAGES for step in steps_of(page) if step.kind == "shell"]
     script = "".join(f"function _{at} {{\n{step.text}\n}}\n" for at, step in enumerate(commands))
     done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True)
@@ -77,9 +76,12 @@ def test_every_command_is_one_that_a_shell_can_read() -> None:
 
 
 VERBS = {
-    "report": arguments.report, "dashboard": arguments.dashboard, "rerun": arguments.rerun, "eval": arguments.evaluate,
+    "report": arguments.report,
+    "dashboard": arguments.dashboard,
+    "rerun": arguments.rerun,
+    "eval": arguments.evaluate,
     "export": arguments.export,
-}  # fmt: skip
+}
 OF_A_PAGE = ("tiny", "stripes")  # the model and the data set of the package in docs/extending.md
 
 
@@ -128,8 +130,10 @@ def test_the_output_shown_of_the_first_command_and_of_the_loop_is_what_they_prin
 
 
 def apart(lines: str) -> tuple[str, list[float]]:
-    """What a command says without figures and what is drawn of them; its figures, without threads,
-    speed and time."""
+    """Split the output of a command into its text and its figures.
+
+    Bar charts are dropped from the text; threads, speed and time from the figures.
+    """
     lines = re.sub(r"\d+ threads?|[\d,]+ images/s.*|\d+ s$|[▁-█]", "", lines, flags=re.MULTILINE)
     return re.sub(r" *[\d.,]+", " #", lines), [
         float(n.replace(",", "")) for n in re.findall(r"\d[\d.,]*\d|\d", lines)
@@ -137,7 +141,7 @@ def apart(lines: str) -> tuple[str, list[float]]:
 
 
 def test_the_list_of_exceptions_has_only_what_documents_have() -> None:
-    """And says, with -s, how many commands are run and how many are not."""
+    """Print, with -s, how many commands are run and how many are not."""
     everything = [step for page in PAGES for step in steps_of(page)]
     excepted = Counter(why_not(step) for step in everything)
     assert sorted(EXCEPTIONS) == sorted(entry for entry in excepted if entry)
@@ -204,15 +208,17 @@ def test_the_workspace_for_wandb_has_the_dashboards_views() -> None:
     pytest.importorskip("wandb_workspaces", reason="wandb-workspaces is not installed")
     workspace = runpy.run_path(str(DOCS / "wandb_workspace.py"))["workspace"]("me", "mine")
     assert {section.name: len(section.panels) for section in workspace.sections} == {
-        "Compare": 4, "Layers": 3, "Training": 3,
-    }  # fmt: skip
+        "Compare": 4,
+        "Layers": 3,
+        "Training": 3,
+    }
     assert workspace.sections[1].panels[0].metric_regex == r"density/\d+\..*"
 
 
 def test_results_and_what_is_said_of_them_are_what_the_runs_come_to(
     command: Command, monkeypatch: Any
 ) -> None:
-    """Every table and every claim; a folder of runs is read once."""
+    """Compute every table and every claim again; each folder of runs is read once."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(report, "Store", lambda paths: kept.store(paths[0].name))
     for page in results.PAGES:
@@ -271,8 +277,12 @@ def test_what_is_taken_over_of_runs_tells_nothing_of_the_machine(
     results.take_over(Path("outputs/mine"))
     (taken,) = Path("runs/mine").iterdir()
     assert sorted(file.name for file in taken.iterdir()) == [
-        "config.yaml", "layers.csv", "metrics.csv", "status.json", "summary.json",
-    ]  # fmt: skip
+        "config.yaml",
+        "layers.csv",
+        "metrics.csv",
+        "status.json",
+        "summary.json",
+    ]
     assert not any(
         word in file.read_text()
         for file in taken.iterdir()

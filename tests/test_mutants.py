@@ -1,5 +1,4 @@
-"""What `make mutants` changes, and that it is not fooled by bytecode of another file or by tests
-that fail anyway."""
+"""Mutation tests detect bad changes, in spite of stale bytecode and tests that always fail."""
 
 import subprocess
 from pathlib import Path
@@ -23,19 +22,28 @@ from tests.mutations import changes
         ("-a + (not b)", ["-a - (not b)", "(a) + (not b)", "-a + ((b))"]),
         ("a and b", ["a or b", "((b))", "((a))"]),
         ("a = [b, c]", ["a = [c, b]"]),
-        ("a = 3; b = 0.5; c = 0.0; d = True", [
-            "a = 4; b = 0.5; c = 0.0; d = True", "a = 2; b = 0.5; c = 0.0; d = True",
-            "a = 3; b = (1.0); c = 0.0; d = True", "a = 3; b = (-0.5); c = 0.0; d = True",
-            "a = 3; b = 0.5; c = (1.0); d = True", "a = 3; b = 0.5; c = 0.0; d = False",
-        ]),
+        (
+            "a = 3; b = 0.5; c = 0.0; d = True",
+            [
+                "a = 4; b = 0.5; c = 0.0; d = True",
+                "a = 2; b = 0.5; c = 0.0; d = True",
+                "a = 3; b = (1.0); c = 0.0; d = True",
+                "a = 3; b = (-0.5); c = 0.0; d = True",
+                "a = 3; b = 0.5; c = (1.0); d = True",
+                "a = 3; b = 0.5; c = 0.0; d = False",
+            ],
+        ),
         ("f(a, (b), k=c)", ["pass", "f(b, (a), k=c)", "f(a, (b))"]),
-        ("x = f(a, 3.0); y = a.flatten(b), folder / a, min(a, b), a in (b, c)", [
-            "x = f(a, (6.0)); y = a.flatten(b), folder / a, min(a, b), a in (b, c)",
-            "x = f(a, (-3.0)); y = a.flatten(b), folder / a, min(a, b), a in (b, c)",
-            "x = f(a, 3.0); y = a.flatten(), folder / a, min(a, b), a in (b, c)",
-            "x = f(a, 3.0); y = a.flatten(b), folder / a, max(a, b), a in (b, c)",
-            "x = f(a, 3.0); y = a.flatten(b), folder / a, min(a, b), a not in (b, c)",
-        ]),
+        (
+            "x = f(a, 3.0); y = a.flatten(b), folder / a, min(a, b), a in (b, c)",
+            [
+                "x = f(a, (6.0)); y = a.flatten(b), folder / a, min(a, b), a in (b, c)",
+                "x = f(a, (-3.0)); y = a.flatten(b), folder / a, min(a, b), a in (b, c)",
+                "x = f(a, 3.0); y = a.flatten(), folder / a, min(a, b), a in (b, c)",
+                "x = f(a, 3.0); y = a.flatten(b), folder / a, max(a, b), a in (b, c)",
+                "x = f(a, 3.0); y = a.flatten(b), folder / a, min(a, b), a not in (b, c)",
+            ],
+        ),
         ("x = f(k=c, l=d)", ["x = f(l=d)", "x = f(k=c)"]),
         ("x = min(a.sum(b))", ["x = max(a.sum(b))", "x = min(a.mean(b))", "x = min(a.sum())"]),
         ("x if a else y", ["(x)", "(y)"]),
@@ -44,20 +52,35 @@ from tests.mutations import changes
         ("{'k': v, **w}", ["{**{}, **w}"]),
         ("[x for x in a if b]", ["[x for x in a if True]"]),
         ("while a:\n  break", ["while not (a):\n  break", "while a:\n  continue"]),
-        ("try:\n  f()\nexcept (A, B):\n  a.b = c", [
-            "try:\n  pass\nexcept (A, B):\n  a.b = c", "try:\n  f()\nexcept (A, B):\n  pass",
-        ]),
-        ("def f(a, b):\n  raise E(1 + 2)\n  return a", [
-            "def f(a, b):\n  pass\n  return a", "def f(a, b):\n  raise E(1 + 2)\n  return b",
-        ]),
-        ("def f(a: int = 1) -> x[1, 2]:\n  '''2 + 3'''", [
-            "def f(a: int = 2) -> x[1, 2]:\n  '''2 + 3'''", "def f(a: int = 0) -> x[1, 2]:\n  '''2 + 3'''",
-        ]),
-        ("__all__ = [a, b]; Pair = x[1, 2]; say(f'{1 + 2}', 3); a = f(color=1 + 2, k={'width': 3})", [
-            "__all__ = [a, b]; Pair = x[1, 2]; say(f'{1 + 2}', 3); a = f(color=1 + 2)",
-        ]),
+        (
+            "try:\n  f()\nexcept (A, B):\n  a.b = c",
+            [
+                "try:\n  pass\nexcept (A, B):\n  a.b = c",
+                "try:\n  f()\nexcept (A, B):\n  pass",
+            ],
+        ),
+        (
+            "def f(a, b):\n  raise E(1 + 2)\n  return a",
+            [
+                "def f(a, b):\n  pass\n  return a",
+                "def f(a, b):\n  raise E(1 + 2)\n  return b",
+            ],
+        ),
+        (
+            "def f(a: int = 1) -> x[1, 2]:\n  '''2 + 3'''",
+            [
+                "def f(a: int = 2) -> x[1, 2]:\n  '''2 + 3'''",
+                "def f(a: int = 0) -> x[1, 2]:\n  '''2 + 3'''",
+            ],
+        ),
+        (
+            "__all__ = [a, b]; Pair = x[1, 2]; say(f'{1 + 2}', 3); a = f(color=1 + 2, k={'width': 3})",
+            [
+                "__all__ = [a, b]; Pair = x[1, 2]; say(f'{1 + 2}', 3); a = f(color=1 + 2)",
+            ],
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_changed(source: str, mutated: list[str]) -> None:
     assert sorted(change.applied(source) for change in changes(source).values()) == sorted(mutated)
 
@@ -108,8 +131,7 @@ def test_endless():
 
 @pytest.mark.slow
 def test_a_change_is_killed_by_a_test_that_passes_without_it() -> None:
-    """Changes of equal size made within a second; tests that fail anyway; one that goes on for
-    ever."""
+    """Try changes of equal size within a second, tests that always fail, and an endless one."""
     source = "def f(x):\n    return x + 1\n"
     for name, text in {
         "src/dstrun/__init__.py": "",
@@ -139,8 +161,10 @@ def test_a_change_is_killed_by_a_test_that_passes_without_it() -> None:
             "+" + change.applied(source).splitlines()[1],
         ]
     assert {words: (found["outcome"], found["failed"]) for words, found in outcomes.items()} == {
-        "x - 1": ("failed", [tests[1]]), "x + 2": ("failed", [tests[1]]), "x + 0": ("failed", [tests[1]]),
-    }  # fmt: skip
+        "x - 1": ("failed", [tests[1]]),
+        "x + 2": ("failed", [tests[1]]),
+        "x + 0": ("failed", [tests[1]]),
+    }
     assert copy.run(tests[1:], cpu=2)["outcome"] == "passed", "the change is taken back"
     with copy.changed(
         Mutant(

@@ -1,5 +1,4 @@
-"""The installed command: conf and sweeps travel in the wheel, plugins are found, documents agree
-with the code."""
+"""The installed package: conf and sweeps in the wheel, plugins, help, agreement with the docs."""
 
 import json
 import os
@@ -23,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, unpacked as an installation would."""
+    """Return the folder of the unpacked wheel, as an installation has it."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     files = subprocess.run(
@@ -57,7 +56,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_all_of_src_conf_and_sweeps_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What setuptools would put into a wheel, by pyproject.toml alone."""
+    """Ask setuptools for the files of a wheel, by pyproject.toml alone."""
     monkeypatch.chdir(ROOT)
     project = Distribution({"script_name": "setup.py"})
     project.parse_config_files(["pyproject.toml"])
@@ -75,7 +74,7 @@ def test_all_of_src_conf_and_sweeps_is_packed(monkeypatch: pytest.MonkeyPatch) -
 
 
 def files_below(folder: Path) -> list[str]:
-    """Their paths below it, without what Python and pip leave there."""
+    """Return the paths below a folder, without files that Python and pip create there."""
     files = [file.relative_to(folder) for file in folder.rglob("*") if file.is_file()]
     return [str(file) for file in files if not {"__pycache__", "dstrun.egg-info"} & {*file.parts}]
 

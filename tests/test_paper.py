@@ -1,5 +1,4 @@
-"""The main job on real data: LeNet-300-100 on MNIST follows the authors' code; VGG-16 and others on
-CIFAR-10."""
+"""Training on real data: LeNet-300-100 on MNIST against the authors' code, others on CIFAR-10."""
 
 import csv
 import os
@@ -15,10 +14,9 @@ from tests.helpers.runs import only_run, rows
 @needs_mnist
 @pytest.mark.slow
 def test_lenet_300_100_follows_the_authors_code(command: Command) -> None:
-    """Density and accuracy after one and two epochs of the paper's settings, against runs of the
-    authors' code.
+    """Compare density and accuracy after one and two epochs with runs of the authors' code.
 
-    The schedule is constant, so two epochs of it are the first two of twenty.
+    The learning rate is constant, so two epochs are the first two of twenty.
     """
     assert command("model=lenet_300_100", "data=mnist", "seed=1", "schedule.epochs=2").code == 0
     first, second = rows(only_run() / "metrics.csv")

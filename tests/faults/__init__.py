@@ -1,2 +1,1 @@
-"""What must hold under faults: each with a few examples in the fast suite, and thousands by `make
-faults`."""
+"""Tests under faults: a few examples in the fast tests, thousands by `make faults`."""

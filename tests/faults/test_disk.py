@@ -1,5 +1,4 @@
-"""A disk that fills up in the middle of a run, at whatever write, and one that cannot be written at
-all."""
+"""Disks that fill up during a run, at any write, and disks that are read-only."""
 
 import json
 import os
@@ -21,13 +20,18 @@ SIZE = (
     12 * 2**20
 )  # of the disk; a run of these needs 6.3 MiB at once: two checkpoints, and the one being written
 RUN = [
-    "schedule.epochs=4", "data.train_limit=300", "data.test_limit=50", "checkpoint.every=0", "log.steps=2", "threads=1"
-]  # fmt: skip
+    "schedule.epochs=4",
+    "data.train_limit=300",
+    "data.test_limit=50",
+    "checkpoint.every=0",
+    "log.steps=2",
+    "threads=1",
+]
 
 
 @contextmanager
 def disk(place: Path, options: str) -> Iterator[Path]:
-    """A small disk of its own; skips the test where it cannot be had."""
+    """Return a small disk of its own; skip the test if none can be mounted."""
     place.mkdir()
     if subprocess.run(
         ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True
@@ -40,15 +44,17 @@ def disk(place: Path, options: str) -> Iterator[Path]:
 
 
 def leave(place: Path, room: int) -> None:
-    """Fills the disk until only so many bytes are free."""
+    """Fill the disk until only `room` bytes are free."""
     free = os.statvfs(place)
     with (place / "filler").open("wb") as filler:
         filler.write(b"x" * max(0, free.f_bavail * free.f_frsize - room))
 
 
 def fill_up(command: Command, place: Path, rooms: list[int]) -> Counter:
-    """Trains once with each room; in what state the full disk has left how many runs, each finished
-    by the same command then, and equal to an undisturbed one."""
+    """Train once with each amount of free space, and return how many runs ended in which state.
+
+    Each is then finished by the same command, and equals an undisturbed run.
+    """
     states: Counter = Counter()
     assert command(*RUN, "group=whole").code == 0
     whole = the_run("whole")
@@ -80,7 +86,7 @@ def a_disk() -> Iterator[Callable[[str], Path]]:
 
 
 def test_a_disk_that_fills_up(command: Command, a_disk: Path) -> None:
-    """No room for the first file, for the first rows, for the first checkpoint, for the second."""
+    """Leave too little space for the first file, first rows, first and second checkpoint."""
     states = fill_up(command, a_disk, [0, 16_384, 600_000, 3_000_000])
     assert sum(states.values()) == FEW
     assert states["failed"] >= 2

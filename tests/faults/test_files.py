@@ -1,5 +1,4 @@
-"""Files of runs, damaged at random: readers take them for damaged, or read what was written;
-nothing else."""
+"""Files of runs, damaged at random: readers report the damage, or read what was written."""
 
 import random
 import shutil
@@ -32,8 +31,10 @@ FIGURES = ["test_accuracy", "density", "kept", "total", "parameters_kept", "epoc
 
 
 def damaged(content: bytes, chance: random.Random) -> bytes:
-    """Bits turned, bytes lost, put in or doubled, the end cut off, or a piece that is something
-    else."""
+    """Return the content with some damage.
+
+    Bits flipped, bytes lost, inserted or doubled, the end cut off, or a piece replaced.
+    """
     at = chance.randrange(len(content) + 1)
     end = min(len(content), at + chance.choice([1, 1, 2, 8, 100, 4096]))
     kind = chance.randrange(8)
@@ -71,7 +72,7 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
 
 @pytest.fixture
 def finished(trained: Trained) -> Path:
-    """The folder of a run, which has trained two epochs."""
+    """Return the folder of a run that has trained two epochs."""
     trained(*STEERED)
     (folder,) = Path("outputs/single").iterdir()
     return folder
@@ -82,7 +83,7 @@ def figures(store: Store) -> pd.DataFrame:
 
 
 def try_readers(folder: Path, count: int, chance: random.Random) -> dict[str, int]:
-    """How many of so many damaged files were noticed, by what the store says of the run."""
+    """Return how many of the damaged files the store of runs has noticed."""
     whole = Store([folder.parent])
     wanted, layers = figures(whole), whole.layers().drop(columns="run")
     originals = {name: (folder / name).read_bytes() for name in READ}
@@ -110,7 +111,7 @@ def try_readers(folder: Path, count: int, chance: random.Random) -> dict[str, in
 
 
 def try_checkpoints(path: Path, count: int, chance: random.Random) -> dict[str, int]:
-    """Each is refused, or read as it was saved."""
+    """Check that each is rejected, or read as it was saved."""
     original, wanted = path.read_bytes(), checkpoint.load(path)
     outcome = dict.fromkeys(("refused", "as before"), 0)
     for _ in range(count):
@@ -142,7 +143,7 @@ def assert_same(found: object, wanted: object) -> None:
 
 
 def try_commands(command: Callable, folder: Path, count: int, chance: random.Random) -> None:
-    """The same command again, over a damaged run: it ends well or says in a line why not."""
+    """Run the same command on a damaged run: it succeeds or reports in one line why not."""
     kept = folder.with_name("kept")
     shutil.copytree(folder, kept)
     for _ in range(count):

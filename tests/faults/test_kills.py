@@ -1,5 +1,4 @@
-"""Runs killed at random moments, in the middle of writing too, and started again: they equal the
-undisturbed run."""
+"""Runs killed at random moments, also during writes, and resumed: they equal an undisturbed run."""
 
 import os
 import random
@@ -19,14 +18,23 @@ from tests.helpers.runs import assert_equal, rows, the_run
 FEW, MANY = 1, 100
 LONGEST = 1.5  # seconds from when a process has the run until it is killed
 WORDS = [
-    "schedule.epochs=6", "data.train_limit=600", "data.validation=0.2", "log.steps=2", "checkpoint.every=0",
-    "threads=1", "reg.target_density=0.1", "schedule.rate=onecycle", "wandb.mode=disabled",
-]  # fmt: skip
+    "schedule.epochs=6",
+    "data.train_limit=600",
+    "data.validation=0.2",
+    "log.steps=2",
+    "checkpoint.every=0",
+    "threads=1",
+    "reg.target_density=0.1",
+    "schedule.rate=onecycle",
+    "wandb.mode=disabled",
+]
 
 
 def started(words: Sequence[str], slowly: bool) -> int:
-    """The process of `dstrun WORDS`; `slowly`: the disk is, so that most kills meet a file that is
-    being written."""
+    """Return the process of `dstrun WORDS`.
+
+    `slowly` makes the disk slow, so that most kills hit a file that is being written.
+    """
 
     def before() -> None:
         for stream in (1, 2):
@@ -39,8 +47,10 @@ def started(words: Sequence[str], slowly: bool) -> int:
 
 
 def killed(process: int, folder: Path, chance: random.Random) -> int:
-    """The exit code of a process that is killed at some moment after it has taken the run, or,
-    rarely, before."""
+    """Kill a process at a random moment, and return its exit code.
+
+    The moment is after it has taken the run, or, rarely, before.
+    """
     while (
         chance.random() < 0.999
         and read_json(folder / "status.json").get("owner", {}).get("pid") != process
@@ -56,7 +66,7 @@ def killed(process: int, folder: Path, chance: random.Random) -> int:
 def killed_until_it_is_done(
     words: Sequence[str], folder: Path, chance: random.Random, kills: int
 ) -> Counter:
-    """Where the kills met the run: what was half written then."""
+    """Kill the run again and again; return the kinds of files half written at the kills."""
     met: Counter = Counter()
     while sum(met.values()) < kills:
         process = started(words, slowly=True)

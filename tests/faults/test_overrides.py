@@ -1,5 +1,4 @@
-"""Random command lines: each is a run or a sweep that could be done, or one line and exit code 2;
-never a traceback."""
+"""Random command lines: a plan of valid runs, or one line and exit code 2; never a traceback."""
 
 import contextlib
 import io
@@ -17,8 +16,10 @@ from dstrun.config.groups import packaged
 from dstrun.config.options import OPTIONS
 
 FEW, MANY, PARTS = 5, 5000, 4
-GROUPS = {group: [file.stem for file in (packaged("conf") / group).glob("*.yaml")]
-          for group in ("model", "data", "reg", "schedule", "experiment", "recipe")}  # fmt: skip
+GROUPS = {
+    group: [file.stem for file in (packaged("conf") / group).glob("*.yaml")]
+    for group in ("model", "data", "reg", "schedule", "experiment", "recipe")
+}
 GROUPS["sweep"] = [file.stem for file in packaged("sweeps").glob("*.yaml")]
 SECONDS = 10
 
@@ -31,13 +32,60 @@ numbers = st.one_of(
 words = st.one_of(
     st.text(max_size=8),
     st.sampled_from(
-        ["", "null", "true", "no", "nan", "inf", "-inf", "auto", "cpu", "fp32", "${seed}", "${nope}", "${oc.env:HOME}",
-         "${a", "${model}-${data}", "../..", "/dev/null", "a b", "'a'", "\"", "\\", "[", "]", "{", "}", "[]", "{}",
-         "choice(1,2)", "range(3)", "range(0)", "interval(0,1)", "glob(*)", "sort(3,1)", "int(x)", "1e", "0x10",
-         "é", "\u202e", "\x1b[2J", "\n", "\t", "\0", "%s", "${oc.decode:'['}", "${hydra:runtime.cwd}", "a=b", "*",
-         "1_000", "???", "~"]
+        [
+            "",
+            "null",
+            "true",
+            "no",
+            "nan",
+            "inf",
+            "-inf",
+            "auto",
+            "cpu",
+            "fp32",
+            "${seed}",
+            "${nope}",
+            "${oc.env:HOME}",
+            "${a",
+            "${model}-${data}",
+            "../..",
+            "/dev/null",
+            "a b",
+            "'a'",
+            '"',
+            "\\",
+            "[",
+            "]",
+            "{",
+            "}",
+            "[]",
+            "{}",
+            "choice(1,2)",
+            "range(3)",
+            "range(0)",
+            "interval(0,1)",
+            "glob(*)",
+            "sort(3,1)",
+            "int(x)",
+            "1e",
+            "0x10",
+            "é",
+            "\u202e",
+            "\x1b[2J",
+            "\n",
+            "\t",
+            "\0",
+            "%s",
+            "${oc.decode:'['}",
+            "${hydra:runtime.cwd}",
+            "a=b",
+            "*",
+            "1_000",
+            "???",
+            "~",
+        ]
     ),
-)  # fmt: skip
+)
 scalars = st.one_of(
     numbers, words, st.sampled_from([name for names in GROUPS.values() for name in names])
 )
@@ -50,12 +98,29 @@ values = st.one_of(
     ),
 )
 keys = st.one_of(
-    st.sampled_from(sorted(OPTIONS)), st.sampled_from(sorted(OPTIONS)), st.sampled_from(sorted(GROUPS)),
-    st.sampled_from(["hydra", "model.args.width", "data.args.x", "hydra.launcher", "hydra/sweeper", "reg.", ".a",
-                     "hydra.sweeper.params", "hydra.job.name", "seed.x", "experiment@x", "model@reg", "schedule.lr.x",
-                     "a..b"]),
+    st.sampled_from(sorted(OPTIONS)),
+    st.sampled_from(sorted(OPTIONS)),
+    st.sampled_from(sorted(GROUPS)),
+    st.sampled_from(
+        [
+            "hydra",
+            "model.args.width",
+            "data.args.x",
+            "hydra.launcher",
+            "hydra/sweeper",
+            "reg.",
+            ".a",
+            "hydra.sweeper.params",
+            "hydra.job.name",
+            "seed.x",
+            "experiment@x",
+            "model@reg",
+            "schedule.lr.x",
+            "a..b",
+        ]
+    ),
     st.text(max_size=6),
-)  # fmt: skip
+)
 assigned = st.tuples(st.sampled_from(["", "", "", "", "+", "++", "~"]), keys, values).map(
     lambda t: f"{t[0]}{t[1]}={t[2]}"
 )
@@ -63,8 +128,11 @@ chosen = st.sampled_from(sorted(GROUPS)).flatmap(
     lambda group: st.sampled_from(GROUPS[group]).map(lambda name: f"{group}={name}")
 )
 PLAUSIBLE = {
-    int: st.integers(1, 9), float: st.floats(0.001, 0.9), bool: st.booleans(), str: st.sampled_from(["a", "cpu"]),
-}  # fmt: skip
+    int: st.integers(1, 9),
+    float: st.floats(0.001, 0.9),
+    bool: st.booleans(),
+    str: st.sampled_from(["a", "cpu"]),
+}
 plausible = st.sampled_from(sorted(OPTIONS)).flatmap(
     lambda key: PLAUSIBLE.get(OPTIONS[key].type, scalars).map(lambda value: f"{key}={value}")
 )
@@ -95,7 +163,7 @@ lines = st.one_of(
 
 
 def called(arguments: Sequence[str]) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of `dstrun ARGUMENTS`."""
+    """Return exit code, stdout and stderr of `dstrun ARGUMENTS`."""
     out, err = io.StringIO(), io.StringIO()
     code = 0
     with (
@@ -112,7 +180,7 @@ def called(arguments: Sequence[str]) -> tuple[int, str, str]:
 
 
 def meant(arguments: Sequence[str]) -> list[str]:
-    """The words with what keeps a run from being trained and a verb from serving."""
+    """Return the words with options that keep a run from training and a verb from serving."""
     kept = [
         word
         for word in arguments

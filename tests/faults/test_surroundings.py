@@ -1,4 +1,4 @@
-"""What a run stands on gives way: memory, data, clock, machine; and what it must not let out."""
+"""Failures of the surroundings of a run: memory, data, clock, machine; and secrets."""
 
 import json
 import os
@@ -22,8 +22,10 @@ from tests.helpers.runs import LONG, QUICK, SECRET, assert_broken_equals_whole, 
 
 
 def with_little_memory(words: list[str], more: int) -> tuple[int, str]:
-    """Exit code and output of `dstrun WORDS` in a process that may use so many bytes more than this
-    one."""
+    """Return exit code and output of `dstrun WORDS` with limited memory.
+
+    Its process may use `more` bytes more than this one.
+    """
 
     def before() -> None:
         sys.stdout = sys.stderr = Path("said").open("w", buffering=1)  # noqa: SIM115
@@ -34,7 +36,7 @@ def with_little_memory(words: list[str], more: int) -> tuple[int, str]:
 
 
 def test_out_of_memory_names_the_batch_and_a_way_out(command: Command) -> None:
-    """64 channels of 28×28 floats for 1,024 images are 200 MB a layer."""
+    """Use 64 channels of 28×28 floats for 1,024 images: 200 MB a layer."""
     words = [
         "model=wrn_16_8",
         "model.args.width=4",
@@ -100,10 +102,17 @@ def test_a_secret_of_the_environment_is_refused(
 def test_data_that_has_gone_costs_nothing(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line, and the interrupted run as it was; back again, it goes on."""
+    """Expect one line and an unchanged run; with the data back, it resumes."""
     image_files(Path("photos"), {"a": 20, "b": 20}, size=(28, 28))
-    words = ["model=lenet5", "data=folder", "data.root=photos", "data.size=28", "schedule.epochs=3",
-             "schedule.batch_size=8", "checkpoint.every=0"]  # fmt: skip
+    words = [
+        "model=lenet5",
+        "data=folder",
+        "data.root=photos",
+        "data.size=28",
+        "schedule.epochs=3",
+        "schedule.batch_size=8",
+        "checkpoint.every=0",
+    ]
     command(*words, "group=whole")
     stop_at(command, monkeypatch, 5, 15, words)
     folder = only_run("outputs/broken")
@@ -139,8 +148,7 @@ def test_a_clock_that_is_set_back_or_forth(
 def test_a_run_goes_on_on_another_machine(
     command: Command, trained: Trained, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Its folder copied there, with the lock, the process and the paths of the machine that it
-    comes from."""
+    """Copy its folder to another machine, with the lock, process and paths of the first."""
     trained(*LONG, "group=whole")
     stop_at(command, monkeypatch, 14, 15)
     state_file = only_run("outputs/broken") / "status.json"
@@ -164,8 +172,10 @@ def test_the_wish_to_stop_has_its_exit_code(
         signal.SIGHUP, signal.SIG_DFL
     )  # the tests themselves may run under nohup
     try:
-        codes: dict[int, Any] = {number: stop_at(command, monkeypatch, step, number).code for step, number in
-                                 ((5, 2), (9, 15), (13, 10), (17, 12), (21, 1))}  # fmt: skip
+        codes: dict[int, Any] = {
+            number: stop_at(command, monkeypatch, step, number).code
+            for step, number in ((5, 2), (9, 15), (13, 10), (17, 12), (21, 1))
+        }
     finally:
         signal.signal(signal.SIGHUP, before)
     assert codes == {2: 130, 15: 143, 10: 138, 12: 140, 1: 129}
@@ -180,8 +190,10 @@ def test_nohup_is_left_alone(command: Command, monkeypatch: pytest.MonkeyPatch) 
 
 
 def with_no_reader(words: list[str]) -> tuple[int, str]:
-    """Exit code and stderr of `dstrun WORDS` whose output nobody reads, as with `dstrun … | head
-    -0`."""
+    """Return exit code and stderr of `dstrun WORDS` whose output nobody reads.
+
+    As with `dstrun … | head -0`.
+    """
 
     def before() -> None:
         reader, writer = os.pipe()
@@ -205,7 +217,7 @@ def test_a_reader_that_has_gone_stops_no_run(trained: Trained, words: list[str],
     "words", [["--help"], pytest.param(["-m", *QUICK, "seed=0,2"], marks=pytest.mark.faults)]
 )
 def test_a_reader_that_has_gone_is_no_traceback_at_the_very_end(words: list[str]) -> None:
-    """In a process of its own, since Python writes out what is left when it ends."""
+    """Use a process of its own, because Python flushes the output when it ends."""
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(

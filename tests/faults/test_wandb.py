@@ -1,5 +1,4 @@
-"""A W&B server on loopback that hangs, resets, fails or talks nonsense, from the start or in the
-middle of a run."""
+"""W&B servers on loopback that hang, reset connections, fail or send invalid answers."""
 
 import json
 import os
@@ -23,9 +22,13 @@ RUN = ["schedule.epochs=3", "data.train_limit=80", "data.test_limit=40", "thread
 AT_THE_START, AT_THE_END = 10, 15  # seconds that a server may cost
 KEY = "0123456789abcdef" * 2 + "01234567"
 BUCKET = {
-    "id": "1", "name": "r", "displayName": "r", "config": "{}", "historyLineCount": 0,
+    "id": "1",
+    "name": "r",
+    "displayName": "r",
+    "config": "{}",
+    "historyLineCount": 0,
     "project": {"id": "2", "name": "dstrun", "entity": {"id": "3", "name": "me"}},
-}  # fmt: skip
+}
 ANSWERS: dict[str, Any] = {
     "UpsertBucket": {"upsertBucket": {"bucket": BUCKET, "inserted": True}},
     "CreateRunFiles": {"createRunFiles": {"runID": "1", "uploadHeaders": [], "files": []}},
@@ -33,8 +36,10 @@ ANSWERS: dict[str, Any] = {
 
 
 class Server(BaseHTTPRequestHandler):
-    """As much of W&B's as its client needs to begin a run; then, or from the start, the fault
-    `how`."""
+    """The part of W&B's server that its client needs to start a run.
+
+    Then, or from the start, it has the fault `how`.
+    """
 
     protocol_version = "HTTP/1.1"
     how, sound, seen = "", False, ""
@@ -89,21 +94,23 @@ def server(how: str, sound: bool) -> Iterator[tuple[str, type[Server]]]:
 
 
 def trained(group: str, host: str) -> tuple[float, str]:
-    """How many seconds the command took, and what it said."""
+    """Return how many seconds the command took, and its output."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     known = others | {"WANDB_BASE_URL": host, "WANDB_API_KEY": KEY}
     begun = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "dstrun", *RUN, f"group={group}", "wandb.mode=online"],
-        env=known, capture_output=True, text=True,
-    )  # fmt: skip
+        env=known,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     return time.monotonic() - begun, done.stdout
 
 
 def kept_for_sync(folder: Path) -> list[int]:
-    """The epochs of which the figures are in W&B's own files."""
+    """Return the epochs whose figures are in W&B's own files."""
     (log,) = (file for file in folder.glob("wandb/*run-*/*.wandb") if file.stat().st_size > 2000)
     wandb = Path(sys.executable).with_name("wandb")
     answer = subprocess.run(
@@ -114,8 +121,10 @@ def kept_for_sync(folder: Path) -> list[int]:
 
 
 def try_one(how: str, sound: bool, limit: float) -> float:
-    """By how many seconds more than a sound server one with that fault delays a run, which loses
-    nothing."""
+    """Return how many seconds longer a run takes with this fault than with a working server.
+
+    Check that the run loses nothing.
+    """
     with server("", sound=True) as (host, _):
         undelayed, _ = trained("without", host)
     with server(how, sound) as (host, _):
@@ -136,14 +145,18 @@ def test_a_server_that(how: str, sound: bool) -> None:
 
 @pytest.mark.slow
 def test_a_key_goes_to_the_server_and_no_secret_to_any_file(tmp_path: Path) -> None:
-    """Of a run that fails and leaves its traceback; in a process of its own, since W&B remembers
-    what it has read."""
+    """Train a run that fails and leaves its traceback.
+
+    In a process of its own, because W&B caches what it has read.
+    """
     secrets = {"WANDB_API_KEY": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "HF_TOKEN": SECRET}
     with server("", sound=True) as (host, kind):
         done = subprocess.run(
             [sys.executable, "-m", "dstrun", *RUN, "schedule.lr=1e30", "wandb.mode=online"],
-            env={**os.environ, **secrets, "WANDB_BASE_URL": host}, capture_output=True, text=True,
-        )  # fmt: skip
+            env={**os.environ, **secrets, "WANDB_BASE_URL": host},
+            capture_output=True,
+            text=True,
+        )
     assert done.returncode == 1
     files = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     assert any(file.suffix == ".wandb" for file in files)

@@ -1,8 +1,8 @@
-"""What a page of the documents has people type: its blocks of commands and of Python, and the files
-it shows.
+"""Steps of a page: its blocks of commands and of Python, and the files it shows.
 
 A block is indented by four spaces or fenced. Indented ones, and those fenced as sh, bash or
-console, hold shell commands; output, and whatever else is no command, is fenced as text."""
+console, hold shell commands; output and everything else is fenced as text.
+"""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ FILE_NAME = re.compile(r"[\w./-]+\.(py|toml|yaml)")
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that a page has people do. kind: "shell", "python", or "file" with its `name`."""
+    """One step that a page tells its reader to do. kind: shell, python, or file with its `name`."""
 
     page: str
     line: int
@@ -27,13 +27,13 @@ class Step:
 
     @property
     def command(self) -> str:
-        """A shell command on one line and without its comment."""
+        """Return a shell command on one line and without its comment."""
         joined = self.text.replace("\\\n", " ")
         return " ".join(re.sub(r"\s+#.*$", "", joined).split())
 
 
 def steps_of(page: Path) -> list[Step]:
-    """Everything that the page has people do, in its order."""
+    """Return all steps of a page, in its order."""
     found: list[Step] = []
     before = ""
     for line, language, text in _blocks(page.read_text(encoding="utf-8")):
@@ -51,8 +51,10 @@ def steps_of(page: Path) -> list[Step]:
 
 
 def _blocks(text: str) -> Iterator[tuple[int, str, str]]:
-    """(first line, language, text) of each block, and of the paragraphs before it with the language
-    "|"."""
+    """Yield (first line, language, text) of each block.
+
+    The text before a block is yielded with the language "|".
+    """
     lines = text.splitlines()
     at, prose = 0, ""
     while at < len(lines):
@@ -93,8 +95,10 @@ def _commands(block: str) -> Iterator[tuple[int, str]]:
 
 
 def _file_name(language: str, text: str, before: str) -> str:
-    """The file that a block is: named in its first line, or, for YAML, last in the text before it;
-    "" for none."""
+    """Return the name of the file that a block shows, "" for none.
+
+    It is in its first line or, for YAML, the last one named in the text before it.
+    """
     first = text.split("\n", 1)[0].removeprefix("#").strip()
     if FILE_NAME.fullmatch(first):
         return first

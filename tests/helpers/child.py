@@ -1,4 +1,4 @@
-"""dstrun in a process of its own, forked off, so that it begins at once."""
+"""Processes of dstrun, forked so that they start at once."""
 
 import os
 import sys
@@ -8,8 +8,10 @@ from dstrun.cli import main
 
 
 def forked(words: Sequence[str], before: Callable[[], None]) -> int:
-    """The process of `dstrun WORDS`, which calls `before()` first. Exit code 99: an error of
-    another kind."""
+    """Return the process of `dstrun WORDS`, which calls `before()` first.
+
+    Its exit code is 99 for an error that dstrun does not handle.
+    """
     process = os.fork()
     if process:
         return process
@@ -25,5 +27,5 @@ def forked(words: Sequence[str], before: Callable[[], None]) -> int:
 
 
 def ended(process: int) -> int:
-    """Its exit code, −n for signal n."""
+    """Return the exit code of a process, −n for signal n."""
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])

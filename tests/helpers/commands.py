@@ -1,4 +1,4 @@
-"""What the fixtures `command` and `trained` hand out."""
+"""Types of the fixtures `command` and `trained`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended, and what it said."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -14,7 +14,7 @@ class Outcome:
 
     @property
     def complaints(self) -> str:
-        """What was said on standard error, notes apart."""
+        """Return the output on standard error without notes."""
         return "".join(
             line
             for line in self.err.splitlines(keepends=True)

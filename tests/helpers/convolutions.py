@@ -1,4 +1,4 @@
-"""Options of a convolution with 3×3 taps: every kind that a network may have."""
+"""Options of convolutions with 3×3 taps: every kind that a network may contain."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Data sets for tests: made up, as files, real ones where they are."""
+"""Data sets for tests: made up, as files, and real ones if present."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,7 @@ SHAPES = {
 def made_up(
     shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10, train: int = 40, test: int = 20
 ) -> Splits:
-    """Random images of which the brightness tells the class, the same every time."""
+    """Return random images whose brightness determines the class, the same at every call."""
     generator = torch.Generator().manual_seed(0)
 
     def split(count: int) -> Split:
@@ -35,7 +35,7 @@ def made_up(
 
 
 def image_files(root: Path, images: dict[str, int], size: tuple[int, int] = (20, 10)) -> None:
-    """Write so many grey PNG files of (rows, columns) a class, a folder each."""
+    """Write `count` grey PNG files of (rows, columns) per class, in one folder each."""
     for name, count in images.items():
         (root / name).mkdir(parents=True)
         for number in range(count):

@@ -1,5 +1,4 @@
-"""Run folders as runs leave them, without training: a few epochs of figures that can be checked in
-the head."""
+"""Run folders without training: the files of a few epochs with figures that are easy to check."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,21 +12,28 @@ from dstrun.runs.metrics import LAYERS, METRICS, Rows
 from dstrun.system.files import write_json
 
 BASE = {
-    "model.name": "lenet_300_100", "model.builder": "lenet_300_100", "data.name": "mnist", "data.builder": "mnist",
+    "model.name": "lenet_300_100",
+    "model.builder": "lenet_300_100",
+    "data.name": "mnist",
+    "data.builder": "mnist",
     "schedule.epochs": 2,
-}  # fmt: skip
+}
 LAYER_TOTALS = {"fc1": 300, "fc2": 100}
 
 
 def leave(
-    folder: Path = Path("outputs/made"), accuracies: Sequence[float] = (0.9, 0.95),
-    densities: Sequence[float] = (0.5, 0.25), state: str = "finished", created: int = 0, **options: Any,
-) -> Path:  # fmt: skip
-    """A run's folder with an epoch for each accuracy; `options` with `__` for the dots:
-    reg__alpha=1e-3.
+    folder: Path = Path("outputs/made"),
+    accuracies: Sequence[float] = (0.9, 0.95),
+    densities: Sequence[float] = (0.5, 0.25),
+    state: str = "finished",
+    created: int = 0,
+    **options: Any,
+) -> Path:
+    """Write a run folder with one epoch per accuracy, and return it.
 
-    fc1, of 300 weights, keeps the density; so does fc2, of 100. An epoch is 10 updates and 2
-    seconds."""
+    `options` has `__` for the dots: reg__alpha=1e-3. fc1, of 300 weights, has the density of the
+    model; so has fc2, of 100. An epoch is 10 steps and 2 seconds.
+    """
     config = check(BASE | {key.replace("__", "."): value for key, value in options.items()})
     run = folder / run_name(config)
     run.mkdir(parents=True)
@@ -35,12 +41,22 @@ def leave(
     epochs = list(enumerate(zip(accuracies, densities, strict=True), start=1))
     figures: list[dict[str, Any]] = [
         {
-            "epoch": epoch, "step": 10 * epoch, "lr": 0.01, "train_loss": 1 / epoch, "penalty": 400.0,
-            "train_accuracy": accuracy / 2, "test_loss": 2 / epoch, "test_accuracy": accuracy, "density": density,
-            "density_model": density, "flops_fraction": density / 2, "seconds": 2.0, "images_per_second": 320.0,
+            "epoch": epoch,
+            "step": 10 * epoch,
+            "lr": 0.01,
+            "train_loss": 1 / epoch,
+            "penalty": 400.0,
+            "train_accuracy": accuracy / 2,
+            "test_loss": 2 / epoch,
+            "test_accuracy": accuracy,
+            "density": density,
+            "density_model": density,
+            "flops_fraction": density / 2,
+            "seconds": 2.0,
+            "images_per_second": 320.0,
         }
         for epoch, (accuracy, density) in epochs
-    ]  # fmt: skip
+    ]
     layers = [
         layer_row(epoch, 10 * epoch, layer, density)
         for epoch, (_, density) in epochs
@@ -66,9 +82,18 @@ def leave(
 def layer_row(epoch: int, step: int, layer: str, density: float) -> dict[str, Any]:
     total = LAYER_TOTALS[layer]
     return {
-        "epoch": epoch, "step": step, "layer": layer, "kept": int(density * total), "total": total, "density": density,
-        "threshold_mean": 0.1 * epoch, "threshold_min": -0.1, "threshold_max": 0.2, "churn": 0.01, "dead_rows": 0,
-    }  # fmt: skip
+        "epoch": epoch,
+        "step": step,
+        "layer": layer,
+        "kept": int(density * total),
+        "total": total,
+        "density": density,
+        "threshold_mean": 0.1 * epoch,
+        "threshold_min": -0.1,
+        "threshold_max": 0.2,
+        "churn": 0.01,
+        "dead_rows": 0,
+    }
 
 
 def rows(path: Path, columns: Sequence[str], content: Sequence[Mapping[str, Any]]) -> None:

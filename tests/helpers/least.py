@@ -1,5 +1,4 @@
-"""The least versions that pyproject.toml allows, as constraints for pip: `make oldest` installs and
-tests them."""
+"""Oldest versions that pyproject.toml allows, as constraints for pip; `make oldest` tests them."""
 
 import re
 import tomllib
@@ -9,10 +8,10 @@ from typing import Any
 
 
 def least_versions(project: Mapping[str, Any]) -> list[str]:
-    """Return NAME==VERSION for each NAME>=VERSION of a pyproject's [project] table, optional
-    dependencies included.
+    """Return NAME==VERSION for each NAME>=VERSION of a pyproject's [project] table.
 
-    Raises ValueError for a requirement without >=: pip would install its newest version.
+    Optional dependencies are included. Raises ValueError for a requirement without >=, of which pip
+    would install the newest version.
     """
     extras = project["optional-dependencies"].values()
     requirements = project["dependencies"] + [

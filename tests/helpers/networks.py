@@ -1,8 +1,9 @@
-"""The built-in networks a second time: plain functions of named weights, written from their papers.
+"""Independent versions of the built-in networks: plain functions of named weights, from the papers.
 
 `state` maps the names of a model's parameters and buffers to tensors, as its state_dict() does; in
 training mode, batch norm updates its running statistics there. Images are (B, C, H, W), logits (B,
-classes)."""
+classes).
+"""
 
 from collections.abc import Callable
 
@@ -15,22 +16,20 @@ Network = Callable[[State, Tensor, bool], Tensor]
 
 
 def lenet_300_100(state: State, images: Tensor, training: bool) -> Tensor:
-    """LeCun et al., 1998: two hidden layers; rectified as in the paper's experiments."""
+    """Return the logits of LeNet-300-100 (LeCun et al., 1998) with ReLU, as in the paper."""
     hidden = rectified(linear(state, "fc1", images.flatten(1)))
     return linear(state, "fc3", rectified(linear(state, "fc2", hidden)))
 
 
 def lenet5(state: State, images: Tensor, training: bool) -> Tensor:
-    """Caffe's LeNet-5: valid 5×5 convolutions, each rectified and pooled by 2, and two linear
-    layers."""
+    """Return the logits of Caffe's LeNet-5: 5×5 convolutions, ReLU, pooling, two linear layers."""
     maps = largest_of_four(rectified(convolution(state, "conv1", images)))
     maps = largest_of_four(rectified(convolution(state, "conv2", maps)))
     return linear(state, "fc4", rectified(linear(state, "fc3", maps.flatten(1))))
 
 
 def lstm(state: State, images: Tensor, training: bool) -> Tensor:
-    """Two layers of torch's LSTM cell over the rows of an image, which is classified after the last
-    row."""
+    """Return the logits of two layers of torch's LSTM cell over the rows of an image."""
     steps = [images[:, :, row].flatten(1) for row in range(images.shape[2])]
     for layer in ("lstm1", "lstm2"):
         weights = [state[f"{layer}.{name}_to_hidden.weight"] for name in ("input", "hidden")]
@@ -45,8 +44,10 @@ def lstm(state: State, images: Tensor, training: bool) -> Tensor:
 
 
 def vgg(state: State, images: Tensor, training: bool) -> Tensor:
-    """Simonyan & Zisserman, 2015, configuration A with batch norm: 8 convolutions; an average for
-    the last pool."""
+    """Return the logits of VGG-A with batch norm (Simonyan & Zisserman, 2015).
+
+    It has 8 convolutions, and an average in place of the last pooling.
+    """
     maps, place = images, 0
     for convolutions in (1, 1, 2, 2, 2):
         maps = largest_of_four(maps) if place else maps
@@ -62,11 +63,11 @@ def vgg(state: State, images: Tensor, training: bool) -> Tensor:
 
 
 def wide_resnet(state: State, images: Tensor, training: bool) -> Tensor:
-    """Zagoruyko & Komodakis, 2016: three groups of pre-activation blocks, of which the second and
-    third halve maps.
+    """Return the logits of a WideResNet (Zagoruyko & Komodakis, 2016).
 
-    Where a block changes the width, the shortcut is a 1×1 convolution of its normalised and
-    rectified input."""
+    Three groups of pre-activation blocks, of which the second and third halve the maps. Where a
+    block changes the width, the shortcut is a 1×1 convolution of its normalised input after ReLU.
+    """
     maps = convolution(state, "conv1", images, padding=1)
     blocks = sum(name.endswith("conv2.weight") for name in state)
     for block in range(blocks):
@@ -106,5 +107,5 @@ def rectified(x: Tensor) -> Tensor:
 
 
 def largest_of_four(maps: Tensor) -> Tensor:
-    """The maximum of each square of 2×2 pixels; a last odd row or column is left out."""
+    """Return the maximum of each 2×2 square of pixels; an odd last row or column is left out."""
     return maps.unfold(2, 2, 2).unfold(3, 2, 2).amax((-2, -1))

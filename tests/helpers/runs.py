@@ -1,4 +1,4 @@
-"""Runs through the command line: read, stopped, killed and compared."""
+"""Runs started by the command line: read, stop, kill and compare them."""
 
 import csv
 import os
@@ -54,7 +54,7 @@ def stop_at(
     number: int,
     words: Sequence[str] = LONG,
 ) -> Outcome:
-    """Starts or resumes the run and sends its process the signal once so many updates are done."""
+    """Start or resume the run, and send its process the signal after this many steps."""
     show = RunConsole.step
 
     def after_the_signal(console: RunConsole, so_many: int, figures: Any) -> None:
@@ -68,8 +68,7 @@ def stop_at(
 
 
 def kill_in_epoch(epoch: int) -> None:
-    """Resumes the run in a process of its own and kills it, with no chance to clean up, in the
-    middle of the epoch."""
+    """Resume the run in a process of its own and kill it in the middle of the epoch."""
     words = [*LONG, "group=broken", "threads=1"]
     process = forked(words, before=lambda: None)
     layers = only_run("outputs/broken") / "layers.csv"
@@ -88,8 +87,10 @@ def the_run(group: str) -> Path:
 
 
 def assert_equal(broken: Path, whole: Path) -> None:
-    """Two runs have the same rows and the same weights, bit for bit, and the first all files of the
-    second."""
+    """Compare two runs: the same rows and the same weights, bit for bit.
+
+    The first run must have all files of the second.
+    """
     for name in ("metrics.csv", "layers.csv"):
         assert without_times(broken / name) == without_times(whole / name)
     states = [
@@ -101,5 +102,5 @@ def assert_equal(broken: Path, whole: Path) -> None:
 
 
 def assert_broken_equals_whole() -> None:
-    """As assert_equal, for the only runs of those two groups."""
+    """Call `assert_equal` for the only runs of the two groups."""
     assert_equal(only_run("outputs/broken"), only_run("outputs/whole"))

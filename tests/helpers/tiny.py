@@ -1,8 +1,8 @@
-"""A model and a data set of which every image and every call can be told apart, and training on
-them in no time.
+"""A tiny model and data set in which every image and every call can be told apart.
 
-Every pixel of training image i is i, of test image j 100 + j; labels are sorted: 12 images of class
-0, then 1, then 2."""
+Every pixel of training image i is i, of test image j 100 + j. Labels are sorted: 12 images of class
+0, then 1, then 2.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,24 @@ from dstrun.training.prepare import prepare
 from dstrun.training.trainer import Trainer
 
 BASE = {
-    "model.name": "tiny", "model.builder": "tiny", "data.name": "tiny", "data.builder": "tiny", "device": "cpu",
-    "schedule.epochs": 2, "schedule.batch_size": 6, "schedule.momentum": 0.0, "wandb.mode": "disabled",
-}  # fmt: skip
+    "model.name": "tiny",
+    "model.builder": "tiny",
+    "data.name": "tiny",
+    "data.builder": "tiny",
+    "device": "cpu",
+    "schedule.epochs": 2,
+    "schedule.batch_size": 6,
+    "schedule.momentum": 0.0,
+    "wandb.mode": "disabled",
+}
 TRAIN, TEST, CLASSES, SIDE = 36, 12, 3, 6
 
 
 class Tiny(nn.Module):
-    """Two convolutions and a linear layer; remembers of each batch its images, its mode and the
-    type of its logits."""
+    """Two convolutions and a linear layer that record every batch.
+
+    Of each: its images, the mode of the model, and the dtype of its logits.
+    """
 
     def __init__(self, shape: tuple[int, int, int], classes: int, norm: bool = True) -> None:
         super().__init__()
@@ -48,12 +57,12 @@ class Tiny(nn.Module):
 
 
 def numbers(images: Tensor) -> list[int]:
-    """Which images these are, by their first pixel."""
+    """Return the numbers of the images, by their first pixel."""
     return (images[:, 0, 0, 0] * 255).round().int().tolist()
 
 
 def tiny_data(root: Path, dot: bool = False, **options: Any) -> Splits:
-    """The images of the module's docstring or, of each, one bright pixel at row 2, column 1."""
+    """Return the images described above or, for each, one bright pixel at row 2, column 1."""
     CALLS.append({"root": root, "dot": dot, **options})
 
     def split(count: int, first: int) -> Split:
@@ -76,18 +85,18 @@ CALLS: list[dict[str, Any]] = []  # what the data set was asked for
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes both known by the name of tiny."""
+    """Register both under the name `tiny`."""
     monkeypatch.setitem(models.BUILDERS, "tiny", Tiny)
     monkeypatch.setitem(BUILDERS, "tiny", tiny_data)
     CALLS.clear()
 
 
 def config(**options: Any) -> Config:
-    """BASE and the options, with `__` for the dots: reg__alpha=1e-3."""
+    """Return the config of BASE and the options, with `__` for the dots: reg__alpha=1e-3."""
     return check(BASE | {key.replace("__", "."): value for key, value in options.items()})
 
 
 def training(**options: Any) -> Trainer:
-    """A run's objects, at its beginning."""
+    """Return the objects of a run at its start."""
     wanted = config(**options)
     return Trainer(wanted, prepare(wanted))

@@ -1,5 +1,4 @@
-"""Goes through a page as its reader would, in an empty folder: files are written, commands and
-Python are run."""
+"""Execution of a page in an empty folder: write its files, run its commands and Python."""
 
 import os
 import re
@@ -31,11 +30,11 @@ example = torch.zeros(1, 1, 28, 28)
 
 
 class Failed(AssertionError):
-    """A step that did not do what its page says, with all that it said."""
+    """A step that did not do what its page says, with its output."""
 
 
 class Walk:
-    """The folder of a page's reader, and what has been done in it so far."""
+    """A reader's folder, and what has been run in it so far."""
 
     def __init__(self) -> None:
         self._names: dict[str, Any] = {}
@@ -44,7 +43,7 @@ class Walk:
             Path(part).symlink_to(ROOT / part)
 
     def take(self, step: Step) -> None:
-        """Does one step. Failed, with what was said, where it does not end well."""
+        """Do one step; raise Failed with the output if it does not succeed."""
         {"file": self._write, "python": self._python, "shell": self._shell}[step.kind](step)
 
     def _write(self, step: Step) -> None:
@@ -82,7 +81,7 @@ class Walk:
             self._run(step, step.text)
 
     def _checkout(self) -> Path:
-        """A copy of what a clone of this one has, since building leaves files behind."""
+        """Return a copy of the tracked files, because building a package leaves files behind."""
         listed = subprocess.run(
             ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout
@@ -95,21 +94,31 @@ class Walk:
     def _run(self, step: Step, text: str) -> None:
         bash = ["bash", "-c", self.filled(text)]
         done = subprocess.run(
-            bash, env=self._environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, check=False,
-        )  # fmt: skip
+            bash,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
         code, said = done.returncode, done.stdout
         invalidate_caches()  # it may have been pip
         if code or "Traceback" in said:
             raise Failed(f"{step.page}:{step.line}: exit code {code}: {text}\n{said}")
 
     def _dashboard(self, step: Step) -> None:
-        """Started, its page asked for once, and stopped by a Ctrl-C."""
+        """Start a dashboard, request its page once, and stop it by Ctrl-C."""
         with Path("dashboard.log").open("w+") as log:
             server = subprocess.Popen(
-                ["bash", "-c", f"exec {self.filled(step.text)}"], env=self._environment(), stdout=log, stderr=log,
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell's & has it ignore
-            )  # fmt: skip
+                ["bash", "-c", f"exec {self.filled(step.text)}"],
+                env=self._environment(),
+                stdout=log,
+                stderr=log,
+                preexec_fn=lambda: signal.signal(
+                    signal.SIGINT, signal.SIG_DFL
+                ),  # which a shell's & has it ignore
+            )
             try:
                 page = urlopen(self._address(server)).read().decode()
                 server.send_signal(signal.SIGINT)
@@ -132,7 +141,7 @@ class Walk:
         raise ChildProcessError("it ended before it said an address")
 
     def filled(self, text: str) -> str:
-        """The text with a reader's own for the words that stand for something."""
+        """Return the text with the placeholders replaced, such as RUN."""
         if re.search(r"\bRUN\b|-…", text):
             run = self._first_run()
             text = re.sub(r"\bRUN\b", str(run), text)
@@ -141,7 +150,7 @@ class Walk:
         return re.sub(r"\bFILE\b", "page.html", text)
 
     def _first_run(self) -> Path:
-        """The single run that was begun first; where there is none yet, `dstrun` trains one."""
+        """Return the first single run; if there is none, train one with `dstrun`."""
         if not (runs := list(Path("outputs/single").glob("*/checkpoint.pt"))):
             self._run(Step("", 0, "shell", "dstrun"), "dstrun")
             runs = list(Path("outputs/single").glob("*/checkpoint.pt"))
@@ -152,6 +161,11 @@ class Walk:
         return os.environ | {
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONPATH": os.pathsep.join(filter(None, [str(PREAMBLE), str(self._site), *before])),
-            "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PIP_TARGET": str(self._site), "PIP_NO_INDEX": "1",
-            "PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_DEPS": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        }  # fmt: skip
+            "OMP_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+            "PIP_TARGET": str(self._site),
+            "PIP_NO_INDEX": "1",
+            "PIP_NO_BUILD_ISOLATION": "0",
+            "PIP_NO_DEPS": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        }

@@ -1,8 +1,8 @@
-"""What a document's commands come to, made small: an epoch, few images, few runs of a sweep, no
-W&B.
+"""Replacements that make a document's commands small: one epoch, few images, few runs, no W&B.
 
-Real images where $DSTRUN_DATA has them, else made-up ones of the same shape, so that nothing is
-downloaded."""
+Uses the real images if $DSTRUN_DATA has them, else made-up ones of the same shape, so that nothing
+is downloaded.
+"""
 
 import argparse
 import os
@@ -13,18 +13,27 @@ from typing import Any
 
 LARGE = ("vgg", "wide_resnet", "resnet50")
 FILES = {
-    "mnist": "MNIST/raw/train-images-idx3-ubyte", "fashion_mnist": "FashionMNIST/raw/train-images-idx3-ubyte",
-    "cifar10": "cifar-10-batches-py/data_batch_1", "cifar100": "cifar-100-python/train",
-}  # fmt: skip
+    "mnist": "MNIST/raw/train-images-idx3-ubyte",
+    "fashion_mnist": "FashionMNIST/raw/train-images-idx3-ubyte",
+    "cifar10": "cifar-10-batches-py/data_batch_1",
+    "cifar100": "cifar-100-python/train",
+}
 TRIALS = 3  # of a search
 IMAGES = 1000  # made up, in each split
 MOST = {
-    "rounds": 1, "seconds": 0.01, "seeds": 1, "updates": 4, "runs": 4, "epochs": 3, "layers": 3, "finished": 3,
-}  # fmt: skip
+    "rounds": 1,
+    "seconds": 0.01,
+    "seeds": 1,
+    "updates": 4,
+    "runs": 4,
+    "epochs": 3,
+    "layers": 3,
+    "finished": 3,
+}
 
 
 def smaller(config: Any) -> Any:
-    """The checked config of a run, of one epoch on few images."""
+    """Return the checked config of a run with one epoch on few images."""
     data, schedule = config.data, config.schedule
     large = config.model.builder in LARGE
     images = 8 if large else 64
@@ -71,7 +80,7 @@ def shorten_bench(module: ModuleType) -> None:
 
 
 def made_up(name: str) -> Callable[..., Any]:
-    """A loader of random images of the shape of that set."""
+    """Return a loader of random images of the shape of that data set."""
 
     def load(root: Path, **_: Any) -> Any:
         import torch
@@ -90,8 +99,7 @@ def made_up(name: str) -> Callable[..., Any]:
 
 
 def shorten_benchmarks(module: ModuleType) -> None:
-    """Of any script that imports the benchmarks' `common`: numbers of its command line are bounded
-    by MOST."""
+    """Bound the numbers on the command line of a benchmark by MOST."""
     whole = argparse.ArgumentParser.parse_args
 
     def bounded(*words: Any) -> Any:
@@ -109,6 +117,10 @@ def shorten_benchmarks(module: ModuleType) -> None:
 
 
 SHORTENED = {
-    "dstrun.config.check": shorten_config, "dstrun.sweep.plan": shorten_plan, "dstrun.sweep.search": shorten_search,
-    "dstrun.data": shorten_data, "dstrun.export.benchmark": shorten_bench, "common": shorten_benchmarks,
-}  # fmt: skip
+    "dstrun.config.check": shorten_config,
+    "dstrun.sweep.plan": shorten_plan,
+    "dstrun.sweep.search": shorten_search,
+    "dstrun.data": shorten_data,
+    "dstrun.export.benchmark": shorten_bench,
+    "common": shorten_benchmarks,
+}

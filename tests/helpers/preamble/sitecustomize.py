@@ -1,8 +1,9 @@
-"""Makes every process of a document's commands short. Python imports it at its start: its folder is
-on PYTHONPATH.
+"""Start-up hook that makes every process of a document's commands short.
 
-The commands stay as they are written; what is made smaller is what they come to (short.py), as soon
-as the module that decides it has been imported."""
+Python imports this file at start-up, because its folder is on PYTHONPATH. The commands stay as
+written; once a module that decides the size of the work has been imported, short.py replaces parts
+of it.
+"""
 
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ MODULES = (
 
 
 class Shortening(MetaPathFinder):
-    """Finds those modules as Python would, and has `short` shorten them once they are loaded."""
+    """An import finder that has `short` change those modules once they are loaded."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
