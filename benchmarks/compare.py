@@ -28,7 +28,7 @@ from dstrun.system.files import write_json
 
 
 def make(folder: Path, runs: int, epochs: int, layers: int) -> None:
-    """Write finished runs over several α and four seeds; their curves are smooth with some noise."""
+    """Write finished runs over several α and four seeds, with smooth curves and some noise."""
     noise = np.random.default_rng(0)
     course = np.exp(-np.arange(1, epochs + 1) / epochs * 3)
     for number in range(runs):
@@ -139,9 +139,8 @@ def main() -> None:
         folder = given.keep or Path(place) / "runs"
         make(folder, given.runs, given.epochs, given.layers)
         rows = given.runs * given.epochs * given.layers
-        print(
-            f"{given.runs} runs × {given.epochs} epochs × {given.layers} layers: {rows:,} rows of layers.csv"
-        )
+        size = f"{given.runs} runs × {given.epochs} epochs × {given.layers} layers"
+        print(f"{size}: {rows:,} rows of layers.csv")
         answer = subprocess.run(
             [sys.executable, __file__, "--read", folder], capture_output=True, text=True, check=True
         ).stdout

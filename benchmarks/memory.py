@@ -56,12 +56,12 @@ def main() -> None:
     peaks = {row["variant"]: row["peak, MiB"] for row in rows}
     for row in rows:
         row["ratio"] = row["peak, MiB"] / peaks[row["to"]]
-    report(f"{' '.join(options.words)}: {options.updates} updates", rows, options.json)
+    report(f"{' '.join(options.words)}: {options.updates} steps", rows, options.json)
 
 
 def peak(words: list[str], updates: int) -> int:
     """Return the largest resident size of this process in MiB."""
-    made = training([*words, "model=lenet_300_100", "data=digits"])  # what is loaded on first use
+    made = training([*words, "model=lenet_300_100", "data=digits"])  # loads everything once
     made.update(1)
     before = _resident()
     made = training(words)

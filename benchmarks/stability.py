@@ -41,13 +41,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "0.5, bounded": {"bound": BOUND},
 }
 TRACED = 0.1
-ASTRAY = -2.0  # a threshold that no weight or data could have pushed there
+FAR_BELOW_ZERO = -2.0  # neither weights nor data can push a threshold below this
 
 
 class Row(NamedTuple):
     """The effect of one step on one filter."""
 
-    update: int
+    step: int
     kept: int
     threshold: float
     gradient: float
@@ -138,7 +138,7 @@ def compared(images: data.Split, seeds: int, updates: int) -> Iterator[dict[str,
         yield {
             "setting": name,
             "not finite": f"{len(ends)} of {seeds}",
-            "at update (median)": f"{statistics.median(ends):.0f}" if ends else "",
+            "at step (median)": f"{statistics.median(ends):.0f}" if ends else "",
             "lowest t": min(trial.lowest for trial in trials),
             "highest t": max(trial.highest for trial in trials),
         }
@@ -154,7 +154,7 @@ def trace(images: data.Split, seed: int, updates: int) -> tuple[str, list[Row]]:
         (name, layer) for name, layer in trial.model.named_modules() if hasattr(layer, "mask")
     ]
     rows: list[list[list[Row]]] = [[[] for _ in layer.weight] for _, layer in layers]
-    astray: tuple[int, int] | None = None
+    found: tuple[int, int] | None = None
     before, counts = _now(layers)
     for update in trial.updates(updates):
         after, now = _now(layers)
@@ -167,17 +167,17 @@ def trace(images: data.Split, seed: int, updates: int) -> tuple[str, list[Row]]:
                 )
         before, counts = after, now
         lowest = min((float(t.min()), at) for at, t in enumerate(after))
-        if astray is None and lowest[0] < ASTRAY:
-            astray = lowest[1], int(after[lowest[1]].argmin())
+        if found is None and lowest[0] < FAR_BELOW_ZERO:
+            found = lowest[1], int(after[lowest[1]].argmin())
             break
-    if astray is None:
-        return "none went astray", []
-    at, filter_ = astray
+    if found is None:
+        return "no threshold fell below it", []
+    at, filter_ = found
     weights = layers[at][1].weight[0].numel()
     history = rows[at][filter_]
-    thrown = max(range(len(history)), key=lambda update: abs(history[update].gradient))
+    largest = max(range(len(history)), key=lambda update: abs(history[update].gradient))
     return f"filter {filter_} of layer {layers[at][0]}, {weights} weights", history[
-        thrown - 6 : thrown + 8
+        largest - 6 : largest + 8
     ]
 
 
@@ -205,7 +205,7 @@ def main() -> None:
         title, found = trace(images, options.seed, options.updates)
         rows = [
             {
-                "update": row.update,
+                "step": row.step,
                 "weights kept": row.kept,
                 "t": row.threshold,
                 "dL/dt": row.gradient,
@@ -215,7 +215,7 @@ def main() -> None:
         ]
         report(f"seed {options.seed}, learning rate {TRACED}: {title}", rows, options.json)
         return
-    title = f"{options.seeds} seeds, at most {options.updates} updates"
+    title = f"{options.seeds} seeds, at most {options.updates} steps"
     report(title, list(compared(images, options.seeds, options.updates)), options.json)
 
 

@@ -58,11 +58,11 @@ def main() -> None:
         rows.append(
             {
                 "variant": name,
-                "ms an update": 1e3 * spread(values)[0],
+                "ms per step": 1e3 * spread(values)[0],
                 "ratio": ratio,
                 "quartiles": f"{low:.3f} to {high:.3f}",
                 "to": base,
-                "first update, s": first[name],
+                "first step, s": first[name],
             }
         )
     sparse = variants.get("DST, eager") or next(
@@ -70,12 +70,12 @@ def main() -> None:
     )
     weights, floor, speed = floor_of(sparse)
     report(
-        f"{' '.join(options.words)}: {options.rounds} rounds of {count} updates",
+        f"{' '.join(options.words)}: {options.rounds} rounds of {count} steps",
         rows,
         options.json,
         weights=weights,
         floor_of_the_masks=f"{floor:.3g} ms, 24 bytes a weight at {speed / 1e9:.3g} GB/s",
-        floor_ratio=round(1 + floor / rows[0]["ms an update"], 3),
+        floor_ratio=round(1 + floor / rows[0]["ms per step"], 3),
         device=str(sparse.images.device),
     )
 

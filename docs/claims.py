@@ -16,22 +16,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from kept import (
-    ALIKE_IN_FEW_UPDATES,
     DOCS,
+    MATCHING_ALPHA,
     at_end,
     bench,
-    beside_the_line,
     between_versions,
     bounds,
     by_epoch,
-    dead,
+    dead_rows,
     epochs,
+    epochs_with_reset,
     layers,
     one,
+    points_above_line,
     published,
     rows_of_wide_resnet,
     runs,
-    set_back,
     settings,
     share,
     share_left,
@@ -42,14 +42,13 @@ from kept import (
 )
 
 from dstrun.compare.aggregate import where
-from dstrun.config.sections import STEADY
 from dstrun.methods.dst import density_controller, masking
+from dstrun.methods.dst.with_target import BOUND_WITH_TARGET
 
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 VALUE = r"([+−-]?\w(?:[\w.,−-]*\w)?)"  # a number or a word
-ON_2000 = 100 * math.sqrt(
-    0.6 * 0.4 / 2000
-)  # standard error of an accuracy of 60 % on 2,000 images, in points
+# Standard error of an accuracy of 60 % on 2,000 images, in points.
+ON_2000 = 100 * math.sqrt(0.6 * 0.4 / 2000)
 Claim = tuple[Any, ...]  # the passage, then its values
 
 
@@ -105,7 +104,7 @@ def alpha() -> Iterator[Claim]:
 
 
 def eager_ratios() -> list[float]:
-    """Return the ratios of eager sparse to dense steps of convolutional networks in performance.md."""
+    """Return eager sparse to dense steps of convolutional networks, from performance.md."""
     row = r"^\| (?:LeNet-5|VGG-16|WRN-16-8), 64 \| [\d,.]+ \| ([\d.]+) \("
     return [
         float(ratio)
@@ -142,12 +141,12 @@ def results() -> Iterator[Claim]:
     yield "LeNet-5's {:.2f} % are {:.1f} % of its multiply-adds", lenet5.density, lenet5.flops
     kept = at_end("best_table1", "model=lenet5").mean()
     yield "since convolutions keep more", kept["conv1"] > kept["conv2"] > kept["fc3"]
-    yield from steered()
-    yield from shortened()
-    yield from against_alpha()
-    yield from update_by_update()
+    yield from target_densities()
+    yield from shortened_table2()
+    yield from figure3()
+    yield from figure4()
     yield from vgg16()
-    yield from consistent_pattern()
+    yield from figure7()
     yield from granularity()
     yield from not_run()
 
@@ -163,7 +162,7 @@ def table1() -> Iterator[Claim]:
     linear = lenet5[lenet5["layer"] == "fc3"]
     yield "its first linear layer, which holds {:.0f} % of the weights", share("fc3", lenet5)
     yield "From epoch {} on its first linear layer", linear[linear["rise"] > 0.2]["epoch"].min()
-    times = set_back(linear)
+    times = epochs_with_reset(linear)
     yield (
         "than at the beginning of {} of the 20 epochs. How many",
         WORDS[times[0]],
@@ -194,7 +193,7 @@ def table1() -> Iterator[Claim]:
     yield "({:.2f} % an epoch earlier", before.test_accuracy
 
 
-def steered() -> Iterator[Claim]:
+def target_densities() -> Iterator[Claim]:
     """Yield the claims about target densities."""
     aimed = pd.concat([runs(sweep, "target_density>0") for sweep in sweeps()])
     off = (aimed["kept"] - aimed["reg.target_density"] * aimed["total"]).abs()
@@ -213,7 +212,7 @@ def steered() -> Iterator[Claim]:
         max(abs(given.accuracy - fixed.accuracy) for given, fixed in pairs),
     )
     lenet5, lstm = (
-        beside_the_line("short_steering", f"model={model}") for model in ("lenet5", "lstm_a")
+        points_above_line("short_steering", f"model={model}") for model in ("lenet5", "lstm_a")
     )
     apart = max(map(abs, (*lenet5.values(), *lstm.values())))
     yield "lies within {:.2f} points of the line through the neighbouring runs", apart
@@ -223,12 +222,13 @@ def steered() -> Iterator[Claim]:
     )
     linear = by_epoch("short_steering", "model=lenet5 alpha=1e-2")["fc3"]
     yield (
-        "a threshold reset in the last of the three epochs has let all weights of LeNet-5's first linear layer back in",
+        "a threshold reset in the last of the three epochs has let all weights of LeNet-5's "
+        "first linear layer back in",
         linear[3] > 90 > linear[2],
     )
 
 
-def shortened() -> Iterator[Claim]:
+def shortened_table2() -> Iterator[Claim]:
     """Yield the claims about the shortened table 2."""
 
     def of(conditions: str) -> Any:
@@ -248,9 +248,12 @@ def shortened() -> Iterator[Claim]:
     )
     yield (
         "WideResNet {:.2f} % at {:.2f} % where the schedule's α = 5e-4 has {:.2f} % at {:.2f} %",
-        *both(*wrn),
+        *accuracy_and_density(*wrn),
     )
-    yield "VGG-16 {:.2f} % at {:.2f} % where it has {:.2f} % at {:.2f} %", *both(*vgg)
+    yield (
+        "VGG-16 {:.2f} % at {:.2f} % where it has {:.2f} % at {:.2f} %",
+        *accuracy_and_density(*vgg),
+    )
     flops = [row.flops for row in vgg + wrn]
     yield "ours are not sparser", flops[0] > flops[1] and flops[2] > flops[3]
     yield "VGG-16 {:.1f} % against {:.1f} %, WideResNet {:.1f} % against {:.1f} %", *flops
@@ -263,7 +266,7 @@ def shortened() -> Iterator[Claim]:
         ours.max(),
         sum(ours > 2 * error) == 1,
     )
-    under = beside_the_line("short_table2", "model=wrn_16_8 rate=onecycle")
+    under = points_above_line("short_table2", "model=wrn_16_8 rate=onecycle")
     yield (
         "lie {:.1f} and {:.1f} points under the line through the fixed α",
         -under[0.05],
@@ -275,31 +278,31 @@ def shortened() -> Iterator[Claim]:
     ]
     yield (
         "({:.2f} % at {:.2f} %, {:.2f} % at {:.2f} %; {:.2f} % at {:.2f} %, {:.2f} % at {:.2f} %)",
-        *both(*line),
+        *accuracy_and_density(*line),
     )
-    steered = [
-        dead("short_table2", f"model=wrn_16_8 target_density={target}")
+    with_target = [
+        dead_rows("short_table2", f"model=wrn_16_8 target_density={target}")
         for target in (0.1, 0.05, 0.02)
     ]
     yield (
         "of WideResNet-16-2's {:,} rows {}, {} and {} are dead at 10, 5 and 2 %",
         rows_of_wide_resnet(2),
-        *steered,
+        *with_target,
     )
     plain = [
-        dead("short_table2", f"model=wrn_16_8 rate=multistep alpha={alpha}")
+        dead_rows("short_table2", f"model=wrn_16_8 rate=multistep alpha={alpha}")
         for alpha in (5e-4, 2e-3)
     ]
     yield "{} and {} at the paper's schedule", *plain
-    yield "batch norm has driven thresholds to {:,.0f}", astray()
+    yield "batch norm has driven thresholds to {:,.0f}", lowest_threshold()
 
 
-def both(*rows: Any) -> list[float]:
+def accuracy_and_density(*rows: Any) -> list[float]:
     """Return accuracy and density of each row."""
     return [figure for row in rows for figure in (row.accuracy, row.density)]
 
 
-def astray() -> float:
+def lowest_threshold() -> float:
     """Return the lowest threshold of the WideResNet at the paper's schedule and α = 2e-3.
 
     Rounded to thousands.
@@ -308,22 +311,25 @@ def astray() -> float:
     return round(table[table["epoch"] == 10]["threshold_min"].min(), -3)
 
 
-def against_alpha() -> Iterator[Claim]:
+def figure3() -> Iterator[Claim]:
     """Yield the claims about figure 3."""
     table = settings("lenet_alpha")
     flat, falling = where(table, "method=dst alpha<3e-4"), where(table, "method=dst alpha>1e-4")
     yield "accuracy stays at the dense line, within {:.2f} points", flat["difference"].abs().max()
     yield "from α = 1e-5 to 2e-4, where {:.0f} % remain, and then falls", flat["density"].min()
     yield "and then falls", falling["accuracy"].is_monotonic_decreasing
-    times = set_back(layers("lenet_alpha", "alpha>1e-3"))
+    times = epochs_with_reset(layers("lenet_alpha", "alpha>1e-3"))
     yield "in all {} runs: of the 20 epochs {:.0f} to {:.0f} end", WORDS[len(times)], *bounds(times)
-    yield "at a smaller α none", not set_back(layers("lenet_alpha", "method=dst alpha<1e-3"))
+    yield (
+        "at a smaller α none",
+        not epochs_with_reset(layers("lenet_alpha", "method=dst alpha<1e-3")),
+    )
     full = sorted(kept for kept in at_end("lenet_alpha", "alpha>1e-3")["fc1"] if kept > 20)
     yield "{} of them happen to end", WORDS[len(full)].capitalize()
     yield "to end with {:.0f}, {:.0f} and {:.0f} % of the first layer", *full
 
 
-def update_by_update() -> Iterator[Claim]:
+def figure4() -> Iterator[Claim]:
     """Yield the claims about figure 4."""
     plain, ten = (
         where(layers("figure4", f"alpha={alpha}"), "layer=fc3").set_index("step")
@@ -335,17 +341,17 @@ def update_by_update() -> Iterator[Claim]:
         1000 - plain["kept"].min(),
         least,
     )
-    yield "all are back by step {}", whole_again(plain["kept"])
+    yield "all are back by step {}", step_of_recovery(plain["kept"])
     yield (
         "the mean of its thresholds falls below 0 at step {}",
         plain["threshold_mean"].lt(0).idxmax(),
     )
     yield "the last of them at step {}", plain["threshold_max"].lt(0).idxmax()
     yield "the density falls to {:.1f} % at step {}", ten["density"].min(), ten["density"].idxmin()
-    yield "and is back at 100 % at step {}", whole_again(ten["kept"])
+    yield "and is back at 100 % at step {}", step_of_recovery(ten["kept"])
 
 
-def whole_again(kept: pd.Series) -> int:
+def step_of_recovery(kept: pd.Series) -> int:
     """Return the first step after its minimum at which a layer of 1,000 weights has all of them."""
     return int(kept.loc[kept.idxmin() :].eq(1000).idxmax())
 
@@ -373,7 +379,7 @@ def vgg16() -> Iterator[Claim]:
     yield "where the paper has {:,}", 160 * 50_000 // 64
 
 
-def consistent_pattern() -> Iterator[Claim]:
+def figure7() -> Iterator[Claim]:
     """Yield the claims about figure 7 and appendix A.5."""
     ours, theirs = (
         at_end("short_table2", f"model=wrn_16_8 method=dst rate={rate}")
@@ -386,7 +392,8 @@ def consistent_pattern() -> Iterator[Claim]:
     )
     ranks = pd.concat([ours, theirs, -total.to_frame().T]).T.corr("spearman").to_numpy()
     yield (
-        "the order of the layers by density is similar at all densities (rank correlation {:.2f} to {:.2f})",
+        "the order of the layers by density is similar at all densities "
+        "(rank correlation {:.2f} to {:.2f})",
         *bounds(ranks[:5, :5][np.triu_indices(5, 1)]),
     )
     yield "and close to their order by size ({:.2f} to {:.2f})", *bounds(ranks[:5, 7])
@@ -410,7 +417,7 @@ def granularity() -> Iterator[Claim]:
     )
     first = where(layers("granularity", "granularity=weight"), "layer=fc1")
     yield "the first layer contributes {:,.0f} terms", first["total"].iloc[0]
-    times = set_back(first)
+    times = epochs_with_reset(first)
     yield (
         "than at the beginning of {} of the 20 epochs. They",
         WORDS[times[0]],
@@ -420,7 +427,8 @@ def granularity() -> Iterator[Claim]:
     yield "(seed 0: {:.0f} % of it at epoch 17, {:.2f} % at epoch 20)", kept[17], kept[20]
     alike = within_seeds(variant(granularity="weight"), variant(), "validation")
     yield (
-        "At the same target density, thresholds per weight and per neuron give the same accuracy within seeds",
+        "At the same target density, thresholds per weight and per neuron give the same accuracy "
+        "within seeds",
         alike,
     )
 
@@ -499,13 +507,13 @@ def stability() -> Iterator[Claim]:
     yield "√(0 + 10⁻⁵): times {:.0f}", 1 / math.sqrt(1e-5)
     yield "at t = −20 a single threshold contributes 5 · 10⁸", round(math.exp(20), -8) == 5e8
     yield "Below t = {:.0f} the gradient of the penalty is constant", masking.LOWEST
-    dead_rows = dead("short_table2", "model=wrn_16_8 alpha=2e-3")
+    dead = dead_rows("short_table2", "model=wrn_16_8 alpha=2e-3")
     yield (
         "thresholds at {:,.0f} and {:.0f} % of its rows dead",
-        astray(),
-        100 * dead_rows / rows_of_wide_resnet(2),
+        lowest_threshold(),
+        100 * dead / rows_of_wide_resnet(2),
     )
-    yield "are bounded** at ±{}", STEADY
+    yield "are bounded** at ±{}", BOUND_WITH_TARGET
     yield (
         "density above its schedule counts up to a factor of {:.2f}",
         math.exp(density_controller.MAX_ERROR),
@@ -514,7 +522,7 @@ def stability() -> Iterator[Claim]:
         "α is at most {:.0f} times what the integral part gives",
         math.exp(density_controller.MAX_ERROR * density_controller.PROPORTIONAL),
     )
-    clipped = [dead("threshold_clip", f"threshold_clip={bound}") for bound in (0.1, 1, 1e9)]
+    clipped = [dead_rows("threshold_clip", f"threshold_clip={bound}") for bound in (0.1, 1, 1e9)]
     yield (
         "Of its {} rows {}, {} and {} are dead at the end, at a bound of 0.1",
         rows_of_wide_resnet(1),
@@ -524,13 +532,10 @@ def stability() -> Iterator[Claim]:
     def of(conditions: str) -> Any:
         return one("few_updates", f"model=lenet_300_100 {conditions}")
 
-    pairs = {
-        steered: (of(steered), of(f"alpha={alpha}"))
-        for steered, alpha in ALIKE_IN_FEW_UPDATES.items()
-    }
+    pairs = {aimed: (of(aimed), of(f"alpha={alpha}")) for aimed, alpha in MATCHING_ALPHA.items()}
     behind = {
-        steered
-        for steered, (ours, fixed) in pairs.items()
+        aimed
+        for aimed, (ours, fixed) in pairs.items()
         if ours.accuracy < fixed.accuracy and not within_seeds(ours, fixed)
     }
     per_weight = {row for row in pairs if "weight" in row}

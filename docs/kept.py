@@ -22,8 +22,11 @@ from dstrun.models import BUILDERS
 DOCS = Path(__file__).parent
 RUNS = DOCS / "runs"
 SHARES = ("accuracy", "validation", "density", "flops", "difference")
-RESET = 0.2  # points by which no layer rises in an epoch of the paper's schedule, unless the guard has set it back
-ALIKE_IN_FEW_UPDATES = {
+# A layer whose density rises by more points in an epoch has had a threshold reset.
+RESET = 0.2
+# LeNet-300-100 in sweeps/few_updates.yaml: the fixed α that ends near the same density as a run
+# with a target density.
+MATCHING_ALPHA = {
     "granularity=neuron epochs=3 target_density=0.05": 0.823,
     "granularity=neuron epochs=5 target_density=0.05": 0.01,
     "granularity=neuron epochs=5 target_density=0.5": 1.33e-3,
@@ -31,7 +34,7 @@ ALIKE_IN_FEW_UPDATES = {
     "granularity=weight epochs=5 target_density=0.5": 6.11e-4,
     "granularity=layer epochs=10 target_density=0.5": 0.174,
     "granularity=weight epochs=10 target_density=0.5": 3.16e-4,
-}  # steered runs of sweeps/few_updates.yaml, LeNet-300-100: the fixed α that ends near the same density
+}
 
 
 def sweeps() -> list[str]:
@@ -114,7 +117,7 @@ def at_end(sweep: str, conditions: str) -> pd.DataFrame:
     )
 
 
-def set_back(table: pd.DataFrame) -> list[int]:
+def epochs_with_reset(table: pd.DataFrame) -> list[int]:
     """Return in how many epochs of each run the density of one of these layers has risen.
 
     Only threshold resets cause that. Runs without such an epoch are left out.
@@ -128,7 +131,7 @@ def share(layer: str, table: pd.DataFrame) -> float:
     return 100 * totals[layer] / totals.sum()
 
 
-def dead(sweep: str, conditions: str) -> int:
+def dead_rows(sweep: str, conditions: str) -> int:
     """Return how many rows have no kept weight at the end of one run."""
     table = layers(sweep, conditions)
     return int(table[table["epoch"] == table["epoch"].max()]["dead_rows"].sum())
@@ -143,13 +146,13 @@ def rows_of_wide_resnet(width: int) -> int:
     )
 
 
-def within_seeds(one: Any, other: Any, figure: str = "accuracy") -> bool:
+def within_seeds(first: Any, second: Any, figure: str = "accuracy") -> bool:
     """Return whether two settings differ by no more than the larger standard deviation."""
-    most = max(getattr(one, f"{figure}_std"), getattr(other, f"{figure}_std"))
-    return abs(getattr(one, figure) - getattr(other, figure)) <= most
+    most = max(getattr(first, f"{figure}_std"), getattr(second, f"{figure}_std"))
+    return abs(getattr(first, figure) - getattr(second, figure)) <= most
 
 
-def beside_the_line(sweep: str, conditions: str) -> dict[float, float]:
+def points_above_line(sweep: str, conditions: str) -> dict[float, float]:
     """Return by target density how many points a run is above the line through the fixed α.
 
     Between two fixed α, accuracy is linear in log density; the line is extended by a tenth at most.

@@ -195,7 +195,7 @@ def draw(found: dict[str, Figure]) -> None:
         )
         for name, figure in found.items():
             layout = figure["layout"] | {"template": template(dark=False), "paper_bgcolor": "white"}
-            if layout.pop("updatemenus", None):  # buttons, and the room that they take
+            if layout.pop("updatemenus", None):  # buttons, and the space that they take
                 layout |= {"height": layout["height"] - 50, "margin": layout["margin"] | {"t": 40}}
             page = browser.new_page(viewport={"width": 1100, "height": layout["height"]})
             page.set_content("<body style='margin:0'><div id=place></div></body>")

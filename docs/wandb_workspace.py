@@ -13,7 +13,7 @@ import wandb_workspaces.workspaces as workspaces
 
 
 def workspace(entity: str, project: str) -> workspaces.Workspace:
-    """Return a workspace: accuracy against density, settings against both, curves of every layer."""
+    """Return a workspace that compares accuracy and density, and shows every layer."""
     remaining, accuracy = (
         panels.SummaryMetric("density/model"),
         panels.SummaryMetric("accuracy/test"),

@@ -41,12 +41,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 if __name__ == "__main__":
-    sys.path[0] = str(ROOT)  # not tests/, in which names are not what tests call them
+    sys.path[0] = str(ROOT)  # not tests/: tests import its modules by longer names
 
 from tests.covered import SOURCE, figure_modules  # noqa: E402
 from tests.mutations import Change, changes  # noqa: E402
 
-LIMIT = 30.0  # seconds of tests for one change, by their time without it; a survivor's others are counted as not run
+# Seconds of tests for one mutant, by their time without it; further tests count as not run.
+LIMIT = 30.0
 IMPORTED = (
     "torch",
     "torch._dynamo",
@@ -70,7 +71,7 @@ IMPORTED = (
     "_pytest.assertion.rewrite",
     "PIL.Image",
 )
-UNUSABLE = 99  # exit code of a child that could not run tests of the copy
+UNUSABLE = 99  # exit code of a child that could not run the tests of the copy
 OPTIONS = [
     *(f"-pno:{name}" for name in ("cacheprovider", "dash", "xdist", "cov")),
     "-q",
@@ -78,7 +79,7 @@ OPTIONS = [
     "-o",
     "addopts=",
     "-W",
-    "ignore::pytest.PytestAssertRewriteWarning",  # of plugins that the parent has imported
+    "ignore::pytest.PytestAssertRewriteWarning",  # about plugins that the parent has imported
 ]
 
 
@@ -269,13 +270,13 @@ class Copy:
             self._child(tests, cpu, stop, answer)
         until = (
             time.monotonic() + 10 * cpu + 120
-        )  # for what waits without computing; others may want the cores too
+        )  # tests may wait, and other processes use the cores
         while (ended := os.wait4(child, os.WNOHANG))[0] == 0:
             if time.monotonic() > until:
                 os.killpg(child, signal.SIGKILL)
             time.sleep(0.02)
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(child, signal.SIGKILL)  # what it has left running
+            os.killpg(child, signal.SIGKILL)  # processes that it has left running
         _, status, used = ended
         found = json.loads(answer.read_text()) if answer.exists() else {"failed": []}
         return found | {"outcome": _outcome(status), "cpu": round(used.ru_utime + used.ru_stime, 1)}
@@ -302,14 +303,15 @@ class Copy:
                 del sys.modules[name]
             plugin = _Chosen(tests)
             files = dict.fromkeys(test.split("::")[0] for test in tests)
-            apart = f"--basetemp={self.place / 'tmp'}"  # else runs beside this one clear away its folders
+            # Else pytest runs beside this one would remove its folders.
+            apart = f"--basetemp={self.place / 'tmp'}"
             ended = int(pytest.main([*files, *OPTIONS, apart, *(["-x"] if stop else [])], [plugin]))
             answer.write_text(json.dumps({"failed": plugin.failed, "passed": plugin.passed}))
             ours = (
                 Path(str(sys.modules["dstrun"].__file__)) if "dstrun" in sys.modules else self.place
             )
             code = ended if ours.is_relative_to(self.place) else UNUSABLE
-        except BaseException as error:  # nothing of the child may go on as the parent
+        except BaseException as error:  # the child must never continue as the parent
             print(repr(error), flush=True)
         finally:
             os._exit(code)
@@ -345,7 +347,7 @@ def _outcome(status: int) -> str:
         2: "import",
         3: "import",
         4: "import",
-    }  # the same words do without the change
+    }  # without the change there is no such error
     return "crash" if code < 0 else named.get(code, "error")
 
 
@@ -486,8 +488,9 @@ def main(words: Sequence[str] | None = None) -> int:
                 found[mutant.id] = one = tried(copy, mutant, red) | {"state": state}
                 with results.open("a") as file:
                     file.write(json.dumps(one) + "\n")
-                said = f"{number}/{len(left)} {mutant.module} {mutant.id} {one['outcome']} {one['cpu']} s {one['failed']}"
-                print(said, file=sys.stderr, flush=True)
+                result = f"{one['outcome']} {one['cpu']} s {one['failed']}"
+                line = f"{number}/{len(left)} {mutant.module} {mutant.id} {result}"
+                print(line, file=sys.stderr, flush=True)
             new = (
                 without_change(
                     copy, [test for one in mutants for test in killers(one, found[one.id])]
@@ -504,9 +507,8 @@ def main(words: Sequence[str] | None = None) -> int:
     for mutant in survivors:
         more = found[mutant.id]
         why = "answered in docs/reliability.md" if f"`{mutant.id}`" in answered else "not answered"
-        print(
-            f"\n{mutant.difference()}\n{mutant.id}: {more['tests']} tests pass, {more['left_out']} not run; {why}"
-        )
+        counts = f"{more['tests']} tests pass, {more['left_out']} not run"
+        print(f"\n{mutant.difference()}\n{mutant.id}: {counts}; {why}")
     print(f"\n{_table(mutants, found)}")
     killed = 1 - len(survivors) / len(mutants)
     print(f"\n{killed:.1%} killed")

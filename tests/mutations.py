@@ -201,7 +201,7 @@ class _Source:
         self._tree = ast.parse(source)
         lengths = [len(line) for line in self._raw.splitlines(keepends=True)]
         self._begins = [sum(lengths[:number]) for number in range(len(lengths) + 1)]
-        self._sets: set[ast.AST] = set()  # tuples and lists whose order says nothing
+        self._sets: set[ast.AST] = set()  # tuples and lists whose order has no effect
 
     def all(self) -> Iterator[Change]:
         yield from self._below(self._tree, "", [])
@@ -213,12 +213,7 @@ class _Source:
         """
         if _left_out(node):
             return
-        if isinstance(node, ast.Compare) and isinstance(node.ops[-1], ast.In | ast.NotIn):
-            self._sets.update(node.comparators)
-        if isinstance(node, ast.ExceptHandler) and node.type:
-            self._sets.add(node.type)
-        if isinstance(node, ast.Call) and _called(node) in ANY_ORDER:
-            self._sets.update(node.args)
+        self._note_sets(node)
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             where = f"{where}.{node.name}".lstrip(".")
         if isinstance(node, ast.FunctionDef):
@@ -232,6 +227,15 @@ class _Source:
             for child in _parts(node):
                 yield from self._below(child, where, names)
 
+    def _note_sets(self, node: ast.AST) -> None:
+        """Add the tuples and lists of a node whose order has no effect."""
+        if isinstance(node, ast.Compare) and isinstance(node.ops[-1], ast.In | ast.NotIn):
+            self._sets.update(node.comparators)
+        if isinstance(node, ast.ExceptHandler) and node.type:
+            self._sets.add(node.type)
+        if isinstance(node, ast.Call) and _called(node) in ANY_ORDER:
+            self._sets.update(node.args)
+
     def _span(self, node: ast.AST) -> tuple[int, int]:
         begins = self._begins
         return begins[node.lineno - 1] + node.col_offset, begins[
@@ -243,12 +247,18 @@ class _Source:
         return self._raw[start:end].decode()
 
     def _between(self, left: ast.AST, right: ast.AST, old: str, new: str) -> tuple[int, int, str]:
-        """Yield changes of the operator between two operands; brackets around them stay."""
+        """Return a change of the operator between two operands; brackets around them stay."""
         start, end = self._span(left)[1], self._span(right)[0]
         return start, end, self._raw[start:end].decode().replace(old, new, 1)
 
     def _of(self, node: ast.AST, names: list[str]) -> Iterator[tuple[int, int, str]]:
+        """Yield the changes of a node itself, whatever kind it is of."""
         whole = self._span(node) if hasattr(node, "lineno") else (0, 0)
+        yield from self._of_operator(node, whole)
+        yield from self._of_expression(node, whole)
+        yield from self._of_statement(node, whole, names)
+
+    def _of_operator(self, node: ast.AST, whole: tuple[int, int]) -> Iterator[tuple[int, int, str]]:
         match node:
             case ast.Compare():
                 for left, op, right in zip(
@@ -256,7 +266,7 @@ class _Source:
                 ):
                     old, *others = COMPARISONS[type(op)]
                     yield from (self._between(left, right, old, new) for new in others)
-            case ast.BinOp(op=ast.BitOr()):  # of dicts, sets or types: one side alone
+            case ast.BinOp(op=ast.BitOr()):  # of dicts, sets or types: one operand alone
                 yield from ((*whole, f"({self._text(side)})") for side in (node.left, node.right))
             case ast.BinOp() if type(node.op) in OPERATORS and not any(
                 map(_is_text, (node.left, node.right))
@@ -264,10 +274,6 @@ class _Source:
                 if isinstance(node.op, ast.Div) and A_PATH.search(self._text(node)):
                     return
                 yield self._between(node.left, node.right, *OPERATORS[type(node.op)])
-            case ast.AugAssign():
-                if type(node.op) in OPERATORS and not _is_text(node.value):
-                    yield self._between(node.target, node.value, *OPERATORS[type(node.op)])
-                yield (*whole, "pass")
             case ast.UnaryOp():
                 yield (*whole, f"({self._text(node.operand)})")
             case ast.BoolOp():
@@ -278,6 +284,11 @@ class _Source:
                         f"({self._text(value)})" for value in node.values if value is not left_out
                     ]
                     yield (*whole, f"({f' {old} '.join(rest)})")
+
+    def _of_expression(
+        self, node: ast.AST, whole: tuple[int, int]
+    ) -> Iterator[tuple[int, int, str]]:
+        match node:
             case ast.Constant(value=bool()):
                 yield (*whole, str(not node.value))
             case ast.Constant(value=int() as number):
@@ -291,24 +302,38 @@ class _Source:
                 yield from self._of_call(node)
             case ast.IfExp():
                 yield from ((*whole, f"({self._text(side)})") for side in (node.body, node.orelse))
-            case ast.If() | ast.While() if not isinstance(node.test, ast.Compare | ast.UnaryOp):
-                yield (*self._span(node.test), f"not ({self._text(node.test)})")
             case ast.comprehension():
                 yield from ((*self._span(condition), "True") for condition in node.ifs)
             case ast.Slice():
-                lower, upper, step = (
-                    self._text(x) if x else "" for x in (node.lower, node.upper, node.step)
-                )
-                if lower:
-                    yield (*whole, f":{upper}:{step}")
-                if upper:
-                    yield (*whole, f"{lower}::{step}")
+                yield from self._of_slice(node)
             case ast.Tuple(ctx=ast.Load()) | ast.List(ctx=ast.Load()) if node not in self._sets:
                 yield from self._exchanged(node.elts)
             case ast.Dict():
-                for key, value in zip(node.keys, node.values, strict=True):
-                    if key and not (isinstance(key, ast.Constant) and key.value in LOOK):
-                        yield self._span(key)[0], self._span(value)[1], "**{}"
+                yield from self._of_dict(node)
+
+    def _of_slice(self, node: ast.Slice) -> Iterator[tuple[int, int, str]]:
+        parts = (node.lower, node.upper, node.step)
+        lower, upper, step = (self._text(part) if part else "" for part in parts)
+        if lower:
+            yield (*self._span(node), f":{upper}:{step}")
+        if upper:
+            yield (*self._span(node), f"{lower}::{step}")
+
+    def _of_dict(self, node: ast.Dict) -> Iterator[tuple[int, int, str]]:
+        for key, value in zip(node.keys, node.values, strict=True):
+            if key and not (isinstance(key, ast.Constant) and key.value in LOOK):
+                yield self._span(key)[0], self._span(value)[1], "**{}"
+
+    def _of_statement(
+        self, node: ast.AST, whole: tuple[int, int], names: list[str]
+    ) -> Iterator[tuple[int, int, str]]:
+        match node:
+            case ast.AugAssign():
+                if type(node.op) in OPERATORS and not _is_text(node.value):
+                    yield self._between(node.target, node.value, *OPERATORS[type(node.op)])
+                yield (*whole, "pass")
+            case ast.If() | ast.While() if not isinstance(node.test, ast.Compare | ast.UnaryOp):
+                yield (*self._span(node.test), f"not ({self._text(node.test)})")
             case ast.Expr(value=ast.Call() as call) if _called(call) not in SILENT:
                 yield (*whole, "pass")
             case (
@@ -376,9 +401,7 @@ def _left_out(node: ast.AST) -> bool:
     if isinstance(node, ast.FunctionDef):
         return node.name in ("__repr__", "extra_repr")
     if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-        return bool(
-            re.match("__all__|[A-Z][a-z]", node.targets[0].id)
-        )  # exports; an alias of a type
+        return bool(re.match("__all__|[A-Z][a-z]", node.targets[0].id))  # exports and type aliases
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         return _called(node.value) in SILENT
     if isinstance(node, ast.keyword):

@@ -36,19 +36,19 @@ DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 
 EXCEPTIONS = {
-    "make *": "a target of the Makefile, as a test sees; CI makes run, test and browser on a bare clone",
-    "python benchmarks/epoch.py --authors *": "needs the authors' code; test_benchmarks.py has a stand-in",
+    "make *": "a target of the Makefile, which a test checks; CI runs three on a clone",
+    "python benchmarks/epoch.py --authors *": "needs the authors' code; see test_benchmarks.py",
     "python benchmarks/* device=cuda*": "needs a GPU",
     "python benchmarks/sweep.py --jobs 4": "for a GPU",
     "dstrun sweep=* hydra/launcher=slurm *": "needs SLURM",
-    "dstrun sweep=* hydra/launcher=ray_cluster *": "needs a cluster of Ray, which is not installed here",
+    "dstrun sweep=* hydra/launcher=ray_cluster *": "needs a Ray cluster",
     "pip install wandb-workspaces": "a download",
-    "python docs/wandb_workspace.py ENTITY PROJECT": "needs an account of W&B; what it makes is looked at below",
-    "wandb sync *": "sends to W&B's server",
-    "wandb leet *": "fills a terminal until it is left",
-    "wandb sweep *": "asks W&B's server",
-    "wandb agent *": "asks W&B's server",
-}  # command as fnmatch has it: why it is not run here
+    "python docs/wandb_workspace.py ENTITY PROJECT": "needs a W&B account; a test is below",
+    "wandb sync *": "uploads to W&B's server",
+    "wandb leet *": "fills a terminal until it is closed",
+    "wandb sweep *": "needs W&B's server",
+    "wandb agent *": "needs W&B's server",
+}  # pattern of fnmatch for a command: reason why it is not run
 
 
 def why_not(step: Step) -> str | None:
@@ -146,9 +146,8 @@ def test_the_list_of_exceptions_has_only_what_documents_have() -> None:
     excepted = Counter(why_not(step) for step in everything)
     assert sorted(EXCEPTIONS) == sorted(entry for entry in excepted if entry)
     kinds = Counter(step.kind for step in everything if why_not(step) is None)
-    print(
-        f"\nrun: {kinds['shell']} commands, {kinds['python']} blocks of Python, {kinds['file']} files"
-    )
+    blocks = f"{kinds['python']} blocks of Python, {kinds['file']} files"
+    print(f"\nrun: {kinds['shell']} commands, {blocks}")
     print(f"not run: {excepted.total() - excepted[None]}")
     for entry, reason in EXCEPTIONS.items():
         print(f"{excepted[entry]:4}  {entry:50} {reason}")
@@ -203,7 +202,7 @@ def test_the_table_of_sweeps_has_their_numbers_of_runs() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the package's own, of pydantic
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pydantic, from the package
 def test_the_workspace_for_wandb_has_the_dashboards_views() -> None:
     pytest.importorskip("wandb_workspaces", reason="wandb-workspaces is not installed")
     workspace = runpy.run_path(str(DOCS / "wandb_workspace.py"))["workspace"]("me", "mine")
@@ -231,7 +230,10 @@ def test_results_and_what_is_said_of_them_are_what_the_runs_come_to(
         assert not changed, "make docs"
 
 
-PAGE = "A page.\n\n- LeNet keeps 8.55 % of its\n  weights, and loses −0.29 points, in all three runs.\n"
+PAGE = (
+    "A page.\n\n- LeNet keeps 8.55 % of its\n"
+    "  weights, and loses −0.29 points, in all three runs.\n"
+)
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,8 @@ from tests.mutations import changes
             ],
         ),
         (
-            "__all__ = [a, b]; Pair = x[1, 2]; say(f'{1 + 2}', 3); a = f(color=1 + 2, k={'width': 3})",
+            "__all__ = [a, b]; Pair = x[1, 2]; say(f'{1 + 2}', 3); "
+            "a = f(color=1 + 2, k={'width': 3})",
             [
                 "__all__ = [a, b]; Pair = x[1, 2]; say(f'{1 + 2}', 3); a = f(color=1 + 2)",
             ],

@@ -60,7 +60,7 @@ def test_all_of_src_conf_and_sweeps_is_packed(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(ROOT)
     project = Distribution({"script_name": "setup.py"})
     project.parse_config_files(["pyproject.toml"])
-    project.include_package_data = False  # else it asks for a list of files beside pyproject.toml
+    project.include_package_data = False  # else setuptools expects a MANIFEST.in
     packing = project.get_command_obj("build_py")
     packing.ensure_finalized()
     packed = {
@@ -133,7 +133,10 @@ def test_a_model_and_a_data_set_of_another_package(
     monkeypatch.syspath_prepend(str(Path.cwd()))
     monkeypatch.delitem(sys.modules, "stripes", raising=False)
     outcome = command("model=tiny", "data=stripes", "model.args.width=8", "reg.target_density=0.1")
-    note = "dstrun: note: no recipe for tiny on stripes: base values are used (lr 0.01, alpha 5e-4, 20 epochs)\n"
+    note = (
+        "dstrun: note: no recipe for tiny on stripes: base values are used "
+        "(lr 0.01, alpha 5e-4, 20 epochs)\n"
+    )
     assert (outcome.code, outcome.err) == (0, note)
     (folder,) = Path("outputs/single").iterdir()
     assert folder.name.startswith("tiny-stripes-d1e-1-s0-")
@@ -154,7 +157,8 @@ def shown_file(name: str) -> str:
 def test_a_users_sweep_is_found(command: Command) -> None:
     Path("sweeps").mkdir()
     Path("sweeps/mine.yaml").write_text(
-        "# @package _global_\ngroup: mine\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 0,1\n"
+        "# @package _global_\ngroup: mine\n"
+        "hydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: 0,1\n"
     )
     outcome = command("sweep=mine", "dry_run=true")
     assert (outcome.code, outcome.out) == (

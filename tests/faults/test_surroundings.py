@@ -44,11 +44,11 @@ def test_out_of_memory_names_the_batch_and_a_way_out(command: Command) -> None:
         "data.test_limit=20",
         "threads=1",
     ]
-    command("schedule.epochs=0")  # what a first run loads is loaded
+    command("schedule.epochs=0")  # so that everything a first run loads is loaded
     code, said = with_little_memory([*words, "schedule.batch_size=1024"], more=500 << 20)
     line = (
-        "out of memory at schedule.batch_size=1024 on cpu: schedule.accumulate=2 computes the same batches in smaller "
-        "pieces"
+        "out of memory at schedule.batch_size=1024 on cpu: "
+        "schedule.accumulate=2 computes the same batches in smaller pieces"
     )
     assert code == 1
     assert f"failed, {line} (traceback in train.log)" in said

@@ -37,7 +37,7 @@ def steps_of(page: Path) -> list[Step]:
     found: list[Step] = []
     before = ""
     for line, language, text in _blocks(page.read_text(encoding="utf-8")):
-        if language == "|":  # what stands between blocks
+        if language == "|":  # the text between blocks
             before = text
         elif language in SHELL:
             found += [
@@ -76,8 +76,10 @@ def _blocks(text: str) -> Iterator[tuple[int, str, str]]:
 
 
 def _commands(block: str) -> Iterator[tuple[int, str]]:
-    """(line in the block, command) with the lines that `\\` continues; beside `$ ` prompts, the
-    rest is output."""
+    """Yield (line in the block, command), a command with the lines that `\\` continues.
+
+    In a block with `$ ` prompts, lines without one are output.
+    """
     lines = block.splitlines()
     prompts = any(line.startswith("$ ") for line in lines)
     at = 0

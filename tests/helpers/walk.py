@@ -26,7 +26,7 @@ import dstrun
 model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
 x, y = torch.rand(8, 1, 28, 28), torch.arange(8)
 example = torch.zeros(1, 1, 28, 28)
-"""  # the names that the text around a block of Python supposes
+"""  # names that the blocks of Python on a page assume
 
 
 class Failed(AssertionError):
@@ -38,8 +38,8 @@ class Walk:
 
     def __init__(self) -> None:
         self._names: dict[str, Any] = {}
-        self._site = Path("site").absolute()  # where pip installs to
-        for part in ("docs", "benchmarks"):  # which commands name as from a checkout
+        self._site = Path("site").absolute()  # pip installs to it
+        for part in ("docs", "benchmarks"):  # commands name these as from a checkout
             Path(part).symlink_to(ROOT / part)
 
     def take(self, step: Step) -> None:
@@ -103,7 +103,7 @@ class Walk:
             check=False,
         )
         code, said = done.returncode, done.stdout
-        invalidate_caches()  # it may have been pip
+        invalidate_caches()  # the command may have been pip
         if code or "Traceback" in said:
             raise Failed(f"{step.page}:{step.line}: exit code {code}: {text}\n{said}")
 
