@@ -1,9 +1,9 @@
 """dstrun: an experiment runner for Dynamic Sparse Training.
 
-`dstrun.DynamicSparseTraining` brings the method to a training loop of your own, `dstrun.sparsify`
-and `dstrun.ThresholdMask` its masks alone, and `dstrun.plain` makes the sparse network of it;
-`dstrun.Splits` and `dstrun.Split` are what a data set of your own is made of. Importing the package
-imports no torch."""
+`dstrun.DynamicSparseTraining` adds the method to a training loop of your own. `dstrun.sparsify` and
+`dstrun.ThresholdMask` are its masks alone, and `dstrun.plain` returns the sparse network without
+masks. A data set of your own consists of `dstrun.Splits` and `dstrun.Split`. Importing the package
+does not import torch."""
 
 from importlib import import_module
 from typing import Any

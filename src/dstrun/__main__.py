@@ -1,4 +1,4 @@
-"""`python -m dstrun` is `dstrun`."""
+"""Entry point of `python -m dstrun`."""
 
 from dstrun.cli.main import main
 

@@ -82,7 +82,8 @@ def test_a_verb_has_a_help_and_complains_in_one_line(command: Command, verb: str
         ("rerun", "rerun: expected the folder of a run; `dstrun rerun --help` lists the arguments"),
         (
             "eval a b",
-            "eval: expected one run, and KEY=VALUE after it; got a b; `dstrun eval --help` lists the arguments",
+            "eval: expected one run, and KEY=VALUE after it; got a b; "
+            "`dstrun eval --help` lists the arguments",
         ),
     ],
 )

@@ -76,7 +76,8 @@ BAD = [
     ),
     (
         "data.root=${oc.env:NOT_SET_ANYWHERE}",
-        "data.root: KeyError raised while resolving interpolation: \"Environment variable 'NOT_SET_ANYWHERE' not found",
+        "data.root: KeyError raised while resolving interpolation: "
+        "\"Environment variable 'NOT_SET_ANYWHERE' not found",
     ),
     (
         "data=mnist data.root=nowhere",
@@ -92,7 +93,8 @@ BAD = [
     ("trian", "trian: neither a verb (rerun, eval, report, dashboard, export) nor KEY=VALUE"),
     (
         "evla run",
-        "evla: neither a verb (rerun, eval, report, dashboard, export) nor KEY=VALUE; did you mean eval?",
+        "evla: neither a verb (rerun, eval, report, dashboard, export) nor KEY=VALUE; "
+        "did you mean eval?",
     ),
     ("rerun nowhere", "nowhere: expected the folder of a run, with a config.yaml in it"),
     ("eval nowhere", "nowhere: expected the folder of a run"),
@@ -110,7 +112,8 @@ BAD = [
     ("schedule.optimizer=adam", "did you mean schedule.optimiser=adam?"),
     (
         "lr 0.1",
-        "lr: neither a verb (rerun, eval, report, dashboard, export) nor KEY=VALUE; did you mean schedule.lr=0.1?",
+        "lr: neither a verb (rerun, eval, report, dashboard, export) nor KEY=VALUE; "
+        "did you mean schedule.lr=0.1?",
     ),
     (
         "--lr 0.1",
@@ -495,5 +498,7 @@ def test_a_launcher_whose_package_is_missing_says_which(command: Command, launch
     extra = "ray" if package == "ray" else "slurm"
     outcome = command("-m", f"hydra/launcher={launcher}", "seed=0")
     assert (outcome.code, outcome.err) == (
-        2, f"dstrun: hydra/launcher: needs a package that is not installed: pip install 'dstrun[{extra}]'\n",
-    )  # fmt: skip
+        2,
+        "dstrun: hydra/launcher: needs a package that is not installed: "
+        f"pip install 'dstrun[{extra}]'\n",
+    )

@@ -19,7 +19,8 @@ from tests.helpers.folders import leave
 TESTED = {
     "rerun": {
         "RUN": "training/test_run.py::test_rerun_with_changes_stays_in_the_group",
-        "KEY=VALUE": "training/test_run.py::test_rerun_with_another_model_takes_no_arguments_of_the_old_one",
+        "KEY=VALUE": "training/test_run.py"
+        "::test_rerun_with_another_model_takes_no_arguments_of_the_old_one",
     },
     "eval": {
         "RUN": "training/test_run.py::test_eval_gives_the_figures_of_the_last_epoch",
@@ -133,9 +134,13 @@ def test_force_and_tolerance_let_a_file_be_written(
     from dstrun.export import load
 
     save = load.save
-    monkeypatch.setattr(load, "save", lambda path, about, weights, kind: save(
-        path, about, {**weights, "fc3.bias": weights["fc3.bias"] + 0.01}, kind
-    ))  # fmt: skip
+    monkeypatch.setattr(
+        load,
+        "save",
+        lambda path, about, weights, kind: save(
+            path, about, {**weights, "fc3.bias": weights["fc3.bias"] + 0.01}, kind
+        ),
+    )
     export = ["export", str(run), "--to", "a.safetensors"]
     refused = command(*export)
     assert (refused.code, "differ" in refused.err, Path("a.safetensors").exists()) == (
@@ -149,9 +154,13 @@ def test_force_and_tolerance_let_a_file_be_written(
     assert Path("a.safetensors").stat().st_mtime_ns == before
     assert command(*export, "--tolerance", "0.1", "--force").code == 0
     assert Path("a.safetensors").stat().st_mtime_ns != before
-    monkeypatch.setattr(load, "save", lambda path, about, weights, kind: save(
-        path, about, {**weights, "fc3.bias": weights["fc3.bias"] + 9.0 * torch.arange(10)}, kind
-    ))  # fmt: skip
+    monkeypatch.setattr(
+        load,
+        "save",
+        lambda path, about, weights, kind: save(
+            path, about, {**weights, "fc3.bias": weights["fc3.bias"] + 9.0 * torch.arange(10)}, kind
+        ),
+    )
     other = command(*export, "--tolerance", "1000", "--force")
     assert (other.code, "and the class of " in other.err) == (2, True), (
         "no tolerance is for other classes"

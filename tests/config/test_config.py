@@ -142,8 +142,12 @@ def test_a_models_own_arguments_may_have_any_name() -> None:
 
 def test_identity_is_what_differs_from_the_defaults() -> None:
     assert settings(config(seed=3)) == {
-        "model.name": "lenet5", "model.builder": "lenet5", "data.name": "mnist", "data.builder": "mnist", "seed": 3,
-    }  # fmt: skip
+        "model.name": "lenet5",
+        "model.builder": "lenet5",
+        "data.name": "mnist",
+        "data.builder": "mnist",
+        "seed": 3,
+    }
 
 
 def test_the_hash_of_a_known_run_never_changes() -> None:

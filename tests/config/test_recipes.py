@@ -58,31 +58,62 @@ def pair(name: str) -> str:
 
 
 LSTM = {
-    "reg.alpha": 1e-3, "reg.floor": 0.0, "reg.exclude": ["classifier"], "schedule.batch_size": 100,
-    "schedule.optimiser": "adam", "schedule.lr": 0.001,
-}  # fmt: skip
+    "reg.alpha": 1e-3,
+    "reg.floor": 0.0,
+    "reg.exclude": ["classifier"],
+    "schedule.batch_size": 100,
+    "schedule.optimiser": "adam",
+    "schedule.lr": 0.001,
+}
 CIFAR = {
-    "data.pad": 4, "data.flip": True, "reg.alpha": 5e-6, "schedule.epochs": 160, "schedule.lr": 0.1,
-    "schedule.weight_decay": 1e-4, "schedule.rate": "multistep", "schedule.milestones": [80, 120],
-}  # fmt: skip
+    "data.pad": 4,
+    "data.flip": True,
+    "reg.alpha": 5e-6,
+    "schedule.epochs": 160,
+    "schedule.lr": 0.1,
+    "schedule.weight_decay": 1e-4,
+    "schedule.rate": "multistep",
+    "schedule.milestones": [80, 120],
+}
 IMAGENET = {
-    "data.flip": True, "reg.alpha": 5e-6, "schedule.epochs": 90, "schedule.batch_size": 1024, "schedule.lr": 0.1,
-    "schedule.weight_decay": 1e-4, "schedule.rate": "multistep", "schedule.milestones": [30, 60, 80],
-}  # fmt: skip
+    "data.flip": True,
+    "reg.alpha": 5e-6,
+    "schedule.epochs": 90,
+    "schedule.batch_size": 1024,
+    "schedule.lr": 0.1,
+    "schedule.weight_decay": 1e-4,
+    "schedule.rate": "multistep",
+    "schedule.milestones": [30, 60, 80],
+}
 DIGITS = {"reg.alpha": 2e-3, "schedule.lr": 0.05, "schedule.rate": "onecycle"}
 SHIFTED = {"data.pad": 1, "schedule.rate": "onecycle"}
 DECAYED = SHIFTED | {"schedule.weight_decay": 1e-4, "schedule.threshold_decay": 0.0}
 FASTER = CIFAR | {
-    "schedule.rate": "onecycle", "schedule.lr": 0.05, "schedule.nesterov": True, "schedule.weight_decay": 5e-4,
+    "schedule.rate": "onecycle",
+    "schedule.lr": 0.05,
+    "schedule.nesterov": True,
+    "schedule.weight_decay": 5e-4,
     "schedule.threshold_decay": 0.0,
-}  # fmt: skip
+}
 RECIPES: dict[str, dict[str, Any]] = {
-    "lenet_300_100-mnist": {}, "lenet5-mnist": {}, "lenet_300_100-fashion_mnist": {}, "lenet5-fashion_mnist": {},
-    "lstm_a-mnist": LSTM, "lstm_b-mnist": LSTM, "lstm_a-fashion_mnist": LSTM, "lstm_b-fashion_mnist": LSTM,
-    "vgg16-cifar10": CIFAR, "wrn_16_8-cifar10": CIFAR, "wrn_28_8-cifar10": CIFAR, "vgg16-cifar100": CIFAR,
-    "wrn_16_8-cifar100": CIFAR, "wrn_28_8-cifar100": CIFAR, "resnet50-imagenet": IMAGENET,
-    "lenet_300_100-digits": DIGITS, "lenet5-digits": DIGITS,
-}  # fmt: skip
+    "lenet_300_100-mnist": {},
+    "lenet5-mnist": {},
+    "lenet_300_100-fashion_mnist": {},
+    "lenet5-fashion_mnist": {},
+    "lstm_a-mnist": LSTM,
+    "lstm_b-mnist": LSTM,
+    "lstm_a-fashion_mnist": LSTM,
+    "lstm_b-fashion_mnist": LSTM,
+    "vgg16-cifar10": CIFAR,
+    "wrn_16_8-cifar10": CIFAR,
+    "wrn_28_8-cifar10": CIFAR,
+    "vgg16-cifar100": CIFAR,
+    "wrn_16_8-cifar100": CIFAR,
+    "wrn_28_8-cifar100": CIFAR,
+    "resnet50-imagenet": IMAGENET,
+    "lenet_300_100-digits": DIGITS,
+    "lenet5-digits": DIGITS,
+}
 EXPERIMENTS = {
     "lenet_300_100-mnist": DECAYED | {"schedule.lr": 0.1, "reg.target_density": 0.02},
     "lenet5-mnist": DECAYED | {"schedule.lr": 0.05, "reg.target_density": 0.0125},
@@ -187,9 +218,13 @@ def test_a_narrow_network_learns_by_those_settings(
 
 
 SHAPES = {
-    "mnist": ((1, 28, 28), 10), "fashion_mnist": ((1, 28, 28), 10), "digits": ((1, 28, 28), 10),
-    "cifar10": ((3, 32, 32), 10), "cifar100": ((3, 32, 32), 100), "imagenet": ((3, 224, 224), 1000),
-}  # fmt: skip
+    "mnist": ((1, 28, 28), 10),
+    "fashion_mnist": ((1, 28, 28), 10),
+    "digits": ((1, 28, 28), 10),
+    "cifar10": ((3, 32, 32), 10),
+    "cifar100": ((3, 32, 32), 100),
+    "imagenet": ((3, 224, 224), 1000),
+}
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if not name.endswith(TWINS)])

@@ -32,7 +32,10 @@ def written(content: str | bytes, name: str = "file.yaml") -> Path:
         ("name:", {"name": None}),
         ("name: 'null'", {"name": "null"}),
         ("wandb: {tags: [1e3, 007, yes, a]}", {"wandb": {"tags": ["1e3", "007", "yes", "a"]}}),
-        ("schedule: {compile: off, optimiser: SGD}", {"schedule": {"compile": "off", "optimiser": "sgd"}}),
+        (
+            "schedule: {compile: off, optimiser: SGD}",
+            {"schedule": {"compile": "off", "optimiser": "sgd"}},
+        ),
         ("seed: 010", {"seed": 10}),
         ("seed: 0x10", {"seed": 16}),
         ("seed: 1_000", {"seed": 1000}),
@@ -40,15 +43,22 @@ def written(content: str | bytes, name: str = "file.yaml") -> Path:
         ("data: {train_limit: 10k, flip: yes}", {"data": {"train_limit": 10_000, "flip": True}}),
         ("schedule: {epochs: 1e1, lr: 1e-4}", {"schedule": {"epochs": 10, "lr": 1e-4}}),
         ("reg: {alpha: .5, target_density: 5%}", {"reg": {"alpha": 0.5, "target_density": 0.05}}),
-        ("model: {args: {a: 010, b: on, c: 1e3}}", {"model": {"args": {"a": 10, "b": True, "c": 1e3}}}),
-        ("hydra: {sweeper: {params: {group: [1e10, 123e456], name: 007}}}",
-         {"hydra": {"sweeper": {"params": {"group": ["1e10", "123e456"], "name": "007"}}}}),
-        ("hydra: {sweeper: {grids: [{name: on, seed: 010}]}}",
-         {"hydra": {"sweeper": {"grids": [{"name": "on", "seed": 10}]}}}),
+        (
+            "model: {args: {a: 010, b: on, c: 1e3}}",
+            {"model": {"args": {"a": 10, "b": True, "c": 1e3}}},
+        ),
+        (
+            "hydra: {sweeper: {params: {group: [1e10, 123e456], name: 007}}}",
+            {"hydra": {"sweeper": {"params": {"group": ["1e10", "123e456"], "name": "007"}}}},
+        ),
+        (
+            "hydra: {sweeper: {grids: [{name: on, seed: 010}]}}",
+            {"hydra": {"sweeper": {"grids": [{"name": "on", "seed": 10}]}}},
+        ),
         ("# nothing", {}),
         ("a: &x {b: 1}\nc: *x", {"a": {"b": 1}, "c": {"b": 1}}),
     ],
-)  # fmt: skip
+)
 def test_scalars_are_what_their_option_takes(text: str, values: dict[str, Any]) -> None:
     assert read_yaml(written(text)) == values
 
@@ -181,8 +191,9 @@ def test_a_sweeps_path_is_the_sweep(command: Command) -> None:
     )
     assert by_path.out == by_name.out
     assert [line for line in by_name.out.splitlines() if line.startswith("outputs/")] == [
-        "outputs/1e10:", "outputs/123e456:",
-    ]  # fmt: skip
+        "outputs/1e10:",
+        "outputs/123e456:",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +205,8 @@ def test_a_sweeps_path_is_the_sweep(command: Command) -> None:
         ),
         (
             "sweep=flat",
-            "schedule.milestones: got [10, 20], which is 2 values of an axis; one list is [[10, 20]]",
+            "schedule.milestones: got [10, 20], which is 2 values of an axis; "
+            "one list is [[10, 20]]",
         ),
         ("sweep=word", "hydra.sweeper.params: "),
     ],

@@ -46,25 +46,83 @@ ENTRY = "the entry point `dstrun.data: stripes = "
 @pytest.mark.parametrize(
     ("source", "target", "line"),
     [
-        ("", "shades:f", f"data.builder: {ENTRY}shades:f` cannot be loaded: ModuleNotFoundError (No module named 'sha"),
-        ("", "stripes:f", f"data.builder: {ENTRY}stripes:f` cannot be loaded: AttributeError (module 'stripes' has no"),
-        ("import shades", "stripes:f", f"data.builder: {ENTRY}stripes:f` cannot be loaded: ModuleNotFoundError in stri"
-         "pes.py:3 (No module named 'shades')"),
-        ("f = = 1", "stripes:f", f"data.builder: {ENTRY}stripes:f` cannot be loaded: SyntaxError in stripes.py:3 ("),
-        ("f = 1 / 0", "stripes:f", f"data.builder: {ENTRY}stripes:f` cannot be loaded: ZeroDivisionError in stripes.p"),
-        ("", "stripes", f"data.builder: {ENTRY}stripes` is a module, expected a function (MODULE:FUNCTION)"),
-        ("def f(root): 1 + 'a'", "stripes:f", "data=stripes: TypeError in stripes.py:3 (unsupported operand type"),
-        ("def f(root): torch.zeros(2) @ torch.zeros(3)", "stripes:f", "data=stripes: RuntimeError in stripes.py:3"),
-        ("import json\ndef f(root): json.loads('{')", "stripes:f", "data=stripes: JSONDecodeError in stripes.py:4 ("),
-        ("def g(): 1 / 0\ndef f(root): g()", "stripes:f", "data=stripes: ZeroDivisionError in stripes.py:3 ("),
+        (
+            "",
+            "shades:f",
+            f"data.builder: {ENTRY}shades:f` cannot be loaded: "
+            "ModuleNotFoundError (No module named 'sha",
+        ),
+        (
+            "",
+            "stripes:f",
+            f"data.builder: {ENTRY}stripes:f` cannot be loaded: "
+            "AttributeError (module 'stripes' has no",
+        ),
+        (
+            "import shades",
+            "stripes:f",
+            f"data.builder: {ENTRY}stripes:f` cannot be loaded: ModuleNotFoundError in stri"
+            "pes.py:3 (No module named 'shades')",
+        ),
+        (
+            "f = = 1",
+            "stripes:f",
+            f"data.builder: {ENTRY}stripes:f` cannot be loaded: SyntaxError in stripes.py:3 (",
+        ),
+        (
+            "f = 1 / 0",
+            "stripes:f",
+            f"data.builder: {ENTRY}stripes:f` cannot be loaded: ZeroDivisionError in stripes.p",
+        ),
+        (
+            "",
+            "stripes",
+            f"data.builder: {ENTRY}stripes` is a module, expected a function (MODULE:FUNCTION)",
+        ),
+        (
+            "def f(root): 1 + 'a'",
+            "stripes:f",
+            "data=stripes: TypeError in stripes.py:3 (unsupported operand type",
+        ),
+        (
+            "def f(root): torch.zeros(2) @ torch.zeros(3)",
+            "stripes:f",
+            "data=stripes: RuntimeError in stripes.py:3",
+        ),
+        (
+            "import json\ndef f(root): json.loads('{')",
+            "stripes:f",
+            "data=stripes: JSONDecodeError in stripes.py:4 (",
+        ),
+        (
+            "def g(): 1 / 0\ndef f(root): g()",
+            "stripes:f",
+            "data=stripes: ZeroDivisionError in stripes.py:3 (",
+        ),
         ("def f(root): raise KeyError", "stripes:f", "data=stripes: KeyError in stripes.py:3\n"),
-        ("def f(root): open(root / 'x')", "stripes:f", "data=stripes: FileNotFoundError in stripes.py:3 ("),
-        ("def f(root): raise SystemExit('bye')", "stripes:f", "data=stripes: SystemExit in stripes.py:3 (bye)"),
-        ("raise SystemExit", "stripes:f", f"data.builder: {ENTRY}stripes:f` cannot be loaded: SystemExit in stripes."),
-        ("def f(root, colour): pass", "stripes:f", "data.args: stripes() missing a required argument: 'colour'"),
+        (
+            "def f(root): open(root / 'x')",
+            "stripes:f",
+            "data=stripes: FileNotFoundError in stripes.py:3 (",
+        ),
+        (
+            "def f(root): raise SystemExit('bye')",
+            "stripes:f",
+            "data=stripes: SystemExit in stripes.py:3 (bye)",
+        ),
+        (
+            "raise SystemExit",
+            "stripes:f",
+            f"data.builder: {ENTRY}stripes:f` cannot be loaded: SystemExit in stripes.",
+        ),
+        (
+            "def f(root, colour): pass",
+            "stripes:f",
+            "data.args: stripes() missing a required argument: 'colour'",
+        ),
         ("def f(): pass", "stripes:f", "data.args: stripes() too many positional arguments"),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_in_a_users_data_set(source: str, target: str, line: str) -> None:
     offer(source, f"stripes = {target}")
     with pytest.raises(InputError) as refused:

@@ -36,14 +36,29 @@ def counts(tree: Tree) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("train", "test"),
     [
-        ("train", "test"), ("Training", "Testing"), ("TRAIN", "VAL"), ("training_set", "test_set"), ("Train", "Valid"),
-        ("seg_train", "seg_test"), ("seg_train/seg_train", "seg_test/seg_test"), ("train_images", "test_images"),
-        ("train", "eval"), ("train", "dev"), ("train2017", "val2017"), ("trainset", "testset"),
-        ("images_train", "test"), ("TrainData", "ValidationData"), ("asl_alphabet_train", "asl_alphabet_test"),
-        ("Training Images", "Test Images"), ("archive/pets/train", "archive/pets/test"), ("train/x", "test/x"),
-        ("training-data/train", "training-data/validation"), ("train_32x32", "test_32x32"), ("my.train", "my.holdout"),
+        ("train", "test"),
+        ("Training", "Testing"),
+        ("TRAIN", "VAL"),
+        ("training_set", "test_set"),
+        ("Train", "Valid"),
+        ("seg_train", "seg_test"),
+        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("train_images", "test_images"),
+        ("train", "eval"),
+        ("train", "dev"),
+        ("train2017", "val2017"),
+        ("trainset", "testset"),
+        ("images_train", "test"),
+        ("TrainData", "ValidationData"),
+        ("asl_alphabet_train", "asl_alphabet_test"),
+        ("Training Images", "Test Images"),
+        ("archive/pets/train", "archive/pets/test"),
+        ("train/x", "test/x"),
+        ("training-data/train", "training-data/validation"),
+        ("train_32x32", "test_32x32"),
+        ("my.train", "my.holdout"),
     ],
-)  # fmt: skip
+)
 def test_parts_are_known_by_their_names(train: str, test: str) -> None:
     tree = list_tree(grow("tree", *parts(train, test)))
     assert tree.classes == ("cat", "dog", "owl")
@@ -74,23 +89,60 @@ def test_a_class_may_be_called_like_a_part_where_it_holds_images(name: str) -> N
 @pytest.mark.parametrize(
     ("files", "line"),
     [
-        (parts("fold1", "fold2"), "tree holds fold1, fold2, and these hold cat, dog, owl, which look like the classes: "
-         "expected parts named train (training) and test"),
-        (parts("Lernen", "Proben"), "tree holds Lernen, Proben, and these hold cat, dog, owl, which look like"),
-        (["cat/train/1.png", "cat/test/1.png", "dog/train/1.png", "dog/test/1.png"], "tree holds cat, dog, and the"),
-        (["trainA/1.png", "testA/1.png", "trainB/1.png", "testB/1.png"], "tree holds the parts of several data sets"),
-        (["train/cat/1.png", "train/dog/1.png"], "tree has train/ but no part to test on beside it: expected folders"),
+        (
+            parts("fold1", "fold2"),
+            "tree holds fold1, fold2, and these hold cat, dog, owl, which look like the classes: "
+            "expected parts named train (training) and test",
+        ),
+        (
+            parts("Lernen", "Proben"),
+            "tree holds Lernen, Proben, and these hold cat, dog, owl, which look like",
+        ),
+        (
+            ["cat/train/1.png", "cat/test/1.png", "dog/train/1.png", "dog/test/1.png"],
+            "tree holds cat, dog, and the",
+        ),
+        (
+            ["trainA/1.png", "testA/1.png", "trainB/1.png", "testB/1.png"],
+            "tree holds the parts of several data sets",
+        ),
+        (
+            ["train/cat/1.png", "train/dog/1.png"],
+            "tree has train/ but no part to test on beside it: expected folders",
+        ),
         (["test/cat/1.png", "test/dog/1.png"], "tree has test/ but no part to train on beside it"),
-        (["cat/1.png", "dog/1.png", "test/1.png"], "tree has test/ but no part to train on beside it"),
-        (["cat/1.png", "dog/1.png", "val/cat/1.png"], "tree has val/ but no part to train on beside it"),
-        (["train/1.png", "test/1.png"], "tree/train holds 1 image and no class folders with images in them"),
-        (["train/cat/1.png", "Train/cat/1.png", "test/cat/1.png"], "tree has Train/, train/, of which only one can"),
-        (["train/cat/1.png", "train/dog/1.png", "test/cow/1.png"], "tree/test has classes that the training"),
+        (
+            ["cat/1.png", "dog/1.png", "test/1.png"],
+            "tree has test/ but no part to train on beside it",
+        ),
+        (
+            ["cat/1.png", "dog/1.png", "val/cat/1.png"],
+            "tree has val/ but no part to train on beside it",
+        ),
+        (
+            ["train/1.png", "test/1.png"],
+            "tree/train holds 1 image and no class folders with images in them",
+        ),
+        (
+            ["train/cat/1.png", "Train/cat/1.png", "test/cat/1.png"],
+            "tree has Train/, train/, of which only one can",
+        ),
+        (
+            ["train/cat/1.png", "train/dog/1.png", "test/cow/1.png"],
+            "tree/test has classes that the training",
+        ),
         (["cat/1.png", "dog/"], "class 'dog' in tree holds no image (.jpg, "),
-        (["cat/1.png", "dog/1.heic", "dog/2.heic", "dog/.x"], "; it holds 3 files (2 .heic, 1 hidden)"),
-        (["1.png", "2.png"], "tree holds 2 images and no class folders with images in them: expected tree/CLASS/*.png"),
+        (
+            ["cat/1.png", "dog/1.heic", "dog/2.heic", "dog/.x"],
+            "; it holds 3 files (2 .heic, 1 hidden)",
+        ),
+        (
+            ["1.png", "2.png"],
+            "tree holds 2 images and no class folders with images in them: "
+            "expected tree/CLASS/*.png",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_tree_that_cannot_be_meant_is_refused(files: list[str], line: str) -> None:
     with pytest.raises(DataError) as refused:
         list_tree(grow("tree", *files))
@@ -141,9 +193,14 @@ def test_links_are_followed_and_loops_of_links_end() -> None:
     grow("elsewhere", "more/2.png", "3.png")
     grow("tree", "cat/1.png", "dog/1.png")
     for name, target in {
-        "cat/more": "../../elsewhere/more", "cat/3.png": "../../elsewhere/3.png", "cat/loop": ".", "cat/up": "..",
-        "cat/self": "self", "dog/gone.png": "nowhere.png", "owl": "../elsewhere",
-    }.items():  # fmt: skip
+        "cat/more": "../../elsewhere/more",
+        "cat/3.png": "../../elsewhere/3.png",
+        "cat/loop": ".",
+        "cat/up": "..",
+        "cat/self": "self",
+        "dog/gone.png": "nowhere.png",
+        "owl": "../elsewhere",
+    }.items():
         Path("tree", name).symlink_to(target)
     os.mkfifo("tree/dog/pipe.png")
     tree = list_tree(Path("tree"))
@@ -157,7 +214,8 @@ def test_links_are_followed_and_loops_of_links_end() -> None:
     assert "tree/dog/gone.png" in tree.parts["all"].files, "which will be said not to be readable"
     assert "tree/dog/pipe.png" not in tree.parts["all"].files
     assert tree.notes == (
-        "passed over 2 files (1 no ending, 1 .png) and 1 link to a folder above or beside its class",
+        "passed over 2 files (1 no ending, 1 .png) "
+        "and 1 link to a folder above or beside its class",
     )
 
 

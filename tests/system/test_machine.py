@@ -33,7 +33,8 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 machine.keep_freed_memory()
-torch.ones(8 * 2**20 - 2**18)  # larger, so that its place serves those to come whatever their alignment
+# larger, so that its place in memory fits later ones of any alignment
+torch.ones(8 * 2**20 - 2**18)
 print(min(faults() for _ in range(5)))
 """
 
