@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dstrun.config.check import check
 from dstrun.config.options import OPTIONS
-from dstrun.config.sections import STEADY
+from dstrun.config.sections import DEFAULT_THRESHOLD_CLIP
 from dstrun.data import BUILDERS
 from dstrun.data.batches import Batches
 from dstrun.methods.base import Method
@@ -568,7 +568,7 @@ def test_gradients_are_bounded() -> None:
     ("options", "bound"),
     [
         ({}, 0.5),  # α · exp(−0), and next to nothing from the loss
-        ({"reg__target_density": 0.5}, STEADY),
+        ({"reg__target_density": 0.5}, DEFAULT_THRESHOLD_CLIP),
         ({"reg__target_density": 0.5, "schedule__threshold_clip": 0.2}, 0.2),
         ({"reg__target_density": 0.5, "model__args": {"norm": False}}, 0.5),
         (
@@ -577,7 +577,7 @@ def test_gradients_are_bounded() -> None:
                 "reg__granularity": "layer",
                 "model__args": {"norm": False},
             },
-            STEADY,
+            DEFAULT_THRESHOLD_CLIP,
         ),
         ({"reg__granularity": "layer", "model__args": {"norm": False}}, 0.5),
     ],

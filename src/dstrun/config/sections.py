@@ -9,7 +9,7 @@ MODEL_BUILDERS = ("lenet_300_100", "lenet5", "lstm", "vgg", "wide_resnet", "resn
 DATA_BUILDERS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "folder")
 # The gradient of a live filter's threshold is about this; that of a dead filter behind batch norm
 # is 3.5 and more.
-STEADY = 0.1
+DEFAULT_THRESHOLD_CLIP = 0.1
 WITH_DST = ("reg.method", "dst")
 WITH_SGD = ("schedule.optimiser", "sgd")
 WITH_ADAM = ("schedule.optimiser", "adam", "adamw")
@@ -172,7 +172,7 @@ class ScheduleConfig:
     threshold_clip: float = option(
         0.0,
         "Bound on the gradients of thresholds (0: none). With reg.target_density, 0 means "
-        f"{STEADY} behind batch norm and for reg.granularity=layer",
+        f"{DEFAULT_THRESHOLD_CLIP} behind batch norm and for reg.granularity=layer",
         low=0,
         when=WITH_DST,
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from dstrun.config.groups import folders
 from dstrun.config.options import OPTIONS, Config, flat, value_of
-from dstrun.config.sections import STEADY
+from dstrun.config.sections import DEFAULT_THRESHOLD_CLIP
 from dstrun.config.yaml_files import read_yaml
 from dstrun.runs.identity import applies
 from dstrun.runs.target import as_used
@@ -154,7 +154,7 @@ def _replaced(config: Config, given: Collection[str]) -> Iterator[str]:
             yield f"{key}: {value:g} is used instead of {asked:g}, since there is a reg.target_density"
     if "schedule.threshold_clip" in given and not config.schedule.threshold_clip:
         where = "behind batch norm and of layers"
-        yield f"schedule.threshold_clip: {STEADY} is used {where}, since there is a reg.target_density"
+        yield f"schedule.threshold_clip: {DEFAULT_THRESHOLD_CLIP} is used {where}, since there is a reg.target_density"
 
 
 def _beyond_the_end(config: Config) -> Iterator[str]:
