@@ -135,13 +135,13 @@ def _rerun(arguments: Sequence[str]) -> None:
 
     given = parsed(arguments)
     from dstrun.config.check import check
-    from dstrun.config.compose import saved
+    from dstrun.config.compose import load_saved_config
     from dstrun.config.words import normalize_words
     from dstrun.runs.target import released
     from dstrun.training.notes import given_keys, notes
 
     changes = normalize_words(given.changes)
-    config = saved(given.run / "config.yaml", changes)
+    config = load_saved_config(given.run / "config.yaml", changes)
     changed = given_keys(changes)
     for key, value in place_of(given.run).items():
         if key not in changed:
@@ -163,10 +163,10 @@ def _evaluate(arguments: Sequence[str]) -> None:
 
     given = parsed(arguments)
     from dstrun.config.check import check
-    from dstrun.config.compose import saved
+    from dstrun.config.compose import load_saved_config
     from dstrun.config.words import normalize_words
 
-    checked = check(saved(given.run / "config.yaml", normalize_words(given.changes)))
+    checked = check(load_saved_config(given.run / "config.yaml", normalize_words(given.changes)))
     from dstrun.training.run import evaluate_run
 
     evaluate_run(given.run, checked)

@@ -186,7 +186,7 @@ def _is_choice(group: str, value: object) -> bool:
     return isinstance(value, str) or (value is None and group in WITHOUT_BASE_CHOICE)
 
 
-def saved(file: Path, words: Sequence[str] = ()) -> dict[str, Any]:
+def load_saved_config(file: Path, words: Sequence[str] = ()) -> dict[str, Any]:
     """Return the config in a run's config.yaml with changes: plain values, not yet checked.
 
     The choice of a group, such as reg=dense, replaces its options by those of its file; another

@@ -28,7 +28,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from dstrun.config.check import check
-from dstrun.config.compose import saved
+from dstrun.config.compose import load_saved_config
 from dstrun.export import load, onnx
 from dstrun.export.benchmark import Timed, timings
 from dstrun.export.shrink import CannotShrinkError, shrink
@@ -139,7 +139,9 @@ def _trained(given: Namespace) -> Trained:
         state = checkpoint.load_newest(folder)
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: {first_line(error)}") from error
-    config = replace(check(saved(folder / "config.yaml", given.changes)), init=None, device="cpu")
+    config = replace(
+        check(load_saved_config(folder / "config.yaml", given.changes)), init=None, device="cpu"
+    )
     config = replace(config, schedule=replace(config.schedule, compile="off", precision="fp32"))
     prepared = prepare(config, resumes=True)
     refuse_other_classes(folder, state.get("data") or state, prepared.data)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from dstrun.config.check import check
-from dstrun.config.compose import saved
+from dstrun.config.compose import load_saved_config
 from dstrun.config.registry import registered
 from dstrun.export.csr import to_csr
 from dstrun.export.packing import packed, unpacked
@@ -106,7 +106,7 @@ def restored(
 def about_run(folder: Path, state: Mapping[str, Any]) -> About:
     """What a run's config and its checkpoint say of its model. ValueError for a checkpoint that
     does not say it."""
-    config = check(saved(folder / "config.yaml"))
+    config = check(load_saved_config(folder / "config.yaml"))
     if "shape" not in state:
         raise ValueError(
             f"{folder}: an earlier dstrun has left no shape of images: `dstrun export {folder}` finds it"
@@ -179,7 +179,9 @@ def _unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _of_run(folder: Path) -> nn.Module:
     state = checkpoint.load_newest(folder)
     about = about_run(folder, state)
-    return restored(about, state["model"], make_method(check(saved(folder / "config.yaml"))))
+    return restored(
+        about, state["model"], make_method(check(load_saved_config(folder / "config.yaml")))
+    )
 
 
 def _program(path: Path) -> nn.Module:

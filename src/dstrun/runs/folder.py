@@ -8,7 +8,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from dstrun.config.check import check, is_text
-from dstrun.config.compose import saved
+from dstrun.config.compose import load_saved_config
 from dstrun.config.options import Config, flat, value_of
 from dstrun.runs.data_record import refuse_other_data
 from dstrun.runs.identity import SETTINGS, run_name, settings
@@ -126,7 +126,10 @@ class RunFolder:
 
     def refuse_difference(self, complaint: str) -> None:
         """Raise InputError with the options in which the saved config differs from this one."""
-        there, here = settings(check(saved(self.path / CONFIG_FILE))), settings(self.config)
+        there, here = (
+            settings(check(load_saved_config(self.path / CONFIG_FILE))),
+            settings(self.config),
+        )
         keys = sorted(key for key in {**there, **here} if there.get(key) != here.get(key))
         if keys:
             raise InputError(f"{self.path}: {complaint} {', '.join(keys)}")
@@ -166,7 +169,7 @@ class RunFolder:
         try:
             recorded = self.recorded_data()
             if "tree" not in recorded:
-                there = Path(saved(self.path / CONFIG_FILE)["data"]["root"])
+                there = Path(load_saved_config(self.path / CONFIG_FILE)["data"]["root"])
                 if not there.is_dir() or there.resolve() == here.resolve():
                     return
                 recorded = list_tree(there).facts
