@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dstrun.cli.main import VERBS
-from dstrun.config.compose import as_hydra_takes_it, words_for_hydra
+from dstrun.config.compose import normalize_override, words_for_hydra
 from dstrun.config.strays import refuse_strays
 from dstrun.config.values import parsed
 from dstrun.config.words import normalize_words
@@ -308,9 +308,9 @@ def test_what_can_mean_one_thing_is_understood(typed: str, taken: str | None) ->
 
 @pytest.mark.parametrize(("word", "text"), TEXT, ids=[word for word, _ in TEXT])
 def test_an_option_of_text_takes_it_as_typed(word: str, text: str | list[str] | None) -> None:
-    assert parsed([as_hydra_takes_it(word, several=False)])[0].value() == text
+    assert parsed([normalize_override(word, several=False)])[0].value() == text
     if word not in ("data.root=/mnt/a,b", "wandb.tags=a,b"):  # which -m takes for two values
-        assert parsed([as_hydra_takes_it(word, several=True)])[0].value() == text
+        assert parsed([normalize_override(word, several=True)])[0].value() == text
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ def test_an_option_of_text_takes_it_as_typed(word: str, text: str | list[str] | 
     ],
 )
 def test_several_texts_are_each_as_typed(word: str, texts: list[str]) -> None:
-    (override,) = parsed([as_hydra_takes_it(word)])
+    (override,) = parsed([normalize_override(word)])
     words = [parsed([f"key={value}"])[0].value() for value in override.sweep_string_iterator()]
     assert words == texts
 

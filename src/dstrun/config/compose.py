@@ -101,7 +101,7 @@ def words_for_hydra(words: Sequence[str]) -> list[str]:
     taken = []
     for word in words:
         if word not in MULTIRUN:
-            taken.append(as_hydra_takes_it(word, several) if _is_override(word) else word)
+            taken.append(normalize_override(word, several) if _is_override(word) else word)
     return ["-m", *taken] if several else taken
 
 
@@ -132,7 +132,7 @@ def _is_override(word: str) -> bool:
     return not word.startswith("-") and ("=" in word or word.startswith("~"))
 
 
-def as_hydra_takes_it(word: str, several: bool = True) -> str:
+def normalize_override(word: str, several: bool = True) -> str:
     """Return an override in Hydra's grammar; with `several`, commas separate values, as with -m.
 
     Raise InputError for a key that is no option, and for several values without `several`."""
@@ -213,7 +213,7 @@ def _one_value(word: str) -> Override:
     """Return the override that a word means; raise InputError unless it sets one value."""
     key = word.partition("=")[0].lstrip("+~")
     try:
-        (override,) = parsed([as_hydra_takes_it(word, several=False)])
+        (override,) = parsed([normalize_override(word, several=False)])
     except SeveralValues as error:
         raise InputError(f"{word}: expected one value for {key}") from error
     if override.is_delete() or key == "sweep":

@@ -18,7 +18,7 @@ from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 
 from dstrun.config.check import check
-from dstrun.config.compose import as_hydra_takes_it
+from dstrun.config.compose import normalize_override
 from dstrun.config.groups import choices, sweep_group
 from dstrun.config.literals import takes_text
 from dstrun.config.options import FREE, OPTIONS, Config
@@ -72,7 +72,7 @@ def axis(key: str, values: Any) -> str:
     if isinstance(values, list):
         _refuse_flat_list(key, values)
         values = ",".join(in_grammar(value, text=takes_text(key)) for value in values)
-    return as_hydra_takes_it(f"{key}={values if isinstance(values, str) else in_grammar(values)}")
+    return normalize_override(f"{key}={values if isinstance(values, str) else in_grammar(values)}")
 
 
 def _refuse_flat_list(key: str, values: list[Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dstrun.config.compose import as_hydra_takes_it
+from dstrun.config.compose import normalize_override
 from dstrun.config.groups import AD_HOC
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.labels import counted
@@ -178,7 +178,7 @@ class _Search:
 
     def _job(self, trial: Any) -> Job:
         words = [
-            as_hydra_takes_it(f"{key}={in_grammar(value)}") for key, value in trial.params.items()
+            normalize_override(f"{key}={in_grammar(value)}") for key, value in trial.params.items()
         ]
         return self._planner.jobs([[*words, *self._fixed]])[0]
 
