@@ -13,7 +13,7 @@ import pytest
 from dstrun.cli.main import VERBS
 from dstrun.config.compose import normalize_override, words_for_hydra
 from dstrun.config.strays import refuse_strays
-from dstrun.config.values import parsed
+from dstrun.config.values import parse_overrides
 from dstrun.config.words import normalize_words
 from dstrun.system.errors import InputError
 from tests.helpers.commands import Command
@@ -308,9 +308,9 @@ def test_what_can_mean_one_thing_is_understood(typed: str, taken: str | None) ->
 
 @pytest.mark.parametrize(("word", "text"), TEXT, ids=[word for word, _ in TEXT])
 def test_an_option_of_text_takes_it_as_typed(word: str, text: str | list[str] | None) -> None:
-    assert parsed([normalize_override(word, several=False)])[0].value() == text
+    assert parse_overrides([normalize_override(word, several=False)])[0].value() == text
     if word not in ("data.root=/mnt/a,b", "wandb.tags=a,b"):  # which -m takes for two values
-        assert parsed([normalize_override(word, several=True)])[0].value() == text
+        assert parse_overrides([normalize_override(word, several=True)])[0].value() == text
 
 
 @pytest.mark.parametrize(
@@ -322,8 +322,10 @@ def test_an_option_of_text_takes_it_as_typed(word: str, text: str | list[str] | 
     ],
 )
 def test_several_texts_are_each_as_typed(word: str, texts: list[str]) -> None:
-    (override,) = parsed([normalize_override(word)])
-    words = [parsed([f"key={value}"])[0].value() for value in override.sweep_string_iterator()]
+    (override,) = parse_overrides([normalize_override(word)])
+    words = [
+        parse_overrides([f"key={value}"])[0].value() for value in override.sweep_string_iterator()
+    ]
     assert words == texts
 
 

@@ -21,7 +21,7 @@ from dstrun.config.keys import check_key
 from dstrun.config.messages import quoted
 from dstrun.config.options import FREE, GROUPS
 from dstrun.config.sources import register_plugins
-from dstrun.config.values import SeveralValues, in_hydras_grammar, parsed, refuse_several
+from dstrun.config.values import SeveralValues, in_hydras_grammar, parse_overrides, refuse_several
 from dstrun.system.errors import InputError
 
 MULTIRUN = ("-m", "--multirun")
@@ -147,7 +147,7 @@ def normalize_override(word: str, several: bool = True) -> str:
         if is_plain:
             check_key(key, value, (*GROUPS, "recipe"))
         word = f"{name}={in_hydras_grammar(key, value, several)}"
-    (override,) = parsed([word])
+    (override,) = parse_overrides([word])
     if not several:
         refuse_several(override)
     return _check_override(word, override)
@@ -213,7 +213,7 @@ def _one_value(word: str) -> Override:
     """Return the override that a word means; raise InputError unless it sets one value."""
     key = word.partition("=")[0].lstrip("+~")
     try:
-        (override,) = parsed([normalize_override(word, several=False)])
+        (override,) = parse_overrides([normalize_override(word, several=False)])
     except SeveralValues as error:
         raise InputError(f"{word}: expected one value for {key}") from error
     if override.is_delete() or key == "sweep":

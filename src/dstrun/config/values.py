@@ -33,7 +33,7 @@ class SeveralValues(InputError):
     """Several values for an option that takes one here."""
 
 
-def parsed(words: Sequence[str]) -> list[Override]:
+def parse_overrides(words: Sequence[str]) -> list[Override]:
     """Return the overrides that words mean in Hydra's grammar; raise InputError for other words."""
     try:
         return OverridesParser.create().parse_overrides(list(words))
