@@ -18,7 +18,7 @@ from dstrun import models
 from dstrun.config.check import check
 from dstrun.config.compose import compose_and_run
 from dstrun.config.options import Config
-from dstrun.config.registry import registered
+from dstrun.config.registry import lookup
 from dstrun.data import Split, Splits
 from dstrun.methods.base import Method
 from dstrun.system.machine import choose_device, facts, keep_freed_memory, set_threads
@@ -74,7 +74,7 @@ def training(words: Sequence[str]) -> Training:
     set_threads(config.threads)
     device, shape = choose_device(config.device), SHAPES[config.data.name]
     classes = {"cifar100": 100, "imagenet": 1000}.get(config.data.name, 10)
-    build = registered("model.builder", config.model.builder, models.BUILDERS, "dstrun.models")
+    build = lookup("model.builder", config.model.builder, models.BUILDERS, "dstrun.models")
     nothing = Split(torch.zeros(1, *shape, dtype=torch.uint8), torch.zeros(1, dtype=torch.long))
     prepared = Prepared(
         device,

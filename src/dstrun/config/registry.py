@@ -9,7 +9,7 @@ from dstrun.config.messages import near
 from dstrun.system.errors import InputError, user_code_error
 
 
-def registered(option: str, name: str, builtin: Mapping[str, Callable], group: str) -> Callable:
+def lookup(option: str, name: str, builtin: Mapping[str, Callable], group: str) -> Callable:
     """Return the builder of a name, from `builtin` or the entry points of `group`.
 
     Raise InputError for an unknown name and for an entry point that cannot be loaded."""

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from dstrun.config.check import check
 from dstrun.config.compose import load_saved_config
-from dstrun.config.registry import registered
+from dstrun.config.registry import lookup
 from dstrun.export.csr import to_csr
 from dstrun.export.packing import packed, unpacked
 from dstrun.methods.base import Method
@@ -50,7 +50,7 @@ class About:
 
     def build(self) -> nn.Module:
         """The plain model, untrained."""
-        build = registered("model.builder", self.builder, BUILDERS, "dstrun.models")
+        build = lookup("model.builder", self.builder, BUILDERS, "dstrun.models")
         return build(tuple(self.shape), self.classes, **self.args)
 
 

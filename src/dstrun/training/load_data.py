@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dstrun import data
-from dstrun.config.registry import accepted, check_arguments, registered
+from dstrun.config.registry import accepted, check_arguments, lookup
 from dstrun.config.sections import DataConfig
 from dstrun.data import Split, Splits
 from dstrun.data.splits import chosen, stratified
@@ -52,7 +52,7 @@ def load_data(wanted: DataConfig) -> tuple[Splits, Split | None]:
 
 def _build(wanted: DataConfig) -> Splits:
     """Call the builder; whatever it raises is told in one line."""
-    builder = registered("data.builder", wanted.builder, data.BUILDERS, "dstrun.data")
+    builder = lookup("data.builder", wanted.builder, data.BUILDERS, "dstrun.data")
     own = builder in data.BUILDERS.values()
     root, options = Path(wanted.root).expanduser(), _options(wanted)
     options = accepted(builder, options) | wanted.args

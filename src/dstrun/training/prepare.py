@@ -10,7 +10,7 @@ from torch import nn
 
 from dstrun import models
 from dstrun.config.options import Config
-from dstrun.config.registry import check_arguments, registered
+from dstrun.config.registry import check_arguments, lookup
 from dstrun.data import Split, Splits
 from dstrun.methods.masked_layers import sparsify
 from dstrun.system.errors import InputError
@@ -75,7 +75,7 @@ def prepare(config: Config, resumes: bool = False) -> Prepared:
         )
     splits, validation = load_data(config.data)
     name, arguments = config.model.builder, config.model.args
-    builder = registered("model.builder", name, models.BUILDERS, "dstrun.models")
+    builder = lookup("model.builder", name, models.BUILDERS, "dstrun.models")
     check_arguments("model.args", name, builder, splits.shape, splits.classes, **arguments)
     build_model = partial(builder, splits.shape, splits.classes, **arguments)
     trial = _try_model(config, build_model, splits, resumes)
