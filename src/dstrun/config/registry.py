@@ -36,7 +36,7 @@ def _load(option: str, entry: EntryPoint) -> Callable:
     return builder
 
 
-def accepted(builder: Callable, options: Mapping[str, Any]) -> dict[str, Any]:
+def accepted_options(builder: Callable, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that a builder has parameters for: all of them if it takes **options."""
     parameters = _parameters(builder)
     if parameters is None or any(one.kind is one.VAR_KEYWORD for one in parameters.values()):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dstrun import data
-from dstrun.config.registry import accepted, check_arguments, lookup
+from dstrun.config.registry import accepted_options, check_arguments, lookup
 from dstrun.config.sections import DataConfig
 from dstrun.data import Split, Splits
 from dstrun.data.splits import chosen, stratified
@@ -55,7 +55,7 @@ def _build(wanted: DataConfig) -> Splits:
     builder = lookup("data.builder", wanted.builder, data.BUILDERS, "dstrun.data")
     own = builder in data.BUILDERS.values()
     root, options = Path(wanted.root).expanduser(), _options(wanted)
-    options = accepted(builder, options) | wanted.args
+    options = accepted_options(builder, options) | wanted.args
     check_arguments("data.args", wanted.builder, builder, root, **options)
     try:
         return data.check(builder(root, **options))
