@@ -106,7 +106,7 @@ def test_the_wheels_command_composes_from_any_folder(wheel: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(wheel)},
     )
     assert "alpha: 5.0e-06" in answer.stdout
-    script = "import dstrun.config.groups as c; print(c.packaged('sweeps'))"
+    script = "import dstrun.config.groups as c; print(c.packaged_folder('sweeps'))"
     answer = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,
@@ -213,7 +213,7 @@ def test_the_shell_completes_keys_and_choices(
 
 
 def test_where_conf_is_found_in_a_checkout() -> None:
-    assert sources.packaged("conf") == ROOT / "conf"
+    assert sources.packaged_folder("conf") == ROOT / "conf"
 
 
 def test_the_page_of_options_is_up_to_date() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dstrun import data, models
 from dstrun.config.check import check
-from dstrun.config.groups import packaged
+from dstrun.config.groups import packaged_folder
 from dstrun.config.options import OPTIONS, Config, value_of
 from dstrun.config.sources import register_plugins
 from dstrun.config.yaml_files import Loader
@@ -23,7 +23,7 @@ from tests.helpers.commands import Command
 from tests.helpers.data import made_up
 from tests.helpers.runs import rows
 
-CONF = packaged("conf")
+CONF = packaged_folder("conf")
 
 
 def choices(group: str) -> list[str]:

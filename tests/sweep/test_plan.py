@@ -13,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from dstrun.config.check import check
-from dstrun.config.groups import packaged
+from dstrun.config.groups import packaged_folder
 from dstrun.config.sources import register_plugins
 from dstrun.sweep.plan import Planner, combinations
 from dstrun.system.errors import InputError
@@ -90,7 +90,7 @@ def planner() -> Callable[..., Planner]:
     register_plugins()
 
     def make(*words: str) -> Planner:
-        with hydra.initialize_config_dir(str(packaged("conf")), version_base="1.3"):
+        with hydra.initialize_config_dir(str(packaged_folder("conf")), version_base="1.3"):
             loader = GlobalHydra.instance().config_loader()
             return Planner(
                 loader, loader.load_configuration("config", list(words), RunMode.MULTIRUN)
@@ -117,7 +117,7 @@ def test_configs_are_those_that_hydra_composes(
     planner: Callable[..., Planner], words: list[str]
 ) -> None:
     ours = planner().jobs([["seed=9"], words])[-1].config
-    with hydra.initialize_config_dir(str(packaged("conf")), version_base="1.3"):
+    with hydra.initialize_config_dir(str(packaged_folder("conf")), version_base="1.3"):
         theirs = check(hydra.compose("config", words))
     assert ours == theirs
 
@@ -159,13 +159,13 @@ COMPOSED_SOON = (
     "name",
     [
         pytest.param(file.stem, marks=[] if file.stem in COMPOSED_SOON else pytest.mark.slow)
-        for file in packaged("sweeps").glob("*.yaml")
+        for file in packaged_folder("sweeps").glob("*.yaml")
     ],
 )
 def test_a_sweep_says_how_to_start_it_and_comes_to_its_runs(
     planner: Callable[..., Planner], name: str
 ) -> None:
-    text = (packaged("sweeps") / f"{name}.yaml").read_text()
+    text = (packaged_folder("sweeps") / f"{name}.yaml").read_text()
     first, comment, *_ = text.splitlines()
     assert first == "# @package _global_"
     assert f"dstrun sweep={name}" in comment

@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from dstrun.config.groups import packaged
+from dstrun.config.groups import packaged_folder
 from dstrun.config.hydra_errors import came_from_hydra, one_line
 from dstrun.config.keys import check_key
 from dstrun.config.messages import quoted
@@ -42,7 +42,9 @@ def compose_and_run(words: Sequence[str], task: Callable[[DictConfig], None]) ->
         try:
             if not _is_single_run(words) or not _run_once(words, task):
                 hydra.main(
-                    version_base="1.3", config_path=str(packaged("conf")), config_name="config"
+                    version_base="1.3",
+                    config_path=str(packaged_folder("conf")),
+                    config_name="config",
                 )(task)()
         except (HydraException, OmegaConfBaseException) as error:
             raise InputError(one_line(error)) from error
@@ -74,7 +76,7 @@ def _run_once(words: Sequence[str], task: Callable[[DictConfig], None]) -> bool:
 
 def _compose(name: str, words: Sequence[str] = (), **options: bool) -> DictConfig:
     """Return the config that Hydra composes from a file of dstrun's conf and overrides."""
-    with hydra.initialize_config_dir(str(packaged("conf")), version_base="1.3"):
+    with hydra.initialize_config_dir(str(packaged_folder("conf")), version_base="1.3"):
         return hydra.compose(name, list(words), **options)
 
 

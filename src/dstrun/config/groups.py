@@ -14,7 +14,7 @@ AD_HOC = "grid"
 ENTRY_POINTS = {"model": "dstrun.models", "data": "dstrun.data"}
 
 
-def packaged(name: str) -> Path:
+def packaged_folder(name: str) -> Path:
     """Return dstrun's own folder `conf` or `sweeps`.
 
     It is inside the package if dstrun was installed from a wheel, else at the checkout's root."""
@@ -26,8 +26,8 @@ def packaged(name: str) -> Path:
 def folders(group: str) -> list[Path]:
     """Return the folders that contain a group's files, the user's first."""
     if group == "sweep":
-        return [Path("sweeps"), packaged("sweeps")]
-    return [Path("conf") / group, packaged("conf") / group]
+        return [Path("sweeps"), packaged_folder("sweeps")]
+    return [Path("conf") / group, packaged_folder("conf") / group]
 
 
 def choices(group: str) -> list[str]:

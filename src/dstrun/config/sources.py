@@ -16,7 +16,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from dstrun.config.groups import entry_names, folders, packaged, sweep_group
+from dstrun.config.groups import entry_names, folders, packaged_folder, sweep_group
 from dstrun.config.options import Config
 from dstrun.config.yaml_files import header_package, read_text, read_yaml
 from dstrun.system.errors import InputError
@@ -35,7 +35,7 @@ class SearchPath(SearchPathPlugin):
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Add the user's folder in front of dstrun's, entry points and sweeps behind it."""
         own = Path("conf").resolve()
-        if own.is_dir() and own != packaged("conf"):
+        if own.is_dir() and own != packaged_folder("conf"):
             search_path.prepend("user", f"file://{own}", anchor="main")
         search_path.append("plugins", "plugins://")
         for folder in dict.fromkeys(folder.resolve() for folder in folders("sweep")):
