@@ -25,7 +25,7 @@ from dstrun.config.options import OPTIONS, flat, value_of
 from dstrun.runs.identity import SETTINGS, applies, settings
 from dstrun.runs.metrics import ADDED, LAYERS, METRICS, STEERED, VALIDATION
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, changed_files, holder
-from dstrun.system.errors import InputError, described, printable
+from dstrun.system.errors import InputError, error_line, printable
 from dstrun.system.files import is_file, read_json
 
 HOW_TO_GET_SOME = "`dstrun sweep=quick` makes some in outputs/quick"
@@ -63,7 +63,7 @@ class Run:
         try:
             self.row = self._read()
         except Exception as error:  # whatever a folder holds, it costs itself only
-            self.notes, self.row = [f"cannot be read: {described(error)}"], {}
+            self.notes, self.row = [f"cannot be read: {error_line(error)}"], {}
 
     def look(self) -> bool:
         """Whether the process of a run that says running has died without a word since last time,
@@ -133,7 +133,7 @@ class Run:
             config = yaml.load((self.folder / "config.yaml").read_bytes(), yaml.CSafeLoader)
             return config if isinstance(config, dict) else {}
         except Exception as error:  # whatever YAML makes of a damaged file
-            self.notes.append(f"config.yaml: {described(error)}")
+            self.notes.append(f"config.yaml: {error_line(error)}")
             return {}
 
     def _options(self, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from dstrun.methods.masked_layers import load_plain
 from dstrun.models import BUILDERS
 from dstrun.runs import checkpoint
 from dstrun.runs.method import make_method
-from dstrun.system.errors import InputError, described, mismatch
+from dstrun.system.errors import InputError, error_line, mismatch
 
 FORMAT = 1
 METADATA = "dstrun"
@@ -151,7 +151,7 @@ def _of_file(path: Path) -> tuple[About, dict[str, Tensor], str]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         told = json.loads(metadata.get(METADATA, "null"))
     except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read ({described(error)})") from error
+        raise ValueError(f"{path} cannot be read ({error_line(error)})") from error
     if not isinstance(told, dict):
         raise ValueError(
             f"{path} does not say what model it is: it was not written by `dstrun export`"
@@ -165,7 +165,7 @@ def _of_file(path: Path) -> tuple[About, dict[str, Tensor], str]:
         about = About(**told | {"shape": tuple(told["shape"])})
         return about, tensors if kind == "dense" else _unpacked(tensors), kind
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} is damaged ({described(error)})") from error
+        raise ValueError(f"{path} is damaged ({error_line(error)})") from error
 
 
 def _unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -194,4 +194,4 @@ def _program(path: Path) -> nn.Module:
             )  # torch 2.11's own buffer
             return torch.export.load(path).module()
     except Exception as error:  # of zip, JSON and torch
-        raise ValueError(f"{path} cannot be read ({described(error)})") from error
+        raise ValueError(f"{path} cannot be read ({error_line(error)})") from error

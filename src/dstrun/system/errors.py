@@ -19,7 +19,7 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), "")
 
 
-def described(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """Return an error in one line: its type, and the first line of its message."""
     return f"{type(error).__name__}: {first_line(error)}".removesuffix(": ")
 
@@ -27,7 +27,7 @@ def described(error: BaseException) -> str:
 def mismatch(error: BaseException) -> str:
     """Return the key or shape in an error of torch's `load_state_dict`, in one line."""
     lines = [line.strip() for line in str(error).splitlines()]
-    return lines[1] if len(lines) > 1 else described(error)
+    return lines[1] if len(lines) > 1 else error_line(error)
 
 
 def printable(words: object) -> str:

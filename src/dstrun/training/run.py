@@ -25,7 +25,7 @@ from dstrun.system.errors import (
     BusyError,
     InputError,
     RunFailedError,
-    described,
+    error_line,
     first_line,
     mismatch,
     print_notes,
@@ -104,7 +104,7 @@ def run_as_job(config: Config, default_group: str) -> None:
     except (BusyError, RunFailedError):
         raise
     except Exception as error:
-        line = str(error) if isinstance(error, InputError) else described(error)
+        line = str(error) if isinstance(error, InputError) else error_line(error)
         with suppress(OSError, InputError):  # a full disk, or another run's folder
             RunFolder.of(config, default_group).record_failure(line, traceback.format_exc())
         raise RunFailedError(line) from error

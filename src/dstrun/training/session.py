@@ -26,7 +26,7 @@ from dstrun.system.errors import (
     Interrupted,
     RunFailedError,
     StoppedByFile,
-    described,
+    error_line,
 )
 from dstrun.system.files import sha256
 from dstrun.system.machine import facts, keep_freed_memory, out_of_memory, set_threads
@@ -230,7 +230,7 @@ class Session:
     def _describe(self, error: Exception) -> str:
         """Return an error in one line, with advice where memory was short."""
         if not out_of_memory(error):
-            return described(error)
+            return error_line(error)
         schedule = self._config.schedule
         pieces = f" in {schedule.accumulate} pieces" if schedule.accumulate > 1 else ""
         return (

@@ -24,7 +24,7 @@ from dstrun.compare.dashboard import layout, views
 from dstrun.compare.report.report import title
 from dstrun.compare.run_tables import Store
 from dstrun.runs.labels import counted
-from dstrun.system.errors import InputError, described
+from dstrun.system.errors import InputError, error_line
 
 LOOK_EVERY = 1.0  # seconds, at the least, between looks at the folder
 FIRST = {
@@ -174,7 +174,7 @@ def _connect(app: Dash, watch: Watch, where: str) -> None:
             )
         except Exception as error:
             traceback.print_exc()
-            yield from views.trouble(described(error))
+            yield from views.trouble(error_line(error))
 
     @app.callback(
         Output("first", "children"),
