@@ -80,7 +80,7 @@ def keep_freed_memory() -> None:
             mallopt(parameter, value)
 
 
-def out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error means a lack of memory: of torch on GPU or CPU, or of Python."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True

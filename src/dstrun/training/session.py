@@ -29,7 +29,7 @@ from dstrun.system.errors import (
     error_line,
 )
 from dstrun.system.files import sha256
-from dstrun.system.machine import facts, keep_freed_memory, out_of_memory, set_threads
+from dstrun.system.machine import facts, is_out_of_memory, keep_freed_memory, set_threads
 from dstrun.system.run_files import METRICS_FILE, RESULT_FILES, STOP_FILE, SUMMARY_FILE
 from dstrun.system.signals import StopRequest, stop_request
 from dstrun.training.console import RunConsole
@@ -229,7 +229,7 @@ class Session:
 
     def _describe(self, error: Exception) -> str:
         """Return an error in one line, with advice where memory was short."""
-        if not out_of_memory(error):
+        if not is_out_of_memory(error):
             return error_line(error)
         schedule = self._config.schedule
         pieces = f" in {schedule.accumulate} pieces" if schedule.accumulate > 1 else ""
