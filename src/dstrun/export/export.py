@@ -40,7 +40,7 @@ from dstrun.system.cores import usable_cores
 from dstrun.system.errors import InputError, first_line, mismatch
 from dstrun.system.files import read_json, sha256, write_json
 from dstrun.system.machine import set_threads
-from dstrun.system.signals import exits_by_sigterm
+from dstrun.system.signals import exit_on_sigterm
 from dstrun.system.terminal import print_whole
 from dstrun.training.build import make_batches, training_objects
 from dstrun.training.prepare import prepare
@@ -229,7 +229,7 @@ def _written(trained: Trained, target: Path, format: str, given: Namespace) -> d
             model = shrink(model, trained.example)
         except CannotShrinkError as error:
             raise InputError(f"shrink: {error}") from error
-    with exits_by_sigterm(), TemporaryDirectory(prefix=".export-", dir=target.parent) as place:
+    with exit_on_sigterm(), TemporaryDirectory(prefix=".export-", dir=target.parent) as place:
         made = Path(place, target.name)
         try:
             _write(made, model, trained, format)

@@ -56,7 +56,7 @@ def stop_request() -> Iterator[StopRequest]:
 
 
 @contextmanager
-def exits_by_sigterm() -> Iterator[None]:
+def exit_on_sigterm() -> Iterator[None]:
     """Turn SIGTERM in the block into an exception, so that unfinished files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield
