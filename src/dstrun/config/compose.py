@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from dstrun.config.groups import packaged_folder
-from dstrun.config.hydra_errors import came_from_hydra, one_line
+from dstrun.config.hydra_errors import is_from_hydra, one_line
 from dstrun.config.keys import check_key
 from dstrun.config.messages import quoted
 from dstrun.config.options import FREE, GROUPS
@@ -49,7 +49,7 @@ def compose_and_run(words: Sequence[str], task: Callable[[DictConfig], None]) ->
         except (HydraException, OmegaConfBaseException) as error:
             raise InputError(one_line(error)) from error
         except Exception as error:
-            if came_from_hydra(error):
+            if is_from_hydra(error):
                 raise InputError(one_line(error)) from error
             raise
 

@@ -31,7 +31,7 @@ def one_line(error: BaseException) -> str:
     return first_line(error) or type(error).__name__
 
 
-def came_from_hydra(error: Exception) -> bool:
+def is_from_hydra(error: Exception) -> bool:
     """Return whether code of Hydra or OmegaConf raised an error.
 
     They raise arbitrary errors for input that they do not check, such as hydra=3."""
