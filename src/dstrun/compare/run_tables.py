@@ -153,7 +153,7 @@ class Run:
             known = {key: value_of(checked, key) for key in OPTIONS if applies(checked, key)}
             setting = {key: value for key, value in settings(checked).items() if key != "seed"}
             setting |= {key: given[key] for key in given if key not in OPTIONS}
-            if checked.reg.steered:
+            if checked.reg.is_steered:
                 del known["reg.alpha"]  # where it started; its course is in metrics.csv
         return {key: _shown(value) for key, value in known.items() if key in SHOWN} | {
             "setting": json.dumps(

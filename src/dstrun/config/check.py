@@ -153,7 +153,7 @@ def check_text(name: str, value: Any, meta: Mapping[str, Any]) -> None:
 
 def _check_together(config: Config) -> None:
     """Raise InputError for values that are allowed alone but not together."""
-    if config.reg.steered and not config.reg.alpha:
+    if config.reg.is_steered and not config.reg.alpha:
         raise InputError(
             "reg.alpha: got 0 with a reg.target_density, whose search for α starts there: "
             "expected a number > 0"

@@ -122,7 +122,7 @@ class RegConfig:
     exclude: list[str] = option([], "Glob patterns of the names of layers that stay dense")
 
     @property
-    def steered(self) -> bool:
+    def is_steered(self) -> bool:
         """Return whether α is adjusted to reach a target density."""
         return self.method == "dst" and self.target_density > 0
 

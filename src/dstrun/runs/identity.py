@@ -56,4 +56,4 @@ def run_name(config: Config) -> str:
 def _sparsity(reg: RegConfig) -> str:
     if reg.method != "dst":
         return reg.method
-    return f"d{short(reg.target_density)}" if reg.steered else f"a{short(reg.alpha)}"
+    return f"d{short(reg.target_density)}" if reg.is_steered else f"a{short(reg.alpha)}"

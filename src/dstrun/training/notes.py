@@ -145,7 +145,7 @@ def _replaced(config: Config, given: Collection[str]) -> Iterator[str]:
     """Yield a note for each option of the command line in whose place a target density puts another
     value."""
     reg = config.reg
-    if not reg.steered:
+    if not reg.is_steered:
         return
     used = as_used(config)
     for key in ("reg.floor", "reg.guard", "reg.freeze"):
