@@ -13,7 +13,7 @@ import pytest
 from setuptools import Distribution
 
 import dstrun
-from dstrun.config import sources
+from dstrun.config.groups import packaged_folder
 from tests.helpers.commands import Command
 from tests.helpers.least import least_versions
 
@@ -213,7 +213,7 @@ def test_the_shell_completes_keys_and_choices(
 
 
 def test_where_conf_is_found_in_a_checkout() -> None:
-    assert sources.packaged_folder("conf") == ROOT / "conf"
+    assert packaged_folder("conf") == ROOT / "conf"
 
 
 def test_the_page_of_options_is_up_to_date() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from dstrun.system.errors import InputError
+from dstrun.system.run_files import CONFIG_FILE
 
 DEFAULT = Path("outputs")
 RUN = "a run's folder, a file in it, or a folder above it that contains no other run"
@@ -193,19 +194,19 @@ def find_run(path: Path) -> Path:
             f"{names}{more}"
         )
     hint = _similar_run(path)
-    raise InputError(f"{path}: expected the folder of a run, with a config.yaml in it{hint}")
+    raise InputError(f"{path}: expected the folder of a run, with a {CONFIG_FILE} in it{hint}")
 
 
 def _is_run(folder: Path) -> bool:
     """Return whether a folder is that of a run."""
-    return (folder / "config.yaml").is_file()
+    return (folder / CONFIG_FILE).is_file()
 
 
 def _runs_below(path: Path) -> list[Path]:
     """Return the folders of runs one or two levels below a folder."""
     runs = []
     for depth in ("*", "*/*"):
-        runs += [file.parent for file in sorted(path.glob(f"{depth}/config.yaml"))]
+        runs += [file.parent for file in sorted(path.glob(f"{depth}/{CONFIG_FILE}"))]
     return runs
 
 

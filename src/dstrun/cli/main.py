@@ -10,6 +10,7 @@ from typing import Any
 
 from dstrun.cli.exit import exit_with
 from dstrun.system.errors import BusyError, InputError, StoppedByFile
+from dstrun.system.run_files import CONFIG_FILE
 from dstrun.system.streams import accept_all_text
 
 HELP_WORDS = ("help", "-help", "?")
@@ -141,7 +142,7 @@ def _rerun(arguments: Sequence[str]) -> None:
     from dstrun.training.notes import given_keys, notes
 
     changes = normalize_words(given.changes)
-    config = load_saved_config(given.run / "config.yaml", changes)
+    config = load_saved_config(given.run / CONFIG_FILE, changes)
     changed = given_keys(changes)
     for key, value in place_of(given.run).items():
         if key not in changed:
@@ -166,7 +167,7 @@ def _evaluate(arguments: Sequence[str]) -> None:
     from dstrun.config.compose import load_saved_config
     from dstrun.config.words import normalize_words
 
-    checked = check(load_saved_config(given.run / "config.yaml", normalize_words(given.changes)))
+    checked = check(load_saved_config(given.run / CONFIG_FILE, normalize_words(given.changes)))
     from dstrun.training.run import evaluate_run
 
     evaluate_run(given.run, checked)

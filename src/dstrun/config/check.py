@@ -25,6 +25,7 @@ from dstrun.config.messages import expected, explained, near, quoted
 from dstrun.config.options import OPTIONS, Config, flat, value_of
 from dstrun.config.sections import ScheduleConfig
 from dstrun.system.errors import InputError
+from dstrun.system.run_files import CONFIG_FILE
 
 NODES: dict[Any, Callable[..., ValueNode]] = {
     int: IntegerNode,
@@ -210,5 +211,5 @@ def _refuse_secrets(given: Mapping[str, Any]) -> None:
         for key, value in given.items():
             if secret in str(value):
                 raise InputError(
-                    f"{key}: got the value of ${name}, a secret that config.yaml would show"
+                    f"{key}: got the value of ${name}, a secret that {CONFIG_FILE} would show"
                 )

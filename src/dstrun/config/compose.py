@@ -23,6 +23,7 @@ from dstrun.config.options import FREE, GROUPS
 from dstrun.config.sources import register_plugins
 from dstrun.config.values import SeveralValues, in_hydras_grammar, parse_overrides, refuse_several
 from dstrun.system.errors import InputError
+from dstrun.system.run_files import STATUS_FILE
 
 MULTIRUN = ("-m", "--multirun")
 COMPLETION = ("-sc", "--shell-completion")
@@ -123,7 +124,7 @@ def _refuse_traps(words: Sequence[str]) -> None:
         if name == "--experimental-rerun":
             raise InputError(f"{name}: it runs code from a file; `dstrun rerun RUN` does not")
         folder = attached or value
-        if name in ("--config-dir", "-cd") and (Path(folder) / "status.json").is_file():
+        if name in ("--config-dir", "-cd") and (Path(folder) / STATUS_FILE).is_file():
             raise InputError(
                 f"{name}: {folder} is a run, and its config would not be used; "
                 "`dstrun rerun` uses it"

@@ -13,6 +13,7 @@ from dstrun.config.messages import did_you_mean
 from dstrun.config.options import GROUPS
 from dstrun.config.words import FLAGS, INFO, find_key, is_value
 from dstrun.system.errors import InputError
+from dstrun.system.run_files import CONFIG_FILE
 
 OTHER_VERBS = {
     "evaluate": "eval",
@@ -98,7 +99,7 @@ def _stray(word: str, rest: Sequence[str], verbs: Sequence[str], before: str) ->
         )
     if word in verbs:
         return f"{word}: a verb comes first: dstrun {word} …"
-    if (Path(word) / "config.yaml").is_file():
+    if (Path(word) / CONFIG_FILE).is_file():
         uses = f"`dstrun rerun {word}` trains it again, `dstrun eval {word}` tests it"
         return f"{word}: is a run; {uses}"
     found = re.fullmatch(r"([\w.]+):(.+)", word)

@@ -34,7 +34,9 @@ def read_config(folder: Path) -> Config | None:
     """Return the config of the run in a folder; None where there is none that can be read."""
     try:
         return check(_read_yaml(folder / CONFIG_FILE))
-    except Exception:  # whatever YAML makes of a damaged file; `load_saved_config` says what is wrong
+    except (
+        Exception
+    ):  # whatever YAML makes of a damaged file; `load_saved_config` says what is wrong
         return None
 
 

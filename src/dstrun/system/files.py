@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-CHUNK = 1 << 20
+CHUNK = 1 << 20  # bytes
 
 
 @contextmanager
@@ -41,14 +41,14 @@ def atomic_write(path: Path, mode: str = "w", before: Path | None = None) -> Ite
 
 
 def _open(path: Path, mode: str) -> IO[Any]:
-    """Open a file in UTF-8, whatever the locale; undecodable bytes of a file name become \\udce9."""
+    """Open a file, text in UTF-8 in any locale; invalid bytes of a file name become \\udce9."""
     if "b" in mode:
         return path.open(mode)
     return path.open(mode, encoding="utf-8", errors="backslashreplace")
 
 
 def _sync(folder: Path) -> None:
-    """Flush the names in a folder to the disk, where its file system can."""
+    """Write the entries of a folder to the disk, if its file system can."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -109,17 +109,19 @@ def is_file(path: Path) -> bool:
 
 
 def crc32(path: Path, size: int) -> int:
-    """Return the CRC-32 of a file's first `size` bytes. Raises ValueError for a shorter file."""
-    found, left = 0, size
+    """Return the CRC-32 of the first `size` bytes of a file.
+
+    Raise ValueError for a file that is shorter or missing."""
+    checksum, left = 0, size
     try:
         with path.open("rb") as file:
             while left and (piece := file.read(min(left, CHUNK))):
-                found, left = zlib.crc32(piece, found), left - len(piece)
+                checksum, left = zlib.crc32(piece, checksum), left - len(piece)
     except FileNotFoundError:
         pass
     if left:
         raise ValueError(f"{path} has lost {left} of {size} bytes")
-    return found
+    return checksum
 
 
 def sha256(path: Path) -> str:
