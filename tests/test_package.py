@@ -178,7 +178,7 @@ def test_help_shows_verbs_choices_and_options(command: Command) -> None:
         "lenet5, lenet_300_100, lstm_a",
         "quick",
         "best_",
-        "weight of the penalty",
+        "Weight α of the penalty",
         "mine",
     ):
         assert word in said
