@@ -314,7 +314,9 @@ def test_odd_models_are_right_or_refused(name: str) -> None:
 
 
 def test_examples_and_types_that_do_not_fit_are_refused_in_a_line() -> None:
-    with pytest.raises(CannotShrinkError, match=r"^the model does not accept the example, 1×3×4×4 "):
+    with pytest.raises(
+        CannotShrinkError, match=r"^the model does not accept the example, 1×3×4×4 "
+    ):
         shrink(Chain(nn.Conv2d(2, 2, 1)), torch.zeros(1, 3, 4, 4))
     with pytest.raises(CannotShrinkError, match=r"^expected a model in float32 on the CPU$"):
         shrink(Chain(nn.Conv2d(2, 2, 1)).double(), torch.zeros(1, 2, 4, 4))

@@ -12,15 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dstrun.cli import main
-from dstrun.config.groups import packaged
+from dstrun.config.groups import packaged_folder
 from dstrun.config.options import OPTIONS
 
 FEW, MANY, PARTS = 5, 5000, 4
 GROUPS = {
-    group: [file.stem for file in (packaged("conf") / group).glob("*.yaml")]
+    group: [file.stem for file in (packaged_folder("conf") / group).glob("*.yaml")]
     for group in ("model", "data", "reg", "schedule", "experiment", "recipe")
 }
-GROUPS["sweep"] = [file.stem for file in packaged("sweeps").glob("*.yaml")]
+GROUPS["sweep"] = [file.stem for file in packaged_folder("sweeps").glob("*.yaml")]
 SECONDS = 10
 
 numbers = st.one_of(

@@ -8,7 +8,7 @@ import yaml
 
 from dstrun.config.check import check
 from dstrun.config.options import Config
-from dstrun.config.sections import STEADY
+from dstrun.config.sections import DEFAULT_THRESHOLD_CLIP
 from dstrun.methods.dst.with_target import BOUND_WITH_TARGET
 from dstrun.runs.identity import run_hash, settings
 from dstrun.runs.target import as_asked, as_used, released
@@ -85,4 +85,4 @@ def test_the_config_of_a_run_has_the_values_in_use(command: Command) -> None:
 
 
 def test_the_bound_that_help_names_is_the_one_in_use() -> None:
-    assert STEADY == BOUND_WITH_TARGET
+    assert DEFAULT_THRESHOLD_CLIP == BOUND_WITH_TARGET

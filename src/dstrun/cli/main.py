@@ -147,7 +147,7 @@ def _rerun(arguments: Sequence[str]) -> None:
     for key, value in place_of(given.run).items():
         if key not in changed:
             config[key] = value
-    checked = released(check(config), check(saved(given.run / "config.yaml")))
+    checked = released(check(config), check(load_saved_config(given.run / "config.yaml")))
     if changed and "group" not in changed:
         into = Path(checked.outputs, checked.group or "")
         print(

@@ -15,7 +15,7 @@ CHANGED = ("floor", "guard", "freeze")
 
 def as_used(config: Config) -> Config:
     """Return the config with the floor, guard and freeze that a target density leads to."""
-    return replace(config, reg=_used(config.reg)) if config.reg.steered else config
+    return replace(config, reg=_used(config.reg)) if config.reg.is_steered else config
 
 
 def _used(reg: RegConfig) -> RegConfig:
@@ -25,7 +25,7 @@ def _used(reg: RegConfig) -> RegConfig:
 
 def as_asked(config: Config) -> Config:
     """Return the config with values at their defaults where these would be used as well."""
-    if not config.reg.steered:
+    if not config.reg.is_steered:
         return config
     used = _used(config.reg)
     default = _used(RegConfig(target_density=config.reg.target_density))

@@ -22,7 +22,7 @@ from dstrun.config.compose import normalize_override
 from dstrun.config.groups import choices, sweep_group
 from dstrun.config.literals import takes_text
 from dstrun.config.options import FREE, OPTIONS, Config
-from dstrun.config.values import parsed
+from dstrun.config.values import parse_overrides
 from dstrun.runs.folder import RunFolder
 from dstrun.system.errors import InputError
 
@@ -46,7 +46,7 @@ def combinations(
     An override in `words`, from the command line, replaces the axis of its key. Raise InputError
     for an empty axis or an unknown key.
     """
-    given = {override.key_or_group for override in parsed(words)}
+    given = {override.key_or_group for override in parse_overrides(words)}
     word_axes = [_alternatives(word) for word in words]
     found: dict[tuple, None] = {}
     for grid in grids or [{}]:
@@ -195,7 +195,7 @@ def _set(config: dict[str, Any], key: str, value: Any) -> None:
 @cache
 def override_of(word: str) -> Override:
     """Return one word as Hydra parses it. Cached: a grid has few words, many combinations."""
-    (override,) = parsed([word])
+    (override,) = parse_overrides([word])
     return override
 
 

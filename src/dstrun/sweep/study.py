@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dstrun.config.options import OPTIONS, value_of
-from dstrun.config.values import parsed
+from dstrun.config.values import parse_overrides
 from dstrun.sweep.plan import Planner, axis, in_grammar, override_of
-from dstrun.system.errors import InputError, described
+from dstrun.system.errors import InputError, error_line
 from dstrun.system.run_files import CONFIG_FILE
 
 QMC_TRIALS = 8  # that cover the space evenly, before TPE has enough trials to model
@@ -37,7 +37,7 @@ def split_space(
 
     Raise InputError where there is nothing to search over, and for an axis of seeds.
     """
-    given = {override.key_or_group for override in parsed(words)}
+    given = {override.key_or_group for override in parse_overrides(words)}
     axes = [axis(key, values) for key, values in params.items() if key not in given]
     space: dict[str, Any] = {}
     fixed = []
@@ -126,7 +126,7 @@ def open_study(group: Path, space: Mapping[str, Any], fixed: Sequence[str]) -> A
             study = _create_study(storage)
         except Exception as error:  # SQLAlchemy's, for a file that is no database
             raise InputError(
-                f"{history}: the history of the search cannot be read ({described(error)})"
+                f"{history}: the history of the search cannot be read ({error_line(error)})"
             ) from error
         recorded = study.user_attrs.get("about", about)
         if recorded != about:

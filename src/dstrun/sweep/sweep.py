@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from dstrun.sweep.monitor import Monitor
 from dstrun.sweep.plan import Job
-from dstrun.system.errors import InputError, described
+from dstrun.system.errors import InputError, error_line
 
 Launch = Callable[[list[list[str]]], object]
 
@@ -43,5 +43,5 @@ def launch_and_wait(monitor: Monitor, launch: Launch, jobs: Sequence[Job]) -> No
     except InputError:
         raise
     except Exception as error:  # such as submitit's, for one lost job while the others go on
-        monitor.say(f"launcher failed: {described(error)}")
+        monitor.say(f"launcher failed: {error_line(error)}")
     monitor.wait()
