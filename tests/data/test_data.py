@@ -323,7 +323,7 @@ def test_other_images_of_the_same_name_are_not_the_same_run(command: Command) ->
     assert (outcome.code, outcome.err) == (2, told.format(others[1]))
     assert "finished already" in command(*words, "data.root=copy/images").out
     outcome = command("-m", *words, "data.root=birds/images,cars/images")
-    assert (outcome.code, "have one name" in outcome.err) == (2, True)
+    assert (outcome.code, "have the same run name" in outcome.err) == (2, True)
     _forget_what_it_was_trained_on(folder)
     assert command(*words, "data.root=more/images").err == told.format(others[1]), (
         "an older run: looked at again"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from kept import ALIKE_IN_FEW_UPDATES
+from kept import MATCHING_ALPHA
 
 from dstrun.compare import aggregate
 from dstrun.compare.run_tables import Store
@@ -175,7 +175,7 @@ def test_a_steered_run_of_few_updates_is_as_accurate_as_one_with_a_fixed_alpha(
     steered = runs[runs["reg.target_density"] > 0]
     assert (steered["density"] / steered["reg.target_density"] - 1).abs().max() < 5e-4
     lenets = runs[runs["model.name"] == "lenet_300_100"]
-    for ours, alpha in ALIKE_IN_FEW_UPDATES.items():
+    for ours, alpha in MATCHING_ALPHA.items():
         asked, found = (
             aggregate.where(lenets, row)["test_accuracy"] for row in (ours, f"alpha={alpha}")
         )

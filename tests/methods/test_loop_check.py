@@ -22,8 +22,8 @@ from tests.helpers.blocks import steps_of
 
 (EXAMPLE,) = (
     step.text
-    for step in steps_of(Path(__file__).parents[2] / "README.md")
-    if "DynamicSparseTraining" in step.text
+    for step in steps_of(Path(__file__).parents[2] / "docs" / "library.md")
+    if "load_digits" in step.text
 )
 
 

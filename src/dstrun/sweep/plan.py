@@ -134,12 +134,14 @@ class Planner:
         jobs: dict[Path, Job] = {}
         for words in combinations:
             config = self._config(words)
-            folder = RunFolder.of(config, self.default_group).path
-            root = jobs.setdefault(folder, Job(tuple(words), config, folder)).config.data.root
+            folder = RunFolder.of(config, self.default_group)
+            root = jobs.setdefault(
+                folder.path, Job(tuple(words), folder.config, folder.path)
+            ).config.data.root
             if root != config.data.root:
                 raise InputError(
                     f"data.root: {root} and {config.data.root} have the same run name, "
-                    f"{folder.name}; run a sweep for each"
+                    f"{folder.path.name}; run a sweep for each"
                 )
         return list(jobs.values())
 
