@@ -76,11 +76,11 @@ def test_every_command_is_one_that_a_shell_can_read() -> None:
 
 
 VERBS = {
-    "report": arguments.report,
-    "dashboard": arguments.dashboard,
-    "rerun": arguments.rerun,
-    "eval": arguments.evaluate,
-    "export": arguments.export,
+    "report": arguments.parse_report,
+    "dashboard": arguments.parse_dashboard,
+    "rerun": arguments.parse_rerun,
+    "eval": arguments.parse_eval,
+    "export": arguments.parse_export,
 }
 OF_A_PAGE = ("tiny", "stripes")  # the model and the data set of the package in docs/extending.md
 

@@ -4,6 +4,7 @@ Flags are those of the parsers themselves, so that a new one without an entry he
 """
 
 import argparse
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ TESTED = {
         "KEY=VALUE": "training/test_run.py::test_eval_gives_the_figures_of_the_last_epoch",
     },
     "report": {
-        "paths": "compare/test_report.py::test_several_folders_and_models",
+        "PATH": "compare/test_report.py::test_several_folders_and_models",
         "--paper": "compare/test_report.py::test_the_paper_beside_ours",
         "--filter": "compare/test_report.py::test_sorted_and_filtered",
         "--sort": "compare/test_report.py::test_sorted_and_filtered",
@@ -38,13 +39,14 @@ TESTED = {
         "--html": "compare/test_report.py::test_the_page",
     },
     "dashboard": {
-        "paths": "compare/test_dashboard.py::test_it_serves_until_it_is_interrupted",
+        "PATH": "compare/test_dashboard.py::test_it_serves_until_it_is_interrupted",
         "--port": "cli/test_verbs.py::test_a_dashboard_is_where_it_was_asked_for",
         "--host": "cli/test_verbs.py::test_a_dashboard_is_where_it_was_asked_for",
         "--open": "cli/test_verbs.py::test_a_dashboard_is_where_it_was_asked_for",
     },
     "export": {
-        "words": "export/test_export.py::test_every_format",
+        "RUN": "export/test_export.py::test_every_format",
+        "KEY=VALUE": "export/test_export.py::test_a_network_that_cannot_be_shrunk",
         "--to": "export/test_export.py::test_every_format",
         "--format": "export/test_export.py::test_every_format",
         "--shrink": "export/test_export.py::test_every_format",
@@ -55,11 +57,8 @@ TESTED = {
 }  # verb: what it takes: the test of it
 
 
-def flags_of(verb: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """What a verb's parser takes: its flags by their long names, and what stands without one by its
-    own."""
-    if verb not in ("report", "dashboard", "export"):
-        return {"RUN", "KEY=VALUE"}
+def arguments_of(verb: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Return what a verb's parser takes: flags by their long names, others as help shows them."""
     parsers: list[argparse.ArgumentParser] = []
 
     def parsed(parser: argparse.ArgumentParser, words: Any) -> Any:
@@ -68,15 +67,16 @@ def flags_of(verb: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
     monkeypatch.setattr(arguments.Parser, "parse_intermixed_args", parsed)
     with pytest.raises(StopIteration):
-        getattr(arguments, verb)([])
-    return {(action.option_strings or [action.dest])[-1] for action in parsers[0]._actions} - {
-        "--help"
-    }
+        getattr(arguments, f"parse_{verb}")([])
+    names: set[str] = set()
+    for action in parsers[0]._actions:
+        names |= set(action.option_strings[-1:] or re.findall(r"[A-Z=]+", str(action.metavar)))
+    return names - {"--help"}
 
 
 @pytest.mark.parametrize("verb", main.VERBS)
 def test_all_that_a_verb_takes_has_a_test(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
-    assert set(TESTED[verb]) == flags_of(verb, monkeypatch)
+    assert set(TESTED[verb]) == arguments_of(verb, monkeypatch)
     for place in TESTED[verb].values():
         file, name = place.split("::")
         assert f"def {name}(" in (Path(__file__).parents[1] / file).read_text()

@@ -83,7 +83,7 @@ def test_other_names_are_classes(name: str) -> None:
 def test_a_class_may_be_called_like_a_part_where_it_holds_images(name: str) -> None:
     tree = list_tree(grow("tree", f"{name}/1.png", "bus/1.png", "invalid/1.png"))
     assert tree.classes == tuple(sorted((name, "bus", "invalid")))
-    assert tree.notes == (f"tree/{name} is taken for a class",)
+    assert tree.notes == (f"tree/{name} is used as a class",)
 
 
 @pytest.mark.parametrize(
@@ -183,9 +183,9 @@ def test_what_is_passed_over_is_counted() -> None:
     )
     assert tree.notes == (
         "in tree not used: docs, val",
-        "passed over 1 image in tree that lie in no class folder",
-        "passed over 1 image in tree/train that lie in no class folder",
-        "passed over 9 files (4 hidden, 2 .heic, 1 .txt, 1 .csv, 1 no ending)",
+        "skipped 1 image in tree, outside of class folders",
+        "skipped 1 image in tree/train, outside of class folders",
+        "skipped 9 files (4 hidden, 2 .heic, 1 .txt, 1 .csv, 1 no ending)",
     )
 
 
@@ -214,8 +214,7 @@ def test_links_are_followed_and_loops_of_links_end() -> None:
     assert "tree/dog/gone.png" in tree.parts["all"].files, "which will be said not to be readable"
     assert "tree/dog/pipe.png" not in tree.parts["all"].files
     assert tree.notes == (
-        "passed over 2 files (1 no ending, 1 .png) "
-        "and 1 link to a folder above or beside its class",
+        "skipped 2 files (1 no ending, 1 .png) and 1 link to a folder above or beside its class",
     )
 
 
@@ -232,7 +231,7 @@ def test_a_link_that_would_label_images_of_others_is_passed_over(place: str, tar
     Path(place, "loop").symlink_to(Path("tree/train/cat", target).resolve())
     tree = list_tree(Path("tree"))
     assert tree.parts == plain
-    assert tree.notes[-1] == "passed over 1 link to a folder above or beside its class"
+    assert tree.notes[-1] == "skipped 1 link to a folder above or beside its class"
 
 
 def test_links_between_trees_and_to_folders_inside_a_class_stay() -> None:

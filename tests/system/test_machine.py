@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dstrun.system import machine
+from dstrun.system.cores import usable_cores
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,7 @@ def test_no_more_threads_than_the_container_is_granted(
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)))
     if granted:
         (tmp_path / "cpu.max").write_text(granted + "\n")
-    assert machine.usable_cores(tmp_path) == cores
+    assert usable_cores(tmp_path) == cores
 
 
 FAULTS = """

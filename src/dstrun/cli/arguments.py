@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{verb}: {message}; `{self.prog} --help` lists the arguments")
 
 
-def report(words: Sequence[str]) -> argparse.Namespace:
+def parse_report(words: Sequence[str]) -> argparse.Namespace:
     """Return paths, paper, filter, sort, runs, layers, csv, markdown and html of `dstrun report`.
 
     Raise InputError for arguments that cannot be used."""
@@ -57,7 +57,7 @@ def report(words: Sequence[str]) -> argparse.Namespace:
     return _with_paths(parser.parse_intermixed_args(_joined(words)))
 
 
-def dashboard(words: Sequence[str]) -> argparse.Namespace:
+def parse_dashboard(words: Sequence[str]) -> argparse.Namespace:
     """Return paths, port, host and open of `dstrun dashboard`.
 
     Raise InputError for arguments that cannot be used."""
@@ -74,7 +74,7 @@ def dashboard(words: Sequence[str]) -> argparse.Namespace:
     return _with_paths(parser.parse_intermixed_args(list(words)))
 
 
-def rerun(words: Sequence[str]) -> argparse.Namespace:
+def parse_rerun(words: Sequence[str]) -> argparse.Namespace:
     """Return run and changes of `dstrun rerun`; raise InputError for unusable arguments."""
     parser = Parser(
         "dstrun rerun",
@@ -87,7 +87,7 @@ def rerun(words: Sequence[str]) -> argparse.Namespace:
     return _with_run(parser, words)
 
 
-def evaluate(words: Sequence[str]) -> argparse.Namespace:
+def parse_eval(words: Sequence[str]) -> argparse.Namespace:
     """Return run and changes of `dstrun eval`; raise InputError for unusable arguments."""
     parser = Parser(
         "dstrun eval",
@@ -98,7 +98,7 @@ def evaluate(words: Sequence[str]) -> argparse.Namespace:
     return _with_run(parser, words)
 
 
-def export(words: Sequence[str]) -> argparse.Namespace:
+def parse_export(words: Sequence[str]) -> argparse.Namespace:
     """Return run, changes, to, format, shrink, force, tolerance and bench of `dstrun export`.
 
     Raise InputError for arguments that cannot be used."""

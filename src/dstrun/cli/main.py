@@ -132,9 +132,9 @@ def _train_single(composed: Any, hydra: Any) -> None:
 
 def _rerun(arguments: Sequence[str]) -> None:
     """Run `dstrun rerun RUN [KEY=VALUE ...]`: train with the settings of a run, or changed ones."""
-    from dstrun.cli.arguments import rerun as parsed
+    from dstrun.cli.arguments import parse_rerun
 
-    given = parsed(arguments)
+    given = parse_rerun(arguments)
     from dstrun.config.check import check
     from dstrun.config.compose import load_saved_config
     from dstrun.config.words import normalize_words
@@ -160,9 +160,9 @@ def _rerun(arguments: Sequence[str]) -> None:
 
 def _evaluate(arguments: Sequence[str]) -> None:
     """Run `dstrun eval RUN [KEY=VALUE ...]`: test a trained run."""
-    from dstrun.cli.arguments import evaluate as parsed
+    from dstrun.cli.arguments import parse_eval
 
-    given = parsed(arguments)
+    given = parse_eval(arguments)
     from dstrun.config.check import check
     from dstrun.config.compose import load_saved_config
     from dstrun.config.words import normalize_words
@@ -175,9 +175,9 @@ def _evaluate(arguments: Sequence[str]) -> None:
 
 def _report(arguments: Sequence[str]) -> None:
     """Run `dstrun report PATH...`: show results of runs in a table or a page with figures."""
-    from dstrun.cli.arguments import report as parsed
+    from dstrun.cli.arguments import parse_report
 
-    given = parsed(arguments)
+    given = parse_report(arguments)
     from dstrun.compare.report.report import report
 
     report(given)
@@ -185,9 +185,9 @@ def _report(arguments: Sequence[str]) -> None:
 
 def _export(arguments: Sequence[str]) -> None:
     """Run `dstrun export RUN --to PATH`: write the sparse network."""
-    from dstrun.cli.arguments import export as parsed
+    from dstrun.cli.arguments import parse_export
 
-    given = parsed(arguments)
+    given = parse_export(arguments)
     from dstrun.export.export import export
 
     export(given)
@@ -195,9 +195,9 @@ def _export(arguments: Sequence[str]) -> None:
 
 def _dashboard(arguments: Sequence[str]) -> None:
     """Run `dstrun dashboard PATH`: serve a local page on runs."""
-    from dstrun.cli.arguments import dashboard as parsed
+    from dstrun.cli.arguments import parse_dashboard
 
-    given = parsed(arguments)
+    given = parse_dashboard(arguments)
     from dstrun.compare.dashboard.server import dashboard
 
     dashboard(given)

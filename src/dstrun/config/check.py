@@ -119,8 +119,10 @@ def _scalar(value: Any, wanted: Any) -> Any:
         raise ValidationError
     if type(value) is wanted:
         return value
-    optional = wanted == str | None
-    return NODES[str if optional else wanted](value, is_optional=optional)._value()
+    is_optional = wanted == str | None
+    if value is None and not is_optional:
+        raise ValidationError
+    return NODES[str if is_optional else wanted]().validate_and_convert(value)
 
 
 def _check_value(key: str, value: Any, meta: Mapping[str, Any]) -> None:

@@ -33,43 +33,43 @@ Identity = tuple[int, int]  # device and inode
 
 
 @dataclass(frozen=True)
-class Listed:
+class Entries:
     """The entries of a folder: names of folders, images with sizes in bytes, skipped entries.
 
-    `passed` counts the skipped entries by kind, and `dangling` names the broken links among them.
+    `skipped` counts the skipped entries by kind, and `dangling` names the broken links among them.
     `identity` is that of the folder itself, not of a link to it; `changed` is its time of change,
     ns."""
 
     folders: list[str]
     images: list[tuple[str, int]]
-    passed: Counter[str]
+    skipped: Counter[str]
     dangling: list[str]
     identity: Identity
     changed: int
 
 
-def read_folder(folder: Path) -> Listed:
+def read_folder(folder: Path) -> Entries:
     """Return the entries of a folder, links followed; raise OSError if it cannot be read."""
     status = folder.stat()
     folders: list[str] = []
     images: list[tuple[str, int]] = []
-    passed: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     dangling: list[str] = []
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS:
-                passed["hidden"] += 1
+                skipped["hidden"] += 1
             elif _leads_to_folder(entry):
                 folders.append(entry.name)
             elif entry.name.lower().endswith(ENDINGS) and (size := _size(entry)) is not None:
                 images.append((entry.name, size))
             else:
-                passed[os.path.splitext(entry.name)[1].lower() or "no ending"] += 1
+                skipped[os.path.splitext(entry.name)[1].lower() or "no ending"] += 1
                 if entry.is_symlink() and not os.path.exists(entry.path):
                     dangling.append(entry.name)
     identity = status.st_dev, status.st_ino
-    return Listed(
-        sorted(folders), sorted(images), passed, sorted(dangling), identity, status.st_mtime_ns
+    return Entries(
+        sorted(folders), sorted(images), skipped, sorted(dangling), identity, status.st_mtime_ns
     )
 
 

@@ -9,13 +9,13 @@ from dstrun.system.errors import DataError
 from dstrun.system.image_tree.checks import refuse_parts_for_classes
 from dstrun.system.image_tree.folders import (
     ENDINGS,
+    Entries,
     Identity,
-    Listed,
     ancestors,
     identity_of,
     read_folder,
 )
-from dstrun.system.image_tree.messages import ASTRAY, counted, images_in_words, listed
+from dstrun.system.image_tree.messages import BARRED_LINK, comma_list, count_by_kind, count_images
 from dstrun.system.image_tree.names import (
     EXPECTED,
     TEST,
@@ -32,8 +32,8 @@ class Lister:
     """A reader of one tree, which reads each folder once and collects notes for the user."""
 
     def __init__(self) -> None:
-        self._seen: dict[Path, Listed] = {}
-        self._passed: Counter[str] = Counter()
+        self._seen: dict[Path, Entries] = {}
+        self._skipped: Counter[str] = Counter()
         self._above: set[Identity] = set()  # the root, the parts, and folders that only wrap them
         self._class_folders: set[Identity] = set()  # of all parts
         self._notes: list[str] = []
@@ -52,8 +52,8 @@ class Lister:
             classes = self._class_names(folders[name], classes)
         self._note_above(folders.values())
         images = {name: self._class_images(part, classes) for name, part in folders.items()}
-        if self._passed:
-            self._notes.append(f"passed over {counted(self._passed)}")
+        if self._skipped:
+            self._notes.append(f"skipped {count_by_kind(self._skipped)}")
         parts = {name: make_part(folders[name], classes, images[name]) for name in images}
         return Tree(classes, parts, tuple(self._notes), fingerprint_of(classes, images))
 
@@ -76,7 +76,7 @@ class Lister:
             TEST: self._chosen(root, group.get(TEST, []), group.get(VALIDATION, [])),
         }
         if unused := [name for name in folders if root / name not in parts.values()]:
-            self._notes.append(f"in {root} not used: {listed(unused, 5)}")
+            self._notes.append(f"in {root} not used: {comma_list(unused, 5)}")
         return parts
 
     def _refuse_half(self, root: Path, group: Mapping[str, list[str]]) -> None:
@@ -95,7 +95,7 @@ class Lister:
                     f"{root} has {name}/ but no part to {missing} on beside it: "
                     f"expected folders named {EXPECTED}, or one folder a class and no parts"
                 )
-            self._notes.append(f"{root / name} is taken for a class")
+            self._notes.append(f"{root / name} is used as a class")
 
     def _chosen(self, root: Path, *candidates: list[str]) -> Path:
         """Return the folder to use as a part: of the first names with class folders, or the first.
@@ -140,7 +140,7 @@ class Lister:
             names = ", ".join(extra[:5])
             raise DataError(f"{part} has classes that the training part has not: {names}")
         if not entries.folders:
-            images = f"{images_in_words(len(entries.images))} and " if entries.images else ""
+            images = f"{count_images(len(entries.images))} and " if entries.images else ""
             raise DataError(
                 f"{part} holds {images}no class folders with images in them: "
                 f"expected {part}/CLASS/*.png"
@@ -164,12 +164,10 @@ class Lister:
         for folder, entries in self._seen.items():
             if any(part.is_relative_to(folder) for part in parts):
                 self._above.add(entries.identity)
-                self._passed += entries.passed
+                self._skipped += entries.skipped
                 if entries.images:
-                    images = images_in_words(len(entries.images))
-                    self._notes.append(
-                        f"passed over {images} in {folder} that lie in no class folder"
-                    )
+                    images = count_images(len(entries.images))
+                    self._notes.append(f"skipped {images} in {folder}, outside of class folders")
 
     def _class_images(self, part: Path, classes: Sequence[str]) -> list[Images]:
         """Return the images of each class in a part."""
@@ -181,27 +179,27 @@ class Lister:
     def _images(self, folder: Path) -> Images:
         """Return the images of a class, sorted by path; raise DataError if there is none."""
         found: Images = []
-        passed: Counter[str] = Counter()
+        skipped: Counter[str] = Counter()
         above = self._above | ancestors(folder)
         if folder.is_symlink() and identity_of(folder) in above:
-            passed[ASTRAY] += 1
+            skipped[BARRED_LINK] += 1
         else:
-            for inside, entries in self._walk(folder, above | self._class_folders, passed):
+            for inside, entries in self._walk(folder, above | self._class_folders, skipped):
                 found += [((*inside, name), size) for name, size in entries.images]
-                passed += entries.passed
+                skipped += entries.skipped
         if not found:
-            also = f"; it holds {counted(passed)}" if passed else ""
+            also = f"; it holds {count_by_kind(skipped)}" if skipped else ""
             kinds = ", ".join(ENDINGS)
             raise DataError(
                 f"class {folder.name!r} in {folder.parent} holds no image ({kinds}){also}"
             )
-        self._passed += passed
+        self._skipped += skipped
         return sorted(found)
 
     def _walk(
-        self, start: Path, barred: Set[Identity], passed: Counter[str]
-    ) -> Iterator[tuple[tuple[str, ...], Listed]]:
-        """Yield (path from `start`, entries) of each folder once; count barred links in `passed`.
+        self, start: Path, barred: Set[Identity], skipped: Counter[str]
+    ) -> Iterator[tuple[tuple[str, ...], Entries]]:
+        """Yield (path from `start`, entries) of each folder once; count barred links in `skipped`.
 
         A folder in `barred` is left out only behind a link: a class may be a link to a folder
         inside another class, which keeps that folder."""
@@ -215,14 +213,14 @@ class Lister:
             if identity in visited:
                 continue
             if behind_link and identity in barred:
-                passed[ASTRAY] += 1
+                skipped[BARRED_LINK] += 1
                 continue
             visited.add(identity)
             entries = self._read(folder)
             yield inside, entries
             waiting += [((*inside, name), behind_link) for name in reversed(entries.folders)]
 
-    def _read(self, folder: Path) -> Listed:
+    def _read(self, folder: Path) -> Entries:
         """Return the entries of a folder, read once."""
         if folder not in self._seen:
             self._seen[folder] = read_folder(folder)
