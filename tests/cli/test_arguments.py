@@ -1,11 +1,13 @@
 """Which run a path means, where a rerun goes, and what the verbs say for help."""
 
 import os
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from dstrun.cli.arguments import find_run
+from dstrun.cli.arguments import find_run, parse_eval, parse_export, parse_rerun
 from dstrun.cli.main import VERBS, place_of
 from dstrun.system.errors import InputError
 from tests.helpers.commands import Command
@@ -90,3 +92,11 @@ def test_a_verb_has_a_help_and_complains_in_one_line(command: Command, verb: str
 def test_a_verb_takes_one_run(command: Command, words: str, line: str) -> None:
     answer = command(*words.split())
     assert (answer.code, answer.err) == (2, f"dstrun: {line}\n")
+
+
+@pytest.mark.parametrize("parse", [parse_eval, parse_export, parse_rerun])
+def test_a_run_and_its_changes_come_in_any_order(parse: Callable[[list[str]], Namespace]) -> None:
+    run = leave(Path("outputs/one"))
+    flags = ["--to", "a.onnx"] if parse is parse_export else []
+    given = parse(["data.root=x", *flags, str(run / "config.yaml"), "threads=1"])
+    assert (given.run, given.changes) == (run, ["data.root=x", "threads=1"])

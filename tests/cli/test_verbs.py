@@ -46,7 +46,7 @@ TESTED = {
     },
     "export": {
         "RUN": "export/test_export.py::test_every_format",
-        "KEY=VALUE": "export/test_export.py::test_a_network_that_cannot_be_shrunk",
+        "KEY=VALUE": "cli/test_arguments.py::test_a_run_and_its_changes_come_in_any_order",
         "--to": "export/test_export.py::test_every_format",
         "--format": "export/test_export.py::test_every_format",
         "--shrink": "export/test_export.py::test_every_format",
