@@ -205,8 +205,7 @@ def test_a_sweeps_path_is_the_sweep(command: Command) -> None:
         ),
         (
             "sweep=flat",
-            "schedule.milestones: got [10, 20], which is 2 values of an axis; "
-            "one list is [[10, 20]]",
+            "schedule.milestones: got [10, 20], an axis of 2 values; a single list is [[10, 20]]",
         ),
         ("sweep=word", "hydra.sweeper.params: "),
     ],
