@@ -14,7 +14,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 import dstrun
-from dstrun.export import benchmark, export, load
+from dstrun.export import benchmark, load
+from dstrun.export.size import measure_size
+from dstrun.export.trained import Trained as TrainedNetwork
 from dstrun.methods.mask_stats import measure
 from dstrun.models import BUILDERS
 from dstrun.models.lenet import LeNet300100
@@ -69,7 +71,7 @@ def test_every_format(command: Command, run: Path) -> None:
         outcome = command("export", str(run), "--to", name, *words)
         assert (outcome.code, outcome.err) == (0, ""), name
         assert "checked on 100 test images: largest difference" in outcome.out
-        hint = "larger than the dense weights: --shrink leaves out what is dead; --format sparse (.safetensors) stores"
+        hint = "larger than the dense weights: --shrink leaves out dead parts; --format sparse (.safetensors) stores"
         assert (hint in outcome.out) is (name == "program.pt2")
         if not name.endswith(".onnx"):
             with torch.no_grad():
@@ -157,7 +159,7 @@ def quick_bench(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_onnx_file_of_the_whole_network_is_not_recommended(command: Command, run: Path) -> None:
     outcome = command("export", str(run), "--to", "model.onnx")
     assert (outcome.code, outcome.err) == (0, "")
-    assert "larger than the dense weights: --shrink leaves out what is dead" in outcome.out
+    assert "larger than the dense weights: --shrink leaves out dead parts" in outcome.out
     assert json.loads(Path("export.json").read_text())["model.onnx"]["opset"] == 20
 
 
@@ -178,7 +180,7 @@ def test_a_network_that_cannot_be_shrunk(
 ) -> None:
     """An LSTM: the bench goes without."""
     monkeypatch.setattr(
-        "dstrun.export.onnx.missing", lambda: ["onnxruntime"]
+        "dstrun.export.onnx.missing_packages", lambda: ["onnxruntime"]
     )  # 28 steps take it half a minute
     command(
         "model=lstm_a",
@@ -198,7 +200,7 @@ def test_a_network_that_cannot_be_shrunk(
     outcome = command("export", run, "--to", "lstm.onnx")
     assert (
         outcome.err
-        == "dstrun: to: .onnx needs onnxruntime; `pip install 'dstrun[onnx]'` brings it\n"
+        == "dstrun: to: .onnx needs onnxruntime; install with: pip install 'dstrun[onnx]'\n"
     )
     assert {file.name for file in Path().iterdir()} == {
         "lstm.safetensors",
@@ -212,9 +214,9 @@ BAD = {
     "--to a/m.onx": "to: got a/m.onx, expected a name that ends in .safetensors, .pt2, .onnx; did you mean a/m.onnx?",
     "--to m.pt": "to: got m.pt, expected a name that ends in .safetensors, .pt2, .onnx; did you mean m.pt2?",
     "--to model.onnx --format sparse": "to: got model.onnx for the format sparse, expected a name that ends in .safe",
-    "--to a.safetensors --shrink": "shrink: expected a .pt2 or .onnx file, which carries a network of its own",
-    "--to nowhere/a.pt2": "to: got nowhere/a.pt2, expected a folder that can be written, and nowhere is none",
-    "--to there.pt2": "to: there.pt2 is there already (--force writes over it)",
+    "--to a.safetensors --shrink": "shrink: expected a .pt2 or .onnx file, since the other formats need the original model",
+    "--to nowhere/a.pt2": "to: got nowhere/a.pt2, but nowhere is not a writable folder",
+    "--to there.pt2": "to: there.pt2 exists already (--force replaces it)",
     "": "export: expected --to PATH or --bench; `dstrun export --help` lists the arguments",
     "--to a.pt2 --tolerance -1": "export: argument --tolerance: got -1.0, expected a number ≥ 0; `dstrun export",
     "--to a.pt2 data.rot=x": "data.rot=x: export leaves a run as it was trained; only the place of its data can",
@@ -255,7 +257,7 @@ def test_checkpoints_that_are_of_no_use(command: Command, run: Path, what: str) 
         checkpoint.save_last(run, {"model": LeNet300100((1, 8, 8), 10).state_dict()})
     line = {
         "none": "there is no checkpoint", "damaged": "cannot be read", "later": "of a later dstrun (format 99",
-        "another model": "the checkpoint is another model's (",
+        "another model": "the checkpoint is of another model (",
     }  # fmt: skip
     outcome = command("export", str(run), "--to", "a.pt2")
     assert outcome.code == 2
@@ -333,12 +335,12 @@ def test_an_onnx_file_holds_what_the_exporter_made_and_its_record_says_of_what(
     """By an exporter that takes no time: its file is the network's number among those it was
     given."""
     models: list[torch.nn.Module] = []
-    monkeypatch.setattr("dstrun.export.onnx.missing", list)
+    monkeypatch.setattr("dstrun.export.onnx.missing_packages", list)
     monkeypatch.setattr(
-        "dstrun.export.onnx.serialised",
+        "dstrun.export.onnx.export_bytes",
         lambda model, shape: models.append(model) or b"%d" % len(models),
     )
-    monkeypatch.setattr("dstrun.export.onnx.network", lambda content: models[int(content) - 1])
+    monkeypatch.setattr("dstrun.export.onnx.load_network", lambda content: models[int(content) - 1])
     for number, words in ((1, []), (2, ["--shrink"])):
         assert command("export", str(run), "--to", f"{number}.onnx", *words).code == 0
         assert Path(f"{number}.onnx").read_bytes() == b"%d" % number
@@ -356,7 +358,7 @@ def test_a_file_that_is_none_of_ours_is_told_so(run: Path) -> None:
     from safetensors.torch import save_file
 
     save_file({"a": torch.zeros(1)}, "other.safetensors")
-    with pytest.raises(ValueError, match="does not say what model it is"):
+    with pytest.raises(ValueError, match="does not describe its model"):
         dstrun.load("other.safetensors")
     Path("cut.safetensors").write_bytes(b"\0" * 20)
     with pytest.raises(ValueError, match=r"cut.safetensors cannot be read \("):
@@ -370,7 +372,7 @@ def test_a_file_that_is_none_of_ours_is_told_so(run: Path) -> None:
         dstrun.load("gone.pt2")
     with pytest.raises(ValueError, match=r"a.onnx is for ONNX Runtime"):
         dstrun.load("a.onnx")
-    with pytest.raises(ValueError, match=r"kernels is 'csr', and a.pt2 has its own"):
+    with pytest.raises(ValueError, match=r"kernels is 'csr', expected None, since a.pt2 has its own"):
         dstrun.load("a.pt2", kernels="csr")
 
 
@@ -437,7 +439,7 @@ def test_a_record_that_cannot_be_written_is_told_and_the_network_stays(
     outcome = command("export", str(run), "--to", "a.safetensors")
     assert outcome.code == 2
     assert outcome.err.startswith(
-        "dstrun: to: a.safetensors is written, and export.json could not be ("
+        "dstrun: to: a.safetensors is written, but export.json could not be ("
     )
     assert "fc1.weight" in load_file("a.safetensors")
 
@@ -458,7 +460,7 @@ def test_a_layer_that_is_never_called_multiplies_nothing() -> None:
     }
     layers = measure(masks, masks, {name: torch.zeros(1) for name in masks})
     about = load.About("spare", {}, (1, 2, 2), 3, [], [])
-    record = export.counted(export.Trained(Path(), model, model, about, layers, list))
+    record = measure_size(TrainedNetwork(Path(), model, model, about, layers, list))
     products = {
         layer["layer"]: (layer["multiply_adds"], layer["multiply_adds_kept"])
         for layer in record["layers"]

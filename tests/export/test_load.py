@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from dstrun.export.csr import CSRLinear
-from dstrun.export.export import Trained, compared, counted
-from dstrun.export.load import About, about_run, load, restored, save
+from dstrun.export.load import About, about_run, load, restore_model, save
+from dstrun.export.size import measure_size
+from dstrun.export.trained import Trained, compare_outputs
 from dstrun.methods.mask_stats import LayerFigures
 from dstrun.methods.masked_layers import load_plain
 from tests.helpers.folders import leave
@@ -59,7 +60,7 @@ def test_a_file_gives_the_weights_again_for_the_kernels_asked_for_or_its_own(
         torch.rand(5, 1, 2, 2),
     )
     save(file, LENET, weights, kind)
-    model = restored(LENET, weights)
+    model = restore_model(LENET, weights)
     assert not model.training
     for kernels in (None, "dense", "csr"):
         made = load(file, kernels)
@@ -82,7 +83,7 @@ def test_what_is_kept_is_counted_by_weights_and_by_the_places_at_which_they_are_
         )
         for name, count in kept.items()
     ]
-    record = counted(Trained(Path("outputs/x"), plain, plain, about, layers, list))
+    record = measure_size(Trained(Path("outputs/x"), plain, plain, about, layers, list))
     biases = 20 + 50 + 500 + 3
     assert (record["parameters"], record["parameters_kept"]) == (52_012 + biases, 36 + biases)
     assert record["multiply_adds"] == 500 * 144 + 25_000 * 4 + 25_000 + 1500
@@ -117,7 +118,7 @@ def test_outputs_are_compared_for_every_image_of_every_batch(changed: float) -> 
         return made
 
     model = nn.Identity()
-    found = compared(Trained(Path(), model, model, LENET, [], lambda: split), exported)
+    found = compare_outputs(Trained(Path(), model, model, LENET, [], lambda: split), exported)
     assert found["largest_difference"] == pytest.approx(changed, nan_ok=True)
     assert (found["images"], found["top1_differs"], found["accuracy"]) == (5, 1, 3 / 5)
 
@@ -132,7 +133,7 @@ def test_a_users_own_child_of_the_name_mask_stays() -> None:
 def test_a_checkpoint_that_does_not_say_the_images_shape() -> None:
     run = leave()
     with pytest.raises(
-        ValueError, match="an earlier dstrun has left no shape of images: `dstrun export"
+        ValueError, match="of an early version, lacks the shape of the images; use `dstrun export"
     ):
         about_run(run, {"classes": 10})
     assert about_run(run, {"classes": 10, "shape": [1, 28, 28]}).shape == (1, 28, 28)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dstrun.export.csr import CSRConv2d, CSRLinear, to_csr
-from dstrun.export.packing import packed, size, unpacked
+from dstrun.export.packing import pack, packed_size, unpack
 from dstrun.export.shrink import CannotShrinkError, shrink
 from dstrun.models import BUILDERS
 from tests.helpers.convolutions import MIRRORED_OR_GROUPED, OPTIONS
@@ -374,12 +374,12 @@ def test_gaps_by_hand() -> None:
     """Places 1, 3 and 3 + 600: gaps of 2 (from −1), 2 and 600 = 255 + 255 + 90."""
     weight = torch.zeros(2, 400)
     weight.view(-1)[[1, 3, 603]] = torch.tensor([0.5, -1.0, 2.0])
-    parts = packed(weight)
+    parts = pack(weight)
     assert (parts["values"].tolist(), parts["gaps"].tolist()) == (
         [0.5, -1, 2],
         [2, 2, 255, 255, 90],
     )
-    assert torch.equal(unpacked(parts), weight)
+    assert torch.equal(unpack(parts), weight)
 
 
 @pytest.mark.parametrize("density", [0, 1e-4, 0.01, 0.02, 0.1, 0.7, 1])
@@ -387,16 +387,16 @@ def test_gaps_by_hand() -> None:
 def test_packed_and_unpacked_is_the_same(shape: tuple[int, ...], density: float) -> None:
     torch.manual_seed(0)
     weight = torch.randn(shape) * (torch.rand(shape) < density)
-    parts = packed(weight)
-    assert torch.equal(unpacked(parts), weight)
-    assert size(parts) <= 4 * weight.numel() or not shape
+    parts = pack(weight)
+    assert torch.equal(unpack(parts), weight)
+    assert packed_size(parts) <= 4 * weight.numel() or not shape
 
 
 def test_a_gap_of_exactly_the_widest_word() -> None:
     for place in (253, 254, 255, 509, 510):
         weight = torch.zeros(600)
         weight[place] = 1
-        assert torch.equal(unpacked(packed(weight)), weight)
+        assert torch.equal(unpack(pack(weight)), weight)
 
 
 def test_parts_that_do_not_belong_together_are_refused() -> None:
@@ -406,25 +406,25 @@ def test_parts_that_do_not_belong_together_are_refused() -> None:
         "shape": torch.tensor([4]),
     }
     with pytest.raises(ValueError, match="2 values and 1 gaps"):
-        unpacked(parts)
+        unpack(parts)
     parts = {
         "values": torch.ones(1),
         "gaps": torch.tensor([9], dtype=torch.uint8),
         "shape": torch.tensor([4]),
     }
     with pytest.raises(ValueError, match=r"do not make a weight of \[4\]"):
-        unpacked(parts)
+        unpack(parts)
     parts = {
         "values": torch.ones(2),
         "gaps": torch.tensor([2, 0], dtype=torch.uint8),
         "shape": torch.tensor([4]),
     }
     with pytest.raises(ValueError, match="2 values and 2 gaps"):  # at one place
-        unpacked(parts)
+        unpack(parts)
     parts = {
         "values": torch.ones(1),
         "gaps": torch.tensor([0], dtype=torch.uint8),
         "shape": torch.tensor([4]),
     }
     with pytest.raises(ValueError, match=r"do not make a weight of \[4\]"):
-        unpacked(parts)  # it would lie at place −1
+        unpack(parts)  # it would lie at place −1

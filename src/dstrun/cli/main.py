@@ -190,7 +190,16 @@ def _export(arguments: Sequence[str]) -> None:
     given = parse_export(arguments)
     from dstrun.export.export import export
 
-    export(given)
+    export(
+        given.run,
+        given.changes,
+        to=given.to,
+        format=given.format,
+        shrink=given.shrink,
+        force=given.force,
+        tolerance=given.tolerance,
+        bench=given.bench,
+    )
 
 
 def _dashboard(arguments: Sequence[str]) -> None:

@@ -1,11 +1,8 @@
-"""Layers that compute with torch's kernels for sparse matrices in CSR form, in place of dense ones.
-For inference.
+"""Layers that compute with torch's kernels for sparse matrices in CSR form, for inference.
 
-    Linear       y = (W xᵀ)ᵀ + b             W (rows, columns) sparse, x (…, columns)
-    Conv2d       the same on patches (im2col): x (C·k·k, B·L)
-    Recurrent    as Linear, at every time step
-
-Knows torch, the recurrent linear, and masks to refuse them.
+Linear       y = (W xᵀ)ᵀ + b             W (rows, columns) sparse, x (…, columns)
+Conv2d       the same on patches (im2col): x (C·k·k, B·L)
+Recurrent    as Linear, at every time step
 """
 
 import warnings
@@ -18,14 +15,13 @@ from torch.nn import functional as F
 from dstrun.methods.weight_mask import refuse_masks
 from dstrun.models.recurrent import RecurrentLinear
 
-FUSED = (
-    nn.TransformerEncoderLayer,
-    nn.MultiheadAttention,
-)  # which read their layers' weights past the layers
+# Modules that read the weights of their layers without calling the layers.
+FUSED = (nn.TransformerEncoderLayer, nn.MultiheadAttention)
+WINDOW = ("kernel_size", "dilation", "padding", "stride")
 
 
 class CSRLinear(nn.Module):
-    """A Linear, or a recurrent one, of which the weight is sparse."""
+    """A Linear or RecurrentLinear with a sparse weight."""
 
     weight: Tensor
 
@@ -35,25 +31,24 @@ class CSRLinear(nn.Module):
         self.bias = layer.bias
 
     def step_weight(self) -> Tensor:
-        """As RecurrentLinear has it."""
+        """Return the weight, as RecurrentLinear does."""
         return self.weight
 
     def forward(self, input: Tensor, weight: Tensor | None = None) -> Tensor:
         if input.dim() == 1:
             return self(input[None])[0]
-        if (
-            input.dim() > 2
-        ):  # the first dimension innermost, so that an LSTM's steps are upright as its states are
+        if input.dim() > 2:
+            # The first dimension goes innermost, so that each step of an LSTM yields contiguous
+            # columns, as its states are.
             rows = input.movedim(0, -2)
-            return (
-                self(rows.reshape(-1, input.shape[-1])).reshape(*rows.shape[:-1], -1).movedim(-2, 0)
-            )
-        # The next layer's own t() makes it contiguous again.
-        return _product(self.weight, _upright(input), self.bias).t()
+            output = self(rows.reshape(-1, input.shape[-1]))
+            return output.reshape(*rows.shape[:-1], -1).movedim(-2, 0)
+        # The t() of the next layer makes it contiguous again.
+        return _product(self.weight, _columns(input), self.bias).t()
 
 
 class CSRConv2d(nn.Module):
-    """A Conv2d of one group, padded with zeros, as a product with patches."""
+    """A Conv2d of one group, padded with zeros, as a product of a sparse weight with patches."""
 
     weight: Tensor
 
@@ -61,40 +56,37 @@ class CSRConv2d(nn.Module):
         super().__init__()
         self.register_buffer("weight", _csr(layer.weight.flatten(1)))
         self.bias = layer.bias
-        self._windows: dict[str, Any] = {
-            key: getattr(layer, key) for key in ("kernel_size", "dilation", "padding", "stride")
-        }
+        self._window: dict[str, Any] = {key: getattr(layer, key) for key in WINDOW}
 
     def forward(self, input: Tensor) -> Tensor:
-        patches = F.unfold(input, **self._windows)
-        images, taps, places = patches.shape
-        output = _product(
-            self.weight, patches.transpose(0, 1).reshape(taps, images * places), self.bias
-        )
+        patches = F.unfold(input, **self._window)
+        images, taps, positions = patches.shape
+        columns = patches.transpose(0, 1).reshape(taps, images * positions)
+        output = _product(self.weight, columns, self.bias)
         height, width = map(self._positions, range(2), input.shape[2:])
         return output.view(-1, images, height, width).transpose(0, 1)
 
     def _positions(self, side: int, pixels: int) -> int:
-        kernel, dilation, padding, stride = (self._windows[key][side] for key in self._windows)
+        """Return the number of output positions along a side (0: height, 1: width)."""
+        kernel, dilation, padding, stride = (self._window[key][side] for key in WINDOW)
         return (pixels + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
 def _product(weight: Tensor, columns: Tensor, bias: Tensor | None) -> Tensor:
-    """(rows, n) × (n, B) + (rows,) → (rows, B)."""
-    if columns.shape[1] == 1:  # as a vector, in half of the time
+    """Return (rows, n) × (n, B) + (rows,): (rows, B)."""
+    if columns.shape[1] == 1:  # the product with a vector takes half of the time
         vector = columns[:, 0]
-        return (torch.mv(weight, vector) if bias is None else torch.addmv(bias, weight, vector))[
-            :, None
-        ]
-    return (
-        torch.mm(weight, columns) if bias is None else torch.addmm(bias[:, None], weight, columns)
-    )
+        product = torch.mv(weight, vector) if bias is None else torch.addmv(bias, weight, vector)
+        return product[:, None]
+    if bias is None:
+        return torch.mm(weight, columns)
+    return torch.addmm(bias[:, None], weight, columns)
 
 
-def _upright(rows: Tensor) -> Tensor:
-    """(B, n) → (n, B), contiguous, for which the kernel is three times as fast.
+def _columns(rows: Tensor) -> Tensor:
+    """Return (B, n) as (n, B), contiguous, for which the kernel is three times as fast.
 
-    As images of one pixel a row the copy takes half of what t().contiguous() does.
+    Copying rows as images of one pixel takes half of the time of t().contiguous().
     """
     columns = rows.t()
     if columns.is_contiguous():
@@ -104,31 +96,39 @@ def _upright(rows: Tensor) -> Tensor:
 
 
 def to_csr(model: nn.Module, densest: float = 0.5) -> nn.Module:
-    """Make every layer sparse that can be, in place, but those of which more than `densest` is
-    kept.
+    """Replace, in place, every layer with a density of at most `densest` by a sparse one.
 
-    Return the model, which is another object where it is itself a layer. Raises ValueError for a
-    model with masks."""
+    Return the model, or the new layer where the model is itself a layer. Layers that the kernels
+    do not support stay. Raise ValueError for a model with masks.
+    """
     refuse_masks(model)
-    whole = {
-        id(part) for stack in model.modules() if type(stack) in FUSED for part in stack.modules()
-    }
-    found: dict[int, nn.Module] = {}  # a module may stand in several places
+    fused = _parts_of_fused(model)
+    replaced: dict[int, nn.Module] = {}  # by id; a module may have several names
     for name, module in list(model.named_modules(remove_duplicate=False)):
-        if id(module) not in found:
-            if id(module) in whole or not _can(module) or _density(module) > densest:
+        if id(module) not in replaced:
+            is_supported = id(module) not in fused and _is_supported(module)
+            if not is_supported or _density(module) > densest:
                 continue
-            found[id(module)] = (
-                CSRConv2d(module) if isinstance(module, nn.Conv2d) else CSRLinear(module)
-            )
+            is_convolution = isinstance(module, nn.Conv2d)
+            replaced[id(module)] = CSRConv2d(module) if is_convolution else CSRLinear(module)
         if not name:
-            return found[id(module)]
+            return replaced[id(module)]
         parent, _, last = name.rpartition(".")
-        setattr(model.get_submodule(parent), last, found[id(module)])
+        setattr(model.get_submodule(parent), last, replaced[id(module)])
     return model
 
 
-def _can(module: nn.Module) -> bool:
+def _parts_of_fused(model: nn.Module) -> set[int]:
+    """Return the ids of all modules inside FUSED ones."""
+    found = set()
+    for module in model.modules():
+        if type(module) in FUSED:
+            found |= set(map(id, module.modules()))
+    return found
+
+
+def _is_supported(module: nn.Module) -> bool:
+    """Return whether a layer has a sparse form."""
     if module._forward_hooks or module._forward_pre_hooks:
         return False
     if type(module) in (nn.Linear, RecurrentLinear):
@@ -143,15 +143,13 @@ def _density(layer: Any) -> float:
 
 
 def _csr(weight: Tensor) -> Tensor:
+    """Return a weight (rows, columns) in CSR form, with the 32-bit indices of the kernel."""
     with warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", message="Sparse (CSR tensor support is|invariant checks are)"
         )
         sparse = weight.detach().to_sparse_csr()
-        rows, columns = (
-            sparse.crow_indices().int(),
-            sparse.col_indices().int(),
-        )  # as the kernel has them
+        rows, columns = sparse.crow_indices().int(), sparse.col_indices().int()
         return torch.sparse_csr_tensor(
             rows, columns, sparse.values(), sparse.shape, check_invariants=False
         )

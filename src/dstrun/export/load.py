@@ -1,14 +1,14 @@
-"""A trained network out of the training code: plain torch, with the weights it computes with.
+"""Trained network without the training code: plain torch, with W ⊙ M as its weights.
 
-    run's folder, or a file that `dstrun export` has written  →  load(path)  →  nn.Module, ready for inference
+    run folder, or file of `dstrun export`  →  load(path)  →  nn.Module for inference
 
-    file            what is in it
-    .safetensors    dense: names and weights of the plain model, real zeros. packed: of each weight its `pack` parts
+    file            content
+    .safetensors    dense: names and weights of the plain model, with zeros
+                    packed: the parts of each weight (see packing)
     .pt2            a program of torch.export, which needs no dstrun
 
-Each .safetensors says in its metadata what model it is. Knows the models, masking (which weights
-are kept), pack, csr, checkpoint, registry, and composition and config for a run's config; it knows
-nothing of training."""
+The metadata of a .safetensors file describes its model.
+"""
 
 import json
 import warnings
@@ -21,16 +21,17 @@ import torch
 from torch import Tensor, nn
 
 from dstrun.config.check import check
-from dstrun.config.compose import load_saved_config
-from dstrun.config.registry import lookup
+from dstrun.config.compose import saved
+from dstrun.config.registry import registered
 from dstrun.export.csr import to_csr
-from dstrun.export.packing import packed, unpacked
+from dstrun.export.packing import pack, unpack
 from dstrun.methods.base import Method
 from dstrun.methods.masked_layers import load_plain
 from dstrun.models import BUILDERS
 from dstrun.runs import checkpoint
 from dstrun.runs.method import make_method
-from dstrun.system.errors import InputError, error_line, mismatch
+from dstrun.system.errors import InputError, described, mismatch
+from dstrun.system.run_files import CONFIG_FILE
 
 FORMAT = 1
 METADATA = "dstrun"
@@ -38,8 +39,10 @@ METADATA = "dstrun"
 
 @dataclass(frozen=True)
 class About:
-    """What makes a model again, and how its images are to be prepared: (pixels / 255 − mean) /
-    std."""
+    """Description of a plain model and of its input: (pixels / 255 − mean) / std.
+
+    `shape`: (channels, height, width) of an image. `mean`, `std`: one value, or one per channel.
+    """
 
     builder: str
     args: dict[str, Any]
@@ -49,45 +52,46 @@ class About:
     std: list[float]
 
     def build(self) -> nn.Module:
-        """The plain model, untrained."""
-        build = lookup("model.builder", self.builder, BUILDERS, "dstrun.models")
+        """Return the plain model, untrained."""
+        build = registered("model.builder", self.builder, BUILDERS, "dstrun.models")
         return build(tuple(self.shape), self.classes, **self.args)
 
 
 def load(path: str | Path, kernels: str | None = None) -> nn.Module:
-    """The network of a run's folder, or of a .safetensors or .pt2 file, for inference, on the CPU.
+    """Return the network of a run folder, .safetensors or .pt2 file, for inference on the CPU.
 
-    kernels: 'dense', 'csr' for torch's kernels for sparse matrices, or None for what the file was
-    exported for. `about` of the module says how images are prepared; a .pt2 has neither.
-    FileNotFoundError where there is nothing; ValueError for what is no network, is damaged or is of
-    a later version."""
+    `kernels`: "dense", "csr" for torch's sparse kernels, or None for those the file was exported
+    for. The module's attribute `about` describes its input; a .pt2 has none. Raise
+    FileNotFoundError where there is no such file; ValueError for one that is no network, is
+    damaged or is of a later version of dstrun.
+    """
     path = Path(path)
     if kernels not in (None, "dense", "csr"):
         raise ValueError(f"kernels is {kernels!r}, expected dense or csr")
     if path.suffix == ".onnx":
-        raise ValueError(f"{path} is for ONNX Runtime, and not for torch")
+        raise ValueError(f"{path} is for ONNX Runtime, not for torch")
     if path.suffix == ".pt2":
         if kernels:
-            raise ValueError(f"kernels is {kernels!r}, and {path} has its own")
+            raise ValueError(f"kernels is {kernels!r}, expected None, since {path} has its own")
         return _program(path)
     try:
         if path.is_dir():
             model, kind = _of_run(path), "dense"
         else:
             about, weights, kind = _of_file(path)
-            model = restored(about, weights)
-    except InputError as error:  # a config or a builder that is not there
+            model = restore_model(about, weights)
+    except InputError as error:  # of the config or its builder
         raise ValueError(f"{path}: {error}") from error
     return to_csr(model) if (kernels or kind) == "csr" else model
 
 
-def restored(
+def restore_model(
     about: About, weights: Mapping[str, Tensor], method: Method | None = None
 ) -> nn.Module:
     """Return the plain model with those weights, in evaluation mode.
 
-    With the `method` they were trained by, they are the state of a model with its masks, and W ⊙ M
-    becomes W. Raises ValueError where they are not that model's.
+    `method`: the method that trained a masked model whose state the weights are; W ⊙ M becomes W.
+    Raise ValueError for the weights of another model.
     """
     try:
         model = about.build()
@@ -104,12 +108,15 @@ def restored(
 
 
 def about_run(folder: Path, state: Mapping[str, Any]) -> About:
-    """What a run's config and its checkpoint say of its model. ValueError for a checkpoint that
-    does not say it."""
-    config = check(load_saved_config(folder / "config.yaml"))
+    """Return the description of a run's model, by its config and its checkpoint.
+
+    Raise ValueError for a checkpoint of an early version, which lacks the shape of the images.
+    """
+    config = check(saved(folder / CONFIG_FILE))
     if "shape" not in state:
         raise ValueError(
-            f"{folder}: an earlier dstrun has left no shape of images: `dstrun export {folder}` finds it"
+            f"{folder}: its checkpoint, of an early version, lacks the shape of the images; "
+            f"use `dstrun export {folder}`"
         )
     data = config.data
     return About(
@@ -123,65 +130,66 @@ def about_run(folder: Path, state: Mapping[str, Any]) -> About:
 
 
 def save(path: Path, about: About, weights: Mapping[str, Tensor], kind: str) -> None:
-    """A .safetensors file; kind: 'dense', 'packed', or 'csr', which is packed and loaded for sparse
-    kernels."""
-    from safetensors.torch import save as serialised
+    """Write a .safetensors file; `kind`: "dense", "packed", or "csr", packed for sparse kernels."""
+    from safetensors.torch import save as to_bytes
 
-    tensors = {
-        name: value.detach().clone(memory_format=torch.contiguous_format)
-        for name, value in weights.items()
-    }
-    if kind != "dense":
-        parts = {name: packed(value) for name, value in tensors.items()}
-        tensors = {
-            f"{name}.{part}": value for name, all_ in parts.items() for part, value in all_.items()
-        }
-    told = {"format": FORMAT, "kind": kind, **asdict(about)}
-    path.write_bytes(serialised(tensors, metadata={METADATA: json.dumps(told)}))
+    tensors = {}
+    for name, value in weights.items():
+        tensor = value.detach().clone(memory_format=torch.contiguous_format)
+        if kind == "dense":
+            tensors[name] = tensor
+        else:
+            for part, content in pack(tensor).items():
+                tensors[f"{name}.{part}"] = content
+    description = {"format": FORMAT, "kind": kind, **asdict(about)}
+    path.write_bytes(to_bytes(tensors, metadata={METADATA: json.dumps(description)}))
 
 
 def _of_file(path: Path) -> tuple[About, dict[str, Tensor], str]:
-    from safetensors import SafetensorError, safe_open
-
+    """Return description, weights and kind of a .safetensors file."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no {path}")
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        told = json.loads(metadata.get(METADATA, "null"))
-    except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read ({error_line(error)})") from error
-    if not isinstance(told, dict):
-        raise ValueError(
-            f"{path} does not say what model it is: it was not written by `dstrun export`"
-        )
-    if isinstance(version := told.pop("format", 0), int) and version > FORMAT:
+    tensors, description = _read(path)
+    if not isinstance(description, dict):
+        raise ValueError(f"{path} does not describe its model: `dstrun export` has not written it")
+    version = description.pop("format", 0)
+    if isinstance(version, int) and version > FORMAT:
         raise ValueError(
             f"{path} is of a later dstrun (format {version}, this one reads up to {FORMAT})"
         )
     try:
-        kind = told.pop("kind")
-        about = About(**told | {"shape": tuple(told["shape"])})
-        return about, tensors if kind == "dense" else _unpacked(tensors), kind
+        kind = description.pop("kind")
+        about = About(**description | {"shape": tuple(description["shape"])})
+        return about, tensors if kind == "dense" else _unpack_all(tensors), kind
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} is damaged ({error_line(error)})") from error
+        raise ValueError(f"{path} is damaged ({described(error)})") from error
 
 
-def _unpacked(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
+    """Return the tensors of a .safetensors file, and the description in its metadata."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, json.loads(metadata.get(METADATA, "null"))
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read ({described(error)})") from error
+
+
+def _unpack_all(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     parts: dict[str, dict[str, Tensor]] = {}
     for name, value in tensors.items():
-        whole, _, part = name.rpartition(".")
-        parts.setdefault(whole, {})[part] = value
-    return {name: unpacked(some) for name, some in parts.items()}
+        weight, _, part = name.rpartition(".")
+        parts.setdefault(weight, {})[part] = value
+    return {name: unpack(of_weight) for name, of_weight in parts.items()}
 
 
 def _of_run(folder: Path) -> nn.Module:
     state = checkpoint.load_newest(folder)
     about = about_run(folder, state)
-    return restored(
-        about, state["model"], make_method(check(load_saved_config(folder / "config.yaml")))
-    )
+    return restore_model(about, state["model"], make_method(check(saved(folder / CONFIG_FILE))))
 
 
 def _program(path: Path) -> nn.Module:
@@ -189,9 +197,8 @@ def _program(path: Path) -> nn.Module:
         raise FileNotFoundError(f"there is no {path}")
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message="The given buffer is not writable"
-            )  # torch 2.11's own buffer
+            # torch 2.11 warns of a buffer of its own.
+            warnings.filterwarnings("ignore", message="The given buffer is not writable")
             return torch.export.load(path).module()
-    except Exception as error:  # of zip, JSON and torch
-        raise ValueError(f"{path} cannot be read ({error_line(error)})") from error
+    except Exception as error:  # of zipfile, json or torch
+        raise ValueError(f"{path} cannot be read ({described(error)})") from error

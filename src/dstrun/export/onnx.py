@@ -1,5 +1,4 @@
-"""A network as an ONNX file, and an ONNX file as a network, by torch's exporter and ONNX Runtime.
-Knows torch alone."""
+"""ONNX files: writing by torch's exporter, running by ONNX Runtime."""
 
 import io
 import warnings
@@ -14,30 +13,33 @@ OPSET = 20
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
-def missing() -> list[str]:
-    """The packages that are not installed."""
+def missing_packages() -> list[str]:
+    """Return the packages for ONNX that are not installed."""
     return [package for package in PACKAGES if find_spec(package) is None]
 
 
-def program(model: nn.Module, shape: tuple[int, ...]) -> torch.export.ExportedProgram:
-    """The model for images of that (C, H, W), any number of them at a time. torch's errors where it
-    cannot be."""
-    example = torch.zeros(2, *shape)  # a batch of one would be taken for a constant
+def export_program(model: nn.Module, shape: tuple[int, ...]) -> torch.export.ExportedProgram:
+    """Return the model as a program for any number of images (C, H, W).
+
+    Raise torch's errors for a model that cannot be exported.
+    """
+    example = torch.zeros(2, *shape)  # a batch of one would become a constant
     batch = torch.export.Dim("batch", min=1)
+    # torch warns of its own parts, and prints the graph on which it fails.
     with warnings.catch_warnings(), torch.no_grad(), redirect_stderr(io.StringIO()):
-        warnings.simplefilter(
-            "ignore"
-        )  # torch's, of its own parts; and it prints the graph that it fails on
+        warnings.simplefilter("ignore")
         return torch.export.export(model, (example,), dynamic_shapes=({0: batch},))
 
 
-def serialised(model: nn.Module, shape: tuple[int, ...]) -> bytes:
-    """A file: images (batch, C, H, W) → logits (batch, classes); torch's errors for what ONNX
-    cannot express."""
+def export_bytes(model: nn.Module, shape: tuple[int, ...]) -> bytes:
+    """Return the content of an ONNX file: images (batch, C, H, W) → logits (batch, classes).
+
+    Raise torch's errors for what ONNX cannot express.
+    """
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         made = torch.onnx.export(
-            program(model, shape),
+            export_program(model, shape),
             (),
             input_names=["images"],
             output_names=["logits"],
@@ -49,12 +51,12 @@ def serialised(model: nn.Module, shape: tuple[int, ...]) -> bytes:
     return made.model_proto.SerializeToString()
 
 
-def network(file: bytes, threads: int = 0) -> Callable[[Tensor], Tensor]:
-    """A file's network on the CPU; 0 threads: as many as ONNX Runtime finds right."""
+def load_network(content: bytes, threads: int = 0) -> Callable[[Tensor], Tensor]:
+    """Return the network of an ONNX file on the CPU; `threads`: 0 for ONNX Runtime's choice."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])

@@ -1,13 +1,12 @@
-"""Few weights of many in few bytes: the values that are not zero, and the gaps between their
-places.
+"""Packing of a sparse weight: the values that are not zero, and the gaps between their places.
 
-    gap     how many places a value lies behind the one before it, row after row, counted from −1
-    gaps    each as its widest word (255, or 65,535) as often as that fits into it, and then what is left
+    gap     the distance of a value's place from the place before, row after row, from −1 on
+    gaps    each gap as its widest word (255, or 65,535) as often as that fits, then the remainder
 
-A word that is not the widest ends a gap, and has a value. Bytes and 16-bit words are tried, and
-what is smallest is taken; a tensor that is smaller as it stands stays so. At 2 % density nearly
-every gap is one byte, so that a weight costs five bytes, where 16-bit columns would take six. Knows
-torch alone."""
+A word that is not the widest ends a gap and belongs to a value. Words of 8 and of 16 bits are
+tried, and the smallest result is taken, which may be the weight as it is. At 2 % density nearly
+every gap is one byte, so that a weight takes five bytes; with 16-bit columns it would take six.
+"""
 
 from math import prod
 
@@ -17,20 +16,19 @@ from torch import Tensor
 WIDTHS = (torch.uint8, torch.uint16)
 
 
-def packed(weight: Tensor) -> dict[str, Tensor]:
-    """{'values', 'gaps', 'shape'} of a weight, or {'whole'}: whichever has fewest bytes."""
+def pack(weight: Tensor) -> dict[str, Tensor]:
+    """Return {'values', 'gaps', 'shape'} of a weight, or {'whole'}: whichever is smallest."""
     weight = weight.detach()
     places = weight.flatten().nonzero().flatten()
     sparse = {"values": weight.flatten()[places], "shape": torch.tensor(weight.shape)}
-    choices = [
-        {"whole": weight.contiguous()},
-        *(sparse | {"gaps": _gaps(places, width)} for width in WIDTHS),
-    ]
-    return min(choices, key=size)
+    choices = [{"whole": weight.contiguous()}]
+    for width in WIDTHS:
+        choices.append(sparse | {"gaps": _gaps(places, width)})
+    return min(choices, key=packed_size)
 
 
 def _gaps(places: Tensor, width: torch.dtype) -> Tensor:
-    """The words of all gaps, (W,)."""
+    """Return the words of all gaps, (W,)."""
     widest = torch.iinfo(width).max
     gaps = places.diff(prepend=torch.tensor([-1]))
     ends = (gaps // widest + 1).cumsum(0) - 1
@@ -39,17 +37,19 @@ def _gaps(places: Tensor, width: torch.dtype) -> Tensor:
     return words.to(width)
 
 
-def unpacked(parts: dict[str, Tensor]) -> Tensor:
-    """The weight again, bit for bit but for the sign of zeros. ValueError for parts that do not
-    belong together."""
+def unpack(parts: dict[str, Tensor]) -> Tensor:
+    """Return the weight again, bit for bit except for the sign of zeros.
+
+    Raise ValueError for parts that do not belong together.
+    """
     if "whole" in parts:
         return parts["whole"]
     values, words, shape = parts["values"], parts["gaps"], parts["shape"].tolist()
     widest, words = torch.iinfo(words.dtype).max, words.long()
     places = (words.cumsum(0) - 1)[words != widest]
-    ordered = bool((places.diff(prepend=torch.tensor([-1])) > 0).all())
+    is_ordered = bool((places.diff(prepend=torch.tensor([-1])) > 0).all())
     fits = min(shape, default=1) >= 0 and (not len(places) or int(places[-1]) < prod(shape) < 2**40)
-    if len(places) != len(values) or not ordered or not fits:
+    if len(places) != len(values) or not is_ordered or not fits:
         raise ValueError(
             f"{len(values)} values and {len(places)} gaps do not make a weight of {shape}"
         )
@@ -58,6 +58,6 @@ def unpacked(parts: dict[str, Tensor]) -> Tensor:
     return weight
 
 
-def size(parts: dict[str, Tensor]) -> int:
-    """Bytes."""
+def packed_size(parts: dict[str, Tensor]) -> int:
+    """Return the bytes of all parts."""
     return sum(part.numel() * part.element_size() for part in parts.values())

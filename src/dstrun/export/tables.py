@@ -1,0 +1,76 @@
+"""Tables and lines that `dstrun export` prints."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from dstrun.export.benchmark import Timing
+
+COUNTS = ("weights", "kept", "multiply_adds", "multiply_adds_kept")
+
+
+def layers_table(record: dict[str, Any]) -> Table:
+    """Return weights and multiply-adds of each layer and of all, and the bytes below."""
+    table = Table(title="weights, and multiply-adds for one image", title_justify="left")
+    table.add_column("layer", no_wrap=True)
+    for word in ("kept", "weights", "kept %", "multiply-adds kept", "multiply-adds"):
+        table.add_column(word, justify="right", no_wrap=True)
+    total: dict[str, Any] = {"layer": "all"}
+    for key in COUNTS:
+        total[key] = sum(layer[key] for layer in record["layers"])
+    for layer in record["layers"]:
+        table.add_row(*_cells(layer))
+    table.add_section()
+    table.add_row(*_cells(total))
+    sizes = [f"{word} {record[f'bytes_{word}']:,}" for word in ("dense", "zipped", "packed")]
+    table.caption, table.caption_justify = f"bytes: {', '.join(sizes)}", "left"
+    return table
+
+
+def _cells(layer: dict[str, Any]) -> list[str]:
+    return [
+        layer["layer"],
+        f"{layer['kept']:,}",
+        f"{layer['weights']:,}",
+        f"{layer['kept'] / layer['weights']:.2%}" if layer["weights"] else "",
+        f"{layer['multiply_adds_kept']:,}",
+        f"{layer['multiply_adds']:,}",
+    ]
+
+
+def result_lines(target: Path, record: dict[str, Any]) -> str:
+    """Return what was written, how large it is, and the result of the comparison."""
+    words = f"{target}: {record['format']}, {record['bytes']:,} bytes"
+    words += f", {record['bytes'] / record['bytes_dense']:.1%} of the dense file"
+    if record["shrunk"]:
+        words += f"; {record['parameters_shrunk']:,} of {record['parameters']:,} parameters"
+    if record["bytes"] > record["bytes_dense"] and record["format"] in ("torch", "onnx"):
+        shrink = "" if record["shrunk"] else "--shrink leaves out dead parts; "
+        words += f"\nlarger than the dense weights: {shrink}"
+        words += "--format sparse (.safetensors) stores only the kept weights"
+    return (
+        f"{words}\nchecked on {record['images']:,} test images: "
+        f"largest difference {record['largest_difference']:.2g}, "
+        f"every class the same, accuracy {record['accuracy']:.2%}"
+    )
+
+
+def timings_table(timings: Sequence[Timing]) -> Table:
+    """Return the timings with their ratio to the dense network's."""
+    table = Table(title="milliseconds per batch, median and quartiles", title_justify="left")
+    for word in ("network", "threads", "batch", "ms", "quartiles", "images/s", "× dense"):
+        table.add_column(word, justify="left" if word == "network" else "right", no_wrap=True)
+    dense = {(row.threads, row.batch): row.median for row in timings if row.network == "dense"}
+    for row in timings:
+        table.add_row(
+            row.network,
+            str(row.threads),
+            str(row.batch),
+            f"{row.median:.3f}",
+            f"{row.low:.3f} to {row.high:.3f}",
+            f"{1000 * row.batch / row.median:,.0f}",
+            f"{dense[row.threads, row.batch] / row.median:.2f}",
+        )
+    return table

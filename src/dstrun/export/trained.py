@@ -1,0 +1,96 @@
+"""Trained network of a run: with its masks, without them, and its test images."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dstrun.config.check import check
+from dstrun.config.compose import saved
+from dstrun.export import load
+from dstrun.methods.mask_stats import LayerFigures
+from dstrun.runs import checkpoint
+from dstrun.runs.data_record import refuse_other_classes
+from dstrun.system.errors import InputError, first_line, mismatch
+from dstrun.system.machine import set_threads
+from dstrun.system.run_files import CONFIG_FILE
+from dstrun.training.build import make_batches, training_objects
+from dstrun.training.prepare import prepare
+
+Network = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run's network on the CPU: `masked`, as trained, and `plain`, with W ⊙ M in place of W.
+
+    `layers`: figures of the masked layers. `batches` returns the test images (B, C, H, W) with
+    their labels (B,).
+    """
+
+    folder: Path
+    masked: nn.Module
+    plain: nn.Module
+    about: load.About
+    layers: list[LayerFigures]
+    batches: Callable[[], Iterable[tuple[Tensor, Tensor]]]
+
+    @property
+    def example(self) -> Tensor:
+        """Return one image of zeros, (1, C, H, W)."""
+        return torch.zeros(1, *self.about.shape)
+
+
+def load_trained(folder: Path, changes: Sequence[str] = ()) -> Trained:
+    """Return the network of a run with the weights of its newest checkpoint.
+
+    `changes`: overrides of the run's config, such as data.root=PATH. Raise InputError for a run
+    without a usable checkpoint, or whose checkpoint has the weights of another model.
+    """
+    try:
+        state = checkpoint.load_newest(folder)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: {first_line(error)}") from error
+    config = replace(check(saved(folder / CONFIG_FILE, changes)), init=None, device="cpu")
+    config = replace(config, schedule=replace(config.schedule, compile="off", precision="fp32"))
+    prepared = prepare(config, resumes=True)
+    refuse_other_classes(folder, state.get("data") or state, prepared.data)
+    set_threads(config.threads)
+    masked, method = training_objects(config, prepared)
+    try:
+        masked.load_state_dict(state["model"])
+        about = load.about_run(folder, state | prepared.images)
+        plain = load.restore_model(about, state["model"], method)
+    except RuntimeError as error:
+        raise InputError(
+            f"{folder}: the checkpoint is of another model ({mismatch(error)})"
+        ) from error
+    except (ValueError, KeyError) as error:
+        raise InputError(f"{folder}: {first_line(error)}") from error
+    _, splits = make_batches(config, prepared)
+    return Trained(folder, masked.eval(), plain, about, method.measure(), splits["test"])
+
+
+@torch.inference_mode()
+def compare_outputs(trained: Trained, exported: Network) -> dict[str, Any]:
+    """Compare a network with the masked model on every test image.
+
+    Return the number of images, the largest difference of an output (NaN where one is), the number
+    of images with another class, and the accuracy of `exported`.
+    """
+    largest, differs, images, right = torch.zeros(()), 0, 0, 0
+    for batch, labels in trained.batches():
+        expected, outputs = trained.masked(batch), exported(batch)
+        largest = torch.maximum(largest, (expected - outputs).abs().max())  # keeps NaN
+        differs += int((expected.argmax(1) != outputs.argmax(1)).sum())
+        right += int((outputs.argmax(1) == labels).sum())
+        images += len(labels)
+    return {
+        "images": images,
+        "largest_difference": largest.item(),
+        "top1_differs": differs,
+        "accuracy": right / images,
+    }
