@@ -372,7 +372,9 @@ def test_a_file_that_is_none_of_ours_is_told_so(run: Path) -> None:
         dstrun.load("gone.pt2")
     with pytest.raises(ValueError, match=r"a.onnx is for ONNX Runtime"):
         dstrun.load("a.onnx")
-    with pytest.raises(ValueError, match=r"kernels is 'csr', expected None, since a.pt2 has its own"):
+    with pytest.raises(
+        ValueError, match=r"kernels is 'csr', expected None, since a.pt2 has its own"
+    ):
         dstrun.load("a.pt2", kernels="csr")
 
 

@@ -34,7 +34,7 @@ from dstrun.export.trained import Trained, compare_outputs, load_trained
 from dstrun.system.cores import usable_cores
 from dstrun.system.errors import InputError, first_line
 from dstrun.system.files import read_json, sha256, write_json
-from dstrun.system.signals import exits_by_sigterm
+from dstrun.system.signals import exit_on_sigterm
 from dstrun.system.terminal import print_whole
 
 RECORD = "export.json"
@@ -101,7 +101,7 @@ def _write_checked(
     Return the result of the comparison with the file's bytes and digest. Raise InputError for a
     model that cannot be exported, or whose outputs differ.
     """
-    with exits_by_sigterm(), TemporaryDirectory(prefix=".export-", dir=target.parent) as place:
+    with exit_on_sigterm(), TemporaryDirectory(prefix=".export-", dir=target.parent) as place:
         file = Path(place, target.name)
         try:
             write_network(file, model, trained.about, format)

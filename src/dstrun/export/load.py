@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from dstrun.config.check import check
-from dstrun.config.compose import saved
-from dstrun.config.registry import registered
+from dstrun.config.compose import load_saved_config
+from dstrun.config.registry import lookup
 from dstrun.export.csr import to_csr
 from dstrun.export.packing import pack, unpack
 from dstrun.methods.base import Method
@@ -30,7 +30,7 @@ from dstrun.methods.masked_layers import load_plain
 from dstrun.models import BUILDERS
 from dstrun.runs import checkpoint
 from dstrun.runs.method import make_method
-from dstrun.system.errors import InputError, described, mismatch
+from dstrun.system.errors import InputError, error_line, mismatch
 from dstrun.system.run_files import CONFIG_FILE
 
 FORMAT = 1
@@ -53,7 +53,7 @@ class About:
 
     def build(self) -> nn.Module:
         """Return the plain model, untrained."""
-        build = registered("model.builder", self.builder, BUILDERS, "dstrun.models")
+        build = lookup("model.builder", self.builder, BUILDERS, "dstrun.models")
         return build(tuple(self.shape), self.classes, **self.args)
 
 
@@ -112,7 +112,7 @@ def about_run(folder: Path, state: Mapping[str, Any]) -> About:
 
     Raise ValueError for a checkpoint of an early version, which lacks the shape of the images.
     """
-    config = check(saved(folder / CONFIG_FILE))
+    config = check(load_saved_config(folder / CONFIG_FILE))
     if "shape" not in state:
         raise ValueError(
             f"{folder}: its checkpoint, of an early version, lacks the shape of the images; "
@@ -162,7 +162,7 @@ def _of_file(path: Path) -> tuple[About, dict[str, Tensor], str]:
         about = About(**description | {"shape": tuple(description["shape"])})
         return about, tensors if kind == "dense" else _unpack_all(tensors), kind
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} is damaged ({described(error)})") from error
+        raise ValueError(f"{path} is damaged ({error_line(error)})") from error
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
@@ -175,7 +175,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Any]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return tensors, json.loads(metadata.get(METADATA, "null"))
     except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read ({described(error)})") from error
+        raise ValueError(f"{path} cannot be read ({error_line(error)})") from error
 
 
 def _unpack_all(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -189,7 +189,9 @@ def _unpack_all(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _of_run(folder: Path) -> nn.Module:
     state = checkpoint.load_newest(folder)
     about = about_run(folder, state)
-    return restore_model(about, state["model"], make_method(check(saved(folder / CONFIG_FILE))))
+    return restore_model(
+        about, state["model"], make_method(check(load_saved_config(folder / CONFIG_FILE)))
+    )
 
 
 def _program(path: Path) -> nn.Module:
@@ -201,4 +203,4 @@ def _program(path: Path) -> nn.Module:
             warnings.filterwarnings("ignore", message="The given buffer is not writable")
             return torch.export.load(path).module()
     except Exception as error:  # of zipfile, json or torch
-        raise ValueError(f"{path} cannot be read ({described(error)})") from error
+        raise ValueError(f"{path} cannot be read ({error_line(error)})") from error

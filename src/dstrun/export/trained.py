@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dstrun.config.check import check
-from dstrun.config.compose import saved
+from dstrun.config.compose import load_saved_config
 from dstrun.export import load
 from dstrun.methods.mask_stats import LayerFigures
 from dstrun.runs import checkpoint
@@ -54,7 +54,9 @@ def load_trained(folder: Path, changes: Sequence[str] = ()) -> Trained:
         state = checkpoint.load_newest(folder)
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: {first_line(error)}") from error
-    config = replace(check(saved(folder / CONFIG_FILE, changes)), init=None, device="cpu")
+    config = replace(
+        check(load_saved_config(folder / CONFIG_FILE, changes)), init=None, device="cpu"
+    )
     config = replace(config, schedule=replace(config.schedule, compile="off", precision="fp32"))
     prepared = prepare(config, resumes=True)
     refuse_other_classes(folder, state.get("data") or state, prepared.data)
