@@ -154,7 +154,7 @@ def report(title: str, rows: Sequence[dict[str, Any]], file: Path | None, **more
             *(f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values())
         )
     console = Console(width=max(100, Console().width))
-    console.print(table)
+    console.print(table if rows else title)  # a table without columns prints nothing
     for name, value in more.items():
         console.print(f"{name.replace('_', ' ')}: {value}")
     device = torch.device(more.get("device", "cpu"))

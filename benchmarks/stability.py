@@ -171,7 +171,7 @@ def trace(images: data.Split, seed: int, updates: int) -> tuple[str, list[Row]]:
             found = lowest[1], int(after[lowest[1]].argmin())
             break
     if found is None:
-        return "no threshold fell below it", []
+        return f"no threshold fell below {FAR_BELOW_ZERO}; try another --seed", []
     at, filter_ = found
     weights = layers[at][1].weight[0].numel()
     history = rows[at][filter_]
