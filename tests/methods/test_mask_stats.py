@@ -19,7 +19,7 @@ from dstrun.methods.mask_stats import (
     measure,
     model_density,
     weights_left_dense,
-)  # fmt: skip
+)
 from dstrun.models import BUILDERS
 from dstrun.models.lenet import LeNet300100
 
@@ -40,7 +40,7 @@ def test_dead_filters_of_a_convolution() -> None:
 
 
 def test_of_dead_layers_nothing_is_kept() -> None:
-    """Not one weight: in the layer's figures, in the model's, and in what the method counts."""
+    """Check the layer's figures, the model's, and the method's count."""
     dead = torch.zeros(2, 3, dtype=torch.bool)
     assert kept(dead).item() == 0
     (figures,) = measure({"a": dead}, {"a": dead}, {"a": torch.zeros(2, 1)})
@@ -110,16 +110,14 @@ def test_every_product_of_the_built_in_networks_is_one_of_their_layers() -> None
         with torch.device("meta"):
             model, example = BUILDERS[name](shape, 10), torch.empty(1, *shape)
         work = multiply_adds(model, example)
-        weights = {
-            layer: model.get_parameter(f"{layer}.weight").numel() for layer in work.positions
-        }
-        assert work.total == sum(
-            weights[layer] * times for layer, times in work.positions.items()
-        ), name
+        expected = 0
+        for layer, times in work.positions.items():
+            expected += model.get_parameter(f"{layer}.weight").numel() * times
+        assert work.total == expected, name
 
 
 class Called(nn.Module):
-    """A layer as a model, called as `call` does it."""
+    """A model of one layer, which `call` calls."""
 
     def __init__(self, layer: nn.Module, call: Callable) -> None:
         super().__init__()
@@ -129,9 +127,8 @@ class Called(nn.Module):
         return self.call(self.layer, images)
 
 
-ATTENTION = (
-    4 * 8 * 8 * 6 + 2 * 6 * 6 * 8
-)  # q, k, v and the way out of 8 features for 6 tokens; scores, and their use
+# query, key, value and output projection of 8 features for 6 tokens; scores, and their use
+ATTENTION = 4 * 8 * 8 * 6 + 2 * 6 * 6 * 8
 LAYERS = {
     "conv1d": (nn.Conv1d(4, 6, 3), (4, 10), 6 * 4 * 3 * 8),
     "conv3d": (nn.Conv3d(2, 3, 3), (2, 5, 5, 5), 3 * 2 * 27 * 27),
@@ -167,10 +164,8 @@ def test_multiply_adds_of_layers_that_stay_dense(name: str) -> None:
     }
     call |= {"checkpointed": checkpointed}
     example = torch.zeros(*shape) if name in ("lstm", "gru") else torch.zeros(1, *shape)
-    assert (
-        multiply_adds(Called(layer, call.get(name, lambda layer, x: layer(x))), example).total
-        == wanted
-    )
+    model = Called(layer, call.get(name, lambda layer, x: layer(x)))
+    assert multiply_adds(model, example).total == wanted
 
 
 def test_counting_draws_nothing_from_the_generator_of_a_run() -> None:
@@ -187,9 +182,8 @@ def test_what_masks_leave_of_the_multiply_adds() -> None:
         LayerFigures("a", 5, 10, None, None, None, 0.0, 0),
         LayerFigures("b", 1, 4, None, None, None, 0.0, 0),
     ]
-    work = MultiplyAdds(
-        total=10 * 1 + 4 * 5 + 10, positions={"a": 1, "b": 5}
-    )  # 10 of what has no mask
+    without_mask = 10
+    work = MultiplyAdds(total=10 * 1 + 4 * 5 + without_mask, positions={"a": 1, "b": 5})
     assert work.kept(layers) == 5 * 1 + 1 * 5 + 10
     assert work.fraction(layers) == 20 / 40
 

@@ -1,5 +1,4 @@
-"""Networks of which a part has no mask: every figure of a run, a report and an export equals a
-count by hand."""
+"""Networks with weights that have no mask: figures of run, report and export, counted by hand."""
 
 import csv
 import io
@@ -16,7 +15,7 @@ from tests.helpers.commands import Command
 
 
 def vit(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """torchvision's, 16×16 pixels in four patches and a class token of 8 features."""
+    """Return torchvision's for 16×16 pixels: four patches and a class token of 8 features."""
     from torchvision.models import VisionTransformer
 
     return VisionTransformer(
@@ -25,7 +24,7 @@ def vit(shape: tuple[int, int, int], classes: int) -> nn.Module:
 
 
 class Sequences(nn.Module):
-    """The rows of an image, channels side by side, through `reader` to what `classifier` takes."""
+    """A model that reads an image as the sequence of its rows, channels side by side."""
 
     def __init__(
         self, reader: nn.Module, classifier: nn.Module, read: Callable[[nn.Module, Tensor], Tensor]
@@ -53,8 +52,11 @@ def lstm(shape: tuple[int, int, int], classes: int) -> nn.Module:
 
 
 class Count(NamedTuple):
-    """By hand: weights with a mask and how often each is used, weights without, and their
-    multiply-adds."""
+    """Figures of a network, counted by hand.
+
+    masked: for each layer, weights with a mask and how often each is used.
+    dense_weights, dense_work: weights without a mask, and their multiply-adds.
+    """
 
     masked: dict[str, tuple[int, int]]
     dense_weights: int
@@ -63,8 +65,8 @@ class Count(NamedTuple):
 
 MLP = "encoder.layers.encoder_layer_0.mlp"
 COUNTS = {
-    # five tokens; class token, positions, q k v, way out of attention, head; scores of attention
-    # and their use
+    # five tokens; weights: class token, positions, q k v, output projection, head; multiply-adds
+    # include attention scores and their use
     vit: Count(
         {"conv_proj": (8 * 3 * 8 * 8, 4), f"{MLP}.0": (8 * 16, 5), f"{MLP}.3": (16 * 8, 5)},
         8 + 5 * 8 + 3 * 8 * 8 + 8 * 8 + 8 * 10,
@@ -88,7 +90,7 @@ def test_every_figure_equals_a_count_by_hand(
         "reg.alpha=0.05",
         "schedule.epochs=2",
     ]
-    exclude = ["reg.exclude=[heads.head]"] if build is vit else []  # which begins with zeros
+    exclude = ["reg.exclude=[heads.head]"] if build is vit else []  # which is 0 at the start
     ended = command(*words, *exclude, "data.pad=0", "schedule.lr=0.5", "schedule.batch_size=4")
     assert ended.code == 0, ended.err
     (run,) = Path("outputs/single").iterdir()
@@ -96,36 +98,28 @@ def test_every_figure_equals_a_count_by_hand(
     last = csv.DictReader((run / "layers.csv").read_text().splitlines())
     kept = {row["layer"]: int(row["kept"]) for row in last if row["epoch"] == "2"}
     total = sum(weights for weights, _ in count.masked.values())
-    work = sum(weights * times for weights, times in count.masked.values()) + count.dense_work
-    work_kept = (
-        sum(kept[layer] * times for layer, (_, times) in count.masked.items()) + count.dense_work
-    )
+    work = work_kept = count.dense_work
+    for layer, (weights, times) in count.masked.items():
+        work += weights * times
+        work_kept += kept[layer] * times
+    dense, whole = count.dense_weights, total + count.dense_weights
 
     assert kept.keys() == count.masked.keys()
     assert sum(kept.values()) < total
     assert summary["density"] == sum(kept.values()) / total
-    assert summary["density_model"] == (sum(kept.values()) + count.dense_weights) / (
-        total + count.dense_weights
-    )
-    assert (summary["weights"], summary["total"]) == (total + count.dense_weights, total)
-    assert sum(dense["weights"] for dense in summary["left_dense"].values()) == count.dense_weights
+    assert summary["density_model"] == (sum(kept.values()) + dense) / whole
+    assert (summary["weights"], summary["total"]) == (whole, total)
+    assert sum(layer["weights"] for layer in summary["left_dense"].values()) == dense
     assert (summary["multiply_adds"], summary["multiply_adds_kept"]) == (work, work_kept)
     assert summary["flops_fraction"] == work_kept / work
-    assert (
-        f"{count.dense_weights:,} weights, {count.dense_weights / (total + count.dense_weights):.1%}"
-        in ended.out
-    )
+    assert f"{dense:,} weights, {dense / whole:.1%}" in ended.out
 
     (row,) = csv.DictReader(io.StringIO(command("report", "outputs", "--csv").out))
-    for column, key in {
-        "density": "density",
-        "density_model": "density_model",
-        "flops": "flops_fraction",
-    }.items():
-        assert float(row[column]) == summary[key]
-    assert (
-        command("report", "outputs", "--markdown").out.splitlines()[0].count("whole model %") == 1
-    )
+    assert float(row["density"]) == summary["density"]
+    assert float(row["density_model"]) == summary["density_model"]
+    assert float(row["flops"]) == summary["flops_fraction"]
+    header = command("report", "outputs", "--markdown").out.splitlines()[0]
+    assert header.count("whole model %") == 1
 
     if build is not vit:
         return
@@ -133,6 +127,9 @@ def test_every_figure_equals_a_count_by_hand(
     record = json.loads(Path("export.json").read_text())["net.safetensors"]
     assert record["multiply_adds_kept"] == work_kept
     assert record["layers"][-1] == {
-        "layer": "left dense", "weights": count.dense_weights, "kept": count.dense_weights,
-        "multiply_adds": count.dense_work, "multiply_adds_kept": count.dense_work,
-    }  # fmt: skip
+        "layer": "left dense",
+        "weights": dense,
+        "kept": dense,
+        "multiply_adds": count.dense_work,
+        "multiply_adds_kept": count.dense_work,
+    }

@@ -1,7 +1,8 @@
 """Density, churn and dead rows of masks: functions of boolean tensors on any device.
 
-density = kept / total        churn = share of the mask that differs from an earlier one
-dead rows = output neurons or filters of which nothing is kept
+density     kept / total
+churn       share of the mask that differs from an earlier one
+dead rows   output neurons or filters without a kept weight
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class LayerFigures:
-    """One layer at one moment, as plain numbers; thresholds are None in a dense run."""
+    """Figures of one layer at one moment; those of thresholds are None in a dense run."""
 
     layer: str
     kept: int
@@ -26,12 +27,12 @@ class LayerFigures:
 
     @property
     def density(self) -> float:
-        """Kept over total, in [0, 1]."""
+        """Fraction of weights that are kept, in [0, 1]."""
         return self.kept / self.total
 
 
 def kept(mask: Tensor) -> Tensor:
-    """Return how many weights take part: a 0-dim integer tensor."""
+    """Return the number of weights that are kept: a 0-dim integer tensor."""
     return mask.sum()
 
 
@@ -41,7 +42,7 @@ def churn(mask: Tensor, before: Tensor) -> Tensor:
 
 
 def dead_rows(mask: Tensor) -> Tensor:
-    """Return how many rows (first dimension) keep nothing: a 0-dim integer tensor."""
+    """Return the number of rows (first dimension) without a kept weight: a 0-dim integer tensor."""
     return (~mask.flatten(1).any(1)).sum()
 
 
@@ -50,7 +51,8 @@ def measure(
 ) -> list[LayerFigures]:
     """Return the figures of all layers, read from the device in one transfer.
 
-    A layer that `thresholds` lacks has none to report.
+    `masks` and `before` have the masks now and at the measurement before; `thresholds` may lack
+    layers, whose threshold figures are None.
     """
     rows = []
     for name, mask in masks.items():
@@ -69,7 +71,7 @@ def measure(
 
 
 def _read_rows(rows: list[Tensor]) -> list[list[float]]:
-    """Return tensors of different lengths as lists, in one transfer."""
+    """Return 1-dim tensors of different lengths as lists, in one transfer."""
     flat = torch.cat(rows).tolist()
     lists, start = [], 0
     for row in rows:
@@ -79,23 +81,26 @@ def _read_rows(rows: list[Tensor]) -> list[list[float]]:
 
 
 def masked_density(layers: Sequence[LayerFigures]) -> float:
-    """Return kept over all weights of the masked layers, in [0, 1]: the paper's "model remaining
-    percentage"."""
+    """Return the fraction of masked layers' weights that are kept, in [0, 1].
+
+    Times 100 it is the paper's "model remaining percentage".
+    """
     return model_density(layers, 0)
 
 
 def model_density(layers: Sequence[LayerFigures], left_dense: int) -> float:
-    """Return kept over all weights of the model, in [0, 1]; of these `left_dense` belong to no
-    masked layer.
+    """Return the fraction of the model's weights that are kept, in [0, 1].
 
-    Weights are parameters of two or more dimensions; biases, batch norm and thresholds are not
-    counted."""
-    kept, total = (sum(getattr(layer, key) for layer in layers) for key in ("kept", "total"))
-    return (kept + left_dense) / (total + left_dense)
+    Weights are parameters of two or more dimensions, without biases, batch norm and thresholds;
+    `left_dense` of them belong to no masked layer.
+    """
+    remaining = sum(layer.kept for layer in layers)
+    total = sum(layer.total for layer in layers)
+    return (remaining + left_dense) / (total + left_dense)
 
 
 def weights_left_dense(model: nn.Module, names: Iterable[str]) -> dict[str, int]:
-    """Return the size of each named parameter; one that has several names counts once."""
+    """Return the size of each named parameter; one with several names is there once."""
     found: dict[nn.Parameter, str] = {}
     for name in names:
         found.setdefault(model.get_parameter(name), name)

@@ -1,17 +1,20 @@
-"""How a model's forward pass reads the weights of its masked layers: through the mask, past it, or
-not at all.
+"""Probe of a forward pass: it finds layers whose weight is read past the mask, or not at all.
 
-    training     each mask is given a stand-in for the weight: a gradient that reaches the weight itself came past it
-    evaluation   each weight is NaN, and its mask is given the true values: NaN in the output came past the mask; the
-                 weight is NaN before eval(), so that a copy made there or at the first call is NaN as well
+    training     each mask gets a copy in place of the weight, so a gradient that reaches the weight
+                 itself came past the mask
+    evaluation   each weight is NaN and its mask gets the true values, so NaN in the output came
+                 past the mask; weights are NaN before eval(), so that a copy which is made there,
+                 or at the first call, is NaN as well
 
-So a layer is found whose owner reads `layer.weight` itself, whatever function it hands it to. Knows
-torch alone: a layer is any module with a `weight` and a child `mask`, with a `threshold`, that is
-called with the weight."""
+It finds a weight that another module reads as `layer.weight`, whatever function it is passed to.
+A layer is any module with a `weight` and a child `mask`, which has a `threshold` and is called with
+the weight.
+"""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,45 +23,50 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Reading:
-    """Names of masked layers, in the order of the model."""
+    """Names of masked layers that a training step does not read as it should, in model order.
 
-    past: list[str]  # whose weight is read past the mask, alone or as well
-    unused: list[str]  # neither mask nor weight is read
-    detached: list[str]  # no gradient comes back through the mask
+    past: the weight is read past the mask, perhaps through the mask as well.
+    unused: neither weight nor mask is read.
+    detached: no gradient comes back through the mask.
+    """
+
+    past: list[str]
+    unused: list[str]
+    detached: list[str]
 
 
 def read_in_training(layers: Mapping[str, Any], step: Callable[[], None]) -> Reading:
-    """Return how `step`, a forward and a backward pass, reads the weights; their gradients are set
-    anew."""
-    for layer in layers.values():
+    """Return how `step`, a forward and a backward pass, reads the weights of `layers`.
+
+    Gradients of weights and thresholds from before are lost.
+    """
+    copies = {}
+    for name, layer in layers.items():
         layer.weight.grad = layer.mask.threshold.grad = None
-    stand_ins = {
-        name: layer.weight.detach().requires_grad_(layer.weight.requires_grad)
-        for name, layer in layers.items()
-    }
-    with _given(layers, stand_ins) as asked:
+        copies[name] = layer.weight.detach().requires_grad_(layer.weight.requires_grad)
+    with _substitution(layers, copies) as asked:
         step()
-    past = [name for name, layer in layers.items() if layer.weight.grad is not None]
-    detached = [
-        name
-        for name, layer in layers.items()
-        if name in asked and layer.mask.threshold.grad is None
-    ]
-    return Reading(
-        past, [name for name in layers if name not in asked and name not in past], detached
-    )
+    reading = Reading(past=[], unused=[], detached=[])
+    for name, layer in layers.items():
+        if layer.weight.grad is not None:
+            reading.past.append(name)
+        elif name not in asked:
+            reading.unused.append(name)
+        if name in asked and layer.mask.threshold.grad is None:
+            reading.detached.append(name)
+    return reading
 
 
 @torch.no_grad()
 def read_in_evaluation(
     model: nn.Module, layers: Mapping[str, Any], forward: Callable[[], Any]
 ) -> list[str]:
-    """Return the layers whose weight the model's eval(), or `forward` after it, reads past the
-    mask.
+    """Return the layers whose weight is read past the mask by eval() or by `forward` after it.
 
-    One call of `forward`, without gradients, where there is none, else one more for the clean
-    output and one a layer. The model is in training mode before each and at the end: there it drops
-    copies, and undoes changes, of weights."""
+    Takes one call of `forward`, without gradients, if there is no such layer, else another for the
+    clean output and one for each layer. The model is in training mode before each call and at the
+    end, since models drop copies of weights, and undo changes to them, in train().
+    """
 
     def evaluate() -> list[Tensor]:
         model.eval()
@@ -67,28 +75,25 @@ def read_in_evaluation(
         return nans
 
     model.train()
-    if not any(nans.any() for nans in _nans_with(layers, layers, evaluate)):
+    if not any(nans.any() for nans in _evaluate_with_nan(layers, layers, evaluate)):
         return []
     clean = evaluate()
-    return [
-        name
-        for name in layers
-        if any(
-            (nan & ~before).any()
-            for nan, before in zip(_nans_with(layers, [name], evaluate), clean, strict=True)
-        )
-    ]
+    past = []
+    for name in layers:
+        outputs = zip(_evaluate_with_nan(layers, [name], evaluate), clean, strict=True)
+        if any((nans & ~before).any() for nans, before in outputs):
+            past.append(name)
+    return past
 
 
-def _nans_with(
-    layers: Mapping[str, Any], spoilt: Any, evaluate: Callable[[], list[Tensor]]
+def _evaluate_with_nan(
+    layers: Mapping[str, Any], names: Collection[str], evaluate: Callable[[], list[Tensor]]
 ) -> list[Tensor]:
-    """Return what `evaluate` does while the weights of the `spoilt` layers are NaN; they are put
-    back."""
-    values = {name: layers[name].weight.detach().clone() for name in spoilt}
+    """Return the result of `evaluate` while the weights of `names` are NaN; restore them after."""
+    values = {name: layers[name].weight.detach().clone() for name in names}
     try:
-        with _given(layers, values):
-            for name in spoilt:
+        with _substitution(layers, values):
+            for name in names:
                 layers[name].weight.fill_(torch.nan)
             return evaluate()
     finally:
@@ -97,20 +102,13 @@ def _nans_with(
 
 
 @contextmanager
-def _given(layers: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Iterator[set[str]]:
-    """Give the masks those weights in place of the layers' own; what comes is the names of those
-    asked for."""
+def _substitution(layers: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Iterator[set[str]]:
+    """Call masks with `weights` instead of their layers' own; yield the names of those called."""
     asked: set[str] = set()
     handles = []
     for name, weight in weights.items():
-
-        def give(
-            mask: nn.Module, _: object, name: str = name, weight: Tensor = weight
-        ) -> tuple[Tensor]:
-            asked.add(name)
-            return (weight,)
-
-        handles.append(layers[name].mask.register_forward_pre_hook(give))
+        substitute = partial(_substitute, asked, name, weight)
+        handles.append(layers[name].mask.register_forward_pre_hook(substitute))
     try:
         yield asked
     finally:
@@ -118,23 +116,29 @@ def _given(layers: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Iterator
             handle.remove()
 
 
+def _substitute(
+    asked: set[str], name: str, weight: Tensor, mask: nn.Module, arguments: object
+) -> tuple[Tensor]:
+    asked.add(name)
+    return (weight,)
+
+
 def total(output: Any) -> Tensor:
-    """Return the sum of all floating-point tensors of a model's output, which may be nested, as
-    something to train."""
+    """Return the sum of all floating-point tensors of a model's output, as a loss to try it with.
+
+    The output may be a tensor, or nested as in `_tensors`.
+    """
     return torch.stack([tensor.float().sum() for tensor in _tensors(output)]).sum()
 
 
 def _tensors(output: Any) -> list[Tensor]:
-    """Return the floating-point tensors of tensors, lists, tuples, mappings and objects with
-    attributes."""
+    """Return the floating-point tensors of a tensor, sequence, mapping or object with attributes."""
     if isinstance(output, Tensor):
         return [output] if output.is_floating_point() else []
     if isinstance(output, Mapping):
         output = list(output.values())
     elif hasattr(output, "__dict__"):
         output = list(vars(output).values())
-    return (
-        [tensor for part in output for tensor in _tensors(part)]
-        if isinstance(output, list | tuple)
-        else []
-    )
+    if not isinstance(output, list | tuple):
+        return []
+    return [tensor for part in output for tensor in _tensors(part)]
