@@ -1,4 +1,4 @@
-"""What runs, options and counts are called."""
+"""Labels of runs, options and counts."""
 
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,27 @@ def labels(*runs: dict[str, Any], keys: tuple[str, ...] = ()) -> list[str]:
 @pytest.mark.parametrize(
     ("runs", "names"),
     [
-        ([{"reg.alpha": 1e-4}, {"reg.alpha": 5e-4, "seed": 1}], ["α 1e-4, seed 0", "α 5e-4, seed 1"]),
+        (
+            [{"reg.alpha": 1e-4}, {"reg.alpha": 5e-4, "seed": 1}],
+            ["α 1e-4, seed 0", "α 5e-4, seed 1"],
+        ),
         ([{"reg.method": "dense"}, {"reg.alpha": 1e-3}], ["dense", "dst"]),
-        ([{"reg.method": "dense"}, {"reg.alpha": 1e-3}, {"reg.alpha": 2e-3}], ["dense", "α 1e-3", "α 2e-3"]),
-        ([{}, CONV], ["lenet_300_100, mnist", "vgg16, cifar10"]),  # their learning rates follow from that
+        (
+            [{"reg.method": "dense"}, {"reg.alpha": 1e-3}, {"reg.alpha": 2e-3}],
+            ["dense", "α 1e-3", "α 2e-3"],
+        ),
+        # their learning rates follow from model and data
+        ([{}, CONV], ["lenet_300_100, mnist", "vgg16, cifar10"]),
         ([{}, CONV | {"seed": 1}], ["lenet_300_100, mnist", "vgg16, cifar10"]),
-        ([{"model.args": {"width": 3}}, {"model.args": {"width": 4, "depth": 2}}], ["width 3", "width 4, depth 2"]),
+        (
+            [{"model.args": {"width": 3}}, {"model.args": {"width": 4, "depth": 2}}],
+            ["width 3", "width 4, depth 2"],
+        ),
         ([{"init": "outputs/a/run"}, {}], ["init outputs/a/run", "lenet_300_100 on mnist"]),
         ([{"group": "a"}, {"group": "b"}], ["a", "b"]),
         ([{}], ["lenet_300_100 on mnist"]),
     ],
-)  # fmt: skip
+)
 def test_runs_are_told_apart_by_what_differs(runs: list[dict], names: list[str]) -> None:
     assert labels(*runs) == names
 

@@ -1,5 +1,4 @@
-"""A run's copy in Weights & Biases: what options and environment ask for, refusals, a history begun
-over."""
+"""Copy of a run in Weights & Biases: options and environment, refusals, runs that start over."""
 
 import json
 import logging
@@ -13,7 +12,8 @@ from omegaconf import OmegaConf
 
 from dstrun.config.check import check
 from dstrun.runs import wandb_logger
-from dstrun.runs.wandb_logger import remove_local_copies, wandb_init, wandb_options
+from dstrun.runs.wandb_logger import remove_local_copies
+from dstrun.runs.wandb_options import wandb_init, wandb_options
 from dstrun.sweep.plan import Job
 from dstrun.sweep.pool import check_wandb_variables
 from dstrun.system.errors import InputError, RunFailedError
@@ -61,7 +61,7 @@ def test_what_the_environment_says_holds_where_no_option_is_given(
 ) -> None:
     monkeypatch.setenv(*variable.split("=", 1))
     config = check(options)
-    told = {"mode": wandb_options(config).mode} | wandb_init(config, RUN, begun_over=2)
+    told = {"mode": wandb_options(config).mode} | wandb_init(config, RUN, restarts=2)
     assert {key: told[key] for key in found} == found
 
 
@@ -95,8 +95,8 @@ def test_what_wandb_refuses_is_refused_before_the_start(
     answer = command()
     assert (answer.code, answer.out) == (2, "")
     assert answer.err == (
-        "dstrun: WANDB_MODE: got 'ofline', expected one of online, run, shared, offline, dryrun, disabled; "
-        "did you mean offline or online?\n"
+        "dstrun: WANDB_MODE: got 'ofline', expected one of online, run, shared, offline, dryrun, "
+        "disabled; did you mean offline or online?\n"
     )
     assert list(Path().iterdir()) == []
 
@@ -119,7 +119,7 @@ def test_what_holds_for_one_run_is_left_out_in_a_sweep(
 def test_only_the_runs_own_copies_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_DIR", "all")
     config = check({})
-    run_id = wandb_init(config, RUN, begun_over=0)["id"]
+    run_id = wandb_init(config, RUN, restarts=0)["id"]
     stamp = "run-20260101_120000"
     mine = [f"offline-{stamp}-{run_id}", f"{stamp}-{run_id}-1"]
     others = [f"{stamp}-my-{run_id}", f"{stamp}-{run_id}0", "latest-run"]
@@ -130,13 +130,10 @@ def test_only_the_runs_own_copies_are_removed(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_offline_wandb_run_has_a_density_of_every_layer_at_every_epoch(command: Command) -> None:
-    """Of the run as it was begun last: what was logged of it before is not to be sent ahead of
-    it."""
+    """Check the run as it was started last; rows of the start before are not uploaded."""
+    words = [*QUICK, "wandb.mode=offline", "wandb.tags=[a,b]"]
     for again in ("false", "true"):
-        assert (
-            command(*QUICK, "wandb.mode=offline", "wandb.tags=[a,b]", f"overwrite={again}").code
-            == 0
-        )
+        assert command(*words, f"overwrite={again}").code == 0
     folder = only_run()
     assert len(list(folder.glob("wandb/offline-run-*"))) == 1, "else `wandb sync` sends both"
     wandb = Path(sys.executable).with_name("wandb")
@@ -150,12 +147,13 @@ def test_an_offline_wandb_run_has_a_density_of_every_layer_at_every_epoch(comman
     records = [json.loads(line) for line in answer.stdout.splitlines()]
     history = [record["history"]["item"] for record in records if record["type"] == "history"]
     assert [row["epoch"] for row in history] == [1, 2]
-    densities = {
-        key: [row[key] for row in history] for key in history[0] if key.startswith("density/")
-    }
-    columns = {"density/model": "density_model", "density/masked": "density"}
-    metrics = rows(folder / "metrics.csv")
-    expected = {key: [float(row[column]) for row in metrics] for key, column in columns.items()}
+    densities = {}
+    for key in history[0]:
+        if key.startswith("density/"):
+            densities[key] = [row[key] for row in history]
+    expected = {}
+    for key, column in {"density/model": "density_model", "density/masked": "density"}.items():
+        expected[key] = [float(row[column]) for row in rows(folder / "metrics.csv")]
     for number, layer in enumerate(("fc1", "fc2", "fc3")):
         of_layer = [row for row in rows(folder / "layers.csv") if row["layer"] == layer]
         expected[f"density/{number:02}.{layer}"] = [float(row["density"]) for row in of_layer]
@@ -178,7 +176,7 @@ def test_under_a_wandb_agent_the_run_is_the_agents(monkeypatch: pytest.MonkeyPat
 
 
 def test_auto_means_what_wandb_offline_has_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`wandb offline` writes it into a file of the folder."""
+    """Write the file that `wandb offline` writes into the folder."""
     import wandb
 
     opened: list[str] = []

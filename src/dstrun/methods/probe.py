@@ -132,7 +132,7 @@ def total(output: Any) -> Tensor:
 
 
 def _tensors(output: Any) -> list[Tensor]:
-    """Return the floating-point tensors of a tensor, sequence, mapping or object with attributes."""
+    """Return the floating-point tensors of a tensor, sequence, mapping, or of attributes."""
     if isinstance(output, Tensor):
         return [output] if output.is_floating_point() else []
     if isinstance(output, Mapping):

@@ -1,8 +1,8 @@
 """Record of a run's data, in status.json and checkpoints, compared with the data there are now.
 
-classes, class_names, shape    of the images, (channels, height, width)
-train, validation, test        images in each split, limits applied
-tree, tree_images              of a tree of images: its fingerprint, and the images in each part
+classes, class_names, shape   of the images; shape is (channels, height, width)
+train, validation, test       number of images in each split, limits applied
+tree, tree_images             of a tree of images: fingerprint, and number of images in each part
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ Facts = Mapping[str, Any]
 
 
 def differences(recorded: Facts, now: Facts) -> list[str]:
-    """Return in words where two records differ: '400 training images, and there are 600 now'.
+    """Return the differences of two records: '400 training images, and there are 600 now'.
 
     Entries that only one of them has are not compared.
     """
@@ -47,7 +47,10 @@ def differences(recorded: Facts, now: Facts) -> list[str]:
 
 
 def refuse_other_data(folder: Path, option: str, recorded: Facts, now: Facts) -> None:
-    """Raise InputError where the run of a folder was trained on other data than there are now."""
+    """Raise InputError if the run in `folder` was trained on other data than there are now.
+
+    option: what the data are given by, for the message.
+    """
     if lines := differences(recorded, now):
         raise InputError(
             f"{option}: {folder} was trained on {'; '.join(lines)}; "
@@ -56,20 +59,20 @@ def refuse_other_data(folder: Path, option: str, recorded: Facts, now: Facts) ->
 
 
 def refuse_other_classes(folder: Path, recorded: Facts, now: Facts) -> None:
-    """Raise InputError for a network that was made for other classes or another shape of images
-    than there are now.
+    """Raise InputError if the network in `folder` is for other classes or another image shape.
 
-    How many images there are may differ: a trained network is tested on whatever there is.
+    The number of images may differ: a trained network is tested on all there are.
     """
     known = {key: recorded[key] for key in OF_THE_NETWORK if key in recorded}
     if lines := differences(known, now):
         raise InputError(
-            f"{folder} was trained on {'; '.join(lines)}: expected data with the same classes and shape"
+            f"{folder} was trained on {'; '.join(lines)}: "
+            "expected data with the same classes and shape"
         )
 
 
 def _flatten(data: Facts) -> dict[str, Any]:
-    """Return a record without nesting; the images of a tree are all of them, whatever the limits."""
+    """Return a record without nesting, with a tree's numbers of images in place of limited ones."""
     flat = dict(data)
     images = flat.pop("tree_images", None)
     if not isinstance(flat.get("class_names", []), list | tuple):
@@ -83,7 +86,7 @@ def _flatten(data: Facts) -> dict[str, Any]:
 
 def _first_other_class(recorded: Facts, now: Facts) -> str:
     """Return the first class of a record that differs, and the one in its place now."""
-    for there, here in zip(recorded["class_names"], now["class_names"], strict=False):
-        if there != here:
-            return f"{there!r}, and there is {here!r} now"
+    for before, after in zip(recorded["class_names"], now["class_names"], strict=False):
+        if before != after:
+            return f"{before!r}, and there is {after!r} now"
     return "other names"

@@ -1,7 +1,6 @@
-"""What lines and tables call options, values, counts, and runs by what they differ in: α 5e-4, seed
-0.
+"""Labels of options, values, counts and runs in lines and tables: 'α 5e-4', 'seed 0', '3 runs'.
 
-Plain Python, for those who cannot wait for pandas to be imported.
+Plain Python, so that commands which need no table do not import pandas.
 """
 
 import math
@@ -22,39 +21,43 @@ WORDS = {
 }
 WORD_FOR_ZERO = {"reg.target_density": "", "data.train_limit": "all", "data.test_limit": "all"}
 NAMES = ("model.name", "data.name")
-ALWAYS = (*NAMES, "reg.alpha", "seed")  # said wherever runs differ in them
+ALWAYS = (*NAMES, "reg.alpha", "seed")  # in every label, wherever runs differ in them
+COMMON = 0.75  # a value that more than this share of the runs have is left out of their labels
 
 
 def counted(number: int, noun: str) -> str:
-    """Return '1 run', '2 runs'."""
+    """Return a number and its noun: '1 run', '2 runs'."""
     return f"{number:,} {noun}" + "s" * (number != 1)
 
 
 def shown(key: str) -> str:
-    """Return the word for a column in tables and figures: α, model, lr, test accuracy."""
+    """Return the label of a column in tables and figures: α, model, lr, test accuracy."""
     if key in NAMES:
         return key.partition(".")[0]
     return WORDS.get(key, key.rpartition(".")[2].replace("_", " "))
 
 
 def value_shown(value: object, key: str = "") -> str:
-    """Return a setting's value in few characters, α always by its power of ten; '' for what a run
-    does not have."""
-    if value is None:
-        return ""
+    """Return the value of an option in few characters; '' for None and NaN, which are no value.
+
+    α (`key` reg.alpha) always has a power of ten.
+    """
     if isinstance(value, bool):
         return str(value).lower()
-    if not isinstance(value, Real):
-        return str(value)
-    number = float(value)
+    if isinstance(value, Real):
+        return _number_label(float(value), key)
+    return "" if value is None else str(value)
+
+
+def _number_label(number: float, key: str) -> str:
     if math.isnan(number):
         return ""
     if math.isinf(number):
         return str(number)
     if number == 0 and key in WORD_FOR_ZERO:
         return WORD_FOR_ZERO[key]
-    plain = key != "reg.alpha" and (number == 0 or 1e-2 <= abs(number) < 1e5)
-    return f"{number:.6g}" if plain else short(number)
+    is_plain = key != "reg.alpha" and (number == 0 or 1e-2 <= abs(number) < 1e5)
+    return f"{number:.6g}" if is_plain else short(number)
 
 
 def said(key: str, value: object) -> str:
@@ -64,75 +67,88 @@ def said(key: str, value: object) -> str:
 
 
 def run_labels(configs: Sequence[Config], keys: Sequence[str] = ()) -> list[str]:
-    """Return a name for each run by the options in which they differ, or by those of `keys`; no two
-    are the same."""
+    """Return a label for each run, by the options in which runs differ, or by those in `keys`.
+
+    No two labels are the same: runs that would share one have their hash added.
+    """
     rows = [_row(config) for config in configs]
-    usual = {} if keys else _usual_values(rows)
-    keys = keys or _distinguishing(rows)
-    labels = [
-        _label(row, [key for key in keys if repr(row.get(key)) != usual.get(key)]) for row in rows
-    ]
+    common = {} if keys else _common_values(rows)
+    keys = keys or _distinguishing_options(rows)
+    labels = []
+    for row in rows:
+        labels.append(_label(row, [key for key in keys if repr(row.get(key)) != common.get(key)]))
     times = Counter(labels)
-    return [
-        label if times[label] == 1 else f"{label} ({run_hash(config)})"
-        for label, config in zip(labels, configs, strict=True)
-    ]
+    for place, config in enumerate(configs):
+        if times[labels[place]] > 1:
+            labels[place] += f" ({run_hash(config)})"
+    return labels
 
 
 def _label(row: dict[str, Any], keys: Iterable[str]) -> str:
     found = {key: row[key] for key in keys if value_shown(row.get(key), key)}
-    if found.get("reg.method") == "dst" and any(
-        key.startswith("reg.") for key in found if key != "reg.method"
-    ):
+    others = found.keys() - {"reg.method"}
+    if found.get("reg.method") == "dst" and any(key.startswith("reg.") for key in others):
         del found["reg.method"]  # its α tells it from a dense run
-    return (
-        ", ".join(said(key, value) for key, value in found.items())
-        or f"{row['model.name']} on {row['data.name']}"
-    )
+    words = [said(key, value) for key, value in found.items()]
+    return ", ".join(words) or f"{row['model.name']} on {row['data.name']}"
 
 
 def _row(config: Config) -> dict[str, Any]:
-    """The options of a run that apply, a builder's arguments each by its own name."""
+    """Return the options that apply to a run, each argument of a builder under its own name."""
     found: dict[str, Any] = {"group": config.group}
     for key in SETTINGS:
         value = value_of(config, key)
         if key in FREE:
-            found |= {f"{key}.{name}": part for name, part in value.items()}
+            for name, part in value.items():
+                found[f"{key}.{name}"] = part
         elif applies(config, key):
             found[key] = value
     return found
 
 
-def _usual_values(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """What three quarters of the runs share, which only says what the others do otherwise, as in an
-    ablation."""
+def _common_values(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Return the values that most runs share, as repr, by option: labels give the exceptions.
+
+    So in an ablation the label of a run names what was changed in it.
+    """
+    counts: dict[str, Counter[str]] = {}
+    for row in rows:
+        for key in row.keys() - set(ALWAYS):
+            counts.setdefault(key, Counter())[repr(row[key])] += 1
     found = {}
-    for key in {key for row in rows for key in row}.difference(ALWAYS):
-        value, times = Counter(repr(row[key]) for row in rows if key in row).most_common(1)[0]
-        if times > 0.75 * len(rows):
+    for key, values in counts.items():
+        value, times = values.most_common(1)[0]
+        if times > COMMON * len(rows):
             found[key] = value
     return found
 
 
-def _distinguishing(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The options in which runs of one model and data differ, and the names of which there are
-    several."""
-    blocks: dict[tuple, list[dict[str, Any]]] = {}
+def _distinguishing_options(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the options in which runs of the same model and data differ, and names that differ."""
+    groups: dict[tuple, list[dict[str, Any]]] = {}
+    keys: dict[str, None] = {}  # in the order in which they appear
     for row in rows:
-        blocks.setdefault(tuple(row[key] for key in NAMES), []).append(row)
-    keys = list(dict.fromkeys(key for row in rows for key in row))
-    differing = {key for block in blocks.values() for key in keys if _differs(key, block)}
-    differing |= {key for key in NAMES if _differs(key, rows)}
-    order = {key: place for place, key in enumerate(["group", *SETTINGS])}
-    return sorted(
-        filter(differing.__contains__, keys), key=lambda key: order.get(key, order["seed"] - 0.5)
-    )
+        groups.setdefault(tuple(row[key] for key in NAMES), []).append(row)
+        keys |= dict.fromkeys(row)
+    differing = []
+    for key in keys:
+        compared = [rows] if key in NAMES else groups.values()
+        if any(_differs(key, some) for some in compared):
+            differing.append(key)
+    return sorted(differing, key=_place)
+
+
+def _place(key: str) -> float:
+    """Return the place of an option in a label; arguments of builders come before the seed."""
+    order = ["group", *SETTINGS]
+    return order.index(key) if key in order else order.index("seed") - 0.5
 
 
 def _differs(key: str, rows: Sequence[dict[str, Any]]) -> bool:
-    """Whether runs differ in an option among those it applies to, or in an argument that only some
-    have."""
-    values = {repr(row[key]) for row in rows if key in row}
-    return len(values) > 1 or (
-        key not in SETTINGS and 0 < sum(key in row for row in rows) < len(rows)
-    )
+    """Return whether runs that an option applies to differ in it.
+
+    An argument of a builder differs as well where only some runs have it.
+    """
+    values = [repr(row[key]) for row in rows if key in row]
+    has_some = key not in SETTINGS and 0 < len(values) < len(rows)
+    return len(set(values)) > 1 or has_some

@@ -14,7 +14,7 @@ from dstrun.config.sections import DEFAULT_THRESHOLD_CLIP
 from dstrun.config.yaml_files import read_yaml
 from dstrun.runs.identity import applies
 from dstrun.runs.target import as_used
-from dstrun.runs.wandb_logger import wandb_options
+from dstrun.runs.wandb_options import wandb_options
 from dstrun.system.errors import InputError
 from dstrun.system.numbers import short
 

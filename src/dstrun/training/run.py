@@ -20,7 +20,7 @@ from dstrun.runs import checkpoint
 from dstrun.runs.data_record import OF_THE_NETWORK, refuse_other_classes, refuse_other_data
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.status import FINISHED, RUNNING, Status, holder
-from dstrun.runs.wandb_logger import OF_ONE_RUN, wandb_options
+from dstrun.runs.wandb_options import OF_ONE_RUN, wandb_options
 from dstrun.system.errors import (
     BusyError,
     InputError,

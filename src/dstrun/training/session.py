@@ -12,13 +12,8 @@ from dstrun.runs.folder import RunFolder
 from dstrun.runs.log import close_log, open_log
 from dstrun.runs.metrics import last_row
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, Status
-from dstrun.runs.wandb_logger import (
-    Tracker,
-    remove_local_copies,
-    start_wandb,
-    wandb_init,
-    wandb_options,
-)
+from dstrun.runs.wandb_logger import Tracker, remove_local_copies, start_wandb
+from dstrun.runs.wandb_options import wandb_init, wandb_options
 from dstrun.system.errors import (
     BusyError,
     DivergedError,
