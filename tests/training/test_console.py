@@ -1,4 +1,4 @@
-"""What a person sees."""
+"""Console of a run: lines, progress, table of layers, and their copy in train.log."""
 
 import io
 import logging
@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from dstrun.runs.log import close_log, open_log
-from dstrun.training.console import RunConsole, spark
+from dstrun.training.console import RunConsole
+from dstrun.training.layer_table import spark
 
 
 def test_a_course_is_drawn_from_its_first_to_its_last_value() -> None:
@@ -44,14 +45,16 @@ def test_weights_left_dense_have_a_row_of_their_own(capsys: pytest.CaptureFixtur
     RunConsole(logging.Logger("none")).layers(
         [row], {"fc1": [1, 0.25], "model": [1, 0.25]}, left_dense=6
     )
-    cells = [
-        [cell.strip() for cell in line.split("│")[1:5]]
-        for line in capsys.readouterr().out.splitlines()
+    table = []
+    for line in capsys.readouterr().out.splitlines():
+        if line.count("│") > 4:
+            table.append([cell.strip() for cell in line.split("│")[1:7]])
+    assert table[-4:] == [
+        ["fc1", "1", "4", "25.00%", "2", "█▃"],
+        ["masked layers", "1", "4", "25.00%", "2", "█▃"],
+        ["left dense", "6", "6", "100.00%", "0", ""],
+        ["model", "7", "10", "70.00%", "2", ""],
     ]
-    assert [row for row in cells if len(row) == 4][-4:] == [
-        ["fc1", "1", "4", "25.00%"], ["masked layers", "1", "4", "25.00%"], ["left dense", "6", "6", "100.00%"],
-        ["model", "7", "10", "70.00%"],
-    ]  # fmt: skip
 
 
 def test_colours_are_a_terminals_and_not_everybodys(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,12 +90,26 @@ def test_progress_is_told_every_thirty_seconds_where_there_is_no_terminal(
 
     assert lines_at(29) == []
     assert lines_at(30) == [
-        "epoch 2/4  step 10 of 40  loss 0.5000  accuracy 75.00%  density 12.50%  21 images/s  93 s left"
+        "epoch 2/4  step 10 of 40  loss 0.5000  accuracy 75.00%  density 12.50%  "
+        "21 images/s  93 s left"
     ]
-    assert (
-        lines_at(60) == []
-    )  # a look that costs 1 s is made every 50 s, were that not less often than every 30 s
+    # figures took 1 s, until 31: 50 times as long is over the limit of 30 s
+    assert lines_at(60) == []
     assert len(lines_at(61)) == 1
+
+
+def test_a_terminal_has_a_bar_until_the_end() -> None:
+    file = io.StringIO()
+    terminal = Console(file=file, force_terminal=True, width=80)
+    console = RunConsole(logging.Logger("none"), terminal)
+    console.start(steps=40, step=10, batch_size=64, epochs=4)
+    console.epoch(2, 4, {"density": 0.5, "seconds": 1.0, "step": 20})
+    console.stop()
+    shown = file.getvalue()
+    assert "epoch 1/4" in shown
+    assert "25%" in shown
+    assert "epoch 3/4" in shown
+    assert "50%" in shown
 
 
 def test_the_name_of_a_layer_is_never_cut(capsys: pytest.CaptureFixture[str]) -> None:

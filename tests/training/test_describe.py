@@ -1,4 +1,4 @@
-"""A run in words, at its start and its end."""
+"""Lines about a run at its start and its end."""
 
 from pathlib import Path
 
@@ -17,7 +17,8 @@ def test_data_is_told_with_its_parts_and_classes() -> None:
     )
     data |= {"validation": 7, "class_names": ["cat", "dog", "owl", "rat"], "classes": 4}
     assert describe.data_line("pets", data) == (
-        "pets: 1,438 training, 7 validation and 359 test images of 1×28×28, 4 classes (cat, dog, owl, …)"
+        "pets: 1,438 training, 7 validation and 359 test images of 1×28×28, "
+        "4 classes (cat, dog, owl, …)"
     )
 
 
@@ -49,9 +50,14 @@ def test_both_densities_are_named_where_they_differ() -> None:
 
 def test_the_result_in_a_line() -> None:
     summary = {
-        "validation_accuracy": 0.5, "test_accuracy": 0.25, "density": 0.1, "density_model": 0.1,
-        "flops_fraction": 0.125, "parameters_kept": 1234, "parameters": 56789,
-    }  # fmt: skip
+        "validation_accuracy": 0.5,
+        "test_accuracy": 0.25,
+        "density": 0.1,
+        "density_model": 0.1,
+        "flops_fraction": 0.125,
+        "parameters_kept": 1234,
+        "parameters": 56789,
+    }
     assert describe.result_line(summary, "2 s") == (
         "validation accuracy 50.00%  test accuracy 25.00%  density 10.00%  multiply-adds 12.50%  "
         "1,234 of 56,789 parameters  2 s"

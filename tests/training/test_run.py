@@ -23,7 +23,8 @@ from dstrun.runs.status import holder
 from dstrun.system.files import sha256, write_json
 from dstrun.system.run_files import RESULT_FILES
 from dstrun.training import recorder, session
-from dstrun.training.console import RunConsole, spark
+from dstrun.training.console import RunConsole
+from dstrun.training.layer_table import spark
 from tests.helpers.commands import Command, Outcome, Trained
 from tests.helpers.data import made_up
 from tests.helpers.runs import (

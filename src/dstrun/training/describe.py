@@ -1,7 +1,4 @@
-"""A run in words: what is about to be trained, and what came of it.
-
-Functions from plain values to lines for the console. No torch.
-"""
+"""Lines of the console about a run: what is trained, and the result."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,11 +8,11 @@ from typing import Any, NamedTuple
 from dstrun.config.options import Config
 from dstrun.runs.labels import counted
 
-NAMED = 3  # classes, options and weights left dense that are named on the screen
+NAMED = 3  # how many classes, options or weights left dense a line names
 
 
 class Size(NamedTuple):
-    """Size of a model: its own parameters, weights with a mask, parameters the method has added."""
+    """Size of a model: its own parameters, those with a mask, and those that a method adds."""
 
     parameters: int
     masked: int
@@ -23,14 +20,15 @@ class Size(NamedTuple):
 
 
 def data_line(name: str, data: Mapping[str, Any]) -> str:
-    """Return 'pets: 40 training and 10 test images of 3×32×32, 2 classes (cat, dog)' from what
-    status.json records."""
+    """Return 'pets: 40 training and 10 test images of 3×32×32, 2 classes (cat, dog)'.
+
+    data: the record of the data in status.json.
+    """
     parts = {"training": data["train"], "validation": data["validation"], "test": data["test"]}
     counts = [f"{count:,} {part}" for part, count in parts.items() if count]
     classes = data.get("class_names", [])
-    named = (
-        f" ({', '.join(classes[:NAMED])}{', …' if len(classes) > NAMED else ''})" if classes else ""
-    )
+    some = [*classes[:NAMED], "…"] if len(classes) > NAMED else classes
+    named = f" ({', '.join(some)})" if classes else ""
     shape = "×".join(map(str, data["shape"]))
     return f"{name}: {_listed(counts)} images of {shape}, {data['classes']} classes{named}"
 
@@ -42,8 +40,10 @@ def model_line(config: Config, size: Size) -> str:
 
 
 def dense_line(weights: Mapping[str, int], reasons: Mapping[str, str], masked: int) -> str:
-    """Return the share of the model's weights that have no mask, and which they are; '' where there
-    are none."""
+    """Return the number of weights without a mask, their share of all, and some names.
+
+    weights, reasons: size of each such parameter, and why it has no mask. '' if there are none.
+    """
     if not weights:
         return ""
     count = sum(weights.values())
@@ -55,10 +55,14 @@ def dense_line(weights: Mapping[str, int], reasons: Mapping[str, str], masked: i
 def schedule_line(
     config: Config, steps: int, recipe: str | None, changed: Sequence[str] = ()
 ) -> str:
-    """Return '20 epochs of 23 steps, 64 images each; sgd, learning rate 0.01 (constant); recipe …
-    but for …'."""
+    """Return '20 epochs of 23 steps, 64 images each; sgd, learning rate 0.01 (constant); recipe …'.
+
+    steps: those of an epoch.
+    recipe, changed: name of the recipe, and options that have other values than in it.
+    """
     schedule = config.schedule
-    words = f"{counted(schedule.epochs, 'epoch')} of {counted(steps, 'step')}, {schedule.batch_size} images each"
+    epochs = f"{counted(schedule.epochs, 'epoch')} of {counted(steps, 'step')}"
+    words = f"{epochs}, {schedule.batch_size} images each"
     words += f"; {schedule.optimiser}, learning rate {schedule.lr:g} ({schedule.rate})"
     more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
     but_for = f" but for {', '.join(changed[:NAMED])}{more}" if changed else ""
@@ -66,25 +70,29 @@ def schedule_line(
 
 
 def device_line(device: str, name: str, threads: int) -> str:
-    """Return 'cpu, 2 threads', or a GPU's place and name."""
+    """Return 'cpu, 2 threads', or a GPU's device and name."""
     return f"{device}, {counted(threads, 'thread')}" if device == "cpu" else f"{device}, {name}"
 
 
 def density_words(masked: float, model: float | None, style: str = ".2%") -> str:
-    """Return 'density 4.25%'; both densities, each named, where that of the model is another than
-    of masked layers."""
+    """Return 'density 4.25%', or the densities of masked layers and of the model if they differ.
+
+    style: format of a density.
+    """
     if model is None or abs(model - masked) < 5e-7:
         return f"density {masked:{style}}"
     return f"density {masked:{style}} of masked layers, {model:{style}} of the model"
 
 
 def result_line(summary: Mapping[str, Any], time: str) -> str:
-    """Return 'test accuracy 96.66%  density 4.25%  multiply-adds 4.25%  14,031 of 266,610 parameters  2 s'."""
-    words = [
-        f"{split} accuracy {summary[key]:.2%}"
-        for split in ("validation", "test")
-        if (key := f"{split}_accuracy") in summary and summary[key] is not None
-    ]
+    """Return 'test accuracy 96.66%  density 4.25%  multiply-adds 4.25%  14 of 26 parameters  2 s'.
+
+    summary: the content of summary.json.
+    """
+    words = []
+    for split in ("validation", "test"):
+        if (accuracy := summary.get(f"{split}_accuracy")) is not None:
+            words.append(f"{split} accuracy {accuracy:.2%}")
     words.append(density_words(summary["density"], summary["density_model"]))
     words.append(f"multiply-adds {summary['flops_fraction']:.2%}")
     words.append(f"{summary['parameters_kept']:,} of {summary['parameters']:,} parameters")
@@ -92,7 +100,7 @@ def result_line(summary: Mapping[str, Any], time: str) -> str:
 
 
 def next_commands(folder: Path, sparse: bool) -> dict[str, str]:
-    """Return commands that somebody may want to type after a run, by what they are for."""
+    """Return commands to type after a run, by their purpose; '' for export of a dense run."""
     export = f"dstrun export {quote(str(folder))} --to network.safetensors" if sparse else ""
     return {"compare": f"dstrun report {quote(str(folder.parent))}", "export": export}
 

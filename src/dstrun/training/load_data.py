@@ -1,7 +1,4 @@
-"""Config → splits: what `data` asks for, checked, limited, and with a validation split held out.
-
-Knows config, errors, data and registry. Writes nothing.
-"""
+"""Data of a run from its config: built, checked, limited, and with a validation split held out."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,35 +12,36 @@ from dstrun.data import Split, Splits
 from dstrun.data.splits import chosen, stratified
 from dstrun.system.errors import InputError, user_code_error
 
-OWN_OPTIONS = (
-    "download",
-    "size",
-    "train_limit",
-    "test_limit",
-)  # of `data`, given to every builder that takes them
+# Options of `data` that are passed to every builder with a parameter of that name.
+BUILDER_OPTIONS = ("download", "size", "train_limit", "test_limit")
 
 
 def load_data(wanted: DataConfig) -> tuple[Splits, Split | None]:
-    """Return the splits that `data` asks for, and the part of the training split that is held out
-    for validation.
+    """Return the splits that `wanted` describes, and a validation split if it asks for one.
 
-    Raises InputError for data that are missing, damaged or of no use, and for a mistake in a user's
-    own builder."""
-    splits = _limited(_build(wanted), wanted)
-    channels = splits.shape[0]
+    The validation split is taken out of the training split. Raises InputError for data that are
+    missing, damaged or unsuitable, and for an error in a user's own builder.
+    """
+    splits = _limit(_build(wanted), wanted)
+    _check_channels(wanted, splits.shape[0])
+    return _hold_out(splits, wanted.validation) if wanted.validation else (splits, None)
+
+
+def _check_channels(wanted: DataConfig, channels: int) -> None:
+    """Raise InputError if mean or std have neither one value nor one for each channel."""
     for name in ("mean", "std"):
-        if len(values := getattr(wanted, name)) not in (1, channels):
-            several = (
-                f" or {channels}, one a channel"
-                if channels > 1
-                else ", the images have one channel"
-            )
-            raise InputError(f"data.{name}: got {len(values)} values, expected 1{several}")
-    if not wanted.validation:
-        return splits, None
-    rest, held_out = stratified(splits.train.labels, wanted.validation)
+        count = len(getattr(wanted, name))
+        if count not in (1, channels):
+            several = f" or {channels}, one a channel"
+            hint = several if channels > 1 else ", the images have one channel"
+            raise InputError(f"data.{name}: got {count} values, expected 1{hint}")
+
+
+def _hold_out(splits: Splits, fraction: float) -> tuple[Splits, Split]:
+    """Return the splits with less to train on, and a fraction of each class for validation."""
+    rest, held_out = stratified(splits.train.labels, fraction)
     if not len(rest) or not len(held_out):
-        images = f"{wanted.validation} of each class of {len(splits.train)} images"
+        images = f"{fraction} of each class of {len(splits.train)} images"
         raise InputError(
             f"data.validation: {images} leaves none to {'hold out' if len(rest) else 'train on'}"
         )
@@ -51,45 +49,42 @@ def load_data(wanted: DataConfig) -> tuple[Splits, Split | None]:
 
 
 def _build(wanted: DataConfig) -> Splits:
-    """Call the builder; whatever it raises is told in one line."""
-    builder = lookup("data.builder", wanted.builder, data.BUILDERS, "dstrun.data")
-    own = builder in data.BUILDERS.values()
+    """Call the builder and check its splits; raise InputError, in one line, for any error."""
+    builder = registered("data.builder", wanted.builder, data.BUILDERS, "dstrun.data")
+    is_builtin = builder in data.BUILDERS.values()
     root, options = Path(wanted.root).expanduser(), _options(wanted)
     options = accepted_options(builder, options) | wanted.args
     check_arguments("data.args", wanted.builder, builder, root, **options)
     try:
         return data.check(builder(root, **options))
     except data.DataError as error:
-        raise InputError(f"{'data.root' if own else f'data={wanted.name}'}: {error}") from error
+        key = "data.root" if is_builtin else f"data={wanted.name}"
+        raise InputError(f"{key}: {error}") from error
     except (Exception, SystemExit) as error:  # a user's own function may raise anything
-        if own and isinstance(error, ValueError):
+        if is_builtin and isinstance(error, ValueError):
             raise InputError(f"data.args: {error}") from error
         raise InputError(f"data={wanted.name}: {user_code_error(error)}") from error
 
 
 def _options(wanted: DataConfig) -> Mapping[str, Any]:
-    """Return the options that a builder may have parameters for; InputError where data.args has one
-    of them."""
-    for key in OWN_OPTIONS:
+    """Return the options that a builder may take; raise InputError for one in data.args."""
+    for key in BUILDER_OPTIONS:
         if key in wanted.args:
-            raise InputError(
-                f"data.args.{key}: expected data.{key}={wanted.args[key]}, which is an option of its own"
+            option = f"data.{key}={wanted.args[key]}"
+            raise InputError(f"data.args.{key}: expected {option}, which is an option of its own")
+    return {key: getattr(wanted, key) for key in BUILDER_OPTIONS}
+
+
+def _limit(splits: Splits, wanted: DataConfig) -> Splits:
+    """Return the splits with at most as many images as the limits; note limits without effect."""
+    limited: dict[str, Any] = {}
+    notes = []
+    for name, limit in {"train": wanted.train_limit, "test": wanted.test_limit}.items():
+        split: Split = getattr(splits, name)
+        count = len(split)
+        if limit > count:
+            notes.append(
+                f"data.{name}_limit={limit} is more than there are: {count:,} {name} images"
             )
-    return {key: getattr(wanted, key) for key in OWN_OPTIONS}
-
-
-def _limited(splits: Splits, wanted: DataConfig) -> Splits:
-    """Return the splits with no more images than the limits allow; notes limits that nothing
-    reaches."""
-    limits = {"train": wanted.train_limit, "test": wanted.test_limit}
-    parts = {name: getattr(splits, name) for name in limits}
-    notes = [
-        f"data.{name}_limit={limit} is more than there are: {len(parts[name]):,} {name} images"
-        for name, limit in limits.items()
-        if limit > len(parts[name])
-    ]
-    limited = {
-        name: part.subset(chosen(len(part), limits[name])) if 0 < limits[name] < len(part) else part
-        for name, part in parts.items()
-    }
+        limited[name] = split.subset(chosen(count, limit)) if 0 < limit < count else split
     return data.note_missing_classes(replace(splits, **limited, notes=(*splits.notes, *notes)))
