@@ -37,7 +37,12 @@ MAY_KNOW: dict[str, set[str]] = {
     },
 }
 WITHOUT_TORCH = {"cli", "compare", "config", "hydra_plugins", "runs", "sweep", "system"}
-WITH_TORCH = {"config/registry.py", "runs/checkpoint.py", "sweep/pool.py", "system/machine.py"}
+WITH_TORCH = {
+    "config/registry.py",
+    "runs/checkpoint.py",
+    "sweep/start_check.py",
+    "system/machine.py",
+}
 WITHOUT_TORCH_TOO = {
     "training/console.py",
     "training/describe.py",

@@ -23,7 +23,7 @@ from typing import Any
 
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, holder, now
-from dstrun.runs.wandb_logger import OF_ONE_RUN, wandb_options
+from dstrun.runs.wandb_options import OF_ONE_RUN, wandb_options
 from dstrun.sweep.forkserver import fork_context, start_forkserver
 from dstrun.sweep.plan import Job
 from dstrun.sweep.start_check import find_gpus

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dstrun import data
-from dstrun.config.registry import accepted_options, check_arguments, lookup
+from dstrun.config.registry import accepted_options, check_arguments
 from dstrun.config.sections import DataConfig
 from dstrun.data import Split, Splits
 from dstrun.data.splits import chosen, stratified
@@ -50,7 +50,7 @@ def _hold_out(splits: Splits, fraction: float) -> tuple[Splits, Split]:
 
 def _build(wanted: DataConfig) -> Splits:
     """Call the builder and check its splits; raise InputError, in one line, for any error."""
-    builder = registered("data.builder", wanted.builder, data.BUILDERS, "dstrun.data")
+    builder = lookup("data.builder", wanted.builder, data.BUILDERS, "dstrun.data")
     is_builtin = builder in data.BUILDERS.values()
     root, options = Path(wanted.root).expanduser(), _options(wanted)
     options = accepted_options(builder, options) | wanted.args
