@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dstrun import data
-from dstrun.config.registry import accepted_options, check_arguments
+from dstrun.config.registry import accepted_options, check_arguments, lookup
 from dstrun.config.sections import DataConfig
 from dstrun.data import Split, Splits
 from dstrun.data.splits import chosen, stratified
