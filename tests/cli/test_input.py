@@ -153,6 +153,7 @@ BAD = [
     ("model=null", "model: got null, expected the name of a choice"),
     ("model=lenet5,vgg16", "model: got 'lenet5,vgg16', expected one choice; several need -m"),
     ("~model", "~model: a run needs one; model=CHOICE chooses another"),
+    ("-m ~model=range(3)", "~model: a run needs one; model=CHOICE chooses another"),
     ("-m model=glob(zz*)", "model: got an empty axis, expected at least one value"),
     (
         "-m schedule.milestones=10,20",

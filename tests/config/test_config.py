@@ -133,6 +133,12 @@ def test_an_unknown_key_is_refused_with_the_near_ones(key: str, near: str) -> No
         check(given)
 
 
+def test_a_mapping_is_used_without_interpolation() -> None:
+    assert check({"name": "${seed}"}).name == "${seed}"
+    with pytest.raises(InputError, match=r"seed: got '\$\{seed\}', expected a whole number"):
+        check({"seed": "${seed}"})
+
+
 def test_a_models_own_arguments_may_have_any_name() -> None:
     checked = check(
         OmegaConf.create({"model": {"name": "x", "builder": "x", "args": {"width": {"of": 3}}}})

@@ -173,14 +173,13 @@ def _check_override(word: str, override: Override) -> str:
 
 def _check_choice(word: str, override: Override) -> None:
     """Raise InputError for an override of a group that chooses nothing, or several sweeps."""
-    group = override.key_or_group
-    if override.is_sweep_override():
-        if group == "sweep":
-            raise InputError(f"sweep: got {word.partition('=')[2]}, expected one sweep")
-    elif override.is_delete():
+    group, several = override.key_or_group, override.is_sweep_override()
+    if group == "sweep" and several:
+        raise InputError(f"sweep: got {word.partition('=')[2]}, expected one sweep")
+    if override.is_delete():
         if group in ("model", "data"):
             raise InputError(f"~{group}: a run needs one; {group}=CHOICE chooses another")
-    elif not _is_choice(group, choice := override.value()):
+    elif not several and not _is_choice(group, choice := override.value()):
         raise InputError(f"{group}: got {quoted(choice)}, expected the name of a choice")
 
 
