@@ -207,7 +207,9 @@ def test_digits_are_split_four_to_one_and_fill_28_by_28() -> None:
 
 def test_digits_without_scikit_learn_are_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dstrun.data.splits.find_spec", lambda name: None)
-    with pytest.raises(DataError, match=r"^digits come with scikit-learn, which is not installed$"):
+    with pytest.raises(
+        DataError, match=r"^the digits are part of scikit-learn, which is not installed$"
+    ):
         BUILDERS["digits"](Path())
 
 
@@ -268,7 +270,7 @@ def test_splits_that_no_run_could_use_say_what_would_make_them_good(
         (Splits(SPLIT, SPLIT, np.int64(3)), "expected a whole number (int)"),  # type: ignore[arg-type]
         (Splits(SPLIT, SPLIT, 3, notes="grey"), "notes is 'grey', expected a tuple of texts"),  # type: ignore[arg-type]
         (Splits(SPLIT, SPLIT, 3, notes=(1,)), "notes is (1,), expected a tuple of texts"),  # type: ignore[arg-type]
-        (Splits(SPLIT, SPLIT, 3, class_names=("a",)), "there are 1 class_names, expected 3, one a class"),
+        (Splits(SPLIT, SPLIT, 3, class_names=("a",)), "there are 1 class_names, expected 3, one per class"),
         (Splits(Split(PIXELS, LABELS * 0), Split(PIXELS, LABELS * 0), 1), "there is 1 class, expected at least 2"),
     ],
 )  # fmt: skip
@@ -634,8 +636,8 @@ SHORT_GZ = gzip.compress(bytes(100), mtime=0)
     ("kind", "content", "line"),
     [
         ("MNIST", None, "MNIST is not there: expected its files in {raw}, as they are or as .gz; data.download=true"),
-        ("FashionMNIST", b"", "FashionMNIST is damaged: {raw}/train-images-idx3-ubyte is cut or no file of this kind"),
-        ("MNIST", SHORT_GZ, "MNIST is damaged: {raw}/train-images-idx3-ubyte is cut or no file of t"),
+        ("FashionMNIST", b"", "FashionMNIST is damaged: {raw}/train-images-idx3-ubyte is cut or not of this kind"),
+        ("MNIST", SHORT_GZ, "MNIST is damaged: {raw}/train-images-idx3-ubyte is cut or not of t"),
         ("MNIST", SHORT_GZ[:-4], "MNIST is damaged: {raw}/train-images-idx3-ubyte cannot be read ("),
         ("MNIST", "whole", "MNIST is damaged: {raw}/train-images-idx3-ubyte is not the file that was published"),
         ("FashionMNIST", "MNIST", "FashionMNIST is damaged: {raw}/train-images-idx3-ubyte is MNIST's"),

@@ -1,9 +1,10 @@
-"""The data sets: disk → uint8 tensors → batches on the device.
+"""Data sets: files on disk → uint8 tensors → batches on the device.
 
-A builder takes the root folder and those of the keywords `download`, `size`, `train_limit` and
-`test_limit` that it has parameters for, and `data.args`; it gives `Splits`. `BUILDERS` maps the
+A builder takes the root folder, `data.args`, and those of the keywords `download`, `size`,
+`train_limit` and `test_limit` that it has parameters for; it returns `Splits`. `BUILDERS` maps the
 names that `data.builder` may have to them; other packages add theirs through the entry-point group
-`dstrun.data`. Knows errors, image_tree, torch, torchvision and scikit-learn."""
+`dstrun.data`.
+"""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,11 +1,13 @@
-"""Batches of a split that lies on the device as one uint8 tensor: no worker, no copy from the host.
+"""Batches of a split that is on the device as one uint8 tensor: no worker, no copy from the host.
 
-    an epoch = one permutation, one crop offset and one flip an image, all drawn at its start from (seed, epoch);
-    a batch  = a slice of it; some batches at a time are gathered, cropped, flipped and normalised together
+    epoch = one permutation, and a crop offset and a flip for each image, all drawn at its start
+            from (seed, epoch)
+    batch = a slice of it; several batches at a time are gathered, cropped, flipped and normalised
 
-Since (seed, epoch) decides an epoch whole, going on at batch k needs no generator's state. The
-draws are the CPU's, some bytes an image and once an epoch, so that every device sees the same
-images in the same order. Knows torch alone."""
+An epoch depends on (seed, epoch) only, so resuming at batch k needs no state of a generator. The
+CPU draws the random numbers, a few bytes per image and epoch, so that every device gets the same
+images in the same order.
+"""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -17,18 +19,18 @@ from torch.nn import functional as F
 
 from dstrun.data.splits import Split
 
-ASSEMBLED_BYTES = (
-    2**22
-)  # of floats made at once: batches of small images then cost one dozen operations for many
+# Bytes of floats made at once, so that many batches of small images share a dozen operations.
+ASSEMBLED_BYTES = 2**22
 
 Batch = tuple[Tensor, Tensor]
 
 
 class Batches:
-    """Images as (B, C, H, W) floats, (pixel / 255 − mean) / std, with their labels (B,).
+    """Batches of images (B, C, H, W), as floats (pixel / 255 − mean) / std, and labels (B,).
 
-    `pad` > 0 crops at random after padding by so many black pixels; `flip` mirrors half of the
-    images; both act in `shuffled` only. `mean` and `std` have one value, or one a channel."""
+    `pad`: black pixels around an image before a random crop; `flip`: mirror half of the images;
+    both only in `shuffled`. `mean` and `std` have one value, or one per channel.
+    """
 
     def __init__(
         self,
@@ -50,30 +52,31 @@ class Batches:
         self.images = len(split)
 
     def __len__(self) -> int:
-        """Batches an epoch; a last batch of a single image is left out, since batch norm cannot
-        train on it."""
-        whole = ceil(self.images / self.batch_size)
-        return whole - 1 if self.images % self.batch_size == 1 and whole > 1 else whole
+        """Return the batches per epoch; batch norm cannot train on a last batch of one image,
+        which is left out."""
+        count = ceil(self.images / self.batch_size)
+        return count - 1 if self.images % self.batch_size == 1 and count > 1 else count
 
     def shuffled(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from number `start` on, in the order and with the augmentation of
-        (seed, epoch)."""
+        """Yield the batches of an epoch from number `start` on, augmented.
+
+        Order and augmentation depend on (seed, epoch) only.
+        """
         device = self._images.device
-        generator = torch.Generator().manual_seed(_mixed(self._seed, epoch))
+        generator = torch.Generator().manual_seed(_mixed_seed(self._seed, epoch))
         order = torch.randperm(self.images, generator=generator).to(device)
         shifts = torch.randint(2 * self._pad + 1, (2, self.images), generator=generator).to(device)
-        flips = (
-            (torch.rand(self.images, generator=generator) < 0.5).to(device) if self._flip else None
-        )
+        flips: Tensor | None = None
+        if self._flip:
+            flips = (torch.rand(self.images, generator=generator) < 0.5).to(device)
         together = max(1, ASSEMBLED_BYTES // (4 * self._images[0].numel() * self.batch_size))
         for batch in range(start, len(self), together):
             end = min(batch + together, len(self))
             piece = slice(batch * self.batch_size, end * self.batch_size)
             chosen = order[piece]
             if self._pad or flips is not None:
-                pixels = self._cropped(
-                    chosen, shifts[:, piece], None if flips is None else flips[piece]
-                )
+                flipped = None if flips is None else flips[piece]
+                pixels = self._cropped(chosen, shifts[:, piece], flipped)
             else:
                 pixels = self._images[chosen]
             images, labels = self._floats(pixels), self._labels[chosen]
@@ -81,15 +84,17 @@ class Batches:
                 images.split(self.batch_size), labels.split(self.batch_size), strict=True
             )
 
-    def in_order(self, batch_size: int | None = None) -> Iterator[Batch]:
-        """Every image once, in the split's order, with no augmentation."""
-        size = batch_size or self.batch_size
+    def in_order(self) -> Iterator[Batch]:
+        """Yield every image once, in the split's order, without augmentation."""
+        size = self.batch_size
         for pixels, labels in zip(self._images.split(size), self._labels.split(size), strict=True):
             yield self._floats(pixels), labels
 
     def _cropped(self, chosen: Tensor, shifts: Tensor, flips: Tensor | None) -> Tensor:
-        """uint8 (B, C, H, W) windows of the padded images at shifts (2, B), mirrored where flips
-        (B,) says so."""
+        """Return windows of the padded images, uint8 (B, C, H, W).
+
+        `shifts`: their places, (2, B); `flips`: which to mirror, (B,) bool.
+        """
         channels, height, width = self._images.shape[1:]
         rows, columns = (torch.arange(n, device=chosen.device) for n in (height, width))
         columns = columns.expand(len(chosen), width)
@@ -107,8 +112,8 @@ class Batches:
         return images.sub_(self._mean).div_(self._std) if self._normalised else images
 
 
-def _mixed(seed: int, epoch: int) -> int:
-    """32 bits from both: the CPU's generator reads no more, and neighbours must not be alike."""
-    return int.from_bytes(
-        hashlib.blake2b(f"{seed} {epoch}".encode(), digest_size=4).digest(), "little"
-    )
+def _mixed_seed(seed: int, epoch: int) -> int:
+    """Return a 32-bit hash of both: the CPU's generator reads 32 bits, and seeds 0, 1, … with
+    epochs 0, 1, … must not repeat one another."""
+    digest = hashlib.blake2b(f"{seed} {epoch}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "little")

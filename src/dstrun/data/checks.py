@@ -1,8 +1,8 @@
-"""Whether a run can train on what a data set's builder gave: types, shapes, labels. Knows torch and
-splits.
+"""Checks of what a data set's builder returns: types, shapes and labels.
 
-A user's own builder may give anything; what is no `Splits` of uint8 images and int64 labels is
-refused in one line that says how to make it one."""
+A user's own builder may return anything; DataError says in one line what was expected, and how to
+convert the value where that is known.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -15,11 +15,12 @@ from dstrun.data.splits import Split, Splits
 from dstrun.system.errors import DataError
 
 CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
+IMAGES = "uint8 (N, C, H, W)"
+NAMED = 5  # classes that a note names
 
 
 def check(splits: Any) -> Splits:
-    """Return the same splits, or raise DataError for types, shapes or labels that no run could
-    use."""
+    """Return the same splits; raise DataError for types, shapes or labels that no run can use."""
     if not isinstance(splits, Splits):
         raise DataError(
             f"got {_kind(splits)}, expected dstrun.Splits(train, test, classes) of two dstrun.Split"
@@ -35,88 +36,101 @@ def check(splits: Any) -> Splits:
         _check_labels(name, split.labels, len(split.images), splits.classes)
     if splits.classes < 2:
         raise DataError(f"there is {splits.classes} class, expected at least 2")
-    if isinstance(splits.notes, str) or not all(isinstance(note, str) for note in splits.notes):
-        raise DataError(f"notes is {splits.notes!r}, expected a tuple of texts")
-    if splits.class_names and len(splits.class_names) != splits.classes:
-        raise DataError(
-            f"there are {len(splits.class_names)} class_names, expected {splits.classes}, one a class"
-        )
-    shapes = [tuple(split.images.shape[1:]) for split in (splits.train, splits.test)]
-    if shapes[0] != shapes[1]:
-        raise DataError(f"train images are {shapes[0]}, test images {shapes[1]}")
+    _check_texts(splits)
+    train, test = (tuple(split.images.shape[1:]) for split in (splits.train, splits.test))
+    if train != test:
+        raise DataError(f"train images are {train}, test images {test}")
     return splits
 
 
 def note_missing_classes(splits: Splits) -> Splits:
-    """Return the splits with a note of the classes that there is no image of to train on."""
-    empty = (
-        (splits.train.labels.bincount(minlength=splits.classes) == 0).nonzero().flatten().tolist()
-    )
-    if not empty:
+    """Return the splits with a note of the classes without a training image."""
+    counts = splits.train.labels.bincount(minlength=splits.classes)
+    missing = (counts == 0).nonzero().flatten().tolist()
+    if not missing:
         return splits
-    named = [splits.class_names[label] if splits.class_names else str(label) for label in empty[:5]]
-    which = ", ".join(named) + (" …" if len(empty) > 5 else "")
-    note = f"no training image of {len(empty)} of {splits.classes} classes ({which})"
+    names = splits.class_names or range(splits.classes)
+    named = ", ".join(str(names[label]) for label in missing[:NAMED])
+    more = " …" if len(missing) > NAMED else ""
+    note = f"no training image of {len(missing)} of {splits.classes} classes ({named}{more})"
     return replace(splits, notes=(*splits.notes, note))
 
 
+def _check_texts(splits: Splits) -> None:
+    """Raise DataError for notes that are no texts, or a wrong number of class names."""
+    if isinstance(splits.notes, str) or not all(isinstance(note, str) for note in splits.notes):
+        raise DataError(f"notes is {splits.notes!r}, expected a tuple of texts")
+    if splits.class_names and len(splits.class_names) != splits.classes:
+        raise DataError(
+            f"there are {len(splits.class_names)} class_names, "
+            f"expected {splits.classes}, one per class"
+        )
+
+
 def _check_images(name: str, images: Any) -> None:
-    """Raise DataError for what is not uint8 (N, C, H, W), with the expression that makes it so
-    where that is known."""
-    expected = "expected uint8 (N, C, H, W)"
+    """Raise DataError for images that are not uint8 (N, C, H, W)."""
     if not isinstance(images, Tensor):
         raise DataError(
-            f"{name} images are {_kind(images)}, expected a torch tensor, {expected[9:]}{_as_tensor(images)}"
+            f"{name} images are {_kind(images)}, expected a torch tensor, {IMAGES}"
+            f"{_as_tensor(images)}"
         )
-    found, shape = f"{name} images are {images.dtype} {tuple(images.shape)}", images.shape
+    found = f"{name} images are {images.dtype} {tuple(images.shape)}"
     if images.dim() == 3:
-        raise DataError(f"{found}, {expected}: images.unsqueeze(1) adds one channel")
+        raise DataError(f"{found}, expected {IMAGES}: images.unsqueeze(1) adds one channel")
     if images.dim() != 4:
-        raise DataError(f"{found}, {expected}")
+        raise DataError(f"{found}, expected {IMAGES}")
     if images.dtype != torch.uint8:
-        raise DataError(f"{found}, {expected}: {_as_bytes(images)}")
+        raise DataError(f"{found}, expected {IMAGES}: {_as_bytes(images)}")
     if not len(images):
         raise DataError(f"the {name} split has no images")
-    if 0 in shape:
+    if 0 in images.shape:
         raise DataError(f"{found}: they have no pixels")
-    square_last = shape[1] == shape[2] and shape[3] in CHANNELS and shape[1] > shape[3]
-    if square_last or (shape[3] == 3 and min(shape[1:3]) > 4):
+    if _has_channels_last(images.shape):
         raise DataError(
-            f"{found}, which looks like (N, H, W, C), {expected}: images.permute(0, 3, 1, 2)"
+            f"{found}, which looks like (N, H, W, C), expected {IMAGES}: images.permute(0, 3, 1, 2)"
         )
+
+
+def _has_channels_last(shape: torch.Size) -> bool:
+    """Return whether a shape of four dimensions looks like (N, H, W, C)."""
+    _, height, width, channels = shape
+    if height == width and channels in CHANNELS and height > channels:
+        return True
+    return channels == 3 and min(height, width) > 4
 
 
 def _as_bytes(images: Tensor) -> str:
-    """Return what makes uint8 pixels of these, by the range they lie in."""
-    low, high = (
-        (images.min().item(), images.max().item())
-        if images.numel() and not images.is_complex()
-        else (0, 0)
-    )
+    """Return the expression that makes uint8 pixels of images, by the range of their values."""
+    low, high = 0, 0
+    if images.numel() and not images.is_complex():
+        low, high = images.min().item(), images.max().item()  # type: ignore[assignment]
     if images.is_floating_point() and low >= 0 and high <= 1:
         return "(images * 255).round().to(torch.uint8)"
     if low >= 0 and high <= 255:
         return "images.to(torch.uint8)"
-    return f"they go from {low:.4g} to {high:.4g}; give pixels in 0 to 255, data.mean and data.std normalise them"
+    return (
+        f"they go from {low:.4g} to {high:.4g}; give pixels in 0 to 255, "
+        "data.mean and data.std normalise them"
+    )
 
 
 def _check_labels(name: str, labels: Any, images: int, classes: int) -> None:
-    """Raise DataError for what is not int64 (N,) in 0 to classes − 1, with what makes it so where
-    that is known."""
-    expected = f"expected int64 ({images},)"
+    """Raise DataError for labels that are not int64 (N,) in 0 to classes − 1."""
+    expected = f"int64 ({images},)"
     if not isinstance(labels, Tensor):
         raise DataError(
-            f"{name} labels are {_kind(labels)}, expected a torch tensor, {expected[9:]}{_as_tensor(labels)}"
+            f"{name} labels are {_kind(labels)}, expected a torch tensor, {expected}"
+            f"{_as_tensor(labels)}"
         )
     found = f"{name} labels are {labels.dtype} {tuple(labels.shape)}"
     if labels.shape == (images, 1):
-        raise DataError(f"{found}, {expected}: labels.flatten().long()")
+        raise DataError(f"{found}, expected {expected}: labels.flatten().long()")
     if labels.shape == (images, classes):
-        raise DataError(f"{found}, which looks one-hot, {expected}: labels.argmax(1)")
+        raise DataError(f"{found}, which looks one-hot, expected {expected}: labels.argmax(1)")
     if labels.shape != (images,):
-        raise DataError(f"{found}, {expected}")
+        raise DataError(f"{found}, expected {expected}")
     if labels.dtype != torch.int64:
-        raise DataError(f"{found}, {expected}: labels.long()")
+        raise DataError(f"{found}, expected {expected}: labels.long()")
     low, high = labels.min().item(), labels.max().item()
     if low < 0 or high >= classes:
         hint = ": labels - 1" if (low, high) == (1, classes) else ""
@@ -124,7 +138,7 @@ def _check_labels(name: str, labels: Any, images: int, classes: int) -> None:
 
 
 def _kind(value: Any) -> str:
-    """Return what something is in words: 'a tuple', 'a NumPy array', 'nothing' for None."""
+    """Return a value's type in words: 'a tuple', 'a NumPy array', 'nothing (None)'."""
     if value is None:
         return "nothing (None)"
     if isinstance(value, np.ndarray):
@@ -134,9 +148,10 @@ def _kind(value: Any) -> str:
 
 
 def _as_tensor(value: Any) -> str:
-    """Return what makes a tensor of a value, after a colon; '' where that is not known."""
+    """Return the function that makes a tensor of a value, after a colon; '' where unknown."""
     if isinstance(value, np.ndarray):
         return ": torch.from_numpy(…)"
-    if isinstance(value, list | tuple) and value and isinstance(value[0], Tensor):
-        return ": torch.stack(…)"
-    return ": torch.tensor(…)" if isinstance(value, list | tuple) else ""
+    if not isinstance(value, list | tuple):
+        return ""
+    is_of_tensors = bool(value) and isinstance(value[0], Tensor)
+    return ": torch.stack(…)" if is_of_tensors else ": torch.tensor(…)"

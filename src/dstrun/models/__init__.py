@@ -1,9 +1,10 @@
-"""The networks: plain torch modules, initialised when built, with no mask and no config.
+"""Networks: plain torch modules, initialised when built, without masks and config.
 
 A builder takes the image shape (channels, height, width), the number of classes and the model's own
-arguments (`model.args`), and raises ValueError for what it cannot take. `BUILDERS` maps the names
-that `model.builder` may have to them; other packages add theirs through the entry-point group
-`dstrun.models`."""
+arguments (`model.args`), and raises ValueError for arguments that it cannot use. `BUILDERS` maps
+the names that `model.builder` may have to them; other packages add theirs through the entry-point
+group `dstrun.models`.
+"""
 
 from collections.abc import Callable
 

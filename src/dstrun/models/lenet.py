@@ -1,4 +1,4 @@
-"""LeNet-300-100 and LeNet-5 (Caffe's), PyTorch's own initialisation. Knows torch alone."""
+"""LeNet-300-100 and Caffe's LeNet-5, with PyTorch's own initialisation."""
 
 from math import prod
 
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 class LeNet300100(nn.Module):
-    """(B, C, H, W) → 300 → 100 → classes, rectified in between."""
+    """Three linear layers with ReLU: (B, C, H, W) → 300 → 100 → classes."""
 
     def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
@@ -21,8 +21,11 @@ class LeNet300100(nn.Module):
 
 
 class LeNet5(nn.Module):
-    """(B, C, H, W) → two 5×5 convolutions, each pooled by 2 → 500 → classes; images of at least
-    16×16."""
+    """Two convolutions and two linear layers: (B, C, H, W) → 500 → classes.
+
+    The convolutions are 5×5, each followed by max pooling by 2. Raise ValueError for images
+    smaller than 16×16.
+    """
 
     def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()

@@ -1,10 +1,10 @@
-"""The paper's LSTM: an image is a sequence of its rows, read by two layers and classified from the
-last state.
+"""The paper's LSTM: two layers read an image as a sequence of its rows.
 
     i, f, o = σ(x Wxᵀ + h Whᵀ + b)    u = tanh(x Wxᵀ + h Whᵀ + b)    c ← f c + i u    h ← o tanh c
 
 Each layer is two linear maps of 4·H rows, so a threshold per row is one per gate and hidden neuron.
-Every image starts from a zero state. Knows torch and the recurrent linear."""
+Every image starts from a zero state.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,10 @@ from dstrun.models.recurrent import RecurrentLinear
 
 
 class LSTMLayer(nn.Module):
-    """(B, T, inputs) → (B, T, hidden). Rows of both weights: input gate, forget gate, update,
-    output gate."""
+    """One LSTM layer: (B, T, inputs) → (B, T, hidden).
+
+    Rows of both weights: input gate, forget gate, update, output gate.
+    """
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
@@ -39,8 +41,10 @@ class LSTMLayer(nn.Module):
 
 
 class LSTMClassifier(nn.Module):
-    """(B, C, H, W) → H steps of C·W pixels → two LSTM layers → classes, from the state after the
-    last step."""
+    """Two LSTM layers and a linear one: (B, C, H, W) → H steps of C·W pixels → classes.
+
+    The classes are computed from the state after the last step.
+    """
 
     def __init__(self, shape: tuple[int, int, int], classes: int, hidden: int = 128) -> None:
         super().__init__()

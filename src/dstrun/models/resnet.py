@@ -1,15 +1,11 @@
-"""ResNet-50: torchvision's, as it is, for any number of input channels. Knows torch and
-torchvision."""
+"""ResNet-50 of torchvision, for any number of input channels."""
 
 from torch import nn
 
 
 def resnet50(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """torchvision's ResNet-50, untrained; its first convolution is made again where images are not
-    RGB."""
-    from torchvision.models import (
-        resnet50 as build,
-    )  # 1.6 s to import: only where this model is asked for
+    """Return an untrained ResNet-50, with a new first convolution where images are not RGB."""
+    from torchvision.models import resnet50 as build  # takes 1.6 s
 
     model = build(weights=None, num_classes=classes)
     if shape[0] != 3:

@@ -1,13 +1,14 @@
-"""Wide residual networks for small images (Zagoruyko & Komodakis, 2016), without dropout. Knows
-torch alone."""
+"""Wide residual networks for small images (Zagoruyko & Komodakis, 2016), without dropout."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
 class Block(nn.Module):
-    """BN-ReLU-conv twice, added to the input; a 1×1 convolution where the width changes, as the
-    authors have it."""
+    """Residual block: BN-ReLU-conv twice, added to the input.
+
+    Where the width changes, the input goes through a 1×1 convolution, as in the authors' code.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -26,11 +27,11 @@ class Block(nn.Module):
 
 
 class WideResNet(nn.Module):
-    """(B, C, H, W) → three groups of (depth − 4) / 6 blocks, 16·width, 32·width, 64·width wide →
-    classes.
+    """Three groups of (depth − 4) / 6 blocks: (B, C, H, W) → classes.
 
-    PyTorch's initialisation of weights, dense and sparse alike. Raises ValueError for a depth that
-    is not 6n + 4."""
+    The groups are 16·width, 32·width and 64·width channels wide. PyTorch's initialisation, for
+    dense and sparse networks alike. Raise ValueError for a depth that is not 6n + 4.
+    """
 
     def __init__(
         self, shape: tuple[int, int, int], classes: int, depth: int = 16, width: int = 8
@@ -38,21 +39,18 @@ class WideResNet(nn.Module):
         super().__init__()
         if depth < 10 or (depth - 4) % 6 or width < 1:
             raise ValueError(
-                f"depth is {depth} and width {width}, expected depth 10, 16, 22, 28, … and width ≥ 1"
+                f"depth is {depth} and width {width}, "
+                "expected depth 10, 16, 22, 28, … and width ≥ 1"
             )
         widths = [16, 16 * width, 32 * width, 64 * width]
         self.conv1 = nn.Conv2d(shape[0], widths[0], 3, padding=1, bias=False)
-        self.blocks = nn.Sequential(
-            *(
-                Block(
-                    widths[group if first else group + 1],
-                    widths[group + 1],
-                    2 if group and first else 1,
-                )
-                for group in range(3)
-                for first in [True] + [False] * ((depth - 4) // 6 - 1)
-            )
-        )
+        blocks = []
+        for group, stride in enumerate((1, 2, 2)):
+            inputs, outputs = widths[group : group + 2]
+            blocks.append(Block(inputs, outputs, stride))
+            for _ in range((depth - 4) // 6 - 1):
+                blocks.append(Block(outputs, outputs, 1))
+        self.blocks = nn.Sequential(*blocks)
         self.bn = nn.BatchNorm2d(widths[3])
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(widths[3], classes)
