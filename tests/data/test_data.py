@@ -18,7 +18,7 @@ from torchvision.transforms import functional as transforms
 
 from dstrun.data import BUILDERS, Batches, DataError, Split, Splits, published
 from dstrun.data.checks import check, note_missing_classes
-from dstrun.data.splits import chosen, stratified
+from dstrun.data.splits import limited_indices, stratified
 from dstrun.training.console import RunConsole
 from tests.helpers.commands import Command
 from tests.helpers.data import image_files, made_up, needs_cifar10, needs_mnist
@@ -165,10 +165,10 @@ def test_half_of_the_images_are_flipped() -> None:
 
 
 def test_a_limit_chooses_the_same_images_every_time() -> None:
-    assert chosen(5, 0).tolist() == [0, 1, 2, 3, 4]
-    assert torch.equal(chosen(1000, 10), chosen(1000, 10))
-    assert chosen(1000, 10).tolist() == sorted(set(chosen(1000, 10).tolist()))
-    assert chosen(10, 4).tolist() == [1, 4, 5, 7], (
+    assert limited_indices(5, 0).tolist() == [0, 1, 2, 3, 4]
+    assert torch.equal(limited_indices(1000, 10), limited_indices(1000, 10))
+    assert limited_indices(1000, 10).tolist() == sorted(set(limited_indices(1000, 10).tolist()))
+    assert limited_indices(10, 4).tolist() == [1, 4, 5, 7], (
         "as in every version: a run's figures depend on it"
     )
     assert stratified(torch.tensor([0] * 5 + [1] * 5), 0.4)[1].tolist() == [0, 4, 8, 9]
@@ -395,12 +395,12 @@ def test_a_folder_of_classes_is_split_by_class(tmp_path: Path) -> None:
     assert len(splits.train) == 6
     assert splits.test.labels.tolist() == [0, 0, 1]
     whole = BUILDERS["folder"](tmp_path, size=8)
-    assert torch.equal(splits.train.images, whole.train.images[chosen(12, 6)]), (
+    assert torch.equal(splits.train.images, whole.train.images[limited_indices(12, 6)]), (
         "not the first of sorted classes"
     )
     assert torch.equal(
         BUILDERS["folder"](tmp_path, size=8, test_limit=2).test.labels,
-        whole.test.labels[chosen(3, 2)],
+        whole.test.labels[limited_indices(3, 2)],
     )
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dstrun.data.splits import Split, Splits, chosen, stratified
+from dstrun.data.splits import Split, Splits, limited_indices, stratified
 from dstrun.system.errors import DataError
 from dstrun.system.image_tree import TEST, TRAIN, WHOLE, Part, list_tree
 
@@ -77,7 +77,7 @@ def _decode(
 
     Raise DataError where more than a share `undecodable` cannot be decoded.
     """
-    indices = chosen(len(files), limit)
+    indices = limited_indices(len(files), limit)
     images, reasons = _read_all([files[index] for index in indices], size)
     split = Split(images, labels[indices])
     if not reasons:

@@ -54,7 +54,7 @@ class Splits:
         return channels, height, width
 
 
-def chosen(count: int, limit: int) -> Tensor:
+def limited_indices(count: int, limit: int) -> Tensor:
     """Return ascending indices of `limit` of `count` examples (0: all), the same for every
     seed."""
     if limit == 0 or limit >= count:

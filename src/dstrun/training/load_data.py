@@ -9,7 +9,7 @@ from dstrun import data
 from dstrun.config.registry import accepted_options, check_arguments, lookup
 from dstrun.config.sections import DataConfig
 from dstrun.data import Split, Splits
-from dstrun.data.splits import chosen, stratified
+from dstrun.data.splits import limited_indices, stratified
 from dstrun.system.errors import InputError, user_code_error
 
 # Options of `data` that are passed to every builder with a parameter of that name.
@@ -86,5 +86,5 @@ def _limit(splits: Splits, wanted: DataConfig) -> Splits:
             notes.append(
                 f"data.{name}_limit={limit} is more than there are: {count:,} {name} images"
             )
-        limited[name] = split.subset(chosen(count, limit)) if 0 < limit < count else split
+        limited[name] = split.subset(limited_indices(count, limit)) if 0 < limit < count else split
     return data.note_missing_classes(replace(splits, **limited, notes=(*splits.notes, *notes)))
