@@ -18,7 +18,7 @@ from torchvision.transforms import functional as transforms
 
 from dstrun.data import BUILDERS, Batches, DataError, Split, Splits, published
 from dstrun.data.checks import check, note_missing_classes
-from dstrun.data.splits import limited_indices, stratified
+from dstrun.data.splits import limited_indices, stratified_split
 from dstrun.training.console import RunConsole
 from tests.helpers.commands import Command
 from tests.helpers.data import image_files, made_up, needs_cifar10, needs_mnist
@@ -171,17 +171,17 @@ def test_a_limit_chooses_the_same_images_every_time() -> None:
     assert limited_indices(10, 4).tolist() == [1, 4, 5, 7], (
         "as in every version: a run's figures depend on it"
     )
-    assert stratified(torch.tensor([0] * 5 + [1] * 5), 0.4)[1].tolist() == [0, 4, 8, 9]
+    assert stratified_split(torch.tensor([0] * 5 + [1] * 5), 0.4)[1].tolist() == [0, 4, 8, 9]
 
 
 def test_a_stratified_split_takes_the_same_share_of_every_class() -> None:
     """Of 8, 1.6 are 2. Images of a class are chosen at random, with a fixed seed."""
     labels = torch.tensor([0] * 10 + [1] * 20 + [2] * 8)
-    rest, held_out = stratified(labels, 0.2)
+    rest, held_out = stratified_split(labels, 0.2)
     assert labels[held_out].bincount().tolist() == [2, 4, 2]
     assert sorted([*rest.tolist(), *held_out.tolist()]) == list(range(38))
-    _, many = stratified(torch.zeros(1000), 0.2)
-    assert torch.equal(many, stratified(torch.zeros(1000), 0.2)[1])
+    _, many = stratified_split(torch.zeros(1000), 0.2)
+    assert torch.equal(many, stratified_split(torch.zeros(1000), 0.2)[1])
     assert [(many // 250 == quarter).sum().item() for quarter in range(4)] == pytest.approx(
         [50] * 4, abs=20
     )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dstrun.data.splits import Split, Splits, limited_indices, stratified
+from dstrun.data.splits import Split, Splits, limited_indices, stratified_split
 from dstrun.system.errors import DataError
 from dstrun.system.image_tree import TEST, TRAIN, WHOLE, Part, list_tree
 
@@ -63,7 +63,7 @@ def _files(part: Part) -> tuple[list[str], Tensor]:
 def _split(part: Part) -> tuple[tuple[list[str], Tensor], tuple[list[str], Tensor]]:
     """Return files and labels for training, and for testing, of a tree without parts."""
     files, labels = _files(part)
-    train, test = stratified(labels, HELD_OUT)
+    train, test = stratified_split(labels, HELD_OUT)
     return (
         ([files[index] for index in train], labels[train]),
         ([files[index] for index in test], labels[test]),

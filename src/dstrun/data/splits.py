@@ -62,7 +62,7 @@ def limited_indices(count: int, limit: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:limit].sort().values
 
 
-def stratified(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
+def stratified_split(labels: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """Return indices (rest, held out) with the same share of every class held out.
 
     The held-out examples are the same for every seed.
@@ -89,7 +89,7 @@ def digits(root: Path) -> Splits:
     )
     images = torch.nn.functional.pad(enlarged, (2, 2, 2, 2)).round().to(torch.uint8)
     all_digits = Split(images, labels)
-    train, test = stratified(labels, 0.2)
+    train, test = stratified_split(labels, 0.2)
     return Splits(all_digits.subset(train), all_digits.subset(test), classes=10)
 
 

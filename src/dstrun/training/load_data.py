@@ -9,7 +9,7 @@ from dstrun import data
 from dstrun.config.registry import accepted_options, check_arguments, lookup
 from dstrun.config.sections import DataConfig
 from dstrun.data import Split, Splits
-from dstrun.data.splits import limited_indices, stratified
+from dstrun.data.splits import limited_indices, stratified_split
 from dstrun.system.errors import InputError, user_code_error
 
 # Options of `data` that are passed to every builder with a parameter of that name.
@@ -39,7 +39,7 @@ def _check_channels(wanted: DataConfig, channels: int) -> None:
 
 def _hold_out(splits: Splits, fraction: float) -> tuple[Splits, Split]:
     """Return the splits with less to train on, and a fraction of each class for validation."""
-    rest, held_out = stratified(splits.train.labels, fraction)
+    rest, held_out = stratified_split(splits.train.labels, fraction)
     if not len(rest) or not len(held_out):
         images = f"{fraction} of each class of {len(splits.train)} images"
         raise InputError(
