@@ -128,7 +128,7 @@ class Trial:
         return all(bool(tensor.isfinite().all()) for tensor in self.model.state_dict().values())
 
 
-def compared(images: data.Split, seeds: int, updates: int) -> Iterator[dict[str, Any]]:
+def compare(images: data.Split, seeds: int, updates: int) -> Iterator[dict[str, Any]]:
     for name, setting in SETTINGS.items():
         trials, ends = [], []
         for seed in range(seeds):
@@ -216,7 +216,7 @@ def main() -> None:
         report(f"seed {options.seed}, learning rate {TRACED}: {title}", rows, options.json)
         return
     title = f"{options.seeds} seeds, at most {options.updates} steps"
-    report(title, list(compared(images, options.seeds, options.updates)), options.json)
+    report(title, list(compare(images, options.seeds, options.updates)), options.json)
 
 
 if __name__ == "__main__":

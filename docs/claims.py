@@ -606,7 +606,7 @@ CLAIMS: dict[str, Callable[[], Iterable[Claim]]] = {
 }
 
 
-def filled(page: str, claims: Iterable[Claim]) -> str:
+def fill_in(page: str, claims: Iterable[Claim]) -> str:
     """Return the page with the figures of its claims.
 
     Raises ValueError with every passage that is not true, or not in the page exactly once.

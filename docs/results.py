@@ -59,7 +59,7 @@ def take_over(folder: Path) -> None:
         (there / "status.json").write_text(json.dumps(status, indent=2) + "\n")
 
 
-def filled(page: Path, answer: Callable[[str], str]) -> str:
+def fill_page(page: Path, answer: Callable[[str], str]) -> str:
     """Return the page's text with the output of its commands and the figures of its claims.
 
     `answer` returns what dstrun prints for the words of a command. Raises ValueError for a sentence
@@ -70,10 +70,10 @@ def filled(page: Path, answer: Callable[[str], str]) -> str:
         text = TABLES[block[2]]() if block[2] in TABLES else answer(block[3])
         return f"{block[1]}\n{text.strip()}\n\n{block[5]}"
 
-    return claims.filled(BLOCK.sub(put, page.read_text()), claims.CLAIMS[page.name]())
+    return claims.fill_in(BLOCK.sub(put, page.read_text()), claims.CLAIMS[page.name]())
 
 
-def printed(words: str) -> str:
+def output_of(words: str) -> str:
     """Return what `dstrun WORDS` prints at the top of the checkout."""
     command = [sys.executable, "-m", "dstrun", *shlex.split(words)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -217,7 +217,7 @@ def main() -> None:
     for folder in given.folders:
         take_over(folder)
     for page in PAGES:
-        page.write_text(filled(page, printed))
+        page.write_text(fill_page(page, output_of))
     if given.pictures:
         draw(pictures())
 

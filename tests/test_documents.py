@@ -221,7 +221,7 @@ def test_results_and_what_is_said_of_them_are_what_the_runs_come_to(
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(report, "Store", lambda paths: kept.store(paths[0].name))
     for page in results.PAGES:
-        filled = results.filled(page, lambda words: command(*shlex.split(words)).out)
+        filled = results.fill_page(page, lambda words: command(*shlex.split(words)).out)
         changed = [
             line
             for line in zip(page.read_text().splitlines(), filled.splitlines(), strict=True)
@@ -249,7 +249,7 @@ PAGE = (
     ],
 )
 def test_a_claims_values_are_written_into_the_page(claim: claims.Claim, text: str) -> None:
-    assert claims.filled(PAGE, [claim]) == text
+    assert claims.fill_in(PAGE, [claim]) == text
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_a_claims_values_are_written_into_the_page(claim: claims.Claim, text: st
 )
 def test_a_claim_that_is_not_true_or_not_there_is_told(claim: claims.Claim, why: str) -> None:
     with pytest.raises(ValueError, match=re.escape(why)):
-        claims.filled(PAGE, [claim])
+        claims.fill_in(PAGE, [claim])
 
 
 def test_what_is_taken_over_of_runs_tells_nothing_of_the_machine(

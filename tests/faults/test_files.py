@@ -30,7 +30,7 @@ READ = ("config.yaml", "status.json", "metrics.csv", "layers.csv", "summary.json
 FIGURES = ["test_accuracy", "density", "kept", "total", "parameters_kept", "epoch"]
 
 
-def damaged(content: bytes, chance: random.Random) -> bytes:
+def damage(content: bytes, chance: random.Random) -> bytes:
     """Return the content with some damage.
 
     Bits flipped, bytes lost, inserted or doubled, the end cut off, or a piece replaced.
@@ -90,7 +90,7 @@ def try_readers(folder: Path, count: int, chance: random.Random) -> dict[str, in
     outcome = dict.fromkeys(("told", "as before", "not taken for a run"), 0)
     for _ in range(count):
         name = chance.choice(READ)
-        (folder / name).write_bytes(damaged(originals[name], chance))
+        (folder / name).write_bytes(damage(originals[name], chance))
         started = time.process_time()
         store = Store([folder.parent])
         read = store.layers()
@@ -115,7 +115,7 @@ def try_checkpoints(path: Path, count: int, chance: random.Random) -> dict[str, 
     original, wanted = path.read_bytes(), checkpoint.load(path)
     outcome = dict.fromkeys(("refused", "as before"), 0)
     for _ in range(count):
-        path.write_bytes(damaged(original, chance))
+        path.write_bytes(damage(original, chance))
         started = time.process_time()
         try:
             state = checkpoint.load(path)
@@ -148,7 +148,7 @@ def try_commands(command: Callable, folder: Path, count: int, chance: random.Ran
     shutil.copytree(folder, kept)
     for _ in range(count):
         name = chance.choice([*READ, "checkpoint.pt", "train.log"])
-        (folder / name).write_bytes(damaged((kept / name).read_bytes(), chance))
+        (folder / name).write_bytes(damage((kept / name).read_bytes(), chance))
         if chance.random() < 0.5 and name != "status.json":
             (folder / "status.json").unlink()
         started = time.process_time()

@@ -30,7 +30,7 @@ WORDS = [
 ]
 
 
-def started(words: Sequence[str], slowly: bool) -> int:
+def start(words: Sequence[str], slowly: bool) -> int:
     """Return the process of `dstrun WORDS`.
 
     `slowly` makes the disk slow, so that most kills hit a file that is being written.
@@ -46,7 +46,7 @@ def started(words: Sequence[str], slowly: bool) -> int:
     return forked(words, before)
 
 
-def killed(process: int, folder: Path, chance: random.Random) -> int:
+def kill_at_random(process: int, folder: Path, chance: random.Random) -> int:
     """Kill a process at a random moment, and return its exit code.
 
     The moment is after it has taken the run, or, rarely, before.
@@ -63,14 +63,14 @@ def killed(process: int, folder: Path, chance: random.Random) -> int:
     return ended(process)
 
 
-def killed_until_it_is_done(
+def kill_until_finished(
     words: Sequence[str], folder: Path, chance: random.Random, kills: int
 ) -> Counter:
     """Kill the run again and again; return the kinds of files half written at the kills."""
     met: Counter = Counter()
     while sum(met.values()) < kills:
-        process = started(words, slowly=True)
-        code = killed(process, folder, chance)
+        process = start(words, slowly=True)
+        code = kill_at_random(process, folder, chance)
         if code == 0:
             return met
         assert code == -signal.SIGKILL, Path("said").read_text()
@@ -83,7 +83,7 @@ def killed_until_it_is_done(
             else "starting"
         )
         met[state] += 1
-    code = ended(started(words, slowly=False))
+    code = ended(start(words, slowly=False))
     assert code == 0, Path("said").read_text()
     return met
 
@@ -94,12 +94,12 @@ def survive(kills: int, seed: int) -> Counter:
     number = 0
     while sum(met.values()) < kills:
         words = [*WORDS, f"seed={number}"]
-        assert ended(started([*words, f"group=whole{number}"], slowly=False)) == 0, Path(
+        assert ended(start([*words, f"group=whole{number}"], slowly=False)) == 0, Path(
             "said"
         ).read_text()
         whole = the_run(f"whole{number}")
         broken = Path("outputs", f"broken{number}", whole.name)
-        met += killed_until_it_is_done(
+        met += kill_until_finished(
             [*words, f"group=broken{number}"], broken, chance, kills - sum(met.values())
         )
         assert_equal(broken, whole)

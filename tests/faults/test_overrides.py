@@ -162,7 +162,7 @@ lines = st.one_of(
 )
 
 
-def called(arguments: Sequence[str]) -> tuple[int, str, str]:
+def call(arguments: Sequence[str]) -> tuple[int, str, str]:
     """Return exit code, stdout and stderr of `dstrun ARGUMENTS`."""
     out, err = io.StringIO(), io.StringIO()
     code = 0
@@ -179,7 +179,7 @@ def called(arguments: Sequence[str]) -> tuple[int, str, str]:
     return code, out.getvalue(), err.getvalue()
 
 
-def meant(arguments: Sequence[str]) -> list[str]:
+def without_effect(arguments: Sequence[str]) -> list[str]:
     """Return the words with options that keep a run from training and a verb from serving."""
     kept = [
         word
@@ -190,10 +190,10 @@ def meant(arguments: Sequence[str]) -> list[str]:
 
 
 def check(arguments: Sequence[str]) -> None:
-    arguments = meant(arguments)
+    arguments = without_effect(arguments)
     before = sorted(Path().rglob("*"))
     started = time.process_time()
-    code, out, err = called(arguments)
+    code, out, err = call(arguments)
     assert time.process_time() - started < SECONDS
     assert code in (0, 2), (arguments, code, err)
     assert "Traceback" not in out + err

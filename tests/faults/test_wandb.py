@@ -93,7 +93,7 @@ def server(how: str, sound: bool) -> Iterator[tuple[str, type[Server]]]:
         served.server_close()
 
 
-def trained(group: str, host: str) -> tuple[float, str]:
+def train(group: str, host: str) -> tuple[float, str]:
     """Return how many seconds the command took, and its output."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     known = others | {"WANDB_BASE_URL": host, "WANDB_API_KEY": KEY}
@@ -109,7 +109,7 @@ def trained(group: str, host: str) -> tuple[float, str]:
     return time.monotonic() - begun, done.stdout
 
 
-def kept_for_sync(folder: Path) -> list[int]:
+def epochs_for_sync(folder: Path) -> list[int]:
     """Return the epochs whose figures are in W&B's own files."""
     (log,) = (file for file in folder.glob("wandb/*run-*/*.wandb") if file.stat().st_size > 2000)
     wandb = Path(sys.executable).with_name("wandb")
@@ -126,10 +126,10 @@ def try_one(how: str, sound: bool, limit: float) -> float:
     Check that the run loses nothing.
     """
     with server("", sound=True) as (host, _):
-        undelayed, _ = trained("without", host)
+        undelayed, _ = train("without", host)
     with server(how, sound) as (host, _):
-        delayed, said = trained("with", host)
-    assert kept_for_sync(only_run("outputs/with")) == [1, 2, 3]
+        delayed, said = train("with", host)
+    assert epochs_for_sync(only_run("outputs/with")) == [1, 2, 3]
     assert len(rows(only_run("outputs/with") / "metrics.csv")) == 3
     assert ("offline, `wandb sync` sends it" in said) is not sound
     assert delayed - undelayed < limit

@@ -62,7 +62,7 @@ class Walk:
             if "outputs" in step.text and not Path("outputs").is_dir():
                 leave(Path("outputs/made"))
         try:
-            exec(self.filled(step.text), self._names)
+            exec(self.fill_in(step.text), self._names)
         except Exception as error:
             raise Failed(
                 f"{step.page}:{step.line}: {type(error).__name__}: {error}\n{step.text}"
@@ -92,7 +92,7 @@ class Walk:
         return Path("checkout").absolute()
 
     def _run(self, step: Step, text: str) -> None:
-        bash = ["bash", "-c", self.filled(text)]
+        bash = ["bash", "-c", self.fill_in(text)]
         done = subprocess.run(
             bash,
             env=self._environment(),
@@ -111,7 +111,7 @@ class Walk:
         """Start a dashboard, request its page once, and stop it by Ctrl-C."""
         with Path("dashboard.log").open("w+") as log:
             server = subprocess.Popen(
-                ["bash", "-c", f"exec {self.filled(step.text)}"],
+                ["bash", "-c", f"exec {self.fill_in(step.text)}"],
                 env=self._environment(),
                 stdout=log,
                 stderr=log,
@@ -140,7 +140,7 @@ class Walk:
             time.sleep(0.05)
         raise ChildProcessError("it ended before it said an address")
 
-    def filled(self, text: str) -> str:
+    def fill_in(self, text: str) -> str:
         """Return the text with the placeholders replaced, such as RUN."""
         if re.search(r"\bRUN\b|-…", text):
             run = self._first_run()
