@@ -41,7 +41,7 @@ from kept import (
     within_seeds,
 )
 
-from dstrun.compare.aggregate import where
+from dstrun.compare.filters import where
 from dstrun.methods.dst import density_controller, masking
 from dstrun.methods.dst.with_target import BOUND_WITH_TARGET
 

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from dstrun.compare import aggregate
+from dstrun.compare import aggregate, filters
+from dstrun.compare.paper import published_rows
 from dstrun.compare.run_tables import Store
 from dstrun.models import BUILDERS
 
@@ -51,7 +52,7 @@ def store(sweep: str) -> Store:
 @cache
 def runs(sweep: str, conditions: str = "") -> pd.DataFrame:
     """Return one row per run; figures are fractions, as in its files."""
-    return aggregate.where(store(sweep).runs.dropna(axis="columns", how="all"), conditions)
+    return filters.where(store(sweep).runs.dropna(axis="columns", how="all"), conditions)
 
 
 @cache
@@ -70,13 +71,13 @@ def settings(sweep: str) -> pd.DataFrame:
 
 def one(sweep: str, conditions: str) -> Any:
     """Return the one setting that meets the conditions."""
-    (row,) = aggregate.where(settings(sweep), conditions).to_dict("records")
+    (row,) = filters.where(settings(sweep), conditions).to_dict("records")
     return SimpleNamespace(**row)
 
 
 def published(model: str) -> Any:
     """Return the sparse network in table 1 of the paper."""
-    table = aggregate.published([(model, "mnist")]).dropna(subset="difference")
+    table = published_rows([(model, "mnist")]).dropna(subset="difference")
     (row,) = table.assign(
         accuracy=100 * table["accuracy"], density=100 * table["density"]
     ).itertuples()
@@ -158,7 +159,7 @@ def points_above_line(sweep: str, conditions: str) -> dict[float, float]:
     Between two fixed α, accuracy is linear in log density; the line is extended by a tenth at most.
     Runs that a threshold reset has returned to more than half of their weights are left out.
     """
-    table = aggregate.where(settings(sweep), f"method=dst {conditions}").sort_values("density")
+    table = filters.where(settings(sweep), f"method=dst {conditions}").sort_values("density")
     fixed = table[table["reg.alpha"].notna() & (table["density"] < 50)]
     at, accuracy = np.log(fixed["density"].to_numpy()), fixed["accuracy"].to_numpy()
     found = {}

@@ -25,10 +25,14 @@ import kept
 import pandas as pd
 import yaml
 
-from dstrun.compare import aggregate
-from dstrun.compare.figures import figures
-from dstrun.compare.figures.panels import Figure, template
-from dstrun.compare.report.report import markdown_table, percent
+from dstrun.compare.figures.alpha import against_alpha
+from dstrun.compare.figures.layers import final_density, layer_density
+from dstrun.compare.figures.panels import Figure
+from dstrun.compare.figures.style import template
+from dstrun.compare.filters import where
+from dstrun.compare.labels import with_labels
+from dstrun.compare.paper import published_rows
+from dstrun.compare.report.table import markdown_table, percent
 from dstrun.system.files import sha256
 from dstrun.system.run_files import RESULT_FILES
 
@@ -129,7 +133,7 @@ def table1() -> str:
     sweeps = [kept.fractions(name) for name in ("table1", "best_table1")]
     rows = []
     for pair, ours in sweeps[0].groupby(["model.name", "data.name"], sort=False):
-        told = aggregate.published([pair]).query("method == 'DST' or method == 'dense (DST)'")
+        told = published_rows([pair]).query("method == 'DST' or method == 'dense (DST)'")
         told = told.assign(
             **{
                 "reg.method": told["density"].map(
@@ -169,19 +173,19 @@ def pictures() -> dict[str, Figure]:
         "method=dst seed=0 alpha<1e-3",
     )
     return {
-        "figure3": figures.against_alpha(kept.fractions("lenet_alpha")),
-        "figure4": figures.layer_density(*layers_of("figure4", "")),
-        "figure5": figures.layer_density(*layers_of("short_table2", short)),
-        "figure7": figures.final_density(*layers_of("short_table2", steered)),
-        "guard": figures.layer_density(*layers_of("table1", guarded)),
-        "density": figures.layer_density(*layers_of("lenet_alpha", spread)),
+        "figure3": against_alpha(kept.fractions("lenet_alpha")),
+        "figure4": layer_density(*layers_of("figure4", "")),
+        "figure5": layer_density(*layers_of("short_table2", short)),
+        "figure7": final_density(*layers_of("short_table2", steered)),
+        "guard": layer_density(*layers_of("table1", guarded)),
+        "density": layer_density(*layers_of("lenet_alpha", spread)),
     }
 
 
 def layers_of(sweep: str, conditions: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the layers' rows and the runs, of which a figure of layers is made."""
     store = kept.store(sweep)
-    runs = aggregate.labelled(aggregate.where(store.runs, conditions))
+    runs = with_labels(where(store.runs, conditions))
     return store.layers(runs["run"]), runs
 
 

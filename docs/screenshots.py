@@ -14,7 +14,8 @@ from urllib.parse import quote
 from playwright.sync_api import sync_playwright
 from werkzeug.serving import make_server
 
-from dstrun.compare.dashboard.app import Watch, make_app
+from dstrun.compare.dashboard.app import make_app
+from dstrun.compare.dashboard.watch import Watch
 
 PICTURES = {  # name: view, theme, height
     "overview": ("overview", "light", 1180),

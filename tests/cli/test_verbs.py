@@ -118,7 +118,7 @@ def test_a_dashboard_is_where_it_was_asked_for(
         outcome = command("dashboard", "outputs", "--host", host, "--port", str(port), *words)
         assert (outcome.code, outcome.err) == (0, "")
         assert outcome.out.startswith(f"http://{host}:{port}/ ")
-        assert ("whoever reaches this host" in outcome.out) == (host == "0.0.0.0")
+        assert ("everyone who reaches this host" in outcome.out) == (host == "0.0.0.0")
     assert served == [(host, port)] * 2
     assert opened == [f"http://{host}:{port}/"]
 

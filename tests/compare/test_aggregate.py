@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dstrun.compare import aggregate, paper
+from dstrun.compare import aggregate, filters, paper
+from dstrun.compare.labels import cell_text, varying_options, with_labels
 from dstrun.compare.run_tables import Store
 from dstrun.runs.identity import SETTINGS
 from dstrun.system.errors import InputError
@@ -16,7 +17,7 @@ from tests.helpers.folders import leave
 
 
 def runs(outputs: Path = Path("outputs")) -> pd.DataFrame:
-    return aggregate.labelled(Store([outputs]).runs)
+    return with_labels(Store([outputs]).runs)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def sweep(made: Path) -> pd.DataFrame:
     ],
 )  # fmt: skip
 def test_conditions(sweep: pd.DataFrame, conditions: str, count: int) -> None:
-    assert len(aggregate.where(sweep, conditions)) == count
+    assert len(filters.where(sweep, conditions)) == count
 
 
 def test_a_name_with_anything_in_it_is_written_in_quotes() -> None:
@@ -80,13 +81,13 @@ def test_a_name_with_anything_in_it_is_written_in_quotes() -> None:
         ]
         assert len(quoted) >= 2
         for words in (*quoted, f"{quoted[0]}, seed<99", f"seed>=0 and {quoted[1]}"):
-            assert aggregate.where(table, words)["model.name"].tolist() == [name]
-    assert len(aggregate.where(table, 'model!="plain"')) == len(names) - 1
-    assert len(aggregate.where(table, "model=Gro\u0308SSe")) == 1  # as a Mac writes it
+            assert filters.where(table, words)["model.name"].tolist() == [name]
+    assert len(filters.where(table, 'model!="plain"')) == len(names) - 1
+    assert len(filters.where(table, "model=Gro\u0308SSe")) == 1  # as a Mac writes it
     for bare in ("model=a=b", "model=it's", "model=plain"):
-        assert len(aggregate.where(table, bare)) == 1
+        assert len(filters.where(table, bare)) == 1
     for listed in ("milestones=[1,2]", 'milestones="[1, 2]"'):
-        assert len(aggregate.where(table, listed)) == 5
+        assert len(filters.where(table, listed)) == 5
 
 
 @pytest.mark.parametrize(
@@ -112,18 +113,18 @@ def test_a_name_with_anything_in_it_is_written_in_quotes() -> None:
 )
 def test_what_is_no_condition(sweep: pd.DataFrame, conditions: str, message: str) -> None:
     with pytest.raises(InputError) as error:
-        aggregate.where(sweep, conditions)
+        filters.where(sweep, conditions)
     assert message in str(error.value)
 
 
 def test_what_runs_differ_in(sweep: pd.DataFrame) -> None:
     """Not in what applies to some of them only, nor in what a name stands for."""
-    assert aggregate.differing(sweep) == ["reg.method", "reg.alpha", "seed"]
+    assert varying_options(sweep) == ["reg.method", "reg.alpha", "seed"]
     leave(seed=0, created=5)
     leave(seed=0, model__args={"width": 3}, created=6)
-    assert "model.args" in aggregate.differing(runs()), "since the name does not tell them apart"
+    assert "model.args" in varying_options(runs()), "since the name does not tell them apart"
     leave(model__name="lenet5", model__builder="lenet5", created=7)
-    assert "model.builder" not in aggregate.differing(runs())
+    assert "model.builder" not in varying_options(runs())
 
 
 def test_labels_and_looks(sweep: pd.DataFrame, made: Path) -> None:
@@ -157,9 +158,7 @@ def test_what_is_not_known_of_a_run_is_not_said_of_it() -> None:
         "epoch": 1.0,
     }
     for whole, told in ((0.25, []), (0.5, ["remaining of the whole model 50.00%"])):
-        ((_, _, *said),) = aggregate.labelled(pd.DataFrame([row | {"density_model": whole}]))[
-            "hover"
-        ]
+        ((_, _, *said),) = with_labels(pd.DataFrame([row | {"density_model": whole}]))["hover"]
         assert said == [
             "accuracy 50.00%",
             "remaining 25.00%",
@@ -309,25 +308,25 @@ def test_what_has_no_figure_does_not_count() -> None:
 def test_a_run_that_failed_does_not_stand_for_its_setting() -> None:
     leave(accuracies=[0.5], densities=[0.9], seed=0, state="failed")
     good = leave(seed=1)
-    assert aggregate.choice(runs(), 8) == [f"made/{good.name}"]
+    assert aggregate.choose_runs(runs(), 8) == [f"made/{good.name}"]
 
 
 def test_a_name_is_compared_where_there_is_one() -> None:
     leave(seed=0)
     leave(seed=1, name="mine")
-    assert len(aggregate.where(runs(), "name<zzz")) == 1
-    assert len(aggregate.where(runs(), "name!=mine")) == 1
+    assert len(filters.where(runs(), "name<zzz")) == 1
+    assert len(filters.where(runs(), "name!=mine")) == 1
 
 
 def test_a_choice_is_spread_over_density(sweep: pd.DataFrame) -> None:
-    assert [sweep.loc[name, "label"] for name in aggregate.choice(sweep, 8)] == [
+    assert [sweep.loc[name, "label"] for name in aggregate.choose_runs(sweep, 8)] == [
         "α 1e-3, seed 0",
         "α 1e-2, seed 0",
     ]
-    assert len(aggregate.choice(sweep, 1)) == 1
+    assert len(aggregate.choose_runs(sweep, 1)) == 1
     dense = sweep[sweep["reg.method"] == "dense"]
-    assert aggregate.choice(dense, 8) == [dense.index[0]]
-    assert aggregate.choice(sweep.iloc[:0], 8) == []
+    assert aggregate.choose_runs(dense, 8) == [dense.index[0]]
+    assert aggregate.choose_runs(sweep.iloc[:0], 8) == []
 
 
 @pytest.mark.parametrize(
@@ -336,41 +335,41 @@ def test_a_choice_is_spread_over_density(sweep: pd.DataFrame) -> None:
      ("-α", [0.9, 0.96, 0.97]), ("method", [0.97, 0.96, 0.9])],
 )  # fmt: skip
 def test_order(sweep: pd.DataFrame, word: str, accuracies: list[float]) -> None:
-    assert aggregate.ordered(aggregate.by_setting(sweep), word)[
+    assert filters.sort_by_word(aggregate.by_setting(sweep), word)[
         "accuracy"
     ].tolist() == pytest.approx(accuracies)
 
 
 def test_order_by_a_column_that_is_not_there(sweep: pd.DataFrame) -> None:
     with pytest.raises(InputError) as error:
-        aggregate.ordered(aggregate.by_setting(sweep), "beauty")
+        filters.sort_by_word(aggregate.by_setting(sweep), "beauty")
     assert str(error.value).endswith(
         "there are model, data, method, alpha, epochs, accuracy, density"
     )
     with pytest.raises(InputError, match="lr: there is no such column; there are"):
-        aggregate.ordered(aggregate.by_setting(sweep), "lr")
+        filters.sort_by_word(aggregate.by_setting(sweep), "lr")
 
 
 def test_the_papers_rows() -> None:
     """Table 1 for LeNet-300-100: 98.16 dense, 97.69 with 2.48 % remaining."""
-    rows = aggregate.published([("lenet_300_100", "mnist")])
+    rows = paper.published_rows([("lenet_300_100", "mnist")])
     assert rows["accuracy"].tolist() == [0.9816, 0.9769]
     assert rows["density"].tolist() == [1, 0.0248]
     assert rows["difference"].iloc[1] == -0.0047
     assert len(paper.TABLES) == 4 * 2 + 3 + 3 + 3 * 3 + 3 * 3
-    assert aggregate.published([("mine", "mnist")]).empty
-    vgg = aggregate.published_by_alpha([("vgg16", "cifar10")])
+    assert paper.published_rows([("mine", "mnist")]).empty
+    vgg = paper.published_densities([("vgg16", "cifar10")])
     assert vgg.loc[vgg["reg.alpha"] == 1e-6, "density"].item() == 0.155
 
 
 def test_the_papers_rows_stand_under_ours(sweep: pd.DataFrame) -> None:
-    table = aggregate.with_published(aggregate.by_setting(sweep))
+    table = paper.with_published(aggregate.by_setting(sweep))
     assert list(table["reg.method"]) == ["dense", "dst", "dst", "paper: dense (DST)", "paper: DST"]
 
 
 def test_epochs_are_those_asked_for_where_a_table_has_those_done_too() -> None:
     assert (
-        aggregate.column("epochs", pd.DataFrame(columns=["epochs", "schedule.epochs"]))
+        filters.column("epochs", pd.DataFrame(columns=["epochs", "schedule.epochs"]))
         == "schedule.epochs"
     )
 
@@ -391,7 +390,7 @@ def test_a_settings_columns_begin_with_what_is_trained(sweep: pd.DataFrame) -> N
      (float("nan"), ""), ("[80, 120]", "[80, 120]"), (123456.0, "1.23456e5")],
 )  # fmt: skip
 def test_values_in_few_characters(value: object, words: str) -> None:
-    assert aggregate.value_shown(value) == words
+    assert cell_text(value) == words
 
 
 def by_layer(*settings: list[float], dense: bool = False) -> pd.DataFrame:

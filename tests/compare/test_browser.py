@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from werkzeug.serving import make_server
 
-from dstrun.compare.dashboard.app import Watch, make_app
+from dstrun.compare.dashboard.app import make_app
+from dstrun.compare.dashboard.watch import Watch
 from tests.helpers.commands import Command
 from tests.helpers.folders import leave, status
 
@@ -376,7 +377,7 @@ def test_a_view_that_cannot_be_drawn_does_not_take_the_page_along(
     def fail(*_: Any) -> Any:
         raise ValueError("<i>broken</i>")
 
-    monkeypatch.setattr("dstrun.compare.dashboard.views.views.curves", fail)
+    monkeypatch.setattr("dstrun.compare.dashboard.views.catalogue.curves", fail)
     page = visit(served)
     until(page, lambda: points(page), [1, 0.2, 0.1])
     page.get_by_text("Curves", exact=True).click()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dstrun.compare.csv_reader import AT_ONCE, Kind, read, stacked, whole_lines
+from dstrun.compare.csv_reader import AT_ONCE, Kind, read_files, stack, whole_lines
 
 KIND = Kind(
     ("epoch", "step", "layer", "kept", "new"),
@@ -71,7 +71,7 @@ def test_what_is_read_of_a_file_and_what_is_told(
     if content is not None:
         Path("file.csv").write_text(content)
     Path("sound.csv").write_text(SOUND)
-    frame, sound = read([Path("file.csv"), Path("sound.csv")], KIND)
+    frame, sound = read_files([Path("file.csv"), Path("sound.csv")], KIND)
     columns = ["epoch", "step", "layer", "kept"]
     found = frame.rows[columns].astype(object).where(frame.rows[columns].notna(), None)
     assert (found.to_numpy().tolist(), frame.notes) == (rows, notes)
@@ -85,18 +85,20 @@ def test_more_files_than_are_read_at_once() -> None:
     files = [Path(f"{number}.csv") for number in range(AT_ONCE + 2)]
     for number, file in enumerate(files):
         file.write_text(f"{HEADER}1,{number},fc1,5\n")
-    assert [frame.rows["step"].item() for frame in read(files, KIND)] == list(range(AT_ONCE + 2))
+    assert [frame.rows["step"].item() for frame in read_files(files, KIND)] == list(
+        range(AT_ONCE + 2)
+    )
 
 
 def test_tables_one_below_the_other() -> None:
     Path("a.csv").write_text(SOUND)
     Path("b.csv").write_text(HEADER + "2,8,fc3,7\n")
     Path("c.csv").write_text(HEADER)
-    one = stacked(
+    one = stack(
         dict(
             zip(
                 "abc",
-                (frame.rows for frame in read([Path(f"{x}.csv") for x in "abc"], KIND)),
+                (frame.rows for frame in read_files([Path(f"{x}.csv") for x in "abc"], KIND)),
                 strict=True,
             )
         ),
@@ -108,7 +110,7 @@ def test_tables_one_below_the_other() -> None:
         ["a", "fc2", 6],
         ["b", "fc3", 7],
     ]
-    assert list(stacked({}, KIND).columns) == ["run", *KIND.columns]
+    assert list(stack({}, KIND).columns) == ["run", *KIND.columns]
 
 
 def test_what_no_parser_reads_is_told_and_has_no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +120,7 @@ def test_what_no_parser_reads_is_told_and_has_no_rows(monkeypatch: pytest.Monkey
         raise ValueError("not a table")
 
     monkeypatch.setattr("pandas.read_csv", refused)
-    (frame,) = read([Path("file.csv")], KIND)
+    (frame,) = read_files([Path("file.csv")], KIND)
     assert list(frame.rows.columns) == list(KIND.columns)
     assert not len(frame.rows)
     assert frame.notes == ["file.csv: cannot be read: not a table"]

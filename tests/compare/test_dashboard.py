@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from dstrun.cli import main
-from dstrun.compare import aggregate
-from dstrun.compare.dashboard import app, layout, server, views
-from dstrun.compare.dashboard.app import Watch, make_app
+from dstrun.compare.dashboard import grid, layout, server, views
+from dstrun.compare.dashboard.app import make_app
+from dstrun.compare.dashboard.watch import Watch
+from dstrun.compare.labels import with_labels
 from dstrun.compare.run_tables import Store
 from dstrun.system.errors import InputError
 from tests.helpers.commands import Command
@@ -32,7 +33,7 @@ def as_text(component: Any) -> str:
 
 def shown(view: str, *names: str) -> str:
     store = Store([Path("outputs")])
-    runs = aggregate.labelled(store.runs)
+    runs = with_labels(store.runs)
     return as_text(list(views.content(store, runs, view, names or list(runs.index), dark=False)))
 
 
@@ -157,14 +158,14 @@ def test_an_address() -> None:
 def test_the_columns_are_what_runs_differ_in() -> None:
     leave(seed=0)
     leave(seed=1, schedule__lr=0.1)
-    runs = aggregate.labelled(Store([Path("outputs")]).runs)
-    columns = layout.columns(runs)
+    runs = with_labels(Store([Path("outputs")]).runs)
+    columns = grid.columns(runs)
     assert [one.get("headerName", one["field"]) for one in columns] == [
         "state", "α", "lr", "seed", "epoch", "accuracy", "remaining", "multiply-adds", "time", "run",
     ]  # fmt: skip
-    first = layout.rows(runs.iloc[1:], columns)[0]
+    first = grid.rows(runs.iloc[1:], columns)[0]
     assert (first["test_accuracy"], first["density"], first["schedule.lr"]) == (0.95, 0.25, 0.1)
-    json.dumps(layout.rows(runs, columns), allow_nan=False)
+    json.dumps(grid.rows(runs, columns), allow_nan=False)
 
 
 def test_what_two_runs_differ_in() -> None:
@@ -202,12 +203,12 @@ def test_looks_at_the_folder_are_shared(monkeypatch: pytest.MonkeyPatch) -> None
     watch = Watch([Path("outputs")])
     leave(seed=1)
     begun = watch.version
-    assert watch.look() == begun, "once a second at most"
-    monkeypatch.setattr(app, "LOOK_EVERY", 0)
-    assert watch.look() == begun + 1
-    assert watch.look() == begun + 1
+    assert watch.refresh() == begun, "once a second at most"
+    monkeypatch.setattr("dstrun.compare.dashboard.watch.REFRESH_SECONDS", 0)
+    assert watch.refresh() == begun + 1
+    assert watch.refresh() == begun + 1
     assert len(watch.runs) == 2
-    changed = [name for name in watch.runs.index if watch.changed_since([name], begun)]
+    changed = [name for name in watch.runs.index if watch.has_changed_since([name], begun)]
     assert [name.split("-")[-2] for name in changed] == ["s1"]
 
 

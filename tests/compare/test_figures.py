@@ -12,8 +12,15 @@ import plotly.graph_objects as go
 import pytest
 
 from dstrun.compare import aggregate
-from dstrun.compare.figures import catalogue, figures, panels
+from dstrun.compare.figures import catalogue, style
+from dstrun.compare.figures.accuracy import accuracy_density, kept_against_accuracy
+from dstrun.compare.figures.alpha import against_alpha
+from dstrun.compare.figures.curves import density_and_accuracy, learning_curves
+from dstrun.compare.figures.layers import final_density, heat_map, layer_density
 from dstrun.compare.figures.panels import Figure
+from dstrun.compare.figures.parallel import parallel_coordinates
+from dstrun.compare.labels import with_labels
+from dstrun.compare.paper import published_rows
 from dstrun.compare.run_tables import Store
 from dstrun.runs.metrics import LAYERS
 from tests.helpers.folders import layer_row, leave, rows
@@ -35,7 +42,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def runs(store: Store) -> pd.DataFrame:
-    return aggregate.labelled(store.runs)
+    return with_labels(store.runs)
 
 
 def named(figure: Figure, name: str) -> dict[str, Any]:
@@ -85,14 +92,14 @@ def titles(figure: Figure) -> set[str]:
 
 
 def test_accuracy_against_density(runs: pd.DataFrame) -> None:
-    figure = figures.accuracy_density(runs, aggregate.published([("lenet_300_100", "mnist")]))
+    figure = accuracy_density(runs, published_rows([("lenet_300_100", "mnist")]))
     found = marks(figure)
     assert found["x"] == [1, 1, 0.2, 0.3, 0.05, 0.9]
     assert found["y"] == [0.97, 0.99, 0.96, 0.98, 0.9, 0.2]
     assert found["runs"] == list(runs.index)
     assert found["symbol"][:3] == ["circle", "square", "circle"]
     assert found["symbol"][5] == "circle-open", "a run that is not finished is open"
-    assert found["color"][:3] == [panels.GREY, panels.GREY, panels.COLOURS[0]]
+    assert found["color"][:3] == [style.GREY, style.GREY, style.COLOURS[0]]
     assert "α 1e-3, seed 0" in found["hovertext"][2]
     legend = [trace["name"] for trace in figure["data"] if trace["showlegend"]]
     assert legend == [
@@ -128,7 +135,7 @@ def test_a_panel_for_each_model_and_data() -> None:
     leave()
     leave(model__name="lenet5", model__builder="lenet5", created=9)
     leave(accuracies=[0.5], densities=[1], data__name="digits", data__builder="digits", created=10)
-    figure = figures.accuracy_density(aggregate.labelled(Store([Path("outputs")]).runs))
+    figure = accuracy_density(with_labels(Store([Path("outputs")]).runs))
     names = ["lenet_300_100 on mnist", "lenet5 on mnist", "lenet_300_100 on digits"]
     assert [one["text"] for one in figure["layout"]["annotations"]] == names
     assert len(marks(figure, "y2")["runs"]) == 1
@@ -149,7 +156,7 @@ def test_a_panel_for_each_model_and_data() -> None:
 
 def test_accuracy_and_density_against_alpha(runs: pd.DataFrame) -> None:
     settings = aggregate.by_setting(runs[runs["state"] == "finished"])
-    figure = figures.against_alpha(settings)
+    figure = against_alpha(settings)
     (accuracy,) = [trace for trace in on(figure, "y") if trace["name"] == "mean over seeds"]
     (density,) = on(figure, "y2")
     assert numbers(accuracy["x"]) == numbers(density["x"]) == [0.001, 0.01]
@@ -165,8 +172,8 @@ def test_accuracy_and_density_against_alpha(runs: pd.DataFrame) -> None:
 def test_the_papers_figure_3_beside_ours() -> None:
     for alpha, density in ((1e-6, 0.2), (1e-5, 0.1)):
         leave(model__name="vgg16", data__name="cifar10", reg__alpha=alpha, densities=(1, density))
-    settings = aggregate.by_setting(aggregate.labelled(Store([Path("outputs")]).runs))
-    figure = figures.against_alpha(settings, aggregate.published_by_alpha([("vgg16", "cifar10")]))
+    settings = aggregate.by_setting(with_labels(Store([Path("outputs")]).runs))
+    figure = against_alpha(settings, published_densities([("vgg16", "cifar10")]))
     points = named(figure, "the paper, read off figure 3")
     assert dict(zip(points["x"], points["y"], strict=True))[1e-6] == 0.155
 
@@ -175,8 +182,8 @@ def test_lines_of_their_own_for_what_else_differs() -> None:
     for granularity in ("neuron", "layer"):
         for alpha in (1e-3, 1e-2):
             leave(reg__granularity=granularity, reg__alpha=alpha)
-    settings = aggregate.by_setting(aggregate.labelled(Store([Path("outputs")]).runs))
-    figure = figures.against_alpha(settings)
+    settings = aggregate.by_setting(with_labels(Store([Path("outputs")]).runs))
+    figure = against_alpha(settings)
     assert {trace["name"] for trace in on(figure, "y")} == {
         "granularity neuron",
         "granularity layer",
@@ -185,7 +192,7 @@ def test_lines_of_their_own_for_what_else_differs() -> None:
 
 def test_density_of_every_layer_of_one_run(store: Store, runs: pd.DataFrame) -> None:
     one = runs.iloc[[2]]
-    figure = figures.layer_density(store.layers(one.index), one)
+    figure = layer_density(store.layers(one.index), one)
     assert [trace["name"] for trace in figure["data"]] == ["model", "fc1", "fc2"]
     assert numbers(named(figure, "fc1")["x"]) == [1, 2]
     assert numbers(named(figure, "fc1")["y"]) == [0.5, 0.2]
@@ -210,13 +217,11 @@ def test_what_only_looks_like_a_baseline_is_none() -> None:
             accuracies=[accuracy], densities=[1], reg__method="dense", schedule__lr=lr, state=state
         )
     leave(accuracies=[0.9], densities=[0.0])
-    there = aggregate.labelled(Store([Path("outputs")]).runs)
-    found = [
-        trace for trace in figures.accuracy_density(there)["data"] if trace["name"] == "dense, mean"
-    ]
+    there = with_labels(Store([Path("outputs")]).runs)
+    found = [trace for trace in accuracy_density(there)["data"] if trace["name"] == "dense, mean"]
     assert sorted(numbers(trace["y"])[0] for trace in found) == [0.1, 0.98]
     assert [trace["x"][0] for trace in found] == [1e-5] * 2
-    lines = figures.against_alpha(aggregate.by_setting(there))["data"]
+    lines = against_alpha(aggregate.by_setting(there))["data"]
     found = [trace for trace in lines if trace["name"] == "dense, mean"]
     assert sorted(numbers(trace["y"])[0] for trace in found) == [0.1, 0.98]
     assert found[0]["x"][0] < 5e-4 < found[0]["x"][1], (
@@ -227,7 +232,7 @@ def test_what_only_looks_like_a_baseline_is_none() -> None:
 def test_a_run_without_layers_has_no_line_beside_those_that_have_some(
     store: Store, runs: pd.DataFrame
 ) -> None:
-    figure = figures.layer_density(store.layers(runs.index[2:3]), runs.iloc[2:5])
+    figure = layer_density(store.layers(runs.index[2:3]), runs.iloc[2:5])
     assert [trace["name"] for trace in on(figure, "y2")] == ["α 1e-3, seed 0"]
 
 
@@ -238,8 +243,8 @@ def test_of_more_alphas_than_an_axis_names_the_axis_chooses(runs: pd.DataFrame, 
         [runs.iloc[2:3].assign(**{"reg.alpha": 1e-4 * (1 + k), "series": k}) for k in range(count)]
     )
     settings = aggregate.by_setting(some.assign(setting=[f'{{"k": {k}}}' for k in range(count)]))
-    assert ("tickvals" in figures.against_alpha(settings)["layout"]["xaxis"]) == (count == 12)
-    marked = [trace for trace in figures.accuracy_density(some)["data"] if "customdata" in trace]
+    assert ("tickvals" in against_alpha(settings)["layout"]["xaxis"]) == (count == 12)
+    marked = [trace for trace in accuracy_density(some)["data"] if "customdata" in trace]
     assert [trace["showlegend"] for trace in marked] == [count == 12] + [False] * (count - 1)
 
 
@@ -247,7 +252,7 @@ def test_a_layer_may_be_called_model(store: Store, runs: pd.DataFrame) -> None:
     one = runs.iloc[[2]]
     layers = store.layers(one.index)
     layers["layer"] = layers["layer"].astype(str).replace("fc1", "model")
-    assert [trace["name"] for trace in figures.layer_density(layers, one)["data"]] == [
+    assert [trace["name"] for trace in layer_density(layers, one)["data"]] == [
         "model",
         "model",
         "fc2",
@@ -262,13 +267,13 @@ def test_update_by_update() -> None:
     ]
     rows(run / "layers.csv", LAYERS, content)
     there = Store([run])
-    figure = figures.layer_density(there.layers(), aggregate.labelled(there.runs))
+    figure = layer_density(there.layers(), with_labels(there.runs))
     assert numbers(named(figure, "fc2")["x"]) == [0.1, 0.5, 1]
 
 
 def test_density_of_every_layer_of_several_runs(store: Store, runs: pd.DataFrame) -> None:
     some = runs.iloc[[2, 4]]
-    figure = figures.layer_density(store.layers(some.index), some)
+    figure = layer_density(store.layers(some.index), some)
     assert [one["text"] for one in figure["layout"]["annotations"]] == ["model", "fc1", "fc2"]
     for axis in ("y", "y2", "y3"):
         assert [trace["name"] for trace in on(figure, axis)] == ["α 1e-3, seed 0", "α 1e-2, seed 0"]
@@ -277,24 +282,24 @@ def test_density_of_every_layer_of_several_runs(store: Store, runs: pd.DataFrame
 
 def test_a_run_looks_the_same_in_every_figure(store: Store, runs: pd.DataFrame) -> None:
     """Colour and dash of α 1e-2 by its series, whatever else is shown."""
-    wanted = panels.look(runs["series"].iloc[4], 0)
+    wanted = style.look(runs["series"].iloc[4], 0)
     for some in (runs.iloc[[4]], runs.iloc[[2, 4]], runs):
-        lines = figures.learning_curves(store.epochs(some.index), some)["data"]
-        lines += figures.layer_density(store.layers(runs.index), runs)["data"]
+        lines = learning_curves(store.epochs(some.index), some)["data"]
+        lines += layer_density(store.layers(runs.index), runs)["data"]
         mine = [trace["line"] for trace in lines if trace["name"] == "α 1e-2, seed 0"]
         assert {line["color"] for line in mine} == {wanted["color"]}
         assert {line["dash"] for line in mine} == {wanted["dash"]}
-        found = marks(figures.accuracy_density(some))
+        found = marks(accuracy_density(some))
         assert found["color"][found["runs"].index(runs.index[4])] == wanted["color"]
 
 
 def test_looks_differ() -> None:
     looks = {
         (look["color"], look["dash"])
-        for look in (panels.look(s, r) for s in range(6) for r in range(5))
+        for look in (style.look(s, r) for s in range(6) for r in range(5))
     }
     assert len(looks) == 30
-    assert panels.look(6, 0) != panels.look(0, 0)
+    assert style.look(6, 0) != style.look(0, 0)
 
 
 def test_final_density_by_layer(store: Store, runs: pd.DataFrame) -> None:
@@ -305,7 +310,7 @@ def test_final_density_by_layer(store: Store, runs: pd.DataFrame) -> None:
         (layers["layer"] == "fc2") & (layers["run"] == some.index[0]) & (layers["epoch"] == 2),
         "density",
     ] = 0.5
-    figure = figures.final_density(layers, some)
+    figure = final_density(layers, some)
     first, second = figure["data"]
     assert first["x"] == ["fc1", "fc2"]
     assert numbers(first["y"]) == [0.25, 0.4]
@@ -318,20 +323,20 @@ def test_final_density_by_layer(store: Store, runs: pd.DataFrame) -> None:
 def test_heat_maps(store: Store, runs: pd.DataFrame) -> None:
     layers = store.layers([runs.index[2]])
     layers.loc[layers.index[-1], "density"] = 0
-    (density,) = figures.heat_map(layers, "density")["data"]
+    (density,) = heat_map(layers, "density")["data"]
     assert (density["x"], density["y"]) == ([1, 2], ["fc1", "fc2"])
     assert numbers(density["customdata"]) == [0.5, 0.2, 0.5, 0]
     assert numbers(density["z"]) == [round(np.log10(z), 6) for z in (0.5, 0.2, 0.5, 1e-5)]
     assert density["z"]["shape"] == "2, 2"
-    (threshold,) = figures.heat_map(layers, "threshold_mean")["data"]
+    (threshold,) = heat_map(layers, "threshold_mean")["data"]
     assert numbers(threshold["z"]) == [0.1, 0.2, 0.1, 0.2]
     assert threshold["zmid"] == 0
-    (churn,) = figures.heat_map(layers, "churn")["data"]
+    (churn,) = heat_map(layers, "churn")["data"]
     assert numbers(churn["z"]) == [-2] * 4
 
 
 def test_learning_curves(store: Store, runs: pd.DataFrame) -> None:
-    figure = figures.learning_curves(store.epochs(runs.index[2:3]), runs.iloc[2:3])
+    figure = learning_curves(store.epochs(runs.index[2:3]), runs.iloc[2:3])
     losses, test_losses, accuracies, test_accuracies = (
         on(figure, axis)[0] for axis in ("y", "y2", "y3", "y4")
     )
@@ -347,13 +352,13 @@ def test_learning_curves_of_a_validation_split_where_there_is_one(
     epochs = store.epochs(runs.index[2:3]).assign(
         validation_loss=[3.0, 2.0], validation_accuracy=[0.1, 0.2]
     )
-    figure = figures.learning_curves(epochs, runs.iloc[2:3])
+    figure = learning_curves(epochs, runs.iloc[2:3])
     assert {"validation loss (nats)", "validation accuracy (%)"} < titles(figure)
     assert [numbers(on(figure, axis)[0]["y"]) for axis in ("y5", "y6")] == [[3, 2], [0.1, 0.2]]
 
 
 def test_density_and_accuracy_on_two_axes(store: Store, runs: pd.DataFrame) -> None:
-    figure = figures.density_and_accuracy(store.epochs(runs.index[2:3]), runs.iloc[2:3])
+    figure = density_and_accuracy(store.epochs(runs.index[2:3]), runs.iloc[2:3])
     left, right = figure["data"]
     assert (numbers(left["y"]), left["line"]["dash"]) == ([0.5, 0.2], "dash")
     assert (numbers(right["y"]), right["yaxis"]) == ([0.6, 0.96], "y2")
@@ -362,7 +367,7 @@ def test_density_and_accuracy_on_two_axes(store: Store, runs: pd.DataFrame) -> N
 
 
 def test_what_is_kept_against_accuracy(runs: pd.DataFrame) -> None:
-    figure = figures.kept_against_accuracy(runs)
+    figure = kept_against_accuracy(runs)
     assert marks(figure, "y")["x"] == [410, 410, 90, 130, 30], "known of finished runs"
     assert marks(figure, "y2")["x"] == [0.5, 0.5, 0.1, 0.15, 0.025, 0.45]
     assert marks(figure, "y2")["y"] == [0.97, 0.99, 0.96, 0.98, 0.9, 0.2]
@@ -370,7 +375,7 @@ def test_what_is_kept_against_accuracy(runs: pd.DataFrame) -> None:
 
 def test_parallel_coordinates(runs: pd.DataFrame) -> None:
     """Axes method, α, seed, density, accuracy, each from foot to head."""
-    figure = figures.parallel_coordinates(runs)
+    figure = parallel_coordinates(runs)
     assert figure["layout"]["xaxis"]["ticktext"] == [
         "method",
         "α",
@@ -396,7 +401,7 @@ def test_names_are_shown_as_they_are_and_not_read() -> None:
     leave()
     leave(model__name="<b>x</b> & %{y}", created=7)
     there = Store([Path("outputs")])
-    runs = aggregate.labelled(there.runs)
+    runs = with_labels(there.runs)
     for view in [
         *catalogue.overview(runs),
         *catalogue.layers(there, runs),
@@ -405,9 +410,7 @@ def test_names_are_shown_as_they_are_and_not_read() -> None:
         words = repr(view.figure)
         assert "<b>" not in words
     said = [
-        word
-        for axis in ("y", "y2")
-        for word in marks(figures.accuracy_density(runs), axis)["hovertext"]
+        word for axis in ("y", "y2") for word in marks(accuracy_density(runs), axis)["hovertext"]
     ]
     assert any("&lt;b&gt;x&lt;/b&gt; &amp; %{y}" in word for word in said)
 
@@ -426,7 +429,7 @@ def test_plotly_accepts_every_figure(
     shown += catalogue.one_run(store, some.iloc[:1])
     assert len(shown) >= 9
     for view in shown:
-        layout = view.figure["layout"] | {"template": panels.template(dark)}
+        layout = view.figure["layout"] | {"template": style.template(dark)}
         go.Figure(view.figure | {"layout": layout})
         assert view.title
         assert view.caption
@@ -466,7 +469,7 @@ def test_every_figure_is_drawn_as_it_was_when_it_was_last_looked_at(
         for view in [*catalogue.curves(store, runs), *catalogue.one_run(store, runs.iloc[2:3])]
     }
     two = settings.assign(**{"model.name": ["a", "b"] * 2})
-    shown["α of two networks"] = figures.against_alpha(two)
+    shown["α of two networks"] = against_alpha(two)
     names = {name: f"run {place}" for place, name in enumerate(runs.index)}
     drawn = {title: plain(figure, names) for title, figure in shown.items()}
     now = json.dumps(drawn, indent=0, ensure_ascii=False, sort_keys=True) + "\n"
@@ -484,7 +487,7 @@ def test_runs_without_epochs_beside_one_that_has_some() -> None:
     leave(accuracies=(), densities=(), schedule__epochs=0)
     leave(state="interrupted")
     there = Store([Path("outputs")])
-    runs = aggregate.labelled(there.runs)
+    runs = with_labels(there.runs)
     for view in [
         *catalogue.overview(runs),
         *catalogue.layers(there, runs),
@@ -496,28 +499,28 @@ def test_runs_without_epochs_beside_one_that_has_some() -> None:
 def test_a_run_without_layers_has_no_figures_of_its_own() -> None:
     leave(accuracies=(), densities=(), state="interrupted")
     there = Store([Path("outputs")])
-    assert list(catalogue.one_run(there, aggregate.labelled(there.runs))) == []
+    assert list(catalogue.one_run(there, with_labels(there.runs))) == []
 
 
 def test_of_many_runs_some_are_shown_and_it_says_so() -> None:
     for number in range(30):
         leave(reg__alpha=1e-4 * (number + 1), densities=(0.9, 1 / (number + 2)), created=number)
     there = Store([Path("outputs")])
-    runs = aggregate.labelled(there.runs)
+    runs = with_labels(there.runs)
     by_layer, bars = catalogue.layers(there, runs)
-    assert by_layer.caption.startswith("4 of 30 runs, one a setting, spread over density. ")
+    assert by_layer.caption.startswith("4 of 30 runs, one per setting, spread over density. ")
     assert len(on(by_layer.figure, "y")) == 4
     assert len(bars.figure["data"]) == 4
     curves = next(catalogue.curves(there, runs))
-    assert curves.caption.startswith("24 of 30 runs, the first of them. ")
+    assert curves.caption.startswith("24 of 30 runs, in order of their start. ")
 
 
 def test_the_course_of_a_steered_alpha(store: Store, runs: pd.DataFrame) -> None:
     """A panel of its own, without the zeros of frozen masks; none where no run is steered."""
     epochs = store.epochs(runs.index[2:3])
-    assert "yaxis5" not in figures.learning_curves(epochs, runs.iloc[2:3])["layout"]
+    assert "yaxis5" not in learning_curves(epochs, runs.iloc[2:3])["layout"]
     steered = epochs.assign(alpha=[1e-3, 0.0])
-    figure = figures.learning_curves(steered, runs.iloc[2:3])
+    figure = learning_curves(steered, runs.iloc[2:3])
     (course,) = on(figure, "y5")
     assert (numbers(course["x"]), numbers(course["y"])) == ([1], [0.001])
     assert figure["layout"]["yaxis5"]["type"] == "log"

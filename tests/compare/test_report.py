@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dstrun.compare import aggregate
-from dstrun.compare.report.report import columns, title
+from dstrun.compare.labels import with_labels
+from dstrun.compare.report.table import columns, title
 from dstrun.compare.run_tables import Store
 from tests.helpers.commands import Command
 from tests.helpers.folders import leave, status
@@ -327,7 +328,7 @@ def test_a_setting_that_no_run_has_is_no_column(command: Command) -> None:
 
 def test_multiply_adds_are_a_column_where_they_are_another_share_than_weights() -> None:
     leave()
-    rows = aggregate.by_setting(aggregate.labelled(Store([Path("outputs")]).runs))
+    rows = aggregate.by_setting(with_labels(Store([Path("outputs")]).runs))
     for flops, is_shown in (
         (rows["density"] + 1e-12, False),
         (rows["density"] - 1e-6, True),

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from dstrun.compare import aggregate
-from dstrun.compare.report.report import lines
+from dstrun.compare.labels import with_labels
+from dstrun.compare.report.table import lines
 from dstrun.compare.run_tables import Store
 from dstrun.runs import checkpoint
 from tests.helpers.commands import Command, Trained
@@ -95,7 +96,7 @@ def try_readers(folder: Path, count: int, chance: random.Random) -> dict[str, in
         store = Store([folder.parent])
         read = store.layers()
         if len(store.runs):
-            runs = aggregate.labelled(store.runs)
+            runs = with_labels(store.runs)
             lines(aggregate.by_setting(runs), ["accuracy", "density", "seconds"])
         assert time.process_time() - started < SECONDS, name
         if not len(store.runs):

@@ -9,7 +9,8 @@ import pytest
 import torch
 from kept import MATCHING_ALPHA
 
-from dstrun.compare import aggregate
+from dstrun.compare.filters import where
+from dstrun.compare.labels import with_labels
 from dstrun.compare.run_tables import Store
 from dstrun.methods.dst.density_controller import (
     MAX_ERROR,
@@ -171,14 +172,12 @@ def test_a_steered_run_of_few_updates_is_as_accurate_as_one_with_a_fixed_alpha(
     """Three seeds each; 2 points and the seeds' spread are allowed. VGG-16, one seed: near or above
     dense."""
     assert command("sweep=few_updates", "n_jobs=2", "threads=1").code == 0
-    runs = aggregate.labelled(Store([Path("outputs/few_updates")]).runs)
+    runs = with_labels(Store([Path("outputs/few_updates")]).runs)
     steered = runs[runs["reg.target_density"] > 0]
     assert (steered["density"] / steered["reg.target_density"] - 1).abs().max() < 5e-4
     lenets = runs[runs["model.name"] == "lenet_300_100"]
     for ours, alpha in MATCHING_ALPHA.items():
-        asked, found = (
-            aggregate.where(lenets, row)["test_accuracy"] for row in (ours, f"alpha={alpha}")
-        )
+        asked, found = (where(lenets, row)["test_accuracy"] for row in (ours, f"alpha={alpha}"))
         assert (len(asked), len(found)) == (3, 3)
         assert asked.mean() > found.mean() - found.std() - 0.02, ours
     vgg = runs[runs["model.name"] == "vgg16"].set_index("reg.target_density")["test_accuracy"]

@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse_report(words: Sequence[str]) -> argparse.Namespace:
-    """Return paths, paper, filter, sort, runs, layers, csv, markdown and html of `dstrun report`.
+    """Return paths, paper, filter, sort, runs, layers, form and html of `dstrun report`.
 
     Raise InputError for arguments that cannot be used."""
     parser = Parser(
@@ -49,12 +49,24 @@ def parse_report(words: Sequence[str]) -> argparse.Namespace:
         help="density of every layer: a row per layer, a column per setting",
     )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="CSV instead of a table, with fractions")
-    form.add_argument("--markdown", action="store_true", help="a Markdown table")
+    form.add_argument(
+        "--csv",
+        action="store_const",
+        dest="form",
+        const="csv",
+        default="table",
+        help="CSV instead of a table, with fractions",
+    )
+    form.add_argument(
+        "--markdown", action="store_const", dest="form", const="markdown", help="a Markdown table"
+    )
     parser.add_argument(
         "--html", type=Path, metavar="FILE", help="self-contained page with table and figures"
     )
-    return _with_paths(parser.parse_intermixed_args(_joined(words)))
+    given = _with_paths(parser.parse_intermixed_args(_joined(words)))
+    if given.layers and (given.runs or given.paper or given.sort or given.html):
+        raise InputError("layers: expected alone, or with --filter, --csv or --markdown")
+    return given
 
 
 def parse_dashboard(words: Sequence[str]) -> argparse.Namespace:

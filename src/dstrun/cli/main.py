@@ -178,9 +178,20 @@ def _report(arguments: Sequence[str]) -> None:
     from dstrun.cli.arguments import parse_report
 
     given = parse_report(arguments)
-    from dstrun.compare.report.report import report
+    from dstrun.compare.report.report import report_layers, report_settings
 
-    report(given)
+    if given.layers:
+        report_layers(given.paths, given.filter, given.form)
+        return
+    report_settings(
+        given.paths,
+        given.filter,
+        given.form,
+        sort=given.sort,
+        each_run=given.runs,
+        with_paper=given.paper,
+        html=given.html,
+    )
 
 
 def _export(arguments: Sequence[str]) -> None:
@@ -209,7 +220,7 @@ def _dashboard(arguments: Sequence[str]) -> None:
     given = parse_dashboard(arguments)
     from dstrun.compare.dashboard.server import dashboard
 
-    dashboard(given)
+    dashboard(given.paths, given.host, given.port, given.open)
 
 
 VERBS: dict[str, Callable[[Sequence[str]], None]] = {

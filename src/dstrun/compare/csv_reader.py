@@ -1,25 +1,27 @@
-"""CSV files that may be growing, cut or damaged, into pandas frames: many at once, since a frame
-costs milliseconds.
+"""Reader of CSV files that may be growing, cut or damaged, many at once, into pandas frames.
 
-Files of one header are joined and parsed as one; where that fails, because a line of one of them is
-damaged, they are read one by one, and what cannot be read is left out and told. Knows files."""
+Files with the same header are joined and parsed as one, since making a frame costs milliseconds. If
+that fails, because a line of one of them is damaged, they are parsed one by one; what cannot be
+read is left out and noted."""
 
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from dstrun.system.files import is_file
 
-AT_ONCE = 50  # files joined; the text and the table of so many are in memory at a time
+AT_ONCE = 50  # files joined at a time, which bounds the memory for their text and table
+NEVER_WRITTEN = (b'"', b"\0", b"\r")  # bytes that a parser would interpret
+LARGEST_COUNT = 2**53  # up to which a float holds every whole number
 
 
 class Kind(NamedTuple):
-    """A kind of file: its columns, those that may be missing, those that count, and the one that is
-    text, if any."""
+    """A kind of CSV file: its columns, those that may be missing, those that are counts, and the
+    one that is text ('' for none)."""
 
     columns: tuple[str, ...]
     optional: tuple[str, ...] = ()
@@ -28,41 +30,47 @@ class Kind(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """Rows in the columns of a kind, those that are missing empty, and what could not be read."""
+    """Rows in the columns of a kind, missing columns empty, and notes on what could not be read."""
 
     rows: pd.DataFrame
     notes: list[str]
 
 
-def read(files: Sequence[Path], kind: Kind) -> list[Frame]:
-    """The whole lines of each file; no rows of one that is not there or has not the columns that
-    count."""
-    return [
-        frame
-        for start in range(0, len(files), AT_ONCE)
-        for frame in _read(files[start : start + AT_ONCE], kind)
-    ]
+def read_files(files: Sequence[Path], kind: Kind) -> list[Frame]:
+    """Return the complete lines of each file.
+
+    A file that is missing, or that lacks the first count or the text, has no rows."""
+    frames: list[Frame] = []
+    for start in range(0, len(files), AT_ONCE):
+        frames += _read(files[start : start + AT_ONCE], kind)
+    return frames
 
 
 def _read(files: Sequence[Path], kind: Kind) -> list[Frame]:
+    """Return the frame of each file, from one parse for all files of one header."""
     contents = [whole_lines(file) for file in files]
+    places_by_header: dict[bytes, list[int]] = {}
+    for place, content in enumerate(contents):
+        places_by_header.setdefault(content[: content.find(b"\n") + 1], []).append(place)
     found: dict[int, Frame] = {}
-    alike: dict[bytes, list[int]] = {}
-    for at, content in enumerate(contents):
-        alike.setdefault(content[: content.find(b"\n") + 1], []).append(at)
-    for header, places in alike.items():
-        bodies = [contents[at][len(header) :] for at in places]
-        frames = _together(header, bodies, kind) or [_alone(header + body, kind) for body in bodies]
+    for header, places in places_by_header.items():
+        bodies = [contents[place][len(header) :] for place in places]
+        frames = _parse_together(header, bodies, kind)
+        if frames is None:
+            frames = [_parse_alone(header + body, kind) for body in bodies]
         found |= zip(places, frames, strict=True)
-    return [
-        Frame(found[at].rows, [f"{file.name}: {note}" for note in found[at].notes])
-        for at, file in enumerate(files)
-    ]
+    return [_with_file_name(found[place], file.name) for place, file in enumerate(files)]
+
+
+def _with_file_name(frame: Frame, name: str) -> Frame:
+    """Return a frame whose notes begin with the name of its file."""
+    return Frame(frame.rows, [f"{name}: {note}" for note in frame.notes])
 
 
 def whole_lines(file: Path) -> bytes:
-    """A file's bytes up to its last end of line; none of what is no plain file, as a link that
-    might lead elsewhere."""
+    """Return the bytes of a file up to its last end of line.
+
+    None of a link, which may lead elsewhere, and of what cannot be read."""
     try:
         content = file.read_bytes() if is_file(file) else b""
     except OSError:
@@ -70,101 +78,113 @@ def whole_lines(file: Path) -> bytes:
     return content[: content.rfind(b"\n") + 1]
 
 
-def _together(header: bytes, bodies: Sequence[bytes], kind: Kind) -> list[Frame] | None:
-    """Frames of files with one and the same header, parsed in one go; None where that cannot be."""
-    there, cells = _columns(header, kind), header.count(b",")
-    if _missing(there, kind) or any(
-        body.count(b",") != cells * body.count(b"\n") for body in bodies
-    ):
+def _parse_together(header: bytes, bodies: Sequence[bytes], kind: Kind) -> list[Frame] | None:
+    """Return the frames of files with the same header from one parse; None if one is damaged."""
+    columns = _columns(header, kind)
+    if _missing(columns, kind) or not _are_rectangular(bodies, header.count(b",")):
         return None
-    types = dict.fromkeys(there, "float64") | ({kind.text: "category"} if kind.text else {})
+    types = dict.fromkeys(columns, "float64")
+    if kind.text:
+        types[kind.text] = "category"
     try:
-        table = pd.read_csv(io.BytesIO(header + b"".join(bodies)), dtype=types, usecols=there)
+        table = pd.read_csv(io.BytesIO(header + b"".join(bodies)), dtype=types, usecols=columns)
     except (ValueError, OverflowError):  # ParserError is a ValueError
         return None
-    counts = [column for column in kind.counts if column in there]
-    if not _counted(table[counts]).all() or (kind.text and table[kind.text].isna().any()):
-        return None
     ends = np.cumsum([body.count(b"\n") for body in bodies])
-    if len(table) != ends[-1]:  # an empty line, or a quote that spans some
+    has_a_row_per_line = len(table) == ends[-1]  # no empty line, no quote that spans several
+    if not has_a_row_per_line or not _sound_rows(table, columns, kind).all():
         return None
-    table = table.astype(dict.fromkeys(counts, "int64")).reindex(columns=list(kind.columns))
-    return [
-        Frame(table.iloc[start:end], []) for start, end in zip([0, *ends[:-1]], ends, strict=True)
-    ]
+    table = _in_columns(table, columns, kind)
+    starts = [0, *ends[:-1]]
+    return [Frame(table.iloc[start:end], []) for start, end in zip(starts, ends, strict=True)]
 
 
-def _alone(content: bytes, kind: Kind) -> Frame:
-    """The frame of one file, of which some lines may be damaged."""
-    for odd in (
-        b'"',
-        b"\0",
-        b"\r",
-    ):  # what a CSV file of ours has none of, and a parser would make something of
+def _are_rectangular(bodies: Sequence[bytes], commas: int) -> bool:
+    """Return whether texts have, on average, so many commas a line."""
+    return all(body.count(b",") == commas * body.count(b"\n") for body in bodies)
+
+
+def _parse_alone(content: bytes, kind: Kind) -> Frame:
+    """Return the frame of one file, some lines of which may be damaged."""
+    for odd in NEVER_WRITTEN:
         content = content.replace(odd, b"")
-    there = _columns(content, kind)
+    columns = _columns(content, kind)
     notes = []
-    if content and (missing := _missing(there, kind)):
+    if content and (missing := _missing(columns, kind)):
         notes.append(f"no column {', '.join(missing)}: of another version?")
-    if not {*kind.counts[:1], *filter(None, [kind.text])} <= set(there):
-        return Frame(_nothing(kind), notes)
-    header, *lines = content.split(b"\n")
-    whole = [line for line in lines if line.count(b",") == header.count(b",")]
-    options: dict[str, Any] = {"usecols": there, "dtype": str, "encoding_errors": "replace"}
+    if not {*kind.counts[:1], *filter(None, [kind.text])} <= set(columns):
+        return Frame(_empty(kind), notes)
     try:
-        table = pd.read_csv(io.BytesIO(b"\n".join([header, *whole])), **options)
-    except ValueError as error:  # whatever else damage may do
-        return Frame(_nothing(kind), [*notes, f"cannot be read: {error}"])
-    for column in there:
-        numeric = column != kind.text
-        table[column] = (
-            pd.to_numeric(table[column], errors="coerce").astype(float)
-            if numeric
-            else table[column]
-        )
-    counts = [column for column in kind.counts if column in there]
-    good = table[_counted(table[counts])]
-    if kind.text:
-        good = good[good[kind.text].notna()]
-        good = good.assign(**{kind.text: good[kind.text].astype("category")})
+        table = _parse_lines(content, columns, kind)
+    except ValueError as error:  # damage that no check above finds
+        return Frame(_empty(kind), [*notes, f"cannot be read: {error}"])
+    good = table[_sound_rows(table, columns, kind)]
     if lost := content.count(b"\n") - 1 - len(good):
         notes.append(f"{lost} line{'s' * (lost != 1)} cannot be read")
-    table = good.reindex(columns=list(kind.columns)).astype(dict.fromkeys(counts, "int64"))
-    return Frame(table.reset_index(drop=True), notes)
+    return Frame(_in_columns(good, columns, kind).reset_index(drop=True), notes)
 
 
-def _nothing(kind: Kind) -> pd.DataFrame:
+def _parse_lines(content: bytes, columns: Sequence[str], kind: Kind) -> pd.DataFrame:
+    """Return the lines that have as many cells as the header; NaN for a cell that is no number."""
+    header, *lines = content.split(b"\n")
+    complete = [line for line in lines if line.count(b",") == header.count(b",")]
+    text = io.BytesIO(b"\n".join([header, *complete]))
+    table = pd.read_csv(text, usecols=list(columns), dtype=str, encoding_errors="replace")
+    for column in columns:
+        if column != kind.text:
+            table[column] = pd.to_numeric(table[column], errors="coerce").astype(float)
+    return table
+
+
+def _sound_rows(table: pd.DataFrame, columns: Sequence[str], kind: Kind) -> pd.Series:
+    """Return for each row whether its counts are whole numbers ≥ 0 and its text is not empty."""
+    counts = table[_counts(columns, kind)]
+    is_sound = ((counts >= 0) & (counts < LARGEST_COUNT) & (counts % 1 == 0)).all(axis=1)
+    return is_sound & table[kind.text].notna() if kind.text else is_sound
+
+
+def _in_columns(table: pd.DataFrame, columns: Sequence[str], kind: Kind) -> pd.DataFrame:
+    """Return sound rows in the columns of a kind: counts as integers, text as categories."""
+    types = dict.fromkeys(_counts(columns, kind), "int64")
+    if kind.text:
+        types[kind.text] = "category"
+    return table.astype(types).reindex(columns=list(kind.columns))
+
+
+def _counts(columns: Sequence[str], kind: Kind) -> list[str]:
+    """Return the columns that are counts."""
+    return [column for column in kind.counts if column in columns]
+
+
+def _empty(kind: Kind) -> pd.DataFrame:
+    """Return a table without rows."""
     return pd.DataFrame({column: pd.Series(dtype="float64") for column in kind.columns})
 
 
-def _counted(counts: pd.DataFrame) -> pd.Series:
-    """The rows of which every cell is a count: a whole number that a float holds exactly."""
-    return ((counts >= 0) & (counts < 2**53) & (counts % 1 == 0)).all(axis=1)
-
-
 def _columns(content: bytes, kind: Kind) -> list[str]:
-    """The kind's columns that a file has."""
+    """Return the columns of a kind that are in the header of a file."""
     header = content[: content.find(b"\n") + 1].decode(errors="replace").strip().split(",")
     return [column for column in kind.columns if column in header]
 
 
-def _missing(there: Sequence[str], kind: Kind) -> list[str]:
-    return [column for column in kind.columns if column not in (*there, *kind.optional)]
+def _missing(columns: Sequence[str], kind: Kind) -> list[str]:
+    """Return the columns of a kind that are missing and not optional."""
+    return [column for column in kind.columns if column not in (*columns, *kind.optional)]
 
 
-def stacked(tables: dict[str, pd.DataFrame], kind: Kind) -> pd.DataFrame:
-    """All rows in one table, with the column `run`; names are categories, which take a byte or two
-    a row."""
+def stack(tables: dict[str, pd.DataFrame], kind: Kind) -> pd.DataFrame:
+    """Return the rows of all tables, with the column `run`, the name of each.
+
+    Names are categories, which take a byte or two a row."""
     filled = {name: table for name, table in tables.items() if len(table)}
     if not filled:
         return pd.DataFrame({column: pd.Series(dtype=float) for column in ("run", *kind.columns)})
-    bare = [table.drop(columns=kind.text) if kind.text else table for table in filled.values()]
-    one = pd.concat(bare, ignore_index=True)
-    places = np.repeat(np.arange(len(filled)), [len(table) for table in filled.values()])
-    one.insert(0, "run", pd.Categorical.from_codes(places, categories=list(filled)))
+    parts = list(filled.values())
+    bare = [part.drop(columns=kind.text) if kind.text else part for part in parts]
+    table = pd.concat(bare, ignore_index=True)
+    places = np.repeat(np.arange(len(parts)), list(map(len, parts)))
+    table.insert(0, "run", pd.Categorical.from_codes(places, categories=list(filled)))
     if kind.text:
-        words = pd.api.types.union_categoricals(
-            [table[kind.text].astype("category") for table in filled.values()]
-        )
-        one.insert(1, kind.text, words)
-    return one
+        words = [part[kind.text].astype("category") for part in parts]
+        table.insert(1, kind.text, pd.api.types.union_categoricals(words))
+    return table

@@ -1,29 +1,32 @@
-"""What the dashboard shows under its table: figures of some runs, one run's page, or what two runs
-differ in.
+"""The dashboard's views: figures of some runs, the page of one run, the differences of two.
 
-Functions from tables to Dash components, which show text as text. Knows store, compare, drawing,
-views and report (for its table)."""
+Functions from tables to Dash components, which show text as text."""
 
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
 from dash import dcc, html
 
-from dstrun.compare import aggregate
-from dstrun.compare.figures import catalogue, panels
-from dstrun.compare.report import report
-from dstrun.compare.run_tables import HOW_TO_GET_SOME, SHOWN, Store
-from dstrun.runs import labels
+from dstrun.compare.aggregate import FRONT, by_setting
+from dstrun.compare.dashboard.difference import differing_facts, facts_of
+from dstrun.compare.figures import catalogue
+from dstrun.compare.figures.catalogue import View
+from dstrun.compare.figures.style import template
+from dstrun.compare.report import table
+from dstrun.compare.run_reader import SHOWN_OPTIONS, Run
+from dstrun.compare.run_tables import HOW_TO_GET_SOME, Store
+from dstrun.runs.labels import counted, shown
+from dstrun.system.run_files import CONFIG_FILE, LOG_FILE, STATUS_FILE
 
 LOG_LINES = 300
 SOON = "Figures appear with the first one."
-MEANS = 15  # rows of means; a cell takes the browser a millisecond
+MEANS = 15  # rows of means; each cell costs the browser a millisecond
 
 
-def subjects(
+def runs_in_view(
     view: str, some: list[str], run: str | None, one: str | None, other: str | None
 ) -> list[str]:
-    """The names of the runs that a view is about: some of the table's, the chosen one, or two."""
+    """Return the names of the runs in a view: those of the table, the chosen one, or the two."""
     if view == "run":
         return [run] if run else some[:1]
     if view == "diff":
@@ -34,89 +37,86 @@ def subjects(
 def content(
     store: Store, runs: pd.DataFrame, view: str, names: Sequence[str], dark: bool
 ) -> Iterator:
-    """What a view shows of the named runs, part by part."""
+    """Yield the parts of a view of the named runs, out of all labelled runs."""
     if runs.empty:
         then = f"In another terminal, {HOW_TO_GET_SOME}; they appear here as they start."
         yield _hint("There is no run here yet.", then)
         return
     some = runs.loc[[name for name in names if name in runs.index]]
-    if view in ("run", "diff"):
-        yield from _one_run(store, some, dark) if view == "run" else _two_runs(store, some)
-        return
-    if some.empty or not some["epoch"].notna().any():
-        nothing = ("No run meets the conditions.", "Take some away to see runs.")
-        yield _hint(
-            *nothing if some.empty else ("None of these runs has finished an epoch yet.", SOON)
-        )
-        return
-    shown = {
-        "overview": lambda: catalogue.overview(some),
-        "layers": lambda: catalogue.layers(store, some),
-        "curves": lambda: catalogue.curves(store, some),
-    }[view]()
-    sections = (_section(one, dark) for one in shown)
-    yield next(sections)
+    if view == "run":
+        yield from _one_run(store, some, dark)
+    elif view == "diff":
+        yield from _two_runs(store, some)
+    elif some.empty:
+        yield _hint("No run meets the conditions.", "Take some away to see runs.")
+    elif not some["epoch"].notna().any():
+        yield _hint("None of these runs has finished an epoch yet.", SOON)
+    else:
+        yield from _figures(store, runs, view, some, dark)
+
+
+def _figures(
+    store: Store, runs: pd.DataFrame, view: str, some: pd.DataFrame, dark: bool
+) -> Iterator[html.Section]:
+    """Yield the figures of some runs; in the overview the table of means after the first."""
     if view == "overview":
+        figures = catalogue.overview(some)
+        yield _section(next(figures), dark)
         yield _means(some, runs)
-    yield from sections
+    elif view == "layers":
+        figures = catalogue.layers(store, some)
+    else:
+        figures = catalogue.curves(store, some)
+    for figure in figures:
+        yield _section(figure, dark)
 
 
 def _means(some: pd.DataFrame, runs: pd.DataFrame) -> html.Section:
-    """The report's table: means over seeds."""
-    every = aggregate.by_setting(some, among=runs)
+    """Return the report's table of means over seeds, its first rows."""
+    every = by_setting(some, among=runs)
     settings = every.head(MEANS)
-    head, *rows = report.lines(settings, report.columns(settings))
-    body = [
-        html.Tr([html.Td(cell) for cell in row], className="best" if best else "")
-        for row, best in zip(rows, report.on_front(every), strict=False)
-    ]
-    table = html.Table([html.Thead(html.Tr([html.Th(word) for word in head])), html.Tbody(body)])
-    words = (
-        f"Mean ± standard deviation over the finished runs of a setting. Bold: {aggregate.FRONT}."
-    )
-    more = (
-        f" The first {MEANS} of {len(every)} settings; `dstrun report` has all."
-        if len(every) > MEANS
-        else ""
-    )
-    caption = html.P(words + more)
-    return html.Section(
-        [html.H2("Means over seeds"), caption, html.Div(table, className="wide")], key="means"
-    )
+    head, *lines = table.lines(settings, table.columns(settings))
+    body = []
+    for cells, best in zip(lines, table.is_on_front(every), strict=False):
+        body.append(html.Tr(list(map(html.Td, cells)), className="best" if best else ""))
+    means = html.Table([html.Thead(html.Tr(list(map(html.Th, head)))), html.Tbody(body)])
+    words = f"Mean ± standard deviation over the finished runs of a setting. Bold: {FRONT}."
+    if len(every) > MEANS:
+        words += f" The first {MEANS} of {len(every)} settings; `dstrun report` has all."
+    parts = [html.H2("Means over seeds"), html.P(words), html.Div(means, className="wide")]
+    return html.Section(parts, key="means")
 
 
-def counted(ticked: int, shown: int, all_: int) -> html.P:
-    """Whose figures these are."""
-    table = f"{labels.counted(shown, 'run')} of the table" + (
-        f", of {all_}" if shown != all_ else ""
-    )
-    words = (
-        f"Of the {labels.counted(ticked, 'ticked run')}."
-        if ticked
-        else f"Of {table}; tick some to see those alone."
-    )
+def subject(ticked: int, filtered: int, total: int) -> html.P:
+    """Return the line that says which runs the figures show, by the numbers of ticked, filtered and
+    all runs."""
+    runs = f"{counted(filtered, 'run')} of the table"
+    if filtered != total:
+        runs += f", of {total}"
+    if ticked:
+        words = f"Of the {counted(ticked, 'ticked run')}."
+    else:
+        words = f"Of {runs}; tick some to see those alone."
     return html.P(words, className="counted")
 
 
-def trouble(error: str) -> list:
-    """What stands where a view could not be drawn."""
-    return [
-        _hint(
-            "This view cannot be drawn.", f"{error}; the terminal of `dstrun dashboard` says where."
-        )
-    ]
+def failure(error: str) -> html.Div:
+    """Return the message of a view that an error prevents."""
+    hint = f"{error}; the terminal of `dstrun dashboard` says where."
+    return _hint("This view cannot be drawn.", hint)
 
 
 def _hint(first: str, then: str) -> html.Div:
+    """Return a message and what to do about it."""
     return html.Div([html.P(html.Strong(first)), html.P(then)], className="hint")
 
 
-def _section(view: catalogue.View, dark: bool) -> html.Section:
-    layout = view.figure["layout"] | {"template": panels.template(dark), "uirevision": view.title}
-    figure = view.figure | {"layout": layout}
+def _section(view: View, dark: bool) -> html.Section:
+    """Return a figure with its title and caption."""
+    layout = view.figure["layout"] | {"template": template(dark), "uirevision": view.title}
     graph = dcc.Graph(
         id={"figure": view.title},
-        figure=figure,
+        figure=view.figure | {"layout": layout},
         config={"displaylogo": False},
         responsive=True,
         style={"height": f"{layout['height']}px"},
@@ -124,81 +124,46 @@ def _section(view: catalogue.View, dark: bool) -> html.Section:
     return html.Section([html.H2(view.title), html.P(view.caption), graph], key=view.title)
 
 
-def _one_run(store: Store, row: pd.DataFrame, dark: bool) -> list:
-    """A run's page: how it stands, its layers and curves, config, status and the end of its log."""
+def _one_run(store: Store, row: pd.DataFrame, dark: bool) -> Iterator:
+    """Yield the page of a run: its state, figures, the end of its log, its config and status."""
     run = store.run(row["run"].iloc[0]) if len(row) else None
     if run is None:
-        return [_hint("No run is chosen.", "Choose one above, or click its name in the table.")]
-    words = [
-        *row["hover"].iloc[0][1:],
-        *([f"error: {run.row['error']}"] if run.row["error"] else []),
-        *run.notes,
-    ]
-    figures = [
-        *catalogue.one_run(store, row),
-        *(catalogue.curves(store, row) if row["epoch"].notna().any() else []),
-    ]
-    log = "\n".join(run.text("train.log").splitlines()[-LOG_LINES:])
-    return [
-        html.H2(run.name),
-        html.Ul([html.Li(word) for word in words]),
-        *([] if figures else [_hint("This run has not finished an epoch yet.", SOON)]),
-        *(_section(one, dark) for one in figures),
-        html.Details(
-            [html.Summary("end of train.log"), html.Pre(log or "nothing there yet")], open=True
-        ),
-        *(
-            html.Details([html.Summary(name), html.Pre(run.text(name))])
-            for name in ("config.yaml", "status.json")
-        ),
-    ]
+        yield _hint("No run is chosen.", "Choose one above, or click its name in the table.")
+        return
+    yield html.H2(run.name)
+    yield html.Ul(list(map(html.Li, _words(run, row["hover"].iloc[0]))))
+    figures = list(catalogue.one_run(store, row))
+    if row["epoch"].notna().any():
+        figures += catalogue.curves(store, row)
+    if not figures:
+        yield _hint("This run has not finished an epoch yet.", SOON)
+    for figure in figures:
+        yield _section(figure, dark)
+    log = "\n".join(run.text(LOG_FILE).splitlines()[-LOG_LINES:]) or "nothing there yet"
+    yield html.Details([html.Summary(f"end of {LOG_FILE}"), html.Pre(log)], open=True)
+    for name in (CONFIG_FILE, STATUS_FILE):
+        yield html.Details([html.Summary(name), html.Pre(run.text(name))])
 
 
-def _two_runs(store: Store, runs: pd.DataFrame) -> list:
-    """What two runs differ in: settings, what they ran on, and their figures."""
+def _words(run: Run, hover: Sequence[str]) -> list[str]:
+    """Return label and figures of a run, its error, and what could not be read of it."""
+    error = [f"error: {run.row['error']}"] if run.row["error"] else []
+    return [*hover[1:], *error, *run.notes]
+
+
+def _two_runs(store: Store, runs: pd.DataFrame) -> Iterator:
+    """Yield the table of what differs between two runs: options, environment and figures."""
     if len(runs) < 2:
-        return [_hint("This compares two runs.", "Tick two in the table, or choose them above.")]
-    pair = list(runs["run"])
-    first, second = (_facts(store, runs.loc[name]) for name in pair)
-    keys = [key for key in first if first[key] != second[key]]
-    body = [
-        html.Tr(
-            [
-                html.Th(aggregate.shown(key) if key in SHOWN else key),
-                html.Td(first[key]),
-                html.Td(second[key]),
-            ]
-        )
-        for key in keys
-    ]
-    head = html.Tr([html.Th(""), *(html.Th(name) for name in pair)])
-    same = sum(key in SHOWN for key in first) - sum(key in SHOWN for key in keys)
-    return [
-        html.H2("What two runs differ in"),
-        html.P(f"The same in both: {labels.counted(same, 'setting')}."),
-        html.Table([html.Thead(head), html.Tbody(body)]),
-    ]
-
-
-def _facts(store: Store, row: pd.Series) -> dict[str, str]:
-    """Everything there is to compare of a run, as words."""
-    facts = {key: aggregate.value_shown(row[key], key) for key in SHOWN}
-    facts |= {key: aggregate.value_shown(row[key]) for key in ("state", "device_name", "epoch")}
-    status = store.status(row["run"])
-    versions = status.get("versions")
-    facts["git commit"] = str(status.get("git_commit") or "")
-    facts["versions"] = (
-        ", ".join(f"{key} {value}" for key, value in versions.items())
-        if isinstance(versions, dict)
-        else ""
-    )
-    words = {
-        "test_accuracy": "accuracy",
-        "density": "remaining",
-        "density_model": "remaining of the whole model",
-    }
-    for key, word in (words | {"flops_fraction": "multiply-adds"}).items():
-        told = pd.notna(row[key]) and (key != "density_model" or aggregate.partly_masked(row))
-        facts[word] = f"{row[key]:.2%}" if told else ""
-    facts["created"] = str(row["created"] or "")
-    return facts
+        yield _hint("This compares two runs.", "Tick two in the table, or choose them above.")
+        return
+    first, second = (facts_of(runs.loc[name], store.status(name)) for name in runs["run"])
+    keys = differing_facts(first, second)
+    body = []
+    for key in keys:
+        name = shown(key) if key in SHOWN_OPTIONS else key
+        body.append(html.Tr([html.Th(name), html.Td(first[key]), html.Td(second[key])]))
+    head = html.Tr([html.Th(""), *map(html.Th, runs["run"])])
+    same = len(SHOWN_OPTIONS) - sum(key in SHOWN_OPTIONS for key in keys)
+    yield html.H2("What two runs differ in")
+    yield html.P(f"The same in both: {counted(same, 'setting')}.")
+    yield html.Table([html.Thead(head), html.Tbody(body)])

@@ -1,131 +1,151 @@
-"""What a report and a dashboard show of some runs: figures with a title and a line that says how to
-read them.
-
-Knows store, compare, figures and drawing.
-"""
+"""Catalogue of what a report and the dashboard show: figures, each with a title and a caption."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import pandas as pd
 
-from dstrun.compare import aggregate
-from dstrun.compare.figures import figures
+from dstrun.compare import aggregate, paper
+from dstrun.compare.figures.accuracy import accuracy_density, kept_against_accuracy
+from dstrun.compare.figures.alpha import against_alpha
+from dstrun.compare.figures.curves import density_and_accuracy, learning_curves
+from dstrun.compare.figures.layers import final_density, heat_map, layer_density
 from dstrun.compare.figures.panels import Figure
+from dstrun.compare.figures.parallel import parallel_coordinates
+from dstrun.compare.labels import is_dense
 from dstrun.compare.run_tables import Store
 
-CURVES = 24  # runs in a figure with a line a run
+CURVES = 24  # runs in a figure with a line per run
 LAYERED = 4  # runs in a figure of every layer
+FRONT_CAPTION = (
+    "Each mark is a run, open while it is not finished. The grey line is the Pareto front: no "
+    "other run is both more accurate and sparser than those on it. Runs with a far lower accuracy "
+    "are outside the range of the axis; double-click to show them."
+)
+KEPT_CAPTION = (
+    "Parameters include biases and norms, and are known once a run is finished. Multiply-adds are "
+    "those of one image."
+)
+FINAL_CAPTION = (
+    "Density of every layer at the end: a panel per setting, mean and standard deviation over its "
+    "runs. The scales of the panels differ, so that their shapes can be compared."
+)
+MAPS = {
+    "density": ("Density, layer × epoch", "The scale of colours is logarithmic."),
+    "threshold_mean": (
+        "Mean threshold, layer × epoch",
+        "In units of |w|: a weight below its threshold is masked.",
+    ),
+    "churn": (
+        "Churn, layer × epoch",
+        "The share of a layer's mask that changed since the previous row.",
+    ),
+}
 
 
 class View(NamedTuple):
+    """A figure with its title, and a caption that says how to read it."""
+
     title: str
     caption: str
     figure: Figure
 
 
 def overview(runs: pd.DataFrame) -> Iterator[View]:
-    """How accurate and how sparse, and by which settings."""
+    """Yield figures of accuracy, density and cost of the runs, and of their options."""
     usable = runs[runs["epoch"].notna()]
     pairs = set(zip(runs["model.name"], runs["data.name"], strict=True))
     settings = aggregate.by_setting(usable)
     yield View(
         "Accuracy against what remains",
-        "A mark is a run, open while it is not finished. No other run beats those on the grey line, the Pareto front. "
-        "Runs far below the others are out of sight: a double click shows them.",
-        figures.accuracy_density(usable, aggregate.published(pairs)),
+        FRONT_CAPTION,
+        accuracy_density(usable, paper.published_rows(pairs)),
     )
     if (settings["reg.alpha"] > 0).any():
         yield View(
             "Accuracy and what remains against α",
-            "Means over seeds; bars are a standard deviation.",
-            figures.against_alpha(settings, aggregate.published_by_alpha(pairs)),
+            "Marks are means over seeds, bars standard deviations.",
+            against_alpha(settings, paper.published_densities(pairs)),
         )
     yield View(
         "Accuracy against what is left to store and to compute",
-        "Parameters count biases and norms, known once a run is finished; multiply-adds are those of one image.",
-        figures.kept_against_accuracy(usable),
+        KEPT_CAPTION,
+        kept_against_accuracy(usable),
     )
     if len(usable) > 1:
         yield View(
             "Settings and what came of them",
-            "A line is a run, from its settings to what it came to.",
-            figures.parallel_coordinates(usable),
+            "Each line is a run, from its settings on the left to its figures on the right.",
+            parallel_coordinates(usable),
         )
 
 
 def curves(store: Store, runs: pd.DataFrame) -> Iterator[View]:
-    """How training went."""
+    """Yield figures of training by epoch."""
     usable = runs[runs["epoch"].notna()]
     some = usable.head(CURVES)
-    epochs, which = store.epochs(some["run"]), _share(some, usable, "the first of them")
+    epochs, share = store.epochs(some["run"]), _share(some, usable, "in order of their start")
     yield View(
         "Density and accuracy",
-        f"{which}Dashed: density, left axis. Solid: test accuracy, right axis.",
-        figures.density_and_accuracy(epochs, some),
+        f"{share}Dashed: density, left axis. Solid: test accuracy, right axis.",
+        density_and_accuracy(epochs, some),
     )
     yield View(
         "Learning curves",
-        f"{which}Click a name in the legend to hide its run, twice to see it alone.",
-        figures.learning_curves(epochs, some),
+        f"{share}Click a name in the legend to hide its run, double-click to see it alone.",
+        learning_curves(epochs, some),
     )
 
 
 def layers(store: Store, runs: pd.DataFrame) -> Iterator[View]:
-    """Which layers give way, and when."""
+    """Yield figures of every layer, for each model and data."""
     usable = runs[runs["epoch"].notna()]
-    for (model, data), runs in usable.groupby(["model.name", "data.name"], sort=False):
-        several = f", {model} on {data}" if len(runs) < len(usable) else ""
-        yield from _layers(store, runs, several)
+    for (model, data), some in usable.groupby(["model.name", "data.name"], sort=False):
+        suffix = f", {model} on {data}" if len(some) < len(usable) else ""
+        yield _density_by_epoch(store, some, suffix)
+        yield _final_density(store, some, suffix)
 
 
-def _layers(store: Store, runs: pd.DataFrame, several: str) -> Iterator[View]:
-    some = runs if len(runs) <= LAYERED else runs.loc[aggregate.choice(runs, LAYERED)]
-    yield View(
-        f"Density of every layer by epoch{several}",
-        f"{_share(some, runs, 'one a setting, spread over density')}A panel a layer, a line a run.",
-        figures.layer_density(store.layers(some["run"]), some),
+def _density_by_epoch(store: Store, runs: pd.DataFrame, suffix: str) -> View:
+    """Return the density of every layer over epochs, of a few runs that are spread over density."""
+    some = runs if len(runs) <= LAYERED else runs.loc[aggregate.choose_runs(runs, LAYERED)]
+    share = _share(some, runs, "one per setting, spread over density")
+    return View(
+        f"Density of every layer by epoch{suffix}",
+        f"{share}A panel per layer, a line per run.",
+        layer_density(store.layers(some["run"]), some),
     )
-    done = aggregate.finished(runs)
-    order = {
-        series: at for at, series in enumerate(done.loc[aggregate.choice(done, LAYERED), "series"])
-    }
-    members = done[done["series"].isin(order)].sort_values(
-        "series", key=lambda series: series.map(order), kind="stable"
-    )
-    rows = store.layers(members["run"])
-    alike = aggregate.agreement(aggregate.by_layer(rows, members))
-    yield View(
-        f"Which layers keep how much{several}",
-        "Density of every layer at the end, a panel a setting, mean and standard deviation over its runs. Each panel "
-        f"has a scale of its own, so that shapes can be compared.{f' {alike}.' if alike else ''}",
-        figures.final_density(rows, members),
+
+
+def _final_density(store: Store, runs: pd.DataFrame, suffix: str) -> View:
+    """Return the density of every layer at the end, of all runs of a few settings."""
+    done = aggregate.finished_runs(runs)
+    chosen = done.loc[aggregate.choose_runs(done, LAYERED), "series"]
+    order = {series: place for place, series in enumerate(chosen)}
+    some = done[done["series"].isin(order)]
+    some = some.sort_values("series", key=lambda series: series.map(order), kind="stable")
+    rows = store.layers(some["run"])
+    agreement = aggregate.agreement(aggregate.by_layer(rows, some))
+    return View(
+        f"Which layers keep how much{suffix}",
+        f"{FINAL_CAPTION} {agreement}." if agreement else FINAL_CAPTION,
+        final_density(rows, some),
     )
 
 
 def one_run(store: Store, runs: pd.DataFrame) -> Iterator[View]:
-    """One run layer by layer; nothing of one that has no row yet."""
+    """Yield figures of every layer of one run, the only row of `runs`; none before its first row of
+    layers.csv."""
     rows = store.layers(runs["run"])
     if rows.empty:
         return
-    yield View(
-        "Density of every layer", "Dashed: the whole model.", figures.layer_density(rows, runs)
-    )
-    maps = {
-        "density": ("Density, layer × epoch", "On a logarithmic scale of colours."),
-        "threshold_mean": (
-            "Mean threshold, layer × epoch",
-            "In units of |w|: a weight below its threshold takes no part.",
-        ),
-        "churn": (
-            "Churn, layer × epoch",
-            "The share of a layer's mask that changed since the row before.",
-        ),
-    }
-    for quantity, (title, caption) in maps.items():
-        if rows[quantity].notna().any() and runs["reg.method"].iloc[0] != "dense":
-            yield View(title, caption, figures.heat_map(rows, quantity))
+    yield View("Density of every layer", "Dashed: all layers together.", layer_density(rows, runs))
+    if not is_dense(runs).iloc[0]:
+        for quantity, (title, caption) in MAPS.items():
+            if rows[quantity].notna().any():
+                yield View(title, caption, heat_map(rows, quantity))
 
 
-def _share(some: pd.DataFrame, all_: pd.DataFrame, which: str) -> str:
-    return "" if len(some) == len(all_) else f"{len(some)} of {len(all_)} runs, {which}. "
+def _share(some: pd.DataFrame, runs: pd.DataFrame, which: str) -> str:
+    """Return '24 of 30 runs, …. ' for some of the runs; '' for all."""
+    return "" if len(some) == len(runs) else f"{len(some)} of {len(runs)} runs, {which}. "

@@ -1,104 +1,26 @@
-"""What all figures share: the theme, the look of a run, panels, lines, and text that is not read as
-tags.
+"""Figures of several panels, and the traces in them, in plotly's own terms.
 
-A figure is a mapping of plotly's own terms, `data` and `layout`; plotly's Python objects, which
-check every value, take a millisecond a line, and tests make them of every figure. Knows plotly and
-nothing of ours."""
+A figure is a mapping with `data` and `layout`. plotly's Python objects, which check every value,
+take a millisecond a line; only tests make them."""
 
 import base64
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from plotly.colors import sample_colorscale
 
-COLOURS = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-)  # Okabe and Ito's, told apart by all
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
-SYMBOLS = ("circle", "square", "triangle-up", "cross", "star")
-GREY = "#888888"
-PERCENT = ".3~%"
-DECADES = [float(f"{mantissa}e{exponent}") for exponent in range(-5, 1) for mantissa in (1, 2, 5)]
+from dstrun.compare.figures.style import text
+
 Trace = dict[str, Any]
 Figure = dict[str, Any]
+DECADES = [float(f"{mantissa}e{exponent}") for exponent in range(-5, 1) for mantissa in (1, 2, 5)]
 ROW = 330  # pixels of height of a row of panels
 
 
-def template(dark: bool) -> dict[str, Any]:
-    """Colours of everything but the data, for a light or a dark page."""
-    ink, line, ground = (
-        ("#d8d8dc", "#3a3a42", "#24242a") if dark else ("#26262b", "#dcdce2", "#ffffff")
-    )
-    axis = {"gridcolor": line, "zerolinecolor": line, "linecolor": line}
-    layout = {
-        "font": {"family": "system-ui, sans-serif", "size": 13, "color": ink},
-        "xaxis": axis,
-        "yaxis": axis,
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "hoverlabel": {
-            "bgcolor": ground,
-            "font": {"color": ink},
-            "align": "left",
-            "namelength": -1,
-        },
-        "updatemenudefaults": {"bgcolor": ground, "bordercolor": line, "font": {"color": ink}},
-    }
-    return {"layout": layout}
-
-
-def text(words: object) -> str:
-    """Words as plotly shows them and no more: its tags are not read."""
-    return html.escape(str(words), quote=False)
-
-
-def hover(words: Sequence[str]) -> str:
-    """Words for a hover box, a line each."""
-    return "<br>".join(text(word) for word in words)
-
-
-def spread(mean: float, std: float, count: float) -> str:
-    """A fraction's mean, its standard deviation and how many there were: '97.91% ± 0.06 (3)'."""
-    return f"{mean:.2%}" + (f" ± {std * 100:.2f} ({count:.0f})" if np.isfinite(std) else "")
-
-
-def look(series: int, repeat: int) -> dict[str, str]:
-    """Colour, dash and symbol of a run: a colour a setting, as far as they reach, a dash and a
-    symbol a seed.
-
-    Dense settings, which count from −1 down, are grey.
-    """
-    turn, colour = divmod(series if series >= 0 else -1 - series, len(COLOURS))
-    kind = (repeat + 3 * turn) % len(DASHES)
-    return {
-        "color": COLOURS[colour] if series >= 0 else GREY,
-        "dash": DASHES[kind],
-        "symbol": SYMBOLS[kind],
-    }
-
-
-def stroke(series: int, repeat: int, **changes: Any) -> dict[str, Any]:
-    """How a run's line is drawn."""
-    chosen = look(series, repeat)
-    return {"color": chosen["color"], "dash": chosen["dash"], "width": 2} | changes
-
-
-def by_depth(count: int) -> list[str]:
-    """Colours from the first layer to the last; the scale's ends, too faint on one of the themes,
-    are left out."""
-    return sample_colorscale("Viridis", np.linspace(0.25, 0.9, count)) if count else []
-
-
 class Panels:
-    """A figure of so many panels in rows, which are counted from 0; `below` each pixels for words
-    on end."""
+    """A figure of a panel per title, numbered from 0, in rows of `columns` panels.
+
+    `below` is the height in pixels below each panel for vertical words."""
 
     def __init__(
         self, titles: Sequence[str], columns: int = 1, height: int | None = None, below: int = 0
@@ -115,73 +37,69 @@ class Panels:
         across = _shares(self._columns, 0.14 / self._columns)
         down = _shares(rows, min((100 + below) / height, 1 / (2 * rows)))[::-1]
         for panel, title in enumerate(titles):
-            (left, right), (foot, head) = (
-                across[panel % self._columns],
-                down[panel // self._columns],
-            )
-            self.layout[f"xaxis{_suffix(panel)}"] = {
-                "domain": [left, right],
-                "anchor": f"y{_suffix(panel)}",
-            }
-            self.layout[f"yaxis{_suffix(panel)}"] = {
-                "domain": [foot, head],
-                "anchor": f"x{_suffix(panel)}",
-            }
-            place = {
-                "x": (left + right) / 2,
-                "y": head,
+            row, column = divmod(panel, self._columns)
+            self._place(panel, title, across[column], down[row])
+
+    def _place(
+        self, panel: int, title: str, across: tuple[float, float], down: tuple[float, float]
+    ) -> None:
+        """Put the axes of a panel, and its title, into parts of the width and the height."""
+        suffix = _suffix(panel)
+        self.layout[f"xaxis{suffix}"] = {"domain": list(across), "anchor": f"y{suffix}"}
+        self.layout[f"yaxis{suffix}"] = {"domain": list(down), "anchor": f"x{suffix}"}
+        if title:
+            annotation = {
+                "x": sum(across) / 2,
+                "y": down[1],
                 "xref": "paper",
                 "yref": "paper",
+                "xanchor": "center",
                 "yanchor": "bottom",
-            }
-            words = {
                 "text": text(title),
                 "showarrow": False,
-                "xanchor": "center",
                 "font": {"size": 15},
             }
-            self.layout["annotations"] += [place | words] if title else []
+            self.layout["annotations"].append(annotation)
 
     def add(self, panel: int, trace: Trace) -> None:
-        """Puts a trace into a panel; its name stands in the legend if none of that name does so
-        already."""
-        place = {
-            "xaxis": f"x{_suffix(panel)}",
-            "yaxis": f"y{_suffix(panel)}",
-            "legendgroup": trace["name"],
-        }
-        first = not any(
-            trace["name"] == other["name"] and other["showlegend"] for other in self.data
-        )
-        self.data.append(place | trace | {"showlegend": trace.get("showlegend", True) and first})
+        """Add a trace to a panel; the legend shows each name once."""
+        name, suffix = trace["name"], _suffix(panel)
+        place = {"xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "legendgroup": name}
+        is_in_legend = any(name == other["name"] and other["showlegend"] for other in self.data)
+        shown = trace.get("showlegend", True) and not is_in_legend
+        self.data.append(place | trace | {"showlegend": shown})
 
     def x(self, panel: int | None = None, **axis: Any) -> None:
-        """Sets the horizontal axis of a panel, or of all, the title then under the lowest of each
+        """Set the horizontal axis of a panel, or of all, with the title below the lowest of each
         column."""
         self._set("xaxis", panel, axis, range(max(0, self._count - self._columns), self._count))
 
     def y(self, panel: int | None = None, **axis: Any) -> None:
-        """Sets the vertical axis of a panel, or of all, the title then beside the first of each
+        """Set the vertical axis of a panel, or of all, with the title beside the first of each
         row."""
         self._set("yaxis", panel, axis, range(0, self._count, self._columns))
 
     def _set(
         self, name: str, panel: int | None, axis: dict[str, Any], titled: Sequence[int]
     ) -> None:
+        """Set an axis of a panel, or of all with a title for those in `titled`."""
         title = {"title": {"text": axis.pop("title")}} if "title" in axis else {}
         for one in range(self._count) if panel is None else [panel]:
-            self.layout[f"{name}{_suffix(one)}"] |= axis | (
-                title if panel is not None or one in titled else {}
-            )
+            self.layout[f"{name}{_suffix(one)}"] |= axis
+            if panel is not None or one in titled:
+                self.layout[f"{name}{_suffix(one)}"] |= title
 
-    def switchable(self) -> None:
-        """Buttons for a linear or a logarithmic scale of all vertical axes."""
+    def add_scale_buttons(self) -> None:
+        """Add buttons for a linear or a logarithmic scale of all vertical axes."""
         axes = [name for name in self.layout if name.startswith("yaxis")]
-        buttons = [
-            {"label": kind, "method": "relayout", "args": [{f"{axis}.type": kind for axis in axes}]}
-            for kind in ("linear", "log")
-        ]
-        place = {
+        buttons = []
+        for kind in ("linear", "log"):
+            scales = {f"{axis}.type": kind for axis in axes}
+            buttons.append({"label": kind, "method": "relayout", "args": [scales]})
+        menu = {
+            "type": "buttons",
+            "buttons": buttons,
+            "showactive": False,
             "direction": "right",
             "x": 0,
             "xanchor": "left",
@@ -189,56 +107,60 @@ class Panels:
             "yanchor": "bottom",
             "pad": {"b": 30},
         }
-        self.layout["updatemenus"] = [
-            {"type": "buttons", "buttons": buttons, "showactive": False, **place}
-        ]
+        self.layout["updatemenus"] = [menu]
         self.layout["margin"]["t"] = 90
 
-    def drawn(self) -> Figure:
+    def figure(self) -> Figure:
+        """Return the figure."""
         return {"data": self.data, "layout": self.layout}
 
 
 def _shares(count: int, gap: float) -> list[tuple[float, float]]:
-    """Begin and end of so many equal parts of [0, 1] with gaps between them."""
+    """Return begin and end of so many equal parts of [0, 1] with gaps between them."""
     size = (1 - gap * (count - 1)) / count
     return [(number * (size + gap), number * (size + gap) + size) for number in range(count)]
 
 
 def _suffix(panel: int) -> str:
-    """How plotly numbers the axes of a panel: the first without a number, then 2, 3, …"""
+    """Return plotly's number for the axes of a panel: '' for the first, then 2, 3, …"""
     return str(panel + 1) if panel else ""
 
 
-def packed(values: Any) -> dict[str, str]:
-    """Numbers, in one or two dimensions, as plotly reads them from single precision: a third of the
-    characters."""
+def pack(values: Any) -> dict[str, str]:
+    """Return numbers, in one or two dimensions, in plotly's binary form of single precision: a
+    third of the characters."""
     numbers = np.asarray(values, "<f4")
-    shape = {"shape": ", ".join(map(str, numbers.shape))} if numbers.ndim > 1 else {}
-    return {"dtype": "f4", "bdata": base64.b64encode(numbers.tobytes()).decode(), **shape}
+    packed = {"dtype": "f4", "bdata": base64.b64encode(numbers.tobytes()).decode()}
+    if numbers.ndim > 1:
+        packed["shape"] = ", ".join(map(str, numbers.shape))
+    return packed
 
 
 def line(
-    x: Any, y: Any, name: str, style: Mapping[str, Any], said: Any = "", **options: Any
+    x: Any, y: Any, name: str, style: Mapping[str, Any], hover_text: Any = "", **options: Any
 ) -> Trace:
-    """A line; `said` is the text for each point, or for all of them."""
-    return {
+    """Return a line; `hover_text` is the text of each point, or of all (default: the name)."""
+    trace = {
         "type": "scatter",
         "x": x,
         "y": y,
         "mode": "lines" if len(x) > 1 else "lines+markers",
         "line": dict(style),
         "name": text(name),
-        "hovertext": said or text(name),
+        "hovertext": hover_text or text(name),
         "hoverinfo": "text",
-        **options,
     }
+    return trace | options
 
 
-def course(
+def curve(
     x: Any, y: Any, name: str, style: Mapping[str, Any], percent: bool, **options: Any
 ) -> Trace:
-    """A figure over epochs, in single precision, which halves a page of thousands of points."""
+    """Return a figure over epochs as a line in single precision, which halves a page of thousands
+    of points."""
     form = ".4~%" if percent else ".4~g"
-    told = f"%{{fullData.name}}<br>epoch %{{x:.4~g}}: %{{y:{form}}}<extra></extra>"
-    more = {"hovertext": None, "hoverinfo": None, "hovertemplate": told, **options}
-    return line(x, y, name, style) | {"x": packed(x), "y": packed(y)} | more
+    shown = f"%{{fullData.name}}<br>epoch %{{x:.4~g}}: %{{y:{form}}}<extra></extra>"
+    trace = line(x, y, name, style)
+    trace |= {"x": pack(x), "y": pack(y)}
+    trace |= {"hovertext": None, "hoverinfo": None, "hovertemplate": shown}
+    return trace | options

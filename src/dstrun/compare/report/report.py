@@ -1,356 +1,139 @@
-"""dstrun report: what runs came to, as a table for the terminal, CSV, Markdown, or a page with the
-figures.
+"""`dstrun report`: results of runs as a table for the terminal, CSV, Markdown or a page of figures.
 
-A row is a setting: mean ± standard deviation over its finished runs, in percent as people say it;
-CSV has fractions. Knows compare, store, console (for durations), errors and tracking (CSV), and for
-the page views and page."""
+A row is a setting: mean ± standard deviation over its finished runs, in percent; CSV has
+fractions."""
 
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from dstrun.compare import aggregate
+from dstrun.compare import aggregate, filters, paper
+from dstrun.compare.labels import with_labels
+from dstrun.compare.report import layer_table, table, terminal
 from dstrun.compare.run_tables import HOW_TO_GET_SOME, Store
 from dstrun.runs.labels import counted
 from dstrun.system.errors import InputError, printable
-from dstrun.system.files import csv_text
-from dstrun.system.streams import legible, write_utf8_to_files
-from dstrun.system.terminal import duration, print_whole
+from dstrun.system.streams import write_utf8_to_files
 
-NOTES = 5  # so many of the things that could not be read are told
-NAMES = (
-    "group",
-    "model.name",
-    "data.name",
-    "reg.method",
-)  # columns of words, shown where they differ
-FIGURES = {
-    "validation": "validation %",
-    "accuracy": "accuracy %",
-    "density": "remaining %",
-    "density_model": "whole model %",
-    "difference": "Δ dense",
-    "flops": "multiply-adds %",
-}
+NOTES = 5  # notes on unreadable files that are printed
+TABLE, CSV, MARKDOWN = "table", "csv", "markdown"
 
 
-def report(given: Namespace) -> None:
-    """What `arguments.report` asks for. InputError where nothing can be shown."""
-    if given.csv or given.markdown:
-        write_utf8_to_files()
-    store = Store(given.paths)
-    if store.runs.empty:
-        where = " ".join(map(str, given.paths))
-        raise InputError(f"{where}: no runs there; {HOW_TO_GET_SOME}")
-    runs = aggregate.where(aggregate.labelled(store.runs), given.filter)
-    if runs.empty:
-        raise InputError(
-            f"filter: none of {counted(len(store.runs), 'run')} meets {given.filter!r}"
-        )
-    if given.layers:
-        _layers(store, runs, given)
+def report_settings(
+    paths: Sequence[Path],
+    conditions: str = "",
+    form: str = TABLE,
+    *,
+    sort: str | None = None,
+    each_run: bool = False,
+    with_paper: bool = False,
+    html: Path | None = None,
+) -> None:
+    """Print a row per setting of the runs below `paths` that meet the conditions.
+
+    `form` is TABLE, CSV or MARKDOWN; `sort` a column, with '-' before it from large to small. With
+    `each_run`: a row per run. With `with_paper`: the paper's rows too. `html`: also write a page
+    with table and figures there. Raise InputError if there is nothing to show."""
+    store, runs = _read(paths, conditions, form)
+    where = " ".join(map(str, paths))
+    more = ["seed", "state"] if each_run else []
+    rows = aggregate.by_setting(runs, more, among=store.runs)
+    if with_paper:
+        rows = paper.with_published(rows)
+        _note_unpublished(runs)
+    if sort:
+        rows = filters.sort_by_word(rows, sort)
+    if form == CSV:
+        sys.stdout.write(table.csv(rows))
+    elif form == MARKDOWN:
+        print(table.markdown(rows))
     else:
-        _settings(store, runs, given)
-    _tell(store.notes)
+        terminal.print_settings(table.title(where, runs), rows)
+    if html:
+        _write_page(html, where, store, runs, rows)
+    _print_notes(store.notes)
 
 
-def _settings(store: Store, runs: pd.DataFrame, given: Namespace) -> None:
-    """A row a setting, or a run, and the page."""
-    where = " ".join(map(str, given.paths))
-    rows = aggregate.by_setting(runs, ["seed", "state"] if given.runs else [], among=store.runs)
-    if given.paper:
-        rows = aggregate.with_published(rows)
-        _tell_unpublished(runs)
-    rows = aggregate.ordered(rows, given.sort) if given.sort else rows
-    if given.csv:
-        sys.stdout.write(csv(rows))
-    elif given.markdown:
-        print(markdown(rows))
-    else:
-        show(title(where, runs), rows)
-    if given.html:
-        _write_page(given.html, where, store, runs, rows)
+def report_layers(paths: Sequence[Path], conditions: str = "", form: str = TABLE) -> None:
+    """Print the density of every layer at the end, a table for each model and data: a row per
+    layer, a column per setting.
 
-
-def _tell_unpublished(runs: pd.DataFrame) -> None:
-    """Which of the networks the paper says nothing of."""
-    for pair in dict.fromkeys(zip(runs["model.name"], runs["data.name"], strict=True)):
-        if aggregate.published([pair]).empty:
-            print(
-                f"dstrun: paper: it has no {printable(pair[0])} on {printable(pair[1])}",
-                file=sys.stderr,
-            )
-
-
-def _tell(notes: dict[str, list[str]]) -> None:
-    """What could not be read, to those who look for it in the table."""
-    told = [f"{run}: {note}" for run, some in notes.items() for note in some]
-    for line in told[:NOTES]:
-        print(f"dstrun: {printable(line)}", file=sys.stderr)
-    if len(told) > NOTES:
-        print(f"dstrun: and {len(told) - NOTES} more of that kind", file=sys.stderr)
-
-
-def _layers(store: Store, runs: pd.DataFrame, given: Namespace) -> None:
-    """What every layer keeps at the end: a table for each model and data, and how alike settings
-    are."""
-    if any((given.runs, given.paper, given.sort, given.html)):
-        raise InputError("layers: expected alone, or with --filter, --csv or --markdown")
-    done = aggregate.finished(runs)
+    The arguments are those of `report_settings`. Raise InputError if there is nothing to show."""
+    store, runs = _read(paths, conditions, form)
+    done = aggregate.finished_runs(runs)
     if done.empty:
         raise InputError(f"layers: none of {counted(len(runs), 'run')} has done an epoch")
-    tables = {
-        f"{model} on {data}": aggregate.by_layer(
-            store.layers(some["run"]), aggregate.labelled(some)
-        )
-        for (model, data), some in done.groupby(["model.name", "data.name"], sort=False)
-    }
-    if given.csv:
-        table = pd.concat([rows.assign(network=name) for name, rows in tables.items()]).drop(
-            columns="series"
-        )
-        sys.stdout.write(
-            csv_text(
-                [list(table), *table.astype(object).where(table.notna(), None).to_numpy().tolist()]
-            )
-        )
-        return
-    for name, rows in tables.items():
-        print("" if name == next(iter(tables)) else "\n", end="")
-        head, *body = ([printable(cell) for cell in line] for line in _by_layer(name, rows))
-        if given.markdown:
-            print(markdown_table([[_plain(cell) for cell in line] for line in (head, *body)]))
+    tables: dict[str, pd.DataFrame] = {}
+    for (model, data), some in done.groupby(["model.name", "data.name"], sort=False):
+        rows = aggregate.by_layer(store.layers(some["run"]), with_labels(some))
+        tables[f"{model} on {data}"] = rows
+    if form == CSV:
+        sys.stdout.write(layer_table.csv(tables))
+    else:
+        _print_layers(tables, form)
+    _print_notes(store.notes)
+
+
+def _read(paths: Sequence[Path], conditions: str, form: str) -> tuple[Store, pd.DataFrame]:
+    """Return the store, and its runs that meet the conditions, with labels."""
+    if form != TABLE:
+        write_utf8_to_files()
+    store = Store(paths)
+    if store.runs.empty:
+        raise InputError(f"{' '.join(map(str, paths))}: no runs there; {HOW_TO_GET_SOME}")
+    runs = filters.where(with_labels(store.runs), conditions)
+    if runs.empty:
+        count = counted(len(store.runs), "run")
+        raise InputError(f"filter: none of {count} meets {conditions!r}")
+    return store, runs
+
+
+def _print_layers(tables: dict[str, pd.DataFrame], form: str) -> None:
+    """Print the tables of layers, each followed by the agreement of its settings."""
+    for place, (name, rows) in enumerate(tables.items()):
+        if place:
+            print()
+        lines = layer_table.lines(name, rows)
+        if form == MARKDOWN:
+            print(layer_table.markdown(lines))
         else:
-            _show_layers([head, *body])
-        if alike := aggregate.agreement(rows):
-            print(f"\n{alike}" if given.markdown else alike)
+            terminal.print_layers(lines)
+        if agreement := aggregate.agreement(rows):
+            print(f"\n{agreement}" if form == MARKDOWN else agreement)
 
 
-def _show_layers(rows: list[list[str]]) -> None:
-    """Print settings side by side, as many as a terminal has room for."""
-    console = Console(highlight=False, soft_wrap=True)
-    width, room = console.width, len(rows[0])
-    while console.is_terminal and room > 2 and _width([row[:room] for row in rows]) > width:
-        room -= 1
-    table = _table(rows[0][:room], 1)
-    for row in rows[1:]:
-        table.add_row(*(Text(legible(cell)) for cell in row[:room]))
-    print_whole(console, table)
-    if less := len(rows[0]) - room:
-        _tell_left_out(width, counted(less, "setting"))
+def _note_unpublished(runs: pd.DataFrame) -> None:
+    """Print a note for each model and data that the paper has no results of."""
+    for model, data in dict.fromkeys(zip(runs["model.name"], runs["data.name"], strict=True)):
+        if paper.published_rows([(model, data)]).empty:
+            note = f"dstrun: paper: it has no {printable(model)} on {printable(data)}"
+            print(note, file=sys.stderr)
 
 
-def _by_layer(name: str, rows: pd.DataFrame) -> list[list[str]]:
-    """A line a layer, the last of all together, and a column a setting."""
-    settings = rows.drop_duplicates("series")
-    cells = {(row.series, row.layer): percent(row.mean, row.std) for row in rows.itertuples()}
-    names = [*filter(None, dict.fromkeys(rows["layer"])), ""]
-    body = [
-        [layer or "all", *(cells.get((at, layer), "") for at in settings["series"])]
-        for layer in names
-    ]
-    return [[f"{name}, remaining %", *settings["setting_label"]], *body]
-
-
-def title(where: str, runs: pd.DataFrame) -> str:
-    """Whose runs these are, and how they stand."""
-    pairs = runs[["model.name", "data.name"]].drop_duplicates()
-    what = f", {pairs.iloc[0, 0]} on {pairs.iloc[0, 1]}" if len(pairs) == 1 else ""
-    limits = sorted({*runs["data.train_limit"]}, key=lambda limit: (limit == 0, limit))
-    some = f" ({_one_of(limits)} training image{'s' * (limits != [1])})" if any(limits) else ""
-    counts = ", ".join(f"{count} {state}" for state, count in runs["state"].value_counts().items())
-    return printable(f"{where}{what}{some}: {counted(len(runs), 'run')}, {counts}")
-
-
-def _one_of(limits: Sequence[float]) -> str:
-    """Return '300, 1,000 or all' for limits of which 0 is none."""
-    *first, last = ("all" if limit == 0 else f"{limit:,.0f}" for limit in limits)
-    return f"{', '.join(first)} or {last}" if first else last
-
-
-def columns(rows: pd.DataFrame) -> list[str]:
-    """What a table of settings shows: what differs among those of a model and data, then the
-    figures."""
-    settings = [key for key in rows.columns[: rows.columns.get_loc("setting")] if key not in NAMES]
-    pairs = rows.groupby(["model.name", "data.name"], dropna=False)
-    settings = [
-        key
-        for key in settings
-        if key == "reg.alpha" or len(pairs) == 1 or (pairs[key].nunique() > 1).any()
-    ]
-    shown = [key for key in NAMES if rows[key].nunique() > 1] + [
-        key for key in settings if rows[key].notna().any()
-    ]
-    counts = (
-        []
-        if "state" in shown
-        else ["runs", *(word for word in ("running", "failed") if rows[word].any())]
-    )
-    known = rows[rows["flops"].notna()]
-    once = np.allclose(known["flops"], known["density"], rtol=0)  # where every weight is used once
-    optional = {"flops": not once, "density_model": aggregate.partly_masked(rows).any()} | {
-        key: rows[key].notna().any() for key in ("validation", "difference")
-    }
-    figures = [key for key in FIGURES if optional.get(key, True)]
-    return [*shown, *counts, *figures, "epochs", "seconds"]
-
-
-def header(key: str) -> str:
-    return (
-        FIGURES.get(key) or {"seconds": "time", "epochs": "epoch"}.get(key) or aggregate.shown(key)
-    )
-
-
-def lines(rows: pd.DataFrame, keys: Sequence[str]) -> list[list[str]]:
-    """The header and the rows of a table with those columns, as people read them."""
-    body = [[printable(_cell(key, row)) for key in keys] for row in rows.to_dict("records")]
-    masked = {"density": "masked layers %"} if "density_model" in keys else {}
-    return [[masked.get(key) or header(key) for key in keys], *body]
-
-
-def _cell(key: str, row: dict[str, Any]) -> str:
-    value = row[key]
-    if value is None or value != value or (key in ("running", "failed") and not value):
-        return ""
-    if key == "runs" and row["finished"] != value:
-        return f"{row['finished']:.0f} of {value:.0f}"
-    if key == "difference":
-        return f"{100 * value:+.2f}"
-    if key in FIGURES:
-        return percent(value, row[f"{key}_std"])
-    if key == "epochs":
-        return f"{value:.0f}" if value == row["asked"] else f"{value:.0f} of {row['asked']:.0f}"
-    return duration(value) if key == "seconds" else aggregate.value_shown(value, key)
-
-
-def percent(mean: float, std: float | None) -> str:
-    """Fractions as '97.91 ± 0.06'; without a spread where there is none."""
-    return f"{100 * mean:.2f}" + (f" ± {100 * std:.2f}" if std is not None and std == std else "")
-
-
-def on_front(rows: pd.DataFrame) -> list[bool]:
-    """Which rows no other of the same model and data beats in both accuracy and density; the
-    paper's do not count."""
-    ours = rows[rows["finished"] > 0]
-    on = pd.Series(False, index=rows.index)
-    for _, some in ours.groupby(["model.name", "data.name"], dropna=False):
-        on[some.index] = aggregate.front(some) & (len(some) > 1)
-    return on.tolist()
-
-
-def show(title: str, rows: pd.DataFrame) -> None:
-    """Print the table; on a terminal that is too narrow, without what matters least; rows of the
-    front stand out."""
-    best, keys = on_front(rows), columns(rows)
-    console = Console(highlight=False, soft_wrap=True)
-    width, left_out = console.width, []
-    while (
-        console.is_terminal
-        and _width(lines(rows, keys)) > width
-        and (less := _less_important(keys))
-    ):
-        keys.remove(less)
-        left_out.append(header(less))
-    mark, accuracy = "" if console.is_terminal else "*", keys.index("accuracy")
-    head, *body = lines(rows, keys)
-    table = _table(head, sum(key in NAMES for key in keys))
-    pairs = rows[["model.name", "data.name"]].agg(tuple, axis=1)
-    blocks = pairs.ne(pairs.shift()).sum() == pairs.nunique()
-    for at, words in enumerate(body):
-        if at and blocks and pairs.iloc[at] != pairs.iloc[at - 1]:
-            table.add_section()
-        words[accuracy] += mark if best[at] else ""
-        table.add_row(*(Text(legible(word)) for word in words), style="bold" if best[at] else "")
-    console.print(Text(title))
-    print_whole(console, table)
-    if any(best):
-        console.print(f"{mark or 'bold'}: {aggregate.FRONT}")
-    if left_out:
-        _tell_left_out(width, ", ".join(left_out))
-
-
-def _tell_left_out(width: int, words: str) -> None:
-    told = f"left out at {width} columns: {words}; --csv has all, or a wider terminal"
-    Console(highlight=False, width=width).print(Text(told))
-
-
-def _table(head: Sequence[str], words: int) -> Table:
-    """An empty table, of which so many columns, the first, hold words and the others numbers."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for at, word in enumerate(head):
-        table.add_column(
-            Text(legible(word)), justify="left" if at < words else "right", no_wrap=True
-        )
-    return table
-
-
-def _width(lines: Sequence[Sequence[str]]) -> int:
-    """How wide a table of those lines is."""
-    return sum(max(map(cell_len, column)) + 3 for column in zip(*lines, strict=True))
-
-
-def _less_important(keys: Sequence[str]) -> str | None:
-    """The column that a narrow terminal can do without: settings from the last on, then figures;
-    None for the rest."""
-    settings = [key for key in keys if "." in key and key not in (*NAMES, "reg.alpha")]
-    figures = [
-        key
-        for key in ("seconds", "epochs", "flops", "difference", "running", "failed", "runs")
-        if key in keys
-    ]
-    return next(iter([*settings[::-1], *figures]), None)
-
-
-def markdown(rows: pd.DataFrame) -> str:
-    """The table in Markdown."""
-    keys = columns(rows)
-    head, *body = ([_plain(cell) for cell in line] for line in lines(rows, keys))
-    at = keys.index("accuracy")
-    for line, best in zip(body, on_front(rows), strict=True):
-        line[at] = f"**{line[at]}**" if best else line[at]
-    return markdown_table([head, *body])
-
-
-def markdown_table(lines: Sequence[Sequence[str]]) -> str:
-    """Of lines of cells, the head first."""
-    head, *body = lines
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *body))
-
-
-def _plain(cell: str) -> str:
-    """Without what Markdown would read as the end of a cell or as a tag."""
-    return cell.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
-
-
-def csv(rows: pd.DataFrame) -> str:
-    """The table as CSV: fractions, seconds, and the means' standard deviations."""
-    table = rows.drop(columns=["setting", "names"]).astype(object)
-    return csv_text([list(table), *table.where(table.notna(), None).to_numpy().tolist()])
+def _print_notes(notes: dict[str, list[str]]) -> None:
+    """Print what could not be read of the runs, the first few notes in full."""
+    lines: list[str] = []
+    for run, some in notes.items():
+        lines += [f"{run}: {note}" for note in some]
+    for line in lines[:NOTES]:
+        print(f"dstrun: {printable(line)}", file=sys.stderr)
+    if len(lines) > NOTES:
+        print(f"dstrun: and {len(lines) - NOTES} more of that kind", file=sys.stderr)
 
 
 def _write_page(
     path: Path, where: str, store: Store, runs: pd.DataFrame, rows: pd.DataFrame
 ) -> None:
+    """Write the page of a report; raise InputError if it cannot be written."""
     from dstrun.compare.report.html_page import page
 
-    table = lines(rows, columns(rows))
+    lines, best = table.lines(rows, table.columns(rows)), table.is_on_front(rows)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            page(title(where, runs), table, on_front(rows), store, runs),
-            encoding="utf-8",
-            errors="replace",
-        )
+        text = page(table.title(where, runs), lines, best, store, runs)
+        path.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise InputError(f"html: {path}: {error.strerror}") from error
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB", file=sys.stderr)

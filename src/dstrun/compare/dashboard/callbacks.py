@@ -1,0 +1,206 @@
+"""The dashboard's callbacks: what changes on the page when something else does.
+
+the page's clock  →  the folders  →  rows of the table  →  ticked runs  →  figures
+"""
+
+import traceback
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import pandas as pd
+from dash import ALL, ClientsideFunction, Dash, Input, Output, State, no_update
+from dash.exceptions import PreventUpdate
+
+from dstrun.compare.dashboard import grid, layout, views
+from dstrun.compare.dashboard.watch import Watch
+from dstrun.compare.filters import where as runs_where
+from dstrun.compare.report.table import title
+from dstrun.runs.labels import counted
+from dstrun.system.errors import InputError, error_line
+
+FIRST = {"overview": 2, "layers": 2, "curves": 2, "run": 3}  # parts up to a view's first figure
+CLIENT_CALLBACKS = (  # functions in assets/dashboard.js
+    (
+        "chosen",
+        Output("chosen", "data"),
+        [Input("grid", "selectedRows"), Input("grid", "virtualRowData"), State("chosen", "data")],
+    ),
+    ("theme", Output("dark", "data"), [Input("theme", "value")]),
+    (
+        "open_run",
+        [Output("view", "value"), Output("run", "value")],
+        [
+            Input("grid", "cellRendererData"),
+            Input("grid", "cellDoubleClicked"),
+            Input({"figure": ALL}, "clickData"),
+        ],
+    ),
+    (
+        "address",
+        Output("unused", "data"),
+        [
+            Input("view", "value"),
+            Input("filter", "value"),
+            Input("grid", "selectedRows"),
+            Input("grid", "columnState"),
+            Input("run", "value"),
+            Input("one", "value"),
+            Input("other", "value"),
+            Input("theme", "value"),
+        ],
+    ),
+)
+
+
+def connect(app: Dash, watch: Watch, where: str) -> None:
+    """Register all callbacks; `where` names the runs."""
+    _connect_page(app, watch)
+    _connect_table(app, watch, where)
+    _connect_figures(app, watch)
+    for function, outputs, inputs in CLIENT_CALLBACKS:
+        app.clientside_callback(ClientsideFunction("dstrun", function), outputs, inputs)
+
+
+def _connect_page(app: Dash, watch: Watch) -> None:
+    """Register the callbacks of the address and the clock."""
+
+    @app.callback(Output("page", "children"), Input("address", "search"))
+    def open_view(search: str | None) -> Any:
+        with watch.lock:
+            watch.refresh()
+            return layout.page(watch.runs, layout.read_address(search or ""))
+
+    @app.callback(
+        Output("version", "data"), Input("clock", "n_intervals"), State("version", "data")
+    )
+    def update_version(_: int, version: int | None) -> Any:
+        now = watch.refresh()
+        return no_update if now == version else now
+
+
+def _connect_table(app: Dash, watch: Watch, where: str) -> None:
+    """Register the callbacks of the table and of the lists of runs to choose from."""
+
+    @app.callback(
+        Output("grid", "rowData"),
+        Output("grid", "columnDefs"),
+        Output("counts", "children"),
+        Output("message", "children"),
+        Input("version", "data"),
+        Input("filter", "value"),
+        State("grid", "columnDefs"),
+    )
+    def fill_table(_: int, conditions: str | None, columns: list | None) -> Any:
+        runs = watch.runs
+        some, message = _filter(runs, conditions or "")
+        wanted = grid.columns(runs)
+        is_same = [one["field"] for one in wanted] == [one["field"] for one in columns or []]
+        rows = grid.rows(some, wanted)
+        return rows, no_update if is_same else wanted, title(where, runs), message
+
+    @app.callback(
+        Output("run", "options"),
+        Output("one", "options"),
+        Output("other", "options"),
+        Input("version", "data"),
+        State("run", "options"),
+    )
+    def fill_lists(_: int, before: list) -> Any:
+        options = layout.options(watch.runs)
+        return (no_update,) * 3 if options == before else (options,) * 3
+
+
+def _filter(runs: pd.DataFrame, conditions: str) -> tuple[pd.DataFrame, str]:
+    """Return the runs that meet conditions, and a message if none does or the text is wrong."""
+    try:
+        some = runs_where(runs, conditions)
+    except InputError as error:
+        return runs, f"{error}; all runs are shown"
+    if some.empty and len(runs):
+        return some, f"none of {counted(len(runs), 'run')} meets it"
+    return some, ""
+
+
+def _connect_figures(app: Dash, watch: Watch) -> None:
+    """Register the callbacks that draw a view: its first figure, then the rest of it."""
+
+    @app.callback(
+        Output("first", "children"),
+        Output("rest", "children"),
+        Output("drawn", "data"),
+        Input("version", "data"),
+        Input("view", "value"),
+        Input("chosen", "data"),
+        Input("run", "value"),
+        Input("one", "value"),
+        Input("other", "value"),
+        Input("dark", "data"),
+        State("drawn", "data"),
+    )
+    def draw_first(
+        _: int,
+        view: str,
+        chosen: dict | None,
+        run: str | None,
+        one: str | None,
+        other: str | None,
+        dark: bool | None,
+        drawn: dict | None,
+    ) -> Any:
+        if chosen is None or dark is None:  # the page is still being set up
+            raise PreventUpdate
+        with watch.lock:
+            request = _request(watch.runs, view, chosen, (run, one, other), dark)
+            if drawn and _is_current(watch, request, drawn):
+                raise PreventUpdate
+            first = list(islice(_parts(watch, request), FIRST.get(view)))
+            is_same_view = drawn and drawn["request"]["view"] == view
+            now = {"request": request, "version": watch.version}
+            return first, no_update if is_same_view else [], now
+
+    @app.callback(
+        Output("rest", "children", allow_duplicate=True),
+        Input("drawn", "data"),
+        prevent_initial_call=True,
+    )
+    def draw_rest(drawn: dict | None) -> Any:
+        if not drawn or drawn["request"]["view"] not in FIRST:
+            raise PreventUpdate
+        request = drawn["request"]
+        with watch.lock:
+            return list(islice(_parts(watch, request), FIRST[request["view"]], None))
+
+
+def _request(
+    runs: pd.DataFrame,
+    view: str,
+    chosen: dict[str, list[str]],
+    picked: tuple[str | None, str | None, str | None],
+    dark: bool,
+) -> dict[str, Any]:
+    """Return what is to be drawn, as JSON: the view, its runs, the theme and the counts of ticked,
+    filtered and all runs."""
+    filtered = [name for name in chosen["shown"] if name in runs.index]
+    ticked = [name for name in chosen["ticked"] if name in filtered]
+    names = views.runs_in_view(view, ticked or filtered, *picked)
+    counts = [len(ticked), len(filtered), len(runs)]
+    return {"view": view, "names": names, "dark": dark, "counts": counts}
+
+
+def _is_current(watch: Watch, request: dict[str, Any], drawn: dict[str, Any]) -> bool:
+    """Return whether what is drawn is what is asked for, of runs that have not changed since."""
+    is_same = drawn["request"] == request
+    return is_same and not watch.has_changed_since(request["names"], drawn["version"])
+
+
+def _parts(watch: Watch, request: dict[str, Any]) -> Iterator[Any]:
+    """Yield the parts of a view; an error becomes a part, so that the page stays."""
+    view = request["view"]
+    try:
+        if view in ("overview", "layers", "curves"):
+            yield views.subject(*request["counts"])
+        yield from views.content(watch.store, watch.runs, view, request["names"], request["dark"])
+    except Exception as error:  # whatever a folder holds
+        traceback.print_exc()
+        yield views.failure(error_line(error))

@@ -1,0 +1,43 @@
+"""Runs as the dashboard's callbacks share them, read again when files have changed."""
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from dstrun.compare.labels import with_labels
+from dstrun.compare.run_tables import Store
+
+REFRESH_SECONDS = 1.0  # least time between two readings of the folders
+
+
+class Watch:
+    """The store and its labelled runs, refreshed by whoever asks, at most once a second.
+
+    `version` grows with every change. Callbacks run in threads and take `lock` while they use the
+    store."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.store = Store(paths)
+        self.runs = with_labels(self.store.runs)
+        self.lock = threading.RLock()
+        self._begun = time.time_ns() // 10**6  # above the versions of an earlier server's pages
+        self.version = self._begun
+        self._changed: dict[str, int] = {}
+        self._refreshed = time.monotonic()
+
+    def refresh(self) -> int:
+        """Read what has changed, and return the version."""
+        with self.lock:
+            if time.monotonic() - self._refreshed > REFRESH_SECONDS:
+                touched = self.store.refresh()
+                self._refreshed = time.monotonic()
+                if touched:
+                    self.version += 1
+                    self._changed |= dict.fromkeys(touched, self.version)
+                    self.runs = with_labels(self.store.runs)
+            return self.version
+
+    def has_changed_since(self, names: Sequence[str], version: int) -> bool:
+        """Return whether one of the named runs has changed after a version."""
+        return any(self._changed.get(name, self._begun) > version for name in names)

@@ -1,0 +1,170 @@
+"""Figures of accuracy against density, parameters and multiply-adds.
+
+Functions from tables to figures without a theme. `runs` are runs with labels; fractions stay
+fractions, and axes say %. A run has the same look in every figure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from dstrun.compare.aggregate import finished_runs, front
+from dstrun.compare.figures.panels import DECADES, Figure, Panels, Trace, line
+from dstrun.compare.figures.style import GREY, PERCENT, hover, look, spread, text
+from dstrun.compare.labels import is_dense
+from dstrun.runs.status import FINISHED
+
+ACCURACY = "test accuracy (%)"
+LEGEND = 12  # settings that a legend names at most
+LEAST = 1e-5  # drawn for 0 on a logarithmic scale
+OUTLIER = 5  # interquartile ranges below the first quartile, from which a value is out of sight
+DASHED = {"color": GREY, "dash": "dash"}
+Pair = tuple[str, str]
+
+
+def accuracy_density(runs: pd.DataFrame, published: pd.DataFrame | None = None) -> Figure:
+    """Return accuracy against density of every run, a panel per model and data, with the Pareto
+    front, the dense runs' means and the paper's rows.
+
+    Front, dense means and the first range of the axis are those of the finished runs."""
+    pairs = list(by_pair(runs[runs["test_accuracy"].notna()]))
+    panels = Panels([pair_name(pair) for pair, _ in pairs], columns=2)
+    for panel, (pair, some) in enumerate(pairs):
+        finished = finished_runs(some)
+        panels.add(panel, _front(finished))
+        reach = [min(_drawable(some["density"]).min(), 0.01), 1]
+        for trace in [*_dense_means(finished, reach), *_marks(some, "density")]:
+            panels.add(panel, trace)
+        accuracies = finished["test_accuracy"]
+        if published is not None:
+            rows = published[is_pair(published, pair) & (published["density"] < 1)]
+            if len(rows):
+                panels.add(panel, _published(rows))
+                accuracies = pd.concat([accuracies, rows["accuracy"]])
+        panels.y(panel, range=range_around(accuracies))
+    title = "remaining weights (%, log scale)"
+    panels.x(type="log", tickvals=DECADES, tickformat=PERCENT, title=title)
+    panels.y(tickformat=PERCENT, title=ACCURACY)
+    return panels.figure()
+
+
+def kept_against_accuracy(runs: pd.DataFrame) -> Figure:
+    """Return accuracy against the parameters, and against the multiply-adds, that are kept; a row
+    per model and data."""
+    pairs = list(by_pair(runs[runs["test_accuracy"].notna()]))
+    titles: list[str] = []
+    for pair, _ in pairs:
+        titles += [pair_name(pair)] * 2
+    panels = Panels(titles, columns=2)
+    for row, (_, some) in enumerate(pairs):
+        left, right = 2 * row, 2 * row + 1
+        for panel, column in ((left, "parameters_kept"), (right, "flops_fraction")):
+            for trace in _marks(some[some[column].notna()], column):
+                panels.add(panel, trace)
+            panels.y(panel, range=range_around(finished_runs(some)["test_accuracy"]))
+        title = "parameters kept (number, log scale)"
+        panels.x(left, type="log", title=title, dtick="D2", exponentformat="SI")
+        title = "multiply-adds kept (% of dense, log scale)"
+        panels.x(right, type="log", title=title, tickvals=DECADES, tickformat=PERCENT)
+    panels.y(tickformat=PERCENT, title=ACCURACY)
+    return panels.figure()
+
+
+def by_pair(table: pd.DataFrame) -> Iterator[tuple[Pair, pd.DataFrame]]:
+    """Yield model and data, and their rows."""
+    yield from table.groupby(["model.name", "data.name"], sort=False)
+
+
+def is_pair(table: pd.DataFrame, pair: Pair) -> pd.Series:
+    """Return for each row whether it is of that model and data."""
+    return (table["model.name"] == pair[0]) & (table["data.name"] == pair[1])
+
+
+def pair_name(pair: Pair) -> str:
+    """Return 'vgg16 on cifar10'."""
+    return f"{pair[0]} on {pair[1]}"
+
+
+def range_around(values: pd.Series) -> list[float]:
+    """Return a range of an axis with some room around the values, of which there is at least one.
+
+    Values far below the others, by five interquartile ranges, are left out of sight."""
+    low, high = values.min(), values.max()
+    first, third = values.quantile(0.25), values.quantile(0.75)
+    if third > first:
+        low = max(low, first - OUTLIER * (third - first))
+    room = max(0.08 * (high - low), 0.002)
+    return [float(low - room), float(high + room)]
+
+
+def _drawable(values: pd.Series) -> pd.Series:
+    """Return values that a logarithmic axis can show."""
+    return values.clip(lower=LEAST)
+
+
+def _front(runs: pd.DataFrame) -> Trace:
+    """Return the Pareto front as a line of steps."""
+    best = runs[front(runs, "test_accuracy", "density")].sort_values("density")
+    style = {"color": GREY, "width": 1.5, "shape": "hv"}
+    return line(best["density"], best["test_accuracy"], "Pareto front", style)
+
+
+def _dense_means(runs: pd.DataFrame, reach: list[float]) -> Iterator[Trace]:
+    """Yield a horizontal line at the mean accuracy of each dense setting."""
+    for _, some in runs[is_dense(runs)].groupby("series", sort=False):
+        accuracies = some["test_accuracy"]
+        mean, label = accuracies.mean(), some["setting_label"].iloc[0]
+        words = text(f"{label}: {spread(mean, accuracies.std(), len(some))}")
+        yield line(reach, [mean] * 2, "dense, mean", DASHED, words)
+
+
+def _marks(runs: pd.DataFrame, x: str) -> Iterator[Trace]:
+    """Yield a trace per setting with a mark per run at its accuracy, open while it is not
+    finished."""
+    has_names = runs["series"].nunique() <= LEGEND
+    for series, some in runs.groupby("series", sort=False):
+        symbols = []
+        for repeat, state in zip(some["repeat"], some["state"], strict=True):
+            ending = "" if state == FINISHED else "-open"
+            symbols.append(look(series, repeat)["symbol"] + ending)
+        yield {
+            "type": "scatter",
+            "x": _drawable(some[x]),
+            "y": some["test_accuracy"],
+            "mode": "markers",
+            "marker": {"size": 10, "color": look(series, 0)["color"], "symbol": symbols},
+            "hovertext": [hover(lines) for lines in some["hover"]],
+            "hoverinfo": "text",
+            "customdata": some["run"],
+            "name": text(some["setting_label"].iloc[0]),
+            "showlegend": has_names,
+        }
+
+
+def _published(rows: pd.DataFrame) -> Trace:
+    """Return the rows of the paper's tables as marks with their standard deviations."""
+    hovers = []
+    for row in rows.itertuples():
+        source = f"the paper, table {row.table}: {row.method}"
+        figures = [f"remaining {row.density:.2%}", f"accuracy {row.accuracy:.2%}"]
+        hovers.append(hover([source, *figures]))
+    return {
+        "type": "scatter",
+        "x": rows["density"],
+        "y": rows["accuracy"],
+        "text": "paper: " + rows["method"],
+        "mode": "markers+text",
+        "textposition": "bottom center",
+        "textfont": {"color": GREY},
+        "hovertext": hovers,
+        "hoverinfo": "text",
+        "name": "the paper",
+        "error_x": _bars(rows["density_std"]),
+        "error_y": _bars(rows["accuracy_std"]),
+        "marker": {"symbol": "diamond-open", "size": 11, "color": GREY, "line": {"width": 2}},
+    }
+
+
+def _bars(deviations: pd.Series) -> dict[str, Any]:
+    """Return error bars, none where a standard deviation is not reported."""
+    return {"array": deviations.astype(float).fillna(0), "thickness": 1, "color": GREY}

@@ -1,0 +1,101 @@
+"""Figure of accuracy and density against α, the paper's figure 3."""
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from dstrun.compare.figures.accuracy import (
+    ACCURACY,
+    DASHED,
+    Pair,
+    by_pair,
+    is_pair,
+    pair_name,
+    range_around,
+)
+from dstrun.compare.figures.panels import Figure, Panels, Trace, line
+from dstrun.compare.figures.style import GREY, PERCENT, hover, spread, stroke
+from dstrun.compare.labels import cell_text, is_dense, varying_options
+from dstrun.runs.labels import shown
+
+TICKS = 12  # values of α that the axis names at most
+
+
+def against_alpha(settings: pd.DataFrame, published: pd.DataFrame | None = None) -> Figure:
+    """Return accuracy, above, and density against α, a column per model and data.
+
+    `settings` is the table of `aggregate.by_setting`: marks are means over seeds, bars their
+    standard deviations. `published` has points of the paper's figure 3 (densities)."""
+    usable = settings[settings["accuracy"].notna()]
+    sparse = usable[usable["reg.alpha"] > 0]
+    pairs = list(by_pair(sparse))
+    titles = [pair_name(pair) for pair, _ in pairs]
+    panels = Panels([*titles, *[""] * len(pairs)], columns=len(pairs))
+    for above, (pair, some) in enumerate(pairs):
+        below = len(pairs) + above
+        for number, (words, rows) in enumerate(_lines(some)):
+            panels.add(above, _with_spread(rows, "accuracy", words, number))
+            panels.add(below, _with_spread(rows, "density", words, number))
+        dense = _dense_accuracies(usable, pair)
+        for accuracy in dense:
+            reach = [some["reg.alpha"].min() / 1.5, some["reg.alpha"].max() * 1.5]
+            panels.add(above, line(reach, [accuracy] * 2, "dense, mean", DASHED))
+        if published is not None and is_pair(published, pair).any():
+            panels.add(below, _published(published[is_pair(published, pair)]))
+        accuracies = pd.concat([some["accuracy"], dense])
+        panels.y(above, title=ACCURACY, range=range_around(accuracies))
+        panels.y(below, title="remaining weights (%)", rangemode="tozero")
+    alphas = sorted(set(sparse["reg.alpha"]))
+    if len(alphas) <= TICKS:
+        panels.x(tickvals=alphas, ticktext=[cell_text(alpha, "reg.alpha") for alpha in alphas])
+    panels.x(type="log", title="α (log scale)", exponentformat="power")
+    panels.y(tickformat=PERCENT)
+    return panels.figure()
+
+
+def _lines(settings: pd.DataFrame) -> Iterator[tuple[list[str], pd.DataFrame]]:
+    """Yield the rows that differ in α alone, with words for the options in which lines differ."""
+    settings = settings.sort_values("reg.alpha")
+    keys = []
+    for key in ("group", *varying_options(settings)):
+        if key != "reg.alpha" and settings[key].nunique() > 1:
+            keys.append(key)
+    if not keys:
+        yield [], settings
+        return
+    for values, rows in settings.groupby(keys, dropna=False, sort=False):
+        words = zip(keys, values, strict=True)
+        yield [f"{shown(key)} {cell_text(value, key)}" for key, value in words], rows
+
+
+def _with_spread(rows: pd.DataFrame, quantity: str, words: Sequence[str], number: int) -> Trace:
+    """Return a line over α with the standard deviation of each point."""
+    deviations = rows[f"{quantity}_std"]
+    hovers = []
+    columns = (rows["reg.alpha"], rows[quantity], deviations, rows["count"])
+    for alpha, mean, std, count in zip(*columns, strict=True):
+        hovers.append(
+            hover([*words, f"α {cell_text(alpha, 'reg.alpha')}", spread(mean, std, count)])
+        )
+    name = ", ".join(words) or "mean over seeds"
+    bars = {"array": deviations.fillna(0), "thickness": 1}
+    options = {"mode": "lines+markers", "error_y": bars}
+    return line(rows["reg.alpha"], rows[quantity], name, stroke(number, 0), hovers, **options)
+
+
+def _dense_accuracies(settings: pd.DataFrame, pair: Pair) -> pd.Series:
+    """Return the mean accuracies of the dense settings of a model and data with finished runs."""
+    is_baseline = is_dense(settings) & is_pair(settings, pair) & (settings["finished"] > 0)
+    return settings.loc[is_baseline, "accuracy"]
+
+
+def _published(points: pd.DataFrame) -> Trace:
+    """Return points of the paper's figure 3 as marks."""
+    return {
+        "type": "scatter",
+        "x": points["reg.alpha"],
+        "y": points["density"],
+        "mode": "markers",
+        "name": "the paper, read off figure 3",
+        "marker": {"symbol": "diamond-open", "size": 10, "color": GREY},
+    }

@@ -1,0 +1,86 @@
+"""Style of the figures: theme, colours, the look of a run, and text that plotly shows as it is."""
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from plotly.colors import sample_colorscale
+
+COLOURS = (  # Okabe and Ito's, which colour-blind people can tell apart
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+)
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+SYMBOLS = ("circle", "square", "triangle-up", "cross", "star")
+GREY = "#888888"
+PERCENT = ".3~%"
+INK, LINE, GROUND = ("#26262b", "#d8d8dc"), ("#dcdce2", "#3a3a42"), ("#ffffff", "#24242a")
+
+
+def template(dark: bool) -> dict[str, Any]:
+    """Return plotly's template with the colours of everything but the data, for a light or a dark
+    page."""
+    ink, line, ground = INK[dark], LINE[dark], GROUND[dark]
+    axis = {"gridcolor": line, "zerolinecolor": line, "linecolor": line}
+    hover_label = {
+        "bgcolor": ground,
+        "font": {"color": ink},
+        "align": "left",
+        "namelength": -1,
+    }
+    layout = {
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": ink},
+        "xaxis": axis,
+        "yaxis": axis,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "hoverlabel": hover_label,
+        "updatemenudefaults": {"bgcolor": ground, "bordercolor": line, "font": {"color": ink}},
+    }
+    return {"layout": layout}
+
+
+def text(words: object) -> str:
+    """Return words so that plotly shows them as they are and reads no tags in them."""
+    return html.escape(str(words), quote=False)
+
+
+def hover(lines: Sequence[str]) -> str:
+    """Return lines for a hover box."""
+    return "<br>".join(text(line) for line in lines)
+
+
+def spread(mean: float, std: float, count: float) -> str:
+    """Return mean, standard deviation and number of fractions: '97.91% ± 0.06 (3)'."""
+    return f"{mean:.2%}" + (f" ± {std * 100:.2f} ({count:.0f})" if np.isfinite(std) else "")
+
+
+def look(series: int, repeat: int) -> dict[str, str]:
+    """Return colour, dash and symbol of a run: a colour per setting while there are enough, a dash
+    and a symbol per seed.
+
+    Dense settings, whose numbers go down from −1, are grey."""
+    turn, colour = divmod(series if series >= 0 else -1 - series, len(COLOURS))
+    kind = (repeat + 3 * turn) % len(DASHES)
+    return {
+        "color": COLOURS[colour] if series >= 0 else GREY,
+        "dash": DASHES[kind],
+        "symbol": SYMBOLS[kind],
+    }
+
+
+def stroke(series: int, repeat: int) -> dict[str, Any]:
+    """Return the style of a run's line."""
+    chosen = look(series, repeat)
+    return {"color": chosen["color"], "dash": chosen["dash"], "width": 2}
+
+
+def depth_colours(count: int) -> list[str]:
+    """Return colours from the first layer to the last, without the ends of the scale, which are too
+    faint on one of the themes."""
+    return sample_colorscale("Viridis", np.linspace(0.25, 0.9, count)) if count else []

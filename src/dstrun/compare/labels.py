@@ -1,0 +1,122 @@
+"""Labels of runs in tables and figures, made from the options in which the runs vary."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dstrun.runs.identity import NAMED_BY_OTHERS, SETTINGS
+from dstrun.runs.labels import NAMES, said, value_shown
+
+DENSE = "dense"  # the method without sparsity; its runs are the baselines
+LEAST_DIFFERENCE = 5e-7  # between the two densities of a network that is masked in part
+
+
+def cell_text(value: object, key: str = "") -> str:
+    """Return the value of a cell in few characters; '' for None, NaN and pandas' NA.
+
+    `key` is the option of the column, if it is one: α is written as a power of ten."""
+    if value is pd.NA:
+        return ""
+    return value_shown(value.item() if isinstance(value, np.generic) else value, key)
+
+
+def is_dense(table: pd.DataFrame) -> pd.Series:
+    """Return for each row whether it is of the dense method."""
+    return table["reg.method"] == DENSE
+
+
+def is_partly_masked(figures: Any) -> Any:
+    """Return whether some weights have no mask, so that the model is denser than its masked layers.
+
+    `figures` is one run or setting (returns a bool) or a table of them (returns a Series). Runs of
+    an earlier version have no density of the model: False."""
+    return (figures["density_model"] - figures["density"]) > LEAST_DIFFERENCE
+
+
+def varying_options(runs: pd.DataFrame) -> list[str]:
+    """Return the options in which runs vary, in the order of the options.
+
+    An option that applies to some of the runs only varies if its values among those vary. An option
+    that a model's or data set's name stands for counts only where it varies under one name."""
+    pairs = len(runs[[*NAMES]].drop_duplicates())
+    return [key for key in SETTINGS if key in runs and _varies(runs, key, pairs)]
+
+
+def _varies(runs: pd.DataFrame, key: str, pairs: int) -> bool:
+    """Return whether an option varies among runs that have so many pairs of model and data."""
+    is_conditional = bool(SETTINGS[key].metadata["when"])
+    if runs[key].nunique(dropna=is_conditional) <= 1:
+        return False
+    return key not in NAMED_BY_OTHERS or len(runs[[*NAMES, key]].drop_duplicates()) > pairs
+
+
+def distinguishing_options(runs: pd.DataFrame) -> list[str]:
+    """Return the options in which runs of one group, model and data vary, in the order of the
+    options.
+
+    The names of model and data are among them where a group has several."""
+    found: set[str] = set()
+    for _, block in runs.groupby(["group", *NAMES], sort=False, dropna=False):
+        found.update(varying_options(block))
+    for key in NAMES:
+        if (runs.groupby("group")[key].nunique() > 1).any():
+            found.add(key)
+    return [key for key in SETTINGS if key in found]
+
+
+def with_labels(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs with the columns label, setting_label, hover, series and repeat.
+
+    Labels name the options in which the runs vary; `hover` is a list of lines about the run.
+    `series` numbers the sparse settings from 0 up and the dense ones from −1 down, `repeat` the
+    runs of a setting, both in the order in which the runs began: a later run changes neither."""
+    runs = _with_series(runs)
+    keys = [key for key in distinguishing_options(runs) if key not in ("reg.method", "seed")]
+    if runs["group"].nunique() > 1:
+        keys.insert(0, "group")
+    has_dense = bool(is_dense(runs).any())
+    labels, settings, hovers = [], [], []
+    for row in runs.to_dict("records"):
+        setting = _setting_label(row, keys, has_dense)
+        label = f"{setting}, seed {cell_text(row['seed'])}"
+        settings.append(setting)
+        labels.append(label)
+        hovers.append([row["run"], label, *_figures(row)])
+    hover = pd.Series(hovers, index=runs.index, dtype=object)
+    return runs.assign(label=labels, setting_label=settings, hover=hover)
+
+
+def _with_series(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs with the columns series and repeat."""
+    by, dense = ["group", "setting"], is_dense(runs)
+    sparse_numbers = runs[~dense].groupby(by, sort=False).ngroup()
+    dense_numbers = -1 - runs[dense].groupby(by, sort=False).ngroup()
+    series = pd.concat([sparse_numbers, dense_numbers]).astype(int)
+    return runs.assign(series=series, repeat=runs.groupby(by, sort=False).cumcount())
+
+
+def _setting_label(row: dict[str, Any], keys: list[str], has_dense: bool) -> str:
+    """Return the label of a run's setting: the given options, or model and data if it has none."""
+    words = [said(key, row[key]) for key in keys if cell_text(row[key], key)]
+    if row["reg.method"] == DENSE or (not words and has_dense):
+        words.insert(0, row["reg.method"])
+    return ", ".join(words) or f"{row['model.name']} on {row['data.name']}"
+
+
+def _figures(row: dict[str, Any]) -> list[str]:
+    """Return the figures of a run's last epoch in words, and its state."""
+    words = {"accuracy": "test_accuracy", "remaining": "density", "multiply-adds": "flops_fraction"}
+    if is_partly_masked(row):
+        words["remaining of the whole model"] = "density_model"
+    figures = [f"{word} {row[key]:.2%}" for word, key in words.items() if not np.isnan(row[key])]
+    return [*figures, _progress(row)]
+
+
+def _progress(row: dict[str, Any]) -> str:
+    """Return state and epochs: 'finished, 1 of 2 epochs', or 'running' before the first epoch."""
+    if np.isnan(row["epoch"]):
+        return str(row["state"])
+    asked = row["schedule.epochs"]
+    epochs = "1 epoch" if asked == 1 else f"{cell_text(asked)} epochs"
+    return f"{row['state']}, {row['epoch']:.0f} of {epochs}"

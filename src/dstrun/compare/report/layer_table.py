@@ -1,0 +1,32 @@
+"""Table of the density of every layer at the end: a row per layer, a column per setting."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from dstrun.compare.report.table import escape_line, frame_csv, markdown_table, percent
+from dstrun.system.errors import printable
+
+
+def lines(network: str, rows: pd.DataFrame) -> list[list[str]]:
+    """Return the header and a line per layer, the last of all layers together, in printable words.
+
+    `rows` is the table of `aggregate.by_layer`, `network` the model and data."""
+    settings = rows.drop_duplicates("series")
+    cells = {(row.series, row.layer): percent(row.mean, row.std) for row in rows.itertuples()}
+    table = [[f"{network}, remaining %", *settings["setting_label"]]]
+    for layer in [*filter(None, dict.fromkeys(rows["layer"])), ""]:
+        densities = [cells.get((series, layer), "") for series in settings["series"]]
+        table.append([layer or "all", *densities])
+    return [list(map(printable, line)) for line in table]
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """Return the lines of a table in Markdown."""
+    return markdown_table([escape_line(line) for line in lines])
+
+
+def csv(tables: dict[str, pd.DataFrame]) -> str:
+    """Return the tables of several networks as one CSV text, with the column network."""
+    named = [rows.assign(network=name) for name, rows in tables.items()]
+    return frame_csv(pd.concat(named).drop(columns="series"))

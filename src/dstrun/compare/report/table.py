@@ -1,0 +1,173 @@
+"""Table of settings in words: its title, columns, cells and rows on the Pareto front."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dstrun.compare.aggregate import front
+from dstrun.compare.labels import cell_text, is_partly_masked
+from dstrun.runs.labels import counted, shown
+from dstrun.system.errors import printable
+from dstrun.system.files import csv_text
+from dstrun.system.terminal import duration
+
+NAMES = ("group", "model.name", "data.name", "reg.method")  # shown if there are several
+FIGURES = {
+    "validation": "validation %",
+    "accuracy": "accuracy %",
+    "density": "remaining %",
+    "density_model": "whole model %",
+    "difference": "Δ dense",
+    "flops": "multiply-adds %",
+}
+HEADERS = FIGURES | {"seconds": "time", "epochs": "epoch"}
+INTERNAL = ["setting", "names"]  # columns that are not shown
+
+
+def title(where: str, runs: pd.DataFrame) -> str:
+    """Return one line on the runs: where they are, what they train, and how many are in each
+    state."""
+    pairs = runs[["model.name", "data.name"]].drop_duplicates()
+    what = f", {pairs.iloc[0, 0]} on {pairs.iloc[0, 1]}" if len(pairs) == 1 else ""
+    counts = ", ".join(f"{count} {state}" for state, count in runs["state"].value_counts().items())
+    return printable(f"{where}{what}{_images(runs)}: {counted(len(runs), 'run')}, {counts}")
+
+
+def _images(runs: pd.DataFrame) -> str:
+    """Return ' (300, 1,000 or all training images)' for runs of limited data; '' for others."""
+    limits = sorted({*runs["data.train_limit"]}, key=lambda limit: (limit == 0, limit))
+    if not any(limits):
+        return ""
+    *first, last = ("all" if limit == 0 else f"{limit:,.0f}" for limit in limits)
+    words = f"{', '.join(first)} or {last}" if first else last
+    return f" ({words} training image{'s' * (limits != [1])})"
+
+
+def columns(rows: pd.DataFrame) -> list[str]:
+    """Return the columns to show: names and options that vary, counts, figures, epochs and time."""
+    names = [key for key in NAMES if rows[key].nunique() > 1]
+    shown_keys = [*names, *_options(rows)]
+    counts = [] if "state" in shown_keys else _counts(rows)
+    return [*shown_keys, *counts, *_figures(rows), "epochs", "seconds"]
+
+
+def _options(rows: pd.DataFrame) -> list[str]:
+    """Return the options that any setting has and that vary for one model and data; α always."""
+    pairs = rows.groupby(["model.name", "data.name"], dropna=False)
+    found = []
+    for key in rows.columns[: rows.columns.get_loc("setting")]:
+        varies = key == "reg.alpha" or len(pairs) == 1 or (pairs[key].nunique() > 1).any()
+        if key not in NAMES and varies and rows[key].notna().any():
+            found.append(key)
+    return found
+
+
+def _counts(rows: pd.DataFrame) -> list[str]:
+    """Return the columns that count runs: all, and those running or failed if there are any."""
+    return ["runs", *(key for key in ("running", "failed") if rows[key].any())]
+
+
+def _figures(rows: pd.DataFrame) -> list[str]:
+    """Return the columns of figures that say something.
+
+    Multiply-adds do not where they are the same share as weights, each of which is used once."""
+    known = rows[rows["flops"].notna()]
+    left_out = set()
+    if np.allclose(known["flops"], known["density"], rtol=0):
+        left_out.add("flops")
+    if not is_partly_masked(rows).any():
+        left_out.add("density_model")
+    left_out.update(key for key in ("validation", "difference") if not rows[key].notna().any())
+    return [key for key in FIGURES if key not in left_out]
+
+
+def header(key: str) -> str:
+    """Return the header of a column."""
+    return HEADERS.get(key) or shown(key)
+
+
+def lines(rows: pd.DataFrame, keys: Sequence[str]) -> list[list[str]]:
+    """Return the header and the rows of a table with those columns, in printable words."""
+    head = [header(key) for key in keys]
+    if "density_model" in keys and "density" in keys:
+        head[keys.index("density")] = "masked layers %"
+    body = [[printable(_cell(key, row)) for key in keys] for row in rows.to_dict("records")]
+    return [head, *body]
+
+
+def _cell(key: str, row: dict[str, Any]) -> str:
+    """Return a cell in words; '' for a missing value."""
+    value = row[key]
+    if value is None or value != value:
+        return ""
+    if key in FIGURES:
+        return _signed(value) if key == "difference" else percent(value, row[f"{key}_std"])
+    if key in ("runs", "running", "failed", "epochs"):
+        return _count(key, row)
+    return duration(value) if key == "seconds" else cell_text(value, key)
+
+
+def _count(key: str, row: dict[str, Any]) -> str:
+    """Return a number of runs or epochs: '2', '1 of 2', or '' for none running or failed."""
+    value = row[key]
+    if key == "runs":
+        finished = row["finished"]
+        return cell_text(value) if finished == value else f"{finished:.0f} of {value:.0f}"
+    if key == "epochs":
+        return f"{value:.0f}" if value == row["asked"] else f"{value:.0f} of {row['asked']:.0f}"
+    return cell_text(value) if value else ""
+
+
+def percent(mean: float, std: float | None) -> str:
+    """Return fractions in percent: '97.91 ± 0.06', or '97.91' without a standard deviation."""
+    return f"{100 * mean:.2f}" + (f" ± {100 * std:.2f}" if std is not None and std == std else "")
+
+
+def _signed(fraction: float) -> str:
+    """Return a difference in percent with its sign."""
+    return f"{100 * fraction:+.2f}"
+
+
+def is_on_front(rows: pd.DataFrame) -> list[bool]:
+    """Return for each row whether it is on the Pareto front of its model and data.
+
+    Only settings with finished runs count; a single one has no front."""
+    finished = rows[rows["finished"] > 0]
+    on = pd.Series(False, index=rows.index)
+    for _, some in finished.groupby(["model.name", "data.name"], dropna=False):
+        on[some.index] = front(some) & (len(some) > 1)
+    return on.tolist()
+
+
+def markdown(rows: pd.DataFrame) -> str:
+    """Return the table in Markdown, rows of the front in bold."""
+    keys = columns(rows)
+    head, *body = (escape_line(line) for line in lines(rows, keys))
+    place = keys.index("accuracy")
+    for line, best in zip(body, is_on_front(rows), strict=True):
+        line[place] = f"**{line[place]}**" if best else line[place]
+    return markdown_table([head, *body])
+
+
+def markdown_table(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of cells, the header first, as a table in Markdown."""
+    head, *body = lines
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *body))
+
+
+def escape_line(cells: Sequence[str]) -> list[str]:
+    """Return cells without what Markdown would read as the end of a cell or as a tag."""
+    return [cell.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;") for cell in cells]
+
+
+def csv(rows: pd.DataFrame) -> str:
+    """Return settings as CSV: fractions, seconds, and standard deviations of the means."""
+    return frame_csv(rows.drop(columns=INTERNAL))
+
+
+def frame_csv(table: pd.DataFrame) -> str:
+    """Return a table as CSV, an empty cell for a missing value."""
+    cells = table.astype(object)
+    return csv_text([list(table), *cells.where(cells.notna(), None).to_numpy().tolist()])
