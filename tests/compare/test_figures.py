@@ -20,7 +20,7 @@ from dstrun.compare.figures.layers import final_density, heat_map, layer_density
 from dstrun.compare.figures.panels import Figure
 from dstrun.compare.figures.parallel import parallel_coordinates
 from dstrun.compare.labels import with_labels
-from dstrun.compare.paper import published_rows
+from dstrun.compare.paper import published_densities, published_rows
 from dstrun.compare.run_tables import Store
 from dstrun.runs.metrics import LAYERS
 from tests.helpers.folders import layer_row, leave, rows
