@@ -1,4 +1,4 @@
-"""Which run a path means, where a rerun goes, and what the verbs say for help."""
+"""The run that a path means, the place of a rerun, and the help of the verbs."""
 
 import os
 from argparse import Namespace

@@ -1,5 +1,4 @@
-"""Bad input: one line that names the option, what came and what was expected; exit code 2; nothing
-left behind."""
+"""Bad input: exit code 2, one line with the option, its value and what is expected, no files."""
 
 import os
 import subprocess
@@ -447,7 +446,7 @@ def test_a_file_of_the_user_without_its_first_line_is_told_so(command: Command, 
 def test_causes_that_go_round_in_a_ring_end(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As OmegaConf's do in a debugger, or asked for by OC_CAUSE."""
+    """Set OC_CAUSE, with which OmegaConf's causes form a circle, as in a debugger."""
     monkeypatch.setenv("OC_CAUSE", "1")
     outcome = command("schedule.milestones=[a]")
     line = "dstrun: schedule.milestones: got 'a', expected a list of whole numbers ≥ 1\n"

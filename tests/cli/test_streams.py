@@ -1,5 +1,4 @@
-"""Encodings: what is shown where a terminal is not UTF-8, and files that are UTF-8 whatever the
-locale."""
+"""Encodings: replacements on a terminal that is not UTF-8, and files in UTF-8 in any locale."""
 
 import ast
 import errno
@@ -31,8 +30,7 @@ QUICK = ("schedule.epochs=1", "data.train_limit=80", "data.test_limit=40", "seed
 
 
 class Screen(io.TextIOWrapper):
-    """What stands for stdout: text in some encoding, strict as Python makes it, and what was
-    shown."""
+    """A stdout in some encoding, strict as Python makes it, that records what was shown."""
 
     def __init__(self, encoding: str) -> None:
         super().__init__(io.BytesIO(), encoding, errors="strict")
@@ -93,7 +91,7 @@ def test_a_table_for_a_file_is_utf_8(
 
 @pytest.fixture
 def in_the_c_locale() -> Iterator[None]:
-    """The locale in which text is ASCII, as Latin-1 is in others: nothing may go by it."""
+    """Set the C locale, in which text is ASCII: nothing may depend on it."""
     before = locale.setlocale(locale.LC_CTYPE)
     locale.setlocale(locale.LC_CTYPE, "C")
     yield
@@ -139,7 +137,7 @@ def _opens_text(call: ast.Call) -> bool:
 
 
 def test_a_name_that_is_no_text_is_written_and_read_back(tmp_path: Path) -> None:
-    """As images in somebody's tree may be called; os.fsdecode makes half characters of it."""
+    """Write a file name with bytes that are no character, as os.fsdecode returns it."""
     name = os.fsdecode(b"caf\xe9.png")
     write_json(tmp_path / "it.json", {"error": name})
     assert read_json(tmp_path / "it.json") == {"error": name}
@@ -163,7 +161,7 @@ def test_a_path_that_is_no_text_is_refused_where_a_config_would_hold_it(
 
 
 class FullDisk(Screen):
-    """What stands for stdout where `>` leads to a disk that is full."""
+    """A stdout that leads to a full disk."""
 
     def write(self, _: str) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,6 +1,6 @@
-"""Every verb, and every flag of each, has a test of what the documents say it does.
+"""Every argument of every verb has a test of what the documents say about it.
 
-Flags are those of the parsers themselves, so that a new one without an entry here fails.
+The arguments are read from the parsers, so that a new one without an entry here fails.
 """
 
 import argparse

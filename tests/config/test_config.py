@@ -1,4 +1,4 @@
-"""Options, their checks, and what makes two runs the same run."""
+"""Options, their checks, and the identity of a run."""
 
 import dataclasses
 from typing import Any

@@ -1,6 +1,6 @@
-"""Every option does what docs/options.md says of it, and is part of what a run is or is not.
+"""Every option has the effect that docs/options.md describes, and is in a run's identity or not.
 
-`@of(option, …)` names the options of which a test sees the effect; one that no test names fails the
+`@of(option, …)` names the options whose effect a test checks; an option without a test fails the
 first test here."""
 
 from collections.abc import Callable
@@ -55,7 +55,7 @@ SEEN: dict[str, str] = {}
 
 
 def of(*options: str) -> Callable[[Callable], Callable]:
-    """Says which options a test sees the effect of."""
+    """Record the options whose effect a test checks."""
 
     def note(test: Callable) -> Callable:
         SEEN.update(dict.fromkeys(options, test.__name__))
@@ -267,8 +267,7 @@ def test_an_option_of_its_own_is_no_argument_of_a_builder() -> None:
 
 
 def images_of(**options: Any) -> dict[str, list[int]]:
-    """The images that a run trains on in its first epoch, and those of each split that it is
-    evaluated on."""
+    """Return the images trained on in the first epoch, and those of each split for evaluation."""
     wanted = config(**options)
     train, splits = make_batches(wanted, prepare(wanted))
     return {"train": shown(train)} | {
@@ -346,7 +345,7 @@ def test_pixels_are_normalised_in_training_and_in_testing() -> None:
 def test_images_are_evaluated_in_batches_of_so_many_pixels(
     monkeypatch: pytest.MonkeyPatch, device: str, count: int
 ) -> None:
-    """Or of batch_size where that is more; pixels are 36 an image."""
+    """Check that the batch size is used if it is larger; an image has 36 pixels."""
     sizes: list[int] = []
     monkeypatch.setattr(
         "dstrun.training.build.Batches",
@@ -458,7 +457,7 @@ def test_epochs_and_batches_are_counted_in_updates() -> None:
 
 
 def update_of(**options: Any) -> tuple[Update, Tiny, list[tuple[Tensor, Tensor]]]:
-    """An update, its model, and the batches of the first epoch; the model has seen nothing yet."""
+    """Return an update, its model without any batch seen, and the batches of the first epoch."""
     torch.manual_seed(0)
     wanted = config(**options)
     prepared = prepare(wanted)
@@ -472,7 +471,7 @@ def update_of(**options: Any) -> tuple[Update, Tiny, list[tuple[Tensor, Tensor]]
 
 
 def moved(lr: float = 0.1, **options: Any) -> dict[str, Tensor]:
-    """What the first update adds to each parameter, at that learning rate."""
+    """Return the change of each parameter in the first update at a learning rate."""
     update, model, batches = update_of(**options)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     update(*batches[0], lr)

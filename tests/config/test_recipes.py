@@ -1,5 +1,4 @@
-"""What composes: the settings of every recipe and experiment, and that networks, data and settings
-fit together."""
+"""Recipes and experiments: their settings, and that networks, data and settings fit together."""
 
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ def compose(*overrides: str) -> Config:
 
 
 def settings(config: Config) -> dict[str, Any]:
-    """Method, schedule and augmentation, as far as they differ from the base values."""
+    """Return method, schedule and augmentation where they differ from the base values."""
     keys = [
         key
         for key in OPTIONS
@@ -168,8 +167,7 @@ def test_settings_follow_from_model_and_data_and_an_experiment_changes_some(word
 
 
 class Narrow(nn.Module):
-    """What a recipe may have to do with: a convolution, batch norm, a hidden layer, and a
-    `classifier`."""
+    """A network with what recipes name: convolution, batch norm, hidden layer, classifier."""
 
     def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
@@ -187,8 +185,7 @@ class Narrow(nn.Module):
 def test_a_narrow_network_learns_by_those_settings(
     monkeypatch: pytest.MonkeyPatch, words: str
 ) -> None:
-    """An epoch of two updates: each changes weights and thresholds, and what is excluded has no
-    threshold."""
+    """Train two updates: each changes weights and thresholds; excluded layers have no threshold."""
     monkeypatch.setitem(models.BUILDERS, "narrow", Narrow)
     monkeypatch.setitem(
         data.BUILDERS, "few", lambda root, **_: made_up((1, 8, 8), train=16, test=4)
@@ -229,7 +226,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if not name.endswith(TWINS)])
 def test_the_network_of_a_recipe_takes_its_images(name: str) -> None:
-    """Without memory for either."""
+    """Build network and images on the meta device, which needs no memory."""
     model, _, images = name.partition("-")
     chosen, (shape, classes) = content_of("model", model), SHAPES[images]
     with torch.device("meta"):
@@ -238,7 +235,7 @@ def test_the_network_of_a_recipe_takes_its_images(name: str) -> None:
 
 
 def test_a_recipe_trains_from_dense_to_frozen_masks(command: Command, made_up_data: None) -> None:
-    """Six epochs of ten updates of our recipe, whose masks are frozen after 48 of them."""
+    """Train six epochs of ten updates; masks are frozen after 48 of them."""
     words = ["model=lenet_300_100", "data=mnist", "experiment=best_lenet_300_100"]
     outcome = command(*words, "schedule.epochs=6", "schedule.batch_size=2", "outputs=o", "group=g")
     assert (outcome.code, outcome.complaints) == (0, "")

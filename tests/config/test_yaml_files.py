@@ -1,5 +1,4 @@
-"""Config files as editors and shells write them: encodings, marks, and text that YAML 1.1 takes for
-something else."""
+"""Config files as editors and shells write them: encodings, marks, and text like YAML 1.1."""
 
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,4 @@
-"""Mistakes in a user's own package: one line that names entry point, file and line; exit code 2;
-nothing written."""
+"""Mistakes in a user's package: exit code 2, one line with entry point, file and line, no files."""
 
 import sys
 from importlib import invalidate_caches
@@ -22,7 +21,7 @@ def good(root, **options):
 
 @pytest.fixture
 def package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An importable folder, of which `offer` makes a package."""
+    """Make the current folder importable, for the package that `offer` writes."""
     monkeypatch.syspath_prepend(str(Path.cwd()))
     for name in ("stripes", "shades"):
         monkeypatch.delitem(sys.modules, name, raising=False)

@@ -1,5 +1,4 @@
-"""Trees of images: parts and classes by their names, what is passed over, and what tells two trees
-apart."""
+"""Trees of images: parts and classes by name, skipped entries, differences of trees."""
 
 import os
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ from dstrun.system.image_tree.names import role_of
 
 
 def grow(root: str, *files: str) -> Path:
-    """Leave files of a few bytes below a root; a name that ends in / is a folder."""
+    """Write files of a few bytes below a root; a name that ends in / is a folder."""
     for name in files:
         path = Path(root, name)
         (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
@@ -24,7 +23,7 @@ def grow(root: str, *files: str) -> Path:
 
 
 def parts(train: str, test: str, classes: Iterable[str] = ("cat", "dog", "owl")) -> list[str]:
-    """Two images a class to train on and one to test on."""
+    """Return names of two images per class for training and one for testing."""
     names = [f"{train}/{name}/{number}.png" for name in classes for number in range(2)]
     return [*names, *(f"{test}/{name}/0.png" for name in classes)]
 

@@ -1,4 +1,4 @@
-"""What of the machine a run uses."""
+"""Cores, memory and compilers of the machine."""
 
 import subprocess
 import sys
@@ -42,8 +42,7 @@ print(min(faults() for _ in range(5)))
 
 @pytest.mark.slow
 def test_what_a_step_frees_is_kept_for_the_next() -> None:
-    """28 MiB that come and go cost no page fault once they have been there; in a process that has
-    no other memory."""
+    """Allocate 28 MiB again in a process without other memory: no page faults."""
     pytest.importorskip("resource")
     found = subprocess.run(
         [sys.executable, "-c", FAULTS], check=True, capture_output=True, text=True

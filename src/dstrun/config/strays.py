@@ -87,7 +87,7 @@ def _check_flag_value(flag: str, value: str) -> None:
 
 
 def _stray(word: str, rest: Sequence[str], verbs: Sequence[str], before: str) -> str:
-    """Return the message for a word that stands alone; `before` is the word in front of it."""
+    """Return the message for a word without a meaning; `before` is the word in front of it."""
     if before.endswith(","):
         return f"{word}: values are separated by commas without blanks: {before}{word.rstrip(',')}"
     if "=" in before and takes_text(before.partition("=")[0]):

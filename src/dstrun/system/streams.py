@@ -52,7 +52,7 @@ def write_utf8_to_files() -> None:
 
 
 def legible(text: str) -> str:
-    """Return text as stdout will show it, whose width the layout of columns needs."""
+    """Return text as stdout will show it, to lay out columns by its width."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     codecs.register_error(HANDLER, _stand_in)
     return text.encode(encoding, HANDLER).decode(encoding)

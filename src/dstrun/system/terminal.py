@@ -9,7 +9,7 @@ from rich.table import Table
 
 
 class LastingConsole(Console):
-    """A console whose errors never end a run, such as a reader that exits or a full disk."""
+    """A console that survives output errors: a reader that exits, a full disk."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print objects; stop all output if it cannot be written."""
