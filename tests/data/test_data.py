@@ -220,37 +220,97 @@ SPLIT = Split(PIXELS, LABELS)
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (PIXELS / 255, LABELS, "train images are torch.float32 (6, 1, 8, 8), expected uint8 (N, C, H, W): "
-         "(images * 255).round().to(torch.uint8)"),
+        (
+            PIXELS / 255,
+            LABELS,
+            "train images are torch.float32 (6, 1, 8, 8), expected uint8 (N, C, H, W): "
+            "(images * 255).round().to(torch.uint8)",
+        ),
         (PIXELS.float() + 9, LABELS, "expected uint8 (N, C, H, W): images.to(torch.uint8)"),
-        (PIXELS.int() - 9, LABELS, "they go from -9 to -9; give pixels in 0 to 255, data.mean and data.std normalise"),
+        (
+            PIXELS.int() - 9,
+            LABELS,
+            "they go from -9 to -9; give pixels in 0 to 255, data.mean and data.std normalise",
+        ),
         (PIXELS.int() + 256, LABELS, "they go from 256 to 256; give pixels in 0 to 255"),
         (PIXELS / 0, LABELS, "give pixels in 0 to 255"),
-        (PIXELS[:0].float(), LABELS[:0], "(0, 1, 8, 8), expected uint8 (N, C, H, W): (images * 255).round()"),
-        (PIXELS[:0].int(), LABELS[:0], "(0, 1, 8, 8), expected uint8 (N, C, H, W): images.to(torch.uint8)"),
+        (
+            PIXELS[:0].float(),
+            LABELS[:0],
+            "(0, 1, 8, 8), expected uint8 (N, C, H, W): (images * 255).round()",
+        ),
+        (
+            PIXELS[:0].int(),
+            LABELS[:0],
+            "(0, 1, 8, 8), expected uint8 (N, C, H, W): images.to(torch.uint8)",
+        ),
         (PIXELS + 0j, LABELS, "expected uint8 (N, C, H, W): images.to(torch.uint8)"),
-        (PIXELS[:, 0], LABELS, "train images are torch.uint8 (6, 8, 8), expected uint8 (N, C, H, W): images.unsque"),
-        (PIXELS.flatten(1), LABELS, "train images are torch.uint8 (6, 64), expected uint8 (N, C, H, W)"),
-        (PIXELS.permute(0, 2, 3, 1), LABELS, "(6, 8, 8, 1), which looks like (N, H, W, C), expected uint8 (N, C, H"),
+        (
+            PIXELS[:, 0],
+            LABELS,
+            "train images are torch.uint8 (6, 8, 8), expected uint8 (N, C, H, W): images.unsque",
+        ),
+        (
+            PIXELS.flatten(1),
+            LABELS,
+            "train images are torch.uint8 (6, 64), expected uint8 (N, C, H, W)",
+        ),
+        (
+            PIXELS.permute(0, 2, 3, 1),
+            LABELS,
+            "(6, 8, 8, 1), which looks like (N, H, W, C), expected uint8 (N, C, H",
+        ),
         (torch.zeros(6, 8, 9, 3).byte(), LABELS, "which looks like (N, H, W, C)"),
         (torch.zeros(6, 5, 9, 3).byte(), LABELS, "which looks like (N, H, W, C)"),
-        (PIXELS.numpy(), LABELS, "train images are a NumPy array, expected a torch tensor, uint8 (N, C, H, W): to"),
-        (list(PIXELS), LABELS, "train images are a list, expected a torch tensor, uint8 (N, C, H, W): torch.stack(…)"),
+        (
+            PIXELS.numpy(),
+            LABELS,
+            "train images are a NumPy array, expected a torch tensor, uint8 (N, C, H, W): to",
+        ),
+        (
+            list(PIXELS),
+            LABELS,
+            "train images are a list, expected a torch tensor, uint8 (N, C, H, W): torch.stack(…)",
+        ),
         (None, LABELS, "train images are nothing (None), expected a torch tensor"),
         (PIXELS[:0], LABELS[:0], "the train split has no images"),
         (PIXELS[:, :0], LABELS, "they have no pixels"),
         (PIXELS, LABELS[:5], "train labels are torch.int64 (5,), expected int64 (6,)"),
-        (PIXELS, LABELS.int(), "train labels are torch.int32 (6,), expected int64 (6,): labels.long()"),
-        (PIXELS, LABELS.float(), "train labels are torch.float32 (6,), expected int64 (6,): labels.long()"),
-        (PIXELS, torch.eye(3)[LABELS], "(6, 3), which looks one-hot, expected int64 (6,): labels.argmax(1)"),
-        (PIXELS, LABELS[:, None], "train labels are torch.int64 (6, 1), expected int64 (6,): labels.flatten().long()"),
-        (PIXELS, LABELS.tolist(), "train labels are a list, expected a torch tensor, int64 (6,): torch.tensor(…)"),
-        (PIXELS, LABELS.numpy(), "train labels are a NumPy array, expected a torch tensor, int64 (6,): torch.from"),
+        (
+            PIXELS,
+            LABELS.int(),
+            "train labels are torch.int32 (6,), expected int64 (6,): labels.long()",
+        ),
+        (
+            PIXELS,
+            LABELS.float(),
+            "train labels are torch.float32 (6,), expected int64 (6,): labels.long()",
+        ),
+        (
+            PIXELS,
+            torch.eye(3)[LABELS],
+            "(6, 3), which looks one-hot, expected int64 (6,): labels.argmax(1)",
+        ),
+        (
+            PIXELS,
+            LABELS[:, None],
+            "train labels are torch.int64 (6, 1), expected int64 (6,): labels.flatten().long()",
+        ),
+        (
+            PIXELS,
+            LABELS.tolist(),
+            "train labels are a list, expected a torch tensor, int64 (6,): torch.tensor(…)",
+        ),
+        (
+            PIXELS,
+            LABELS.numpy(),
+            "train labels are a NumPy array, expected a torch tensor, int64 (6,): torch.from",
+        ),
         (PIXELS, LABELS * 9, "train labels go from 0 to 18, expected 0 to 2"),
         (PIXELS, LABELS + 1, "train labels go from 1 to 3, expected 0 to 2: labels - 1"),
         (PIXELS[..., :4], LABELS, "train images are (1, 8, 4), test images (1, 8, 8)"),
     ],
-)  # fmt: skip
+)
 def test_splits_that_no_run_could_use_say_what_would_make_them_good(
     images: Any, labels: Any, message: str
 ) -> None:
@@ -262,18 +322,30 @@ def test_splits_that_no_run_could_use_say_what_would_make_them_good(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (None, "got nothing (None), expected dstrun.Splits(train, test, classes) of two dstrun.Split"),
+        (
+            None,
+            "got nothing (None), expected dstrun.Splits(train, test, classes) of two dstrun.Split",
+        ),
         ((SPLIT, SPLIT), "got a tuple, expected dstrun.Splits"),
-        (Splits((PIXELS, LABELS), SPLIT, 3), "train is a tuple, expected dstrun.Split(images, labels)"),  # type: ignore[arg-type]
+        (
+            Splits((PIXELS, LABELS), SPLIT, 3),  # type: ignore[arg-type]
+            "train is a tuple, expected dstrun.Split(images, labels)",
+        ),
         (Splits(SPLIT, None, 3), "test is nothing (None), expected dstrun.Split(images, labels)"),  # type: ignore[arg-type]
         (Splits(SPLIT, SPLIT, 3.0), "classes is 3.0, a float, expected a whole number (int)"),  # type: ignore[arg-type]
         (Splits(SPLIT, SPLIT, np.int64(3)), "expected a whole number (int)"),  # type: ignore[arg-type]
         (Splits(SPLIT, SPLIT, 3, notes="grey"), "notes is 'grey', expected a tuple of texts"),  # type: ignore[arg-type]
         (Splits(SPLIT, SPLIT, 3, notes=(1,)), "notes is (1,), expected a tuple of texts"),  # type: ignore[arg-type]
-        (Splits(SPLIT, SPLIT, 3, class_names=("a",)), "there are 1 class_names, expected 3, one per class"),
-        (Splits(Split(PIXELS, LABELS * 0), Split(PIXELS, LABELS * 0), 1), "there is 1 class, expected at least 2"),
+        (
+            Splits(SPLIT, SPLIT, 3, class_names=("a",)),
+            "there are 1 class_names, expected 3, one per class",
+        ),
+        (
+            Splits(Split(PIXELS, LABELS * 0), Split(PIXELS, LABELS * 0), 1),
+            "there is 1 class, expected at least 2",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_data_set_is_told_what_one_is(given: Any, message: str) -> None:
     with pytest.raises(DataError) as refused:
         check(given)
@@ -314,10 +386,18 @@ def test_other_images_of_the_same_name_are_not_the_same_run(command: Command) ->
     data = json.loads((folder / "status.json").read_text())["data"]
     assert len(data.pop("tree")) == 16
     assert data == {
-        "classes": 2, "class_names": ["a", "b"], "shape": [3, 28, 28], "train": 16, "validation": 0, "test": 4,
+        "classes": 2,
+        "class_names": ["a", "b"],
+        "shape": [3, 28, 28],
+        "train": 16,
+        "validation": 0,
+        "test": 4,
         "tree_images": {"all": 20},
-    }  # fmt: skip
-    told = f"dstrun: data.root: {folder} was trained on {{}}; overwrite=true starts over, group=NAME keeps both\n"
+    }
+    told = (
+        f"dstrun: data.root: {folder} was trained on {{}}; "
+        "overwrite=true starts over, group=NAME keeps both\n"
+    )
     others = "other classes ('a', and there is 'c' now)", "20 images, and there are 22 now"
     for words_too in (["data.root=cars/images"], ["data.root=cars/images", "dry_run=true"]):
         assert command(*words, *words_too).err == told.format(others[0])
@@ -350,8 +430,14 @@ def test_data_that_changed_before_a_run_is_resumed(
     monkeypatch.setitem(BUILDERS, "mnist", lambda root: first)
     with monkeypatch.context() as patch:
         epoch = RunConsole.epoch
-        patch.setattr(RunConsole, "epoch", lambda *words: (epoch(*words), next(Path("outputs/single").iterdir())
-                                                           .joinpath("stop").touch()))  # fmt: skip
+        patch.setattr(
+            RunConsole,
+            "epoch",
+            lambda *words: (
+                epoch(*words),
+                next(Path("outputs/single").iterdir()).joinpath("stop").touch(),
+            ),
+        )
         words = ["data=mnist", "model=lenet5", "schedule.epochs=3"]
         assert command(*words).code == 128 + signal.SIGTERM
     (folder,) = Path("outputs/single").iterdir()
@@ -361,21 +447,24 @@ def test_data_that_changed_before_a_run_is_resumed(
     monkeypatch.setitem(BUILDERS, "mnist", lambda root: more)
     outcome = command(*words)
     assert (outcome.code, outcome.err) == (
-        2, f"dstrun: data=mnist: {folder} was trained on 40 training images, and there are 60 now; "
+        2,
+        f"dstrun: data=mnist: {folder} was trained on 40 training images, and there are 60 now; "
         "overwrite=true starts over, group=NAME keeps both\n",
-    )  # fmt: skip
+    )
     assert {file: file.read_bytes() for file in folder.iterdir() if file.is_file()} == before
     monkeypatch.setitem(BUILDERS, "mnist", lambda root: first)
     assert command(*words).code == 0
-    for other, told in ((made_up(classes=9), "10 classes, and there are 9 now"),
-                        (made_up((3, 28, 28)), "1×28×28 pixels an image, and there are 3×28×28 now")):  # fmt: skip
+    for other, told in (
+        (made_up(classes=9), "10 classes, and there are 9 now"),
+        (made_up((3, 28, 28)), "1×28×28 pixels an image, and there are 3×28×28 now"),
+    ):
         monkeypatch.setitem(BUILDERS, "mnist", lambda root, other=other: other)
         for words in (["eval", str(folder)], ["export", str(folder), "--to", "network.pt2"]):
             outcome = command(*words)
             assert (outcome.code, outcome.out) == (2, "")
-            assert (
-                outcome.err
-                == f"dstrun: {folder} was trained on {told}: expected data with the same classes and shape\n"
+            assert outcome.err == (
+                f"dstrun: {folder} was trained on {told}: "
+                "expected data with the same classes and shape\n"
             )
 
 
@@ -410,7 +499,8 @@ def test_a_folder_of_classes_is_split_by_class(tmp_path: Path) -> None:
         ("nothing", "there is no folder"),
         (
             "damaged",
-            r"1 of 8 training images cannot be decoded \(.*/a/3.png: cannot .*\); data.args.undecodable=0.125 ",
+            r"1 of 8 training images cannot be decoded \(.*/a/3.png: cannot .*\); "
+            r"data.args.undecodable=0.125 ",
         ),
         (
             "link to nothing",
@@ -635,16 +725,45 @@ SHORT_GZ = gzip.compress(bytes(100), mtime=0)
 @pytest.mark.parametrize(
     ("kind", "content", "line"),
     [
-        ("MNIST", None, "MNIST is not there: expected its files in {raw}, as they are or as .gz; data.download=true"),
-        ("FashionMNIST", b"", "FashionMNIST is damaged: {raw}/train-images-idx3-ubyte is cut or not of this kind"),
+        (
+            "MNIST",
+            None,
+            "MNIST is not there: expected its files in {raw}, as they are or as .gz; "
+            "data.download=true",
+        ),
+        (
+            "FashionMNIST",
+            b"",
+            "FashionMNIST is damaged: {raw}/train-images-idx3-ubyte is cut or not of this kind",
+        ),
         ("MNIST", SHORT_GZ, "MNIST is damaged: {raw}/train-images-idx3-ubyte is cut or not of t"),
-        ("MNIST", SHORT_GZ[:-4], "MNIST is damaged: {raw}/train-images-idx3-ubyte cannot be read ("),
-        ("MNIST", "whole", "MNIST is damaged: {raw}/train-images-idx3-ubyte is not the file that was published"),
-        ("FashionMNIST", "MNIST", "FashionMNIST is damaged: {raw}/train-images-idx3-ubyte is MNIST's"),
-        ("FashionMNIST", ".gz", "FashionMNIST is damaged: {raw}/train-images-idx3-ubyte.gz cannot be read ("),
-        ("FashionMNIST", "one", "FashionMNIST is not complete: there is no train-labels-idx1-ubyte in {raw}, as"),
+        (
+            "MNIST",
+            SHORT_GZ[:-4],
+            "MNIST is damaged: {raw}/train-images-idx3-ubyte cannot be read (",
+        ),
+        (
+            "MNIST",
+            "whole",
+            "MNIST is damaged: {raw}/train-images-idx3-ubyte is not the file that was published",
+        ),
+        (
+            "FashionMNIST",
+            "MNIST",
+            "FashionMNIST is damaged: {raw}/train-images-idx3-ubyte is MNIST's",
+        ),
+        (
+            "FashionMNIST",
+            ".gz",
+            "FashionMNIST is damaged: {raw}/train-images-idx3-ubyte.gz cannot be read (",
+        ),
+        (
+            "FashionMNIST",
+            "one",
+            "FashionMNIST is not complete: there is no train-labels-idx1-ubyte in {raw}, as",
+        ),
     ],
-)  # fmt: skip
+)
 def test_mnists_files_that_are_of_no_use(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -25,13 +25,21 @@ from tests.helpers.commands import Command, Trained
 from tests.helpers.runs import only_run
 
 SPARSE = [
-    "schedule.epochs=3", "data.train_limit=400", "data.test_limit=100", "reg.target_density=0.02", "threads=1",
+    "schedule.epochs=3",
+    "data.train_limit=400",
+    "data.test_limit=100",
+    "reg.target_density=0.02",
+    "threads=1",
     "schedule.lr=0.05",
-]  # fmt: skip
+]
 FORMATS = {
-    "plain.safetensors": [], "packed.safetensors": ["--format", "sparse"], "csr.safetensors": ["--format", "csr"],
-    "program.pt2": [], "smaller.pt2": ["--shrink"], "smaller.onnx": ["--shrink"],
-}  # fmt: skip
+    "plain.safetensors": [],
+    "packed.safetensors": ["--format", "sparse"],
+    "csr.safetensors": ["--format", "csr"],
+    "program.pt2": [],
+    "smaller.pt2": ["--shrink"],
+    "smaller.onnx": ["--shrink"],
+}
 
 
 @pytest.fixture
@@ -70,7 +78,10 @@ def test_every_format(command: Command, run: Path) -> None:
         outcome = command("export", str(run), "--to", name, *words)
         assert (outcome.code, outcome.err) == (0, ""), name
         assert "checked on 100 test images: largest difference" in outcome.out
-        hint = "larger than the dense weights: --shrink leaves out dead parts; --format sparse (.safetensors) stores"
+        hint = (
+            "larger than the dense weights: --shrink leaves out dead parts; --format sparse "
+            "(.safetensors) stores"
+        )
         assert (hint in outcome.out) is (name == "program.pt2")
         if not name.endswith(".onnx"):
             with torch.no_grad():
@@ -168,8 +179,14 @@ def test_the_bench(command: Command, run: Path, quick_bench: None) -> None:
     assert outcome.code == 0
     timed = json.loads(Path("export.json").read_text())["a.pt2"]["bench"]
     assert [row["network"] for row in timed[:7]] == [
-        "dense", "shrunk", "CSR", "CSR, shrunk", "ONNX Runtime", "ONNX Runtime, shrunk", "bf16",
-    ]  # fmt: skip
+        "dense",
+        "shrunk",
+        "CSR",
+        "CSR, shrunk",
+        "ONNX Runtime",
+        "ONNX Runtime, shrunk",
+        "bf16",
+    ]
     assert {(row["threads"], row["batch"]) for row in timed} == {(1, 1), (1, 64)}
     assert all(0 < row["low"] <= row["median"] <= row["high"] for row in timed)
 
@@ -210,18 +227,35 @@ def test_a_network_that_cannot_be_shrunk(
 
 BAD = {
     "--to model.tar": "to: got model.tar, expected a name that ends in .safetensors, .pt2, .onnx\n",
-    "--to a/m.onx": "to: got a/m.onx, expected a name that ends in .safetensors, .pt2, .onnx; did you mean a/m.onnx?",
-    "--to m.pt": "to: got m.pt, expected a name that ends in .safetensors, .pt2, .onnx; did you mean m.pt2?",
-    "--to model.onnx --format sparse": "to: got model.onnx for the format sparse, expected a name that ends in .safe",
-    "--to a.safetensors --shrink": "shrink: expected a .pt2 or .onnx file, since the other formats need the original model",
+    "--to a/m.onx": (
+        "to: got a/m.onx, expected a name that ends in .safetensors, .pt2, .onnx; "
+        "did you mean a/m.onnx?"
+    ),
+    "--to m.pt": (
+        "to: got m.pt, expected a name that ends in .safetensors, .pt2, .onnx; did you mean m.pt2?"
+    ),
+    "--to model.onnx --format sparse": (
+        "to: got model.onnx for the format sparse, expected a name that ends in .safe"
+    ),
+    "--to a.safetensors --shrink": (
+        "shrink: expected a .pt2 or .onnx file, since the other formats need the original model"
+    ),
     "--to nowhere/a.pt2": "to: got nowhere/a.pt2, but nowhere is not a writable folder",
     "--to there.pt2": "to: there.pt2 exists already (--force replaces it)",
     "": "export: expected --to PATH or --bench; `dstrun export --help` lists the arguments",
-    "--to a.pt2 --tolerance -1": "export: argument --tolerance: got -1.0, expected a number ≥ 0; `dstrun export",
-    "--to a.pt2 data.rot=x": "data.rot=x: export leaves a run as it was trained; only the place of its data can",
+    "--to a.pt2 --tolerance -1": (
+        "export: argument --tolerance: got -1.0, expected a number ≥ 0; `dstrun export"
+    ),
+    "--to a.pt2 data.rot=x": (
+        "data.rot=x: export leaves a run as it was trained; only the place of its data can"
+    ),
     "--to a.pt2 model=lenet5": "model=lenet5: export leaves a run as it was trained",
-    "--to outputs --force": "to: got outputs, a folder, expected the name of a file: outputs/model.onnx",
-    "--to folder.pt2 --force": "to: got folder.pt2, a folder, expected the name of a file: folder.pt2/model.onnx",
+    "--to outputs --force": (
+        "to: got outputs, a folder, expected the name of a file: outputs/model.onnx"
+    ),
+    "--to folder.pt2 --force": (
+        "to: got folder.pt2, a folder, expected the name of a file: folder.pt2/model.onnx"
+    ),
     "--bench --shrink": "export: expected --to PATH with --format, --shrink and --force",
 }
 
@@ -255,9 +289,11 @@ def test_checkpoints_that_are_of_no_use(command: Command, run: Path, what: str) 
     else:
         checkpoint.save_last(run, {"model": LeNet300100((1, 8, 8), 10).state_dict()})
     line = {
-        "none": "there is no checkpoint", "damaged": "cannot be read", "later": "of a later dstrun (format 99",
+        "none": "there is no checkpoint",
+        "damaged": "cannot be read",
+        "later": "of a later dstrun (format 99",
         "another model": "the checkpoint is of another model (",
-    }  # fmt: skip
+    }
     outcome = command("export", str(run), "--to", "a.pt2")
     assert outcome.code == 2
     assert line[what] in outcome.err
@@ -303,7 +339,8 @@ STEPS = torch.arange(10.0)
         (
             STEPS * 0 + 1,
             "0.5",
-            "outputs differ from the masked model's by 1 (tolerance 0.5), and the class of 0 of 100 ",
+            "outputs differ from the masked model's by 1 (tolerance 0.5), "
+            "and the class of 0 of 100 ",
         ),
         (STEPS / 0, "1e-4", "the network's outputs are not finite"),
     ],
@@ -319,9 +356,13 @@ def test_what_does_not_equal_the_masked_model_is_not_written(
 ) -> None:
     """In outputs or in classes; the last layer's bias is another in the file."""
     save = load.save
-    monkeypatch.setattr(load, "save", lambda path, about, weights, kind: save(
-        path, about, {**weights, "fc3.bias": weights["fc3.bias"] + change}, kind
-    ))  # fmt: skip
+    monkeypatch.setattr(
+        load,
+        "save",
+        lambda path, about, weights, kind: save(
+            path, about, {**weights, "fc3.bias": weights["fc3.bias"] + change}, kind
+        ),
+    )
     outcome = command("export", str(run), "--to", "a.safetensors", "--tolerance", tolerance)
     assert outcome.code == 2
     assert f"a.safetensors is not written: {line}" in outcome.err
@@ -378,17 +419,31 @@ def test_a_file_that_is_none_of_ours_is_told_so(run: Path) -> None:
 
 
 DAMAGE = [
-    {"kind": None}, {"kind": "foo"}, {"shape": None}, {"format": "1"}, {"args": {"width": 3}}, {"builder": "gone"},
-    {"more": 1}, {"format": 2},
-]  # fmt: skip
+    {"kind": None},
+    {"kind": "foo"},
+    {"shape": None},
+    {"format": "1"},
+    {"args": {"width": 3}},
+    {"builder": "gone"},
+    {"more": 1},
+    {"format": 2},
+]
 
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=str)
 def test_metadata_that_is_damaged_is_a_value_error(damage: dict) -> None:
     from safetensors.torch import save_file
 
-    told = {"format": 1, "kind": "dense", "builder": "lenet_300_100", "args": {}, "shape": [1, 28, 28], "classes": 10,
-            "mean": [0.0], "std": [1.0]} | damage  # fmt: skip
+    told = {
+        "format": 1,
+        "kind": "dense",
+        "builder": "lenet_300_100",
+        "args": {},
+        "shape": [1, 28, 28],
+        "classes": 10,
+        "mean": [0.0],
+        "std": [1.0],
+    } | damage
     told = {key: value for key, value in told.items() if value is not None}
     save_file(
         LeNet300100((1, 28, 28), 10).state_dict(), "b.safetensors", {"dstrun": json.dumps(told)}

@@ -100,8 +100,10 @@ def test_a_dead_neuron_becomes_a_bias_and_an_unread_one_nothing(
     than the other three."""
     monkeypatch.setattr("dstrun.export.channels.SELECTION_COST", cost)
     model = Chain(
-        linear([[1, 1, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], [0.5, 2, 3]), nn.ReLU(), linear([[5, 3, 0]], [1]),
-    )  # fmt: skip
+        linear([[1, 1, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], [0.5, 2, 3]),
+        nn.ReLU(),
+        linear([[5, 3, 0]], [1]),
+    )
     smaller = shrink(model, torch.zeros(1, 5))
     assert weights(smaller) == [[first], [0.5], [[5]], [7]]
     assert smaller(torch.tensor([[1.0, 2.0, 9.0, 9.0, 9.0]])).tolist() == [[24.5]]

@@ -28,10 +28,12 @@ def lstm(hidden: int) -> Layers:
     """28 rows of 28 pixels; of the recurrent weight, what it adds at one row."""
     gates = 4 * hidden
     return {
-        "lstm1.input_to_hidden": ((gates, 28), (28, gates)), "lstm1.hidden_to_hidden": ((gates, hidden), (gates,)),
-        "lstm2.input_to_hidden": ((gates, hidden), (28, gates)), "lstm2.hidden_to_hidden": ((gates, hidden), (gates,)),
+        "lstm1.input_to_hidden": ((gates, 28), (28, gates)),
+        "lstm1.hidden_to_hidden": ((gates, hidden), (gates,)),
+        "lstm2.input_to_hidden": ((gates, hidden), (28, gates)),
+        "lstm2.hidden_to_hidden": ((gates, hidden), (gates,)),
         "classifier": ((10, hidden), (10,)),
-    }  # fmt: skip
+    }
 
 
 def vgg(*stages: tuple[int, int]) -> Layers:
@@ -75,8 +77,10 @@ PAPER: dict[str, tuple[int, Layers]] = {
     "lenet5": (
         431_080,
         {
-            "conv1": ((20, 1, 5, 5), (20, 24, 24)), "conv2": ((50, 20, 5, 5), (50, 8, 8)),
-            "fc3": ((500, 800), (500,)), "fc4": ((10, 500), (10,)),
+            "conv1": ((20, 1, 5, 5), (20, 24, 24)),
+            "conv2": ((50, 20, 5, 5), (50, 8, 8)),
+            "fc3": ((500, 800), (500,)),
+            "fc4": ((10, 500), (10,)),
         },
     ),
     "lstm_a": (213_258, lstm(128)),
@@ -84,7 +88,7 @@ PAPER: dict[str, tuple[int, Layers]] = {
     "vgg16": (14_987_722, vgg((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))),
     "wrn_16_8": (10_961_370, wide_resnet(2, 8)),
     "wrn_28_8": (23_354_842, wide_resnet(4, 8)),
-}  # fmt: skip
+}
 MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
 
 
@@ -185,11 +189,16 @@ def test_arguments_have_the_papers_values_unless_given(
         ("vgg", (3, 32, 15), {"depth": 11}, "images are 32×15, VGG-11 needs at least 16×16"),
         ("vgg", CIFAR, {"depth": 12}, "depth is 12, expected one of 11, 13, 16, 19"),
         ("lstm", MNIST, {"hidden": 0}, "hidden is 0, expected at least 1"),
-        ("wide_resnet", CIFAR, {"depth": 4}, "depth is 4 and width 8, expected depth 10, 16, 22, 28, … and width ≥ 1"),
+        (
+            "wide_resnet",
+            CIFAR,
+            {"depth": 4},
+            "depth is 4 and width 8, expected depth 10, 16, 22, 28, … and width ≥ 1",
+        ),
         ("wide_resnet", CIFAR, {"depth": 12}, "depth is 12 and width 8, expected"),
         ("wide_resnet", CIFAR, {"width": 0}, "depth is 16 and width 0, expected"),
     ],
-)  # fmt: skip
+)
 def test_what_a_builder_cannot_take_is_refused(
     builder: str, shape: Shape, args: dict[str, Any], message: str
 ) -> None:

@@ -103,7 +103,10 @@ def test_a_launcher_that_starts_nothing_uses_up_no_trial(
     [
         (
             [],
-            "hydra/sweeper=pareto: nothing to search over; expected an interval, such as 'reg.alpha=",
+            (
+                "hydra/sweeper=pareto: nothing to search over; expected an interval, such as "
+                "'reg.alpha="
+            ),
         ),
         (["seed=1,2", *SPACE], "seed: a search compares settings, not seeds; expected one value"),
         (

@@ -29,9 +29,10 @@ def test_a_row_says_how_a_run_stands_and_figures_are_those_of_finished_runs() ->
         for run, row in rows.items()
     }
     assert states == {
-        finished.name: ("finished", "", "0.95", "100"), failed.name: ("failed", "no memory", "", ""),
+        finished.name: ("finished", "", "0.95", "100"),
+        failed.name: ("failed", "no memory", "", ""),
         gone.name: ("interrupted", "", "", ""),
-    }  # fmt: skip
+    }
 
 
 def test_columns_are_some_options_always_and_those_that_differ() -> None:
@@ -40,11 +41,34 @@ def test_columns_are_some_options_always_and_those_that_differ() -> None:
     Summary(GROUP, {}).write()
     sparse, dense = sorted(table(), key=lambda row: row["reg.alpha"], reverse=True)
     assert list(sparse) == [
-        "run", "state", "model.name", "data.name", "data.mean", "reg.method", "reg.alpha", "seed", "epoch", "step",
-        "train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy",
-        "density", "density_model", "flops_fraction", "kept", "total", "parameters", "parameters_kept", "thresholds",
-        "penalty", "total_seconds", "error",
-    ]  # fmt: skip
+        "run",
+        "state",
+        "model.name",
+        "data.name",
+        "data.mean",
+        "reg.method",
+        "reg.alpha",
+        "seed",
+        "epoch",
+        "step",
+        "train_loss",
+        "train_accuracy",
+        "validation_loss",
+        "validation_accuracy",
+        "test_loss",
+        "test_accuracy",
+        "density",
+        "density_model",
+        "flops_fraction",
+        "kept",
+        "total",
+        "parameters",
+        "parameters_kept",
+        "thresholds",
+        "penalty",
+        "total_seconds",
+        "error",
+    ]
     shown = [
         [row[key] for key in ("data.mean", "reg.method", "reg.alpha", "seed")]
         for row in (sparse, dense)

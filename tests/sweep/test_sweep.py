@@ -381,8 +381,10 @@ def test_what_differs_between_runs_stands_in_the_summary() -> None:
     table = rows(group / "summary.csv")
     assert [row["run"] for row in table] == ["dense0.1", "dst0.1", "dst0.2"]
     assert [(row["reg.method"], row["reg.alpha"], row["schedule.lr"]) for row in table] == [
-        ("dense", "", "0.1"), ("dst", "0.1", "0.1"), ("dst", "0.2", "0.2"),
-    ]  # fmt: skip
+        ("dense", "", "0.1"),
+        ("dst", "0.1", "0.1"),
+        ("dst", "0.2", "0.2"),
+    ]
     assert {(row["state"], row["error"], row["density"]) for row in table} == {
         ("failed", "why", "")
     }

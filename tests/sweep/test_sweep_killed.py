@@ -138,9 +138,20 @@ def test_three_jobs_that_fail_in_three_ways_cost_the_other_thirteen_nothing(tmp_
         f"      - {{data: folder, data.size: 28, data.root: {tree}}}\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-m", "dstrun", "sweep=mixed", "wandb.mode=disabled", "threads=1", "n_jobs=2"],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "dstrun",
+            "sweep=mixed",
+            "wandb.mode=disabled",
+            "threads=1",
+            "n_jobs=2",
+        ],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     while not (jobs := job_processes(tmp_path)):
         time.sleep(0.02)
     shutil.rmtree(tree)

@@ -64,10 +64,9 @@ def _split(part: Part) -> tuple[tuple[list[str], Tensor], tuple[list[str], Tenso
     """Return files and labels for training, and for testing, of a tree without parts."""
     files, labels = _files(part)
     train, test = stratified_split(labels, HELD_OUT)
-    return (
-        ([files[index] for index in train], labels[train]),
-        ([files[index] for index in test], labels[test]),
-    )
+    train_files = [files[index] for index in train]
+    test_files = [files[index] for index in test]
+    return (train_files, labels[train]), (test_files, labels[test])
 
 
 def _decode(
