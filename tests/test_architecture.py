@@ -48,6 +48,7 @@ WITHOUT_TORCH_TOO = {
     "training/describe.py",
     "training/layer_table.py",
     "training/notes.py",
+    "training/recipes.py",
 }
 
 

@@ -80,7 +80,7 @@ def running() -> list[Path]:
 
 def test_a_grid_leaves_a_run_a_combination_and_a_summary(command: Command) -> None:
     outcome = command("reg.alpha=1e-3,2e-3", "-m", "seed=0,1", "wandb.tags=[mine]", *SMALL)
-    note = "wandb.tags has no effect: W&B is off, by WANDB_MODE or WANDB_DISABLED"
+    note = "wandb.tags has no effect: W&B is turned off by WANDB_MODE or WANDB_DISABLED"
     assert (outcome.code, outcome.err) == (0, f"dstrun: note: {note}\n")
     assert {path.name for path in Path().iterdir()} == {"outputs"}
     assert "4 runs, 4 to do" in outcome.out

@@ -1,5 +1,4 @@
-"""Notes on a run's config: what has no effect, what never comes, what is replaced, what has no
-recipe."""
+"""Notes on a run's config: options without effect or replaced, long schedules, recipes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from dstrun.config.options import Config, WandbConfig
 from dstrun.config.sections import DataConfig, ModelConfig, RegConfig, ScheduleConfig
 from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.sweep import pool
-from dstrun.training.notes import changed_from_recipe, notes, recipe_of, sweep_notes
+from dstrun.training.notes import notes, sweep_notes
+from dstrun.training.recipes import changed_from_recipe, recipe_of
 from tests.helpers.commands import Command
 
 
@@ -49,16 +49,17 @@ def config(model: str = "lenet5", data: str = "mnist", **sections: Any) -> Confi
             {"reg": RegConfig("dense"), "schedule": ScheduleConfig(compile="mask")},
             "no masks",
         ),
-        ("reg.guard", {"reg": RegConfig(floor=0)}, "reg.floor is 0"),
+        ("reg.guard", {"reg": RegConfig(floor=0)}, "reg.floor is 0, so thresholds are never reset"),
         ("n_jobs", {}, "it is for sweeps, and this is one run"),
         ("retry", {}, "it is for sweeps, and this is one run"),
-        ("data.size", {}, "the images of mnist have a size of their own"),
+        ("data.size", {}, "the images of mnist have a fixed size"),
         (
             "data.download",
             {"data_section": DataConfig("digits", "digits", download=True)},
             "come with scikit-learn",
         ),
-        ("wandb.tags", {"wandb": WandbConfig(mode="disabled")}, "W&B is off, by wandb.mode"),
+        ("data.root", {"data_section": DataConfig("digits", "digits")}, "come with scikit-learn"),
+        ("wandb.tags", {"wandb": WandbConfig(mode="disabled")}, "W&B is turned off by wandb.mode"),
         (
             "deterministic",
             {"deterministic": True, "device": "cpu"},
@@ -84,7 +85,7 @@ def test_an_option_with_effect_has_no_note(monkeypatch: pytest.MonkeyPatch) -> N
     assert notes(config(), given) == []
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert notes(config(), given) == [
-        "wandb.tags has no effect: W&B is off, by WANDB_MODE or WANDB_DISABLED"
+        "wandb.tags has no effect: W&B is turned off by WANDB_MODE or WANDB_DISABLED"
     ]
 
 
@@ -101,7 +102,8 @@ def test_an_option_with_effect_has_no_note(monkeypatch: pytest.MonkeyPatch) -> N
         ),
         (
             {"warmup": 50, "epochs": 3},
-            "schedule.warmup: the rate rises over 50 epochs, and the run has 3: it never falls, nor gets to 0.01",
+            "schedule.warmup: the rate rises over 50 epochs, and the run has 3: it never falls "
+            "and does not reach 0.01",
         ),
     ],
 )
@@ -179,7 +181,7 @@ def test_a_sweep_has_each_note_once_and_none_on_what_some_run_uses() -> None:
     assert len(sweep_notes(pairs)) == 1
     assert sweep_notes([sparse]) == ["no option has several values, so this sweep is one run"]
     many = [config(schedule=ScheduleConfig(warmup=50, epochs=epochs)) for epochs in range(1, 20)]
-    assert (len(sweep_notes(many)), sweep_notes(many)[-1]) == (9, "11 more of the kind")
+    assert (len(sweep_notes(many)), sweep_notes(many)[-1]) == (9, "11 more notes")
 
 
 def test_notes_are_said_at_the_start_and_before_a_dry_run(
@@ -205,9 +207,9 @@ def test_notes_are_said_at_the_start_and_before_a_dry_run(
     ((handed_on,),) = handed
     assert handed_on.startswith(note)
     (only,) = command("hydra/launcher=submitit_local", "dry_run=true").err.splitlines()
-    assert (
-        only
-        == "dstrun: note: hydra/launcher=submitit_local has no effect: it is for sweeps, and this is one run"
+    assert only == (
+        "dstrun: note: hydra/launcher=submitit_local has no effect: "
+        "it is for sweeps, and this is one run"
     )
 
 

@@ -20,8 +20,8 @@ from dstrun.system.terminal import duration
 from dstrun.training import describe
 from dstrun.training.console import RunConsole
 from dstrun.training.loop import Record
-from dstrun.training.notes import changed_from_recipe, recipe_of
 from dstrun.training.prepare import Prepared
+from dstrun.training.recipes import changed_from_recipe, recipe_of
 from dstrun.training.trainer import Trainer
 
 
