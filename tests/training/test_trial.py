@@ -177,7 +177,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     ),
     "every weight read": (
         net(lambda m, x: F.linear(F.linear(x.flatten(1), m.a.weight), m.b.weight)), {},
-        "model=mine: the weight of every layer is read past the layer, so that no mask would count",
+        "model=mine: the weight of every layer is read past the layer, so masks would have no effect",
     ),
     "no model": (lambda shape, classes: 3, {}, "model=mine: its builder gives int, expected a torch.nn.Module"),
     "no weights": (

@@ -1,71 +1,58 @@
-"""Try a model before training: evaluate and train it on two images, then write its state and read
-it back.
+"""Trial of a model before training: evaluation, a training step, and its state saved and loaded.
 
-    evaluation   two images and one: as many logits as there are classes, whatever the masks let through
-    training     forward pass, loss, backward pass: gradients reach the weights, through the masks
-    state        torch.save → torch.load(weights_only=True) → a second instance
+    evaluation   of two images and of one: a logit for each class, whatever the masks keep
+    training     forward pass, loss, backward pass: gradients reach the weights through the masks
+    state        torch.save → torch.load(weights_only=True) → a second instance of the model
 
-All of it on the CPU and before anything of a run is written; no generator of random numbers is
-moved. InputError is raised for what cannot train, one line each. Knows layers, how their weights
-are read, and errors; it knows no config."""
+It runs on the CPU before anything of the run is written, and leaves random generators as they are.
+A model that cannot be trained raises an InputError of one line.
+"""
 
 import io
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dstrun.methods.loop_check import never_kept
 from dstrun.methods.masked_layers import MaskedLayer, masked_layers
 from dstrun.methods.probe import Reading, read_in_evaluation, read_in_training
-from dstrun.system.errors import InputError, first_line, printable, user_code_error
+from dstrun.system.errors import InputError, printable, user_code_error
+from dstrun.training.trial_passes import Case, build, evaluate, train_step
 
-Autocast = Callable[[], AbstractContextManager]
 MANY_ZEROS = 0.001  # share of a layer's weights; an initialiser may draw a 0 or two
+
+Layers = Mapping[str, MaskedLayer]
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a trial has found: layers whose weight is read past the layer, and what else there is to
-    say."""
+    """Result of a trial.
+
+    past: names of layers whose weight is read past the layer, so that they get no mask.
+    notes: lines for the user.
+    """
 
     past: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Case:
-    """What a model is tried with. `model` and `data` are as a person names them, 'model=vgg16' and
-    'data=cifar10'.
-
-    `is_builtin`: a ValueError of its builder is a sentence for the user. `prunes`: a new run of
-    DST. `single`: the reason for batches of one image, '' if there are none."""
-
-    model: str
-    data: str
-    shape: tuple[int, int, int]
-    classes: int
-    single: str
-    exclude: Sequence[str]
-    autocast: Autocast
-    is_builtin: bool
-    prunes: bool
-
-
 def try_model(
     case: Case, build_model: Callable[[], Any], finish: Callable[[nn.Module], None]
 ) -> Trial:
-    """Try the model that `build_model` makes and `finish` gives masks and weights, as they are
-    before training."""
+    """Try the model that a run starts with, or raise InputError if it cannot be trained.
+
+    build_model: makes the model anew at each call.
+    finish: gives a model the masks and weights of the start.
+    """
 
     def new() -> nn.Module:
-        model = _built(case, build_model)
+        model = build(case, build_model)
         finish(model)
         return model
 
@@ -74,42 +61,26 @@ def try_model(
         layers = masked_layers(model)
         zeros = {name: int((layer.weight == 0).sum()) for name, layer in layers.items()}
         images = torch.randn(2, *case.shape)
-        past = {*_evaluated(case, model, layers, images)}
+        past = set(_try_evaluation(case, model, layers, images))
         _check_copies(case, model, new, images[:1])
-        reading = _trained(case, model, layers, images)
+        reading = _try_training(case, model, layers, images)
+        past.update(reading.past)
         _check_state(case, model, build_model, finish)
-    past |= {*reading.past}
     masked = {name: layer for name, layer in layers.items() if name not in past}
     if layers and not masked:
-        raise InputError(
-            f"{case.model}: the weight of every layer is read past the layer, so that no mask would count"
-        )
-    notes = _notes(case, masked, reading) + (_zeros(case, masked, zeros) if case.prunes else [])
+        problem = "the weight of every layer is read past the layer, so masks would have no effect"
+        raise InputError(f"{case.model}: {problem}")
+    notes = _training_notes(case, masked, reading)
+    if case.prunes:
+        notes += _zero_notes(case, masked, zeros)
     return Trial(tuple(name for name in layers if name in past), tuple(notes))
 
 
-def _built(case: Case, build_model: Callable[[], Any]) -> nn.Module:
-    """Return what a builder makes; InputError for an error in it, and where it is no model."""
-    try:
-        model = build_model()
-    except (Exception, SystemExit) as error:  # a user's own function may raise anything
-        meant = case.is_builtin and isinstance(error, ValueError) and first_line(error)
-        raise InputError(f"{case.model}: {meant or user_code_error(error)}") from error
-    if not isinstance(model, nn.Module):
-        raise InputError(
-            f"{case.model}: its builder gives {type(model).__name__}, expected a torch.nn.Module"
-        )
-    return model
-
-
-def _evaluated(
-    case: Case, model: nn.Module, layers: Mapping[str, MaskedLayer], images: Tensor
-) -> list[str]:
-    """Return the layers whose weight is read past the mask in evaluation, be it into a copy that
-    eval() makes."""
+def _try_evaluation(case: Case, model: nn.Module, layers: Layers, images: Tensor) -> list[str]:
+    """Return the layers whose weight is read past the mask in evaluation, or copied by eval()."""
     try:
         return read_in_evaluation(
-            model, layers, lambda: _evaluation(case, model, images, case.autocast)
+            model, layers, lambda: evaluate(case, model, images, case.autocast)
         )
     except InputError:
         raise
@@ -121,37 +92,31 @@ def _evaluated(
 def _check_copies(
     case: Case, model: nn.Module, new: Callable[[], nn.Module], image: Tensor
 ) -> None:
-    """Evaluate one image, as a test split may end, and as multiply-adds are counted; InputError for
-    a stale copy.
+    """Raise InputError if a model that was tried with NaN in its weights still uses a copy of them.
 
-    That is NaN, from the weights that the model was tried with, where the same model built anew
-    gives none."""
+    It evaluates one image, as the last batch of a test may be, without autocast. NaN that a new
+    model gives as well are no copy.
+    """
     model.eval()
-    if not _evaluation(case, model, image, nullcontext).isnan().any():
+    if not evaluate(case, model, image, nullcontext).isnan().any():
         return
     second = new()
     second.eval()
-    if not _evaluation(case, second, image, nullcontext).isnan().any():
-        raise InputError(
-            f"{case.model}: its evaluation uses weights without their mask (a copy made for evaluation?)"
-        )
+    if not evaluate(case, second, image, nullcontext).isnan().any():
+        problem = "its evaluation uses weights without their mask (a copy made for evaluation?)"
+        raise InputError(f"{case.model}: {problem}")
 
 
-def _evaluation(case: Case, model: nn.Module, images: Tensor, autocast: Autocast) -> Tensor:
-    with torch.no_grad(), autocast():  # a model may keep a table for its training
-        return _logits(case, model, images, "in evaluation")
+def _try_training(case: Case, model: nn.Module, layers: Layers, images: Tensor) -> Reading:
+    """Return how a training step reads the weights.
 
-
-def _trained(
-    case: Case, model: nn.Module, layers: Mapping[str, MaskedLayer], images: Tensor
-) -> Reading:
-    """Return how a step of training on two images reads the weights; a step on one follows where
-    batches have one."""
+    The step is on two images; if there will be batches of one, a second step is on one.
+    """
     model.train()
-    reading = read_in_training(layers, lambda: _step(case, model, images))
+    reading = read_in_training(layers, lambda: train_step(case, model, images))
     if case.single:
         try:
-            _step(case, model, images[:1])
+            train_step(case, model, images[:1])
         except InputError as error:
             why = f": {user_code_error(error.__cause__)}" if error.__cause__ else ""
             raise InputError(
@@ -160,91 +125,57 @@ def _trained(
     return reading
 
 
-def _step(case: Case, model: nn.Module, images: Tensor) -> None:
-    with case.autocast():
-        logits = _logits(case, model, images, "in training")
-    loss = F.cross_entropy(logits.float(), torch.arange(len(images)) % case.classes)
-    if not loss.requires_grad:
-        raise InputError(
-            f"{case.model}: its output in training has no gradient: is it under no_grad, or detached?"
-        )
-    try:
-        loss.backward()
-    except Exception as error:
-        raise InputError(
-            f"{case.model}: its backward pass fails: {user_code_error(error)}"
-        ) from error
-
-
-def _logits(case: Case, model: nn.Module, images: Tensor, when: str) -> Tensor:
-    """Return the model's output for some images; InputError where it is none that a loss can be
-    made of."""
-    count = f"{len(images)} image{'s' * (len(images) > 1)}"
-    try:
-        logits = model(images.clone())  # a model may change them in place
-    except Exception as error:
-        size = "×".join(map(str, case.shape))
-        problem = f"cannot take {count} of {case.data}, {size}, {when}: {user_code_error(error)}"
-        raise InputError(f"{case.model}: {problem}") from error
-    expected = (len(images), case.classes)
-    if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
-        gave = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise InputError(f"{case.model}: gives {gave} for {count} {when}, expected {expected}")
-    if not logits.is_floating_point():
-        raise InputError(
-            f"{case.model}: gives {logits.dtype} for {count} {when}, expected floating-point numbers"
-        )
-    return logits
-
-
 def _check_state(
     case: Case,
     model: nn.Module,
     build_model: Callable[[], Any],
     finish: Callable[[nn.Module], None],
 ) -> None:
-    """Write the state of a model that has been trained, and read it into another; InputError where
-    that fails."""
-    file = io.BytesIO()
-    try:
-        torch.save(model.state_dict(), file)
-        file.seek(0)
-        state = torch.load(file, weights_only=True)
-    except Exception as error:
-        problem = "a checkpoint takes tensors, numbers, text, and lists and dictionaries of them"
-        raise InputError(
-            f"{case.model}: its state_dict() cannot be saved and read back ({_in_one_line(error)}): "
-            f"{problem}"
-        ) from error
-    second = _built(case, build_model)
-    if _tensors(model) & _tensors(second):
-        raise InputError(
-            f"{case.model}: its builder gives the same weights again, expected new ones at every call"
-        )
+    """Save the state of a model after a training step and load it into another one."""
+    state = _saved_and_loaded(case, model)
+    second = build(case, build_model)
+    if _ids_of_tensors(model) & _ids_of_tensors(second):
+        problem = "its builder gives the same weights again, expected new ones at every call"
+        raise InputError(f"{case.model}: {problem}")
     finish(second)
     try:
         second.load_state_dict(state)
     except Exception as error:
         problem = "does not fit the same model built anew, so that no run could be resumed"
         raise InputError(
-            f"{case.model}: its state_dict() after a step {problem} ({_in_one_line(error)})"
+            f"{case.model}: its state_dict() after a step {problem} ({_error_words(error)})"
         ) from error
 
 
-def _tensors(model: nn.Module) -> set[int]:
+def _saved_and_loaded(case: Case, model: nn.Module) -> dict[str, Any]:
+    file = io.BytesIO()
+    try:
+        torch.save(model.state_dict(), file)
+        file.seek(0)
+        return torch.load(file, weights_only=True)
+    except Exception as error:
+        advice = "a checkpoint takes tensors, numbers, text, and lists and dictionaries of them"
+        problem = f"its state_dict() cannot be saved and read back ({_error_words(error)})"
+        raise InputError(f"{case.model}: {problem}: {advice}") from error
+
+
+def _ids_of_tensors(model: nn.Module) -> set[int]:
     return {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
 
 
-def _in_one_line(error: BaseException) -> str:
-    refused = [
-        line for line in str(error).splitlines() if "Unsupported" in line
-    ]  # in torch's page of advice
-    words = " ".join((refused or [str(error)])[0].split())
+def _error_words(error: BaseException) -> str:
+    """Return at most 200 characters of an error: of torch's page of advice the line that counts."""
+    text = str(error)
+    for line in text.splitlines():
+        if "Unsupported" in line:
+            text = line
+            break
+    words = " ".join(text.split())
     return printable(words if len(words) < 200 else words[:200] + " …")
 
 
-def _notes(case: Case, masked: Mapping[str, MaskedLayer], reading: Reading) -> list[str]:
-    """Return lines about layers that the data cannot train."""
+def _training_notes(case: Case, masked: Layers, reading: Reading) -> list[str]:
+    """Return notes on layers that the data cannot train."""
     notes = []
     for words, names in (("not used", reading.unused), ("no gradient", reading.detached)):
         if found := [name for name in names if name in masked]:
@@ -253,31 +184,31 @@ def _notes(case: Case, masked: Mapping[str, MaskedLayer], reading: Reading) -> l
     return notes
 
 
-def _zeros(case: Case, masked: Mapping[str, MaskedLayer], zeros: Mapping[str, int]) -> list[str]:
-    """Return a line about weights that are 0 before the first step; InputError where a layer has no
-    others.
+def _zero_notes(case: Case, masked: Layers, zeros: Mapping[str, int]) -> list[str]:
+    """Return a note on weights that are 0 at the start; raise InputError for layers of them alone.
 
-    |0| > t is false at t = 0, and neither of a weight's gradients gets it away from 0.
+    |0| > t is false at t = 0, and neither of a weight's two gradients changes a 0.
     """
-    totals = {name: layer.weight.numel() for name, layer in masked.items()}
-    if never := [name for name, total in totals.items() if zeros[name] == total]:
-        dense = f"reg.exclude=[{','.join([*case.exclude, *never])}] leaves {'them' if len(never) > 1 else 'it'} dense"
-        raise InputError(f"{case.model}: {never_kept(never)}; {dense}")
-    shares = [
-        f"{name} {zeros[name]:,} of {n:,}"
-        for name, n in totals.items()
-        if zeros[name] > MANY_ZEROS * n
-    ]
-    return (
-        [f"{case.model}: weights that are 0 at the start and stay pruned: {', '.join(shares)}"]
-        if shares
-        else []
-    )
+    never, shares = [], []
+    for name, layer in masked.items():
+        total = layer.weight.numel()
+        if zeros[name] == total:
+            never.append(name)
+        elif zeros[name] > MANY_ZEROS * total:
+            shares.append(f"{name} {zeros[name]:,} of {total:,}")
+    if never:
+        exclude, them = ",".join([*case.exclude, *never]), "them" if len(never) > 1 else "it"
+        raise InputError(
+            f"{case.model}: {never_kept(never)}; reg.exclude=[{exclude}] leaves {them} dense"
+        )
+    if not shares:
+        return []
+    return [f"{case.model}: weights that are 0 at the start and stay pruned: {', '.join(shares)}"]
 
 
 @contextmanager
 def _unmoved_generators() -> Iterator[None]:
-    """Put the global generators back that a builder or a forward pass may draw from."""
+    """Restore the global random generators, from which a builder or a forward pass may draw."""
     python, numpy = random.getstate(), sys.modules.get("numpy")
     of_numpy = numpy.random.get_state() if numpy else None
     try:
