@@ -124,6 +124,54 @@ def test_the_formula_stands_once() -> None:
     assert holding == ["masking.py"]
 
 
+PRIVATE_TORCH = re.compile(
+    r"torch\.[\w.]*\b_[a-z]|\btorch\._|_foreach_|ops\.aten\.|_conv_forward|import _\w|\._parameters\b.*module"
+)
+KERNELS = {
+    "methods/dst/compiled_masks.py",
+    "methods/dst/masking.py",
+    "methods/flops.py",
+    "training/compiled_step.py",
+}
+
+
+def test_torchs_private_names_stand_in_few_files() -> None:
+    """In the kernels of masking, the two compiled files, and the counter's names of operators."""
+    using = set()
+    for file in SOURCE.rglob("*.py"):
+        text = re.sub(r'"torch\._dynamo"', "", file.read_text())  # a name that the pool preloads
+        if PRIVATE_TORCH.search(text):
+            using.add(str(file.relative_to(SOURCE)))
+    assert using == KERNELS
+
+
+def test_files_and_functions_stay_short() -> None:
+    """At most 4 files of more than 250 lines, no function of more than 45, 14 names at the top."""
+    long_files, long_functions = [], []
+    for file in SOURCE.parent.rglob("*.py"):
+        text = file.read_text()
+        if text.count("\n") > 250:
+            long_files.append(file.name)
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= 45:
+                long_functions.append(f"{file.name}:{node.name}")
+    assert len(long_files) <= 4, long_files
+    assert not long_functions
+    assert len([path for path in SOURCE.iterdir() if path.name != "__pycache__"]) <= 14
+
+
+def test_dynamic_sparse_training_is_one_method_among_others() -> None:
+    """Outside `methods/dst` nothing but the default mask of `sparsify` and the public names know it."""
+    users = set()
+    for file in SOURCE.rglob("*.py"):
+        inside = str(file.relative_to(SOURCE))
+        if not inside.startswith("methods/dst/") and any(
+            word.startswith("dstrun.methods.dst") for word in imports(file)
+        ):
+            users.add(inside)
+    assert users == {"methods/masked_layers.py", "runs/target.py"}
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -3,7 +3,8 @@
 `dstrun.DynamicSparseTraining` adds the method to a training loop of your own. `dstrun.sparsify` and
 `dstrun.ThresholdMask` are its masks alone, and `dstrun.plain` returns the sparse network without
 masks. A data set of your own consists of `dstrun.Splits` and `dstrun.Split`. Importing the package
-does not import torch."""
+does not import torch.
+"""
 
 from importlib import import_module
 from typing import Any

@@ -27,7 +27,8 @@ class Parser(argparse.ArgumentParser):
 def parse_report(words: Sequence[str]) -> argparse.Namespace:
     """Return paths, paper, filter, sort, runs, layers, form and html of `dstrun report`.
 
-    Raise InputError for arguments that cannot be used."""
+    Raise InputError for arguments that cannot be used.
+    """
     parser = Parser(
         "dstrun report",
         description="Results of runs: a row per setting, mean ± deviation over its seeds.",
@@ -72,7 +73,8 @@ def parse_report(words: Sequence[str]) -> argparse.Namespace:
 def parse_dashboard(words: Sequence[str]) -> argparse.Namespace:
     """Return paths, port, host and open of `dstrun dashboard`.
 
-    Raise InputError for arguments that cannot be used."""
+    Raise InputError for arguments that cannot be used.
+    """
     parser = Parser(
         "dstrun dashboard",
         description="Local page on all runs below PATH, live while they train.",
@@ -113,7 +115,8 @@ def parse_eval(words: Sequence[str]) -> argparse.Namespace:
 def parse_export(words: Sequence[str]) -> argparse.Namespace:
     """Return run, changes, to, format, shrink, force, tolerance and bench of `dstrun export`.
 
-    Raise InputError for arguments that cannot be used."""
+    Raise InputError for arguments that cannot be used.
+    """
     parser = Parser(
         "dstrun export",
         description="Write the trained network without the training code. The file is read back "
@@ -191,7 +194,8 @@ def _with_run(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
 def find_run(path: Path) -> Path:
     """Return the folder of the run that a path means: the folder, a file in it or the one above.
 
-    Raise InputError if there is none, or more than one."""
+    Raise InputError if there is none, or more than one.
+    """
     for folder in (path, path.parent):
         if _is_run(folder) and (folder == path or path.exists()):
             return folder

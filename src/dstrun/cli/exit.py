@@ -16,7 +16,8 @@ TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 def exit_with(error: BaseException) -> NoReturn:
     """Exit with the code of an error, after one line for input that cannot be used.
 
-    Nothing is printed for an error that was reported already; any other shows its traceback."""
+    Nothing is printed for an error that was reported already; any other shows its traceback.
+    """
     if isinstance(error, OSError) and error.errno in UNWRITABLE and error.filename is None:
         _exit_without_output(error)
     if TRACEBACK and isinstance(error, Exception):

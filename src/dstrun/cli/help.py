@@ -1,6 +1,7 @@
 """Text of `dstrun --help`: verbs, choices and options, from the folders and dataclasses themselves.
 
-Hydra's own help takes over a second to collect the choices and shows no meaning of an option."""
+Hydra's own help takes over a second to collect the choices and shows no meaning of an option.
+"""
 
 from collections.abc import Iterator
 from textwrap import wrap

@@ -235,7 +235,8 @@ VERBS: dict[str, Callable[[Sequence[str]], None]] = {
 def place_of(run: Path) -> dict[str, str | bool]:
     """Return the options that keep a rerun beside a run, in the folder where the run is now.
 
-    Options that say how the old run was started are off."""
+    Options that say how the old run was started are off.
+    """
     folder, outputs = run.resolve(), Path(os.path.normpath(run / ".." / ".."))
     if (outputs / folder.parent.name).resolve() != folder.parent:  # the path contains a link
         outputs = folder.parent.parent

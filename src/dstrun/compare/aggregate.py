@@ -4,7 +4,8 @@
              finished runs
 
 A setting is every option that can change a run's figures, except its seed. Figures are fractions in
-[0, 1]; a standard deviation is that of a sample (n − 1), and missing for one run."""
+[0, 1]; a standard deviation is that of a sample (n − 1), and missing for one run.
+"""
 
 import json
 from collections.abc import Sequence
@@ -92,7 +93,8 @@ def _in_order(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 
 def _difference(table: pd.DataFrame, runs: pd.DataFrame) -> pd.Series:
     """Return each sparse setting's accuracy minus that of its dense baseline; NaN without one, or
-    without a finished run."""
+    without a finished run.
+    """
     dense, baselines = _dense_accuracies(runs), []
     for group, setting in zip(table["group"], table["setting"], strict=True):
         shared = _without_sparsity(setting)
@@ -103,7 +105,8 @@ def _difference(table: pd.DataFrame, runs: pd.DataFrame) -> pd.Series:
 
 def _dense_accuracies(runs: pd.DataFrame) -> dict[tuple[str, str], float]:
     """Return the mean accuracy of finished dense runs by group and setting, without the options of
-    sparsity; by '' and setting over all groups."""
+    sparsity; by '' and setting over all groups.
+    """
     dense = runs[is_dense(runs) & (runs["state"] == FINISHED) & runs["test_accuracy"].notna()]
     found: dict[tuple[str, str], list[float]] = {}
     columns = (dense["group"], dense["setting"], dense["test_accuracy"])
@@ -123,7 +126,8 @@ def _without_sparsity(setting: str) -> str:
 
 def front(table: pd.DataFrame, accuracy: str = "accuracy", density: str = "density") -> pd.Series:
     """Return for each row whether it is on the Pareto front: no other row is as accurate and
-    sparser, or as sparse and more accurate."""
+    sparser, or as sparse and more accurate.
+    """
     figures = table[[accuracy, density]].dropna()
     figures = figures.sort_values([density, accuracy], ascending=[True, False])
     best = figures[accuracy].cummax().shift(fill_value=-np.inf)
@@ -144,7 +148,8 @@ def choose_runs(runs: pd.DataFrame, count: int) -> list[str]:
     """Return the names of at most `count` runs to show layer by layer.
 
     One run a setting, spread evenly over density, in the order of settings. Sparse runs are
-    preferred to dense ones, finished runs to others."""
+    preferred to dense ones, finished runs to others.
+    """
     with_figures = runs[runs["epoch"].notna()]
     sparse = with_figures[~is_dense(with_figures)]
     able = sparse if len(sparse) else with_figures
@@ -159,7 +164,8 @@ def by_layer(layers: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Return the density of every layer at the end: a row per setting and layer, both in order.
 
     `runs` have labels, and `layers` is the store's table of them. Columns: series, setting_label,
-    layer, mean, std, count, over the runs of a setting. The layer '' is all layers together."""
+    layer, mean, std, count, over the runs of a setting. The layer '' is all layers together.
+    """
     last = layers[layers["step"] == layers.groupby("run", observed=True)["step"].transform("max")]
     whole = last.groupby("run", observed=True, sort=False)[["kept", "total"]].sum().reset_index()
     whole = whole.assign(layer="", density=whole["kept"] / whole["total"])
@@ -175,7 +181,8 @@ def agreement(by_layer: pd.DataFrame) -> str:
     sparse settings or four layers.
 
     Spearman's rank correlation of each two settings; 1 means the same order (the paper's consistent
-    sparse pattern, figure 7)."""
+    sparse pattern, figure 7).
+    """
     single = by_layer[(by_layer["layer"] != "") & (by_layer["series"] >= 0)]
     table = single.pivot_table(index="layer", columns="series", values="mean", sort=False)
     correlations = table.corr(method="spearman").to_numpy()

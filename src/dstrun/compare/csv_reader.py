@@ -2,7 +2,8 @@
 
 Files with the same header are joined and parsed as one, since making a frame costs milliseconds. If
 that fails, because a line of one of them is damaged, they are parsed one by one; what cannot be
-read is left out and noted."""
+read is left out and noted.
+"""
 
 import io
 from collections.abc import Sequence
@@ -21,7 +22,8 @@ LARGEST_COUNT = 2**53  # up to which a float holds every whole number
 
 class Kind(NamedTuple):
     """A kind of CSV file: its columns, those that may be missing, those that are counts, and the
-    one that is text ('' for none)."""
+    one that is text ('' for none).
+    """
 
     columns: tuple[str, ...]
     optional: tuple[str, ...] = ()
@@ -39,7 +41,8 @@ class Frame(NamedTuple):
 def read_files(files: Sequence[Path], kind: Kind) -> list[Frame]:
     """Return the complete lines of each file.
 
-    A file that is missing, or that lacks the first count or the text, has no rows."""
+    A file that is missing, or that lacks the first count or the text, has no rows.
+    """
     frames: list[Frame] = []
     for start in range(0, len(files), AT_ONCE):
         frames += _read(files[start : start + AT_ONCE], kind)
@@ -70,7 +73,8 @@ def _with_file_name(frame: Frame, name: str) -> Frame:
 def whole_lines(file: Path) -> bytes:
     """Return the bytes of a file up to its last end of line.
 
-    None of a link, which may lead elsewhere, and of what cannot be read."""
+    None of a link, which may lead elsewhere, and of what cannot be read.
+    """
     try:
         content = file.read_bytes() if is_file(file) else b""
     except OSError:
@@ -175,7 +179,8 @@ def _missing(columns: Sequence[str], kind: Kind) -> list[str]:
 def stack(tables: dict[str, pd.DataFrame], kind: Kind) -> pd.DataFrame:
     """Return the rows of all tables, with the column `run`, the name of each.
 
-    Names are categories, which take a byte or two a row."""
+    Names are categories, which take a byte or two a row.
+    """
     filled = {name: table for name, table in tables.items() if len(table)}
     if not filled:
         return pd.DataFrame({column: pd.Series(dtype=float) for column in ("run", *kind.columns)})

@@ -77,7 +77,8 @@ class Condition(NamedTuple):
 def column(word: str, table: pd.DataFrame) -> str:
     """Return the column that a word means: its name, a short name or the last part of an option's.
 
-    Raise InputError if there is no such column."""
+    Raise InputError if there is no such column.
+    """
     key = SHORT_NAMES.get(word, word)
     if key in table:
         return key
@@ -109,7 +110,8 @@ def where(runs: pd.DataFrame, conditions: str) -> pd.DataFrame:
 
     Numbers are compared as numbers, words as text, a value in quotes exactly as it is written. A
     run without a value meets only !=. Raise InputError for an unknown column, for text that is no
-    condition, and for a value that the column cannot have."""
+    condition, and for a value that the column cannot have.
+    """
     for condition in _parse(conditions):
         key = column(condition.word, runs)
         number = _number_of(condition, key, pd.api.types.is_numeric_dtype(runs[key]))
@@ -133,7 +135,8 @@ def _parse(conditions: str) -> Iterator[Condition]:
 def _number_of(condition: Condition, key: str, is_numeric: bool) -> float | None:
     """Return the number that a condition compares with; None for a word.
 
-    Raise InputError for a word where the column has numbers, and for a fraction above 1."""
+    Raise InputError for a word where the column has numbers, and for a fraction above 1.
+    """
     number = None if condition.is_quoted and not is_numeric else _parse_number(condition.value)
     if number is None and is_numeric:
         raise InputError(f"filter: got {condition}, expected a number there")
@@ -181,7 +184,8 @@ def _normalize(text: str) -> str:
 def sort_by_word(settings: pd.DataFrame, word: str) -> pd.DataFrame:
     """Return the settings sorted by a column from small to large; with '-' before it, reversed.
 
-    Raise InputError if there is no such column."""
+    Raise InputError if there is no such column.
+    """
     is_descending, word = word.startswith("-"), word.removeprefix("-")
     key = NAMES_IN_SETTINGS.get(word, word)
     if key not in settings:
@@ -191,7 +195,8 @@ def sort_by_word(settings: pd.DataFrame, word: str) -> pd.DataFrame:
 
 def sort_rows(table: pd.DataFrame, by: Sequence[str], ascending: bool = True) -> pd.DataFrame:
     """Return the table sorted by columns, which may hold numbers and words; equal rows keep their
-    order."""
+    order.
+    """
     return table.sort_values(list(by), ascending=ascending, kind="stable", key=_sort_key)
 
 

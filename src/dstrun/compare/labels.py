@@ -15,7 +15,8 @@ LEAST_DIFFERENCE = 5e-7  # between the two densities of a network that is masked
 def cell_text(value: object, key: str = "") -> str:
     """Return the value of a cell in few characters; '' for None, NaN and pandas' NA.
 
-    `key` is the option of the column, if it is one: α is written as a power of ten."""
+    `key` is the option of the column, if it is one: α is written as a power of ten.
+    """
     if value is pd.NA:
         return ""
     return value_shown(value.item() if isinstance(value, np.generic) else value, key)
@@ -30,7 +31,8 @@ def is_partly_masked(figures: Any) -> Any:
     """Return whether some weights have no mask, so that the model is denser than its masked layers.
 
     `figures` is one run or setting (returns a bool) or a table of them (returns a Series). Runs of
-    an earlier version have no density of the model: False."""
+    an earlier version have no density of the model: False.
+    """
     return (figures["density_model"] - figures["density"]) > LEAST_DIFFERENCE
 
 
@@ -38,7 +40,8 @@ def varying_options(runs: pd.DataFrame) -> list[str]:
     """Return the options in which runs vary, in the order of the options.
 
     An option that applies to some of the runs only varies if its values among those vary. An option
-    that a model's or data set's name stands for counts only where it varies under one name."""
+    that a model's or data set's name stands for counts only where it varies under one name.
+    """
     pairs = len(runs[[*NAMES]].drop_duplicates())
     return [key for key in SETTINGS if key in runs and _varies(runs, key, pairs)]
 
@@ -55,7 +58,8 @@ def distinguishing_options(runs: pd.DataFrame) -> list[str]:
     """Return the options in which runs of one group, model and data vary, in the order of the
     options.
 
-    The names of model and data are among them where a group has several."""
+    The names of model and data are among them where a group has several.
+    """
     found: set[str] = set()
     for _, block in runs.groupby(["group", *NAMES], sort=False, dropna=False):
         found.update(varying_options(block))
@@ -70,7 +74,8 @@ def with_labels(runs: pd.DataFrame) -> pd.DataFrame:
 
     Labels name the options in which the runs vary; `hover` is a list of lines about the run.
     `series` numbers the sparse settings from 0 up and the dense ones from −1 down, `repeat` the
-    runs of a setting, both in the order in which the runs began: a later run changes neither."""
+    runs of a setting, both in the order in which the runs began: a later run changes neither.
+    """
     runs = _with_series(runs)
     keys = [key for key in distinguishing_options(runs) if key not in ("reg.method", "seed")]
     if runs["group"].nunique() > 1:

@@ -2,7 +2,8 @@
 
 Accuracies and densities are fractions in [0, 1]. A row of the paper with several densities is
 several rows here. ResNet-50 is reported without standard deviations. The densities of the LSTMs are
-as printed; the authors' code counts about 0.78 of the weights that are kept."""
+as printed; the authors' code counts about 0.78 of the weights that are kept.
+"""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -14,7 +15,8 @@ class Published(NamedTuple):
     """A row of one of the paper's tables.
 
     `density` is the fraction of weights that remain, `difference` that of the accuracy from the
-    row's own dense accuracy; a dense row has none. A standard deviation of None is not reported."""
+    row's own dense accuracy; a dense row has none. A standard deviation of None is not reported.
+    """
 
     table: int
     model: str
@@ -39,7 +41,8 @@ def _rows(
     *sparse: tuple[Percent, Percent],
 ) -> list[Published]:
     """Return the dense row and the sparse ones, from its accuracy and (remaining, accuracy) of
-    each."""
+    each.
+    """
     dense_accuracy, dense_std = _fractions(dense)
     place = (table, model, data)
     rows = [Published(*place, f"dense ({method})", 1.0, None, dense_accuracy, dense_std, None)]
@@ -128,7 +131,8 @@ FIGURE_3 = {  # (α, density)
 
 def published_rows(pairs: Collection[tuple[str, str]]) -> pd.DataFrame:
     """Return the rows of the paper's tables for pairs of model and data, in the columns of
-    `aggregate.by_setting`."""
+    `aggregate.by_setting`.
+    """
     rows = [row for row in TABLES if (row.model, row.data) in pairs]
     table = pd.DataFrame(rows, columns=Published._fields)
     return table.rename(columns={"model": "model.name", "data": "data.name"})
@@ -145,7 +149,8 @@ def published_densities(pairs: Collection[tuple[str, str]]) -> pd.DataFrame:
 
 def with_published(settings: pd.DataFrame) -> pd.DataFrame:
     """Return the settings, followed for each model and data by the paper's rows, whose reg.method
-    begins with 'paper: '."""
+    begins with 'paper: '.
+    """
     blocks: list[dict] = []
     for pair, ours in settings.groupby(["model.name", "data.name"], sort=False, dropna=False):
         rows = published_rows([pair])

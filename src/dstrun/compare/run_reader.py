@@ -14,6 +14,7 @@ from dstrun.config.check import check
 from dstrun.config.options import OPTIONS, Config, flat, value_of
 from dstrun.runs.identity import SETTINGS, applies, settings
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, changed_files, holder
+from dstrun.runs.target import as_asked
 from dstrun.system.errors import InputError, error_line, printable
 from dstrun.system.files import is_file, read_json
 from dstrun.system.run_files import (
@@ -38,7 +39,8 @@ class Run:
     """The folder of a run, as it was when it was last read.
 
     `row` has an option or figure by the name of its column; it is empty for a folder that is no
-    run of dstrun's. `notes` says what could not be read."""
+    run of dstrun's. `notes` says what could not be read.
+    """
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.folder = name, folder
@@ -63,7 +65,8 @@ class Run:
 
     def update_state(self) -> bool:
         """Return whether the process of a run that is recorded as running has ended, or is back,
-        since the last call."""
+        since the last call.
+        """
         if self.row.get("recorded_state") != RUNNING:
             return False
         is_alive = is_file(self.folder / LOG_FILE) and holder(self.folder)
@@ -77,7 +80,8 @@ class Run:
     def text(self, name: str, tail: int = TAIL) -> str:
         """Return the last `tail` bytes of a file of the run as text; '' if there is no such file.
 
-        A link is no file of the run."""
+        A link is no file of the run.
+        """
         try:
             if not is_file(self.folder / name):
                 return ""
@@ -110,13 +114,15 @@ class Run:
 
     def _group(self) -> str:
         """Return the folders between the one asked for and the run's, or the one above the run's
-        if there are none."""
+        if there are none.
+        """
         above = str(Path(self.name).parent)
         return printable(self.folder.parent.name if above == "." else above)
 
     def _figures(self, summary: Mapping[str, Any]) -> dict[str, Any]:
         """Return the figures of the last epoch, the totals of the summary and the seconds of all
-        epochs."""
+        epochs.
+        """
         has_epochs = len(self.epochs) > 0
         figures = self.epochs.iloc[-1].to_dict() if has_epochs else {}
         for key in TOTALS:
@@ -126,13 +132,14 @@ class Run:
 
     def _options(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options that apply to the run, and `setting`: every option that can change
-        its figures, except the seed."""
+        its figures, except the seed.
+        """
         given = flat(config)
         known = {key: value for key, value in given.items() if key in OPTIONS}
         unknown = {key: value for key, value in given.items() if key not in OPTIONS}
         self.notes += [f"{CONFIG_FILE}: {key} is no option of this version" for key in unknown]
         try:
-            checked = check(known)
+            checked = as_asked(check(known))
         except InputError as error:
             self.notes.append(f"{CONFIG_FILE}: {error}")
             setting = dict(given)

@@ -6,7 +6,8 @@
 
 The name of a run is its path below the folder that was asked for. Files are read once, and again
 when they have changed. Nothing outside the folders is read. No folder stops the reading of the
-others: what cannot be used is listed in `notes`."""
+others: what cannot be used is listed in `notes`.
+"""
 
 import math
 import os
@@ -47,7 +48,8 @@ class Store:
 
     def refresh(self) -> set[str]:
         """Read what is new or has changed, and return the names of those runs and of removed
-        ones."""
+        ones.
+        """
         touched = self._update_runs()
         runs = list(self._runs.values())
         changed = [run for run in runs if run.has_changed("row", ROW_FILES)]
@@ -96,7 +98,8 @@ class Store:
 
     def layers(self, names: Iterable[str] | None = None) -> pd.DataFrame:
         """Return layers.csv of the named runs, or of all, with the columns `run` and `at`, the
-        epochs done as a fraction."""
+        epochs done as a fraction.
+        """
         runs = list(self._named(names))
         changed = [run for run in runs if run.has_changed("layers", [LAYERS_FILE])]
         frames = read_files([run.folder / LAYERS_FILE for run in changed], LAYERS_CSV)
@@ -153,7 +156,8 @@ def _require_folder(path: Path) -> None:
 def _run_folders(root: Path) -> Iterator[Path]:
     """Yield the folders of runs below one, itself included.
 
-    Links and hidden folders are not followed, and folders in a run are not searched."""
+    Links and hidden folders are not followed, and folders in a run are not searched.
+    """
     for place, below, files in os.walk(root):
         if _has_run(files):
             yield Path(place)

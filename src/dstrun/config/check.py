@@ -49,7 +49,8 @@ def check(config: DictConfig | Mapping[str, Any]) -> Config:
     """Return the config as typed objects; raise InputError for the first unusable key or value.
 
     The values of a mapping are used as they are, without interpolation. (OmegaConf's own merge with
-    the schema takes a hundred times as long, which shows in a grid of a thousand runs.)"""
+    the schema takes a hundred times as long, which shows in a grid of a thousand runs.)
+    """
     plain: Any = config
     if isinstance(config, DictConfig):
         try:
@@ -92,7 +93,8 @@ def _build(section: Any, given: Mapping[str, Any], prefix: str = "") -> Any:
 def _convert(key: str, value: Any, wanted: Any) -> Any:
     """Return a value as the type that an option wants, such as 1e-4 for the text '1e-4'.
 
-    Raise InputError for a value that has no such form."""
+    Raise InputError for a value that has no such form.
+    """
     try:
         if wanted == dict[str, Any]:
             return _mapping(value)
@@ -148,7 +150,8 @@ def _is_within(number: float, meta: Mapping[str, Any]) -> bool:
 def check_text(name: str, value: Any, meta: Mapping[str, Any]) -> None:
     """Raise InputError, under `name`, for text that does not match the pattern of an option.
 
-    Of a list, each text is checked."""
+    Of a list, each text is checked.
+    """
     for text in value if isinstance(value, list) else [value]:
         if meta["pattern"] and text is not None and not re.fullmatch(meta["pattern"], text):
             raise InputError(f"{name}: got {text!r}, expected {meta['words']}")
@@ -189,7 +192,8 @@ def _check_schedule(schedule: ScheduleConfig) -> None:
 def is_text(value: Any) -> bool:
     """Return whether a value can be written in UTF-8.
 
-    The name of a file may contain bytes that are no character."""
+    The name of a file may contain bytes that are no character.
+    """
     return not isinstance(value, str) or not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
@@ -206,7 +210,8 @@ def _refuse_bytes(given: Mapping[str, Any]) -> None:
 def _refuse_secrets(given: Mapping[str, Any]) -> None:
     """Raise InputError for a value that contains a secret of the environment.
 
-    It would be written to config.yaml and to W&B."""
+    It would be written to config.yaml and to W&B.
+    """
     for name, secret in os.environ.items():
         if len(secret) < SHORTEST_SECRET or not SECRET.search(name):
             continue

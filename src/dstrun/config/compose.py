@@ -35,7 +35,8 @@ WITHOUT_BASE_CHOICE = ("schedule", "experiment", "sweep")  # groups that may be 
 def compose_and_run(words: Sequence[str], task: Callable[[DictConfig], None]) -> None:
     """Compose a config from the words and call `task` with it, once for each job of a multirun.
 
-    Raise InputError for what Hydra or the schema refuses."""
+    Raise InputError for what Hydra or the schema refuses.
+    """
     register_plugins()
     is_completion = set(COMPLETION) & set(words)  # its words, install=bash, look like overrides
     words = words if is_completion else words_for_hydra(words)
@@ -64,7 +65,8 @@ def _run_once(words: Sequence[str], task: Callable[[DictConfig], None]) -> bool:
     """Compose one config and call the task; return False, without a call, if Hydra must do it.
 
     That is so for a config with a mode or callbacks of Hydra. For any other, `hydra.main` would do
-    the same but compose everything twice, the first time to find the mode: 0.15 s."""
+    the same but compose everything twice, the first time to find the mode: 0.15 s.
+    """
     composed = _compose("config", words, return_hydra_config=True)
     if composed.hydra.mode is not None or composed.hydra.callbacks:
         return False
@@ -98,7 +100,8 @@ def _arguments_for_hydra(words: Sequence[str]) -> Iterator[None]:
 def words_for_hydra(words: Sequence[str]) -> list[str]:
     """Return flags and overrides as Hydra takes them, with -m in front for several runs.
 
-    Raise InputError for words that would do something else than they say."""
+    Raise InputError for words that would do something else than they say.
+    """
     _refuse_traps(words)
     several = _is_multirun(words)
     taken = []
@@ -138,7 +141,8 @@ def _is_override(word: str) -> bool:
 def normalize_override(word: str, several: bool = True) -> str:
     """Return an override in Hydra's grammar; with `several`, commas separate values, as with -m.
 
-    Raise InputError for a key that is no option, and for several values without `several`."""
+    Raise InputError for a key that is no option, and for several values without `several`.
+    """
     name, equals, value = word.partition("=")
     key = name.lstrip("+")
     if equals and not key:
@@ -159,7 +163,8 @@ def normalize_override(word: str, several: bool = True) -> str:
 def _check_override(word: str, override: Override) -> str:
     """Return the word of an override, with ++ for a key of free options.
 
-    Raise InputError for an unknown key, and for a choice that a group cannot have."""
+    Raise InputError for an unknown key, and for a choice that a group cannot have.
+    """
     key = override.key_or_group
     if key in GROUPS:
         _check_choice(word, override)
@@ -193,7 +198,8 @@ def load_saved_config(file: Path, words: Sequence[str] = ()) -> dict[str, Any]:
 
     The choice of a group, such as reg=dense, replaces its options by those of its file; another
     model or data set replaces all of them but place and limits of the data. No recipe is applied.
-    Raise InputError for a file that cannot be read and for words that are no override."""
+    Raise InputError for a file that cannot be read and for words that are no override.
+    """
     try:
         config = OmegaConf.load(file)
         assert isinstance(config, DictConfig)
@@ -226,7 +232,8 @@ def _one_value(word: str) -> Override:
 def _without(config: Any, group: str) -> DictConfig:
     """Return the config without the options that a new choice of `group` must not keep.
 
-    The check sets them to their base values."""
+    The check sets them to their base values.
+    """
     if group in ("model", "data"):
         config[group] = {key: config[group][key] for key in KEPT_OF_DATA if key in config[group]}
     return config

@@ -25,7 +25,8 @@ def option(
     each number in a list. A text, or each text in a list, must match `pattern` as a whole; `words`
     describes the pattern in messages. `when` = (key, value, …): the option applies only if that key
     has one of these values. `identity`: whether the option is part of a run's identity, or a
-    function that returns the part of the value that is."""
+    function that returns the part of the value that is.
+    """
     metadata = {
         "default": default,
         "doc": doc,

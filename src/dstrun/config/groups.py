@@ -2,7 +2,8 @@
 
 The sources of a group are, in the order in which they are searched: the user's ./conf, dstrun's
 conf, and the models and data sets that installed packages register as entry points. The group
-`sweep` has the files of ./sweeps and of dstrun's sweeps."""
+`sweep` has the files of ./sweeps and of dstrun's sweeps.
+"""
 
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -17,7 +18,8 @@ ENTRY_POINTS = {"model": "dstrun.models", "data": "dstrun.data"}
 def packaged_folder(name: str) -> Path:
     """Return dstrun's own folder `conf` or `sweeps`.
 
-    It is inside the package if dstrun was installed from a wheel, else at the checkout's root."""
+    It is inside the package if dstrun was installed from a wheel, else at the checkout's root.
+    """
     package = Path(__file__).resolve().parents[1]
     is_wheel = (package / "conf" / "config.yaml").is_file()
     return (package if is_wheel else package.parents[1]) / name
@@ -42,7 +44,8 @@ def find_choice(group: str, name: str) -> str:
     """Return the choice of a group that is meant by another spelling, a file name or a path.
 
     A name that is a choice, or that means none, is returned unchanged. Raise InputError for a file
-    in a folder that is not searched, or with another ending than .yaml."""
+    in a folder that is not searched, or with another ending than .yaml.
+    """
     known = choices(group)
     if name in known or _is_nested(group, name):
         return name

@@ -34,7 +34,8 @@ def one_line(error: BaseException) -> str:
 def is_from_hydra(error: Exception) -> bool:
     """Return whether code of Hydra or OmegaConf raised an error.
 
-    They raise arbitrary errors for input that they do not check, such as hydra=3."""
+    They raise arbitrary errors for input that they do not check, such as hydra=3.
+    """
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return frame.f_globals.get("__name__", "").partition(".")[0] in ("hydra", "omegaconf", "antlr4")
 
@@ -53,7 +54,8 @@ def _unknown_key(key: str, causes: Sequence[BaseException]) -> str:
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an error, its cause, the cause of that and so on, each once.
 
-    The causes of OmegaConf's errors form a circle in a debugger."""
+    The causes of OmegaConf's errors form a circle in a debugger.
+    """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -36,7 +36,8 @@ OTHER_NAMES = {  # names that other programs use: the option here
 def check_key(key: str, value: str = "", besides: Sequence[str] = ()) -> None:
     """Raise InputError, with near names, for a dotted key that is no option and not in `besides`.
 
-    If the last part of an option is the key, the message shows that option with `value`."""
+    If the last part of an option is the key, the message shows that option with `value`.
+    """
     if key in OPTIONS or key in besides or any(key.startswith(f"{free}.") for free in FREE):
         return
     last = key.rpartition(".")[2].replace("-", "_").lower()

@@ -23,7 +23,8 @@ def takes_text(key: str) -> bool:
 def plain_spelling(key: str, text: str) -> str:
     """Return a number or choice in the spelling that the check of its option takes.
 
-    Text that means neither is returned unchanged."""
+    Text that means neither is returned unchanged.
+    """
     if key not in OPTIONS:
         return text
     entry = OPTIONS[key]
@@ -48,7 +49,8 @@ def read_number(text: str, *, share: bool = False, whole: bool = False) -> float
     """Return the number that a text means, or None.
 
     Python's spellings are known, and a typographic minus, 1×10^-4 and 10^-4; with `share` 5%; with
-    `whole` 10k and 1M. With `whole`, a number without a fraction is an int: '1e3' is 1000."""
+    `whole` 10k and 1M. With `whole`, a number without a fraction is an int: '1e3' is 1000.
+    """
     text = text.strip().replace("−", "-")
     if power := POWER.fullmatch(text):
         text = f"{(power['factor'] or '1').strip()}e{power['exponent']}"
@@ -74,7 +76,8 @@ def _split_unit(text: str, share: bool, whole: bool) -> tuple[str, Decimal]:
 def find_spelling(word: str, known: Iterable[str]) -> str:
     """Return the only known word that differs from `word` in case and punctuation alone.
 
-    Without such a word, or with several, `word` itself is returned."""
+    Without such a word, or with several, `word` itself is returned.
+    """
     known = list(known)
     if word in known:
         return word

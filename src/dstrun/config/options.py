@@ -2,7 +2,8 @@
 
 The defaults are the base values that recipes, experiments and the command line build on. A default
 never changes: the identity of a run is made of the options that differ from their defaults, so
-another default would rename every old run. A new option gets the default that means "as before"."""
+another default would rename every old run. A new option gets the default that means "as before".
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass

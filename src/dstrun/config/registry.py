@@ -12,7 +12,8 @@ from dstrun.system.errors import InputError, user_code_error
 def lookup(option: str, name: str, builtin: Mapping[str, Callable], group: str) -> Callable:
     """Return the builder of a name, from `builtin` or the entry points of `group`.
 
-    Raise InputError for an unknown name and for an entry point that cannot be loaded."""
+    Raise InputError for an unknown name and for an entry point that cannot be loaded.
+    """
     if name in builtin:
         return builtin[name]
     entries = entry_points(group=group)
@@ -48,7 +49,8 @@ def check_arguments(option: str, name: str, builder: Callable, *given: Any, **na
     """Raise InputError, with near names, for arguments that do not fit a builder's signature.
 
     A TypeError that the builder raises later is therefore a mistake inside the builder, and not one
-    in `option`, which holds its keyword arguments."""
+    in `option`, which holds its keyword arguments.
+    """
     parameters = _parameters(builder)
     if parameters is None:
         return
@@ -63,7 +65,8 @@ def check_arguments(option: str, name: str, builder: Callable, *given: Any, **na
 def _parameters(builder: Callable) -> Mapping[str, inspect.Parameter] | None:
     """Return a builder's parameters by name, or None if Python does not know them.
 
-    Some functions written in C have no signature."""
+    Some functions written in C have no signature.
+    """
     try:
         return inspect.signature(builder).parameters
     except (TypeError, ValueError):

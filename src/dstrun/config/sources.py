@@ -60,7 +60,8 @@ def _read(file: Path, group: str, source: ConfigSource) -> ConfigResult:
 class FileConfigSource(file_config_source.FileConfigSource):
     """A folder of config files, read by `read_yaml`.
 
-    It replaces Hydra's class of the same name, since Hydra's registry knows a source by name."""
+    It replaces Hydra's class of the same name, since Hydra's registry knows a source by name.
+    """
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Return the content of the file of GROUP/NAME."""
@@ -173,7 +174,8 @@ def register_plugins() -> None:
 def _hydra_config(**choices: str) -> HydraConf:
     """Return Hydra's own config with other base choices.
 
-    A config file may override a base choice, while it may not override an override."""
+    A config file may override a base choice, while it may not override an override.
+    """
     config = HydraConf()
     for entry in config.defaults:
         if isinstance(entry, dict):

@@ -1,7 +1,8 @@
 """Values as people type them, converted to Hydra's grammar.
 
 Text stays text, lists get brackets, choices get their spelling. Values that are in Hydra's grammar
-already stay unchanged: 'quoted', ${interpolation}, choice(a,b), range(3), and with -m a,b."""
+already stay unchanged: 'quoted', ${interpolation}, choice(a,b), range(3), and with -m a,b.
+"""
 
 import re
 import shlex
@@ -53,7 +54,8 @@ def in_hydras_grammar(key: str, value: str, several: bool) -> str:
     With `several`, as with -m, commas separate the values of an axis. Keys that are neither option
     nor group (model.args.width, hydra.launcher.x), options that are mappings (model.args) and empty
     values are returned unchanged. Raise InputError for several values without `several`, and for a
-    list without brackets among several."""
+    list without brackets among several.
+    """
     value = value.strip()
     if not value or key in FREE or (key not in OPTIONS and key not in GROUPS):
         return value
@@ -126,7 +128,8 @@ def split_values(text: str, separators: str = ",") -> list[str]:
 def quote(text: str) -> str:
     """Return text in quotes if Hydra reads it as something else without quotes.
 
-    Text that is quoted, text with Hydra's escapes, and null are returned unchanged."""
+    Text that is quoted, text with Hydra's escapes, and null are returned unchanged.
+    """
     if QUOTED.fullmatch(text) or text.lower() == "null":
         return text
     read = _as_hydra_reads(text)

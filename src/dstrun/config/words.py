@@ -52,7 +52,8 @@ def normalize_words(arguments: Sequence[str]) -> list[str]:
     """Return the words with plain dashes, without quotes, and with each override as one word.
 
     Flags come first, since Hydra takes none between overrides. Raise InputError for a key without a
-    value."""
+    value.
+    """
     rest = deque(_plain(argument) for argument in arguments)
     if rest and rest[0] in TRAIN:
         rest.popleft()
@@ -123,7 +124,8 @@ def _take_equals(rest: deque[str]) -> str:
 def _from_flag(word: str, rest: deque[str]) -> str:
     """Return model=vgg16 for --model=vgg16, model for --model and overwrite=true for --overwrite.
 
-    Another flag is returned unchanged."""
+    Another flag is returned unchanged.
+    """
     name, equals, value = word.lstrip("-").partition("=")
     key = find_key(name)
     if key is None:

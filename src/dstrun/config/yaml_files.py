@@ -1,7 +1,8 @@
 """Config files: YAML in UTF-8 in which an option of text takes its text as it was typed.
 
 In YAML 1.1, which OmegaConf reads, 010 is 8, 1:30 is 90 and `on` is true. Here whole numbers are
-decimal, and the option that a scalar belongs to determines whether it is text."""
+decimal, and the option that a scalar belongs to determines whether it is text.
+"""
 
 import re
 from pathlib import Path
@@ -30,7 +31,8 @@ REAL_NUMBER = re.compile(
 class Loader(yaml.SafeLoader):
     """YAML 1.1 without dates, octal and sexagesimal numbers, with 1e-4 as a number.
 
-    A key that appears twice in a mapping is an error."""
+    A key that appears twice in a mapping is an error.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Return a mapping; raise ConstructorError for a key that appears twice."""
@@ -66,7 +68,8 @@ _change_resolvers()
 def read_text(file: Path) -> str:
     """Return the text of a file without its byte-order mark.
 
-    Raise InputError for an empty file and for one that is not UTF-8."""
+    Raise InputError for an empty file and for one that is not UTF-8.
+    """
     content = file.read_bytes()
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:4]:
         raise InputError(f"{file}: is written in UTF-16, or is no text; expected UTF-8")
@@ -82,7 +85,8 @@ def read_text(file: Path) -> str:
 def read_yaml(file: Path, package: str = "") -> dict[str, Any]:
     """Return the mapping in a YAML file whose keys are options below `package`, such as 'reg'.
 
-    Raise InputError for a file that is empty, no YAML, or no mapping."""
+    Raise InputError for a file that is empty, no YAML, or no mapping.
+    """
     try:
         loader = Loader(read_text(file))
         try:
@@ -113,7 +117,8 @@ def header_package(text: str) -> str | None:
 def _convert_scalars(node: yaml.Node, key: str) -> None:
     """Change the scalars below a node to the types of the options that they belong to.
 
-    `key` is the dotted key of the node."""
+    `key` is the dotted key of the node.
+    """
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
             below = f"{key}.{name.value}".lstrip(".")

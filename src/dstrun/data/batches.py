@@ -53,7 +53,8 @@ class Batches:
 
     def __len__(self) -> int:
         """Return the batches per epoch; batch norm cannot train on a last batch of one image,
-        which is left out."""
+        which is left out.
+        """
         count = ceil(self.images / self.batch_size)
         return count - 1 if self.images % self.batch_size == 1 and count > 1 else count
 
@@ -114,6 +115,7 @@ class Batches:
 
 def _mixed_seed(seed: int, epoch: int) -> int:
     """Return a 32-bit hash of both: the CPU's generator reads 32 bits, and seeds 0, 1, … with
-    epochs 0, 1, … must not repeat one another."""
+    epochs 0, 1, … must not repeat one another.
+    """
     digest = hashlib.blake2b(f"{seed} {epoch}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "little")

@@ -154,7 +154,8 @@ def _channels_first(images: Any) -> Tensor:
 
 def _download(kind: str, root: Path) -> None:
     """Download a set by torchvision into a folder of its own, then move its files to their
-    places."""
+    places.
+    """
     import torchvision
 
     build = getattr(torchvision.datasets, kind)
@@ -175,7 +176,8 @@ def _download(kind: str, root: Path) -> None:
 @contextmanager
 def _staging(root: Path) -> Iterator[Path]:
     """Make a folder in `root` for a download; remove it at the end, with `root` if that is new and
-    empty."""
+    empty.
+    """
     made = [folder for folder in (root, *root.parents) if not folder.exists()]
     root.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".download-", dir=root))

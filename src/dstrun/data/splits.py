@@ -56,7 +56,8 @@ class Splits:
 
 def limited_indices(count: int, limit: int) -> Tensor:
     """Return ascending indices of `limit` of `count` examples (0: all), the same for every
-    seed."""
+    seed.
+    """
     if limit == 0 or limit >= count:
         return torch.arange(count)
     return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:limit].sort().values

@@ -52,7 +52,8 @@ class Rebuild:
 
     def _make_flatten(self, node: fx.Node) -> fx.Node:
         """Make a flatten: a channel needed at some positions only is flattened, then selected
-        from."""
+        from.
+        """
         flat, (source,) = self._copy(node), node.all_input_nodes
         needed, channels = self._channels.needed[node], self._channels.read_by(node, source)
         present = channels.repeat_interleave(len(needed) // len(channels))
@@ -93,7 +94,8 @@ class Rebuild:
 
     def _make_addition(self, node: fx.Node) -> fx.Node:
         """Make an addition of what varies on each side, spread over the needed channels, and of the
-        constants."""
+        constants.
+        """
         needed = self._channels.needed[node]
         sources = node.all_input_nodes * (2 // len(node.all_input_nodes))  # x + x names x once
         sides: list[Any] = []

@@ -58,7 +58,8 @@ def _row(layer: str, weights: int, kept: int, products: int, products_kept: int)
 
 def _measure_bytes(trained: Trained) -> dict[str, int]:
     """Return the bytes of the file with dense weights, with packed ones, and of the former
-    zipped."""
+    zipped.
+    """
     weights = trained.plain.state_dict()
     with TemporaryDirectory() as folder:
         dense, packed = Path(folder, "dense"), Path(folder, "packed")

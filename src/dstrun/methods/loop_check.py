@@ -133,7 +133,7 @@ def all_zero(layers: Mapping[str, Any]) -> list[str]:
 
 
 def never_kept(layers: list[str]) -> str:
-    """Return why a layer of zeros cannot be trained: |0| > t is false, and H · W, its way back, is 0."""
+    """Return why a layer of zeros cannot be trained: |0| > t is false, and H · 0 = 0."""
     several = len(layers) > 1
     what = "the weights of" if several else "every weight of"
     are = "are" if several else "is"
@@ -166,7 +166,7 @@ def _check_graph(layers: Mapping[str, Any], loss: Tensor, unread: Set[str]) -> N
 
 
 def _reached(loss: Tensor) -> tuple[set[int], set[int], bool]:
-    """Return ids of a loss's leaves past masks and of its masks' thresholds, and if some are hidden."""
+    """Return ids of a loss's leaves past masks and of thresholds, and if some are hidden."""
     reached: set[int] = set()
     masked: set[int] = set()
     hides = False
@@ -189,12 +189,12 @@ def _reached(loss: Tensor) -> tuple[set[int], set[int], bool]:
 
 
 def _check_gradients(layers: Mapping[str, Any]) -> None:
-    """Raise RuntimeError where zero_grad has cleared the weights' gradients, not the thresholds'."""
+    """Raise RuntimeError where zero_grad cleared the gradients of weights and no threshold's."""
     kept = [name for name, layer in layers.items() if layer.mask.threshold.grad is not None]
     if kept and all(layer.weight.grad is None for layer in layers.values()):
         raise RuntimeError(
             f"zero_grad() has left the gradients of the thresholds of {_names(kept)}, which add up "
-            "step by step: call it of an optimiser made over model.parameters() after prepare(model)"
+                    "step by step: call it of an optimiser made over model.parameters() after prepare(model)"
         )
 
 

@@ -110,10 +110,7 @@ def maskable(model: nn.Module, exclude: Sequence[str] = (), past: Sequence[str] 
     selection = Selection({}, {})
     for name, module, parameter_name, parameter in _matrices(model):
         reason = _reason_for_dense(module, parameter_name, owners[id(parameter)] > 1)
-        if not reason and any(fnmatchcase(name, pattern) for pattern in exclude):
-            reason = "excluded"
-        if not reason and name in past:
-            reason = READ_PAST
+        reason = reason or _reason_by_name(name, exclude, past)
         if reason:
             selection.left_dense[f"{name}.{parameter_name}".lstrip(".")] = reason
         else:
@@ -124,6 +121,13 @@ def maskable(model: nn.Module, exclude: Sequence[str] = (), past: Sequence[str] 
             f"nothing to mask in this model; left dense: {left or 'no weights at all'}"
         )
     return selection
+
+
+def _reason_by_name(name: str, exclude: Sequence[str], past: Sequence[str]) -> str:
+    """Return why a layer of that name is to have no mask, '' where it is to have one."""
+    if any(fnmatchcase(name, pattern) for pattern in exclude):
+        return "excluded"
+    return READ_PAST if name in past else ""
 
 
 def _check_globs(model: nn.Module, exclude: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from dstrun.config.options import FREE, Config, value_of
 from dstrun.runs.identity import SETTINGS, applies, run_hash
+from dstrun.runs.target import as_asked
 from dstrun.system.numbers import short
 
 WORDS = {
@@ -95,6 +96,7 @@ def _label(row: dict[str, Any], keys: Iterable[str]) -> str:
 
 def _row(config: Config) -> dict[str, Any]:
     """Return the options that apply to a run, each argument of a builder under its own name."""
+    config = as_asked(config)
     found: dict[str, Any] = {"group": config.group}
     for key in SETTINGS:
         value = value_of(config, key)

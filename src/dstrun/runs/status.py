@@ -1,8 +1,8 @@
 """Ownership and state of a run: status.json, its heartbeat and a file lock.
 
-The lock is the kernel's, on train.log, and ends with its process. Where it has no effect, on another
-host or on a file system without locks, an owner counts as alive while its heartbeat is younger than
-two minutes.
+The lock is the kernel's, on train.log, and ends with its process. Where it has no effect, on
+another host or on a file system without locks, an owner counts as alive while its heartbeat is
+younger than two minutes.
 """
 
 import fcntl

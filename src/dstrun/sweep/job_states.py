@@ -75,7 +75,8 @@ class Entry:
 def read_entries(jobs: Sequence[Job], keys: Sequence[str] = ()) -> list[Entry]:
     """Return an entry for each job, labelled by the options `keys`, or by those that differ.
 
-    Raise InputError for a folder that holds another run."""
+    Raise InputError for a folder that holds another run.
+    """
     labels = run_labels([job.config for job in jobs], keys)
     return [
         Entry(job, RunFolder(job.folder, job.config).state(), label=label)
@@ -86,7 +87,8 @@ def read_entries(jobs: Sequence[Job], keys: Sequence[str] = ()) -> list[Entry]:
 def estimate_seconds(entries: Sequence[Entry], jobs: Sequence[Job]) -> float | None:
     """Return the training time of `jobs`, by the finished entries with the same model and data.
 
-    None where a job has no such entry."""
+    None where a job has no such entry.
+    """
     seconds: dict[tuple[str, str], list[float]] = {}  # per epoch, by model and data
     for entry in entries:
         summary = read_json(entry.job.folder / SUMMARY_FILE) if entry.state == FINISHED else {}

@@ -238,7 +238,8 @@ class Monitor:
 
     def _padded_label(self, entry: Entry, rest: int) -> str:
         """Return a label in a column of its own, shortened on a terminal whose line must also hold
-        `rest` characters."""
+        `rest` characters.
+        """
         width = len(entry.label)
         if self._console.is_terminal:
             width = max(self._console.width - rest, 12)

@@ -86,7 +86,8 @@ def _refuse_flat_list(key: str, values: list[Any]) -> None:
 
 def in_grammar(value: Any, text: bool = False) -> str:
     """Return one value as Hydra's grammar writes it; `text`: quote strings, whatever they
-    contain."""
+    contain.
+    """
     if text and isinstance(value, str):
         return str(QuotedString(value, Quote.single).with_quotes())
     if text and isinstance(value, list):
@@ -164,7 +165,8 @@ class Planner:
 
     def _compose(self, words: tuple[str, ...]) -> tuple[dict[str, Any], bool]:
         """Return the config as plain values, and whether it has interpolations that are still to
-        be resolved."""
+        be resolved.
+        """
         config = self._loader.load_sweep_config(self._master, list(words))
         self._refuse_another_launcher(config, words)
         task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -174,7 +176,8 @@ class Planner:
 
     def _refuse_another_launcher(self, config: DictConfig, words: Sequence[str]) -> None:
         """Raise InputError where an override, such as an experiment, chooses another launcher or
-        sweeper."""
+        sweeper.
+        """
         for group in ("hydra/launcher", "hydra/sweeper"):
             chosen, ours = (
                 each.hydra.runtime.choices.get(group) for each in (config, self._master)

@@ -99,7 +99,8 @@ def _complete(
     planner: Planner, space: Mapping[str, Any], fixed: Sequence[str]
 ) -> tuple[Job, list[str]]:
     """Return the job of a sample of the space, and the fixed overrides with those that a search
-    adds: a validation split and a group."""
+    adds: a validation split and a group.
+    """
     words = [f"{key}={sample_value(distribution)}" for key, distribution in space.items()]
     job = planner.jobs([[*fixed, *words]])[0]
     added = []
@@ -130,7 +131,8 @@ class _Search:
 
     def run(self, trials: int, batch: int, make: Callable[[int], Any]) -> None:
         """Run batches of trials until `trials` have ended; `make` returns the sampler after a
-        number of trials."""
+        number of trials.
+        """
         for trial in self._ended():
             self._early_stopping.add_ended(self._job(trial).folder)
         unfinished = self._unfinished()
@@ -203,7 +205,8 @@ class _Search:
 
     def _tell(self, number: int, job: Job, monitor: Monitor) -> bool:
         """Tell the study the result of a trial; return False for one that the next command
-        resumes."""
+        resumes.
+        """
         status = read_json(job.folder / STATUS_FILE)
         states, values = import_optuna().trial.TrialState, None
         if status.get("state") == FINISHED:

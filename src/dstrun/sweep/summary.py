@@ -59,7 +59,8 @@ class Summary:
 
     def write(self) -> None:
         """Read new results and write the file if its text changes. Raise OSError where that
-        fails."""
+        fails.
+        """
         self._group.mkdir(parents=True, exist_ok=True)
         with _locked(self._group):
             self._read_runs()

@@ -8,7 +8,8 @@ def usable_cores(group: Path = Path("/sys/fs/cgroup")) -> int:
     """Return the number of cores of the process's affinity, at most the quota of its container.
 
     torch considers neither, and a surplus thread delays every operation. `group` is the folder of
-    the container's control group, version 2."""
+    the container's control group, version 2.
+    """
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:

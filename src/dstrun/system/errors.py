@@ -40,7 +40,8 @@ def user_code_error(error: BaseException) -> str:
 
     An example is 'ZeroDivisionError in stripes.py:12 (division by zero)'. The place is the last
     line that was running outside of dstrun, the standard library and torch. It is missing if there
-    is none, as for an entry point to a module that does not exist."""
+    is none, as for an entry point to a module that does not exist.
+    """
     place = _place_in_user_code(error)
     message = printable(first_line(error))
     if isinstance(error, SyntaxError) and error.filename:

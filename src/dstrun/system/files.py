@@ -111,7 +111,8 @@ def is_file(path: Path) -> bool:
 def crc32(path: Path, size: int) -> int:
     """Return the CRC-32 of the first `size` bytes of a file.
 
-    Raise ValueError for a file that is shorter or missing."""
+    Raise ValueError for a file that is shorter or missing.
+    """
     checksum, left = 0, size
     try:
         with path.open("rb") as file:

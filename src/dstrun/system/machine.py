@@ -37,7 +37,8 @@ PACKAGES = (
 def choose_device(name: str) -> torch.device:
     """Return the device of a name; 'auto' is the GPU if there is one, else the CPU.
 
-    Raise ValueError for a device that this machine has not."""
+    Raise ValueError for a device that this machine has not.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -73,7 +74,8 @@ def keep_freed_memory() -> None:
 
     Temporary tensors are allocated again in every step. Memory that was returned costs a page fault
     per 4 KiB then, which takes longer than the arithmetic in it. This needs glibc; elsewhere
-    nothing changes."""
+    nothing changes.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         for parameter, value in MALLOPT.values():

@@ -36,7 +36,8 @@ def stop_request() -> Iterator[StopRequest]:
     SIGUSR1 or SIGUSR2 gets its signal after the block: submitit's requeues the job, which must wait
     for the checkpoint. An earlier handler of SIGTERM or SIGHUP stays: submitit's ignores SIGTERM,
     which SLURM sends before the signal that counts, and nohup's ignores SIGHUP, which a closed
-    terminal sends."""
+    terminal sends.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request

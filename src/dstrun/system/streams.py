@@ -1,7 +1,8 @@
 """Standard output and error that accept every character in any encoding.
 
 A character that the encoding lacks, such as α and █ on a terminal in Latin-1, is written as a
-readable replacement in ASCII. Otherwise printing could end a run that has trained to its end."""
+readable replacement in ASCII. Otherwise printing could end a run that has trained to its end.
+"""
 
 import codecs
 import io

@@ -20,7 +20,7 @@ def set_initial_weights(config: Config, model: nn.Module) -> None:
 
 
 def _fitting(model: nn.Module, run: str) -> dict[str, Tensor]:
-    """Return another run's weights for this model, and its masks where they fit; else InputError."""
+    """Return another run's weights for this model; raise InputError where they do not fit."""
     try:
         weights = checkpoint.load_newest(Path(run))["model"]
     except (OSError, ValueError, KeyError) as error:

@@ -28,7 +28,7 @@ Images = Iterator[tuple[Tensor, Tensor]]
 
 
 class TrainingBatches(Protocol):
-    """Training data: `len` batches of images and labels an epoch, shuffled by the epoch's number."""
+    """Training data: `len` batches of images and labels an epoch, shuffled by its number."""
 
     def __len__(self) -> int: ...
     def shuffled(self, epoch: int, start: int = 0) -> Images: ...

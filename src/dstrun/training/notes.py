@@ -125,7 +125,8 @@ def _reason_in_training(config: Config, key: str) -> str | None:
 
 def _replaced(config: Config, given: Collection[str]) -> Iterator[str]:
     """Yield a note for each option of the command line in whose place a target density puts another
-    value."""
+    value.
+    """
     reg = config.reg
     if not reg.is_steered:
         return

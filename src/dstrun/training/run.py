@@ -84,7 +84,7 @@ def _prepare(folder: RunFolder) -> Prepared:
 
 
 def _data_in_checkpoint(folder: Path) -> dict[str, Any]:
-    """Return what a run was trained on as its newest checkpoint says; {} where it cannot be read."""
+    """Return the data recorded in a run's newest checkpoint; {} where it cannot be read."""
     try:
         state = checkpoint.load_newest(folder)
     except (OSError, ValueError):

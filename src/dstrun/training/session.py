@@ -168,15 +168,20 @@ class Session:
         by_file = is_epoch and self._stop_file.exists()
         if by_file:
             stop.signal = signal.SIGTERM
-        if stop or self._is_checkpoint_due() or self._config.checkpoint.every == 0:
+        if self._is_save_wanted(stop):
             if not is_epoch:
                 self._check_finite(trainer, stop)
             self._save(trainer, recorder)
         if stop.signal:
             self._console.stop()
-            line = f"{self._folder}: interrupted at step {record.step}"
-            self._console.say(f"{line}; run the same command to resume", style="yellow")
+            self._console.say(
+                f"{self._folder}: interrupted at step {record.step}; run the same command to resume",
+                style="yellow",
+            )
             raise (StoppedByFile if by_file else Interrupted)(stop.signal)
+
+    def _is_save_wanted(self, stop: StopRequest) -> bool:
+        return bool(stop) or self._is_checkpoint_due() or self._config.checkpoint.every == 0
 
     def _save(self, trainer: Trainer, recorder: Recorder) -> None:
         state = {**trainer.state_dict(), **self._prepared.images, "files": recorder.marks()}

@@ -1,5 +1,6 @@
 """Sweeper hydra/sweeper=pareto: a search for accurate, sparse runs with Optuna
-(dstrun.sweep.search)."""
+(dstrun.sweep.search).
+"""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -32,7 +32,8 @@ class PlannedSweeper(Sweeper):
 
     def _print_notes(self, notes: Sequence[str], dry_run: bool) -> None:
         """Print notes on the sweep; dstrun's own launcher prints them after its check of the
-        jobs."""
+        jobs.
+        """
         if isinstance(self._launcher, LocalLauncher) and not dry_run:
             self._launcher.notes = notes
         else:

@@ -1,7 +1,8 @@
 """The dashboard's application: a Dash app over the runs of some folders.
 
 The address of the page holds everything that it shows, so that a view can be shared or come back
-to. Names in an address are looked up among the runs and never used as paths."""
+to. Names in an address are looked up among the runs and never used as paths.
+"""
 
 import logging
 from pathlib import Path
@@ -30,7 +31,8 @@ def make_app(watch: Watch, where: str, host: str = "127.0.0.1") -> Dash:
     """Return the application over runs; `where` names them.
 
     On a loopback address it answers only requests for this machine's own names, so that no page
-    from elsewhere can reach it under a name that leads here."""
+    from elsewhere can reach it under a name that leads here.
+    """
     app = Dash(
         __name__,
         title=f"dstrun {where}",

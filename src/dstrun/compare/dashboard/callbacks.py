@@ -180,7 +180,8 @@ def _request(
     dark: bool,
 ) -> dict[str, Any]:
     """Return what is to be drawn, as JSON: the view, its runs, the theme and the counts of ticked,
-    filtered and all runs."""
+    filtered and all runs.
+    """
     filtered = [name for name in chosen["shown"] if name in runs.index]
     ticked = [name for name in chosen["ticked"] if name in filtered]
     names = views.runs_in_view(view, ticked or filtered, *picked)

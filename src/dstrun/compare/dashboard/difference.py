@@ -18,7 +18,8 @@ FIGURES = {
 
 def facts_of(row: pd.Series, status: Mapping[str, Any]) -> dict[str, str]:
     """Return the options, state, environment and figures of a run in words, from its row and its
-    status.json; '' for a missing one."""
+    status.json; '' for a missing one.
+    """
     facts = {key: cell_text(row[key], key) for key in SHOWN_OPTIONS}
     for key in ("state", "device_name", "epoch"):
         facts[key] = cell_text(row[key])

@@ -1,6 +1,7 @@
 """`dstrun dashboard`: a server of one page on the runs of some folders, live while they train.
 
-It listens on the first free port, and on this machine only unless told otherwise."""
+It listens on the first free port, and on this machine only unless told otherwise.
+"""
 
 import errno
 import socket
@@ -28,7 +29,8 @@ def dashboard(
 ) -> None:
     """Serve the page until a signal to stop; with `open_page` open it in a browser.
 
-    Raise InputError for a path that is no folder, and if no port can be listened on."""
+    Raise InputError for a path that is no folder, and if no port can be listened on.
+    """
     watch = Watch(paths)
     where = " ".join(map(str, paths))
     listening, port = free_port(host, port)
@@ -53,7 +55,8 @@ def dashboard(
 def free_port(host: str, port: int) -> tuple[socket.socket, int]:
     """Return a socket that listens on a port or on the next free one, and its port.
 
-    Raise InputError for a port or a host that cannot be used, and if no port is free."""
+    Raise InputError for a port or a host that cannot be used, and if no port is free.
+    """
     if not 0 <= port < ABOVE_ALL_PORTS:
         raise InputError(f"port: got {port}, expected a number from 0 to 65535")
     for candidate in range(port, min(port + PORTS, ABOVE_ALL_PORTS)):

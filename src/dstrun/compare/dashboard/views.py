@@ -1,6 +1,7 @@
 """The dashboard's views: figures of some runs, the page of one run, the differences of two.
 
-Functions from tables to Dash components, which show text as text."""
+Functions from tables to Dash components, which show text as text.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -89,7 +90,8 @@ def _means(some: pd.DataFrame, runs: pd.DataFrame) -> html.Section:
 
 def subject(ticked: int, filtered: int, total: int) -> html.P:
     """Return the line that says which runs the figures show, by the numbers of ticked, filtered and
-    all runs."""
+    all runs.
+    """
     runs = f"{counted(filtered, 'run')} of the table"
     if filtered != total:
         runs += f", of {total}"

@@ -15,7 +15,8 @@ class Watch:
     """The store and its labelled runs, refreshed by whoever asks, at most once a second.
 
     `version` grows with every change. Callbacks run in threads and take `lock` while they use the
-    store."""
+    store.
+    """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.store = Store(paths)

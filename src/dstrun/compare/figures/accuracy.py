@@ -1,7 +1,8 @@
 """Figures of accuracy against density, parameters and multiply-adds.
 
 Functions from tables to figures without a theme. `runs` are runs with labels; fractions stay
-fractions, and axes say %. A run has the same look in every figure."""
+fractions, and axes say %. A run has the same look in every figure.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +27,8 @@ def accuracy_density(runs: pd.DataFrame, published: pd.DataFrame | None = None) 
     """Return accuracy against density of every run, a panel per model and data, with the Pareto
     front, the dense runs' means and the paper's rows.
 
-    Front, dense means and the first range of the axis are those of the finished runs."""
+    Front, dense means and the first range of the axis are those of the finished runs.
+    """
     pairs = list(by_pair(runs[runs["test_accuracy"].notna()]))
     panels = Panels([pair_name(pair) for pair, _ in pairs], columns=2)
     for panel, (pair, some) in enumerate(pairs):
@@ -50,7 +52,8 @@ def accuracy_density(runs: pd.DataFrame, published: pd.DataFrame | None = None) 
 
 def kept_against_accuracy(runs: pd.DataFrame) -> Figure:
     """Return accuracy against the parameters, and against the multiply-adds, that are kept; a row
-    per model and data."""
+    per model and data.
+    """
     pairs = list(by_pair(runs[runs["test_accuracy"].notna()]))
     titles: list[str] = []
     for pair, _ in pairs:
@@ -88,7 +91,8 @@ def pair_name(pair: Pair) -> str:
 def range_around(values: pd.Series) -> list[float]:
     """Return a range of an axis with some room around the values, of which there is at least one.
 
-    Values far below the others, by five interquartile ranges, are left out of sight."""
+    Values far below the others, by five interquartile ranges, are left out of sight.
+    """
     low, high = values.min(), values.max()
     first, third = values.quantile(0.25), values.quantile(0.75)
     if third > first:
@@ -120,7 +124,8 @@ def _dense_means(runs: pd.DataFrame, reach: list[float]) -> Iterator[Trace]:
 
 def _marks(runs: pd.DataFrame, x: str) -> Iterator[Trace]:
     """Yield a trace per setting with a mark per run at its accuracy, open while it is not
-    finished."""
+    finished.
+    """
     has_names = runs["series"].nunique() <= LEGEND
     for series, some in runs.groupby("series", sort=False):
         symbols = []

@@ -25,7 +25,8 @@ def against_alpha(settings: pd.DataFrame, published: pd.DataFrame | None = None)
     """Return accuracy, above, and density against α, a column per model and data.
 
     `settings` is the table of `aggregate.by_setting`: marks are means over seeds, bars their
-    standard deviations. `published` has points of the paper's figure 3 (densities)."""
+    standard deviations. `published` has points of the paper's figure 3 (densities).
+    """
     usable = settings[settings["accuracy"].notna()]
     sparse = usable[usable["reg.alpha"] > 0]
     pairs = list(by_pair(sparse))

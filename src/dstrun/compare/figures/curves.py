@@ -1,6 +1,7 @@
 """Figures of training by epoch: loss, accuracy, α and density.
 
-`epochs` is the store's table of the runs, and `runs` has their labels."""
+`epochs` is the store's table of the runs, and `runs` has their labels.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -66,7 +67,8 @@ def _add_curves(
 
 def density_and_accuracy(epochs: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """Return the density of the masked layers, dashed and on the left axis, and the test accuracy,
-    on the right one, by epoch."""
+    on the right one, by epoch.
+    """
     panels = Panels([""])
     for run in runs.itertuples():
         mine, style = epochs[epochs["run"] == run.run], stroke(run.series, run.repeat)

@@ -1,6 +1,7 @@
 """Figures of every layer: density over epochs, density at the end, and maps of layers × epochs.
 
-`layers` is the store's table of the runs, and `runs` has their labels."""
+`layers` is the store's table of the runs, and `runs` has their labels.
+"""
 
 from typing import Any
 
@@ -29,7 +30,8 @@ Layers = list[tuple[str, pd.DataFrame]]  # names, 'model' for the sum of all fir
 def layer_density(layers: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """Return the density of every layer over epochs (the paper's figures 4 to 6).
 
-    One run has a panel with a line per layer; several have a panel per layer, a line per run."""
+    One run has a panel with a line per layer; several have a panel per layer, a line per run.
+    """
     sums = layers.groupby(["run", "at"], observed=True, sort=False)[["kept", "total"]].sum()
     model = sums.assign(density=sums["kept"] / sums["total"]).reset_index()
     named = [("model", model), *layers.groupby("layer", observed=True, sort=False)]
@@ -66,7 +68,8 @@ def _panel_per_layer(layers: Layers, runs: pd.DataFrame) -> Panels:
 
 def final_density(layers: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """Return the density of every layer at the end as bars, a panel per setting, with mean and
-    standard deviation over its runs (the paper's figure 7)."""
+    standard deviation over its runs (the paper's figure 7).
+    """
     rows = by_layer(layers, runs)
     names = [name for name in dict.fromkeys(rows["layer"]) if name]
     titles, traces = [], []
@@ -101,7 +104,8 @@ def _bars(figures: pd.DataFrame) -> Trace:
 def heat_map(layers: pd.DataFrame, quantity: str) -> Figure:
     """Return one run's map of layers × epochs of density, threshold_mean or churn.
 
-    Density and churn are on a logarithmic scale of colours."""
+    Density and churn are on a logarithmic scale of colours.
+    """
     names = list(dict.fromkeys(layers["layer"]))
     table = layers.astype({"layer": str}).pivot_table(
         index="layer", columns="at", values=quantity, dropna=False

@@ -1,7 +1,8 @@
 """Figures of several panels, and the traces in them, in plotly's own terms.
 
 A figure is a mapping with `data` and `layout`. plotly's Python objects, which check every value,
-take a millisecond a line; only tests make them."""
+take a millisecond a line; only tests make them.
+"""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,8 @@ ROW = 330  # pixels of height of a row of panels
 class Panels:
     """A figure of a panel per title, numbered from 0, in rows of `columns` panels.
 
-    `below` is the height in pixels below each panel for vertical words."""
+    `below` is the height in pixels below each panel for vertical words.
+    """
 
     def __init__(
         self, titles: Sequence[str], columns: int = 1, height: int | None = None, below: int = 0
@@ -71,12 +73,14 @@ class Panels:
 
     def x(self, panel: int | None = None, **axis: Any) -> None:
         """Set the horizontal axis of a panel, or of all, with the title below the lowest of each
-        column."""
+        column.
+        """
         self._set("xaxis", panel, axis, range(max(0, self._count - self._columns), self._count))
 
     def y(self, panel: int | None = None, **axis: Any) -> None:
         """Set the vertical axis of a panel, or of all, with the title beside the first of each
-        row."""
+        row.
+        """
         self._set("yaxis", panel, axis, range(0, self._count, self._columns))
 
     def _set(
@@ -128,7 +132,8 @@ def _suffix(panel: int) -> str:
 
 def pack(values: Any) -> dict[str, str]:
     """Return numbers, in one or two dimensions, in plotly's binary form of single precision: a
-    third of the characters."""
+    third of the characters.
+    """
     numbers = np.asarray(values, "<f4")
     packed = {"dtype": "f4", "bdata": base64.b64encode(numbers.tobytes()).decode()}
     if numbers.ndim > 1:
@@ -157,7 +162,8 @@ def curve(
     x: Any, y: Any, name: str, style: Mapping[str, Any], percent: bool, **options: Any
 ) -> Trace:
     """Return a figure over epochs as a line in single precision, which halves a page of thousands
-    of points."""
+    of points.
+    """
     form = ".4~%" if percent else ".4~g"
     shown = f"%{{fullData.name}}<br>epoch %{{x:.4~g}}: %{{y:{form}}}<extra></extra>"
     trace = line(x, y, name, style)

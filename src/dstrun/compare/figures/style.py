@@ -24,7 +24,8 @@ INK, LINE, GROUND = ("#26262b", "#d8d8dc"), ("#dcdce2", "#3a3a42"), ("#ffffff", 
 
 def template(dark: bool) -> dict[str, Any]:
     """Return plotly's template with the colours of everything but the data, for a light or a dark
-    page."""
+    page.
+    """
     ink, line, ground = INK[dark], LINE[dark], GROUND[dark]
     axis = {"gridcolor": line, "zerolinecolor": line, "linecolor": line}
     hover_label = {
@@ -64,7 +65,8 @@ def look(series: int, repeat: int) -> dict[str, str]:
     """Return colour, dash and symbol of a run: a colour per setting while there are enough, a dash
     and a symbol per seed.
 
-    Dense settings, whose numbers go down from −1, are grey."""
+    Dense settings, whose numbers go down from −1, are grey.
+    """
     turn, colour = divmod(series if series >= 0 else -1 - series, len(COLOURS))
     kind = (repeat + 3 * turn) % len(DASHES)
     return {
@@ -82,5 +84,6 @@ def stroke(series: int, repeat: int) -> dict[str, Any]:
 
 def depth_colours(count: int) -> list[str]:
     """Return colours from the first layer to the last, without the ends of the scale, which are too
-    faint on one of the themes."""
+    faint on one of the themes.
+    """
     return sample_colorscale("Viridis", np.linspace(0.25, 0.9, count)) if count else []

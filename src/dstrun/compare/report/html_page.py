@@ -1,7 +1,8 @@
 """Page of a report: one HTML file that asks no host for anything, light or dark as the reader's
 system is.
 
-Figures are drawn when they come into view, so that the page opens at once."""
+Figures are drawn when they come into view, so that the page opens at once.
+"""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -68,7 +69,8 @@ def page(
 ) -> str:
     """Return the page of a table and of the figures of the runs.
 
-    `lines` are those of the table, its header first; `best` says which rows are on the front."""
+    `lines` are those of the table, its header first; `best` says which rows are on the front.
+    """
     made = f"dstrun {version('dstrun')}, {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
     templates = ", ".join(_json(template(dark)) for dark in (False, True))
     parts = [

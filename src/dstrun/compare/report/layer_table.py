@@ -11,7 +11,8 @@ from dstrun.system.errors import printable
 def lines(network: str, rows: pd.DataFrame) -> list[list[str]]:
     """Return the header and a line per layer, the last of all layers together, in printable words.
 
-    `rows` is the table of `aggregate.by_layer`, `network` the model and data."""
+    `rows` is the table of `aggregate.by_layer`, `network` the model and data.
+    """
     settings = rows.drop_duplicates("series")
     cells = {(row.series, row.layer): percent(row.mean, row.std) for row in rows.itertuples()}
     table = [[f"{network}, remaining %", *settings["setting_label"]]]

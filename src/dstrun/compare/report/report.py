@@ -1,7 +1,8 @@
 """`dstrun report`: results of runs as a table for the terminal, CSV, Markdown or a page of figures.
 
 A row is a setting: mean ± standard deviation over its finished runs, in percent; CSV has
-fractions."""
+fractions.
+"""
 
 import sys
 from collections.abc import Sequence
@@ -35,7 +36,8 @@ def report_settings(
 
     `form` is TABLE, CSV or MARKDOWN; `sort` a column, with '-' before it from large to small. With
     `each_run`: a row per run. With `with_paper`: the paper's rows too. `html`: also write a page
-    with table and figures there. Raise InputError if there is nothing to show."""
+    with table and figures there. Raise InputError if there is nothing to show.
+    """
     store, runs = _read(paths, conditions, form)
     where = " ".join(map(str, paths))
     more = ["seed", "state"] if each_run else []
@@ -60,7 +62,8 @@ def report_layers(paths: Sequence[Path], conditions: str = "", form: str = TABLE
     """Print the density of every layer at the end, a table for each model and data: a row per
     layer, a column per setting.
 
-    The arguments are those of `report_settings`. Raise InputError if there is nothing to show."""
+    The arguments are those of `report_settings`. Raise InputError if there is nothing to show.
+    """
     store, runs = _read(paths, conditions, form)
     done = aggregate.finished_runs(runs)
     if done.empty:

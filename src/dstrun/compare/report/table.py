@@ -28,7 +28,8 @@ INTERNAL = ["setting", "names"]  # columns that are not shown
 
 def title(where: str, runs: pd.DataFrame) -> str:
     """Return one line on the runs: where they are, what they train, and how many are in each
-    state."""
+    state.
+    """
     pairs = runs[["model.name", "data.name"]].drop_duplicates()
     what = f", {pairs.iloc[0, 0]} on {pairs.iloc[0, 1]}" if len(pairs) == 1 else ""
     counts = ", ".join(f"{count} {state}" for state, count in runs["state"].value_counts().items())
@@ -72,7 +73,8 @@ def _counts(rows: pd.DataFrame) -> list[str]:
 def _figures(rows: pd.DataFrame) -> list[str]:
     """Return the columns of figures that say something.
 
-    Multiply-adds do not where they are the same share as weights, each of which is used once."""
+    Multiply-adds do not where they are the same share as weights, each of which is used once.
+    """
     known = rows[rows["flops"].notna()]
     left_out = set()
     if np.allclose(known["flops"], known["density"], rtol=0):
@@ -133,7 +135,8 @@ def _signed(fraction: float) -> str:
 def is_on_front(rows: pd.DataFrame) -> list[bool]:
     """Return for each row whether it is on the Pareto front of its model and data.
 
-    Only settings with finished runs count; a single one has no front."""
+    Only settings with finished runs count; a single one has no front.
+    """
     finished = rows[rows["finished"] > 0]
     on = pd.Series(False, index=rows.index)
     for _, some in finished.groupby(["model.name", "data.name"], dropna=False):

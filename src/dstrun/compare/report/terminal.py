@@ -67,7 +67,8 @@ def _drop_columns(rows: pd.DataFrame, keys: list[str], width: int) -> list[str]:
 
 def _least_important(keys: Sequence[str]) -> str | None:
     """Return the column to leave out first: options from the last on, then figures; None for the
-    others."""
+    others.
+    """
     for key in reversed(keys):
         if "." in key and key not in (*NAMES, "reg.alpha"):
             return key
@@ -98,7 +99,8 @@ def _print_left_out(width: int, words: str) -> None:
 
 def _table(head: Sequence[str], words: int) -> Table:
     """Return an empty table whose first columns, `words` of them, hold words and the others
-    numbers."""
+    numbers.
+    """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for word in head[:words]:
         table.add_column(Text(legible(word)), no_wrap=True)

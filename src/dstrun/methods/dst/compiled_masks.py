@@ -1,11 +1,11 @@
 """Masks of all layers in one compiled call: what `schedule.compile=mask` asks for.
 
     after a step          W, t of every layer  →  threshold reset; W ⊙ M of every layer; L_s
-    in the backward pass  G of every layer     →  dL/dW, dL/dt of every layer, the penalty's part too
+    in the backward pass  G of every layer     →  dL/dW, dL/dt of every layer, with the penalty's
 
 One call for all layers, since a call into compiled code costs more than the mask of a small one.
-The arithmetic is that of `masking`; the compiler may order a sum differently, which changes the last
-bit. torch keeps compiled code on disk, so only the first run of a network waits for it.
+The arithmetic is that of `masking`; the compiler may order a sum differently, which changes the
+last bit. torch keeps compiled code on disk, so only the first run of a network waits for it.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,8 +35,8 @@ class CompiledMasks:
     """W ⊙ M of all layers and L_s, computed together and handed out one by one.
 
     factor: of the threshold reset. In training each `CompiledMask` takes its layer's W ⊙ M from
-    here, once a pass; the first layer of a pass computes for all where nothing is waiting. Weights must not change in between:
-    autograd refuses the backward pass if they do.
+    here, once a pass; the first layer of a pass computes for all where nothing is waiting. Weights
+    must not change in between: autograd refuses the backward pass if they do.
     """
 
     def __init__(self, factor: float) -> None:

@@ -55,7 +55,7 @@ class DensityController:
 
     @torch.no_grad()
     def adjust(self, kept: Sequence[Tensor]) -> None:
-        """Adjust α and `release` to how many weights each layer keeps after a step, 0-dim tensors."""
+        """Adjust α and `release` to the weights each layer keeps after a step, 0-dim tensors."""
         self._step.add_(1)
         left = (1 - self._step / (self._steps * SCHEDULE_END)).clamp_min_(0)
         scheduled = left.pow(3).mul_(1 - self._target).add_(self._target)

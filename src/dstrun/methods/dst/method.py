@@ -106,14 +106,18 @@ class DynamicSparseTraining(MaskedMethod):
         for layer in self._masked.values():
             self._weights.append(cast(nn.Parameter, layer.weight))
             self._masks.append(layer.mask)  # type: ignore[arg-type]
+        self._bound_gradients(model)
+        self._check = LoopCheck(self._masked, self._freeze < 1) if past is None else None
+
+    def _bound_gradients(self, model: nn.Module) -> None:
+        """Find the thresholds among the gradients, and the bound on them."""
         if self._target and not self._bound:
             has_norm = any(isinstance(part, BATCH_NORMS) for part in model.modules())
             self._bound = BOUND_WITH_TARGET if has_norm or self._granularity == "layer" else 0.0
-        self.reads_gradients = 0 < self._bound < float("inf")
+        self.reads_gradients = self._bound > 0
         thresholds = {id(threshold) for threshold in self.added_parameters()}
         trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._places = [at for at, one in enumerate(trainable) if id(one) in thresholds]
-        self._check = LoopCheck(self._masked, self._freeze < 1) if past is None else None
 
     def begin(self, steps: int) -> None:
         """Start the schedules of `target_density` and `freeze`, which are shares of the run."""
@@ -175,7 +179,7 @@ class DynamicSparseTraining(MaskedMethod):
         return torch.add(loss, self.penalty(), alpha=alpha) if alpha else loss
 
     def _unread(self) -> set[str]:
-        """Return the layers whose W ⊙ M no forward pass has taken, where all are computed at once."""
+        """Return the layers whose W ⊙ M was computed with the others' and never asked for."""
         places = self._compiled.unread() if self._compiled else set()
         return {name for place, name in enumerate(self._masked) if place in places}
 

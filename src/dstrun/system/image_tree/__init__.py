@@ -14,7 +14,8 @@
 - Hidden files and folders, and files with other endings, are skipped and counted in the notes.
 
 The tree of a run is compared with the one it was trained on before torch is loaded, so nothing here
-imports torch."""
+imports torch.
+"""
 
 import os
 from pathlib import Path
@@ -35,7 +36,8 @@ def list_tree(root: Path) -> Tree:
     """Return the tree of images below a folder; raise DataError for one that no run can use.
 
     A tree is listed once in a process, and again after a folder in it has changed, since many runs
-    of a sweep need the same tree."""
+    of a sweep need the same tree.
+    """
     place = os.path.abspath(root), root
     tree, times = _KNOWN.get(place, (None, {}))
     if tree is not None and all(_changed(folder) == time for folder, time in times.items()):

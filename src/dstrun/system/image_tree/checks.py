@@ -13,7 +13,8 @@ def refuse_parts_for_classes(part: Path, classes: Mapping[str, Images]) -> None:
     """Raise DataError for classes without images of their own, but with folders of equal names.
 
     Those folders are the classes. One equal name is not enough: some trees are published as
-    CLASS/images/*."""
+    CLASS/images/*.
+    """
     folders = {name: _folders(images) for name, images in classes.items()}
     counts = Counter(folder for inside in folders.values() for folder in inside)
     common = sorted(folder for folder, count in counts.items() if count > 1)

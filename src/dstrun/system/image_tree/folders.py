@@ -38,7 +38,8 @@ class Entries:
 
     `skipped` counts the skipped entries by kind, and `dangling` names the broken links among them.
     `identity` is that of the folder itself, not of a link to it; `changed` is its time of change,
-    ns."""
+    ns.
+    """
 
     folders: list[str]
     images: list[tuple[str, int]]

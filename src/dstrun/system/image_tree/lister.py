@@ -83,7 +83,8 @@ class Lister:
         """Raise DataError for a part without the other one, unless it can be a class.
 
         A folder called train or valid is a class if it contains images, as do folders beside it
-        that are not named like parts."""
+        that are not named like parts.
+        """
         names = [name for some in group.values() for name in some]
         has_others = len(self._read(root).folders) > len(names)
         for name in names:
@@ -100,7 +101,8 @@ class Lister:
     def _chosen(self, root: Path, *candidates: list[str]) -> Path:
         """Return the folder to use as a part: of the first names with class folders, or the first.
 
-        Raise DataError for several folders of one role."""
+        Raise DataError for several folders of one role.
+        """
         with_classes = []
         for some in candidates:
             with_classes.append([name for name in some if self._read(root / name).folders])
@@ -113,7 +115,8 @@ class Lister:
     def _unwrapped(self, folder: Path, stops: Callable[[str], bool]) -> Path:
         """Return the folder, or the only one in it if that contains nothing but folders.
 
-        This is repeated. A folder is not replaced by one whose name makes `stops` true."""
+        This is repeated. A folder is not replaced by one whose name makes `stops` true.
+        """
         start = folder
         while (name := self._only_folder(folder)) is not None:
             inside = self._read(folder / name)
@@ -151,7 +154,8 @@ class Lister:
     def _refuse_dangling(self, folder: Path, is_meant: Callable[[str], bool]) -> None:
         """Raise DataError for a broken link whose name makes `is_meant` true.
 
-        Such a link may be a folder of the tree."""
+        Such a link may be a folder of the tree.
+        """
         for name in filter(is_meant, self._read(folder).dangling):
             link = folder / name
             raise DataError(
@@ -202,7 +206,8 @@ class Lister:
         """Yield (path from `start`, entries) of each folder once; count barred links in `skipped`.
 
         A folder in `barred` is left out only behind a link: a class may be a link to a folder
-        inside another class, which keeps that folder."""
+        inside another class, which keeps that folder.
+        """
         visited: set[Identity] = set()
         waiting: list[tuple[tuple[str, ...], bool]] = [((), False)]
         while waiting:

@@ -16,7 +16,8 @@ def count_by_kind(skipped: Counter[str]) -> str:
     """Return counts of skipped entries in words.
 
     An example is '19 files (12 .heic, 4 .txt, 3 hidden) and 1 link to a folder above or beside its
-    class'."""
+    class'.
+    """
     files = Counter(skipped)
     links = files.pop(BARRED_LINK, 0)
     parts = []

@@ -2,7 +2,8 @@
 
 A name is split into words. One word gives the role, filler words such as set or images are ignored,
 and the rest, such as "seg" in seg_train and seg_test, must be the same for parts that belong
-together."""
+together.
+"""
 
 import re
 from collections.abc import Iterable

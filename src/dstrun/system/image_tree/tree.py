@@ -23,7 +23,8 @@ class Tree:
     """A listed tree. `parts` has the keys train and test, or only `WHOLE`.
 
     `notes` are lines for the user. `fingerprint` has 16 hexadecimal digits and depends on classes,
-    parts, and names and sizes of the images, but not on the place of the tree."""
+    parts, and names and sizes of the images, but not on the place of the tree.
+    """
 
     classes: tuple[str, ...]
     parts: Mapping[str, Part]
