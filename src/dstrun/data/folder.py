@@ -30,7 +30,6 @@ MEMORY_SHARE = 0.8  # of this machine, that the images of a split may take
 
 def folder(
     root: Path,
-    download: bool = False,
     size: int = 32,
     train_limit: int = 0,
     test_limit: int = 0,

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from dstrun.runs.folder import RunFolder
@@ -31,6 +30,7 @@ class Entry:
 
     @property
     def has_ended(self) -> bool:
+        """Return whether the run is finished or failed."""
         return self.state in (FINISHED, FAILED)
 
     @property
@@ -46,10 +46,12 @@ class Entry:
 
     @property
     def is_running(self) -> bool:
+        """Return whether a process is running the job now."""
         return self.state == RUNNING and holder(self.job.folder) is not None
 
     @property
     def error(self) -> Any:
+        """Return the error of a failed run, one line."""
         return read_json(self.job.folder / STATUS_FILE).get("error")
 
     @property
@@ -99,7 +101,8 @@ def estimate_seconds(entries: Sequence[Entry], jobs: Sequence[Job]) -> float | N
     for job in jobs:
         if _model_and_data(job) not in seconds:
             return None
-        total += job.config.schedule.epochs * fmean(seconds[_model_and_data(job)])
+        measured = seconds[_model_and_data(job)]
+        total += job.config.schedule.epochs * sum(measured) / len(measured)
     return total
 
 

@@ -157,11 +157,11 @@ class Planner:
         key = tuple(files)
         if key not in self._composed:
             self._composed[key] = self._compose(key)
-        composed, interpolated = self._composed[key]
+        composed, is_interpolated = self._composed[key]
         config = deepcopy(composed)
         for override in values:
             _set(config, override.key_or_group, override.value())
-        return check(OmegaConf.create(config) if interpolated else config)
+        return check(OmegaConf.create(config) if is_interpolated else config)
 
     def _compose(self, words: tuple[str, ...]) -> tuple[dict[str, Any], bool]:
         """Return the config as plain values, and whether it has interpolations that are still to
@@ -171,21 +171,22 @@ class Planner:
         self._refuse_another_launcher(config, words)
         task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         plain = OmegaConf.to_container(task, resolve=False)
-        interpolated = "${" in str(plain).replace("${oc.env:", "")
-        return (plain if interpolated else OmegaConf.to_container(task, resolve=True)), interpolated  # type: ignore[return-value]
+        is_interpolated = "${" in str(plain).replace("${oc.env:", "")
+        if not is_interpolated:
+            plain = OmegaConf.to_container(task, resolve=True)
+        return plain, is_interpolated  # type: ignore[return-value]
 
     def _refuse_another_launcher(self, config: DictConfig, words: Sequence[str]) -> None:
         """Raise InputError where an override, such as an experiment, chooses another launcher or
         sweeper.
         """
         for group in ("hydra/launcher", "hydra/sweeper"):
-            chosen, ours = (
-                each.hydra.runtime.choices.get(group) for each in (config, self._master)
-            )
-            if chosen != ours:
+            chosen = config.hydra.runtime.choices.get(group)
+            shared = self._master.hydra.runtime.choices.get(group)
+            if chosen != shared:
                 raise InputError(
                     f"{group}: got {chosen} from {' '.join(words)}, but all runs of a sweep share "
-                    f"{ours}; give {group}={chosen} on the command line"
+                    f"{shared}; give {group}={chosen} on the command line"
                 )
 
 

@@ -199,8 +199,8 @@ class _Search:
                 job for job in distinct if RunFolder(job.folder, job.config).state() != FINISHED
             ]:
                 launch_and_wait(monitor, self._launch, left)
-        told = [self._tell(number, job, monitor) for number, job in jobs.items()]
-        if not any(told):
+        has_ended = [self._tell(number, job, monitor) for number, job in jobs.items()]
+        if not any(has_ended):
             monitor.close()  # raises RunFailedError, since no run of the batch has ended
 
     def _tell(self, number: int, job: Job, monitor: Monitor) -> bool:

@@ -34,8 +34,9 @@ def find_gpus(jobs: Sequence[Job], stop: StopRequest) -> list[str] | None:
     """Return the GPUs for the jobs, as `jobs_at_a_time` takes them; raise InputError for a job
     that cannot start.
 
-    A process of its own does this, since it loads data, and a process that has asked for GPUs must
-    not be forked. None, too, where that process has been killed: each job then meets its own error.
+    A separate process does this, since it loads data, and a process that has asked for GPUs must
+    not be forked. Return None, too, where that process has been killed; an error then appears in
+    the jobs.
     """
     chosen: dict[str, Config] = {}
     for job in jobs:

@@ -85,7 +85,7 @@ class Summary:
                 self._group.parent.rmdir()
 
     def _read_runs(self) -> None:
-        """Read the runs in the group's folder whose status has changed, whoever has run them."""
+        """Read the runs in the group's folder whose status has changed, of other commands too."""
         for file in sorted(self._group.glob(f"*/{STATUS_FILE}")):
             with suppress(OSError):  # a folder that was just removed, or is not readable
                 changed = file.stat().st_mtime_ns

@@ -12,6 +12,8 @@ from omegaconf import DictConfig
 
 @dataclass
 class LocalConf:
+    """Options of the launcher: none."""
+
     _target_: str = "hydra_plugins.dstrun_launcher.local.LocalLauncher"
 
 
@@ -28,6 +30,7 @@ class LocalLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
+        """Make a planner for the sweep's config; called by Hydra."""
         from dstrun.sweep.plan import Planner
 
         self._planner = Planner(hydra_context.config_loader, config)
@@ -35,6 +38,7 @@ class LocalLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
+        """Run a job for each list of overrides, and return when all have ended."""
         from dstrun.sweep.pool import run_jobs
 
         run_jobs(self._planner.jobs(job_overrides), self._planner.default_group, self.notes)

@@ -10,6 +10,8 @@ from hydra_plugins.dstrun_sweeper.planned import PlannedSweeper
 
 @dataclass
 class GridConf:
+    """Options of the sweeper, hydra.sweeper."""
+
     _target_: str = "hydra_plugins.dstrun_sweeper.grid.GridSweeper"
     # Option: values. Every combination is a run.
     params: dict[str, Any] | None = field(default_factory=dict)
@@ -27,6 +29,7 @@ class GridSweeper(PlannedSweeper):
         self._params, self._grids = params or {}, grids or []
 
     def sweep(self, arguments: list[str]) -> None:
+        """Run the sweep of a command line's overrides."""
         from dstrun.sweep.plan import combinations
         from dstrun.sweep.sweep import sweep
         from dstrun.training.notes import given_keys, sweep_notes

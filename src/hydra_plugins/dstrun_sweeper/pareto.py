@@ -12,6 +12,8 @@ from hydra_plugins.dstrun_sweeper.planned import PlannedSweeper
 
 @dataclass
 class ParetoConf:
+    """Options of the sweeper, hydra.sweeper."""
+
     _target_: str = "hydra_plugins.dstrun_sweeper.pareto.ParetoSweeper"
     trials: int = 24  # in all, those of earlier commands included
     sampler: str = "tpe"  # tpe or nsga2
@@ -33,6 +35,7 @@ class ParetoSweeper(PlannedSweeper):
         self._params, self._options = params or {}, options
 
     def sweep(self, arguments: list[str]) -> None:
+        """Run the search of a command line's overrides."""
         from dstrun.sweep.search import search
 
         search(self._planner, self._launch, self._params, arguments, **self._options)

@@ -22,6 +22,7 @@ class PlannedSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
+        """Make the launcher and a planner for the sweep's config; called by Hydra."""
         from dstrun.sweep.plan import Planner
 
         self._launcher = Plugins.instance().instantiate_launcher(
