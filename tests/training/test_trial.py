@@ -1,4 +1,4 @@
-"""Models that cannot train, or not as they look: found before anything of a run is written."""
+"""Models that cannot be trained, or have problems, are found before a run writes anything."""
 
 import random
 import warnings
@@ -29,7 +29,7 @@ Shape = tuple[int, int, int]
 
 
 class Net(nn.Module):
-    """Two layers for images of 4×4; each case below is one that differs in one thing."""
+    """Two layers for images of 4×4; each case below changes one thing in it."""
 
     def __init__(self, shape: Shape, classes: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ Forward = Callable[[Net, Tensor], Any]
 def net(
     forward: Forward = Net.forward, change: Callable[[Net], Any] = Net.change, **more: Any
 ) -> type[Net]:
-    """A builder: Net with another forward pass, another end of its constructor, or more methods."""
+    """Return a builder: Net with another forward pass, end of its constructor, or more methods."""
     return type("Net", (Net,), {"forward": forward, "change": change, **more})
 
 
@@ -115,81 +115,125 @@ SAME = Net((1, 4, 4), 2)
 TAKES = "model=mine: cannot take 2 images of data=made, 1×4×4, in"
 REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "tuple in training": (
-        net(lambda m, x: (whole(m, x), 0) if m.training else whole(m, x)), {},
+        net(lambda m, x: (whole(m, x), 0) if m.training else whole(m, x)),
+        {},
         "model=mine: gives tuple for 2 images in training, expected (2, 2)",
     ),
     "other shape in training": (
-        net(lambda m, x: whole(m, x)[:, :1] if m.training else whole(m, x)), {},
+        net(lambda m, x: whole(m, x)[:, :1] if m.training else whole(m, x)),
+        {},
         "model=mine: gives (2, 1) for 2 images in training, expected (2, 2)",
     ),
     "dictionary": (
-        net(lambda m, x: {"logits": whole(m, x)}), {},
+        net(lambda m, x: {"logits": whole(m, x)}),
+        {},
         "model=mine: gives dict for 2 images in evaluation, expected (2, 2)",
     ),
-    "nothing": (net(lambda m, x: None), {}, "model=mine: gives NoneType for 2 images in evaluation, expected (2, 2)"),
+    "nothing": (
+        net(lambda m, x: None),
+        {},
+        "model=mine: gives NoneType for 2 images in evaluation, expected (2, 2)",
+    ),
     "one image squeezed": (
-        net(lambda m, x: whole(m, x).squeeze(0)), {},
+        net(lambda m, x: whole(m, x).squeeze(0)),
+        {},
         "model=mine: gives (2,) for 1 image in evaluation, expected (1, 2)",
     ),
     "classes ignored": (
-        lambda shape, classes: Net(shape, 5), {}, "model=mine: gives (2, 5) for 2 images in evaluation, expected (2, 2)"
+        lambda shape, classes: Net(shape, 5),
+        {},
+        "model=mine: gives (2, 5) for 2 images in evaluation, expected (2, 2)",
     ),
     "integers": (
-        net(lambda m, x: whole(m, x).long()), {},
+        net(lambda m, x: whole(m, x).long()),
+        {},
         "model=mine: gives torch.int64 for 2 images in evaluation, expected floating-point numbers",
     ),
     "no gradient": (
-        net(no_gradient), {}, "model=mine: its output in training has no gradient: is it under no_grad, or detached?"
+        net(no_gradient),
+        {},
+        "model=mine: its output in training has no gradient: is it under no_grad, or detached?",
     ),
     "in place": (net(changed_in_place), {}, "model=mine: its backward pass fails: RuntimeError"),
     "three images": (net(needs_three), {}, f"{TAKES} training: RuntimeError in test_trial.py:"),
-    "float64": (net(change=lambda m: m.double()), {}, f"{TAKES} evaluation: RuntimeError in test_trial.py:"),
+    "float64": (
+        net(change=lambda m: m.double()),
+        {},
+        f"{TAKES} evaluation: RuntimeError in test_trial.py:",
+    ),
     "strides": (
-        lambda shape, classes: nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 3), Viewed(), nn.Linear(8, classes)),
-        {"schedule__channels_last": True}, f"{TAKES} evaluation: RuntimeError in test_trial.py:",
+        lambda shape, classes: nn.Sequential(
+            nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 3), Viewed(), nn.Linear(8, classes)
+        ),
+        {"schedule__channels_last": True},
+        f"{TAKES} evaluation: RuntimeError in test_trial.py:",
     ),
     "one image": (
-        normed, {"schedule__batch_size": 1}, "schedule.batch_size: got 1, and model=mine cannot train on one image: V"
+        normed,
+        {"schedule__batch_size": 1},
+        "schedule.batch_size: got 1, and model=mine cannot train on one image: V",
     ),
     "lazy": (
-        lambda shape, classes: nn.Sequential(nn.Flatten(), nn.LazyLinear(classes)), {},
-        "model=mine: 1 is a LazyLinear, which has no shape before its first forward pass: run one through the model",
+        lambda shape, classes: nn.Sequential(nn.Flatten(), nn.LazyLinear(classes)),
+        {},
+        "model=mine: 1 is a LazyLinear, which has no shape before its first forward pass: "
+        "run one through the model",
     ),
     "all zeros": (
-        net(change=zeros), {"reg__exclude": ["a"]},
-        "model=mine: every weight of b is 0 at the start, and a 0 can never be kept; reg.exclude=[a,b] leaves it dense",
+        net(change=zeros),
+        {"reg__exclude": ["a"]},
+        "model=mine: every weight of b is 0 at the start, and a 0 can never be kept; "
+        "reg.exclude=[a,b] leaves it dense",
     ),
     "state that grows": (
-        net(grows), {},
-        "model=mine: its state_dict() after a step does not fit the same model built anew, so that no run could be res",
+        net(grows),
+        {},
+        "model=mine: its state_dict() after a step does not fit the same model built anew, "
+        "so that no run could be res",
     ),
     "state that is not pickled": (
-        net(get_extra_state=lambda self: lambda: 1, set_extra_state=keep), {},
-        "model=mine: its state_dict() cannot be saved and read back (Can't ", # pickle; or get, in 3.13
+        net(get_extra_state=lambda self: lambda: 1, set_extra_state=keep),
+        {},
+        # then "pickle", or in Python 3.13 "get"
+        "model=mine: its state_dict() cannot be saved and read back (Can't ",
     ),
     "state that is not read": (
-        net(get_extra_state=odd_state, set_extra_state=keep), {},
-        "model=mine: its state_dict() cannot be saved and read back (WeightsUnpickler error: Unsupported global: GLOBA",
+        net(get_extra_state=odd_state, set_extra_state=keep),
+        {},
+        "model=mine: its state_dict() cannot be saved and read back (WeightsUnpickler error: "
+        "Unsupported global: GLOBA",
     ),
     "the same every time": (
-        lambda shape, classes: SAME, {},
+        lambda shape, classes: SAME,
+        {},
         "model=mine: its builder gives the same weights again, expected new ones at every call",
     ),
     "every weight read": (
-        net(lambda m, x: F.linear(F.linear(x.flatten(1), m.a.weight), m.b.weight)), {},
-        "model=mine: the weight of every layer is read past the layer, so masks would have no effect",
+        net(lambda m, x: F.linear(F.linear(x.flatten(1), m.a.weight), m.b.weight)),
+        {},
+        "model=mine: the weight of every layer is read past the layer, "
+        "so masks would have no effect",
     ),
-    "no model": (lambda shape, classes: 3, {}, "model=mine: its builder gives int, expected a torch.nn.Module"),
+    "no model": (
+        lambda shape, classes: 3,
+        {},
+        "model=mine: its builder gives int, expected a torch.nn.Module",
+    ),
     "no weights": (
-        lambda shape, classes: nn.Flatten(), {},
+        lambda shape, classes: nn.Flatten(),
+        {},
         "model=mine: nothing to mask in this model; left dense: no weights at all",
     ),
     "error": (broken, {}, "model=mine: ZeroDivisionError in test_trial.py:"),
     "exit": (exiting, {}, "model=mine: SystemExit in test_trial.py:"),
     "ValueError": (unfitting, {}, "model=mine: width is 3, expected 4"),
     "parameters": (lambda shape: None, {}, "model.args: mine() too many positional arguments"),
-    "arguments": (Net, {"model__args": {"classs": 3}}, "model.args: mine() got an unexpected keyword argument 'cl"),
-}  # fmt: skip
+    "arguments": (
+        Net,
+        {"model__args": {"classs": 3}},
+        "model.args: mine() got an unexpected keyword argument 'cl",
+    ),
+}
 
 
 class Viewed(nn.Module):
@@ -209,7 +253,7 @@ WORDS = (
 
 @pytest.fixture
 def offer(monkeypatch: pytest.MonkeyPatch) -> Offer:
-    """Makes a builder the model `mine`, beside the data `made`: 16 images of 4×4 in 2 classes."""
+    """Register data `made`, 16 images of 4×4 in 2 classes; return what registers model `mine`."""
     splits = made_up((1, 4, 4), classes=2, train=16, test=4)
     monkeypatch.setitem(data.BUILDERS, "made", lambda root, **_: splits)
     return lambda builder: monkeypatch.setitem(models.BUILDERS, "mine", builder)
@@ -292,8 +336,10 @@ def folded(model: Net, x: Tensor) -> Tensor:
 
 
 def folds(model: Net, mode: bool = True) -> Net:
-    """As blocks do whose convolutions become one for evaluation: a weight is copied there, and
-    dropped in training."""
+    """Copy a weight for evaluation and drop the copy in training.
+
+    So do blocks that merge their convolutions for evaluation.
+    """
     if mode:
         model.copy = None
     elif model.copy is None:
@@ -302,7 +348,7 @@ def folds(model: Net, mode: bool = True) -> Net:
 
 
 def cached(model: Net, x: Tensor) -> Tensor:
-    """Copies a weight at the first call in evaluation."""
+    """Copy a weight at the first call in evaluation."""
     if not model.training and getattr(model, "copy", None) is None:
         model.copy = model.a.weight.detach().clone()
     return folded(model, x)
@@ -315,7 +361,7 @@ def drops(model: Net, mode: bool = True) -> None:  # a user may forget to return
 
 
 def merges(model: Net, mode: bool = True) -> Net:
-    """As low-rank adapters do: added to the weight for evaluation, and taken off in training."""
+    """Change the weight for evaluation and back in training, as low-rank adapters do."""
     if model.training and not mode:
         model.a.weight.data += 1
     if mode and not model.training:
@@ -346,9 +392,18 @@ PAST = "its weight is read past the layer"
         net(cached, train=drops),
         net(lambda m, x: F.dropout(cached(m, x)), train=drops),
     ],
-    ids=["its owner computes", "in evaluation", "in training", "called and read", "another forward", "checkpointed",
-         "copied by eval()", "copied at the first call", "copied, and random"],
-)  # fmt: skip
+    ids=[
+        "its owner computes",
+        "in evaluation",
+        "in training",
+        "called and read",
+        "another forward",
+        "checkpointed",
+        "copied by eval()",
+        "copied at the first call",
+        "copied, and random",
+    ],
+)
 def test_a_layer_read_past_its_mask_is_left_dense(offer: Offer, builder: Any, method: str) -> None:
     offer(builder)
     config = config_of(reg__method=method)
@@ -364,7 +419,8 @@ def test_a_layer_read_past_its_mask_is_left_dense(offer: Offer, builder: Any, me
     [
         (
             net(cached),
-            "model=mine: its evaluation uses weights without their mask (a copy made for evaluation?)",
+            "model=mine: its evaluation uses weights without their mask "
+            "(a copy made for evaluation?)",
         ),
         (
             net(train=fails),
@@ -455,7 +511,7 @@ RELU = nn.ReLU()
 
 
 def keeps_a_table(model: Net, x: Tensor) -> Tensor:
-    """What it makes at its first call, of whatever kind, is part of its training."""
+    """Make a tensor at the first call, whose kind must suit training."""
     if not hasattr(model, "table"):
         model.table = x.new_ones(())
     return model.b(model.hidden(x) * model.table)
@@ -511,8 +567,7 @@ def test_a_trial_moves_no_generator_and_tries_the_weights_of_the_run(offer: Offe
 
 
 def test_zeros_are_those_that_a_run_begins_with(offer: Offer) -> None:
-    """Not those of a fresh model where weights come from another run or from the run's own
-    checkpoint."""
+    """Check that a new model's zeros do not count where weights come from a run or a checkpoint."""
     offer(Net)
     first = run(config_of(wandb__mode="disabled", reg__method="dense"), "single")
     offer(net(change=zeros))
