@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dstrun.config.check import check
-from dstrun.runs.labels import counted, run_labels
+from dstrun.runs.labels import quantity, run_labels
 from dstrun.sweep.job_states import shortened
 from dstrun.sweep.monitor import Monitor
 from dstrun.sweep.plan import Job
@@ -81,7 +81,7 @@ def test_a_long_label_keeps_its_ends() -> None:
 
 
 def test_one_is_no_plural() -> None:
-    assert [counted(number, "run") for number in (0, 1, 2, 1000)] == [
+    assert [quantity(number, "run") for number in (0, 1, 2, 1000)] == [
         "0 runs",
         "1 run",
         "2 runs",

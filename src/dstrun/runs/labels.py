@@ -26,7 +26,7 @@ ALWAYS = (*NAMES, "reg.alpha", "seed")  # in every label, wherever runs differ i
 COMMON = 0.75  # a value that more than this share of the runs have is left out of their labels
 
 
-def counted(number: int, noun: str) -> str:
+def quantity(number: int, noun: str) -> str:
     """Return a number and its noun: '1 run', '2 runs'."""
     return f"{number:,} {noun}" + "s" * (number != 1)
 

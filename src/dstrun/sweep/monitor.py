@@ -16,7 +16,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from dstrun.runs.labels import counted
+from dstrun.runs.labels import quantity
 from dstrun.runs.status import FAILED, FINISHED, RUNNING
 from dstrun.sweep.job_states import (
     Entry,
@@ -85,7 +85,7 @@ class Monitor:
                     label = self._padded_label(entry, len("  interrupted") + 2)
                     self.say(f"  {label}  {entry.state}")
         jobs = self.jobs_to_do()
-        words = f"{counted(len(self._entries), 'run')}, {len(jobs)} to do"
+        words = f"{quantity(len(self._entries), 'run')}, {len(jobs)} to do"
         if jobs and (seconds := estimate_seconds(self._entries, jobs)) is not None:
             words += f", about {duration(seconds)} of training, judged by the finished runs"
         self.say(words)
@@ -132,7 +132,7 @@ class Monitor:
         """Print the report; raise RunFailedError unless every run is finished."""
         self.report()
         if left := sum(entry.state != FINISHED for entry in self._entries):
-            raise RunFailedError(f"{left} of {counted(len(self._entries), 'run')} not finished")
+            raise RunFailedError(f"{left} of {quantity(len(self._entries), 'run')} not finished")
 
     def report(self) -> None:
         """Print how many runs are in which state, and the errors of the failed ones."""
@@ -141,7 +141,7 @@ class Monitor:
         for group in self._summaries:
             self.say(str(group / FILE))
         counts = Counter(entry.state for entry in self._entries)
-        words = f"{counts[FINISHED]} of {counted(len(self._entries), 'run')} finished"
+        words = f"{counts[FINISHED]} of {quantity(len(self._entries), 'run')} finished"
         if counts[FAILED]:
             words += f", {counts[FAILED]} failed"
         if left := len(self._entries) - counts[FINISHED] - counts[FAILED]:
@@ -172,7 +172,7 @@ class Monitor:
                 self._ended_before -= 1
         if self._total == len(self._entries):
             groups = ", ".join(map(str, self._summaries))
-            self.say(f"{groups}: {counted(self._total, 'run')}, {len(to_do)} to do")
+            self.say(f"{groups}: {quantity(self._total, 'run')}, {len(to_do)} to do")
 
     def _watch(self, done: threading.Event) -> None:
         while not done.wait(REFRESH_SECONDS):

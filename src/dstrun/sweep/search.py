@@ -17,7 +17,7 @@ from rich.table import Table
 from dstrun.config.compose import normalize_override
 from dstrun.config.groups import AD_HOC
 from dstrun.runs.folder import RunFolder
-from dstrun.runs.labels import counted
+from dstrun.runs.labels import quantity
 from dstrun.runs.status import FAILED, FINISHED
 from dstrun.sweep.early_stopping import EarlyStopping
 from dstrun.sweep.monitor import Monitor
@@ -68,7 +68,7 @@ def search(
     sample, fixed = _complete(planner, space, fixed)
     if sample.config.dry_run:
         group = sample.folder.parent
-        print(f"{group}: a search over {', '.join(space)}, {counted(trials, 'trial')}")
+        print(f"{group}: a search over {', '.join(space)}, {quantity(trials, 'trial')}")
         return
     study = open_study(sample.folder.parent, space, fixed)
     if not study.trials and (values := config_values(planner, space, fixed)):
@@ -161,11 +161,11 @@ class _Search:
         console.print(_front_table(keys, rows))
         counts = Counter(trial.state.name for trial in self._ended())
         console.print(
-            f"{file}: {len(rows)} on the front; {counted(counts['COMPLETE'], 'trial')} finished, "
+            f"{file}: {len(rows)} on the front; {quantity(counts['COMPLETE'], 'trial')} finished, "
             f"{counts['PRUNED']} stopped early, {counts['FAIL']} failed"
         )
         if self._failed:
-            raise RunFailedError(f"{counted(self._failed, 'trial')} failed")
+            raise RunFailedError(f"{quantity(self._failed, 'trial')} failed")
 
     def _ended(self) -> list[Any]:
         return [trial for trial in self._study.trials if trial.state.is_finished()]

@@ -6,7 +6,7 @@ from shlex import quote
 from typing import Any, NamedTuple
 
 from dstrun.config.options import Config
-from dstrun.runs.labels import counted
+from dstrun.runs.labels import quantity
 
 NAMED = 3  # how many classes, options or weights left dense a line names
 
@@ -61,7 +61,7 @@ def schedule_line(
     recipe, changed: name of the recipe, and options that have other values than in it.
     """
     schedule = config.schedule
-    epochs = f"{counted(schedule.epochs, 'epoch')} of {counted(steps, 'step')}"
+    epochs = f"{quantity(schedule.epochs, 'epoch')} of {quantity(steps, 'step')}"
     words = f"{epochs}, {schedule.batch_size} images each"
     words += f"; {schedule.optimiser}, learning rate {schedule.lr:g} ({schedule.rate})"
     more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
@@ -71,7 +71,7 @@ def schedule_line(
 
 def device_line(device: str, name: str, threads: int) -> str:
     """Return 'cpu, 2 threads', or a GPU's device and name."""
-    return f"{device}, {counted(threads, 'thread')}" if device == "cpu" else f"{device}, {name}"
+    return f"{device}, {quantity(threads, 'thread')}" if device == "cpu" else f"{device}, {name}"
 
 
 def density_words(masked: float, model: float | None, style: str = ".2%") -> str:

@@ -16,7 +16,7 @@ from dstrun.compare.dashboard import grid, layout, views
 from dstrun.compare.dashboard.watch import Watch
 from dstrun.compare.filters import where as runs_where
 from dstrun.compare.report.table import title
-from dstrun.runs.labels import counted
+from dstrun.runs.labels import quantity
 from dstrun.system.errors import InputError, error_line
 
 FIRST = {"overview": 2, "layers": 2, "curves": 2, "run": 3}  # parts up to a view's first figure
@@ -118,7 +118,7 @@ def _filter(runs: pd.DataFrame, conditions: str) -> tuple[pd.DataFrame, str]:
     except InputError as error:
         return runs, f"{error}; all runs are shown"
     if some.empty and len(runs):
-        return some, f"none of {counted(len(runs), 'run')} meets it"
+        return some, f"none of {quantity(len(runs), 'run')} meets it"
     return some, ""
 
 

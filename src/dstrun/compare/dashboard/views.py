@@ -16,7 +16,7 @@ from dstrun.compare.figures.style import template
 from dstrun.compare.report import table
 from dstrun.compare.run_reader import SHOWN_OPTIONS, Run
 from dstrun.compare.run_tables import HOW_TO_GET_SOME, Store
-from dstrun.runs.labels import counted, shown
+from dstrun.runs.labels import quantity, shown
 from dstrun.system.run_files import CONFIG_FILE, LOG_FILE, STATUS_FILE
 
 LOG_LINES = 300
@@ -92,11 +92,11 @@ def subject(ticked: int, filtered: int, total: int) -> html.P:
     """Return the line that says which runs the figures show, by the numbers of ticked, filtered and
     all runs.
     """
-    runs = f"{counted(filtered, 'run')} of the table"
+    runs = f"{quantity(filtered, 'run')} of the table"
     if filtered != total:
         runs += f", of {total}"
     if ticked:
-        words = f"Of the {counted(ticked, 'ticked run')}."
+        words = f"Of the {quantity(ticked, 'ticked run')}."
     else:
         words = f"Of {runs}; tick some to see those alone."
     return html.P(words, className="counted")
@@ -167,5 +167,5 @@ def _two_runs(store: Store, runs: pd.DataFrame) -> Iterator:
     head = html.Tr([html.Th(""), *map(html.Th, runs["run"])])
     same = len(SHOWN_OPTIONS) - sum(key in SHOWN_OPTIONS for key in keys)
     yield html.H2("What two runs differ in")
-    yield html.P(f"The same in both: {counted(same, 'setting')}.")
+    yield html.P(f"The same in both: {quantity(same, 'setting')}.")
     yield html.Table([html.Thead(head), html.Tbody(body)])

@@ -14,7 +14,7 @@ from dstrun.compare import aggregate, filters, paper
 from dstrun.compare.labels import with_labels
 from dstrun.compare.report import layer_table, table, terminal
 from dstrun.compare.run_tables import HOW_TO_GET_SOME, Store
-from dstrun.runs.labels import counted
+from dstrun.runs.labels import quantity
 from dstrun.system.errors import InputError, printable
 from dstrun.system.streams import write_utf8_to_files
 
@@ -67,7 +67,7 @@ def report_layers(paths: Sequence[Path], conditions: str = "", form: str = TABLE
     store, runs = _read(paths, conditions, form)
     done = aggregate.finished_runs(runs)
     if done.empty:
-        raise InputError(f"layers: none of {counted(len(runs), 'run')} has done an epoch")
+        raise InputError(f"layers: none of {quantity(len(runs), 'run')} has done an epoch")
     tables: dict[str, pd.DataFrame] = {}
     for (model, data), some in done.groupby(["model.name", "data.name"], sort=False):
         rows = aggregate.by_layer(store.layers(some["run"]), with_labels(some))
@@ -88,7 +88,7 @@ def _read(paths: Sequence[Path], conditions: str, form: str) -> tuple[Store, pd.
         raise InputError(f"{' '.join(map(str, paths))}: no runs there; {HOW_TO_GET_SOME}")
     runs = filters.where(with_labels(store.runs), conditions)
     if runs.empty:
-        count = counted(len(store.runs), "run")
+        count = quantity(len(store.runs), "run")
         raise InputError(f"filter: none of {count} meets {conditions!r}")
     return store, runs
 

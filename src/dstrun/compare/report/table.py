@@ -8,7 +8,7 @@ import pandas as pd
 
 from dstrun.compare.aggregate import front
 from dstrun.compare.labels import cell_text, is_partly_masked
-from dstrun.runs.labels import counted, shown
+from dstrun.runs.labels import quantity, shown
 from dstrun.system.errors import printable
 from dstrun.system.files import csv_text
 from dstrun.system.terminal import duration
@@ -33,7 +33,7 @@ def title(where: str, runs: pd.DataFrame) -> str:
     pairs = runs[["model.name", "data.name"]].drop_duplicates()
     what = f", {pairs.iloc[0, 0]} on {pairs.iloc[0, 1]}" if len(pairs) == 1 else ""
     counts = ", ".join(f"{count} {state}" for state, count in runs["state"].value_counts().items())
-    return printable(f"{where}{what}{_images(runs)}: {counted(len(runs), 'run')}, {counts}")
+    return printable(f"{where}{what}{_images(runs)}: {quantity(len(runs), 'run')}, {counts}")
 
 
 def _images(runs: pd.DataFrame) -> str:

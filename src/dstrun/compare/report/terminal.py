@@ -11,7 +11,7 @@ from rich.text import Text
 
 from dstrun.compare.aggregate import FRONT
 from dstrun.compare.report.table import NAMES, columns, header, is_on_front, lines
-from dstrun.runs.labels import counted
+from dstrun.runs.labels import quantity
 from dstrun.system.streams import legible
 from dstrun.system.terminal import print_whole
 
@@ -88,7 +88,7 @@ def print_layers(lines: Sequence[Sequence[str]]) -> None:
         table.add_row(*(Text(legible(cell)) for cell in line[:room]))
     print_whole(console, table)
     if left_out := len(lines[0]) - room:
-        _print_left_out(width, counted(left_out, "setting"))
+        _print_left_out(width, quantity(left_out, "setting"))
 
 
 def _print_left_out(width: int, words: str) -> None:
