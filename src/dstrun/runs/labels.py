@@ -31,7 +31,7 @@ def quantity(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + "s" * (number != 1)
 
 
-def shown(key: str) -> str:
+def column_label(key: str) -> str:
     """Return the label of a column in tables and figures: α, model, lr, test accuracy."""
     if key in NAMES:
         return key.partition(".")[0]
@@ -64,7 +64,7 @@ def _number_label(number: float, key: str) -> str:
 def said(key: str, value: object) -> str:
     """Return an option and its value, or a name alone: 'α 5e-4', 'seed 0', 'vgg16', 'dense'."""
     words = value_shown(value, key)
-    return words if key in (*NAMES, "group", "reg.method") else f"{shown(key)} {words}"
+    return words if key in (*NAMES, "group", "reg.method") else f"{column_label(key)} {words}"
 
 
 def run_labels(configs: Sequence[Config], keys: Sequence[str] = ()) -> list[str]:

@@ -16,7 +16,7 @@ from dstrun.compare.figures.style import template
 from dstrun.compare.report import table
 from dstrun.compare.run_reader import SHOWN_OPTIONS, Run
 from dstrun.compare.run_tables import HOW_TO_GET_SOME, Store
-from dstrun.runs.labels import quantity, shown
+from dstrun.runs.labels import column_label, quantity
 from dstrun.system.run_files import CONFIG_FILE, LOG_FILE, STATUS_FILE
 
 LOG_LINES = 300
@@ -162,7 +162,7 @@ def _two_runs(store: Store, runs: pd.DataFrame) -> Iterator:
     keys = differing_facts(first, second)
     body = []
     for key in keys:
-        name = shown(key) if key in SHOWN_OPTIONS else key
+        name = column_label(key) if key in SHOWN_OPTIONS else key
         body.append(html.Tr([html.Th(name), html.Td(first[key]), html.Td(second[key])]))
     head = html.Tr([html.Th(""), *map(html.Th, runs["run"])])
     same = len(SHOWN_OPTIONS) - sum(key in SHOWN_OPTIONS for key in keys)

@@ -16,7 +16,7 @@ from dstrun.compare.figures.accuracy import (
 from dstrun.compare.figures.panels import Figure, Panels, Trace, line
 from dstrun.compare.figures.style import GREY, PERCENT, hover, spread, stroke
 from dstrun.compare.labels import cell_text, is_dense, varying_options
-from dstrun.runs.labels import shown
+from dstrun.runs.labels import column_label
 
 TICKS = 12  # values of α that the axis names at most
 
@@ -66,7 +66,7 @@ def _lines(settings: pd.DataFrame) -> Iterator[tuple[list[str], pd.DataFrame]]:
         return
     for values, rows in settings.groupby(keys, dropna=False, sort=False):
         words = zip(keys, values, strict=True)
-        yield [f"{shown(key)} {cell_text(value, key)}" for key, value in words], rows
+        yield [f"{column_label(key)} {cell_text(value, key)}" for key, value in words], rows
 
 
 def _with_spread(rows: pd.DataFrame, quantity: str, words: Sequence[str], number: int) -> Trace:

@@ -9,7 +9,7 @@ import pandas as pd
 from dstrun.compare.figures.panels import ROW, Figure, Panels, Trace, line
 from dstrun.compare.figures.style import GREY, look, text
 from dstrun.compare.labels import cell_text, varying_options
-from dstrun.runs.labels import shown
+from dstrun.runs.labels import column_label
 
 FIGURES = ("density", "test_accuracy")
 TICKS = 12  # labels of an axis at most
@@ -66,7 +66,7 @@ def _tick_labels(place: int, axis: Axis) -> Trace:
         "x": [place] * len(axis.ticks),
         "y": list(axis.ticks),
         "text": [text(label) for label in axis.ticks.values()],
-        "name": text(shown(axis.key)),
+        "name": text(column_label(axis.key)),
         "mode": "text",
         "textposition": "middle left",
         "hoverinfo": "skip",
@@ -82,7 +82,7 @@ def _vertical(place: int) -> dict[str, Any]:
 
 def _axis_title(key: str) -> str:
     """Return the title of an axis, with the unit of a figure."""
-    return f"{shown(key)} (%)" if key in FIGURES else shown(key)
+    return f"{column_label(key)} (%)" if key in FIGURES else column_label(key)
 
 
 def _axis(key: str, cells: pd.Series) -> Axis:
