@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from dstrun.runs.identity import NAMED_BY_OTHERS, SETTINGS
-from dstrun.runs.labels import NAMES, said, value_shown
+from dstrun.runs.labels import NAMES, said, value_label
 
 DENSE = "dense"  # the method without sparsity; its runs are the baselines
 LEAST_DIFFERENCE = 5e-7  # between the two densities of a network that is masked in part
@@ -19,7 +19,7 @@ def cell_text(value: object, key: str = "") -> str:
     """
     if value is pd.NA:
         return ""
-    return value_shown(value.item() if isinstance(value, np.generic) else value, key)
+    return value_label(value.item() if isinstance(value, np.generic) else value, key)
 
 
 def is_dense(table: pd.DataFrame) -> pd.Series:

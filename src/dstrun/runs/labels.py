@@ -38,7 +38,7 @@ def column_label(key: str) -> str:
     return WORDS.get(key, key.rpartition(".")[2].replace("_", " "))
 
 
-def value_shown(value: object, key: str = "") -> str:
+def value_label(value: object, key: str = "") -> str:
     """Return the value of an option in few characters; '' for None and NaN, which are no value.
 
     α (`key` reg.alpha) always has a power of ten.
@@ -63,7 +63,7 @@ def _number_label(number: float, key: str) -> str:
 
 def said(key: str, value: object) -> str:
     """Return an option and its value, or a name alone: 'α 5e-4', 'seed 0', 'vgg16', 'dense'."""
-    words = value_shown(value, key)
+    words = value_label(value, key)
     return words if key in (*NAMES, "group", "reg.method") else f"{column_label(key)} {words}"
 
 
@@ -86,7 +86,7 @@ def run_labels(configs: Sequence[Config], keys: Sequence[str] = ()) -> list[str]
 
 
 def _label(row: dict[str, Any], keys: Iterable[str]) -> str:
-    found = {key: row[key] for key in keys if value_shown(row.get(key), key)}
+    found = {key: row[key] for key in keys if value_label(row.get(key), key)}
     others = found.keys() - {"reg.method"}
     if found.get("reg.method") == "dst" and any(key.startswith("reg.") for key in others):
         del found["reg.method"]  # its α tells it from a dense run
