@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from dstrun.runs.identity import NAMED_BY_OTHERS, SETTINGS
-from dstrun.runs.labels import NAMES, said, value_label
+from dstrun.runs.labels import NAMES, option_label, value_label
 
 DENSE = "dense"  # the method without sparsity; its runs are the baselines
 LEAST_DIFFERENCE = 5e-7  # between the two densities of a network that is masked in part
@@ -103,7 +103,7 @@ def _with_series(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _setting_label(row: dict[str, Any], keys: list[str], has_dense: bool) -> str:
     """Return the label of a run's setting: the given options, or model and data if it has none."""
-    words = [said(key, row[key]) for key in keys if cell_text(row[key], key)]
+    words = [option_label(key, row[key]) for key in keys if cell_text(row[key], key)]
     if row["reg.method"] == DENSE or (not words and has_dense):
         words.insert(0, row["reg.method"])
     return ", ".join(words) or f"{row['model.name']} on {row['data.name']}"

@@ -61,7 +61,7 @@ def _number_label(number: float, key: str) -> str:
     return f"{number:.6g}" if is_plain else short(number)
 
 
-def said(key: str, value: object) -> str:
+def option_label(key: str, value: object) -> str:
     """Return an option and its value, or a name alone: 'α 5e-4', 'seed 0', 'vgg16', 'dense'."""
     words = value_label(value, key)
     return words if key in (*NAMES, "group", "reg.method") else f"{column_label(key)} {words}"
@@ -90,7 +90,7 @@ def _label(row: dict[str, Any], keys: Iterable[str]) -> str:
     others = found.keys() - {"reg.method"}
     if found.get("reg.method") == "dst" and any(key.startswith("reg.") for key in others):
         del found["reg.method"]  # its α tells it from a dense run
-    words = [said(key, value) for key, value in found.items()]
+    words = [option_label(key, value) for key, value in found.items()]
     return ", ".join(words) or f"{row['model.name']} on {row['data.name']}"
 
 
