@@ -51,18 +51,13 @@ class Store:
         ones.
         """
         touched = self._update_runs()
-        runs = list(self._runs.values())
-        changed = [run for run in runs if run.has_changed("row", ROW_FILES)]
-        frames = read_files([run.folder / METRICS_FILE for run in changed], METRICS_CSV)
-        for run, epochs in zip(changed, frames, strict=True):
-            run.read_row(epochs)
-            touched.add(run.name)
-        for run in runs:
+        touched |= self._read_rows()
+        for run in self._runs.values():
             has_new_state = run.update_state()
             if run.has_changed("touched", [LAYERS_FILE]) or has_new_state:
                 touched.add(run.name)
         if touched:
-            self.runs = _tabulate([run.row for run in runs if run.row])
+            self.runs = _tabulate([run.row for run in self._runs.values() if run.row])
         return touched
 
     def _update_runs(self) -> set[str]:
@@ -78,6 +73,14 @@ class Store:
             if name not in self._runs:
                 self._runs[name] = Run(name, folder)
         return gone
+
+    def _read_rows(self) -> set[str]:
+        """Read the rows whose files have changed, and return the names of their runs."""
+        changed = [run for run in self._runs.values() if run.has_changed("row", ROW_FILES)]
+        frames = read_files([run.folder / METRICS_FILE for run in changed], METRICS_CSV)
+        for run, epochs in zip(changed, frames, strict=True):
+            run.read_row(epochs)
+        return {run.name for run in changed}
 
     @property
     def notes(self) -> dict[str, list[str]]:

@@ -57,7 +57,8 @@ def connect(app: Dash, watch: Watch, where: str) -> None:
     """Register all callbacks; `where` names the runs."""
     _connect_page(app, watch)
     _connect_table(app, watch, where)
-    _connect_figures(app, watch)
+    _connect_first_figure(app, watch)
+    _connect_other_figures(app, watch)
     for function, outputs, inputs in CLIENT_CALLBACKS:
         app.clientside_callback(ClientsideFunction("dstrun", function), outputs, inputs)
 
@@ -95,9 +96,9 @@ def _connect_table(app: Dash, watch: Watch, where: str) -> None:
         runs = watch.runs
         some, message = _filter(runs, conditions or "")
         wanted = grid.columns(runs)
-        is_same = [one["field"] for one in wanted] == [one["field"] for one in columns or []]
-        rows = grid.rows(some, wanted)
-        return rows, no_update if is_same else wanted, title(where, runs), message
+        has_same_columns = grid.fields(wanted) == grid.fields(columns or [])
+        definitions = no_update if has_same_columns else wanted
+        return grid.rows(some, wanted), definitions, title(where, runs), message
 
     @app.callback(
         Output("run", "options"),
@@ -122,8 +123,8 @@ def _filter(runs: pd.DataFrame, conditions: str) -> tuple[pd.DataFrame, str]:
     return some, ""
 
 
-def _connect_figures(app: Dash, watch: Watch) -> None:
-    """Register the callbacks that draw a view: its first figure, then the rest of it."""
+def _connect_first_figure(app: Dash, watch: Watch) -> None:
+    """Register the callback that draws the first figure of a view, at once."""
 
     @app.callback(
         Output("first", "children"),
@@ -158,6 +159,10 @@ def _connect_figures(app: Dash, watch: Watch) -> None:
             is_same_view = drawn and drawn["request"]["view"] == view
             now = {"request": request, "version": watch.version}
             return first, no_update if is_same_view else [], now
+
+
+def _connect_other_figures(app: Dash, watch: Watch) -> None:
+    """Register the callback that draws the rest of a view, once its first figure is drawn."""
 
     @app.callback(
         Output("rest", "children", allow_duplicate=True),

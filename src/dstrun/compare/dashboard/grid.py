@@ -109,7 +109,12 @@ def _option(key: str, cells: pd.Series) -> dict[str, Any]:
     return column
 
 
+def fields(columns: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the fields of columns, the names of the table's own."""
+    return [column["field"] for column in columns]
+
+
 def rows(runs: pd.DataFrame, columns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return a row per run with the columns' fields; None for a missing value."""
-    table = runs[[one["field"] for one in columns]].astype(object)
+    table = runs[fields(columns)].astype(object)
     return table.where(table.notna(), None).to_dict("records")

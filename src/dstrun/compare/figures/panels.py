@@ -126,7 +126,7 @@ def _shares(count: int, gap: float) -> list[tuple[float, float]]:
 
 
 def _suffix(panel: int) -> str:
-    """Return plotly's number for the axes of a panel: '' for the first, then 2, 3, …"""
+    """Return plotly's number for the axes of a panel: '', then 2, then 3."""
     return str(panel + 1) if panel else ""
 
 

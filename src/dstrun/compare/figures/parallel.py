@@ -104,7 +104,6 @@ def _option_axis(key: str, cells: pd.Series) -> Axis:
     numbers = dict(zip(words, pd.to_numeric(cells, errors="coerce"), strict=True))
     order = sorted(numbers, key=lambda word: (word != "", np.nan_to_num(numbers[word]), word))
     places = {word: place / max(len(order) - 1, 1) for place, word in enumerate(order)}
-    named = order[:: -(-len(order) // TICKS)]
-    return Axis(
-        key, [places[word] for word in words], {places[word]: word or "–" for word in named}
-    )
+    step = -(-len(order) // TICKS)
+    ticks = {places[word]: word or "–" for word in order[::step]}
+    return Axis(key, [places[word] for word in words], ticks)

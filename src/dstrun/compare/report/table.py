@@ -95,8 +95,10 @@ def lines(rows: pd.DataFrame, keys: Sequence[str]) -> list[list[str]]:
     head = [header(key) for key in keys]
     if "density_model" in keys and "density" in keys:
         head[keys.index("density")] = "masked layers %"
-    body = [[printable(_cell(key, row)) for key in keys] for row in rows.to_dict("records")]
-    return [head, *body]
+    table = [head]
+    for row in rows.to_dict("records"):
+        table.append([printable(_cell(key, row)) for key in keys])
+    return table
 
 
 def _cell(key: str, row: dict[str, Any]) -> str:
