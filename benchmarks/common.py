@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dstrun import models
 from dstrun.config.check import check
-from dstrun.config.compose import compose_and_run
+from dstrun.config.compose import compose_single
 from dstrun.config.options import Config
 from dstrun.config.registry import lookup
 from dstrun.data import Split, Splits
@@ -62,9 +62,9 @@ class Training:
 
 def config_of(words: Sequence[str]) -> Config:
     """Return the config that `dstrun WORDS` would use."""
-    configs: list[Config] = []
-    compose_and_run(words, lambda config: configs.append(check(config)))
-    return configs[0]
+    composed = compose_single(words)
+    assert composed is not None, "expected the overrides of a single run"
+    return check(composed)
 
 
 def training(words: Sequence[str]) -> Training:

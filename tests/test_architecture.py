@@ -125,7 +125,7 @@ def test_the_formula_stands_once() -> None:
 
 
 PRIVATE_TORCH = re.compile(
-    r"torch\.[\w.]*\b_[a-z]|\btorch\._|_foreach_|ops\.aten\.|_conv_forward|import _\w|\._parameters\b.*module"
+    r"\btorch\.(\w+\.)*_[a-z]|_foreach_|\bops\.aten\.|\b_conv_forward\b|torch[\w.]* import _[a-z]"
 )
 KERNELS = {
     "methods/dst/compiled_masks.py",

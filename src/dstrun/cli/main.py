@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dstrun.cli.exit import exit_with
 from dstrun.system.errors import BusyError, InputError, StoppedByFile
 from dstrun.system.run_files import CONFIG_FILE
 from dstrun.system.streams import accept_all_text
+
+if TYPE_CHECKING:
+    from dstrun.config.options import Config
 
 HELP_WORDS = ("help", "-help", "?")
 VERSION_WORDS = ("version", "-V", "-v")
@@ -21,29 +24,33 @@ def main() -> None:
     """Run `dstrun`: a first argument that is a verb is called; everything else goes to Hydra."""
     try:
         accept_all_text()
-        _dispatch(sys.argv[1:])
+        call, words = _choose(sys.argv[1:])
+        call(words)
         if sys.stdout is not None:
             sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         exit_with(error)
 
 
-def _dispatch(arguments: Sequence[str]) -> None:
-    """Print help or version, call a verb, or train."""
+def _choose(arguments: Sequence[str]) -> tuple[Callable[[Sequence[str]], None], Sequence[str]]:
+    """Return what the arguments ask for: a verb, help, the version or training; and its words."""
     from dstrun.config.words import plain_dashes
 
     arguments = [plain_dashes(argument) for argument in arguments]
     first, *rest = arguments or [""]
     if first in VERBS:
         _require_folder()
-        VERBS[first](rest)
-    elif first in HELP_WORDS or {"-h", "--help"} & set(arguments):
-        _help(rest if first == "help" else [])
-    elif first in VERSION_WORDS or "--version" in arguments:
-        print(version("dstrun"))
-    else:
-        _require_folder()
-        _train(arguments)
+        return VERBS[first], rest
+    if first in HELP_WORDS or {"-h", "--help"} & set(arguments):
+        return _help, rest if first == "help" else []
+    if first in VERSION_WORDS or "--version" in arguments:
+        return _print_version, []
+    _require_folder()
+    return _train, arguments
+
+
+def _print_version(_: Sequence[str]) -> None:
+    print(version("dstrun"))
 
 
 def _help(words: Sequence[str]) -> None:
@@ -77,13 +84,20 @@ def _train(arguments: Sequence[str]) -> None:
 
         words = normalize_words(arguments)
         refuse_strays(words, tuple(VERBS))
-    from dstrun.config.compose import compose_and_run
+    from dstrun.config.compose import call_by_hydra, compose_single
 
-    compose_and_run(words, _task)
+    composed = compose_single(words)
+    if composed is None:
+        call_by_hydra(words, _task)
+        return
+    config, notes = _single_run(composed)
+    from dstrun.training.run import run
+
+    run(config, default_group="single", notes=notes)
 
 
 def _task(composed: object) -> None:
-    """Train one composed config: a single run, or a job of a launcher that is not dstrun's."""
+    """Train one config that Hydra composed: a single run, or a job of another launcher."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -92,7 +106,10 @@ def _task(composed: object) -> None:
         _train_job(composed, hydra)
         return
     try:
-        _train_single(composed, hydra)
+        config, notes = _single_run(composed)
+        from dstrun.training.run import run
+
+        run(config, default_group="single", notes=notes)
     except Exception as error:
         exit_with(error)
 
@@ -118,16 +135,16 @@ def _train_job(composed: Any, hydra: Any) -> None:
         pass
 
 
-def _train_single(composed: Any, hydra: Any) -> None:
-    """Train a single run."""
+def _single_run(composed: Any) -> "tuple[Config, list[str]]":
+    """Return the checked config of a single run, and notes on it."""
+    from hydra.core.hydra_config import HydraConfig
+
     from dstrun.config.check import check
-
-    config = check(composed)
     from dstrun.training.notes import given_keys, notes
-    from dstrun.training.run import run
 
+    config, hydra = check(composed), HydraConfig.get()
     given, launcher = given_keys(hydra.overrides.task), hydra.runtime.choices["hydra/launcher"]
-    run(config, default_group="single", notes=notes(config, given, launcher))
+    return config, notes(config, given, launcher)
 
 
 def _rerun(arguments: Sequence[str]) -> None:

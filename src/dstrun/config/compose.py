@@ -32,49 +32,55 @@ KEPT_OF_DATA = ("root", "download", "train_limit", "test_limit", "validation")
 WITHOUT_BASE_CHOICE = ("schedule", "experiment", "sweep")  # groups that may be null
 
 
-def compose_and_run(words: Sequence[str], task: Callable[[DictConfig], None]) -> None:
-    """Compose a config from the words and call `task` with it, once for each job of a multirun.
+def compose_single(words: Sequence[str]) -> DictConfig | None:
+    """Return the config of a single run, with Hydra's part in `HydraConfig`.
+
+    None where Hydra itself must act: for a multirun, a flag, an option of Hydra, and a config with
+    a mode or callbacks of Hydra. For any other config `hydra.main` would do the same but compose
+    everything twice, the first time to find the mode: 0.15 s. Raise InputError for what Hydra or
+    the schema refuses.
+    """
+    register_plugins()
+    if set(COMPLETION) & set(words):  # its words, install=bash, look like overrides
+        return None
+    words = words_for_hydra(words)
+    if any(word.startswith("-") or "hydra" in word for word in words):
+        return None
+    with _errors_in_one_line(words):
+        composed = _compose("config", words, return_hydra_config=True)
+    if composed.hydra.mode is not None or composed.hydra.callbacks:
+        return None
+    HydraConfig.instance().set_config(composed)
+    with open_dict(composed):
+        del composed["hydra"]
+    return composed
+
+
+def call_by_hydra(words: Sequence[str], task: Callable[[DictConfig], None]) -> None:
+    """Hand the words to Hydra, which calls `task`, for each job of a multirun or once.
 
     Raise InputError for what Hydra or the schema refuses.
     """
     register_plugins()
-    is_completion = set(COMPLETION) & set(words)  # its words, install=bash, look like overrides
+    is_completion = set(COMPLETION) & set(words)
     words = words if is_completion else words_for_hydra(words)
+    with _errors_in_one_line(words):
+        conf = str(packaged_folder("conf"))
+        hydra.main(version_base="1.3", config_path=conf, config_name="config")(task)()
+
+
+@contextmanager
+def _errors_in_one_line(words: Sequence[str]) -> Iterator[None]:
+    """Raise InputError for Hydra's errors, which it raises for these arguments."""
     with _arguments_for_hydra(words):
         try:
-            if not _is_single_run(words) or not _run_once(words, task):
-                hydra.main(
-                    version_base="1.3",
-                    config_path=str(packaged_folder("conf")),
-                    config_name="config",
-                )(task)()
+            yield
         except (HydraException, OmegaConfBaseException) as error:
             raise InputError(one_line(error)) from error
         except Exception as error:
             if is_from_hydra(error):
                 raise InputError(one_line(error)) from error
             raise
-
-
-def _is_single_run(words: Sequence[str]) -> bool:
-    """Return whether the words are only overrides of dstrun's own options and groups."""
-    return not any(word.startswith("-") or "hydra" in word for word in words)
-
-
-def _run_once(words: Sequence[str], task: Callable[[DictConfig], None]) -> bool:
-    """Compose one config and call the task; return False, without a call, if Hydra must do it.
-
-    That is so for a config with a mode or callbacks of Hydra. For any other, `hydra.main` would do
-    the same but compose everything twice, the first time to find the mode: 0.15 s.
-    """
-    composed = _compose("config", words, return_hydra_config=True)
-    if composed.hydra.mode is not None or composed.hydra.callbacks:
-        return False
-    HydraConfig.instance().set_config(composed)
-    with open_dict(composed):
-        del composed["hydra"]
-    task(composed)
-    return True
 
 
 def _compose(name: str, words: Sequence[str] = (), **options: bool) -> DictConfig:
