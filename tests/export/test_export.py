@@ -15,12 +15,15 @@ from torch import nn
 
 import dstrun
 from dstrun.export import benchmark, load
+from dstrun.export.csr import CSRLinear
+from dstrun.export.export import export
 from dstrun.export.size import measure_size
 from dstrun.export.trained import Trained as TrainedNetwork
 from dstrun.methods.mask_stats import measure
 from dstrun.models import BUILDERS
 from dstrun.models.lenet import LeNet300100
 from dstrun.runs import checkpoint
+from dstrun.system.errors import InputError
 from tests.helpers.commands import Command, Trained
 from tests.helpers.runs import only_run
 
@@ -552,3 +555,12 @@ def test_products_of_no_weights_have_a_row_without_a_share(
     assert exported.code == 0, exported.err
     (row,) = [line for line in exported.out.splitlines() if "products without weights" in line]
     assert [cell.strip() for cell in row.split("│")[2:-1]] == ["0", "0", "", "6,272", "6,272"]
+
+
+def test_a_run_is_exported_from_python_with_plain_arguments(run: Path) -> None:
+    export(run, to=Path("a.safetensors"))
+    assert json.loads(Path("export.json").read_text())["a.safetensors"]["tolerance"] == 1e-4
+    with pytest.raises(InputError, match=r"a\.safetensors exists already"):
+        export(run, to=Path("a.safetensors"))
+    export(run, to=Path("a.safetensors"), format="csr", force=True)
+    assert isinstance(dstrun.load("a.safetensors").fc1, CSRLinear)

@@ -1,15 +1,11 @@
 """Labels of runs, options and counts."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dstrun.config.check import check
 from dstrun.runs.labels import quantity, run_labels
-from dstrun.sweep.job_states import shortened
-from dstrun.sweep.monitor import Monitor
-from dstrun.sweep.plan import Job
 from tests.helpers.folders import BASE
 
 CONV = {"model.name": "vgg16", "model.builder": "vgg", "data.name": "cifar10", "schedule.lr": 0.1}
@@ -75,11 +71,6 @@ def test_the_trials_of_a_search_are_called_by_what_is_searched_over() -> None:
     assert labels({"seed": 3}, keys=("reg.alpha", "schedule.lr")) == ["α 5e-4, lr 0.01"]
 
 
-def test_a_long_label_keeps_its_ends() -> None:
-    assert shortened("α 1e-4, seed 10", 15) == "α 1e-4, seed 10"
-    assert shortened("batch size 128, α 1e-4, seed 10", 15) == "batch s…seed 10"
-
-
 def test_one_is_no_plural() -> None:
     assert [quantity(number, "run") for number in (0, 1, 2, 1000)] == [
         "0 runs",
@@ -87,18 +78,3 @@ def test_one_is_no_plural() -> None:
         "2 runs",
         "1,000 runs",
     ]
-
-
-def test_no_line_is_wider_than_the_terminal(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "60")
-    configs = [check(BASE | {"init": "outputs/" + 60 * "x", "seed": seed}) for seed in (0, 1)]
-    Monitor(
-        [Job((), config, Path(f"outputs/grid/{config.seed}")) for config in configs],
-        keys=("init", "seed"),
-    ).preview()
-    lines = capsys.readouterr().out.splitlines()
-    assert [line for line in lines if "seed 1" in line and line.endswith("new")]
-    assert max(map(len, lines)) <= 60
