@@ -131,7 +131,7 @@ def try_one(how: str, sound: bool, limit: float) -> float:
         delayed, said = train("with", host)
     assert epochs_for_sync(only_run("outputs/with")) == [1, 2, 3]
     assert len(rows(only_run("outputs/with") / "metrics.csv")) == 3
-    assert ("offline, `wandb sync` sends it" in said) is not sound
+    assert ("logging offline, upload with `wandb sync`" in said) is not sound
     assert delayed - undelayed < limit
     return delayed - undelayed
 
