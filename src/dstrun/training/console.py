@@ -36,7 +36,7 @@ class RunConsole:
         self._log.info(line)
         self._console.print(Text(line, style=style))
 
-    def facts(self, facts: Mapping[str, str]) -> None:
+    def show_facts(self, facts: Mapping[str, str]) -> None:
         """Print a line for each fact that is not empty, after its name."""
         width = max(map(len, facts))
         for name, words in facts.items():

@@ -72,7 +72,7 @@ class Recorder:
     def announce(self, status: Status) -> None:
         """Show what is about to be trained, on what, and notes on data and model."""
         self._console.say(str(self._folder), style="bold")
-        self._console.facts(self._facts(status.content))
+        self._console.show_facts(self._facts(status.content))
         notes = [f"data.root: {note}" for note in self._prepared.splits.notes]
         for note in [*notes, *self._prepared.trial.notes]:
             self._console.say(f"note: {note}", style="yellow")
@@ -152,7 +152,7 @@ class Recorder:
         result = describe.result_line(summary, duration(summary["total_seconds"]))
         self._console.say(result, style="bold green")
         is_sparse = bool(summary["thresholds"])
-        self._console.facts(describe.next_commands(self._folder.path, is_sparse))
+        self._console.show_facts(describe.next_commands(self._folder.path, is_sparse))
         self._console.say(str(self._folder))
 
     def _density_curves(self, total: int) -> dict[str, list[float]]:
