@@ -73,7 +73,7 @@ def test_every_kind_of_it_is_known(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("dstrun.training.console.RunConsole.step", fail)
+    monkeypatch.setattr("dstrun.training.console.RunConsole.show_step", fail)
     outcome = command(*QUICK, "schedule.accumulate=4")
     assert outcome.code == 1
     assert (

@@ -55,7 +55,7 @@ def stop_at(
     words: Sequence[str] = LONG,
 ) -> Outcome:
     """Start or resume the run, and send its process the signal after this many steps."""
-    show = RunConsole.step
+    show = RunConsole.show_step
 
     def after_the_signal(console: RunConsole, so_many: int, figures: Any) -> None:
         if so_many == step:
@@ -63,7 +63,7 @@ def stop_at(
         show(console, so_many, figures)
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunConsole, "step", after_the_signal)
+        patch.setattr(RunConsole, "show_step", after_the_signal)
         return command(*words, "group=broken")
 
 

@@ -85,7 +85,7 @@ def test_progress_is_told_every_thirty_seconds_where_there_is_no_terminal(
 
     def lines_at(seconds: float) -> list[str]:
         now[0] = seconds
-        console.step(10, figures)
+        console.show_step(10, figures)
         return capsys.readouterr().out.splitlines()
 
     assert lines_at(29) == []

@@ -52,7 +52,7 @@ class RunConsole:
         if is_terminal:
             self._bar = Bar(self._console, steps, step, epochs)
 
-    def step(self, step: int, figures: Callable[[], Mapping[str, float]]) -> None:
+    def show_step(self, step: int, figures: Callable[[], Mapping[str, float]]) -> None:
         """Show progress once a second on a terminal, else every 30 s.
 
         `figures` returns epoch, loss, accuracy and density so far. Since it waits for the device,

@@ -140,7 +140,7 @@ class Session:
 
     def _after_step(self, progress: Progress, recorder: Recorder, stop: StopRequest) -> bool:
         """Show progress; return whether a Record is wanted, to save or stop at."""
-        self._console.step(progress.step, recorder.figures_so_far)
+        self._console.show_step(progress.step, recorder.figures_so_far)
         if self._status.lost:
             self._status.confirm()
         if self._compiling_since is not None:
