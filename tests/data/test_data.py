@@ -429,10 +429,10 @@ def test_data_that_changed_before_a_run_is_resumed(
     first, more = made_up(), made_up(train=60)
     monkeypatch.setitem(BUILDERS, "mnist", lambda root: first)
     with monkeypatch.context() as patch:
-        epoch = RunConsole.epoch
+        epoch = RunConsole.show_epoch
         patch.setattr(
             RunConsole,
-            "epoch",
+            "show_epoch",
             lambda *words: (
                 epoch(*words),
                 next(Path("outputs/single").iterdir()).joinpath("stop").touch(),

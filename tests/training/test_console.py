@@ -26,7 +26,7 @@ def test_lines_and_table_go_to_the_log_too(
     log = open_log(tmp_path)
     console = RunConsole(log)
     figures = {"train_loss": 0.5, "test_accuracy": 0.987, "density": 0.0123, "seconds": 2.0}
-    console.epoch(3, 20, figures)
+    console.show_epoch(3, 20, figures)
     console.layers(
         [{"layer": "fc1", "kept": 1, "total": 4, "dead_rows": 2}],
         {"fc1": [1, 0.25], "model": [1, 0.25]},
@@ -103,7 +103,7 @@ def test_a_terminal_has_a_bar_until_the_end() -> None:
     terminal = Console(file=file, force_terminal=True, width=80)
     console = RunConsole(logging.Logger("none"), terminal)
     console.start(steps=40, step=10, batch_size=64, epochs=4)
-    console.epoch(2, 4, {"density": 0.5, "seconds": 1.0, "step": 20})
+    console.show_epoch(2, 4, {"density": 0.5, "seconds": 1.0, "step": 20})
     console.stop()
     shown = file.getvalue()
     assert "epoch 1/4" in shown

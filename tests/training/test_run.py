@@ -348,14 +348,14 @@ def test_a_schedulers_handler_gets_its_signal_once_the_run_is_safe(
     before = {number: signal.getsignal(number) for number in (signal.SIGUSR2, signal.SIGTERM)}
     signal.signal(signal.SIGUSR2, queue_again)
     signal.signal(signal.SIGTERM, lambda *_: seen.append("passed"))
-    epoch = RunConsole.epoch
+    epoch = RunConsole.show_epoch
 
     def signalled(*words: Any) -> None:
         epoch(*words)
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGUSR2)
 
-    monkeypatch.setattr(RunConsole, "epoch", signalled)
+    monkeypatch.setattr(RunConsole, "show_epoch", signalled)
     try:
         assert command(*QUICK).code == 128 + signal.SIGUSR2
     finally:
@@ -533,14 +533,14 @@ def test_what_is_not_finite_is_null_in_json(tmp_path: Path) -> None:
 def test_a_file_named_stop_stops_a_run_at_an_epochs_end(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    epoch = RunConsole.epoch
+    epoch = RunConsole.show_epoch
     monkeypatch.setattr(
-        RunConsole, "epoch", lambda *words: (epoch(*words), (only_run() / "stop").touch())
+        RunConsole, "show_epoch", lambda *words: (epoch(*words), (only_run() / "stop").touch())
     )
     assert command(*QUICK, "group=single").code == 128 + signal.SIGTERM
     assert json.loads((only_run() / "status.json").read_text())["state"] == "interrupted"
     assert len(rows(only_run() / "metrics.csv")) == 1
-    monkeypatch.setattr(RunConsole, "epoch", epoch)
+    monkeypatch.setattr(RunConsole, "show_epoch", epoch)
     assert command(*QUICK, "group=single").code == 0
     assert not (only_run() / "stop").exists()
 

@@ -145,7 +145,7 @@ def test_a_run_begins_over_where_rows_are_there_and_no_checkpoint(
 ) -> None:
     """It is counted for W&B, which would take the rows that come again for the first ones."""
     monkeypatch.setattr(
-        RunConsole, "epoch", lambda *_: [(file.parent / STOP_FILE).touch() for file in found()]
+        RunConsole, "show_epoch", lambda *_: [(file.parent / STOP_FILE).touch() for file in found()]
     )
 
     def found() -> list[Path]:
@@ -168,7 +168,7 @@ def test_a_checkpoint_that_says_nothing_of_its_files_is_passed_over(
 ) -> None:
     monkeypatch.setattr(
         RunConsole,
-        "epoch",
+        "show_epoch",
         lambda *_: [(at.parent / STOP_FILE).touch() for at in found("config.yaml")],
     )
 

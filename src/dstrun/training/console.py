@@ -74,7 +74,7 @@ class RunConsole:
             self.say("  ".join([*place, *words]))
         self._clock.rest(min(50 * (time.monotonic() - began), LINE_EVERY))
 
-    def epoch(self, epoch: int, epochs: int, figures: dict[str, Any]) -> None:
+    def show_epoch(self, epoch: int, epochs: int, figures: dict[str, Any]) -> None:
         """Print a line of the figures at the end of an epoch."""
         words = [f"epoch {epoch:>{len(str(epochs))}}/{epochs}"]
         if (loss := figures.get("train_loss")) is not None:

@@ -133,7 +133,7 @@ class Recorder:
             figures = record.figures | {"epoch": record.epoch, "step": record.step}
             figures["flops_fraction"] = self._work.fraction(record.layers)
             self._metrics.append([figures])
-            self._console.epoch(record.epoch, self._config.schedule.epochs, figures)
+            self._console.show_epoch(record.epoch, self._config.schedule.epochs, figures)
             tracker.log(wandb_row(figures, layers))
 
     def marks(self) -> dict[str, dict[str, int]]:
