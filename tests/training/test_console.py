@@ -27,7 +27,7 @@ def test_lines_and_table_go_to_the_log_too(
     console = RunConsole(log)
     figures = {"train_loss": 0.5, "test_accuracy": 0.987, "density": 0.0123, "seconds": 2.0}
     console.show_epoch(3, 20, figures)
-    console.layers(
+    console.show_layers(
         [{"layer": "fc1", "kept": 1, "total": 4, "dead_rows": 2}],
         {"fc1": [1, 0.25], "model": [1, 0.25]},
     )
@@ -42,7 +42,7 @@ def test_lines_and_table_go_to_the_log_too(
 
 def test_weights_left_dense_have_a_row_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
     row = {"layer": "fc1", "kept": 1, "total": 4, "dead_rows": 2}
-    RunConsole(logging.Logger("none")).layers(
+    RunConsole(logging.Logger("none")).show_layers(
         [row], {"fc1": [1, 0.25], "model": [1, 0.25]}, left_dense=6
     )
     table = []
@@ -116,7 +116,7 @@ def test_the_name_of_a_layer_is_never_cut(capsys: pytest.CaptureFixture[str]) ->
     name = "stages.11.blocks.3.shortcut"
     course = [i / 40 for i in range(40)]
     row = {"layer": name, "kept": 1_000_000, "total": 2_359_296, "dead_rows": 12}
-    RunConsole(logging.Logger("none")).layers([row], {name: course, "model": course})
+    RunConsole(logging.Logger("none")).show_layers([row], {name: course, "model": course})
     said = capsys.readouterr().out
     assert name in said
     assert max(map(len, said.splitlines())) <= 80
@@ -132,7 +132,7 @@ def test_a_narrow_terminal_costs_the_course_and_no_figure(
         "total": 35_840,
         "dead_rows": 12,
     }
-    RunConsole(logging.Logger("none")).layers(
+    RunConsole(logging.Logger("none")).show_layers(
         [row], {row["layer"]: [1], "model": [1]}, left_dense=37_632
     )
     said = capsys.readouterr().out

@@ -329,7 +329,7 @@ def test_a_signal_at_the_very_end_costs_no_run(
     def signalled(*_: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(session.RunConsole, "layers", signalled)
+    monkeypatch.setattr(session.RunConsole, "show_layers", signalled)
     assert command(*QUICK).code == 128 + signal.SIGINT
     assert json.loads((only_run() / "status.json").read_text())["state"] == "finished"
 

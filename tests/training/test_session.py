@@ -39,7 +39,7 @@ def test_figures_told_while_an_epoch_is_under_way_are_those_of_its_updates_so_fa
 
     ended: dict[str, Sequence[float]] = {}
     monkeypatch.setattr(RunConsole, "show_step", step)
-    monkeypatch.setattr(RunConsole, "layers", layers)
+    monkeypatch.setattr(RunConsole, "show_layers", layers)
     folder = run(
         config(reg__exclude=["fc"], reg__alpha=0.5, schedule__lr=0.5, log__steps=1),
         default_group="single",

@@ -98,7 +98,7 @@ class RunConsole:
             self._bar.stop()
             self._bar = None
 
-    def layers(
+    def show_layers(
         self,
         rows: Sequence[Mapping[str, Any]],
         curves: Mapping[str, Sequence[float]],

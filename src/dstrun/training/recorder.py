@@ -148,7 +148,7 @@ class Recorder:
         self._console.stop()
         left_dense = sum(self._left_dense.values())
         courses = self._density_curves(summary["total"])
-        self._console.layers([asdict(layer) for layer in layers], courses, left_dense)
+        self._console.show_layers([asdict(layer) for layer in layers], courses, left_dense)
         result = describe.result_line(summary, duration(summary["total_seconds"]))
         self._console.say(result, style="bold green")
         is_sparse = bool(summary["thresholds"])
