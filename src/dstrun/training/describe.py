@@ -30,7 +30,7 @@ def data_line(name: str, data: Mapping[str, Any]) -> str:
     some = [*classes[:NAMED], "…"] if len(classes) > NAMED else classes
     named = f" ({', '.join(some)})" if classes else ""
     shape = "×".join(map(str, data["shape"]))
-    return f"{name}: {_listed(counts)} images of {shape}, {data['classes']} classes{named}"
+    return f"{name}: {_enumeration(counts)} images of {shape}, {data['classes']} classes{named}"
 
 
 def model_line(config: Config, size: Size) -> str:
@@ -105,6 +105,6 @@ def next_commands(folder: Path, sparse: bool) -> dict[str, str]:
     return {"compare": f"dstrun report {quote(str(folder.parent))}", "export": export}
 
 
-def _listed(words: Sequence[str]) -> str:
+def _enumeration(words: Sequence[str]) -> str:
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last

@@ -132,7 +132,7 @@ def _check_state(
     finish: Callable[[nn.Module], None],
 ) -> None:
     """Save the state of a model after a training step and load it into another one."""
-    state = _saved_and_loaded(case, model)
+    state = _save_and_load(case, model)
     second = build(case, build_model)
     if _ids_of_tensors(model) & _ids_of_tensors(second):
         problem = "its builder gives the same weights again, expected new ones at every call"
@@ -147,7 +147,8 @@ def _check_state(
         ) from error
 
 
-def _saved_and_loaded(case: Case, model: nn.Module) -> dict[str, Any]:
+def _save_and_load(case: Case, model: nn.Module) -> dict[str, Any]:
+    """Return a model's state as torch writes it to a file and reads it, weights_only."""
     file = io.BytesIO()
     try:
         torch.save(model.state_dict(), file)
