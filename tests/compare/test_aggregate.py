@@ -1,5 +1,4 @@
-"""Filters, labels, means over seeds, the dense baseline and the front, on tables small enough for
-the head."""
+"""Filters, labels, means over seeds, dense baselines and the Pareto front of small tables."""
 
 import json
 import shutil
@@ -22,8 +21,11 @@ def runs(outputs: Path = Path("outputs")) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Dense 0.98 and 0.96, α 1e-3 at 0.95 and 0.97 with a tenth left, α 1e-2 at 0.9 with a
-    twentieth."""
+    """Return a folder of runs of three settings, one of them failed.
+
+    Accuracies: dense 0.98 and 0.96; α 1e-3 0.95 and 0.97, with 0.1 and 0.2 of the weights; α 1e-2
+    0.9, with 0.05.
+    """
     folder = tmp_path_factory.mktemp("outputs") / "made"
     for seed, accuracy in enumerate((0.98, 0.96)):
         leave(folder, [accuracy], [1.0], seed=seed, reg__method="dense", created=seed)
@@ -42,13 +44,30 @@ def sweep(made: Path) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("conditions", "count"),
     [
-        ("", 6), ("alpha>1e-3", 2), ("alpha>=1e-3", 4), ("alpha=1e-3", 2), ("α!=0.001", 4), ("reg.alpha<0.01", 2),
-        ("density<20%", 2), ("density<=20%", 3), ("remaining<0.2, seed=0", 2), ("alpha>1e-4 and accuracy>90%", 2),
-        ("method=dense", 2), ("method=DENSE", 2), ("state!=finished", 1), ("model=lenet_300_100", 6), ("model>m", 0),
-        ("lr=0.01 epochs=2", 6), ("epoch=1", 6), ("seed=1 alpha=1e-2", 1), ("density<=1", 6),
-        ("density < 20 %, seed=0", 2), ('state="finished"', 5), ("state='finished' and seed='0'", 3),
+        ("", 6),
+        ("alpha>1e-3", 2),
+        ("alpha>=1e-3", 4),
+        ("alpha=1e-3", 2),
+        ("α!=0.001", 4),
+        ("reg.alpha<0.01", 2),
+        ("density<20%", 2),
+        ("density<=20%", 3),
+        ("remaining<0.2, seed=0", 2),
+        ("alpha>1e-4 and accuracy>90%", 2),
+        ("method=dense", 2),
+        ("method=DENSE", 2),
+        ("state!=finished", 1),
+        ("model=lenet_300_100", 6),
+        ("model>m", 0),
+        ("lr=0.01 epochs=2", 6),
+        ("epoch=1", 6),
+        ("seed=1 alpha=1e-2", 1),
+        ("density<=1", 6),
+        ("density < 20 %, seed=0", 2),
+        ('state="finished"', 5),
+        ("state='finished' and seed='0'", 3),
     ],
-)  # fmt: skip
+)
 def test_conditions(sweep: pd.DataFrame, conditions: str, count: int) -> None:
     assert len(filters.where(sweep, conditions)) == count
 
@@ -96,7 +115,8 @@ def test_a_name_with_anything_in_it_is_written_in_quotes() -> None:
         ("alhpa>1", "alhpa: there is no such column; did you mean alpha or reg.alpha"),
         (
             "zzz=1",
-            "zzz: there is no such column; there are model, data, method, alpha, seed, state, epoch, epochs, accuracy",
+            "zzz: there is no such column; there are model, data, method, alpha, seed, state, "
+            "epoch, epochs, accuracy",
         ),
         ("alpha", "filter: got 'alpha', expected a condition such as alpha>1e-6"),
         ("alpha>1e-6 or", "filter: got 'or', expected"),
@@ -106,19 +126,19 @@ def test_a_name_with_anything_in_it_is_written_in_quotes() -> None:
         ("seed=a", "filter: got seed=a, expected a number there"),
         (
             "model=my net",
-            "filter: got 'net', expected a condition such as alpha>1e-6 or model=vgg16; a name with",
+            "filter: got 'net', expected a condition such as alpha>1e-6 or model=vgg16; a name",
         ),
         ('model="my net', 'in quotes: model="my net, v2"'),
     ],
 )
-def test_what_is_no_condition(sweep: pd.DataFrame, conditions: str, message: str) -> None:
+def test_errors_of_conditions(sweep: pd.DataFrame, conditions: str, message: str) -> None:
     with pytest.raises(InputError) as error:
         filters.where(sweep, conditions)
     assert message in str(error.value)
 
 
-def test_what_runs_differ_in(sweep: pd.DataFrame) -> None:
-    """Not in what applies to some of them only, nor in what a name stands for."""
+def test_options_in_which_runs_vary(sweep: pd.DataFrame) -> None:
+    """Check that an option that does not apply to a run, or belongs to a name, does not vary."""
     assert varying_options(sweep) == ["reg.method", "reg.alpha", "seed"]
     leave(seed=0, created=5)
     leave(seed=0, model__args={"width": 3}, created=6)
@@ -127,16 +147,25 @@ def test_what_runs_differ_in(sweep: pd.DataFrame) -> None:
     assert "model.builder" not in varying_options(runs())
 
 
-def test_labels_and_looks(sweep: pd.DataFrame, made: Path) -> None:
+def test_labels_and_series(sweep: pd.DataFrame, made: Path) -> None:
     assert list(sweep["label"]) == [
-        "dense, seed 0", "dense, seed 1", "α 1e-3, seed 0", "α 1e-3, seed 1", "α 1e-2, seed 0", "α 1e-2, seed 1",
-    ]  # fmt: skip
+        "dense, seed 0",
+        "dense, seed 1",
+        "α 1e-3, seed 0",
+        "α 1e-3, seed 1",
+        "α 1e-2, seed 0",
+        "α 1e-2, seed 1",
+    ]
     assert list(sweep["series"]) == [-1, -1, 0, 0, 1, 1]
     assert list(sweep["repeat"]) == [0, 1, 0, 1, 0, 1]
     assert sweep["hover"].iloc[2] == [
-        sweep.index[2], "α 1e-3, seed 0", "accuracy 95.00%", "remaining 10.00%", "multiply-adds 5.00%",
+        sweep.index[2],
+        "α 1e-3, seed 0",
+        "accuracy 95.00%",
+        "remaining 10.00%",
+        "multiply-adds 5.00%",
         "finished, 1 of 2 epochs",
-    ]  # fmt: skip
+    ]
     shutil.copytree(made, "outputs")
     leave(reg__alpha=1e-4, created=9)
     later = runs()
@@ -145,9 +174,8 @@ def test_labels_and_looks(sweep: pd.DataFrame, made: Path) -> None:
     )
 
 
-def test_what_is_not_known_of_a_run_is_not_said_of_it() -> None:
-    """Nothing before its first epoch; one of 1 epoch has no plural; a density of the whole model
-    where it differs."""
+def test_hover_lines_leave_out_what_is_unknown() -> None:
+    """Check the lines on a run without an epoch, and on one of a partly masked model."""
     leave(accuracies=(), densities=(), schedule__epochs=1, state="interrupted")
     ((_, *said),) = runs()["hover"]
     assert said == ["lenet_300_100 on mnist, seed 0", "interrupted"]
@@ -168,8 +196,8 @@ def test_what_is_not_known_of_a_run_is_not_said_of_it() -> None:
         ]
 
 
-def test_labels_say_what_differs_in_a_group_and_no_more() -> None:
-    """What two groups differ in as a whole is told by the group."""
+def test_labels_name_only_options_that_vary_in_a_group() -> None:
+    """Check that options in which whole groups differ are not in the labels."""
     for alpha in (1e-3, 1e-2):
         leave(Path("outputs/a"), reg__alpha=alpha)
         leave(
@@ -212,7 +240,7 @@ def test_means_over_seeds(sweep: pd.DataFrame) -> None:
     assert table["difference"].iloc[1:].tolist() == pytest.approx([-0.01, -0.07])
 
 
-def test_a_setting_of_which_nothing_is_finished_shows_where_it_stands() -> None:
+def test_a_setting_without_a_finished_run_has_the_figures_of_its_last_epoch() -> None:
     leave(accuracies=[0.5, 0.6], densities=[1, 0.9], state="interrupted")
     (row,) = aggregate.by_setting(runs()).to_dict("records")
     assert (row["finished"], row["accuracy"], row["epochs"], row["asked"]) == (0, 0.6, 2, 2)
@@ -243,9 +271,10 @@ def test_the_baseline_has_the_same_settings_otherwise() -> None:
     assert pd.isna(difference[0.2])
 
 
-def test_a_baseline_differs_in_nothing_but_what_is_the_methods_own() -> None:
-    """A sparse run for each option of its own, beside one dense run: none of another model, data
-    set or schedule."""
+def test_a_baseline_differs_in_options_of_sparsity_only() -> None:
+    """Change one option of a sparse run at a time: the dense run stays its baseline only for
+    options of sparsity.
+    """
     leave(accuracies=[0.9], densities=[1], reg__method="dense")
     leave(accuracies=[0.8], densities=[0.1], created=1)
     dense, sparse = runs().to_dict("records")
@@ -296,8 +325,8 @@ def test_equals_share_the_front() -> None:
     assert aggregate.front(table).tolist() == [True, True, False]
 
 
-def test_what_has_no_figure_does_not_count() -> None:
-    """A finished run whose accuracy is NaN is no second seed."""
+def test_a_run_without_an_accuracy_does_not_count() -> None:
+    """Check that a finished run whose accuracy is NaN is not counted as a seed."""
     leave(accuracies=[0.95], densities=[0.1], seed=0)
     leave(accuracies=[float("nan")], densities=[0.1], seed=1)
     (row,) = aggregate.by_setting(runs()).to_dict("records")
@@ -305,13 +334,13 @@ def test_what_has_no_figure_does_not_count() -> None:
     assert pd.isna(row["accuracy_std"])
 
 
-def test_a_run_that_failed_does_not_stand_for_its_setting() -> None:
+def test_a_failed_run_is_not_chosen_if_another_has_finished() -> None:
     leave(accuracies=[0.5], densities=[0.9], seed=0, state="failed")
     good = leave(seed=1)
     assert aggregate.choose_runs(runs(), 8) == [f"made/{good.name}"]
 
 
-def test_a_name_is_compared_where_there_is_one() -> None:
+def test_a_run_without_a_name_meets_only_unequal() -> None:
     leave(seed=0)
     leave(seed=1, name="mine")
     assert len(filters.where(runs(), "name<zzz")) == 1
@@ -331,9 +360,14 @@ def test_a_choice_is_spread_over_density(sweep: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize(
     ("word", "accuracies"),
-    [("accuracy", [0.9, 0.96, 0.97]), ("-accuracy", [0.97, 0.96, 0.9]), ("remaining", [0.9, 0.96, 0.97]),
-     ("-α", [0.9, 0.96, 0.97]), ("method", [0.97, 0.96, 0.9])],
-)  # fmt: skip
+    [
+        ("accuracy", [0.9, 0.96, 0.97]),
+        ("-accuracy", [0.97, 0.96, 0.9]),
+        ("remaining", [0.9, 0.96, 0.97]),
+        ("-α", [0.9, 0.96, 0.97]),
+        ("method", [0.97, 0.96, 0.9]),
+    ],
+)
 def test_order(sweep: pd.DataFrame, word: str, accuracies: list[float]) -> None:
     assert filters.sort_by_word(aggregate.by_setting(sweep), word)[
         "accuracy"
@@ -351,7 +385,7 @@ def test_order_by_a_column_that_is_not_there(sweep: pd.DataFrame) -> None:
 
 
 def test_the_papers_rows() -> None:
-    """Table 1 for LeNet-300-100: 98.16 dense, 97.69 with 2.48 % remaining."""
+    """Compare with table 1 for LeNet-300-100: 98.16 dense, 97.69 with 2.48 % remaining."""
     rows = paper.published_rows([("lenet_300_100", "mnist")])
     assert rows["accuracy"].tolist() == [0.9816, 0.9769]
     assert rows["density"].tolist() == [1, 0.0248]
@@ -362,19 +396,19 @@ def test_the_papers_rows() -> None:
     assert vgg.loc[vgg["reg.alpha"] == 1e-6, "density"].item() == 0.155
 
 
-def test_the_papers_rows_stand_under_ours(sweep: pd.DataFrame) -> None:
+def test_the_papers_rows_follow_ours(sweep: pd.DataFrame) -> None:
     table = paper.with_published(aggregate.by_setting(sweep))
     assert list(table["reg.method"]) == ["dense", "dst", "dst", "paper: dense (DST)", "paper: DST"]
 
 
-def test_epochs_are_those_asked_for_where_a_table_has_those_done_too() -> None:
+def test_epochs_are_those_asked_for_if_a_table_has_both() -> None:
     assert (
         filters.column("epochs", pd.DataFrame(columns=["epochs", "schedule.epochs"]))
         == "schedule.epochs"
     )
 
 
-def test_a_settings_columns_begin_with_what_is_trained(sweep: pd.DataFrame) -> None:
+def test_first_columns_of_settings(sweep: pd.DataFrame) -> None:
     assert list(aggregate.by_setting(sweep))[:5] == [
         "group",
         "model.name",
@@ -386,15 +420,26 @@ def test_a_settings_columns_begin_with_what_is_trained(sweep: pd.DataFrame) -> N
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(1e-3, "1e-3"), (0.05, "0.05"), (20.0, "20"), (0, "0"), (5e-6, "5e-6"), (True, "true"), (None, ""), (pd.NA, ""),
-     (float("nan"), ""), ("[80, 120]", "[80, 120]"), (123456.0, "1.23456e5")],
-)  # fmt: skip
+    [
+        (1e-3, "1e-3"),
+        (0.05, "0.05"),
+        (20.0, "20"),
+        (0, "0"),
+        (5e-6, "5e-6"),
+        (True, "true"),
+        (None, ""),
+        (pd.NA, ""),
+        (float("nan"), ""),
+        ("[80, 120]", "[80, 120]"),
+        (123456.0, "1.23456e5"),
+    ],
+)
 def test_values_in_few_characters(value: object, words: str) -> None:
     assert cell_text(value) == words
 
 
 def by_layer(*settings: list[float], dense: bool = False) -> pd.DataFrame:
-    """Of each setting the densities of its layers."""
+    """Return a table of layers from the densities of each setting."""
     rows = [
         {"series": at, "setting_label": f"α {at}", "layer": f"fc{number}", "mean": density}
         for at, densities in enumerate(settings, start=-1 if dense else 0)
@@ -403,9 +448,8 @@ def by_layer(*settings: list[float], dense: bool = False) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def test_how_alike_layers_are_ordered() -> None:
-    """1, 2, 3, 4 against 1, 2, 4, 3: two places are off by one, 1 − 6 · 2 / (4 · 15) = 0.8; turned
-    round −1."""
+def test_agreement_of_layers() -> None:
+    """Compare ranks 1, 2, 3, 4 with 1, 2, 4, 3: 1 − 6 · 2 / (4 · 15) = 0.8; reversed: −1."""
     said = "Rank correlation of layers between settings (Spearman): "
     up, swapped, down = [0.1, 0.2, 0.3, 0.4], [0.01, 0.02, 0.04, 0.03], [0.4, 0.3, 0.2, 0.1]
     assert aggregate.agreement(by_layer(up, up)) == f"{said}1.00"
@@ -417,7 +461,7 @@ def test_how_alike_layers_are_ordered() -> None:
     )
 
 
-def test_too_few_to_say_how_alike() -> None:
+def test_no_agreement_of_too_few_layers() -> None:
     assert aggregate.agreement(by_layer([0.1, 0.2, 0.3, 0.4])) == ""
     assert aggregate.agreement(by_layer([0.1, 0.2, 0.3], [0.1, 0.2, 0.3])) == ""
     assert aggregate.agreement(by_layer([0.1, 0.1, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4])) == "", (

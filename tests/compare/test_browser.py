@@ -1,4 +1,4 @@
-"""The dashboard and a report's page in headless Chromium: what a person sees, clicks and types."""
+"""The dashboard and the page of a report in headless Chromium, clicked and typed in."""
 
 import os
 import runpy
@@ -44,7 +44,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What pages complained of, and what they asked elsewhere; nothing, at the end of each test."""
+    """Return a list for errors of pages and requests to other hosts; `visit` checks it is empty."""
     return []
 
 
@@ -81,7 +81,7 @@ def _elsewhere(address: str) -> bool:
 
 @pytest.fixture
 def served_of() -> Iterator[Callable[[Path], str]]:
-    """Serves a dashboard over a folder, and gives its address."""
+    """Yield a function that serves a dashboard of a folder and returns its address."""
     with ExitStack() as at_the_end:
 
         def call(folder: Path) -> str:
@@ -98,14 +98,14 @@ def served_of() -> Iterator[Callable[[Path], str]]:
 
 @pytest.fixture
 def served(served_of: Callable[[Path], str]) -> str:
-    """The address of a dashboard over outputs/, which may be empty."""
+    """Return the address of a dashboard of outputs/, which may be empty."""
     Path("outputs").mkdir(exist_ok=True)
     return served_of(Path("outputs"))
 
 
 @pytest.fixture
 def three() -> list[Path]:
-    """Dense, α 1e-3 and α 1e-2; names in the order in which they were begun."""
+    """Return a dense run, one of α 1e-3 and one of α 1e-2, in the order of their start."""
     dense = leave(reg__method="dense", densities=(1, 1), accuracies=(0.9, 0.98), created=0)
     return [
         dense,
@@ -117,7 +117,7 @@ def three() -> list[Path]:
 
 
 def rows(page: Any) -> list[str]:
-    """The runs of the table, from top to bottom."""
+    """Return the names of the runs in the table, from top to bottom."""
     cells = page.locator(".ag-center-cols-container [role=row]")
     found = cells.evaluate_all(
         "all => all.map(row => [+row.getAttribute('row-index'), row.getAttribute('row-id')])"
@@ -126,17 +126,18 @@ def rows(page: Any) -> list[str]:
 
 
 def until(page: Any, what: Callable[[], Any], wanted: Any) -> None:
-    """Waits for something on the page to become what is wanted."""
+    """Wait until a function of the page returns a value."""
     while what() != wanted:
         page.wait_for_timeout(50)
 
 
 def points(page: Any, figure: str = "Accuracy against what remains") -> list[float]:
-    """Densities of the runs in the first panel of a figure of the overview."""
+    """Return the densities of the runs in the first panel of a figure of the overview."""
     section = page.locator("section", has=page.get_by_role("heading", name=figure, exact=True))
     section.locator(".main-svg").first.wait_for()
     return section.locator(".js-plotly-plot").evaluate(
-        "plot => (plot.data || []).filter(trace => trace.customdata).flatMap(trace => Array.from(trace.x))"
+        "plot => (plot.data || []).filter(trace => trace.customdata)"
+        ".flatMap(trace => Array.from(trace.x))"
     )
 
 
@@ -152,15 +153,16 @@ def test_runs_and_figures_at_a_glance(
 ) -> None:
     page = visit(served)
     until(page, lambda: rows(page), [f"made/{run.name}" for run in three])
-    assert (
-        page.locator("#counts").inner_text()
-        == "outputs, lenet_300_100 on mnist: 3 runs, 3 finished"
-    )
+    counts = "outputs, lenet_300_100 on mnist: 3 runs, 3 finished"
+    until(page, lambda: page.locator("#counts").inner_text(), counts)
     assert points(page) == [1, 0.2, 0.1]
     wanted = [
-        "Accuracy against what remains", "Means over seeds", "Accuracy and what remains against α",
-        "Accuracy against what is left to store and to compute", "Settings and what came of them",
-    ]  # fmt: skip
+        "Accuracy against what remains",
+        "Means over seeds",
+        "Accuracy and what remains against α",
+        "Accuracy against what is left to store and to compute",
+        "Settings and what came of them",
+    ]
     until(
         page, lambda: [heading.inner_text() for heading in page.locator("section h2").all()], wanted
     )
@@ -345,7 +347,7 @@ def test_the_keyboard_is_enough(three: list[Path], served: str, visit: Callable[
     page.get_by_role("heading", name="Density of every layer by epoch").wait_for()
 
 
-def test_it_wears_the_systems_colours(
+def test_the_page_has_the_systems_theme(
     three: list[Path], served: str, visit: Callable[..., Any]
 ) -> None:
     page = visit(served, color_scheme="dark")
@@ -358,9 +360,7 @@ def test_it_wears_the_systems_colours(
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
-def test_where_there_is_nothing_it_says_how_to_get_some(
-    served: str, visit: Callable[..., Any]
-) -> None:
+def test_hints_while_there_are_no_runs(served: str, visit: Callable[..., Any]) -> None:
     page = visit(served)
     page.get_by_text("There is no run here yet.").wait_for()
     assert "dstrun sweep=quick" in page.locator("#content").inner_text()
@@ -371,7 +371,7 @@ def test_where_there_is_nothing_it_says_how_to_get_some(
     until(page, lambda: points(page), [0.25])
 
 
-def test_a_view_that_cannot_be_drawn_does_not_take_the_page_along(
+def test_the_page_survives_a_view_that_cannot_be_drawn(
     three: list[Path], served: str, visit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> Any:
@@ -415,8 +415,10 @@ def test_the_page_of_a_report(
 def test_two_hundred_runs_are_read_shown_and_clicked_in_time(
     served_of: Callable[[Path], str], visit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """200 runs × 160 epochs × 16 layers: report in 10 s, page under 15 MB and open in 3 s, a tick
-    answered in 1 s, another view of all of them in 2 s."""
+    """Show 200 runs × 160 epochs × 16 layers within time and size.
+
+    Report: 10 s, 15 MB, opened in 3 s. Dashboard: a tick in 1 s, another view in 2 s.
+    """
     make = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "compare.py"))["make"]
     make(Path("outputs"), runs=200, epochs=160, layers=16)
     start = time.monotonic()
@@ -436,9 +438,11 @@ def test_two_hundred_runs_are_read_shown_and_clicked_in_time(
     until(page, lambda: len(points(page)), 200)
     page.wait_for_timeout(2000)
     figures = {
-        "Layers": "Density of every layer by epoch", "Curves": "Density and accuracy",
-        "One run": "Density of every layer", "Overview": "Accuracy against what remains",
-    }  # fmt: skip
+        "Layers": "Density of every layer by epoch",
+        "Curves": "Density and accuracy",
+        "One run": "Density of every layer",
+        "Overview": "Accuracy against what remains",
+    }
     took |= {
         view: answered(page, f"#view label:has-text('{view}')", figure)
         for view, figure in figures.items()
@@ -455,8 +459,10 @@ def test_two_hundred_runs_are_read_shown_and_clicked_in_time(
 
 
 def answered(page: Any, place: str, figure: str, count: int = 0) -> float:
-    """Seconds from a click on a place until the figure is drawn, of so many runs if that is said;
-    the page at rest."""
+    """Return the seconds from a click on a place until a figure is drawn, of `count` runs if given.
+
+    Before the click the page gets time to settle.
+    """
     page.wait_for_timeout(2500)
     return page.locator(place).first.evaluate(
         """async (place, [figure, count]) => {
@@ -469,7 +475,8 @@ def answered(page: Any, place: str, figure: str, count: int = 0) -> float:
             const plot = section && section.querySelector('h2').textContent === figure
               && section.querySelector('.js-plotly-plot');
             if (!plot || !plot.querySelector('.scatterlayer path')) continue;
-            const runs = plot.data.filter(trace => trace.customdata).reduce((sum, trace) => sum + trace.x.length, 0);
+            const marks = plot.data.filter(trace => trace.customdata);
+            const runs = marks.reduce((sum, trace) => sum + trace.x.length, 0);
             if (!count || runs === count) return (performance.now() - start) / 1000;
           }
         }""",

@@ -1,4 +1,4 @@
-"""CSV files of runs into frames: a damaged one beside a sound one costs its own lines alone."""
+"""Reader of CSV files: a damaged file loses its damaged lines, and a sound one beside it none."""
 
 from pathlib import Path
 
@@ -65,9 +65,7 @@ SOUND = HEADER + "1,4,fc1,5\n1,4,fc2,6\n"
         ("a,b\n1,2\n", [], ["file.csv: no column epoch, step, layer, kept: of another version?"]),
     ],
 )
-def test_what_is_read_of_a_file_and_what_is_told(
-    content: str | None, rows: list[list], notes: list[str]
-) -> None:
+def test_rows_and_notes_of_a_file(content: str | None, rows: list[list], notes: list[str]) -> None:
     if content is not None:
         Path("file.csv").write_text(content)
     Path("sound.csv").write_text(SOUND)
@@ -90,7 +88,7 @@ def test_more_files_than_are_read_at_once() -> None:
     )
 
 
-def test_tables_one_below_the_other() -> None:
+def test_stacked_tables() -> None:
     Path("a.csv").write_text(SOUND)
     Path("b.csv").write_text(HEADER + "2,8,fc3,7\n")
     Path("c.csv").write_text(HEADER)
@@ -113,7 +111,7 @@ def test_tables_one_below_the_other() -> None:
     assert list(stack({}, KIND).columns) == ["run", *KIND.columns]
 
 
-def test_what_no_parser_reads_is_told_and_has_no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_pandas_refuses_has_a_note_and_no_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("file.csv").write_text(SOUND)
 
     def refused(*_: object, **options: object) -> None:
@@ -126,7 +124,7 @@ def test_what_no_parser_reads_is_told_and_has_no_rows(monkeypatch: pytest.Monkey
     assert frame.notes == ["file.csv: cannot be read: not a table"]
 
 
-def test_a_disk_that_does_not_read_has_no_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_read_has_no_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("file.csv").write_text(SOUND)
     assert whole_lines(Path("file.csv")) == SOUND.encode()
 
@@ -137,7 +135,7 @@ def test_a_disk_that_does_not_read_has_no_lines(monkeypatch: pytest.MonkeyPatch)
     assert whole_lines(Path("file.csv")) == b""
 
 
-def test_what_is_no_plain_file_has_no_lines() -> None:
+def test_links_and_folders_have_no_lines() -> None:
     Path("link.csv").symlink_to("/etc/hostname")
     Path("folder.csv").mkdir()
     assert [whole_lines(Path(name)) for name in ("link.csv", "folder.csv", "gone.csv")] == [b""] * 3

@@ -1,4 +1,4 @@
-"""The dashboard without a browser: its server, its address, and what stands in its views."""
+"""The dashboard without a browser: its server, its address, and the contents of its views."""
 
 import io
 import json
@@ -105,7 +105,7 @@ def test_a_port_in_use_means_the_next_one(capsys: pytest.CaptureFixture[str]) ->
         ),
     ],
 )
-def test_where_it_cannot_listen(host: str, port: int, message: str) -> None:
+def test_errors_of_ports_and_hosts(host: str, port: int, message: str) -> None:
     with pytest.raises(InputError, match=message):
         server.free_port(host, port)
 
@@ -118,7 +118,7 @@ def test_where_it_cannot_listen(host: str, port: int, message: str) -> None:
         (["--prot", "1"], "dashboard: unrecognized arguments: --prot"),
     ],
 )
-def test_what_it_cannot_start_with(command: Command, words: list[str], message: str) -> None:
+def test_errors_of_arguments(command: Command, words: list[str], message: str) -> None:
     outcome = command("dashboard", *words)
     assert (outcome.code, len(outcome.err.splitlines())) == (2, 1)
     assert message in outcome.err
@@ -138,8 +138,11 @@ def test_names_from_an_address_are_no_paths() -> None:
 def test_an_address_that_says_nothing_useful(search: str) -> None:
     state = layout.read_address(search)
     assert (state["view"], state["theme"], state["runs"], state["sort"]) == (
-        "overview", "auto", [], {},
-    )  # fmt: skip
+        "overview",
+        "auto",
+        [],
+        {},
+    )
 
 
 def test_an_address() -> None:
@@ -155,20 +158,29 @@ def test_an_address() -> None:
     assert (state["sort"], state["filter"]) == ({"density": "asc"}, "alpha>1")
 
 
-def test_the_columns_are_what_runs_differ_in() -> None:
+def test_columns_are_the_options_in_which_runs_vary() -> None:
     leave(seed=0)
     leave(seed=1, schedule__lr=0.1)
     runs = with_labels(Store([Path("outputs")]).runs)
     columns = grid.columns(runs)
     assert [one.get("headerName", one["field"]) for one in columns] == [
-        "state", "α", "lr", "seed", "epoch", "accuracy", "remaining", "multiply-adds", "time", "run",
-    ]  # fmt: skip
+        "state",
+        "α",
+        "lr",
+        "seed",
+        "epoch",
+        "accuracy",
+        "remaining",
+        "multiply-adds",
+        "time",
+        "run",
+    ]
     first = grid.rows(runs.iloc[1:], columns)[0]
     assert (first["test_accuracy"], first["density"], first["schedule.lr"]) == (0.95, 0.25, 0.1)
     json.dumps(grid.rows(runs, columns), allow_nan=False)
 
 
-def test_what_two_runs_differ_in() -> None:
+def test_differences_of_two_runs() -> None:
     one, other = leave(seed=0), leave(seed=0, reg__method="dense", densities=(1, 1), created=1)
     words = shown("diff", f"made/{one.name}", f"made/{other.name}")
     for word in ("α", "granularity", "remaining", "25.00%", "100.00%"):
@@ -198,7 +210,7 @@ def test_a_run_seen_while_it_is_taken_away() -> None:
     assert "This run has not" in as_text(found) or "Density" in as_text(found)
 
 
-def test_looks_at_the_folder_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_are_read_once_a_second_for_all_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     leave()
     watch = Watch([Path("outputs")])
     leave(seed=1)
@@ -212,7 +224,7 @@ def test_looks_at_the_folder_are_shared(monkeypatch: pytest.MonkeyPatch) -> None
     assert [name.split("-")[-2] for name in changed] == ["s1"]
 
 
-def test_no_page_from_elsewhere_gets_in() -> None:
+def test_requests_under_foreign_names_are_refused() -> None:
     leave()
     client = make_app(Watch([Path("outputs")]), "outputs").server.test_client()
     codes = {
@@ -239,7 +251,7 @@ def test_nothing_is_asked_of_other_hosts() -> None:
     assert not re.search(r'(src|href)="http', page)
 
 
-def test_help_says_what_there_is(command: Command) -> None:
+def test_help_names_the_arguments(command: Command) -> None:
     with redirect_stderr(io.StringIO()):
         said = command("dashboard", "--help").out
     for word in ("--port", "--host", "--open", "this machine only"):

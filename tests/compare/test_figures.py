@@ -1,4 +1,4 @@
-"""Figures by their data: traces read back and compared with tables made by hand."""
+"""Figures: their traces, compared with tables made by hand."""
 
 import base64
 import json
@@ -28,8 +28,11 @@ from tests.helpers.folders import layer_row, leave, rows
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Dense at 0.97 and 0.99; α 1e-3 at 0.96 and 0.98 with 0.2 and 0.3 left; α 1e-2 at 0.9 with
-    0.05; one under way."""
+    """Return a store of six runs, the last of them interrupted.
+
+    Accuracies: dense 0.97 and 0.99; α 1e-3 0.96 and 0.98, with 0.2 and 0.3 of the weights; α 1e-2
+    0.9, with 0.05.
+    """
     folder = tmp_path_factory.mktemp("outputs") / "made"
     for seed, accuracy in enumerate((0.97, 0.99)):
         leave(folder, [0.5, accuracy], [1.0, 1.0], seed=seed, reg__method="dense", created=seed)
@@ -46,13 +49,13 @@ def runs(store: Store) -> pd.DataFrame:
 
 
 def named(figure: Figure, name: str) -> dict[str, Any]:
-    """The only trace of that name."""
+    """Return the only trace of that name."""
     (found,) = [trace for trace in figure["data"] if trace.get("name") == name]
     return found
 
 
 def marks(figure: Figure, axis: str = "y") -> dict[str, Any]:
-    """All runs of a panel as one trace, by their names in order."""
+    """Return the marks of all runs in a panel as one trace."""
     traces = [trace for trace in on(figure, axis) if "customdata" in trace]
     found: dict[str, Any] = {
         "runs": [],
@@ -77,7 +80,7 @@ def on(figure: Figure, axis: str) -> list[dict[str, Any]]:
 
 
 def numbers(values: Any) -> list:
-    """A trace's numbers, unpacked, to the precision they are kept in."""
+    """Return the numbers of a trace, unpacked and rounded to single precision."""
     if isinstance(values, dict):
         array = np.frombuffer(base64.b64decode(values["bdata"]), values["dtype"])
         return [round(float(number), 6) for number in array]
@@ -205,9 +208,8 @@ def test_density_of_every_layer_of_one_run(store: Store, runs: pd.DataFrame) -> 
     ]
 
 
-def test_what_only_looks_like_a_baseline_is_none() -> None:
-    """A line for each dense setting, by its finished runs; nothing at all stands at a logarithmic
-    axis' foot."""
+def test_only_finished_dense_runs_are_baselines() -> None:
+    """Check that each dense setting with finished runs has a line, and that density 0 is drawn."""
     for lr, accuracy, state in (
         (0.01, 0.98, "finished"),
         (0.5, 0.1, "finished"),
@@ -237,8 +239,8 @@ def test_a_run_without_layers_has_no_line_beside_those_that_have_some(
 
 
 @pytest.mark.parametrize("count", [12, 13])
-def test_of_more_alphas_than_an_axis_names_the_axis_chooses(runs: pd.DataFrame, count: int) -> None:
-    """Of more settings than a legend takes it names none."""
+def test_axis_and_legend_of_more_than_twelve_settings(runs: pd.DataFrame, count: int) -> None:
+    """Check that the legend names up to twelve settings, or none."""
     some = pd.concat(
         [runs.iloc[2:3].assign(**{"reg.alpha": 1e-4 * (1 + k), "series": k}) for k in range(count)]
     )
@@ -260,7 +262,7 @@ def test_a_layer_may_be_called_model(store: Store, runs: pd.DataFrame) -> None:
 
 
 def test_update_by_update() -> None:
-    """The paper's figure 4: rows within an epoch stand at their fraction of it."""
+    """Check that rows within an epoch are at their fraction of it, as in the paper's figure 4."""
     run = leave(Path("outputs/steps"), seed=3)
     content = [
         layer_row(1, step, layer, 1 / step) for step in (1, 5, 10) for layer in ("fc1", "fc2")
@@ -281,7 +283,7 @@ def test_density_of_every_layer_of_several_runs(store: Store, runs: pd.DataFrame
 
 
 def test_a_run_looks_the_same_in_every_figure(store: Store, runs: pd.DataFrame) -> None:
-    """Colour and dash of α 1e-2 by its series, whatever else is shown."""
+    """Check that α 1e-2 has the colour and dash of its series, whatever else is shown."""
     wanted = style.look(runs["series"].iloc[4], 0)
     for some in (runs.iloc[[4]], runs.iloc[[2, 4]], runs):
         lines = learning_curves(store.epochs(some.index), some)["data"]
@@ -303,7 +305,7 @@ def test_looks_differ() -> None:
 
 
 def test_final_density_by_layer(store: Store, runs: pd.DataFrame) -> None:
-    """A panel a setting; 0.2 and 0.3 make 0.25 ± 0.0707."""
+    """Check a panel per setting; 0.2 and 0.3 make 0.25 ± 0.0707."""
     some = runs.iloc[2:5]
     layers = store.layers(some.index)
     layers.loc[
@@ -366,7 +368,7 @@ def test_density_and_accuracy_on_two_axes(store: Store, runs: pd.DataFrame) -> N
     assert figure["layout"]["yaxis"]["rangemode"] == "tozero"
 
 
-def test_what_is_kept_against_accuracy(runs: pd.DataFrame) -> None:
+def test_parameters_and_multiply_adds_against_accuracy(runs: pd.DataFrame) -> None:
     figure = kept_against_accuracy(runs)
     assert marks(figure, "y")["x"] == [410, 410, 90, 130, 30], "known of finished runs"
     assert marks(figure, "y2")["x"] == [0.5, 0.5, 0.1, 0.15, 0.025, 0.45]
@@ -374,7 +376,7 @@ def test_what_is_kept_against_accuracy(runs: pd.DataFrame) -> None:
 
 
 def test_parallel_coordinates(runs: pd.DataFrame) -> None:
-    """Axes method, α, seed, density, accuracy, each from foot to head."""
+    """Check the axes method, α, seed, density and accuracy, and the heights of runs on them."""
     figure = parallel_coordinates(runs)
     assert figure["layout"]["xaxis"]["ticktext"] == [
         "method",
@@ -397,7 +399,7 @@ def test_parallel_coordinates(runs: pd.DataFrame) -> None:
     assert labels[1]["text"] == ["–", "1e-4", "1e-3", "1e-2"]
 
 
-def test_names_are_shown_as_they_are_and_not_read() -> None:
+def test_names_are_shown_as_text() -> None:
     leave()
     leave(model__name="<b>x</b> & %{y}", created=7)
     there = Store([Path("outputs")])
@@ -438,7 +440,7 @@ def test_plotly_accepts_every_figure(
 
 
 def plain(value: Any, names: dict[str, str]) -> Any:
-    """What a figure holds as JSON would have it: numbers to six digits, and runs by their place."""
+    """Return a figure as JSON has it: numbers to six digits, and places for the names of runs."""
     if isinstance(value, dict):
         return {key: plain(part, names) for key, part in value.items()}
     if isinstance(value, list | tuple | pd.Series | pd.Index | np.ndarray):
@@ -454,11 +456,11 @@ def plain(value: Any, names: dict[str, str]) -> Any:
     )
 
 
-def test_every_figure_is_drawn_as_it_was_when_it_was_last_looked_at(
-    store: Store, runs: pd.DataFrame
-) -> None:
-    """Layout and looks as well as traces. Where a change is meant: look at the figures, then keep
-    what this leaves."""
+def test_every_figure_is_as_in_the_golden_file(store: Store, runs: pd.DataFrame) -> None:
+    """Compare layout and traces with figures.json.
+
+    After an intended change: look at the figures, then copy the file that this test leaves.
+    """
     settings = aggregate.by_setting(runs)
     shown = {
         view.title: view.figure
@@ -480,7 +482,7 @@ def test_every_figure_is_drawn_as_it_was_when_it_was_last_looked_at(
         left.write_text(now)
         before = json.loads(kept.read_text())
         other = [title for title in drawn if drawn[title] != before.get(title)] or "their number"
-        pytest.fail(f"drawn otherwise: {other}; diff {kept} {left} says how")
+        pytest.fail(f"figures have changed: {other}; compare {kept} with {left}")
 
 
 def test_runs_without_epochs_beside_one_that_has_some() -> None:
@@ -502,7 +504,7 @@ def test_a_run_without_layers_has_no_figures_of_its_own() -> None:
     assert list(catalogue.one_run(there, with_labels(there.runs))) == []
 
 
-def test_of_many_runs_some_are_shown_and_it_says_so() -> None:
+def test_captions_say_how_many_runs_are_shown() -> None:
     for number in range(30):
         leave(reg__alpha=1e-4 * (number + 1), densities=(0.9, 1 / (number + 2)), created=number)
     there = Store([Path("outputs")])
@@ -512,11 +514,11 @@ def test_of_many_runs_some_are_shown_and_it_says_so() -> None:
     assert len(on(by_layer.figure, "y")) == 4
     assert len(bars.figure["data"]) == 4
     curves = next(catalogue.curves(there, runs))
-    assert curves.caption.startswith("24 of 30 runs, in order of their start. ")
+    assert curves.caption.startswith("24 of 30 runs, the first to start. ")
 
 
 def test_the_course_of_a_steered_alpha(store: Store, runs: pd.DataFrame) -> None:
-    """A panel of its own, without the zeros of frozen masks; none where no run is steered."""
+    """Check that an adjusted α has a panel, without the zeros of frozen masks."""
     epochs = store.epochs(runs.index[2:3])
     assert "yaxis5" not in learning_curves(epochs, runs.iloc[2:3])["layout"]
     steered = epochs.assign(alpha=[1e-3, 0.0])

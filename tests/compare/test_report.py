@@ -1,4 +1,4 @@
-"""dstrun report as a person types it: table, CSV, Markdown, page; and what cannot be shown."""
+"""`dstrun report` on the command line: table, CSV, Markdown, page, and errors."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ def sweep() -> None:
 
 
 def table(out: str) -> list[list[str]]:
-    """The cells of what was printed, by two spaces and more."""
+    """Return the cells of a printed table, which two spaces or more separate."""
     return [re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if "  " in line.strip()]
 
 
@@ -47,8 +47,17 @@ def test_the_table(command: Command, sweep: None) -> None:
     assert title == "outputs/made, lenet_300_100 on mnist: 5 runs, 4 finished, 1 failed"
     header, dense, sparse, failed = table(outcome.out)
     assert header == [
-        "method", "α", "runs", "failed", "accuracy %", "remaining %", "Δ dense", "multiply-adds %", "epoch", "time",
-    ]  # fmt: skip
+        "method",
+        "α",
+        "runs",
+        "failed",
+        "accuracy %",
+        "remaining %",
+        "Δ dense",
+        "multiply-adds %",
+        "epoch",
+        "time",
+    ]
     assert dense == ["dense", "2", "97.00 ± 1.41*", "100.00 ± 0.00", "50.00 ± 0.00", "2", "4 s"]
     assert sparse == [
         "dst",
@@ -77,14 +86,14 @@ def test_the_paper_beside_ours(command: Command, sweep: None) -> None:
     assert ["paper: dense (DST)", "98.16 ± 0.06", "100.00"] in table(out)
 
 
-def test_a_network_that_the_paper_has_not(command: Command) -> None:
+def test_a_network_that_is_not_in_the_paper(command: Command) -> None:
     leave(data__name="digits", data__train_limit=100)
     outcome = command("report", "--paper")
     assert outcome.err == "dstrun: paper: it has no lenet_300_100 on digits\n"
     assert outcome.out.startswith("outputs, lenet_300_100 on digits (100 training images): 1 run")
 
 
-def test_what_steers_a_terminal_is_taken_out(command: Command) -> None:
+def test_control_characters_are_replaced(command: Command) -> None:
     leave(Path("outputs/a"), model__name="m\x1b]0;x\ny|", reg__alpha=1e-3)
     leave(Path("outputs/b\x1b[2J"), reg__alpha=1e-2)
     for words in ([], ["--runs"], ["--markdown"]):
@@ -138,11 +147,12 @@ def test_several_folders_and_models(command: Command) -> None:
 
 
 def test_networks_and_data_sets_are_compared_within_themselves(command: Command) -> None:
-    """Each pair's rows are its own front, and Δ is taken from its own dense run, though mnist's are
-    better than all."""
+    """Check that front and Δ are those of a row's own model and data."""
     for data, model, dense, sparse in (
-        ("mnist", "lenet_300_100", 0.98, 0.96), ("digits", "lenet_300_100", 0.9, 0.85), ("mnist", "lenet5", 0.97, 0.93),
-    ):  # fmt: skip
+        ("mnist", "lenet_300_100", 0.98, 0.96),
+        ("digits", "lenet_300_100", 0.9, 0.85),
+        ("mnist", "lenet5", 0.97, 0.93),
+    ):
         which = {
             "data__name": data,
             "data__builder": data,
@@ -188,8 +198,8 @@ def test_the_page(command: Command, sweep: None) -> None:
     assert "<td>96.00 ± 1.41</td>" in page
 
 
-def test_what_comes_from_runs_is_text(command: Command) -> None:
-    """In the terminal, in Markdown and on the page; rich's markup and plotly's tags included."""
+def test_names_of_runs_are_shown_as_text(command: Command) -> None:
+    """Check names with tags and markup in the terminal, in Markdown and on the page."""
     leave(model__name="<script>alert(1)</script>", data__name="a|[red]b")
     assert "<script>alert(1)</script> on a|[red]b" in command("report").out
     leave(model__name="</script><i>x", data__name="a|[red]b", created=1)
@@ -205,12 +215,13 @@ def test_a_run_without_an_epoch_yet(command: Command) -> None:
     leave(accuracies=(), densities=(), state="interrupted")
     outcome = command("report", "--html", "report.html")
     assert (outcome.code, outcome.out.splitlines()[0]) == (
-        0, "outputs, lenet_300_100 on mnist: 1 run, 1 interrupted",
-    )  # fmt: skip
+        0,
+        "outputs, lenet_300_100 on mnist: 1 run, 1 interrupted",
+    )
     assert "No run has finished an epoch yet" in Path("report.html").read_text()
 
 
-def test_what_could_not_be_read_is_told(command: Command, sweep: None) -> None:
+def test_notes_on_unreadable_lines(command: Command, sweep: None) -> None:
     for seed in range(8):
         run = leave(seed=10 + seed)
         (run / "metrics.csv").write_text((run / "metrics.csv").read_text() + "cut\n")
@@ -242,9 +253,7 @@ def test_what_could_not_be_read_is_told(command: Command, sweep: None) -> None:
         (["--html", "file/x.html"], "html: file/x.html: File exists"),
     ],
 )
-def test_what_cannot_be_shown(
-    command: Command, sweep: None, words: list[str], message: str
-) -> None:
+def test_errors(command: Command, sweep: None, words: list[str], message: str) -> None:
     Path("empty").mkdir()
     Path("file").touch()
     outcome = command("report", *words)
@@ -291,26 +300,30 @@ def test_what_every_layer_keeps_in_markdown_and_csv(command: Command, sweep: Non
     assert lines[2] == "| fc1 | 10.00 |"
     rows = list(csv.DictReader(io.StringIO(command("report", "--layers", "--csv").out)))
     assert [(row["layer"], float(row["mean"]), row["count"]) for row in rows[3:]] == [
-        ("fc1", 0.1, "2"), ("fc2", 0.1, "2"), ("", 0.1, "2"),
-    ]  # fmt: skip
+        ("fc1", 0.1, "2"),
+        ("fc2", 0.1, "2"),
+        ("", 0.1, "2"),
+    ]
 
 
 @pytest.mark.parametrize(
     "more", [["--paper"], ["--runs"], ["--sort", "accuracy"], ["--html", "page.html"]]
 )
-def test_layers_stand_alone(command: Command, sweep: None, more: list[str]) -> None:
+def test_layers_with_other_arguments_is_an_error(
+    command: Command, sweep: None, more: list[str]
+) -> None:
     outcome = command("report", "--layers", *more)
     assert outcome.code == 2
     assert outcome.err == "dstrun: layers: expected alone, or with --filter, --csv or --markdown\n"
     assert not Path("page.html").exists()
 
 
-def test_layers_of_what_has_no_epoch(command: Command) -> None:
+def test_layers_of_runs_without_an_epoch(command: Command) -> None:
     leave(state="failed", accuracies=[], densities=[])
     assert command("report", "--layers").err == "dstrun: layers: none of 1 run has done an epoch\n"
 
 
-def test_a_steered_run_is_told_by_its_target(command: Command) -> None:
+def test_a_run_with_a_target_density_is_labelled_by_it(command: Command) -> None:
     leave(reg__target_density=0.05, reg__alpha=1e-3)
     leave(reg__target_density=0.1, reg__alpha=1e-3, created=1)
     leave(reg__alpha=1e-3, created=2)
@@ -319,14 +332,14 @@ def test_a_steered_run_is_told_by_its_target(command: Command) -> None:
     assert [row[:2] for row in rows] == [["1e-3", "1"], ["0.05", "1"], ["0.1", "1"]]
 
 
-def test_a_setting_that_no_run_has_is_no_column(command: Command) -> None:
+def test_an_option_that_no_run_has_is_no_column(command: Command) -> None:
     for seed in (0, 1):
         leave(reg__method="dense", schedule__lr=0.1 * (1 + seed))
     header, *_ = table(command("report").out)
     assert header == ["lr", "runs", "accuracy %", "remaining %", "multiply-adds %", "epoch", "time"]
 
 
-def test_multiply_adds_are_a_column_where_they_are_another_share_than_weights() -> None:
+def test_multiply_adds_are_a_column_if_their_share_is_not_that_of_weights() -> None:
     leave()
     rows = aggregate.by_setting(with_labels(Store([Path("outputs")]).runs))
     for flops, is_shown in (
@@ -337,7 +350,7 @@ def test_multiply_adds_are_a_column_where_they_are_another_share_than_weights() 
         assert ("flops" in columns(rows.assign(flops=flops))) == is_shown
 
 
-def test_what_belongs_to_a_network_is_no_column(command: Command) -> None:
+def test_an_option_of_one_network_is_no_column(command: Command) -> None:
     leave(schedule__lr=0.1)
     leave(model__name="lenet5", model__builder="lenet5", created=1)
     header, *_ = table(command("report").out)
@@ -353,9 +366,7 @@ def test_what_belongs_to_a_network_is_no_column(command: Command) -> None:
     ]
 
 
-def test_the_accuracy_on_held_out_images_has_a_column_where_some_are(
-    command: Command, sweep: None
-) -> None:
+def test_validation_accuracy_is_a_column_if_there_is_one(command: Command, sweep: None) -> None:
     assert "validation %" not in command("report").out
     (run, *_) = [folder for folder in Path("outputs").rglob("*-s0-*") if folder.is_dir()]
     lines = (run / "metrics.csv").read_text().splitlines()
@@ -380,7 +391,7 @@ def on_a_terminal(command: Command, monkeypatch: pytest.MonkeyPatch, *words: str
     return [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in lines]
 
 
-def test_a_narrow_terminal_loses_settings_before_figures_and_says_which(
+def test_a_narrow_terminal_shows_figures_before_options_and_names_the_others(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for seed in range(3):
@@ -399,10 +410,8 @@ def test_a_narrow_terminal_loses_settings_before_figures_and_says_which(
         )
     lines = on_a_terminal(command, monkeypatch, "outputs")
     assert max(map(len, lines[1:])) <= 80  # below the title
-    assert (
-        "left out at 80 columns: lr, batch size, training images; --csv has all, or a wider terminal"
-        in " ".join(lines)
-    )
+    note = "left out at 80 columns: lr, batch size, training images; --csv has all, or a wider "
+    assert note in " ".join(lines)
     header = next(line for line in lines if "accuracy" in line)
     assert re.split(r"\s{2,}", header.strip()) == [
         "α",
@@ -429,7 +438,7 @@ def test_a_narrow_terminal_shows_as_many_settings_as_fit_side_by_side(
     assert "left out at 80 columns: 4 settings; --csv has all, or a wider terminal" in lines
 
 
-def test_the_title_tells_how_many_images_runs_had() -> None:
+def test_the_title_has_the_numbers_of_training_images() -> None:
     for seed, limit in enumerate((0, 1000, 300)):
         leave(seed=seed, data__train_limit=limit)
     runs = Store([Path("outputs")]).runs

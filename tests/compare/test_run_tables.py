@@ -1,5 +1,4 @@
-"""Folders of every kind become tables; nothing in them makes reading stop, and nothing outside them
-is read."""
+"""Tables of runs from folders in every state, with nothing read outside them."""
 
 import os
 import shutil
@@ -102,7 +101,7 @@ def test_an_option_that_is_not_known_here_is_part_of_the_setting() -> None:
     assert store().runs["setting"].nunique() == 2
 
 
-def test_what_layers_have_is_touched_too() -> None:
+def test_a_run_with_new_layers_is_touched() -> None:
     run = leave()
     there = store()
     with (run / "layers.csv").open("a") as file:
@@ -110,20 +109,20 @@ def test_what_layers_have_is_touched_too() -> None:
     assert there.refresh() == {f"made/{run.name}"}
 
 
-def test_updates_before_the_first_epoch_is_done_stand_in_order() -> None:
+def test_steps_of_an_unfinished_first_epoch_are_in_order() -> None:
     run = leave(accuracies=(), densities=(), state="interrupted")
     rows(run / "layers.csv", LAYERS, [layer_row(1, step, "fc1", 1) for step in (1, 2, 3)])
     assert list(store().layers()["at"]) == [0.25, 0.5, 0.75]
 
 
-def test_a_log_that_is_a_pipe_holds_nobody_up() -> None:
+def test_a_log_that_is_a_pipe_does_not_block() -> None:
     run = leave(state="running")
     (run / "train.log").unlink()
     os.mkfifo(run / "train.log")
     assert list(store().runs["state"]) == ["interrupted"]
 
 
-def test_a_run_that_says_running_is_interrupted_unless_somebody_is_at_work() -> None:
+def test_a_run_recorded_as_running_is_interrupted_without_its_process() -> None:
     run = leave(state="running")
     assert list(store().runs["state"]) == ["interrupted"]
     owner = Status(run)
@@ -224,7 +223,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_file_costs_what_it_damages(damage: str) -> None:
+def test_a_damaged_file_affects_its_run_only(damage: str) -> None:
     name, change, note = DAMAGE[damage]
     whole, damaged = leave(seed=0), leave(seed=1)
     (damaged / name).write_text(change((damaged / name).read_text()))
@@ -239,7 +238,7 @@ def test_a_damaged_file_costs_what_it_damages(damage: str) -> None:
     assert f"made/{whole.name}" not in there.notes
 
 
-def test_bytes_that_are_no_text_cost_their_lines() -> None:
+def test_lines_with_bytes_that_are_no_text_are_left_out() -> None:
     whole, run = leave(seed=0), leave(seed=1)
     with (run / "metrics.csv").open("ab") as file:
         file.write(b"\xff\xfe\x00,\x80\n" + b"3,30,0.01,0.5,400,0.9,0.5,0.97,0.2,0.2,0.1,2,320\n")
@@ -248,7 +247,7 @@ def test_bytes_that_are_no_text_cost_their_lines() -> None:
     assert there.runs.loc[f"made/{whole.name}", "test_accuracy"] == 0.95
 
 
-def test_more_columns_than_we_know_are_no_harm() -> None:
+def test_unknown_columns_are_ignored() -> None:
     run = leave()
     lines = (run / "metrics.csv").read_text().splitlines()
     (run / "metrics.csv").write_text(
@@ -273,7 +272,7 @@ def test_folders_that_are_not_ours_are_left_out() -> None:
 
 
 def test_nothing_outside_is_read() -> None:
-    """Links to folders and files elsewhere are not followed, and a pipe does not hold us up."""
+    """Check that links are not followed, and that a pipe does not block."""
     secret = leave(Path("elsewhere"), seed=7)
     run = leave(seed=0)
     Path("outputs/link").symlink_to(secret.parent.absolute())
@@ -291,7 +290,7 @@ def test_nothing_outside_is_read() -> None:
     assert there.run(f"../elsewhere/{secret.name}") is None
 
 
-def test_words_of_a_status_are_shown_without_what_steers_a_terminal() -> None:
+def test_control_characters_of_a_status_are_replaced() -> None:
     status(leave(state="failed"), error="\x1b[31mred\x07" + "x" * 5000)
     error = store().runs["error"].iloc[0]
     assert error.startswith("\ufffd[31mred\ufffd")
@@ -299,14 +298,14 @@ def test_words_of_a_status_are_shown_without_what_steers_a_terminal() -> None:
 
 
 @pytest.mark.parametrize(("path", "there"), [("nowhere", "nothing there"), ("file", "a file")])
-def test_a_path_without_a_folder_is_told(path: str, there: str) -> None:
+def test_a_path_that_is_no_folder_is_an_error(path: str, there: str) -> None:
     Path("file").touch()
     with pytest.raises(InputError, match=f"{path}: got {there}, expected a folder of runs"):
         store(path)
 
 
 def test_many_files_are_read_as_one_by_one() -> None:
-    """In one go where all is well, one by one where something is not: the same rows."""
+    """Check that files read at once and one by one have the same rows."""
     for seed in range(5):
         leave(seed=seed)
     before = store().epochs().drop(columns="run")
@@ -316,8 +315,8 @@ def test_many_files_are_read_as_one_by_one() -> None:
     assert there.epochs(there.runs.index[:5]).drop(columns="run").equals(before)
 
 
-def test_an_epoch_that_is_none_divides_nothing() -> None:
-    """A damaged digit: rows of epoch 0."""
+def test_rows_of_epoch_0() -> None:
+    """Check rows of epoch 0, as from a damaged digit."""
     run = leave()
     lines = (run / "metrics.csv").read_text().splitlines()
     (run / "metrics.csv").write_text(
@@ -336,7 +335,7 @@ def test_a_run_whose_status_is_lost_is_finished_where_it_has_a_summary() -> None
     }
 
 
-def test_a_run_without_an_epoch_has_taken_no_time_that_is_known() -> None:
+def test_a_run_without_an_epoch_has_no_time() -> None:
     leave(accuracies=(), densities=(), state="interrupted")
     assert np.isnan(store().runs["total_seconds"].item())
 

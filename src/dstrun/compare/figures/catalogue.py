@@ -84,7 +84,7 @@ def curves(store: Store, runs: pd.DataFrame) -> Iterator[View]:
     """Yield figures of training by epoch."""
     usable = runs[runs["epoch"].notna()]
     some = usable.head(CURVES)
-    epochs, share = store.epochs(some["run"]), _share(some, usable, "in order of their start")
+    epochs, share = store.epochs(some["run"]), _share(some, usable, "the first to start")
     yield View(
         "Density and accuracy",
         f"{share}Dashed: density, left axis. Solid: test accuracy, right axis.",
