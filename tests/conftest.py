@@ -1,5 +1,6 @@
 """Fixtures of all tests: a folder of their own, the command line in this process, trained runs,
-made-up data."""
+made-up data.
+"""
 
 import gc
 import os
@@ -22,7 +23,8 @@ from tests.helpers.data import SHAPES, made_up
 
 def pytest_configure() -> None:
     """Collect garbage seldom: a full collection goes through all that torch and Hydra are made
-    of."""
+    of.
+    """
     gc.set_threshold(50_000, 20, 100)
 
 
@@ -34,7 +36,8 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every test works in an empty folder of its own, with one thread, and without W&B unless it
-    asks for it."""
+    asks for it.
+    """
     monkeypatch.chdir(tmp_path)
     for name in ("WANDB_API_KEY", "HYDRA_FULL_ERROR", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
@@ -72,7 +75,8 @@ def trained(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> Trained:
     """`trained(WORDS)`: a copy, in outputs/, of the runs that `dstrun WORDS` leaves, made once a
-    process."""
+    process.
+    """
 
     def copied(*words: str) -> None:
         if words not in TRAINED:

@@ -161,7 +161,9 @@ def test_files_and_functions_stay_short() -> None:
 
 
 def test_dynamic_sparse_training_is_one_method_among_others() -> None:
-    """Outside `methods/dst` nothing but the default mask of `sparsify` and the public names know it."""
+    """Outside `methods/dst` nothing but the default mask of `sparsify` and the public names "
+    "know it.
+    """
     users = set()
     for file in SOURCE.rglob("*.py"):
         inside = str(file.relative_to(SOURCE))
@@ -192,7 +194,8 @@ try:
     main()
 except SystemExit:
     pass
-assert not {{"torch", "torchvision", "sklearn", "wandb", "pandas", "plotly", "dash"}} & set(sys.modules)
+heavy = {{"torch", "torchvision", "sklearn", "wandb", "pandas", "plotly", "dash"}}
+assert not heavy & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 
@@ -203,7 +206,8 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 @pytest.mark.parametrize("file", TESTS, ids=lambda file: str(file.relative_to(ROOT / "tests")))
 def test_what_tests_share_lies_in_helpers_and_they_use_public_names(file: Path) -> None:
     """No test module or conftest is imported; no private name is patched, or taken from a module or
-    class of ours."""
+    class of ours.
+    """
     tree = ast.parse(file.read_text())
     modules = {name.rpartition(".")[2] for name in imports(file)}
     assert not {name for name in modules if name.startswith("test_") or name == "conftest"}

@@ -115,7 +115,8 @@ def test_the_output_shown_of_the_first_command_and_of_the_loop_is_what_they_prin
     command: Command, capfd: Any
 ) -> None:
     """Compare figures to a tenth, without speed and time: they differ between machines in the last
-    bits."""
+    bits.
+    """
     readme, library = (ROOT / "README.md").read_text(), (DOCS / "library.md").read_text()
     (first,) = re.findall(r"```text\n(outputs/single/.*?)```", readme, re.DOTALL)
     ((code, printed),) = re.findall(

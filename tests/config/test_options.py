@@ -1,7 +1,8 @@
 """Every option has the effect that docs/options.md describes, and is in a run's identity or not.
 
 `@of(option, …)` names the options whose effect a test checks; an option without a test fails the
-first test here."""
+first test here.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,5 +1,6 @@
 """Splits and batches: what is read, in which order it comes, and how it is cropped, flipped and
-normalised."""
+normalised.
+"""
 
 import gzip
 import hashlib
@@ -41,7 +42,8 @@ def test_batches_are_assembled_together_as_far_as_the_bytes_go(
     monkeypatch: pytest.MonkeyPatch, size: int, together: int
 ) -> None:
     """Eight images of 64 pixels, four bytes each, are a batch; batches assembled together share
-    their memory."""
+    their memory.
+    """
     monkeypatch.setattr("dstrun.data.batches.ASSEMBLED_BYTES", size)
     split = Split(torch.zeros(48, 1, 8, 8, dtype=torch.uint8), torch.zeros(48, dtype=torch.int64))
     kept = [images for images, _ in Batches(split, 8, CPU).shuffled(0)]
@@ -372,7 +374,8 @@ def test_images_of_any_shape_are_taken(shape: tuple[int, int, int]) -> None:
 
 def test_other_images_of_the_same_name_are_not_the_same_run(command: Command) -> None:
     """Told by what the finished run has recorded: classes, counts, names and sizes of files; a copy
-    is the same."""
+    is the same.
+    """
     for place, classes in (("birds", "ab"), ("cars", "cd"), ("copy", "ab"), ("more", "ab")):
         image_files(
             Path(place, "images"),
@@ -538,7 +541,8 @@ def test_images_may_take_four_fifths_of_the_memory(
 
 def test_a_stated_share_of_a_folder_may_be_undecodable(tmp_path: Path) -> None:
     """Three of twenty: one that is none, one cut in the middle, one empty; a share of 0.15 is
-    enough, 0.14 is not."""
+    enough, 0.14 is not.
+    """
     image_files(tmp_path / "train", {"a": 10, "b": 10}, size=(40, 40))
     image_files(tmp_path / "test", {"a": 2, "b": 2})
     broken = [tmp_path / "train" / name for name in ("a/3.png", "a/7.png", "b/0.png")]
@@ -595,7 +599,8 @@ def _saved(image: Image.Image, path: Path, **options: Any) -> Path:
 
 def test_images_are_read_as_viewers_show_them(tmp_path: Path) -> None:
     """Turned by EXIF, where it is whole; alpha dropped; palettes, CMYK and bilevel images as RGB;
-    the first frame."""
+    the first frame.
+    """
     half = np.zeros((40, 40, 3), np.uint8)
     half[:20] = 255
     exif = Image.Exif()
@@ -625,7 +630,8 @@ def test_the_longer_side_is_cut_at_the_centre_and_nothing_is_squeezed(
     tmp_path: Path, wide: bool
 ) -> None:
     """A red image of 64×16 with a white square of 16 at its centre, black in its middle: the square
-    is left, halved."""
+    is left, halved.
+    """
     pixels = np.zeros((16, 64, 3), np.uint8)
     pixels[:, :, 0] = 255
     pixels[:, 24:40] = 255

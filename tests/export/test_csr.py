@@ -1,5 +1,6 @@
 """Layers with torch's sparse kernels against the layers they stand for, whatever the layers'
-options."""
+options.
+"""
 
 import copy
 

@@ -1,5 +1,6 @@
 """`dstrun export` and `dstrun.load`: every format against the masked model, in this process and in
-a fresh one."""
+a fresh one.
+"""
 
 import json
 import os
@@ -47,7 +48,7 @@ FORMATS = {
 
 @pytest.fixture
 def run(trained: Trained) -> Path:
-    """The folder of a LeNet-300-100 that keeps 2 %."""
+    """Return the folder of a LeNet-300-100 that keeps 2 %."""
     trained(*SPARSE)
     return only_run()
 
@@ -113,7 +114,8 @@ def test_every_format(command: Command, run: Path) -> None:
 @pytest.mark.slow
 def test_every_format_in_a_fresh_process(command: Command, run: Path) -> None:
     """And the run's folder, without training code (test_architecture.py); torch.export's file
-    without dstrun at all."""
+    without dstrun at all.
+    """
     images = torch.rand(7, 1, 28, 28)
     expected = masked_outputs(run, images)
     torch.save(images, "images.pt")
@@ -376,7 +378,8 @@ def test_an_onnx_file_holds_what_the_exporter_made_and_its_record_says_of_what(
     command: Command, monkeypatch: pytest.MonkeyPatch, run: Path
 ) -> None:
     """By an exporter that takes no time: its file is the network's number among those it was
-    given."""
+    given.
+    """
     models: list[torch.nn.Module] = []
     monkeypatch.setattr("dstrun.export.onnx.missing_packages", list)
     monkeypatch.setattr(
@@ -531,7 +534,8 @@ def test_products_of_no_weights_have_a_row_without_a_share(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Attention whose weights are all in linear layers: scores, and their use, are 2 · 28 · 28 · 4
-    multiply-adds."""
+    multiply-adds.
+    """
 
     class Attention(nn.Module):
         def __init__(self, shape: tuple[int, int, int], classes: int) -> None:

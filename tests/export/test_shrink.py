@@ -1,5 +1,6 @@
 """Networks without what is dead, by hand on small ones and against the whole one on real ones; CSR
-layers; packing."""
+layers; packing.
+"""
 
 import copy
 from contextlib import suppress
@@ -28,8 +29,7 @@ SHRINKABLE = [name for name in NETWORKS if name != "lstm"]
 
 
 def sparse(name: str, density: float, dead: float) -> tuple[nn.Module, Tensor]:
-    """A network with random weights, rows and filters set to zero, and batch norms that have seen
-    something; images."""
+    """Return a network with random weights, dead rows and used batch norms; and images."""
     shape, args = NETWORKS[name]
     torch.manual_seed(0)
     model = BUILDERS[name](shape, 10, **args).eval()
@@ -97,7 +97,8 @@ def test_a_dead_neuron_becomes_a_bias_and_an_unread_one_nothing(
     feeds nobody.
 
     y = 5·h₁ + 3·2 + 1; two of the five inputs are read, and are selected unless that costs more
-    than the other three."""
+    than the other three.
+    """
     monkeypatch.setattr("dstrun.export.channels.SELECTION_COST", cost)
     model = Chain(
         linear([[1, 1, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]], [0.5, 2, 3]),
@@ -111,7 +112,8 @@ def test_a_dead_neuron_becomes_a_bias_and_an_unread_one_nothing(
 
 def test_a_dead_filter_before_a_batch_norm_is_a_map_for_a_convolution_that_pads() -> None:
     """Its constant 1, in a 3×3 image of ones, is seen by 4 taps in a corner, 6 at an edge, 9 in the
-    middle."""
+    middle.
+    """
     first, norm, second = (
         nn.Conv2d(1, 2, 1, bias=False),
         nn.BatchNorm2d(2),
@@ -144,7 +146,8 @@ def test_constants_go_through_convolutions_of_any_kind(name: str, normed: bool) 
     reads the latter alone.
 
     So the middle has a row that is constant but at padded borders, which the last convolution,
-    padded too, sees."""
+    padded too, sees.
+    """
     understood = name not in MIRRORED_OR_GROUPED
     torch.manual_seed(0)
     first, last = nn.Conv2d(2, 6, 3), nn.Conv2d(4, 3, 3, padding=1)
@@ -170,7 +173,8 @@ def test_constants_go_through_convolutions_of_any_kind(name: str, normed: bool) 
 
 class Residual(nn.Module):
     """Two channels; the second is constant in the branch and, where `dead`, the first in the
-    stem."""
+    stem.
+    """
 
     def __init__(self, dead: bool) -> None:
         super().__init__()
@@ -204,7 +208,8 @@ def test_a_branch_that_has_lost_channels_is_added_to_those_that_it_has(
 @torch.no_grad()
 def test_a_dead_filter_is_taken_out_behind_a_mean_and_a_flatten() -> None:
     """Of two filters the first gives 3 everywhere, 3·(5 + 6) to the next layer, which reads one
-    place of the second."""
+    place of the second.
+    """
     first, last = nn.Conv2d(1, 2, 1), nn.Linear(4, 1)
     first.weight.data, first.bias.data = (
         torch.tensor([0.0, 1.0]).view(2, 1, 1, 1),
@@ -235,7 +240,7 @@ def test_what_is_not_known_keeps_its_channels() -> None:
 
 
 def made(**modules: nn.Module) -> nn.Module:
-    """A module with those in it, after the same seed each time; rows 0 of what has any are dead."""
+    """Return a module with those in it, from the same seed; rows 0 of what has any are dead."""
     model = nn.Module()
     for name, module in modules.items():
         model.add_module(name, module)
@@ -344,7 +349,8 @@ def test_sparse_kernels_give_the_same_outputs(name: str) -> None:
 
 def test_a_sparse_layer_by_hand() -> None:
     """2·3 + 1 = 7 and a dead row's bias, for a row alone, for two, for a sequence of two, and on
-    every other column."""
+    every other column.
+    """
     layer = to_csr(linear([[0.0, 2.0], [0.0, 0.0]], [1.0, -1.0]))
     assert isinstance(layer, CSRLinear)
     rows = torch.tensor([[5.0, 3.0], [7.0, 4.0]])

@@ -1,5 +1,6 @@
 """Compiled masks and compiled updates against plain ones: the same training, to the last bits of a
-sum."""
+sum.
+"""
 
 import copy
 from collections.abc import Callable
@@ -51,7 +52,7 @@ def trained(
     autocast: bool = False,
     **options: float,
 ) -> dict[str, Tensor]:
-    """The state of the network after so many updates, of which every fifth is of half a batch."""
+    """Return the network's state after so many updates, every fifth of half a batch."""
     torch.compiler.reset()
     model = network()
     method.prepare(model)

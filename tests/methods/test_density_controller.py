@@ -1,5 +1,6 @@
 """α steered to a density: the law on numbers one can follow, and runs that end where they were
-asked to."""
+asked to.
+"""
 
 import json
 import signal
@@ -46,7 +47,7 @@ def test_alpha_stays_while_density_is_on_its_course() -> None:
 
 
 def at_the_target(steps: int) -> DensityController:
-    """The next update is the last, where the course has long arrived."""
+    """Return the next update is the last, where the course has long arrived."""
     steered = steering(steps)
     steered.load_state_dict(steered.state_dict() | {"step": torch.tensor(steps - 1.0)})
     return steered
@@ -55,10 +56,16 @@ def at_the_target(steps: int) -> DensityController:
 @pytest.mark.parametrize(
     ("steps", "error", "proportional"),
     [
-        (1000, 0.01, 10), (200, 0.01, 10), (100, 0.01, 5), (40, 0.01, 2),  # too much is kept, in ever shorter runs
-        (1000, -0.01, 10), (100, -0.01, 10), (40, -0.01, 10),  # too little
+        # too much is kept, in ever shorter runs
+        (1000, 0.01, 10),
+        (200, 0.01, 10),
+        (100, 0.01, 5),
+        (40, 0.01, 2),
+        (1000, -0.01, 10),
+        (100, -0.01, 10),
+        (40, -0.01, 10),  # too little
     ],
-)  # fmt: skip
+)
 def test_alpha_follows_the_law(steps: int, error: float, proportional: float) -> None:
     steered = at_the_target(steps)
     log_alpha = torch.tensor(0.5).log().item()
@@ -73,7 +80,8 @@ def test_alpha_follows_the_law(steps: int, error: float, proportional: float) ->
 )
 def test_thresholds_are_released_the_faster_the_shorter_the_run(steps: int, share: float) -> None:
     """ε = −1/2 lets them down by half the share; from e times too little on by the whole; not where
-    enough is kept."""
+    enough is kept.
+    """
     for error, released in ((-0.5, share / 2), (-1, share), (-3, share), (0, 0), (1, 0)):
         steered = at_the_target(steps)
         steered.adjust([torch.tensor(float(error)).exp() * 250])
@@ -82,7 +90,8 @@ def test_thresholds_are_released_the_faster_the_shorter_the_run(steps: int, shar
 
 def test_alpha_does_not_leap_where_density_does() -> None:
     """From 0.25, the target, to four times that: ε = log 4 counts for 0.5 at once, and for itself
-    in the integral."""
+    in the integral.
+    """
     steered = at_the_target(steps=1000)
     steered.adjust([torch.tensor(1000)])
     expected = (
@@ -170,7 +179,8 @@ def test_a_steered_run_of_few_updates_is_as_accurate_as_one_with_a_fixed_alpha(
     command: Command,
 ) -> None:
     """Three seeds each; 2 points and the seeds' spread are allowed. VGG-16, one seed: near or above
-    dense."""
+    dense.
+    """
     assert command("sweep=few_updates", "n_jobs=2", "threads=1").code == 0
     runs = with_labels(Store([Path("outputs/few_updates")]).runs)
     steered = runs[runs["reg.target_density"] > 0]
@@ -196,7 +206,8 @@ def test_where_it_broke_is_found_from_the_last_good_checkpoint(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A threshold turns to infinity in the third epoch; the checkpoint of the second is kept and
-    names the update."""
+    names the update.
+    """
     from dstrun.methods.dst.method import DynamicSparseTraining
 
     after = DynamicSparseTraining.after_step
@@ -211,7 +222,7 @@ def test_where_it_broke_is_found_from_the_last_good_checkpoint(
     assert outcome.code == 1
     error = json.loads((only_run() / "status.json").read_text())["error"]
     assert error == (
-        "DivergedError: NaN or infinite from step 50, in epoch 3: fc2.mask.threshold; the checkpoint of step 46 is "
-        "kept; a lower schedule.lr may help"
+        "DivergedError: NaN or infinite from step 50, in epoch 3: fc2.mask.threshold; the "
+        "checkpoint of step 46 is kept; a lower schedule.lr may help"
     )
     assert torch.load(only_run() / "checkpoint.pt", weights_only=True)["progress"]["step"] == 2 * 23

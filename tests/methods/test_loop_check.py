@@ -1,5 +1,6 @@
 """The method in a training loop of one's own: whole in twelve lines, and told what the loop leaves
-out."""
+out.
+"""
 
 import copy
 import gc
@@ -60,12 +61,18 @@ def sgd(model: nn.Module) -> Optimizer:
 
 
 def loop(
-    model: nn.Module, method: DynamicSparseTraining, optimiser: Optimizer | None = None, steps: int = 3,
-    without: str = "", zero_grad: Callable[[], None] | None = None, pieces: int = 1,
+    model: nn.Module,
+    method: DynamicSparseTraining,
+    optimiser: Optimizer | None = None,
+    steps: int = 3,
+    without: str = "",
+    zero_grad: Callable[[], None] | None = None,
+    pieces: int = 1,
     loss: Callable[[Tensor], Tensor] = lambda logits: F.cross_entropy(logits, Y),
-) -> None:  # fmt: skip
+) -> None:
     """Trains as it should be done, but for the moment that is left out, or only one thing
-    otherwise."""
+    otherwise.
+    """
     optimiser = optimiser or sgd(model)
     moments = {
         "begin": method.begin,
@@ -120,20 +127,50 @@ def without(moment: str, **options: Any) -> Callable[[], None]:
 
 
 MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
-    "optimiser before prepare": (early, "the optimiser has the weights of 0, 2 and not their thresholds, so no weight"),
-    "no begin": (without("begin", target_density=0.5), "target_density and freeze need begin(steps), once"),
-    "no begin, frozen": (without("begin", freeze=0.5), "target_density and freeze need begin(steps), once"),
-    "no before_step": (without("before_step", freeze=0.5), "target_density and freeze need before_step(step), at"),
-    "no after_step": (without("after_step"), "after_step() has not been called since the step before"),
+    "optimiser before prepare": (
+        early,
+        "the optimiser has the weights of 0, 2 and not their thresholds, so no weight",
+    ),
+    "no begin": (
+        without("begin", target_density=0.5),
+        "target_density and freeze need begin(steps), once",
+    ),
+    "no begin, frozen": (
+        without("begin", freeze=0.5),
+        "target_density and freeze need begin(steps), once",
+    ),
+    "no before_step": (
+        without("before_step", freeze=0.5),
+        "target_density and freeze need before_step(step), at",
+    ),
+    "no after_step": (
+        without("after_step"),
+        "after_step() has not been called since the step before",
+    ),
     "a copy is trained": (copied, "the loss depends on no layer of the model that was prepared"),
-    "gradients that stay": (weights_alone, "zero_grad() has left the gradients of the thresholds of 0, 2"),
+    "gradients that stay": (
+        weights_alone,
+        "zero_grad() has left the gradients of the thresholds of 0, 2",
+    ),
     "read past": (
         lambda: loop(*prepared(Past(*net()))),
-        "the forward pass reads the weights of 0 past their masks, which have no effect: prepare(model, example=images",
+        (
+            "the forward pass reads the weights of 0 past their masks, which have no effect: "
+            "prepare(model, example=images"
+        ),
     ),
-    "zeros": (zeros, "every weight of 2 is 0 at the start, and a 0 can never be kept: leave it dense by exclude=['2']"),
-    "a second model": (lambda: prepared()[1].prepare(net()), "prepare() has been called: a method belongs to one"),
-}  # fmt: skip
+    "zeros": (
+        zeros,
+        (
+            "every weight of 2 is 0 at the start, and a 0 can never be kept: leave "
+            "it dense by exclude=['2']"
+        ),
+    ),
+    "a second model": (
+        lambda: prepared()[1].prepare(net()),
+        "prepare() has been called: a method belongs to one",
+    ),
+}
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

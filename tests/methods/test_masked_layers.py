@@ -1,5 +1,6 @@
 """sparsify: what it converts, what it leaves dense and says so, and that nothing else about a model
-changes."""
+changes.
+"""
 
 import copy
 import pickle

@@ -59,7 +59,8 @@ def test_gradients_are_those_of_the_module_docstring() -> None:
 
 def test_gradients_of_a_threshold_a_weight() -> None:
     """The same numbers, unsummed; and of a neuron with one input, whose threshold has the weight's
-    shape as well."""
+    shape as well.
+    """
     grad = torch.tensor([[1.0, 2.0, 4.0], [1.0, 1.0, 3.0]])
     to_weight, to_threshold = gradients(grad, WEIGHT, torch.tensor([[0.25] * 3, [0.5] * 3]))
     assert to_weight.tolist() == [[1 + 0.5, 0 + 1, 0 + 0.75], [1, 1 + 0.75, 0]]
@@ -165,7 +166,8 @@ def test_thresholds_shift_to_a_density_each_layer_by_its_own_scale() -> None:
 
 def test_thresholds_shift_by_shares_of_the_mean_weight() -> None:
     """|w| / mean: 0.4, 0.8, 1.2, 1.6, and 0.22, 0.33, 0.44, 3 for a mean of 9. Of 8, 4.8 are 5:
-    those above 0.4."""
+    those above 0.4.
+    """
     weights = [torch.tensor([[1.0, -2.0, 3.0, -4.0]]), torch.tensor([[-2.0, 3.0, -4.0, 27.0]])]
     thresholds = [torch.zeros(1, 1), torch.zeros(1, 1)]
     shift_to_density(weights, thresholds, density=0.6)
@@ -270,7 +272,8 @@ def test_a_shift_of_a_layer_of_one_weight() -> None:
 
 def test_thresholds_that_keep_too_little_fall_where_no_alpha_is_small_enough() -> None:
     """A fifth of the target is kept, and the penalty pushes with next to nothing: weights come back
-    all the same."""
+    all the same.
+    """
     model = nn.Linear(100, 10)
     model.weight.data = torch.linspace(-1, 1, 1000).view(10, 100)
     method = DynamicSparseTraining(1e-12, floor=0.0, target_density=0.5)
@@ -296,7 +299,8 @@ def test_with_a_target_a_layers_threshold_stays_at_0_or_above(
     granularity: str, target: float, left: float
 ) -> None:
     """Under 0 it keeps what it keeps at 0; where rows share none, or α is fixed, thresholds are the
-    optimiser's own."""
+    optimiser's own.
+    """
     model = nn.Linear(10, 2)
     method = DynamicSparseTraining(1e-3, granularity, target_density=target)
     method.prepare(model, past=[])
@@ -342,7 +346,8 @@ def test_with_a_target_masks_are_frozen_after_four_fifths_of_the_updates_at_the_
 
 def test_the_density_met_in_the_end_leaves_every_layer_a_quarter_of_it() -> None:
     """Of 40 weights 16 are to stay; the first layer's thresholds are far above its weights, and 0.1
-    of 20 are 2."""
+    of 20 are 2.
+    """
     model = nn.Sequential(nn.Linear(10, 2), nn.Linear(2, 10))
     for layer in model:
         layer.weight.data = torch.arange(1.0, 21.0).view_as(layer.weight)
@@ -356,7 +361,8 @@ def test_the_density_met_in_the_end_leaves_every_layer_a_quarter_of_it() -> None
 
 def test_a_loss_without_a_penalty_is_the_loss_itself() -> None:
     """A product with 0 would give thresholds a gradient, which weight decay and momentum act
-    with."""
+    with.
+    """
     model, loss = nn.Linear(2, 2), torch.tensor(1.5)
     method = DynamicSparseTraining(0.0)
     method.prepare(model, past=[])

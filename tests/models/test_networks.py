@@ -1,5 +1,6 @@
 """The built-in networks against their papers: layers, shapes, outputs, gradients and
-initialisation."""
+initialisation.
+"""
 
 import re
 from copy import deepcopy
@@ -38,7 +39,8 @@ def lstm(hidden: int) -> Layers:
 
 def vgg(*stages: tuple[int, int]) -> Layers:
     """Stages of so many 3×3 convolutions of so many filters, on maps of 32, 16, 8, 4 and 2 pixels a
-    side."""
+    side.
+    """
     layers: Layers = {}
     inputs, place = 3, 0
     for stage, (count, filters) in enumerate(stages):
@@ -93,14 +95,13 @@ MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
 
 
 def untouched(builder: str, shape: Shape, args: dict[str, Any]) -> nn.Module:
-    """A network of which shapes alone are known, without memory or arithmetic; the small ones are
-    real, and quicker."""
+    """Return a network of which shapes alone are known; the small ones are real, and quicker."""
     with torch.device("cpu" if shape[0] == 1 else "meta"):
         return BUILDERS[builder](shape, 10, **args)
 
 
 def seen(model: nn.Module, shape: Shape) -> Layers:
-    """The layers in the order in which the model holds them, with what they make of one image."""
+    """Return the layers in the order of the model, with the shape of their output for an image."""
     outputs: dict[str, Shape] = {}
     layers = {
         name: module
@@ -237,14 +238,14 @@ COMPARED: dict[str, tuple[str, Shape, dict[str, Any], Network]] = {
 
 @cache
 def first(name: str) -> nn.Module:
-    """The network as it is built; made once, so that no test may change it."""
+    """Return the network as it is built; made once, so that no test may change it."""
     builder, shape, args, _ = COMPARED[name]
     torch.manual_seed(0)
     return BUILDERS[builder](shape, 4, **args)
 
 
 def trained(name: str) -> nn.Module:
-    """The network with batch norms and biases that are no longer at 0 and 1."""
+    """Return the network with batch norms and biases that are no longer at 0 and 1."""
     model = deepcopy(first(name))
     torch.manual_seed(1)
     for module in model.modules():
@@ -282,7 +283,8 @@ def test_outputs_and_gradients_are_those_of_the_written_network(name: str, train
 
 def uniform(bound: float, tensor: Tensor) -> bool:
     """Whether values are drawn evenly from ±bound, as far as so many can tell: within four standard
-    errors."""
+    errors.
+    """
     n = tensor.numel()
     largest = tensor.abs().max().item()
     return (
@@ -346,7 +348,8 @@ def test_an_lstms_gates_begin_evenly_in_one_over_the_root_of_its_width() -> None
 )
 def test_resnet50_is_torchvisions(channels: int, classes: int, parameters: int) -> None:
     """Module by module; where images are not RGB, but for the first convolution's number of
-    inputs."""
+    inputs.
+    """
     import torchvision
 
     with torch.device("meta"):

@@ -35,7 +35,8 @@ def as_it_was(group: str) -> Config:
 @pytest.mark.usefixtures("tiny")
 def test_a_run_of_an_earlier_version_is_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     """Its rows stay byte for byte; those after it are what an undisturbed run has, but for the
-    rounding of another machine."""
+    rounding of another machine.
+    """
     folder = RunFolder.of(as_it_was("earlier"), "single").path
     shutil.copytree(LEFT, folder)
     assert folder.name == "tiny-tiny-d3e-1-s0-87223386"

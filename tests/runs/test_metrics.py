@@ -1,5 +1,6 @@
 """A run's files as text: the last row of one that grows, numbers, and a row's names in Weights &
-Biases."""
+Biases.
+"""
 
 from pathlib import Path
 
@@ -69,12 +70,18 @@ def test_rows_are_cut_where_they_are_taken_up_and_told_from_others() -> None:
 @pytest.mark.parametrize(
     ("columns", "header"),
     [
-        (METRICS, "epoch,step,lr,train_loss,penalty,train_accuracy,test_loss,test_accuracy,density,density_model,"
-         "flops_fraction,seconds,images_per_second\n"),
+        (
+            METRICS,
+            "epoch,step,lr,train_loss,penalty,train_accuracy,test_loss,test_accuracy,density,density_model,"
+            "flops_fraction,seconds,images_per_second\n",
+        ),
         (VALIDATION + STEERED, "validation_loss,validation_accuracy,alpha\n"),
-        (LAYERS, "epoch,step,layer,kept,total,density,threshold_mean,threshold_min,threshold_max,churn,dead_rows\n"),
+        (
+            LAYERS,
+            "epoch,step,layer,kept,total,density,threshold_mean,threshold_min,threshold_max,churn,dead_rows\n",
+        ),
     ],
-)  # fmt: skip
+)
 def test_columns_stand_in_the_order_that_a_reader_of_a_users_own_goes_by(
     columns: tuple[str, ...], header: str
 ) -> None:
@@ -84,18 +91,39 @@ def test_columns_stand_in_the_order_that_a_reader_of_a_users_own_goes_by(
 
 def test_what_weights_and_biases_gets() -> None:
     metrics = {
-        "epoch": 1, "step": 4, "train_loss": 0.5, "test_accuracy": 0.25, "validation_loss": 0.75, "density": 0.125,
-        "density_model": 0.2, "flops_fraction": 0.3, "penalty": 9.0, "alpha": None, "lr": 0.1, "seconds": 2.0,
-    }  # fmt: skip
+        "epoch": 1,
+        "step": 4,
+        "train_loss": 0.5,
+        "test_accuracy": 0.25,
+        "validation_loss": 0.75,
+        "density": 0.125,
+        "density_model": 0.2,
+        "flops_fraction": 0.3,
+        "penalty": 9.0,
+        "alpha": None,
+        "lr": 0.1,
+        "seconds": 2.0,
+    }
     layers = [
         {"layer": "fc1", "density": 0.5, "churn": 0.1, "threshold_mean": 0.2},
         {"layer": "fc2", "density": 0.6, "churn": 0.0, "threshold_mean": None},
     ]
     assert wandb_row(metrics, layers) == {
-        "epoch": 1, "loss/train": 0.5, "accuracy/test": 0.25, "loss/validation": 0.75, "density/masked": 0.125,
-        "density/model": 0.2, "flops/model": 0.3, "penalty": 9.0, "lr": 0.1, "density/00.fc1": 0.5, "churn/00.fc1": 0.1,
-        "threshold/00.fc1": 0.2, "density/01.fc2": 0.6, "churn/01.fc2": 0.0,
-    }  # fmt: skip
+        "epoch": 1,
+        "loss/train": 0.5,
+        "accuracy/test": 0.25,
+        "loss/validation": 0.75,
+        "density/masked": 0.125,
+        "density/model": 0.2,
+        "flops/model": 0.3,
+        "penalty": 9.0,
+        "lr": 0.1,
+        "density/00.fc1": 0.5,
+        "churn/00.fc1": 0.1,
+        "threshold/00.fc1": 0.2,
+        "density/01.fc2": 0.6,
+        "churn/01.fc2": 0.0,
+    }
     many = wandb_row({}, [layers[0]] * 101)
     assert "density/000.fc1" in many
     assert "density/100.fc1" in many

@@ -1,5 +1,6 @@
 """What a sweep's axes come to: combinations, the configs Hydra would make of them, each run
-once."""
+once.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -87,7 +88,7 @@ def test_an_axis_that_is_none(params: dict, words: list[str], message: str) -> N
 
 @pytest.fixture
 def planner() -> Callable[..., Planner]:
-    """A planner for a command line without axes, as a sweeper has one."""
+    """Return a planner for a command line without axes, as a sweeper has one."""
     register_plugins()
 
     def make(*words: str) -> Planner:

@@ -1,5 +1,6 @@
 """Sweeps through the command line: what they leave, what they do again, what a job that fails
-costs."""
+costs.
+"""
 
 import csv
 import json
@@ -64,13 +65,13 @@ def wait_for(what: Callable[[], Any]) -> Any:
 
 
 def begun(*words: str) -> subprocess.Popen:
-    """A command in a process of its own, in this folder."""
+    """Return a command in a process of its own, in this folder."""
     command = [sys.executable, "-m", "dstrun", *words, "wandb.mode=disabled"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def running() -> list[Path]:
-    """The runs that have an epoch behind them and are under way."""
+    """Return the runs that have an epoch behind them and are under way."""
     return [
         file.parent
         for file in Path().glob("outputs/*/*/checkpoint.pt")

@@ -1,5 +1,6 @@
 """The long proofs of sweeps: what goes wrong with a job, or with all of them, costs no other run
-anything."""
+anything.
+"""
 
 import csv
 import itertools
@@ -37,7 +38,7 @@ def started(*words: str, folder: Path) -> subprocess.Popen:
 
 
 def processes_in(folder: Path) -> dict[int, str]:
-    """Processes of ours, by pid, that work in a folder: parents, forkservers, jobs."""
+    """Return processes of ours, by pid, that work in a folder: parents, forkservers, jobs."""
     found = {}
     for process in Path("/proc").iterdir():
         try:
@@ -70,7 +71,7 @@ def figures(folder: Path) -> list[dict[str, str]]:
 
 
 def assert_nothing_is_left(folder: Path) -> None:
-    """Waits for the last of them, which end by themselves."""
+    """Wait for the last of them, which end by themselves."""
     while processes_in(folder):
         time.sleep(0.1)
 

@@ -22,7 +22,8 @@ BATCHES = [(IMAGES[:2], LABELS[:2]), (IMAGES[2:4], LABELS[2:4]), (IMAGES[4:], LA
 @pytest.mark.parametrize("training", [True, False])
 def test_every_image_counts_once_and_the_model_stays_as_it_was(training: bool) -> None:
     """Its running statistics are those of no image of the split; in training mode, a batch's own
-    would be used."""
+    would be used.
+    """
     model = nn.BatchNorm1d(3, eps=1e-30).train(training)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     loss, accuracy = evaluate(model, BATCHES)

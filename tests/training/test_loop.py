@@ -30,7 +30,8 @@ class Batches:
 
 class Counts:
     """Says of batch k, counted from 0 over the run, that its mean loss was k and one image right;
-    keeps what it got."""
+    keeps what it got.
+    """
 
     autocast = staticmethod(nullcontext)
 
@@ -89,7 +90,8 @@ def test_an_epochs_figures_are_means_over_its_images_and_its_rate_is_the_last_th
 
 def test_densities_with_and_without_what_has_no_mask() -> None:
     """Nothing is kept of 20 masked weights; 5 are left dense. Five thresholds of 9 are pushed up by
-    exp(−9) each."""
+    exp(−9) each.
+    """
     _, (*_, last) = trained()
     assert (last.figures["density"], last.figures["density_model"]) == (0, 5 / 25)
     assert (last.figures["penalty"], last.figures["alpha"]) == (
@@ -131,7 +133,8 @@ def test_seconds_are_those_of_updates_and_of_evaluation(
     monkeypatch: pytest.MonkeyPatch, paused: bool
 ) -> None:
     """By a clock that goes on by one whenever it is read: once around the updates, or each of six,
-    and once around the evaluation. What a caller does with a record takes no time of the run's."""
+    and once around the evaluation. What a caller does with a record takes no time of the run's.
+    """
     trains = training(schedule__epochs=2)
     ticks = count()
     monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)))

@@ -114,7 +114,8 @@ def test_every_parameter_is_in_one_group() -> None:
 ])  # fmt: skip
 def test_the_step_that_can_be_compiled_is_torchs(options: dict[str, Any]) -> None:
     """Before and after a step of torch's own, by a rate that changes; a parameter without a
-    gradient stays."""
+    gradient stays.
+    """
     moved = []
     for traced in (False, True):
         torch.manual_seed(0)

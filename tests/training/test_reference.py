@@ -3,7 +3,8 @@ bit.
 
 The reference builds the mask by autograd out of |W| − t, a step with its estimator, and a product,
 looks at the density inside its forward pass and resets there, as section 3 of the paper reads and
-as the authors do."""
+as the authors do.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -127,7 +128,8 @@ def test_a_method_that_is_not_ready_or_has_no_sense_says_so() -> None:
 
 def test_lstm_follows_the_cell_with_eight_masked_matrices() -> None:
     """The authors' cell: a weight (inputs, hidden) and a threshold (hidden) for each gate and each
-    of x and h."""
+    of x and h.
+    """
     torch.manual_seed(0)
     inputs, hidden, batch, steps = 5, 4, 3, 6
     layer = LSTMLayer(inputs, hidden)

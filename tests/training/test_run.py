@@ -1,5 +1,6 @@
 """Whole runs through the command line, on real digits: what they leave, resume, rerun, eval,
-refuse."""
+refuse.
+"""
 
 import fcntl
 import json
@@ -253,7 +254,8 @@ def test_eval_gives_the_figures_of_the_last_epoch(command: Command, trained: Tra
     (only_run() / "checkpoint.pt").unlink()
     none = command("eval", str(only_run()))
     assert none.err == (
-        f"dstrun: {only_run()}: there is no checkpoint {only_run()}/checkpoint.pt; the run's state is finished\n"
+        f"dstrun: {only_run()}: there is no checkpoint {only_run()}/checkpoint.pt; the run's "
+        f"state is finished\n"
     )
 
 
@@ -262,9 +264,12 @@ def test_a_run_is_held_until_its_last_checkpoint_is_written(
 ) -> None:
     held: list[tuple[str, str | None]] = []
     monkeypatch.setattr(
-        session.checkpoint, "save_last",
-        lambda folder, _: held.append((json.loads((folder / "status.json").read_text())["state"], holder(folder))),
-    )  # fmt: skip
+        session.checkpoint,
+        "save_last",
+        lambda folder, _: held.append(
+            (json.loads((folder / "status.json").read_text())["state"], holder(folder))
+        ),
+    )
     assert command("schedule.epochs=0").code == 0
     assert held == [("finished", f"process {os.getpid()} on {socket.gethostname()}")]
     assert holder(only_run()) is None
@@ -338,7 +343,8 @@ def test_a_schedulers_handler_gets_its_signal_once_the_run_is_safe(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """submitit puts a job into the queue again from its handler of SIGUSR2, and lets SIGTERM
-    pass."""
+    pass.
+    """
     seen: list[str] = []
 
     def queue_again(*_: object) -> None:
@@ -382,7 +388,8 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     command: Command, trained: Trained, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     """One bit of a weight, which torch itself would not notice; or a digit among the rows that the
-    newest counts on."""
+    newest counts on.
+    """
     trained(*LONG, "group=whole")
     for step in (14, 25):
         stop_at(command, monkeypatch, step, signal.SIGTERM, [*LONG, "checkpoint.every=9999"])
@@ -481,7 +488,8 @@ def test_rows_lost_behind_a_checkpoint_mean_starting_over(
 
 class Nested(nn.Module):
     """Layers with names that look like numbers, batch norm on vectors, and a builder that looks at
-    values."""
+    values.
+    """
 
     def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
@@ -517,9 +525,9 @@ def test_a_run_that_diverges_fails_and_says_when(command: Command) -> None:
     outcome = command(*QUICK, "schedule.lr=1e30")
     assert outcome.code == 1
     assert (
-        "DivergedError: NaN or infinite from step 2, in epoch 1: fc1.weight and 6 more; there is no checkpoint yet; "
-        in outcome.out
-    )
+        "DivergedError: NaN or infinite from step 2, in epoch 1: fc1.weight and 6 more; "
+        "there is no checkpoint yet; "
+    ) in outcome.out
     status = json.loads((only_run() / "status.json").read_text())
     assert (status["state"], status["error"][:14]) == ("failed", "DivergedError:")
     assert [row["train_loss"] for row in rows(only_run() / "metrics.csv")] == ["nan"]

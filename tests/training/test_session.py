@@ -1,5 +1,6 @@
 """What a run says while it trains, on images that can be told apart: figures so far, the compiler,
-divergence."""
+divergence.
+"""
 
 import json
 import signal

@@ -70,7 +70,8 @@ def test_what_is_told_of_a_batch_is_its_mean_loss_and_how_many_were_right(pieces
 )
 def test_the_gradient_of_a_threshold_is_bounded(clip: float, pieces: int, moved: float) -> None:
     """Of one that the penalty alone moves: −0.5, at a learning rate of 0.1. Weights' are as they
-    were."""
+    were.
+    """
     bound, free = Spare(), Spare()
     free.load_state_dict(bound.state_dict())
     for model, threshold_clip in ((bound, clip), (free, 0.0)):
@@ -85,7 +86,8 @@ def test_the_gradient_of_a_threshold_is_bounded(clip: float, pieces: int, moved:
 
 def test_a_thresholds_gradient_is_bounded_before_the_norm_of_all_is() -> None:
     """−1 and −1/2 become −1/2 both, and then, of norm 1/√2, half of 1/√2 each. One class has no
-    gradient of its own."""
+    gradient of its own.
+    """
     model = nn.Sequential(nn.Linear(1, 2), nn.Linear(2, 1))
     method = DynamicSparseTraining(1.0, floor=0.0, exclude=["1"], threshold_clip=0.5)
     method.prepare(model, past=[])
@@ -135,7 +137,8 @@ def test_compiled_masks_have_one_guard_an_update(
     monkeypatch: pytest.MonkeyPatch, pieces: int, target: float, floor: float
 ) -> None:
     """In pieces, and where an epoch's end takes the penalty away; calls that would be compiled are
-    made as they are."""
+    made as they are.
+    """
     monkeypatch.setattr("dstrun.methods.dst.compiled_masks.compiled", lambda function: function)
     first = Spare()
     trained = {}
@@ -168,15 +171,20 @@ def test_compiled_masks_have_one_guard_an_update(
 @pytest.mark.parametrize(
     ("optimiser", "options"),
     [
-        ("sgd", {}), ("sgd", {"threshold_clip": 0.1}), ("sgd", {"accumulate": 2}), ("sgd", {"clip": 0.2}),
-        ("adam", {}), ("adam", {"accumulate": 2, "threshold_clip": 0.1}),
+        ("sgd", {}),
+        ("sgd", {"threshold_clip": 0.1}),
+        ("sgd", {"accumulate": 2}),
+        ("sgd", {"clip": 0.2}),
+        ("adam", {}),
+        ("adam", {"accumulate": 2, "threshold_clip": 0.1}),
     ],
-)  # fmt: skip
+)
 def test_an_update_made_to_be_compiled_is_the_plain_one(
     monkeypatch: pytest.MonkeyPatch, kind: type[nn.Module], optimiser: str, options: dict[str, Any]
 ) -> None:
     """What would be compiled is run as it is written; the last batch is smaller. Compiled:
-    test_compile.py."""
+    test_compile.py.
+    """
     monkeypatch.setattr(
         torch, "compile", lambda function=None, **_: function or (lambda inner: inner)
     )

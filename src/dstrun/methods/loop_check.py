@@ -194,7 +194,8 @@ def _check_gradients(layers: Mapping[str, Any]) -> None:
     if kept and all(layer.weight.grad is None for layer in layers.values()):
         raise RuntimeError(
             f"zero_grad() has left the gradients of the thresholds of {_names(kept)}, which add up "
-            "step by step: call it of an optimiser made over model.parameters() after prepare(model)"
+            "step by step: call it of an optimiser made over model.parameters() after "
+            "prepare(model)"
         )
 
 

@@ -17,6 +17,7 @@ WITHOUT_DOWNLOAD = {
 WITH_FIXED_SIZE = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
 FOR_SWEEPS = ("n_jobs", "retry")
 MOST = 8  # notes on a sweep
+WITH_TARGET = "there is a reg.target_density"
 
 
 def notes(config: Config, given: Set[str] = frozenset(), launcher: str = "local") -> list[str]:
@@ -134,10 +135,10 @@ def _replaced(config: Config, given: Collection[str]) -> Iterator[str]:
     for key in ("reg.floor", "reg.guard", "reg.freeze"):
         value, asked = value_of(used, key), value_of(config, key)
         if key in given and value != asked:
-            yield f"{key}: {value:g} is used instead of {asked:g}, since there is a reg.target_density"
+            yield f"{key}: {value:g} is used instead of {asked:g}, since {WITH_TARGET}"
     if "schedule.threshold_clip" in given and not config.schedule.threshold_clip:
-        where = "behind batch norm and of layers"
-        yield f"schedule.threshold_clip: {DEFAULT_THRESHOLD_CLIP} is used {where}, since there is a reg.target_density"
+        bound = f"{DEFAULT_THRESHOLD_CLIP} is used behind batch norm and of layers"
+        yield f"schedule.threshold_clip: {bound}, since {WITH_TARGET}"
 
 
 def _late_milestones(config: Config) -> Iterator[str]:

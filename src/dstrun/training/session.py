@@ -174,10 +174,8 @@ class Session:
             self._save(trainer, recorder)
         if stop.signal:
             self._console.stop()
-            self._console.say(
-                f"{self._folder}: interrupted at step {record.step}; run the same command to resume",
-                style="yellow",
-            )
+            where = f"{self._folder}: interrupted at step {record.step}"
+            self._console.say(f"{where}; run the same command to resume", style="yellow")
             raise (StoppedByFile if by_file else Interrupted)(stop.signal)
 
     def _is_save_wanted(self, stop: StopRequest) -> bool:
