@@ -65,18 +65,7 @@ def export(
     console = Console(highlight=False, soft_wrap=True)
     print_whole(console, layers_table(record))
     if to:
-        model = _smaller(trained) if shrink else trained.plain
-        record |= {
-            "format": chosen,
-            "shrunk": shrink,
-            "torch": torch.__version__,
-            "tolerance": tolerance,
-        }
-        if chosen == "onnx":
-            record["opset"] = onnx.OPSET
-        if shrink:
-            record["parameters_shrunk"] = sum(p.numel() for p in model.parameters())
-        record |= _write_checked(trained, model, to, chosen, tolerance)
+        record |= _write(trained, to, chosen, shrink, tolerance)
         _record(to, record)
         console.print(result_lines(to, record), markup=False)
     if bench:
@@ -84,6 +73,20 @@ def export(
         print_whole(console, timings_table(timings))
         if to:
             _record(to, record | {"bench": [row._asdict() for row in timings]})
+
+
+def _write(
+    trained: Trained, target: Path, format: str, shrink: bool, tolerance: float
+) -> dict[str, Any]:
+    """Write the network to a file; return what export.json records of the file."""
+    model = _smaller(trained) if shrink else trained.plain
+    facts: dict[str, Any] = {"format": format, "shrunk": shrink}
+    facts |= {"torch": torch.__version__, "tolerance": tolerance}
+    if format == "onnx":
+        facts["opset"] = onnx.OPSET
+    if shrink:
+        facts["parameters_shrunk"] = sum(p.numel() for p in model.parameters())
+    return facts | _write_checked(trained, model, target, format, tolerance)
 
 
 def _smaller(trained: Trained) -> nn.Module:

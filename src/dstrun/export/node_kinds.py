@@ -75,16 +75,23 @@ def has_padding(layer: nn.Module) -> bool:
 def _kind(node: fx.Node, modules: dict[str, nn.Module]) -> str:
     if node.op in ("placeholder", "output"):
         return node.op
-    source = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else None
-    if source is None or node_shape(node) is None or node_shape(source) is None:
+    dimensions = _input_dimensions(node)
+    if dimensions is None:
         return "other"
-    dimensions = len(node_shape(source))
     if node.op != "call_module":
         return _kind_of_call(node, dimensions)
     module = modules[str(node.target)]
     if _has_hooks(module) or (_is_shared(node, modules) and list(module.parameters())):
         return "other"
     return _kind_of_module(module, dimensions)
+
+
+def _input_dimensions(node: fx.Node) -> int | None:
+    """Return the number of dimensions of a node's first input, None if a tensor is missing."""
+    source = node.args[0] if node.args else None
+    if not isinstance(source, fx.Node) or node_shape(node) is None or node_shape(source) is None:
+        return None
+    return len(node_shape(source))
 
 
 def _kind_of_call(node: fx.Node, dimensions: int) -> str:
