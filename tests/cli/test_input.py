@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dstrun.cli.main import VERBS
-from dstrun.config.compose import normalize_override, words_for_hydra
+from dstrun.config.overrides import normalize_override, words_for_hydra
 from dstrun.config.strays import refuse_strays
 from dstrun.config.values import parse_overrides
 from dstrun.config.words import normalize_words

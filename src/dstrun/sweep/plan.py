@@ -18,10 +18,10 @@ from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 
 from dstrun.config.check import check
-from dstrun.config.compose import normalize_override
 from dstrun.config.groups import choices, sweep_group
 from dstrun.config.literals import takes_text
 from dstrun.config.options import FREE, OPTIONS, Config
+from dstrun.config.overrides import normalize_override
 from dstrun.config.values import parse_overrides
 from dstrun.runs.folder import RunFolder
 from dstrun.system.errors import InputError

@@ -14,8 +14,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from dstrun.config.compose import normalize_override
 from dstrun.config.groups import AD_HOC
+from dstrun.config.overrides import normalize_override
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.labels import quantity
 from dstrun.runs.status import FAILED, FINISHED
