@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dstrun.cli.arguments import find_run, parse_eval, parse_export, parse_rerun
-from dstrun.cli.main import VERBS, place_of
+from dstrun.cli.main import VERBS
+from dstrun.cli.rerun import place_of
 from dstrun.system.errors import InputError
 from tests.helpers.commands import Command
 from tests.helpers.folders import leave

@@ -5,10 +5,10 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dstrun.cli.exit import exit_with
+from dstrun.cli.rerun import rerun
 from dstrun.system.errors import BusyError, InputError, StoppedByFile
 from dstrun.system.run_files import CONFIG_FILE
 from dstrun.system.streams import accept_all_text
@@ -50,6 +50,7 @@ def _choose(arguments: Sequence[str]) -> tuple[Callable[[Sequence[str]], None], 
 
 
 def _print_version(_: Sequence[str]) -> None:
+    """Print the version of the package."""
     print(version("dstrun"))
 
 
@@ -147,34 +148,6 @@ def _single_run(composed: Any) -> "tuple[Config, list[str]]":
     return config, notes(config, given, launcher)
 
 
-def _rerun(arguments: Sequence[str]) -> None:
-    """Run `dstrun rerun RUN [KEY=VALUE ...]`: train with the settings of a run, or changed ones."""
-    from dstrun.cli.arguments import parse_rerun
-
-    given = parse_rerun(arguments)
-    from dstrun.config.check import check
-    from dstrun.config.compose import load_saved_config
-    from dstrun.config.words import normalize_words
-    from dstrun.runs.target import released
-    from dstrun.training.notes import given_keys, notes
-
-    changes = normalize_words(given.changes)
-    config = load_saved_config(given.run / CONFIG_FILE, changes)
-    changed = given_keys(changes)
-    for key, value in place_of(given.run).items():
-        if key not in changed:
-            config[key] = value
-    checked = released(check(config), check(load_saved_config(given.run / "config.yaml")))
-    if changed and "group" not in changed:
-        into = Path(checked.outputs, checked.group or "")
-        print(
-            f"{given.run}: again with {' '.join(changes)}, into {into} (group=NAME: into another)"
-        )
-    from dstrun.training.run import run
-
-    run(checked, default_group="single", notes=notes(checked, changed))
-
-
 def _evaluate(arguments: Sequence[str]) -> None:
     """Run `dstrun eval RUN [KEY=VALUE ...]`: test a trained run."""
     from dstrun.cli.arguments import parse_eval
@@ -241,25 +214,9 @@ def _dashboard(arguments: Sequence[str]) -> None:
 
 
 VERBS: dict[str, Callable[[Sequence[str]], None]] = {
-    "rerun": _rerun,
+    "rerun": rerun,
     "eval": _evaluate,
     "report": _report,
     "dashboard": _dashboard,
     "export": _export,
 }
-
-
-def place_of(run: Path) -> dict[str, str | bool]:
-    """Return the options that keep a rerun beside a run, in the folder where the run is now.
-
-    Options that say how the old run was started are off.
-    """
-    folder, outputs = run.resolve(), Path(os.path.normpath(run / ".." / ".."))
-    if (outputs / folder.parent.name).resolve() != folder.parent:  # the path contains a link
-        outputs = folder.parent.parent
-    return {
-        "outputs": str(outputs),
-        "group": folder.parent.name,
-        "overwrite": False,
-        "dry_run": False,
-    }
