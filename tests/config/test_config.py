@@ -9,8 +9,18 @@ from omegaconf import OmegaConf
 from dstrun import data, models
 from dstrun.config.check import check
 from dstrun.config.options import OPTIONS, Config
-from dstrun.config.sections import DATA_BUILDERS, MODEL_BUILDERS, DataConfig, ModelConfig, RegConfig
+from dstrun.config.sections import (
+    DATA_BUILDERS,
+    MODEL_BUILDERS,
+    DataConfig,
+    ModelConfig,
+    RegConfig,
+)
 from dstrun.methods.dst.masking import GRANULARITIES
+from dstrun.methods.dst.with_target import (
+    FREEZE_WITH_TARGET,
+    GUARD_WITH_TARGET,
+)
 from dstrun.runs import identity
 from dstrun.runs.identity import run_hash, run_name, settings
 from dstrun.system.errors import InputError
@@ -44,6 +54,14 @@ def test_choices_and_builders_in_the_help_are_those_of_the_code() -> None:
         "schedule.rate": RATES,
     }.items():
         assert OPTIONS[key].metadata["choices"] == choices
+
+
+def test_values_with_a_target_density_in_the_help_are_those_of_the_code() -> None:
+    for key, end in {
+        "reg.guard": f"With reg.target_density: at least {GUARD_WITH_TARGET:g}",
+        "reg.freeze": f"With reg.target_density: at most {FREEZE_WITH_TARGET:g}",
+    }.items():
+        assert OPTIONS[key].metadata["doc"].endswith(end)
 
 
 @pytest.mark.parametrize(
