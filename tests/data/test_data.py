@@ -1,6 +1,4 @@
-"""Splits and batches: what is read, in which order it comes, and how it is cropped, flipped and
-normalised.
-"""
+"""Splits and batches: what is read, its order, and how it is cropped, flipped and normalised."""
 
 import gzip
 import hashlib
@@ -28,7 +26,7 @@ CPU = torch.device("cpu")
 
 
 def numbered(count: int, side: int = 4) -> Split:
-    """Images whose pixels are distinct within an image and whose label is their number."""
+    """Return images whose pixels differ within an image and whose label is their number."""
     pixels = torch.arange(side * side, dtype=torch.uint8).view(1, 1, side, side)
     return Split(
         (pixels + torch.arange(count).view(-1, 1, 1, 1)).to(torch.uint8), torch.arange(count)
@@ -41,8 +39,8 @@ def numbered(count: int, side: int = 4) -> Split:
 def test_batches_are_assembled_together_as_far_as_the_bytes_go(
     monkeypatch: pytest.MonkeyPatch, size: int, together: int
 ) -> None:
-    """Eight images of 64 pixels, four bytes each, are a batch; batches assembled together share
-    their memory.
+    """Assemble batches of eight images of 64 pixels of four bytes: those made together share
+    memory.
     """
     monkeypatch.setattr("dstrun.data.batches.ASSEMBLED_BYTES", size)
     split = Split(torch.zeros(48, 1, 8, 8, dtype=torch.uint8), torch.zeros(48, dtype=torch.int64))
@@ -146,7 +144,7 @@ def test_crops_and_flips_are_windows_of_the_padded_image() -> None:
 
 
 def _window(image: torch.Tensor, images: torch.Tensor) -> tuple[int, int, bool]:
-    """Which crop of which padded image this is; fails when it is none."""
+    """Return which crop of which padded image this is; fail if it is none."""
     padded = torch.nn.functional.pad(images, (1, 1, 1, 1))
     for top in range(3):
         for left in range(3):
@@ -177,7 +175,7 @@ def test_a_limit_chooses_the_same_images_every_time() -> None:
 
 
 def test_a_stratified_split_takes_the_same_share_of_every_class() -> None:
-    """Of 8, 1.6 are 2. Images of a class are chosen at random, with a fixed seed."""
+    """Hold out 2 of 8 (1.6). The images of a class are drawn at random with a fixed seed."""
     labels = torch.tensor([0] * 10 + [1] * 20 + [2] * 8)
     rest, held_out = stratified_split(labels, 0.2)
     assert labels[held_out].bincount().tolist() == [2, 4, 2]
@@ -373,7 +371,7 @@ def test_images_of_any_shape_are_taken(shape: tuple[int, int, int]) -> None:
 
 
 def test_other_images_of_the_same_name_are_not_the_same_run(command: Command) -> None:
-    """Told by what the finished run has recorded: classes, counts, names and sizes of files; a copy
+    """Compare classes, counts, names and sizes of files with the record of a finished run; a copy
     is the same.
     """
     for place, classes in (("birds", "ab"), ("cars", "cd"), ("copy", "ab"), ("more", "ab")):
@@ -428,7 +426,7 @@ def _forget_what_it_was_trained_on(folder: Path) -> None:
 def test_data_that_changed_before_a_run_is_resumed(
     command: Command, monkeypatch: pytest.MonkeyPatch, from_status: bool
 ) -> None:
-    """Where status.json does not say what it was trained on, the checkpoint does."""
+    """Use the checkpoint where status.json does not record the data."""
     first, more = made_up(), made_up(train=60)
     monkeypatch.setitem(BUILDERS, "mnist", lambda root: first)
     with monkeypatch.context() as patch:
@@ -540,9 +538,7 @@ def test_images_may_take_four_fifths_of_the_memory(
 
 
 def test_a_stated_share_of_a_folder_may_be_undecodable(tmp_path: Path) -> None:
-    """Three of twenty: one that is none, one cut in the middle, one empty; a share of 0.15 is
-    enough, 0.14 is not.
-    """
+    """Damage three of twenty images: a share of 0.15 allows that, 0.14 does not."""
     image_files(tmp_path / "train", {"a": 10, "b": 10}, size=(40, 40))
     image_files(tmp_path / "test", {"a": 2, "b": 2})
     broken = [tmp_path / "train" / name for name in ("a/3.png", "a/7.png", "b/0.png")]
@@ -598,8 +594,8 @@ def _saved(image: Image.Image, path: Path, **options: Any) -> Path:
 
 
 def test_images_are_read_as_viewers_show_them(tmp_path: Path) -> None:
-    """Turned by EXIF, where it is whole; alpha dropped; palettes, CMYK and bilevel images as RGB;
-    the first frame.
+    """Rotate by intact EXIF data, drop alpha, convert palettes, CMYK and bilevel images to RGB,
+    read the first frame.
     """
     half = np.zeros((40, 40, 3), np.uint8)
     half[:20] = 255
@@ -629,9 +625,7 @@ def test_images_are_read_as_viewers_show_them(tmp_path: Path) -> None:
 def test_the_longer_side_is_cut_at_the_centre_and_nothing_is_squeezed(
     tmp_path: Path, wide: bool
 ) -> None:
-    """A red image of 64×16 with a white square of 16 at its centre, black in its middle: the square
-    is left, halved.
-    """
+    """Crop and halve the white square of 16 pixels, black in its middle, of a red 64×16 image."""
     pixels = np.zeros((16, 64, 3), np.uint8)
     pixels[:, :, 0] = 255
     pixels[:, 24:40] = 255
@@ -661,7 +655,7 @@ def test_one_bit_of_mnist_is_noticed(tmp_path: Path) -> None:
 
 @needs_cifar10
 def test_one_bit_of_cifar10_is_noticed(tmp_path: Path) -> None:
-    """Before it is unpickled: torchvision compares its digest."""
+    """Change one bit: torchvision compares the digest before it unpickles the file."""
     shutil.copytree(
         Path(os.environ["DSTRUN_DATA"], "cifar-10-batches-py"), tmp_path / "cifar-10-batches-py"
     )
@@ -682,7 +676,7 @@ IDX = (
 
 
 def _idx_files() -> dict[str, bytes]:
-    """FashionMNIST's four files, 20 images for training and 10 for testing, in the IDX format."""
+    """Return FashionMNIST's four files in the IDX format, 20 training and 10 test images."""
     files = {}
     for name in IDX:
         count = 10 if name.startswith("t10k") else 20
@@ -815,7 +809,7 @@ def test_cifar_says_what_is_damaged_and_what_is_not_unpacked(tmp_path: Path) -> 
 def test_cifars_images_lie_as_torchvision_reads_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Rows, columns, channels there; channels first here. What is for testing is for testing."""
+    """Convert (row, column, channel) to channels first, for both splits."""
 
     class Read:
         classes = ("ant", "bee")

@@ -1,6 +1,4 @@
-"""Layers with torch's sparse kernels against the layers they stand for, whatever the layers'
-options.
-"""
+"""Layers with torch's sparse kernels compared with the layers they replace, for all options."""
 
 import copy
 

@@ -1,6 +1,4 @@
-"""`dstrun export` and `dstrun.load`: every format against the masked model, in this process and in
-a fresh one.
-"""
+"""`dstrun export` and `dstrun.load`: every format compared with the masked model."""
 
 import json
 import os
@@ -48,13 +46,13 @@ FORMATS = {
 
 @pytest.fixture
 def run(trained: Trained) -> Path:
-    """Return the folder of a LeNet-300-100 that keeps 2 %."""
+    """Return the folder of a LeNet-300-100 that keeps 2 % of its weights."""
     trained(*SPARSE)
     return only_run()
 
 
 def masked_outputs(run: Path, images: torch.Tensor) -> torch.Tensor:
-    """By the training code's own masked layers."""
+    """Return the outputs of the training code's own masked layers."""
     model = LeNet300100((1, 28, 28), 10)
     dstrun.sparsify(model)
     model.load_state_dict(torch.load(run / "checkpoint.pt", weights_only=True)["model"])
@@ -113,9 +111,7 @@ def test_every_format(command: Command, run: Path) -> None:
 
 @pytest.mark.slow
 def test_every_format_in_a_fresh_process(command: Command, run: Path) -> None:
-    """And the run's folder, without training code (test_architecture.py); torch.export's file
-    without dstrun at all.
-    """
+    """Load every file, and the run folder, without training code; a .pt2 file without dstrun."""
     images = torch.rand(7, 1, 28, 28)
     expected = masked_outputs(run, images)
     torch.save(images, "images.pt")
@@ -153,7 +149,7 @@ def test_a_dense_run_and_its_kernels(trained: Trained) -> None:
 
 
 def test_stopped_halfway(command: Command, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cluster's SIGTERM: the old file stays, and nothing lies about."""
+    """Send SIGTERM, as a cluster does: the old file stays, and no temporary file is left."""
     Path("a.pt2").write_text("old")
     monkeypatch.setattr(load, "load", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     before = signal.getsignal(signal.SIGTERM)
@@ -199,7 +195,7 @@ def test_the_bench(command: Command, run: Path, quick_bench: None) -> None:
 def test_a_network_that_cannot_be_shrunk(
     command: Command, monkeypatch: pytest.MonkeyPatch, quick_bench: None
 ) -> None:
-    """An LSTM: the bench goes without."""
+    """Export an LSTM: the benchmark leaves the shrunk network out."""
     monkeypatch.setattr(
         "dstrun.export.onnx.missing_packages", lambda: ["onnxruntime"]
     )  # 28 steps take it half a minute
@@ -359,7 +355,7 @@ def test_what_does_not_equal_the_masked_model_is_not_written(
     tolerance: str,
     line: str,
 ) -> None:
-    """In outputs or in classes; the last layer's bias is another in the file."""
+    """Change the last layer's bias in the file: outputs or classes differ."""
     save = load.save
     monkeypatch.setattr(
         load,
@@ -377,9 +373,7 @@ def test_what_does_not_equal_the_masked_model_is_not_written(
 def test_an_onnx_file_holds_what_the_exporter_made_and_its_record_says_of_what(
     command: Command, monkeypatch: pytest.MonkeyPatch, run: Path
 ) -> None:
-    """By an exporter that takes no time: its file is the network's number among those it was
-    given.
-    """
+    """Use an exporter that takes no time: its file is the number of the network it was given."""
     models: list[torch.nn.Module] = []
     monkeypatch.setattr("dstrun.export.onnx.missing_packages", list)
     monkeypatch.setattr(
@@ -533,8 +527,9 @@ def test_a_layer_that_is_never_called_multiplies_nothing() -> None:
 def test_products_of_no_weights_have_a_row_without_a_share(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Attention whose weights are all in linear layers: scores, and their use, are 2 · 28 · 28 · 4
-    multiply-adds.
+    """Export attention with weights in linear layers only.
+
+    Scores, and their product with the values, are 2 · 28 · 28 · 4 multiply-adds.
     """
 
     class Attention(nn.Module):

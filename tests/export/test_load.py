@@ -1,6 +1,4 @@
-"""Networks out of the training code, function by function: weights, kernels, counts, and the
-comparison of outputs.
-"""
+"""Functions of export one by one: weights, kernels, sizes, and the comparison of outputs."""
 
 from pathlib import Path
 
@@ -20,7 +18,7 @@ LENET = About("lenet_300_100", {}, (1, 2, 2), 3, [0.0], [1.0])
 
 
 def sparse_weights() -> dict[str, Tensor]:
-    """Return a tenth of each weight of LeNet-300-100, for images of four pixels."""
+    """Return LeNet-300-100 for images of four pixels, with a tenth of each weight."""
     torch.manual_seed(0)
     weights = LENET.build().state_dict()
     return {
@@ -72,7 +70,9 @@ def test_a_file_gives_the_weights_again_for_the_kernels_asked_for_or_its_own(
 
 
 def test_what_is_kept_is_counted_by_weights_and_by_the_places_at_which_they_are_used() -> None:
-    """LeNet-5 of 16×16: conv1's weights are used at 12×12 places, conv2's at 2×2, a spare layer's
+    """Measure LeNet-5 for 16×16 images.
+
+    The weights of conv1 are used at 12×12 places, those of conv2 at 2×2, those of a spare layer
     nowhere.
     """
     about = About("lenet5", {}, (1, 16, 16), 3, [0.0], [1.0])
@@ -108,9 +108,7 @@ def test_what_is_kept_is_counted_by_weights_and_by_the_places_at_which_they_are_
 
 @pytest.mark.parametrize("changed", [0.75, float("nan")])
 def test_outputs_are_compared_for_every_image_of_every_batch(changed: float) -> None:
-    """Of five images the second has another class, by 0.75 or NaN; the last, a batch of its own, is
-    wrong in both.
-    """
+    """Give the second of five images another class, by 0.75 or NaN; the last is wrong in both."""
     logits, labels = torch.eye(3)[[0, 1, 2, 0, 1]], torch.tensor([0, 1, 2, 0, 0])
     split = [(logits[:4], labels[:4]), (logits[4:], labels[4:])]
 

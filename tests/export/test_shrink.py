@@ -1,6 +1,4 @@
-"""Networks without what is dead, by hand on small ones and against the whole one on real ones; CSR
-layers; packing.
-"""
+"""Shrunk networks, by hand for small ones and compared with the original; CSR layers; packing."""
 
 import copy
 from contextlib import suppress
@@ -29,7 +27,9 @@ SHRINKABLE = [name for name in NETWORKS if name != "lstm"]
 
 
 def sparse(name: str, density: float, dead: float) -> tuple[nn.Module, Tensor]:
-    """Return a network with random weights, dead rows and used batch norms; and images."""
+    """Return a network with random weights, some rows set to zero and batch norms not at their
+    initial values, and images for it.
+    """
     shape, args = NETWORKS[name]
     torch.manual_seed(0)
     model = BUILDERS[name](shape, 10, **args).eval()
@@ -93,8 +93,8 @@ def weights(model: nn.Module) -> list[list[list[float]]]:
 def test_a_dead_neuron_becomes_a_bias_and_an_unread_one_nothing(
     cost: float, first: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three hidden neurons: one lives, one has no weights and gives relu(2) = 2 to the next, one
-    feeds nobody.
+    """Shrink three hidden neurons: a live one, one without weights that gives relu(2) = 2 to the
+    next layer, and one that nothing reads.
 
     y = 5·h₁ + 3·2 + 1; two of the five inputs are read, and are selected unless that costs more
     than the other three.
@@ -111,9 +111,7 @@ def test_a_dead_neuron_becomes_a_bias_and_an_unread_one_nothing(
 
 
 def test_a_dead_filter_before_a_batch_norm_is_a_map_for_a_convolution_that_pads() -> None:
-    """Its constant 1, in a 3×3 image of ones, is seen by 4 taps in a corner, 6 at an edge, 9 in the
-    middle.
-    """
+    """Shrink a constant 1 of a 3×3 image: 4 taps read it in a corner, 6 at an edge, 9 inside."""
     first, norm, second = (
         nn.Conv2d(1, 2, 1, bias=False),
         nn.BatchNorm2d(2),
@@ -142,11 +140,10 @@ def test_a_convolution_without_padding_takes_it_into_its_bias() -> None:
 @pytest.mark.parametrize("name", OPTIONS)
 @torch.no_grad()
 def test_constants_go_through_convolutions_of_any_kind(name: str, normed: bool) -> None:
-    """Of six channels two are constant, one at 0 and one above it, and an output of the middle
-    reads the latter alone.
+    """Shrink six channels of which two are constant, one at 0 and one above it, the latter being
+    all that an output of the middle layer reads.
 
-    So the middle has a row that is constant but at padded borders, which the last convolution,
-    padded too, sees.
+    That row is constant except at padded borders, which the last convolution, padded too, reads.
     """
     understood = name not in MIRRORED_OR_GROUPED
     torch.manual_seed(0)
@@ -172,8 +169,8 @@ def test_constants_go_through_convolutions_of_any_kind(name: str, normed: bool) 
 
 
 class Residual(nn.Module):
-    """Two channels; the second is constant in the branch and, where `dead`, the first in the
-    stem.
+    """Network of two channels; the second is constant in the branch and, where `dead`, the first in
+    the stem.
     """
 
     def __init__(self, dead: bool) -> None:
@@ -207,8 +204,8 @@ def test_a_branch_that_has_lost_channels_is_added_to_those_that_it_has(
 
 @torch.no_grad()
 def test_a_dead_filter_is_taken_out_behind_a_mean_and_a_flatten() -> None:
-    """Of two filters the first gives 3 everywhere, 3·(5 + 6) to the next layer, which reads one
-    place of the second.
+    """Shrink two filters: the first gives 3 everywhere, 3·(5 + 6) to the next layer, which reads
+    one place of the second.
     """
     first, last = nn.Conv2d(1, 2, 1), nn.Linear(4, 1)
     first.weight.data, first.bias.data = (
@@ -223,7 +220,7 @@ def test_a_dead_filter_is_taken_out_behind_a_mean_and_a_flatten() -> None:
 
 @torch.no_grad()
 def test_what_is_not_known_keeps_its_channels() -> None:
-    """A grouped convolution, a softmax, a view: they get all that they had, dead or not."""
+    """Keep all channels of a grouped convolution, a softmax and a view, dead or not."""
 
     class Odd(nn.Module):
         def __init__(self) -> None:
@@ -240,7 +237,7 @@ def test_what_is_not_known_keeps_its_channels() -> None:
 
 
 def made(**modules: nn.Module) -> nn.Module:
-    """Return a module with those in it, from the same seed; rows 0 of what has any are dead."""
+    """Return a module of these, initialised by one seed; the first row of each weight is dead."""
     model = nn.Module()
     for name, module in modules.items():
         model.add_module(name, module)
@@ -348,8 +345,8 @@ def test_sparse_kernels_give_the_same_outputs(name: str) -> None:
 
 
 def test_a_sparse_layer_by_hand() -> None:
-    """2·3 + 1 = 7 and a dead row's bias, for a row alone, for two, for a sequence of two, and on
-    every other column.
+    """Compute 2·3 + 1 = 7 and a dead row's bias for a row, two rows, a sequence of two, and every
+    other column.
     """
     layer = to_csr(linear([[0.0, 2.0], [0.0, 0.0]], [1.0, -1.0]))
     assert isinstance(layer, CSRLinear)
@@ -379,7 +376,7 @@ def test_a_layer_that_is_not_sparse_stays() -> None:
 
 
 def test_gaps_by_hand() -> None:
-    """Places 1, 3 and 3 + 600: gaps of 2 (from −1), 2 and 600 = 255 + 255 + 90."""
+    """Pack values at places 1, 3 and 3 + 600: gaps of 2 (from −1), 2 and 600 = 2 · 255 + 90."""
     weight = torch.zeros(2, 400)
     weight.view(-1)[[1, 3, 603]] = torch.tensor([0.5, -1.0, 2.0])
     parts = pack(weight)

@@ -1,6 +1,4 @@
-"""The built-in networks against their papers: layers, shapes, outputs, gradients and
-initialisation.
-"""
+"""Networks compared with their papers: layers, shapes, outputs, gradients and initialisation."""
 
 import re
 from copy import deepcopy
@@ -26,7 +24,9 @@ Layers = dict[
 
 
 def lstm(hidden: int) -> Layers:
-    """28 rows of 28 pixels; of the recurrent weight, what it adds at one row."""
+    """Return the weights' and outputs' shapes for 28 rows of 28 pixels; a recurrent weight adds its
+    output at one row.
+    """
     gates = 4 * hidden
     return {
         "lstm1.input_to_hidden": ((gates, 28), (28, gates)),
@@ -38,9 +38,7 @@ def lstm(hidden: int) -> Layers:
 
 
 def vgg(*stages: tuple[int, int]) -> Layers:
-    """Stages of so many 3×3 convolutions of so many filters, on maps of 32, 16, 8, 4 and 2 pixels a
-    side.
-    """
+    """Return the layers of VGG: stages of 3×3 convolutions on maps of 32, 16, 8, 4 and 2 pixels."""
     layers: Layers = {}
     inputs, place = 3, 0
     for stage, (count, filters) in enumerate(stages):
@@ -55,7 +53,7 @@ def vgg(*stages: tuple[int, int]) -> Layers:
 
 
 def wide_resnet(blocks: int, width: int) -> Layers:
-    """Three groups of so many blocks, on maps of 32, 16 and 8 pixels a side."""
+    """Return the layers of three groups of blocks, on maps of 32, 16 and 8 pixels."""
     layers: Layers = {"conv1": ((16, 3, 3, 3), (16, 32, 32))}
     inputs = 16
     for block in range(3 * blocks):
@@ -95,13 +93,13 @@ MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
 
 
 def untouched(builder: str, shape: Shape, args: dict[str, Any]) -> nn.Module:
-    """Return a network of which shapes alone are known; the small ones are real, and quicker."""
+    """Return a network with shapes only, without memory or arithmetic; small ones are real."""
     with torch.device("cpu" if shape[0] == 1 else "meta"):
         return BUILDERS[builder](shape, 10, **args)
 
 
 def seen(model: nn.Module, shape: Shape) -> Layers:
-    """Return the layers in the order of the model, with the shape of their output for an image."""
+    """Return the layers in the model's order, with their outputs for one image."""
     outputs: dict[str, Shape] = {}
     layers = {
         name: module
@@ -238,14 +236,14 @@ COMPARED: dict[str, tuple[str, Shape, dict[str, Any], Network]] = {
 
 @cache
 def first(name: str) -> nn.Module:
-    """Return the network as it is built; made once, so that no test may change it."""
+    """Return the network as built; it is cached, so no test may change it."""
     builder, shape, args, _ = COMPARED[name]
     torch.manual_seed(0)
     return BUILDERS[builder](shape, 4, **args)
 
 
 def trained(name: str) -> nn.Module:
-    """Return the network with batch norms and biases that are no longer at 0 and 1."""
+    """Return the network with batch norms and biases that are not at 0 and 1."""
     model = deepcopy(first(name))
     torch.manual_seed(1)
     for module in model.modules():
@@ -263,7 +261,7 @@ def trained(name: str) -> nn.Module:
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", COMPARED)
 def test_outputs_and_gradients_are_those_of_the_written_network(name: str, training: bool) -> None:
-    """The gradient of the images is that of a sum which weighs every logit differently."""
+    """Compute the gradient of the images for a sum that weights every logit differently."""
     _, shape, _, reference = COMPARED[name]
     model = trained(name).train(training).requires_grad_(False)
     state = {key: value.clone() for key, value in model.state_dict().items()}
@@ -282,9 +280,7 @@ def test_outputs_and_gradients_are_those_of_the_written_network(name: str, train
 
 
 def uniform(bound: float, tensor: Tensor) -> bool:
-    """Whether values are drawn evenly from ±bound, as far as so many can tell: within four standard
-    errors.
-    """
+    """Return whether values are uniform in ±bound, within four standard errors."""
     n = tensor.numel()
     largest = tensor.abs().max().item()
     return (
@@ -300,7 +296,7 @@ def fan_in(weight: Tensor) -> int:
 
 @pytest.mark.parametrize("name", [name for name in COMPARED if name != "lstm"])
 def test_weights_and_biases_begin_as_pytorchs_do(name: str) -> None:
-    """Evenly in ±1/√fan-in (PyTorch's kaiming_uniform_ of slope √5), weights and biases alike."""
+    """Check uniform weights and biases in ±1/√fan-in (PyTorch's kaiming_uniform_ of slope √5)."""
     for key, module in first(name).named_modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             bound = 1 / sqrt(fan_in(module.weight))
@@ -327,7 +323,7 @@ def test_batch_norms_begin_where_the_paper_has_them(
 
 
 def test_an_lstms_gates_begin_evenly_in_one_over_the_root_of_its_width() -> None:
-    """Whatever the inputs' number; biases at 0, the classifier evenly in ±0.1."""
+    """Check weights for any number of inputs, biases at 0, and a classifier uniform in ±0.1."""
     torch.manual_seed(0)
     model = BUILDERS["lstm"]((1, 4, 9), 50, hidden=64)
     for layer in (model.lstm1, model.lstm2):
@@ -347,8 +343,8 @@ def test_an_lstms_gates_begin_evenly_in_one_over_the_root_of_its_width() -> None
     ("channels", "classes", "parameters"), [(3, 1000, 25_557_032), (1, 10, 23_522_250)]
 )
 def test_resnet50_is_torchvisions(channels: int, classes: int, parameters: int) -> None:
-    """Module by module; where images are not RGB, but for the first convolution's number of
-    inputs.
+    """Compare with torchvision module by module, except the first convolution's inputs where images
+    are not RGB.
     """
     import torchvision
 
@@ -365,7 +361,7 @@ def test_resnet50_is_torchvisions(channels: int, classes: int, parameters: int) 
 def test_resnet50_begins_untrained_and_its_new_first_convolution_as_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Normal with a variance of 2 / fan-out, 64 filters of 49 weights."""
+    """Check a normal distribution with variance 2 / fan-out for 64 filters of 49 weights."""
     asked: list[dict[str, Any]] = []
 
     def resnet50(**given: Any) -> nn.Module:

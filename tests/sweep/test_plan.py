@@ -1,6 +1,4 @@
-"""What a sweep's axes come to: combinations, the configs Hydra would make of them, each run
-once.
-"""
+"""Plan of a sweep: combinations, the configs that Hydra composes of them, each run once."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -88,7 +86,7 @@ def test_an_axis_that_is_none(params: dict, words: list[str], message: str) -> N
 
 @pytest.fixture
 def planner() -> Callable[..., Planner]:
-    """Return a planner for a command line without axes, as a sweeper has one."""
+    """Return a function that makes a planner for a command line without axes."""
     register_plugins()
 
     def make(*words: str) -> Planner:

@@ -1,4 +1,4 @@
-"""Searches for the Pareto front, on real digits: resumed, pruned, refused."""
+"""Search for the Pareto front on real digits: resumed, pruned, refused."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""summary.csv of a group: its rows, their order, its columns, and when it is written again."""
+"""summary.csv of a group: rows, their order, columns, and when it is rewritten."""
 
 import csv
 import os

@@ -1,6 +1,4 @@
-"""Sweeps through the command line: what they leave, what they do again, what a job that fails
-costs.
-"""
+"""Sweeps by the command line: results, repetition, and the effect of a failing job."""
 
 import csv
 import json
@@ -65,13 +63,13 @@ def wait_for(what: Callable[[], Any]) -> Any:
 
 
 def begun(*words: str) -> subprocess.Popen:
-    """Return a command in a process of its own, in this folder."""
+    """Start a command in a process of its own, in this folder."""
     command = [sys.executable, "-m", "dstrun", *words, "wandb.mode=disabled"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def running() -> list[Path]:
-    """Return the runs that have an epoch behind them and are under way."""
+    """Return the running runs that have finished an epoch."""
     return [
         file.parent
         for file in Path().glob("outputs/*/*/checkpoint.pt")
@@ -226,7 +224,7 @@ def test_a_job_that_is_killed_has_failed_and_goes_on_with_the_next_command(
 def test_a_job_whose_data_vanishes_fails_with_its_story(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is tried before, as if both runs had been finished when the sweep began."""
+    """Skip the check before the start, as if both runs had been finished when the sweep began."""
     looks_finished = type("LooksFinished", (RunFolder,), {"state": lambda folder: FINISHED})
     monkeypatch.setattr(start_check, "RunFolder", looks_finished)
     outcome = command("-m", "data=digits,mnist", "data.root=gone", *SMALL)

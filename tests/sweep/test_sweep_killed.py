@@ -1,6 +1,4 @@
-"""The long proofs of sweeps: what goes wrong with a job, or with all of them, costs no other run
-anything.
-"""
+"""Slow tests of sweeps: failing or killed jobs and sweeps do not affect other runs."""
 
 import csv
 import itertools
@@ -38,7 +36,7 @@ def started(*words: str, folder: Path) -> subprocess.Popen:
 
 
 def processes_in(folder: Path) -> dict[int, str]:
-    """Return processes of ours, by pid, that work in a folder: parents, forkservers, jobs."""
+    """Return dstrun's processes that work in a folder, by pid: parents, forkservers, jobs."""
     found = {}
     for process in Path("/proc").iterdir():
         try:
@@ -50,7 +48,7 @@ def processes_in(folder: Path) -> dict[int, str]:
 
 
 def job_processes(folder: Path) -> list[int]:
-    """Those that have a run of the folder open."""
+    """Return the processes that have a run of the folder open."""
     found = []
     for pid in processes_in(folder):
         try:
@@ -71,7 +69,7 @@ def figures(folder: Path) -> list[dict[str, str]]:
 
 
 def assert_nothing_is_left(folder: Path) -> None:
-    """Wait for the last of them, which end by themselves."""
+    """Wait until the last processes have ended by themselves."""
     while processes_in(folder):
         time.sleep(0.1)
 
