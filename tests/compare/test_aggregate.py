@@ -272,8 +272,9 @@ def test_the_baseline_has_the_same_settings_otherwise() -> None:
 
 
 def test_a_baseline_differs_in_options_of_sparsity_only() -> None:
-    """Change one option of a sparse run at a time: the dense run stays its baseline only for
-    options of sparsity.
+    """Change one option of a sparse run at a time.
+
+    The dense run stays its baseline for options of sparsity only.
     """
     leave(accuracies=[0.9], densities=[1], reg__method="dense")
     leave(accuracies=[0.8], densities=[0.1], created=1)

@@ -9,8 +9,10 @@ import pytest
 
 from dstrun.compare import aggregate
 from dstrun.compare.labels import with_labels
+from dstrun.compare.report.report import MARKDOWN, report_layers, report_settings
 from dstrun.compare.report.table import columns, title
 from dstrun.compare.run_tables import Store
+from dstrun.system.errors import InputError
 from tests.helpers.commands import Command
 from tests.helpers.folders import leave, status
 
@@ -136,6 +138,20 @@ def test_markdown(command: Command, sweep: None) -> None:
         == "| dst | 1e-3 | 2 |  | **96.00 ± 1.41** | 10.00 ± 0.00 | -1.00 | 5.00 ± 0.00 | 2 | 4 s |"
     )
     assert lines[-1].startswith("| paper: DST |")
+
+
+def test_the_report_is_a_function_with_plain_arguments(
+    sweep: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Check the tables of settings and of layers from Python, and an error."""
+    outputs = [Path("outputs")]
+    report_settings(outputs, "method=dst state=finished", MARKDOWN, sort="-accuracy", each_run=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert [re.findall(r"\d\d\.00", line)[0] for line in lines[2:]] == ["97.00", "95.00"]
+    report_layers(outputs, "seed=0 state=finished", MARKDOWN)
+    assert capsys.readouterr().out.splitlines()[-1] == "| all | 100.00 | 10.00 |"
+    with pytest.raises(InputError, match="filter: none of 5 runs meets 'seed>9'"):
+        report_layers(outputs, "seed>9")
 
 
 def test_several_folders_and_models(command: Command) -> None:

@@ -92,8 +92,9 @@ def _in_order(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 
 
 def _difference(table: pd.DataFrame, runs: pd.DataFrame) -> pd.Series:
-    """Return each sparse setting's accuracy minus that of its dense baseline; NaN without one, or
-    without a finished run.
+    """Return each sparse setting's accuracy minus that of its dense baseline.
+
+    NaN without a baseline or without a finished run.
     """
     dense, baselines = _dense_accuracies(runs), []
     for group, setting in zip(table["group"], table["setting"], strict=True):
@@ -104,8 +105,9 @@ def _difference(table: pd.DataFrame, runs: pd.DataFrame) -> pd.Series:
 
 
 def _dense_accuracies(runs: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """Return the mean accuracy of finished dense runs by group and setting, without the options of
-    sparsity; by '' and setting over all groups.
+    """Return the mean accuracy of finished dense runs by (group, setting).
+
+    Settings are without the options of sparsity. The group '' is all groups together.
     """
     dense = runs[is_dense(runs) & (runs["state"] == FINISHED) & runs["test_accuracy"].notna()]
     found: dict[tuple[str, str], list[float]] = {}
@@ -125,8 +127,9 @@ def _without_sparsity(setting: str) -> str:
 
 
 def front(table: pd.DataFrame, accuracy: str = "accuracy", density: str = "density") -> pd.Series:
-    """Return for each row whether it is on the Pareto front: no other row is as accurate and
-    sparser, or as sparse and more accurate.
+    """Return for each row whether it is on the Pareto front.
+
+    That is, no other row is as accurate and sparser, or as sparse and more accurate.
     """
     figures = table[[accuracy, density]].dropna()
     figures = figures.sort_values([density, accuracy], ascending=[True, False])
@@ -177,11 +180,10 @@ def by_layer(layers: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def agreement(by_layer: pd.DataFrame) -> str:
-    """Return in words how similarly settings order their layers by density; '' for fewer than two
-    sparse settings or four layers.
+    """Return in words how similarly settings order their layers by density.
 
     Spearman's rank correlation of each two settings; 1 means the same order (the paper's consistent
-    sparse pattern, figure 7).
+    sparse pattern, figure 7). '' for fewer than two sparse settings or four layers.
     """
     single = by_layer[(by_layer["layer"] != "") & (by_layer["series"] >= 0)]
     table = single.pivot_table(index="layer", columns="series", values="mean", sort=False)

@@ -21,8 +21,10 @@ LARGEST_COUNT = 2**53  # up to which a float holds every whole number
 
 
 class Kind(NamedTuple):
-    """A kind of CSV file: its columns, those that may be missing, those that are counts, and the
-    one that is text ('' for none).
+    """A kind of CSV file.
+
+    `optional` columns may be missing, `counts` are whole numbers, `text` is the one column of words
+    ('' for none); all others are numbers.
     """
 
     columns: tuple[str, ...]

@@ -194,9 +194,7 @@ def sort_by_word(settings: pd.DataFrame, word: str) -> pd.DataFrame:
 
 
 def sort_rows(table: pd.DataFrame, by: Sequence[str], ascending: bool = True) -> pd.DataFrame:
-    """Return the table sorted by columns, which may hold numbers and words; equal rows keep their
-    order.
-    """
+    """Return the table sorted by columns of numbers and words; equal rows keep their order."""
     return table.sort_values(list(by), ascending=ascending, kind="stable", key=_sort_key)
 
 

@@ -55,8 +55,7 @@ def _varies(runs: pd.DataFrame, key: str, pairs: int) -> bool:
 
 
 def distinguishing_options(runs: pd.DataFrame) -> list[str]:
-    """Return the options in which runs of one group, model and data vary, in the order of the
-    options.
+    """Return the options in which runs of one group, model and data vary, in their order.
 
     The names of model and data are among them where a group has several.
     """

@@ -40,9 +40,7 @@ def _rows(
     dense: Percent,
     *sparse: tuple[Percent, Percent],
 ) -> list[Published]:
-    """Return the dense row and the sparse ones, from its accuracy and (remaining, accuracy) of
-    each.
-    """
+    """Return the dense row, from its accuracy, and the sparse ones, from (remaining, accuracy)."""
     dense_accuracy, dense_std = _fractions(dense)
     place = (table, model, data)
     rows = [Published(*place, f"dense ({method})", 1.0, None, dense_accuracy, dense_std, None)]
@@ -130,8 +128,9 @@ FIGURE_3 = {  # (α, density)
 
 
 def published_rows(pairs: Collection[tuple[str, str]]) -> pd.DataFrame:
-    """Return the rows of the paper's tables for pairs of model and data, in the columns of
-    `aggregate.by_setting`.
+    """Return the rows of the paper's tables for pairs of model and data.
+
+    The columns are named as in `aggregate.by_setting`.
     """
     rows = [row for row in TABLES if (row.model, row.data) in pairs]
     table = pd.DataFrame(rows, columns=Published._fields)
@@ -148,8 +147,9 @@ def published_densities(pairs: Collection[tuple[str, str]]) -> pd.DataFrame:
 
 
 def with_published(settings: pd.DataFrame) -> pd.DataFrame:
-    """Return the settings, followed for each model and data by the paper's rows, whose reg.method
-    begins with 'paper: '.
+    """Return the settings, followed for each model and data by the paper's rows.
+
+    The reg.method of the latter begins with 'paper: '.
     """
     blocks: list[dict] = []
     for pair, ours in settings.groupby(["model.name", "data.name"], sort=False, dropna=False):

@@ -64,8 +64,9 @@ class Run:
             self.notes, self.row = [f"cannot be read: {error_line(error)}"], {}
 
     def update_state(self) -> bool:
-        """Return whether the process of a run that is recorded as running has ended, or is back,
-        since the last call.
+        """Return whether the state of a run that is recorded as running has changed.
+
+        It is interrupted while the process of the run has gone.
         """
         if self.row.get("recorded_state") != RUNNING:
             return False
@@ -113,16 +114,15 @@ class Run:
         return facts
 
     def _group(self) -> str:
-        """Return the folders between the one asked for and the run's, or the one above the run's
-        if there are none.
+        """Return the folders between the one asked for and the run's.
+
+        If there are none: the one above the run's.
         """
         above = str(Path(self.name).parent)
         return printable(self.folder.parent.name if above == "." else above)
 
     def _figures(self, summary: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the figures of the last epoch, the totals of the summary and the seconds of all
-        epochs.
-        """
+        """Return the figures of the last epoch, the totals, and the seconds of all epochs."""
         has_epochs = len(self.epochs) > 0
         figures = self.epochs.iloc[-1].to_dict() if has_epochs else {}
         for key in TOTALS:
@@ -131,8 +131,9 @@ class Run:
         return figures
 
     def _options(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options that apply to the run, and `setting`: every option that can change
-        its figures, except the seed.
+        """Return the options that apply to the run, and `setting`.
+
+        The latter is every option that can change its figures, except the seed, as text.
         """
         given = flat(config)
         known = {key: value for key, value in given.items() if key in OPTIONS}

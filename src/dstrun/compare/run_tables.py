@@ -47,8 +47,9 @@ class Store:
         self.refresh()
 
     def refresh(self) -> set[str]:
-        """Read what is new or has changed, and return the names of those runs and of removed
-        ones.
+        """Read what is new or has changed.
+
+        Return the names of those runs, and of runs that are gone.
         """
         touched = self._update_runs()
         touched |= self._read_rows()
@@ -100,8 +101,9 @@ class Store:
         return stack({run.name: run.epochs for run in self._named(names)}, METRICS_CSV)
 
     def layers(self, names: Iterable[str] | None = None) -> pd.DataFrame:
-        """Return layers.csv of the named runs, or of all, with the columns `run` and `at`, the
-        epochs done as a fraction.
+        """Return layers.csv of the named runs, or of all.
+
+        With the columns `run` and `at`, the epochs done as a fraction.
         """
         runs = list(self._named(names))
         changed = [run for run in runs if run.has_changed("layers", [LAYERS_FILE])]

@@ -184,8 +184,9 @@ def _request(
     picked: tuple[str | None, str | None, str | None],
     dark: bool,
 ) -> dict[str, Any]:
-    """Return what is to be drawn, as JSON: the view, its runs, the theme and the counts of ticked,
-    filtered and all runs.
+    """Return what is to be drawn, as JSON.
+
+    That is the view, its runs, the theme, and the counts of ticked, filtered and all runs.
     """
     filtered = [name for name in chosen["shown"] if name in runs.index]
     ticked = [name for name in chosen["ticked"] if name in filtered]

@@ -17,8 +17,9 @@ FIGURES = {
 
 
 def facts_of(row: pd.Series, status: Mapping[str, Any]) -> dict[str, str]:
-    """Return the options, state, environment and figures of a run in words, from its row and its
-    status.json; '' for a missing one.
+    """Return options, state, environment and figures of a run in words, '' for a missing one.
+
+    `row` is that of the table of runs, `status` the content of status.json.
     """
     facts = {key: cell_text(row[key], key) for key in SHOWN_OPTIONS}
     for key in ("state", "device_name", "epoch"):

@@ -89,8 +89,9 @@ def _means(some: pd.DataFrame, runs: pd.DataFrame) -> html.Section:
 
 
 def subject(ticked: int, filtered: int, total: int) -> html.P:
-    """Return the line that says which runs the figures show, by the numbers of ticked, filtered and
-    all runs.
+    """Return the line that says which runs the figures show.
+
+    The arguments are the numbers of ticked runs, of filtered ones and of all.
     """
     runs = f"{quantity(filtered, 'run')} of the table"
     if filtered != total:

@@ -24,10 +24,10 @@ Pair = tuple[str, str]
 
 
 def accuracy_density(runs: pd.DataFrame, published: pd.DataFrame | None = None) -> Figure:
-    """Return accuracy against density of every run, a panel per model and data, with the Pareto
-    front, the dense runs' means and the paper's rows.
+    """Return accuracy against density of every run, a panel per model and data.
 
-    Front, dense means and the first range of the axis are those of the finished runs.
+    With the Pareto front, the means of the dense runs and the paper's rows. Front, dense means and
+    the first range of the axis are those of the finished runs.
     """
     pairs = list(by_pair(runs[runs["test_accuracy"].notna()]))
     panels = Panels([pair_name(pair) for pair, _ in pairs], columns=2)
@@ -51,8 +51,9 @@ def accuracy_density(runs: pd.DataFrame, published: pd.DataFrame | None = None) 
 
 
 def kept_against_accuracy(runs: pd.DataFrame) -> Figure:
-    """Return accuracy against the parameters, and against the multiply-adds, that are kept; a row
-    per model and data.
+    """Return accuracy against the parameters and the multiply-adds that are kept.
+
+    A row of panels per model and data.
     """
     pairs = list(by_pair(runs[runs["test_accuracy"].notna()]))
     titles: list[str] = []
@@ -123,9 +124,7 @@ def _dense_means(runs: pd.DataFrame, reach: list[float]) -> Iterator[Trace]:
 
 
 def _marks(runs: pd.DataFrame, x: str) -> Iterator[Trace]:
-    """Yield a trace per setting with a mark per run at its accuracy, open while it is not
-    finished.
-    """
+    """Yield a trace per setting, with a mark per run, open while the run is not finished."""
     has_names = runs["series"].nunique() <= LEGEND
     for series, some in runs.groupby("series", sort=False):
         symbols = []

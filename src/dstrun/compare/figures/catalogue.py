@@ -134,8 +134,9 @@ def _final_density(store: Store, runs: pd.DataFrame, suffix: str) -> View:
 
 
 def one_run(store: Store, runs: pd.DataFrame) -> Iterator[View]:
-    """Yield figures of every layer of one run, the only row of `runs`; none before its first row of
-    layers.csv.
+    """Yield figures of every layer of one run, the only row of `runs`.
+
+    None before its first row of layers.csv.
     """
     rows = store.layers(runs["run"])
     if rows.empty:

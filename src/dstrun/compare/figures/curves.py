@@ -66,8 +66,9 @@ def _add_curves(
 
 
 def density_and_accuracy(epochs: pd.DataFrame, runs: pd.DataFrame) -> Figure:
-    """Return the density of the masked layers, dashed and on the left axis, and the test accuracy,
-    on the right one, by epoch.
+    """Return density and test accuracy by epoch.
+
+    Dashed, left axis: density of the masked layers. Solid, right axis: test accuracy.
     """
     panels = Panels([""])
     for run in runs.itertuples():

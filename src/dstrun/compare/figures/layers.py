@@ -67,8 +67,9 @@ def _panel_per_layer(layers: Layers, runs: pd.DataFrame) -> Panels:
 
 
 def final_density(layers: pd.DataFrame, runs: pd.DataFrame) -> Figure:
-    """Return the density of every layer at the end as bars, a panel per setting, with mean and
-    standard deviation over its runs (the paper's figure 7).
+    """Return the density of every layer at the end as bars (the paper's figure 7).
+
+    A panel per setting, with mean and standard deviation over its runs.
     """
     rows = by_layer(layers, runs)
     names = [name for name in dict.fromkeys(rows["layer"]) if name]

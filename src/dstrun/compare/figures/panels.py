@@ -72,14 +72,16 @@ class Panels:
         self.data.append(place | trace | {"showlegend": shown})
 
     def x(self, panel: int | None = None, **axis: Any) -> None:
-        """Set the horizontal axis of a panel, or of all, with the title below the lowest of each
-        column.
+        """Set the horizontal axis of a panel, or of all.
+
+        The title of all is below the lowest panel of each column.
         """
         self._set("xaxis", panel, axis, range(max(0, self._count - self._columns), self._count))
 
     def y(self, panel: int | None = None, **axis: Any) -> None:
-        """Set the vertical axis of a panel, or of all, with the title beside the first of each
-        row.
+        """Set the vertical axis of a panel, or of all.
+
+        The title of all is beside the first panel of each row.
         """
         self._set("yaxis", panel, axis, range(0, self._count, self._columns))
 
@@ -131,8 +133,9 @@ def _suffix(panel: int) -> str:
 
 
 def pack(values: Any) -> dict[str, str]:
-    """Return numbers, in one or two dimensions, in plotly's binary form of single precision: a
-    third of the characters.
+    """Return numbers, in one or two dimensions, in plotly's binary form of single precision.
+
+    It takes a third of the characters.
     """
     numbers = np.asarray(values, "<f4")
     packed = {"dtype": "f4", "bdata": base64.b64encode(numbers.tobytes()).decode()}
@@ -161,8 +164,9 @@ def line(
 def curve(
     x: Any, y: Any, name: str, style: Mapping[str, Any], percent: bool, **options: Any
 ) -> Trace:
-    """Return a figure over epochs as a line in single precision, which halves a page of thousands
-    of points.
+    """Return a line over epochs in single precision.
+
+    This halves a page of thousands of points.
     """
     form = ".4~%" if percent else ".4~g"
     shown = f"%{{fullData.name}}<br>epoch %{{x:.4~g}}: %{{y:{form}}}<extra></extra>"

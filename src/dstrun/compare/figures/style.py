@@ -23,9 +23,7 @@ INK, LINE, GROUND = ("#26262b", "#d8d8dc"), ("#dcdce2", "#3a3a42"), ("#ffffff", 
 
 
 def template(dark: bool) -> dict[str, Any]:
-    """Return plotly's template with the colours of everything but the data, for a light or a dark
-    page.
-    """
+    """Return plotly's template for a light or a dark page: the colours of all but the data."""
     ink, line, ground = INK[dark], LINE[dark], GROUND[dark]
     axis = {"gridcolor": line, "zerolinecolor": line, "linecolor": line}
     hover_label = {
@@ -62,10 +60,10 @@ def spread(mean: float, std: float, count: float) -> str:
 
 
 def look(series: int, repeat: int) -> dict[str, str]:
-    """Return colour, dash and symbol of a run: a colour per setting while there are enough, a dash
-    and a symbol per seed.
+    """Return colour, dash and symbol of a run.
 
-    Dense settings, whose numbers go down from −1, are grey.
+    A setting has a colour, as long as there are enough, and a seed a dash and a symbol. Dense
+    settings, whose numbers go down from −1, are grey.
     """
     turn, colour = divmod(series if series >= 0 else -1 - series, len(COLOURS))
     kind = (repeat + 3 * turn) % len(DASHES)
@@ -83,7 +81,8 @@ def stroke(series: int, repeat: int) -> dict[str, Any]:
 
 
 def depth_colours(count: int) -> list[str]:
-    """Return colours from the first layer to the last, without the ends of the scale, which are too
-    faint on one of the themes.
+    """Return colours from the first layer to the last.
+
+    The ends of the scale, too faint on one of the themes, are left out.
     """
     return sample_colorscale("Viridis", np.linspace(0.25, 0.9, count)) if count else []

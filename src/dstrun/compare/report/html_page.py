@@ -1,5 +1,4 @@
-"""Page of a report: one HTML file that asks no host for anything, light or dark as the reader's
-system is.
+"""Page of a report: one HTML file that loads nothing, light or dark as the reader's system.
 
 Figures are drawn when they come into view, so that the page opens at once.
 """

@@ -59,10 +59,10 @@ def report_settings(
 
 
 def report_layers(paths: Sequence[Path], conditions: str = "", form: str = TABLE) -> None:
-    """Print the density of every layer at the end, a table for each model and data: a row per
-    layer, a column per setting.
+    """Print the density of every layer at the end, a table for each model and data.
 
-    The arguments are those of `report_settings`. Raise InputError if there is nothing to show.
+    A row is a layer, a column a setting. The arguments are those of `report_settings`. Raise
+    InputError if there is nothing to show.
     """
     store, runs = _read(paths, conditions, form)
     done = aggregate.finished_runs(runs)

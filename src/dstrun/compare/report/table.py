@@ -27,9 +27,7 @@ INTERNAL = ["setting", "names"]  # columns that are not shown
 
 
 def title(where: str, runs: pd.DataFrame) -> str:
-    """Return one line on the runs: where they are, what they train, and how many are in each
-    state.
-    """
+    """Return one line on the runs: folder, model and data, and how many are in each state."""
     pairs = runs[["model.name", "data.name"]].drop_duplicates()
     what = f", {pairs.iloc[0, 0]} on {pairs.iloc[0, 1]}" if len(pairs) == 1 else ""
     counts = ", ".join(f"{count} {state}" for state, count in runs["state"].value_counts().items())

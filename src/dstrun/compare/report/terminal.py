@@ -66,8 +66,9 @@ def _drop_columns(rows: pd.DataFrame, keys: list[str], width: int) -> list[str]:
 
 
 def _least_important(keys: Sequence[str]) -> str | None:
-    """Return the column to leave out first: options from the last on, then figures; None for the
-    others.
+    """Return the column to leave out first; None if the rest is to stay.
+
+    Options go first, from the last on, then figures.
     """
     for key in reversed(keys):
         if "." in key and key not in (*NAMES, "reg.alpha"):
@@ -98,9 +99,7 @@ def _print_left_out(width: int, words: str) -> None:
 
 
 def _table(head: Sequence[str], words: int) -> Table:
-    """Return an empty table whose first columns, `words` of them, hold words and the others
-    numbers.
-    """
+    """Return an empty table whose first `words` columns hold words, and the others numbers."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for word in head[:words]:
         table.add_column(Text(legible(word)), no_wrap=True)

@@ -1,9 +1,13 @@
-// What the dashboard does without asking its server: which runs are chosen, the theme, the address.
+// Callbacks of the dashboard in the browser: the chosen runs, the theme and the address.
 window.dashAgGridFunctions = window.dashAgGridFunctions || {};
 window.dashAgGridFunctions.dstrun = {
-  number: (value, field) => value === 0 ? '0' : field !== 'reg.alpha' && Math.abs(value) >= 1e-2 && Math.abs(value) < 1e5
-    ? String(Number(value.toPrecision(6)))
-    : value.toExponential().replace('e+', 'e').replace(/e0$/, ''),
+  // The text of a number: six digits, or a power of ten for small and large ones and for α.
+  number: (value, field) => {
+    if (value === 0) return '0';
+    const plain = field !== 'reg.alpha' && Math.abs(value) >= 1e-2 && Math.abs(value) < 1e5;
+    if (plain) return String(Number(value.toPrecision(6)));
+    return value.toExponential().replace('e+', 'e').replace(/e0$/, '');
+  },
 };
 
 window.dashAgGridComponentFunctions = window.dashAgGridComponentFunctions || {};
@@ -18,45 +22,55 @@ window.dashAgGridComponentFunctions.RunLink = props =>
   );
 
 (() => {
-  const SETTLING = 2500; // milliseconds in which the page takes up what its address says, and does not write to it
+  // Milliseconds in which a new page reads its address and does not write to it.
+  const SETTLING = 2500;
   const system = matchMedia('(prefers-color-scheme: dark)');
   const unchanged = () => window.dash_clientside.no_update;
   let wanted = 'auto', view = null, write = null;
 
-  function wearTheme() {
+  // Apply the chosen theme to the page, and return whether it is dark.
+  function applyTheme() {
     const dark = wanted === 'dark' || (wanted === 'auto' && system.matches);
     document.documentElement.dataset.theme = dark ? 'dark' : 'light';
     document.documentElement.dataset.agThemeMode = dark ? 'dark' : 'light';
     return dark;
   }
-  wearTheme();
-  system.addEventListener('change', () => window.dash_clientside.set_props('dark', {data: wearTheme()}));
-  addEventListener('popstate', () => location.reload()); // all that a view is stands in its address
+  applyTheme();
+  system.addEventListener('change',
+    () => window.dash_clientside.set_props('dark', {data: applyTheme()}));
+  // The address holds the whole state of a view, so the page is made from it again.
+  addEventListener('popstate', () => location.reload());
   setTimeout(() => { if (write) write(); }, SETTLING);
 
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     dstrun: {
+      // The names of the ticked runs, and of those that the table shows.
       chosen: (ticked, shown, before) => {
         if (!shown) return unchanged();
+        const rows = Array.isArray(ticked) ? ticked : (ticked || {}).ids || [];
         const names = {
-          ticked: (Array.isArray(ticked) ? ticked : (ticked || {}).ids || []).map(row => row.run || row),
+          ticked: rows.map(row => row.run || row),
           shown: shown.map(row => row.run),
         };
         return JSON.stringify(names) === JSON.stringify(before) ? unchanged() : names;
       },
-      theme: value => { wanted = value; return wearTheme(); },
+      theme: value => { wanted = value; return applyTheme(); },
+      // The view of one run, after a click on its name, its row or its mark in a figure.
       open_run: (link, row, marks) => {
-        const by = window.dash_clientside.callback_context.triggered.map(one => one.value).find(value => value);
-        const point = by && by.points && by.points[0];
-        const run = by && (point ? point.customdata : by.rowId || by.value);
+        const triggered = window.dash_clientside.callback_context.triggered;
+        const source = triggered.map(one => one.value).find(value => value);
+        const point = source && source.points && source.points[0];
+        const run = source && (point ? point.customdata : source.rowId || source.value);
         return typeof run === 'string' ? ['run', run] : [unchanged(), unchanged()];
       },
+      // Write the state of the page to its address; another view is a step in the history.
       address: (to, filter, ticked, columns, run, one, other, theme) => {
         document.documentElement.dataset.view = to;
         const sort = Object.fromEntries(
           (columns || []).filter(column => column.sort).sort((a, b) => a.sortIndex - b.sortIndex)
             .map(column => [column.colId, column.sort]));
-        const names = Array.isArray(ticked) ? ticked.map(row => row.run).sort() : (ticked || {}).ids || [];
+        const names =
+          Array.isArray(ticked) ? ticked.map(row => row.run).sort() : (ticked || {}).ids || [];
         const query = new URLSearchParams();
         if (to !== 'overview') query.set('view', to);
         if (filter) query.set('filter', filter);
