@@ -60,9 +60,13 @@ SOUND = HEADER + "1,4,fc1,5\n1,4,fc2,6\n"
         (
             "epoch,layer\n1,fc1\n",
             [[1, None, "fc1", None]],
-            ["file.csv: no column step, kept: of another version?"],
+            ["file.csv: no column step, kept: written by another version?"],
         ),
-        ("a,b\n1,2\n", [], ["file.csv: no column epoch, step, layer, kept: of another version?"]),
+        (
+            "a,b\n1,2\n",
+            [],
+            ["file.csv: no column epoch, step, layer, kept: written by another version?"],
+        ),
     ],
 )
 def test_rows_and_notes_of_a_file(content: str | None, rows: list[list], notes: list[str]) -> None:

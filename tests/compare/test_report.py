@@ -292,7 +292,7 @@ def test_a_future_metrics_file(command: Command) -> None:
     outcome = command("report")
     assert outcome.code == 0
     assert "metrics.csv: no column epoch, step" in outcome.err
-    assert ": of another version?" in outcome.err
+    assert ": written by another version?" in outcome.err
 
 
 def test_the_error_of_a_failed_run_is_no_markup(command: Command) -> None:

@@ -171,7 +171,7 @@ DAMAGE = {
     "no epoch": (
         "metrics.csv",
         lambda text: text.replace("epoch,", "époque,"),
-        "no column epoch: of another version?",
+        "no column epoch: written by another version?",
     ),
     "fewer columns": (
         "metrics.csv",

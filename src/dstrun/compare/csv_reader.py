@@ -117,7 +117,7 @@ def _parse_alone(content: bytes, kind: Kind) -> Frame:
     columns = _columns(content, kind)
     notes = []
     if content and (missing := _missing(columns, kind)):
-        notes.append(f"no column {', '.join(missing)}: of another version?")
+        notes.append(f"no column {', '.join(missing)}: written by another version?")
     if not {*kind.counts[:1], *filter(None, [kind.text])} <= set(columns):
         return Frame(_empty(kind), notes)
     try:

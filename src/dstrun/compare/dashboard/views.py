@@ -49,7 +49,7 @@ def content(
     elif view == "diff":
         yield from _two_runs(store, some)
     elif some.empty:
-        yield _hint("No run meets the conditions.", "Take some away to see runs.")
+        yield _hint("No run meets the conditions.", "Remove some of them to see runs.")
     elif not some["epoch"].notna().any():
         yield _hint("None of these runs has finished an epoch yet.", SOON)
     else:
