@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as transforms
 
-from dstrun.data import BUILDERS, Batches, DataError, Split, Splits, published
+from dstrun.data import BUILDERS, Batches, DataError, Split, Splits, torchvision_sets
 from dstrun.data.checks import check, note_missing_classes
 from dstrun.data.splits import limited_indices, stratified_split
 from dstrun.training.console import RunConsole
@@ -206,7 +206,7 @@ def test_digits_are_split_four_to_one_and_fill_28_by_28() -> None:
 
 
 def test_digits_without_scikit_learn_are_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dstrun.data.splits.find_spec", lambda name: None)
+    monkeypatch.setattr("dstrun.data.digits.find_spec", lambda name: None)
     with pytest.raises(
         DataError, match=r"^the digits are part of scikit-learn, which is not installed$"
     ):
@@ -776,7 +776,7 @@ def test_mnists_files_that_are_of_no_use(
     whole = _idx_files()
     if content == "MNIST":
         monkeypatch.setitem(
-            published.MNIST_FILES, IDX[0], hashlib.sha256(whole[IDX[0]]).hexdigest()
+            torchvision_sets.MNIST_FILES, IDX[0], hashlib.sha256(whole[IDX[0]]).hexdigest()
         )
     for name in [] if content is None else IDX[:1] if content == "one" else IDX:
         ending = ".gz" if content == ".gz" else ""
@@ -784,7 +784,7 @@ def test_mnists_files_that_are_of_no_use(
             content if isinstance(content, bytes) else whole[name]
         )
     with pytest.raises(DataError) as refused:
-        published.published_set(kind, tmp_path)
+        torchvision_sets.published_set(kind, tmp_path)
     assert str(refused.value).startswith(line.format(raw=raw))
 
 

@@ -11,9 +11,10 @@ from functools import partial
 
 from dstrun.data.batches import Batches
 from dstrun.data.checks import check, note_missing_classes
+from dstrun.data.digits import digits
 from dstrun.data.folder import folder
-from dstrun.data.published import published_set
-from dstrun.data.splits import Split, Splits, digits
+from dstrun.data.splits import Split, Splits
+from dstrun.data.torchvision_sets import published_set
 from dstrun.system.errors import DataError
 
 __all__ = [

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from dstrun.compare.figures.accuracy import (
+from dstrun.compare.figures.panels import Figure, Panels, Trace, line
+from dstrun.compare.figures.pareto import (
     ACCURACY,
     DASHED,
     Pair,
@@ -13,7 +14,6 @@ from dstrun.compare.figures.accuracy import (
     pair_name,
     range_around,
 )
-from dstrun.compare.figures.panels import Figure, Panels, Trace, line
 from dstrun.compare.figures.style import GREY, PERCENT, hover, spread, stroke
 from dstrun.compare.labels import cell_text, is_dense, varying_options
 from dstrun.runs.labels import column_label

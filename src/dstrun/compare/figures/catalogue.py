@@ -6,12 +6,12 @@ from typing import NamedTuple
 import pandas as pd
 
 from dstrun.compare import aggregate, paper
-from dstrun.compare.figures.accuracy import accuracy_density, kept_against_accuracy
 from dstrun.compare.figures.alpha import against_alpha
 from dstrun.compare.figures.curves import density_and_accuracy, learning_curves
 from dstrun.compare.figures.layers import final_density, heat_map, layer_density
 from dstrun.compare.figures.panels import Figure
 from dstrun.compare.figures.parallel import parallel_coordinates
+from dstrun.compare.figures.pareto import accuracy_density, kept_against_accuracy
 from dstrun.compare.labels import is_dense
 from dstrun.compare.run_tables import Store
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from dstrun.compare.figures.accuracy import ACCURACY
 from dstrun.compare.figures.panels import Figure, Panels, curve
+from dstrun.compare.figures.pareto import ACCURACY
 from dstrun.compare.figures.style import PERCENT, stroke
 
 TITLES = {

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from dstrun.compare.aggregate import by_layer
-from dstrun.compare.figures.accuracy import LEAST
 from dstrun.compare.figures.panels import Figure, Panels, Trace, curve, pack
+from dstrun.compare.figures.pareto import LEAST
 from dstrun.compare.figures.style import (
     COLOURS,
     GREY,
