@@ -72,8 +72,9 @@ IMPORTED = (
     "PIL.Image",
 )
 UNUSABLE = 99  # exit code of a child that could not run the tests of the copy
+# Without faulthandler: its timer in a parent that is pytest itself would block a forked child.
 OPTIONS = [
-    *(f"-pno:{name}" for name in ("cacheprovider", "dash", "xdist", "cov")),
+    *(f"-pno:{name}" for name in ("cacheprovider", "dash", "xdist", "cov", "faulthandler")),
     "-q",
     "--tb=no",
     "-o",
@@ -109,14 +110,14 @@ class Mutant:
 
 
 @dataclass
-class TestMap:
+class CoverageMap:
     """The tests that run each line, and their times, as the last `make coverage` measured them."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     by_line: dict[Path, dict[int, set[str]]] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, files: Sequence[Path]) -> "TestMap":
+    def read(cls, files: Sequence[Path]) -> "CoverageMap":
         from coverage import CoverageData
 
         found = cls()
@@ -160,6 +161,18 @@ class TestMap:
             chosen = set().union(*(some for lines in siblings for some in lines.values()))
         return chosen - {""}
 
+    def mutant(self, name: str, file: Path, change: Change, limit: float) -> Mutant:
+        """Return a mutant with its tests, as many as take `limit` seconds, but at least one."""
+        chosen: list[str] = []
+        spent = 0.0
+        ordered = self.ordered(file, self.tests(file, change))
+        for test in ordered:
+            spent += self.seconds.get(test, 0.1)
+            if spent <= limit or not chosen:
+                chosen.append(test)
+        left_out = len(ordered) - len(chosen)
+        return Mutant(name, file, change, chosen, min(spent, limit), left_out)
+
     def ordered(self, file: Path, tests: set[str]) -> list[str]:
         """Return the module's own tests first, then file by file, files with short tests first."""
         files = defaultdict(list)
@@ -181,44 +194,37 @@ class TestMap:
 
 def _own(file: Path) -> list[str]:
     """Return the files of a module's own tests, whether they exist or not."""
-    return [f"tests/test_{name}.py" for name in (file.stem, file.parent.name)]
+    package = file.relative_to(SOURCE).parts[0]
+    return [f"tests/{package}/test_{name}.py" for name in (file.stem, file.parent.name)]
 
 
-def drawn(
+def draw(
     files: Sequence[Path], number: int, seed: str, only: Sequence[str], limit: float
 ) -> list[Mutant]:
     """Return the sample: of each module its first changes by a hash of seed and name.
 
     No two are on one line. The hash keeps the sample stable when other lines change.
     """
-    tests = TestMap.read(figure_modules())
+    coverage = CoverageMap.read(figure_modules())
     found = {file: changes(file.read_text()) for file in figure_modules()}
     shares = {file: len(some) ** 0.5 for file, some in found.items()}
     mutants = []
-    for file, some in found.items():
-        if file not in files:
-            continue
-        wanted, lines = max(2, round(number * shares[file] / sum(shares.values()))), set()
-        for name in sorted(
-            some, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest()
-        ):
-            change = some[name]
-            drawn_already = len(lines) == wanted or change.first in lines
-            if (name not in only if only else drawn_already) or not change.differs(
-                file.read_text()
-            ):
-                continue
-            lines.add(change.first)
-            chosen, spent = [], 0.0
-            ordered = tests.ordered(file, tests.tests(file, change))
-            for test in ordered:
-                spent += tests.seconds.get(test, 0.1)
-                if spent <= limit or not chosen:
-                    chosen.append(test)
-            mutants.append(
-                Mutant(name, file, change, chosen, min(spent, limit), len(ordered) - len(chosen))
-            )
+    for file in [file for file in found if file in files]:
+        wanted = max(2, round(number * shares[file] / sum(shares.values())))
+        lines: set[int] = set()
+        for name in sorted(found[file], key=lambda name: _digest(f"{seed} {name}")):
+            change = found[file][name]
+            is_left_out = len(lines) == wanted or change.first in lines
+            if only:
+                is_left_out = name not in only
+            if not is_left_out and change.differs(file.read_text()):
+                lines.add(change.first)
+                mutants.append(coverage.mutant(name, file, change, limit))
     return mutants
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
 
 
 class Copy:
@@ -341,17 +347,12 @@ def _outcome(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
     if code in (-signal.SIGXCPU, -signal.SIGKILL):
         return "time limit"
-    named = {
-        0: "passed",
-        1: "failed",
-        2: "import",
-        3: "import",
-        4: "import",
-    }  # without the change there is no such error
+    # With 2 to 4 pytest could not import the tests, because of the change.
+    named = {0: "passed", 1: "failed", 2: "import", 3: "import", 4: "import"}
     return "crash" if code < 0 else named.get(code, "error")
 
 
-def found_by(copy: Copy, tests: Sequence[str], cpu: float) -> dict[str, Any]:
+def run_tests(copy: Copy, tests: Sequence[str], cpu: float) -> dict[str, Any]:
     """Return the result of the tests, those of the first file alone at first.
 
     To collect all of them takes longer than to run that file.
@@ -364,12 +365,12 @@ def found_by(copy: Copy, tests: Sequence[str], cpu: float) -> dict[str, Any]:
     return others | {"cpu": round(result["cpu"] + others["cpu"], 1)}
 
 
-def tried(copy: Copy, mutant: Mutant, red: Container[str]) -> dict[str, Any]:
+def try_mutant(copy: Copy, mutant: Mutant, red: Container[str]) -> dict[str, Any]:
     """Return the result for a mutant; one that no test runs survives."""
     result: dict[str, Any] = {"outcome": "passed", "failed": [], "cpu": 0.0}
     if tests := [test for test in mutant.tests if test not in red]:
         with copy.changed(mutant):
-            result = found_by(copy, tests, 30 + 3 * mutant.seconds)
+            result = run_tests(copy, tests, 30 + 3 * mutant.seconds)
     if result["outcome"] == "error":
         raise RuntimeError(f"{mutant.id}: {(copy.place / 'out.txt').read_text()[-2000:]}")
     result |= {
@@ -434,74 +435,82 @@ def _table(mutants: Sequence[Mutant], found: Mapping[str, Mapping[str, Any]]) ->
     return "\n".join(["| module | mutants | killed | survived |", "|---|---|---|---|", *rows])
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description="Single wrong lines, and whether a test fails for each."
+def parse(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--number", type=int, default=220, help="number of mutants, roughly (default %(default)s)"
+    )
+    parser.add_argument("--seed", default="0", help="seed of the sample (default %(default)s)")
+    parser.add_argument(
+        "--module", nargs="+", metavar="NAME", help="only these modules, such as data/splits"
     )
     parser.add_argument(
-        "--number", type=int, default=220, help="about so many changes (default %(default)s)"
-    )
-    parser.add_argument("--seed", default="0", help="of the sample (default %(default)s)")
-    parser.add_argument(
-        "--module", nargs="+", metavar="NAME", help="of these modules alone: masking data/splits"
+        "--only", nargs="+", default=[], metavar="ID", help="try these mutants again, drawn or not"
     )
     parser.add_argument(
-        "--only",
-        nargs="+",
-        default=[],
-        metavar="ID",
-        help="these changes, drawn or not, once again",
+        "--survivors", action="store_true", help="reuse mutants killed with other source or tests"
     )
     parser.add_argument(
-        "--survivors",
-        action="store_true",
-        help="take over what was killed with other source or tests",
+        "--limit",
+        type=float,
+        default=LIMIT,
+        help="seconds of tests per mutant (default %(default)s)",
     )
-    parser.add_argument(
-        "--limit", type=float, default=LIMIT, help="seconds of tests a change (default %(default)s)"
-    )
-    given = parser.parse_args(words)
-    files = [
-        file
-        for file in figure_modules()
-        if given.module is None or str(file.relative_to(SOURCE))[:-3] in given.module
-    ]
-    mutants = drawn(files, given.number, given.seed, given.only, given.limit)
-    results, state = ROOT / "build/mutants" / f"{given.seed}.jsonl", _state()
-    results.parent.mkdir(parents=True, exist_ok=True)
-    found = {} if given.only else _known(results, state, given.survivors)
-    left = [mutant for mutant in mutants if mutant.id not in found]
+    return parser.parse_args(words)
+
+
+def prepare_to_fork() -> None:
+    """Import what the children need, and set their environment."""
     os.environ |= {
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",
         "PYTHONDONTWRITEBYTECODE": "",
     }
     sys.dont_write_bytecode = False
-    for name in IMPORTED if left else ():
+    for name in IMPORTED:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+
+
+def try_all(
+    mutants: Sequence[Mutant], found: dict[str, dict[str, Any]], results: Path, state: str
+) -> None:
+    """Try the mutants that are not in `found`, and add their results to it and to the file.
+
+    Mutants whose killing test also fails without a change are tried again without that test.
+    """
+    left = [mutant for mutant in mutants if mutant.id not in found]
+    if not left:
+        return
+    prepare_to_fork()
     with tempfile.TemporaryDirectory(prefix="mutants-") as place:
         copy = Copy(Path(place, "copy"))
         red: set[str] = set()
         while left:
             for number, mutant in enumerate(left, start=1):
-                found[mutant.id] = one = tried(copy, mutant, red) | {"state": state}
+                found[mutant.id] = one = try_mutant(copy, mutant, red) | {"state": state}
                 with results.open("a") as file:
                     file.write(json.dumps(one) + "\n")
                 result = f"{one['outcome']} {one['cpu']} s {one['failed']}"
                 line = f"{number}/{len(left)} {mutant.module} {mutant.id} {result}"
                 print(line, file=sys.stderr, flush=True)
-            new = (
-                without_change(
-                    copy, [test for one in mutants for test in killers(one, found[one.id])]
-                )
-                - red
-            )
-            left = [
-                mutant for mutant in mutants if new.intersection(killers(mutant, found[mutant.id]))
-            ]
+            needed = [test for one in mutants for test in killers(one, found[one.id])]
+            new = without_change(copy, needed) - red
+            left = [one for one in mutants if new.intersection(killers(one, found[one.id]))]
             red |= new
             print(f"tests that fail without a change: {sorted(red)}", file=sys.stderr)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    given = parse(words)
+    files = figure_modules()
+    if given.module is not None:
+        files = [file for file in files if str(file.relative_to(SOURCE))[:-3] in given.module]
+    mutants = draw(files, given.number, given.seed, given.only, given.limit)
+    results, state = ROOT / "build/mutants" / f"{given.seed}.jsonl", _state()
+    results.parent.mkdir(parents=True, exist_ok=True)
+    found = {} if given.only else _known(results, state, given.survivors)
+    try_all(mutants, found, results, state)
     survivors = [mutant for mutant in mutants if found[mutant.id]["outcome"] == "passed"]
     answered = (ROOT / "docs/reliability.md").read_text()
     for mutant in survivors:

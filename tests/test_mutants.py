@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.covered import SOURCE, figure_modules
-from tests.mutants import Copy, Mutant, without_change
+from tests.mutants import Copy, CoverageMap, Mutant, without_change
 from tests.mutations import changes
 
 
@@ -110,6 +110,13 @@ def test_what_makes_figures_is_there() -> None:
         "compare/aggregate.py",
         "export/export.py",
     } <= modules
+
+
+def test_a_modules_own_tests_run_first() -> None:
+    coverage = CoverageMap(seconds={"tests/cli/test_a.py::test_b": 0.01})
+    own = "tests/methods/test_masking.py::test_c"
+    tests = {"tests/cli/test_a.py::test_b", own}
+    assert coverage.ordered(SOURCE / "methods/dst/masking.py", tests)[0] == own
 
 
 TESTS = """
