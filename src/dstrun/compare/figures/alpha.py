@@ -42,7 +42,7 @@ def against_alpha(settings: pd.DataFrame, published: pd.DataFrame | None = None)
             reach = [some["reg.alpha"].min() / 1.5, some["reg.alpha"].max() * 1.5]
             panels.add(above, line(reach, [accuracy] * 2, "dense, mean", DASHED))
         if published is not None and is_pair(published, pair).any():
-            panels.add(below, _published(published[is_pair(published, pair)]))
+            panels.add(below, _paper_marks(published[is_pair(published, pair)]))
         accuracies = pd.concat([some["accuracy"], dense])
         panels.y(above, title=ACCURACY, range=range_around(accuracies))
         panels.y(below, title="remaining weights (%)", rangemode="tozero")
@@ -90,7 +90,7 @@ def _dense_accuracies(settings: pd.DataFrame, pair: Pair) -> pd.Series:
     return settings.loc[is_baseline, "accuracy"]
 
 
-def _published(points: pd.DataFrame) -> Trace:
+def _paper_marks(points: pd.DataFrame) -> Trace:
     """Return points of the paper's figure 3 as marks."""
     return {
         "type": "scatter",

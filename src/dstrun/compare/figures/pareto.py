@@ -41,7 +41,7 @@ def accuracy_density(runs: pd.DataFrame, published: pd.DataFrame | None = None) 
         if published is not None:
             rows = published[is_pair(published, pair) & (published["density"] < 1)]
             if len(rows):
-                panels.add(panel, _published(rows))
+                panels.add(panel, _paper_marks(rows))
                 accuracies = pd.concat([accuracies, rows["accuracy"]])
         panels.y(panel, range=range_around(accuracies))
     title = "remaining weights (%, log scale)"
@@ -145,7 +145,7 @@ def _marks(runs: pd.DataFrame, x: str) -> Iterator[Trace]:
         }
 
 
-def _published(rows: pd.DataFrame) -> Trace:
+def _paper_marks(rows: pd.DataFrame) -> Trace:
     """Return the rows of the paper's tables as marks with their standard deviations."""
     hovers = []
     for row in rows.itertuples():
