@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +207,7 @@ def test_digits_are_split_four_to_one_and_fill_28_by_28() -> None:
 
 
 def test_digits_without_scikit_learn_are_refused_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dstrun.data.digits.find_spec", lambda name: None)
+    monkeypatch.setattr(sys.modules["dstrun.data.digits"], "find_spec", lambda name: None)
     with pytest.raises(
         DataError, match=r"^the digits are part of scikit-learn, which is not installed$"
     ):
