@@ -133,16 +133,16 @@ def table1() -> str:
     sweeps = [kept.fractions(name) for name in ("table1", "best_table1")]
     rows = []
     for pair, ours in sweeps[0].groupby(["model.name", "data.name"], sort=False):
-        told = published_rows([pair]).query("method == 'DST' or method == 'dense (DST)'")
-        told = told.assign(
+        paper = published_rows([pair]).query("method == 'DST' or method == 'dense (DST)'")
+        paper = paper.assign(
             **{
-                "reg.method": told["density"].map(
+                "reg.method": paper["density"].map(
                     lambda density: "dense" if density == 1 else "dst"
                 )
             }
         )
         best = sweeps[1][sweeps[1]["model.name"] == pair[0]]
-        rows.append([f"`{pair[0]}`", *(_arrow(some) for some in (told, ours, best))])
+        rows.append([f"`{pair[0]}`", *(_arrow(some) for some in (paper, ours, best))])
     return markdown_table(
         [["network", "the paper", "the paper's recipe, here", "our recipe, here"], *rows]
     )
@@ -168,7 +168,7 @@ TABLES = {"sizes": sizes, "speeds": speeds, "table1": table1}
 def pictures() -> dict[str, Figure]:
     """Return each picture's figure, by the name of its file."""
     short, guarded = "model=vgg16 alpha=2e-3", "model=lenet5 method=dst seed=1"
-    steered, spread = (
+    with_target, spread = (
         "model=wrn_16_8 rate=onecycle target_density>0",
         "method=dst seed=0 alpha<1e-3",
     )
@@ -176,7 +176,7 @@ def pictures() -> dict[str, Figure]:
         "figure3": against_alpha(kept.fractions("lenet_alpha")),
         "figure4": layer_density(*layers_of("figure4", "")),
         "figure5": layer_density(*layers_of("short_table2", short)),
-        "figure7": final_density(*layers_of("short_table2", steered)),
+        "figure7": final_density(*layers_of("short_table2", with_target)),
         "guard": layer_density(*layers_of("table1", guarded)),
         "density": layer_density(*layers_of("lenet_alpha", spread)),
     }

@@ -23,14 +23,10 @@ def workspace(entity: str, project: str) -> workspaces.Workspace:
         panels.ParallelCoordinatesPlotColumn(metric) for metric in (*settings, remaining, accuracy)
     ]
     compare = [
-        panels.ScatterPlot(
-            title="accuracy against what remains", x=remaining, y=accuracy, log_x=True
-        ),
-        panels.ScatterPlot(
-            title="what remains against alpha", x=settings[0], y=remaining, log_x=True
-        ),
+        panels.ScatterPlot(title="accuracy against density", x=remaining, y=accuracy, log_x=True),
+        panels.ScatterPlot(title="density against alpha", x=settings[0], y=remaining, log_x=True),
         panels.ScatterPlot(title="accuracy against alpha", x=settings[0], y=accuracy, log_x=True),
-        panels.ParallelCoordinatesPlot(title="settings and what came of them", columns=columns),
+        panels.ParallelCoordinatesPlot(title="settings and results", columns=columns),
     ]
     courses = [
         panels.LinePlot(title=f"{what} of every layer", x="epoch", metric_regex=rf"{what}/\d+\..*")

@@ -88,7 +88,7 @@ def try_readers(folder: Path, count: int, chance: random.Random) -> dict[str, in
     whole = Store([folder.parent])
     wanted, layers = figures(whole), whole.layers().drop(columns="run")
     originals = {name: (folder / name).read_bytes() for name in READ}
-    outcome = dict.fromkeys(("told", "as before", "not taken for a run"), 0)
+    outcome = dict.fromkeys(("reported", "as before", "not taken for a run"), 0)
     for _ in range(count):
         name = chance.choice(READ)
         (folder / name).write_bytes(damage(originals[name], chance))
@@ -102,7 +102,7 @@ def try_readers(folder: Path, count: int, chance: random.Random) -> dict[str, in
         if not len(store.runs):
             outcome["not taken for a run"] += 1
         elif store.notes or store.runs["state"].iloc[0] != "finished":
-            outcome["told"] += 1
+            outcome["reported"] += 1
         else:
             pd.testing.assert_frame_equal(figures(store), wanted)
             pd.testing.assert_frame_equal(read.drop(columns="run"), layers)
@@ -164,7 +164,7 @@ def try_commands(command: Callable, folder: Path, count: int, chance: random.Ran
 
 def test_a_few_damaged_files(finished: Path) -> None:
     outcome = try_readers(finished, FEW, random.Random(0))
-    assert outcome["told"] > FEW / 2
+    assert outcome["reported"] > FEW / 2
     assert try_checkpoints(finished / "checkpoint.pt", FEW, random.Random(0))["refused"] > FEW / 2
 
 
