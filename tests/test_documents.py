@@ -21,10 +21,10 @@ import results
 from dstrun.cli import arguments
 from dstrun.compare.report import report
 from dstrun.compare.run_tables import Store
+from dstrun.config.command_line import normalize_words
 from dstrun.config.groups import choices
 from dstrun.config.options import GROUPS
 from dstrun.config.overrides import words_for_hydra
-from dstrun.config.words import normalize_words
 from tests.helpers.blocks import Step, steps_of
 from tests.helpers.commands import Command
 from tests.helpers.folders import leave, status

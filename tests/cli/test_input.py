@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from dstrun.cli.main import VERBS
+from dstrun.config.command_line import normalize_words
 from dstrun.config.overrides import normalize_override, words_for_hydra
-from dstrun.config.strays import refuse_strays
+from dstrun.config.stray_arguments import refuse_strays
 from dstrun.config.values import parse_overrides
-from dstrun.config.words import normalize_words
 from dstrun.system.errors import InputError
 from tests.helpers.commands import Command
 from tests.helpers.data import made_up

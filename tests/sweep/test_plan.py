@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from dstrun.config.check import check
 from dstrun.config.groups import packaged_folder
 from dstrun.config.sources import register_plugins
-from dstrun.runs.target import as_used
+from dstrun.runs.target_density import as_used
 from dstrun.sweep.plan import Planner, combinations
 from dstrun.system.errors import InputError
 from tests.helpers.sweeps import RUNS

@@ -34,7 +34,7 @@ def main() -> None:
 
 def _choose(arguments: Sequence[str]) -> tuple[Callable[[Sequence[str]], None], Sequence[str]]:
     """Return what the arguments ask for: a verb, help, the version or training; and its words."""
-    from dstrun.config.words import plain_dashes
+    from dstrun.config.command_line import plain_dashes
 
     arguments = [plain_dashes(argument) for argument in arguments]
     first, *rest = arguments or [""]
@@ -76,12 +76,12 @@ def _require_folder() -> None:
 
 def _train(arguments: Sequence[str]) -> None:
     """Train what the overrides say, through Hydra: a run or a sweep."""
-    from dstrun.config.words import normalize_words
+    from dstrun.config.command_line import normalize_words
 
     if {"-sc", "--shell-completion"} & set(arguments):
         words = list(arguments)
     else:
-        from dstrun.config.strays import refuse_strays
+        from dstrun.config.stray_arguments import refuse_strays
 
         words = normalize_words(arguments)
         refuse_strays(words, tuple(VERBS))
@@ -141,7 +141,7 @@ def _single_run(composed: Any) -> "tuple[Config, list[str]]":
     from hydra.core.hydra_config import HydraConfig
 
     from dstrun.config.check import check
-    from dstrun.training.notes import given_keys, notes
+    from dstrun.training.config_notes import given_keys, notes
 
     config, hydra = check(composed), HydraConfig.get()
     given, launcher = given_keys(hydra.overrides.task), hydra.runtime.choices["hydra/launcher"]
@@ -154,8 +154,8 @@ def _evaluate(arguments: Sequence[str]) -> None:
 
     given = parse_eval(arguments)
     from dstrun.config.check import check
+    from dstrun.config.command_line import normalize_words
     from dstrun.config.compose import load_saved_config
-    from dstrun.config.words import normalize_words
 
     checked = check(load_saved_config(given.run / CONFIG_FILE, normalize_words(given.changes)))
     from dstrun.training.run import evaluate_run

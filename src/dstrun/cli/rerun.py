@@ -13,10 +13,10 @@ def rerun(arguments: Sequence[str]) -> None:
 
     given = parse_rerun(arguments)
     from dstrun.config.check import check
+    from dstrun.config.command_line import normalize_words
     from dstrun.config.compose import load_saved_config
-    from dstrun.config.words import normalize_words
-    from dstrun.runs.target import released
-    from dstrun.training.notes import given_keys, notes
+    from dstrun.runs.target_density import released
+    from dstrun.training.config_notes import given_keys, notes
 
     changes = normalize_words(given.changes)
     config = load_saved_config(given.run / CONFIG_FILE, changes)

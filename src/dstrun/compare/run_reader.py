@@ -14,7 +14,7 @@ from dstrun.config.check import check
 from dstrun.config.options import OPTIONS, Config, flat, value_of
 from dstrun.runs.identity import SETTINGS, applies, settings
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, changed_files, holder
-from dstrun.runs.target import as_asked
+from dstrun.runs.target_density import as_asked
 from dstrun.system.errors import InputError, error_line, printable
 from dstrun.system.files import is_file, read_json
 from dstrun.system.run_files import (

@@ -21,8 +21,8 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 
 from dstrun.methods.dst.masking import ThresholdMask
-from dstrun.methods.probe import read_in_evaluation, read_in_training, total
 from dstrun.methods.weight_mask import WeightMask, masked_names
+from dstrun.methods.weight_reads import read_in_evaluation, read_in_training, total
 from dstrun.models.recurrent import RecurrentLinear
 
 

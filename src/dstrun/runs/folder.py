@@ -14,7 +14,7 @@ from dstrun.runs.data_record import refuse_other_data
 from dstrun.runs.identity import SETTINGS, run_name, settings
 from dstrun.runs.log import close_log, open_log
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, Status, changed_files, holder
-from dstrun.runs.target import as_used
+from dstrun.runs.target_density import as_used
 from dstrun.system.errors import DataError, InputError
 from dstrun.system.files import read_json, write_text
 from dstrun.system.image_tree import list_tree

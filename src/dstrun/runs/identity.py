@@ -11,7 +11,7 @@ from typing import Any
 
 from dstrun.config.options import OPTIONS, Config, value_of
 from dstrun.config.sections import RegConfig
-from dstrun.runs.target import as_asked
+from dstrun.runs.target_density import as_asked
 from dstrun.system.numbers import short
 
 # told apart by model.name and data.name

@@ -11,7 +11,7 @@ from typing import Any
 
 from dstrun.config.options import FREE, Config, value_of
 from dstrun.runs.identity import SETTINGS, applies, run_hash
-from dstrun.runs.target import as_asked
+from dstrun.runs.target_density import as_asked
 from dstrun.system.numbers import short
 
 WORDS = {

@@ -18,8 +18,8 @@ from dstrun.system.machine import choose_device, missing_for_compilation
 from dstrun.training.evaluate import make_autocast
 from dstrun.training.initial_weights import set_initial_weights
 from dstrun.training.load_data import load_data
-from dstrun.training.trial import Trial, try_model
-from dstrun.training.trial_passes import Case
+from dstrun.training.model_trial import Trial, try_model
+from dstrun.training.model_trial_passes import Case
 
 
 @dataclass(frozen=True)

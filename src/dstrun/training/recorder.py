@@ -12,7 +12,7 @@ from dstrun.methods.mask_stats import LayerFigures, model_density, weights_left_
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.metrics import LAYERS, METRICS, VALIDATION, Rows, number, wandb_row
 from dstrun.runs.status import Status
-from dstrun.runs.target import as_asked
+from dstrun.runs.target_density import as_asked
 from dstrun.runs.wandb_logger import Tracker
 from dstrun.system.files import write_json
 from dstrun.system.run_files import LAYERS_FILE, METRICS_FILE, SUMMARY_FILE

@@ -32,7 +32,7 @@ class GridSweeper(PlannedSweeper):
         """Run the sweep of a command line's overrides."""
         from dstrun.sweep.plan import combinations
         from dstrun.sweep.sweep import sweep
-        from dstrun.training.notes import given_keys, sweep_notes
+        from dstrun.training.config_notes import given_keys, sweep_notes
 
         jobs = self._planner.jobs(combinations(self._params, self._grids, arguments))
         notes = sweep_notes([job.config for job in jobs], given_keys(arguments))

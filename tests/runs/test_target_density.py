@@ -11,7 +11,7 @@ from dstrun.config.options import Config
 from dstrun.config.sections import DEFAULT_THRESHOLD_CLIP
 from dstrun.methods.dst.with_target import BOUND_WITH_TARGET
 from dstrun.runs.identity import run_hash, settings
-from dstrun.runs.target import as_asked, as_used, released
+from dstrun.runs.target_density import as_asked, as_used, released
 from tests.helpers.commands import Command
 from tests.helpers.runs import only_run
 

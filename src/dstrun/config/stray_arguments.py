@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from dstrun.config.command_line import FLAGS, INFO, find_key, is_value
 from dstrun.config.groups import choices, find_choice
 from dstrun.config.keys import check_key
 from dstrun.config.literals import takes_text
 from dstrun.config.messages import did_you_mean
 from dstrun.config.options import GROUPS
-from dstrun.config.words import FLAGS, INFO, find_key, is_value
 from dstrun.system.errors import InputError
 from dstrun.system.run_files import CONFIG_FILE
 

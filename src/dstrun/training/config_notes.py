@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence, Set
 from dstrun.config.options import OPTIONS, Config, value_of
 from dstrun.config.sections import DEFAULT_THRESHOLD_CLIP
 from dstrun.runs.identity import applies
-from dstrun.runs.target import as_used
+from dstrun.runs.target_density import as_used
 from dstrun.runs.wandb_options import wandb_options
 from dstrun.training.recipes import BASE, TUNED, nearest_recipes, recipe_of, value_words
 

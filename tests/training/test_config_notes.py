@@ -10,7 +10,7 @@ from dstrun.config.options import Config, WandbConfig
 from dstrun.config.sections import DataConfig, ModelConfig, RegConfig, ScheduleConfig
 from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.sweep import pool
-from dstrun.training.notes import notes, sweep_notes
+from dstrun.training.config_notes import notes, sweep_notes
 from dstrun.training.recipes import changed_from_recipe, recipe_of
 from tests.helpers.commands import Command
 
