@@ -11,7 +11,7 @@ from torch import nn
 
 from dstrun.methods.dst.masking import ThresholdMask
 from dstrun.methods.dst.method import DynamicSparseTraining
-from dstrun.methods.masked_layers import MaskedConv2d, MaskedLinear, maskable, sparsify
+from dstrun.methods.masked_layers import MaskedConv2d, MaskedLinear, load_plain, maskable, sparsify
 from dstrun.models import BUILDERS
 
 
@@ -101,6 +101,14 @@ def test_attention_is_left_dense_and_the_rest_of_a_transformer_is_masked_in_infe
     with torch.no_grad():  # torch's fused kernel would read past the masks here
         inference = layer.eval()(x)
     torch.testing.assert_close(inference, layer.train()(x))
+
+
+def test_a_plain_transformer_keeps_its_fused_kernel_when_masked_weights_are_loaded() -> None:
+    layer, plain = (nn.TransformerEncoderLayer(8, 2, 16) for _ in range(2))
+    fused = plain.activation_relu_or_gelu
+    sparsify(layer)
+    load_plain(plain, layer.state_dict())
+    assert plain.activation_relu_or_gelu == fused != layer.activation_relu_or_gelu
 
 
 def test_twice_or_with_nothing_to_mask_is_refused() -> None:

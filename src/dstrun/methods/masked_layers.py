@@ -189,6 +189,10 @@ def sparsify(
         past = [*past, *_read_past(copy.deepcopy(model), exclude, example)]
     selection = maskable(model, exclude, past)
     _give_masks(model, selection.layers, mask_factory)
+    for part in model.modules():
+        if isinstance(part, nn.TransformerEncoderLayer):
+            # its fused inference kernel would read weights past the masks
+            part.activation_relu_or_gelu = 0
     return selection
 
 
@@ -201,10 +205,6 @@ def _give_masks(
         mask = mask_factory(cast(Maskable, module).weight)
         module.__class__ = MASKED[type(module)]
         cast(MaskedLayer, module).mask = mask
-    for part in model.modules():
-        if isinstance(part, nn.TransformerEncoderLayer):
-            # its fused inference kernel would read weights past the masks
-            part.activation_relu_or_gelu = 0
 
 
 def masked_layers(model: nn.Module) -> dict[str, MaskedLayer]:

@@ -9,6 +9,7 @@ last bit. torch keeps compiled code on disk, so only the first run of a network 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -31,12 +32,20 @@ def keep_address(tensor: Tensor) -> None:
     torch._dynamo.mark_static_address(tensor)
 
 
+@dataclass
+class _Graph:
+    """The part of the autograd graph in which one call has computed all masks."""
+
+    is_used: bool = False  # a backward pass has been through it and has freed it
+
+
 class CompiledMasks:
     """W ⊙ M of all layers and L_s, computed together and handed out one by one.
 
     factor: of the threshold reset. In training each `CompiledMask` takes its layer's W ⊙ M from
-    here, once a pass; the first layer of a pass computes for all where nothing is waiting. Weights
-    must not change in between: autograd refuses the backward pass if they do.
+    here, once a pass; the first layer of a pass computes for all where nothing is waiting. What a
+    pass leaves, such as the mask of a layer that it did not call, is dropped after its backward
+    pass. Weights must not change in between: autograd refuses the backward pass if they do.
     """
 
     def __init__(self, factor: float) -> None:
@@ -47,6 +56,7 @@ class CompiledMasks:
         self._first: int | None = None  # the layer that a forward pass asks for first
         self.penalty: Tensor | None = None  # L_s, computed with the masks
         self._dtype = torch.float32
+        self._graph = _Graph()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out tensors of an autograd graph, which cannot be copied."""
@@ -64,14 +74,23 @@ class CompiledMasks:
         Returns how many weights were kept before the reset, if `counts` asks for it.
         """
         thresholds = [mask.threshold for mask in self._masks]
-        settings = floor, self._factor, counts, self._dtype
-        *products, penalty, kept = _ResetAndMask.apply(*settings, *self._weights, *thresholds)
+        self._graph = _Graph()
+        settings = self._graph, floor, self._factor, counts, self._dtype
+        with torch.enable_grad():  # a pass without gradients may leave masks to one with them
+            results = _ResetAndMask.apply(*settings, *self._weights, *thresholds)
+        *products, penalty, kept = results
         self._waiting = dict(enumerate(products))
         self.penalty = penalty
         return kept.detach()
 
     def take(self, place: int, weight: Tensor) -> Tensor | None:
-        """Return W ⊙ M of a layer, once a pass; None for a layer that is called again."""
+        """Return W ⊙ M of a layer, once a pass; None for a layer that is called again.
+
+        None too for another weight than the layer's own, as functional_call passes.
+        """
+        if weight is not self._weights[place]:
+            return None
+        self._drop_used()
         if not self._waiting and self._first in (None, place):  # a new forward pass
             self._dtype = compute_dtype(weight)
             self.compute(floor=0.0, counts=False)  # thresholds were reset after the last step
@@ -81,6 +100,7 @@ class CompiledMasks:
 
     def take_penalty(self) -> Tensor | None:
         """Return `penalty` once; then None, since a graph is differentiated once."""
+        self._drop_used()
         penalty, self.penalty = self.penalty, None
         return penalty
 
@@ -88,9 +108,15 @@ class CompiledMasks:
         """Return the places of the layers that no forward pass has asked for their mask."""
         return set(self._waiting)
 
+    def _drop_used(self) -> None:
+        """Drop what belongs to a graph that is freed."""
+        if self._graph.is_used:
+            self.clear()
+
     def clear(self) -> None:
         """Drop everything that is waiting."""
         self._waiting, self._first, self.penalty = {}, None, None
+        self._graph = _Graph()
 
 
 class CompiledMask(ThresholdMask):
@@ -115,6 +141,7 @@ class _ResetAndMask(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
+        graph: _Graph,
         floor: float,
         factor: float,
         counts: bool,
@@ -126,16 +153,18 @@ class _ResetAndMask(torch.autograd.Function):
         # detached: the reset is no part of the graph
         detached = [threshold.detach() for threshold in thresholds]
         results = compiled(_reset_and_mask)(weights, detached, floor, factor, counts, dtype)
+        ctx.graph = graph
         ctx.mark_non_differentiable(results[-1])
         ctx.save_for_backward(*weights_and_thresholds)
         return results
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        ctx.graph.is_used = True
         *grads_masked, grad_penalty, _ = grads
         saved, half = ctx.saved_tensors, len(grads_masked)
         found = compiled(_gradients)(grads_masked, grad_penalty, saved[:half], saved[half:])
-        return None, None, None, None, *found
+        return None, None, None, None, None, *found
 
 
 def _reset_and_mask(

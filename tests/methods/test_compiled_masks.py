@@ -1,0 +1,81 @@
+"""Masks of all layers in one call, here uncompiled, in models that call layers in any order."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from dstrun.methods.dst import compiled_masks
+from dstrun.methods.dst.method import DynamicSparseTraining
+from dstrun.training.step import Update
+
+
+@pytest.fixture(autouse=True)
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Call functions that would be compiled as they are."""
+    monkeypatch.setattr(compiled_masks, "compiled", lambda function: function)
+
+
+class Two(nn.Module):
+    """Two layers, called in the way of `call`, with the number of the call."""
+
+    def __init__(self, call: Callable[["Two", Tensor, int], Tensor]) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.calls, self.call = 0, call
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.call(self, x, self.calls)
+
+
+def first_layer_again(model: Two, x: Tensor, _: int) -> Tensor:
+    return model.a(model.b(model.a(x).relu()))
+
+
+def other_order_each_time(model: Two, x: Tensor, number: int) -> Tensor:
+    return model.a(model.b(x).relu()) if number % 2 else model.b(model.a(x).relu())
+
+
+def one_of_both_left_out(model: Two, x: Tensor, number: int) -> Tensor:
+    return model.a(x) if number % 3 else model.b(model.a(x))
+
+
+def without_gradients_first(model: Two, x: Tensor, _: int) -> Tensor:
+    with torch.no_grad():
+        target = model.a(x)
+    return model.b(model.a(x).relu()) + target
+
+
+def with_another_weight(model: Two, x: Tensor, _: int) -> Tensor:
+    return model.b(functional_call(model.a, {"weight": model.a.weight * 2}, (x,)))
+
+
+CALLS = [
+    first_layer_again,
+    other_order_each_time,
+    one_of_both_left_out,
+    without_gradients_first,
+    with_another_weight,
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_layers_may_be_called_in_any_way_in_pieces_of_a_batch(
+    call: Callable[[Two, Tensor, int], Tensor],
+) -> None:
+    states = []
+    for compile in ("off", "mask"):
+        torch.manual_seed(0)
+        model, method = Two(call), DynamicSparseTraining(0.05, compile=compile)
+        method.prepare(model, past=[])
+        update = Update(
+            model, method, torch.optim.SGD(model.parameters(), foreach=False), accumulate=3
+        )
+        for _ in range(2):
+            update(torch.randn(6, 4), torch.arange(6) % 4, 0.1)
+        states.append(model.state_dict())
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value)
