@@ -79,3 +79,28 @@ def test_layers_may_be_called_in_any_way_in_pieces_of_a_batch(
         states.append(model.state_dict())
     for name, value in states[0].items():
         torch.testing.assert_close(states[1][name], value)
+
+
+def test_the_penalty_is_that_of_the_thresholds_as_they_were_frozen() -> None:
+    """Freezing with a target moves them after the masks and the penalty were computed."""
+    model, method = nn.Linear(4, 4), DynamicSparseTraining(0.1, compile="mask", target_density=0.5)
+    method.prepare(model, past=[])
+    method.begin(5)
+    for step in range(5):
+        method.before_step(step)
+        if step < 4:
+            method.after_step()
+    (threshold,) = method.added_parameters()
+    assert threshold.any()
+    expected = {"penalty": pytest.approx(threshold.neg().exp().sum().item()), "alpha": 0.0}
+    assert method.metrics() == expected
+
+
+def test_a_layer_read_past_its_mask_is_found() -> None:
+    def past(model: Two, x: Tensor, _: int) -> Tensor:
+        return nn.functional.linear(model.a(x), model.b.weight)
+
+    model, method = Two(past), DynamicSparseTraining(0.1, compile="mask")
+    method.prepare(model)
+    with pytest.raises(RuntimeError, match="reads the weights of b past their masks"):
+        method.regularised(model(torch.ones(2, 4)).sum())

@@ -4,6 +4,7 @@ changes.
 
 import copy
 import pickle
+from typing import Any
 
 import pytest
 import torch
@@ -52,6 +53,18 @@ def test_a_convolution_uses_its_options_and_its_masked_weight(
     masked(x).sum().backward()
     assert masked.weight.grad is not None
     assert torch.isfinite(masked.weight.grad).all()
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+@pytest.mark.parametrize("padding", ["same", "valid", (2, 1)])
+def test_a_convolution_is_padded_as_by_torch(mode: str, padding: Any) -> None:
+    """Unevenly where "same" meets a kernel of two taps."""
+    options = {"padding": padding, "padding_mode": mode, "dilation": (1, 2)}
+    plain = nn.Conv2d(1, 2, (2, 3), **options)
+    masked = copy.deepcopy(plain)
+    sparsify(masked)
+    x = torch.randn(1, 1, 7, 8)
+    assert torch.equal(masked(x), plain(x))
 
 
 def test_a_sparse_model_can_be_copied_and_pickled() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from dstrun.config.check import check
 from dstrun.methods import METHODS, method_class
 from dstrun.methods.base import MaskedMethod, Method
+from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.methods.masked_layers import load_plain
 from dstrun.methods.weight_mask import WeightMask, compute_dtype, is_of_mask, masked_names
 from dstrun.runs.method import make_method
@@ -52,6 +53,32 @@ def test_a_method_describes_what_it_is_set_to(options: dict[str, Any], line: str
     method = make_method(check(options))
     method.prepare(two_layers(), past=[])
     assert method.describe() == line
+
+
+@pytest.mark.parametrize(
+    ("between", "clip", "bound"),
+    [
+        (nn.Identity(), 0.0, []),
+        (nn.BatchNorm1d(2), 0.0, [0.1]),
+        (nn.BatchNorm1d(2), 0.3, [0.3]),
+        (nn.Identity(), 0.3, [0.3]),
+    ],
+)
+def test_with_a_target_gradients_are_bounded_behind_batch_norm_or_as_asked(
+    between: nn.Module, clip: float, bound: list[float]
+) -> None:
+    method = DynamicSparseTraining(0.1, target_density=0.2, threshold_clip=clip)
+    model = nn.Sequential(nn.Linear(3, 2), between, nn.Linear(2, 2))
+    model[0].bias.requires_grad_(False)
+    method.prepare(model, past=[])
+    assert method.reads_gradients == bool(bound)
+    trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    gradients = {name: torch.full_like(value, 9.0) for name, value in trained.items()}
+    for limit in bound:
+        method.on_gradients(list(gradients.values()))
+        for name, gradient in gradients.items():
+            expected = limit if name.endswith("threshold") else 9.0
+            assert gradient.unique().tolist() == [pytest.approx(expected)]
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -108,6 +135,23 @@ def test_a_sibling_overrides_what_it_needs_and_is_measured() -> None:
     )
     assert [layer.churn for layer in figures] == [0.5, 0.5]
     assert [layer.churn for layer in method.measure()] == [0.0, 0.0]
+
+
+def test_churn_counts_from_the_measurement_in_the_state() -> None:
+    method, resumed = Static(), Static()
+    for one in (method, resumed):
+        one.prepare(two_layers())
+    method.measure()
+    resumed.load_state_dict(method.state_dict())
+    assert [layer.churn for layer in resumed.measure()] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("kind", [Method, Static])
+def test_a_layer_known_to_be_read_past_its_mask_is_left_dense(kind: type[Method]) -> None:
+    method = kind()
+    method.prepare(two_layers(), past=["0"])
+    assert [layer.layer for layer in method.measure()] == ["1"]
+    assert list(method.left_dense) == ["0.weight"]
 
 
 def test_a_method_may_read_gradients_and_leave_a_step_out() -> None:

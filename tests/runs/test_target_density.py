@@ -1,6 +1,6 @@
 """What a target density does to floor, guard and freeze: in use, in the hash, and on a rerun."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -67,6 +67,12 @@ def test_a_rerun_has_what_its_own_target_leads_to() -> None:
         | {"reg.target_density": 0.0}
     )
     assert reg(released(changed, before)) == (0.01, 0.95, 1.0)
+
+
+def test_what_a_rerun_changes_stays_changed() -> None:
+    before = as_used(config(target_density=0.02))
+    changed = replace(before, reg=replace(before.reg, target_density=0.0, freeze=0.5))
+    assert reg(released(changed, before)) == (0.01, 0.0, 0.5)
 
 
 def test_the_config_of_a_run_has_the_values_in_use(command: Command) -> None:
