@@ -11,7 +11,7 @@ from dstrun.export.load import About, about_run, load, restore_model, save
 from dstrun.export.size import measure_size
 from dstrun.export.trained import Trained, compare_outputs
 from dstrun.methods.mask_stats import LayerFigures
-from dstrun.methods.masked_layers import load_plain
+from dstrun.methods.masked_layers import load_plain, sparsify
 from tests.helpers.folders import leave
 
 LENET = About("lenet_300_100", {}, (1, 2, 2), 3, [0.0], [1.0])
@@ -41,6 +41,16 @@ def test_plain_weights_are_those_that_thresholds_or_frozen_masks_keep(frozen: bo
     assert model["a"].weight.tolist() == ([[1, 0, 0]] if frozen else [[0, -2, 3]])
     assert list(model.state_dict()) == ["a.weight", "a.bias"]
     assert type(model["a"]) is nn.Linear
+
+
+@pytest.mark.parametrize("missing", ["a.weight", "a.bias", "a.mask.threshold"])
+def test_a_masked_state_that_lacks_something_is_refused(missing: str) -> None:
+    masked, plain = (nn.ModuleDict({"a": nn.Linear(3, 1)}) for _ in range(2))
+    sparsify(masked)
+    state = masked.state_dict() | {"a.mask.frozen": torch.ones(1, 3, dtype=torch.bool)}
+    del state[missing]
+    with pytest.raises(RuntimeError, match=missing):
+        load_plain(plain, state)
 
 
 def test_how_images_are_prepared_is_what_the_runs_config_says() -> None:

@@ -1,5 +1,7 @@
 """Masks of all layers in one call, here uncompiled, in models that call layers in any order."""
 
+import copy
+import pickle
 from collections.abc import Callable
 
 import pytest
@@ -104,3 +106,54 @@ def test_a_layer_read_past_its_mask_is_found() -> None:
     method.prepare(model)
     with pytest.raises(RuntimeError, match="reads the weights of b past their masks"):
         method.regularised(model(torch.ones(2, 4)).sum())
+
+
+def test_masks_are_computed_once_a_step_though_a_layer_is_called_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def last_layer_again(model: Two, x: Tensor, _: int) -> Tensor:
+        return model.b(model.b(model.a(x)))
+
+    called: list[str] = []
+
+    def note(function: Callable) -> Callable:
+        called.append(function.__name__)
+        return function
+
+    monkeypatch.setattr(compiled_masks, "compiled", note)
+    model, method = Two(last_layer_again), DynamicSparseTraining(0.1, compile="mask")
+    method.prepare(model, past=[])
+    update = Update(model, method, torch.optim.SGD(model.parameters()))
+    for _ in range(3):
+        update(torch.ones(2, 4), torch.arange(2), 0.1)
+    assert called.count("_reset_and_mask") == 1 + 3, "before the first step, and after each"
+
+
+def test_a_model_may_be_copied_with_its_method_between_two_steps() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    method = DynamicSparseTraining(0.1, compile="mask")
+    method.prepare(model, past=[])
+    method.after_step()
+    for one in (copy.deepcopy((model, method)), pickle.loads(pickle.dumps((model, method)))):
+        copied, own = one
+        own.regularised(copied(torch.ones(2, 4)).sum()).backward()
+        assert copied[0].mask.threshold.grad.any()
+        assert model[0].weight.grad is None
+
+
+def test_masks_are_in_the_precision_of_the_pass() -> None:
+    model, method = nn.Linear(4, 4), DynamicSparseTraining(0.1, compile="mask")
+    method.prepare(model, past=[])
+    for enabled, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            assert model.mask(model.weight).dtype == dtype
+
+
+def test_a_penalty_may_be_differentiated_after_the_loss() -> None:
+    model, method = nn.Linear(4, 4), DynamicSparseTraining(0.1, compile="mask")
+    method.prepare(model, past=[])
+    method.after_step()
+    model(torch.ones(2, 4)).sum().backward()
+    model.mask.threshold.grad = None
+    method.regularised(torch.zeros((), requires_grad=True)).backward()
+    assert model.mask.threshold.grad.tolist() == [[pytest.approx(-0.1)]] * 4

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from dstrun.methods.dst.masking import ThresholdMask
 from dstrun.methods.dst.method import DynamicSparseTraining
@@ -90,6 +91,13 @@ def test_a_glob_that_matches_nothing_is_refused() -> None:
 def test_a_matrix_beside_a_weight_is_left_dense() -> None:
     (model := small())[3].extra = nn.Parameter(torch.zeros(2, 2))
     assert sparsify(model).left_dense == {"3.extra": "a parameter of Linear"}
+
+
+def test_a_computed_weight_is_left_dense() -> None:
+    model = small()
+    prune.identity(model[3], "weight")
+    reason = "its weight is reparametrised"
+    assert maskable(model).left_dense == {"3.weight_orig": reason}
 
 
 def test_tied_weights_are_left_dense() -> None:

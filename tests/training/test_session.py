@@ -6,13 +6,14 @@ import json
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 
 from dstrun.runs import checkpoint
-from dstrun.system.errors import Interrupted, RunFailedError
+from dstrun.runs.status import Status
+from dstrun.system.errors import BusyError, Interrupted, RunFailedError, StoppedByFile
 from dstrun.system.run_files import CHECKPOINT_FILE, STOP_FILE
 from dstrun.system.signals import StopRequest
 from dstrun.training.console import RunConsole
@@ -189,3 +190,109 @@ def test_a_checkpoint_that_says_nothing_of_its_files_is_passed_over(
         f"{newest.name} is not one that a run can resume from: starting over"
         in capsys.readouterr().out
     )
+
+
+class Told:
+    """A tracker that notes how a run ended."""
+
+    ends: ClassVar[list[int]] = []
+
+    def log(self, row: Mapping[str, float]) -> None:
+        pass
+
+    def finish(self, exit_code: int) -> None:
+        self.ends.append(exit_code)
+
+
+def test_wandb_is_told_the_config_as_written_and_how_the_run_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    roots: list[str] = []
+
+    def start(mode: str, log: object, say: object, **init: Any) -> Told:
+        roots.append(init["config"]["data"]["root"])
+        return Told()
+
+    def fail(console: RunConsole, *_: Any) -> None:
+        raise ValueError
+
+    monkeypatch.setattr("dstrun.training.session.start_wandb", start)
+    monkeypatch.setattr(Told, "ends", [])
+    run(config(data__root="here"), default_group="single")
+    monkeypatch.setattr(RunConsole, "show_epoch", fail)
+    with pytest.raises(RunFailedError):
+        run(config(data__root="here", seed=1), default_group="single")
+    assert Told.ends == [0, 1]
+    assert roots == [str(Path("here").absolute())] * 2
+
+
+def test_a_run_that_another_takes_while_it_trains_is_left_to_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begin, owned = Status.begin, []
+
+    def note(self: Status, **facts: Any) -> None:
+        owned.append(self)
+        begin(self, **facts)
+
+    def take(console: RunConsole, step: int, _: object) -> None:
+        (file,) = Path("outputs/single").glob("*/status.json")
+        theirs = {"owner": {"host": "elsewhere", "pid": 1}}
+        file.write_text(json.dumps(json.loads(file.read_text()) | theirs))
+        owned[0].lost = True
+
+    monkeypatch.setattr(Status, "begin", note)
+    monkeypatch.setattr(RunConsole, "show_step", take)
+    with pytest.raises(BusyError, match="has been taken over by process 1 on elsewhere"):
+        run(config(), default_group="single")
+    (folder,) = Path("outputs/single").iterdir()
+    assert not (folder / "summary.json").exists()
+    assert json.loads((folder / "status.json").read_text())["state"] == "running"
+
+
+@pytest.mark.parametrize(("method", "said"), [("dst", True), ("dense", False)])
+def test_a_dense_run_does_not_say_what_is_left_dense(
+    capsys: pytest.CaptureFixture[str], method: str, said: bool
+) -> None:
+    run(config(reg__method=method, reg__exclude=["fc"]), default_group="single")
+    assert ("  left dense  " in capsys.readouterr().out) == said
+
+
+@pytest.mark.parametrize(
+    ("target", "above", "best"),
+    [(0.0, [0.0, 9.0, 0.5, 9.0], 2), (0.5, [0.0, 9.0, 0.5, 1.5], 3), (0.5, [2.0] * 4, 2)],
+)
+def test_the_best_epoch_is_the_most_accurate_within_a_weight_of_the_target(
+    monkeypatch: pytest.MonkeyPatch, target: float, above: list[float], best: int
+) -> None:
+    """Densities are so many weights above one half, of 108; accuracies and losses are made up."""
+    densities = iter([0.5 + weights / 108 for weights in above])
+    validated = [(9.0, 0.1), (1.0, 0.5), (3.0, 0.4), (2.0, 0.3)]
+    figures = iter([split for epoch in validated for split in (epoch, (0.0, 0.0))])
+    monkeypatch.setattr("dstrun.training.loop.masked_density", lambda layers: next(densities))
+    monkeypatch.setattr("dstrun.training.loop.evaluate", lambda *_: next(figures))
+    options = {"schedule__epochs": 4, "data__validation": 0.5, "reg__target_density": target}
+    folder = run(config(**options), default_group="single")
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["best_by_validation"]["epoch"] == best
+
+
+def test_a_stop_file_counts_at_an_epochs_end_and_is_taken_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of three epochs, the first and the last; what lies there at the start is of no account."""
+
+    def touch(console: RunConsole, step: int, _: object) -> None:
+        if step in (2, 3 * UPDATES):
+            (folder,) = Path("outputs/single").iterdir()
+            (folder / STOP_FILE).touch()
+
+    monkeypatch.setattr(RunConsole, "show_step", touch)
+    with pytest.raises(StoppedByFile):
+        run(config(schedule__epochs=3, log__steps=1), default_group="single")
+    (folder,) = Path("outputs/single").iterdir()
+    assert [row["epoch"] for row in rows(folder / "metrics.csv")] == ["1"]
+    assert (folder / STOP_FILE).exists()
+    run(config(schedule__epochs=3, log__steps=1), default_group="single")
+    assert [row["epoch"] for row in rows(folder / "metrics.csv")] == ["1", "2", "3"]
+    assert not (folder / STOP_FILE).exists()

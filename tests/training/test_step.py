@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from dstrun.methods.dense import Dense
 from dstrun.methods.dst.compiled_masks import compiled
 from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.models import BUILDERS
@@ -216,6 +218,64 @@ def test_an_update_made_to_be_compiled_is_the_plain_one(
         torch.testing.assert_close(compiled_one[name], parameter)
     weight = "layer.weight" if kind is Twice else "used.weight"
     assert not torch.equal(plain[weight], first.get_parameter(weight))
+
+
+@pytest.mark.parametrize(
+    ("options", "sizes", "calls"),
+    [
+        ({}, (4, 3), ["_update"]),
+        ({"accumulate": 2}, (4, 3), ["_gradients"] * 3),
+        ({"clip": 1.0}, (4, 3), ["_gradients"]),
+    ],
+)
+def test_whole_batches_are_compiled_and_smaller_ones_are_not(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], sizes: tuple[int, ...], calls: list
+) -> None:
+    """Of three images there is one piece, which is no smaller than those of a whole batch."""
+    called: list[str] = []
+
+    def compiler(**_: object) -> Callable:
+        def note(function: Callable) -> Callable:
+            def call(*args: Any) -> Any:
+                called.append(function.__name__)
+                return function(*args)
+
+            return call
+
+        return note
+
+    monkeypatch.setattr(torch, "compile", compiler)
+    model, method = nn.Linear(4, 3), Dense()
+    method.prepare(model)
+    sgd = make_optimiser("sgd", model, [], lr=0.1)
+    update = CompiledUpdate(model, method, sgd, 4, **options)
+    for size in sizes:
+        update(torch.ones(size, 4), torch.zeros(size, dtype=torch.long), 0.1)
+    assert called == calls
+
+
+def test_gradients_of_a_compiled_call_have_the_strides_of_their_parameters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda **_: lambda function: function)
+    model, method = nn.Linear(4, 3), Dense()
+    model.weight.data = model.weight.data.t().contiguous().t()
+    method.prepare(model)
+    adam = make_optimiser("adam", model, [], lr=0.1)
+    CompiledUpdate(model, method, adam, 4)(torch.ones(4, 4), torch.arange(4) % 3, 0.1)
+    assert model.weight.grad is not None
+    assert model.weight.grad.stride() == model.weight.stride() == (1, 3)
+
+
+def test_parameters_that_are_not_trained_do_not_shift_what_a_method_reads() -> None:
+    """The penalty alone moves the threshold of the layer that is not called: −0.5, bounded."""
+    model, method = Spare(), DynamicSparseTraining(0.5, threshold_clip=0.1)
+    model.used.bias.requires_grad_(False)
+    method.prepare(model, past=[])
+    update = Update(model, method, make_optimiser("sgd", model, method.added_parameters(), lr=0.1))
+    update(torch.ones(4, 4), torch.zeros(4, dtype=torch.long), 0.1)
+    threshold = model.spare.mask.threshold
+    torch.testing.assert_close(threshold, torch.full((3, 1), 0.01))
 
 
 def test_what_the_compiler_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
