@@ -2,10 +2,12 @@
 divergence.
 """
 
+import itertools
 import json
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -17,6 +19,7 @@ from dstrun.system.errors import BusyError, Interrupted, RunFailedError, Stopped
 from dstrun.system.run_files import CHECKPOINT_FILE, STOP_FILE
 from dstrun.system.signals import StopRequest
 from dstrun.training.console import RunConsole
+from dstrun.training.recorder import Recorder
 from dstrun.training.run import run
 from tests.helpers.runs import rows
 from tests.helpers.tiny import config, tiny  # noqa: F401
@@ -296,3 +299,84 @@ def test_a_stop_file_counts_at_an_epochs_end_and_is_taken_away(
     run(config(schedule__epochs=3, log__steps=1), default_group="single")
     assert [row["epoch"] for row in rows(folder / "metrics.csv")] == ["1", "2", "3"]
     assert not (folder / STOP_FILE).exists()
+
+
+def test_a_run_that_fails_at_its_summary_has_nothing_to_train_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps: list[int] = []
+
+    def fail(recorder: Recorder) -> None:
+        raise OSError
+
+    monkeypatch.setattr(RunConsole, "show_step", lambda console, step, _: steps.append(step))
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "finish", fail)
+        with pytest.raises(RunFailedError):
+            run(config(schedule__epochs=1), default_group="single")
+    run(config(schedule__epochs=1), default_group="single")
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_is_not_finite_is_not_saved_in_mid_epoch_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dstrun.training.session.not_finite", lambda model: ["fc.weight"])
+    monkeypatch.setattr("dstrun.training.session.find_first_nonfinite", lambda *_: (0, []))
+    with pytest.raises(RunFailedError, match="NaN or infinite by step 1: fc.weight"):
+        run(config(checkpoint__every=1e-9), default_group="single")
+    assert not list(Path("outputs").rglob(CHECKPOINT_FILE))
+
+
+@pytest.mark.parametrize(
+    ("every", "steps"),
+    [(0, [6, 12]), (1e-9, [*range(1, 7), 6, *range(7, 13), 12]), (3.5, [4, 7, 11, 12])],
+)
+def test_checkpoints_are_saved_at_an_interval(
+    monkeypatch: pytest.MonkeyPatch, every: float, steps: list[int]
+) -> None:
+    """The clock goes on by 1 with each reading, and an epoch's end is a moment of its own."""
+    clock = SimpleNamespace(monotonic=itertools.count().__next__)
+    saved: list[int] = []
+    monkeypatch.setattr("dstrun.training.session.time", clock)
+    monkeypatch.setattr(
+        checkpoint, "save", lambda folder, state: saved.append(state["progress"]["step"])
+    )
+    run(config(checkpoint__every=every, schedule__epochs=2), default_group="single")
+    assert saved == steps
+
+
+def test_a_run_goes_on_with_the_threads_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(
+        "dstrun.training.session.set_threads", lambda count: asked.append(count) or 3
+    )
+    for overwrite in (False, True):
+        run(config(schedule__epochs=0, overwrite=overwrite), default_group="single")
+    assert asked == [0, 3]
+
+
+def test_a_full_disk_at_the_end_takes_nothing_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither from a run that is finished nor from what is said of one that has failed."""
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save_last", full)
+        folder = run(config(schedule__epochs=1), default_group="single")
+    assert json.loads((folder / "status.json").read_text())["state"] == "finished"
+    assert checkpoint.load_newest(folder)["progress"]["epoch"] == 1
+    monkeypatch.setattr(Status, "end", full)
+    monkeypatch.setattr(RunConsole, "show_epoch", lambda *_: 1 / 0)
+    with pytest.raises(RunFailedError, match="ZeroDivisionError"):
+        run(config(schedule__epochs=1, seed=1), default_group="single")
+
+
+def test_a_checkpoint_says_what_its_images_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunConsole, "show_epoch", lambda *_: 1 / 0)
+    with pytest.raises(RunFailedError):
+        run(config(checkpoint__every=1e-9), default_group="single")
+    (newest,) = Path("outputs").rglob(CHECKPOINT_FILE)
+    state = checkpoint.load(newest)
+    assert (state["shape"], state["classes"], state["data"]["train"]) == ([1, 6, 6], 3, 36)
