@@ -98,7 +98,7 @@ def alpha() -> Iterator[Claim]:
         all(settings("lenet_alpha")["density_std"].tail(2) > 20),
     )
     yield (
-        "and the run ends at {:.2f} % of the masked weights",
+        "and the run ends at {:.2f} % of the weights in masked layers",
         one("steering", "target_density=0.05").density,
     )
 

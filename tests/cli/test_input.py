@@ -89,10 +89,10 @@ BAD = [
     ),
     ("init=nowhere", "init: there is no checkpoint nowhere/checkpoint.pt"),
     ("outputs=/proc/nowhere", "outputs: "),
-    ("trian", "trian: neither a verb (rerun, eval, report, dashboard, export) nor KEY=VALUE"),
+    ("trian", "trian: neither a command (rerun, eval, report, dashboard, export) nor KEY=VALUE"),
     (
         "evla run",
-        "evla: neither a verb (rerun, eval, report, dashboard, export) nor KEY=VALUE; "
+        "evla: neither a command (rerun, eval, report, dashboard, export) nor KEY=VALUE; "
         "did you mean eval?",
     ),
     ("rerun nowhere", "nowhere: expected the folder of a run, with a config.yaml in it"),
@@ -111,7 +111,7 @@ BAD = [
     ("schedule.optimizer=adam", "did you mean schedule.optimiser=adam?"),
     (
         "lr 0.1",
-        "lr: neither a verb (rerun, eval, report, dashboard, export) nor KEY=VALUE; "
+        "lr: neither a command (rerun, eval, report, dashboard, export) nor KEY=VALUE; "
         "did you mean schedule.lr=0.1?",
     ),
     (
@@ -146,7 +146,7 @@ BAD = [
         "list",
         "list: `dstrun --help` lists models, data sets and options, `dstrun report` lists runs",
     ),
-    ("run outputs/x", "outputs/x: neither a verb"),
+    ("run outputs/x", "outputs/x: neither a command"),
     ("sweep=sweeps/quik.yaml", "sweep: there is no 'quik'; did you mean quick?"),
     ("sweep=quick,table1", "sweep: got quick,table1, expected one sweep"),
     ("model=null", "model: got null, expected the name of a choice"),

@@ -75,9 +75,7 @@ def test_the_table(command: Command, sweep: None) -> None:
     assert failed == ["dst", "1e-2", "0 of 1", "1", "90.00", "5.00", "2.50", "1 of 2", "2 s"], (
         "no Δ of what has not ended"
     )
-    assert (
-        "*: on the Pareto front: no other run here is both more accurate and sparser" in outcome.out
-    )
+    assert "*: on the Pareto front: no other row is as accurate and sparser" in outcome.out
 
 
 def test_the_paper_beside_ours(command: Command, sweep: None) -> None:

@@ -397,7 +397,7 @@ def test_other_images_of_the_same_name_are_not_the_same_run(command: Command) ->
         "tree_images": {"all": 20},
     }
     told = (
-        f"dstrun: data.root: {folder} was trained on {{}}; "
+        f"dstrun: data.root: the run in {folder} used {{}}; "
         "overwrite=true starts over, group=NAME keeps both\n"
     )
     others = "other classes ('a', and there is 'c' now)", "20 images, and there are 22 now"
@@ -450,7 +450,7 @@ def test_data_that_changed_before_a_run_is_resumed(
     outcome = command(*words)
     assert (outcome.code, outcome.err) == (
         2,
-        f"dstrun: data=mnist: {folder} was trained on 40 training images, and there are 60 now; "
+        f"dstrun: data=mnist: the run in {folder} used 40 training images, and there are 60 now; "
         "overwrite=true starts over, group=NAME keeps both\n",
     )
     assert {file: file.read_bytes() for file in folder.iterdir() if file.is_file()} == before
@@ -465,7 +465,7 @@ def test_data_that_changed_before_a_run_is_resumed(
             outcome = command(*words)
             assert (outcome.code, outcome.out) == (2, "")
             assert outcome.err == (
-                f"dstrun: {folder} was trained on {told}: "
+                f"dstrun: the run in {folder} used {told}: "
                 "expected data with the same classes and shape\n"
             )
 

@@ -23,27 +23,27 @@ def two_layers() -> nn.Sequential:
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        ({"reg.alpha": 5e-4}, "dst, α = 5e-4, one threshold a neuron (4)"),
+        ({"reg.alpha": 5e-4}, "dst, α = 5e-4, 4 thresholds (one per neuron)"),
         (
             {"reg.alpha": 1e-3, "reg.granularity": "layer"},
-            "dst, α = 1e-3, one threshold a layer (2)",
+            "dst, α = 1e-3, 2 thresholds (one per layer)",
         ),
         (
             {"reg.target_density": 0.05},
-            "dst, target density 5.00%, α adjusted from 5e-4 on, one threshold a neuron (4)",
+            "dst, target density 5.00%, α adjusted from 5e-4 on, 4 thresholds (one per neuron)",
         ),
         (
             {"reg.target_density": 0.05, "reg.exclude": ["1"]},
             "dst, target density 5.00% of the masked layers, α adjusted from 5e-4 on, "
-            "one threshold a neuron (2)",
+            "2 thresholds (one per neuron)",
         ),
         (
             {"schedule.threshold_clip": 0.5},
-            "dst, α = 5e-4, one threshold a neuron (4), gradients bounded at ±0.5",
+            "dst, α = 5e-4, 4 thresholds (one per neuron), gradients bounded at ±0.5",
         ),
         (
             {"reg.target_density": 0.05, "reg.granularity": "layer"},
-            "dst, target density 5.00%, α adjusted from 5e-4 on, one threshold a layer (2), "
+            "dst, target density 5.00%, α adjusted from 5e-4 on, 2 thresholds (one per layer), "
             "gradients bounded at ±0.1",
         ),
         ({"reg.method": "dense"}, "dense: no masks, the baseline"),

@@ -155,18 +155,22 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
         "model=mine: its output in training has no gradient: is it under no_grad, or detached?",
     ),
     "in place": (net(changed_in_place), {}, "model=mine: its backward pass fails: RuntimeError"),
-    "three images": (net(needs_three), {}, f"{TAKES} training: RuntimeError in test_trial.py:"),
+    "three images": (
+        net(needs_three),
+        {},
+        f"{TAKES} training: RuntimeError in test_model_trial.py:",
+    ),
     "float64": (
         net(change=lambda m: m.double()),
         {},
-        f"{TAKES} evaluation: RuntimeError in test_trial.py:",
+        f"{TAKES} evaluation: RuntimeError in test_model_trial.py:",
     ),
     "strides": (
         lambda shape, classes: nn.Sequential(
             nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 3), Viewed(), nn.Linear(8, classes)
         ),
         {"schedule__channels_last": True},
-        f"{TAKES} evaluation: RuntimeError in test_trial.py:",
+        f"{TAKES} evaluation: RuntimeError in test_model_trial.py:",
     ),
     "one image": (
         normed,
@@ -224,8 +228,8 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
         {},
         "model=mine: nothing to mask in this model; left dense: no weights at all",
     ),
-    "error": (broken, {}, "model=mine: ZeroDivisionError in test_trial.py:"),
-    "exit": (exiting, {}, "model=mine: SystemExit in test_trial.py:"),
+    "error": (broken, {}, "model=mine: ZeroDivisionError in test_model_trial.py:"),
+    "exit": (exiting, {}, "model=mine: SystemExit in test_model_trial.py:"),
     "ValueError": (unfitting, {}, "model=mine: width is 3, expected 4"),
     "parameters": (lambda shape: None, {}, "model.args: mine() too many positional arguments"),
     "arguments": (

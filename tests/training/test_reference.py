@@ -122,6 +122,8 @@ def maskable_weights(model: nn.Module) -> list[Any]:
 def test_a_method_that_is_not_ready_or_has_no_sense_says_so() -> None:
     with pytest.raises(ValueError, match="alpha is -1, expected a number ≥ 0"):
         DynamicSparseTraining(-1)
+    with pytest.raises(ValueError, match="target_density is 5, expected 0 ≤ number < 1"):
+        DynamicSparseTraining(1, target_density=5)
     with pytest.raises(RuntimeError, match="call prepare"):
         DynamicSparseTraining(1).penalty()
 

@@ -36,7 +36,7 @@ SPARSITY_OPTIONS = {  # of a method alone: a dense run has none of them
     for key, option in SETTINGS.items()
     if key.startswith("reg.") or "reg.method" in option.metadata["when"]
 }
-FRONT = "on the Pareto front: no other run here is both more accurate and sparser"
+FRONT = "on the Pareto front: no other row is as accurate and sparser"
 LEAST_LAYERS = 4  # fewer have no order worth a correlation
 
 

@@ -91,7 +91,7 @@ class Config:
         0, "Number of CPU threads (0: torch's choice)", low=0, high=4096, identity=False
     )
     deterministic: bool = option(
-        False, "Restriction to operations that repeat bit for bit on a GPU; slower"
+        False, "Whether to use only operations that repeat bit for bit on a GPU; slower"
     )
     outputs: str = option("outputs", "Folder of all runs", identity=False)
     group: str | None = option(
@@ -101,13 +101,13 @@ class Config:
         identity=False,
     )
     name: str | None = option(None, "Free-text label shown in W&B", identity=False)
-    overwrite: bool = option(False, "Restart of a run that exists already", identity=False)
-    dry_run: bool = option(
-        False, "Report of what would be done, with nothing trained or written", identity=False
+    overwrite: bool = option(
+        False, "Whether to start over a run that exists already", identity=False
     )
+    dry_run: bool = option(False, "Whether to only print what would be done", identity=False)
     n_jobs: int = option(
         0,
-        "Number of a sweep's runs at a time on this machine (0: one per GPU, or one per core)",
+        "Number of runs of a sweep at a time on this machine (0: one per GPU, or one per core)",
         low=0,
         identity=False,
     )

@@ -41,7 +41,7 @@ class DataConfig:
     root: str = option(
         "${oc.env:DSTRUN_DATA,data}", "Folder that contains the data sets", identity=False
     )
-    download: bool = option(False, "Download of a data set that is missing", identity=False)
+    download: bool = option(False, "Whether to download a data set that is missing", identity=False)
     train_limit: int = option(
         0, "Number of training images, the same ones for every seed (0: all)", low=0
     )

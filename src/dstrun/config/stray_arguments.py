@@ -106,7 +106,7 @@ def _stray(word: str, rest: Sequence[str], verbs: Sequence[str], before: str) ->
     if found and (key := find_key(found[1])):
         return f"{word}: expected KEY=VALUE: {key}={found[2]}"
     hint = _hint(word, _first_value(rest), verbs)
-    return f"{word}: neither a verb ({', '.join(verbs)}) nor KEY=VALUE{hint}"
+    return f"{word}: neither a command ({', '.join(verbs)}) nor KEY=VALUE{hint}"
 
 
 def _hint(word: str, value: str, verbs: Sequence[str]) -> str:

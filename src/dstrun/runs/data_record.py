@@ -53,7 +53,7 @@ def refuse_other_data(folder: Path, option: str, recorded: Facts, now: Facts) ->
     """
     if lines := differences(recorded, now):
         raise InputError(
-            f"{option}: {folder} was trained on {'; '.join(lines)}; "
+            f"{option}: the run in {folder} used {'; '.join(lines)}; "
             "overwrite=true starts over, group=NAME keeps both"
         )
 
@@ -66,7 +66,7 @@ def refuse_other_classes(folder: Path, recorded: Facts, now: Facts) -> None:
     known = {key: recorded[key] for key in OF_THE_NETWORK if key in recorded}
     if lines := differences(known, now):
         raise InputError(
-            f"{folder} was trained on {'; '.join(lines)}: "
+            f"the run in {folder} used {'; '.join(lines)}: "
             "expected data with the same classes and shape"
         )
 

@@ -34,8 +34,8 @@ def data_line(name: str, data: Mapping[str, Any]) -> str:
 
 
 def model_line(config: Config, size: Size) -> str:
-    """Return 'lenet_300_100: 266,610 parameters, 266,200 masked weights'."""
-    masked = f", {size.masked:,} masked weights" if size.added else ", all of them dense"
+    """Return 'lenet_300_100: 266,610 parameters, 266,200 weights in masked layers'."""
+    masked = f", {size.masked:,} weights in masked layers" if size.added else ", all of them dense"
     return f"{config.model.name}: {size.parameters:,} parameters{masked}"
 
 

@@ -73,7 +73,9 @@ class Recorder:
         """Show what is about to be trained, on what, and notes on data and model."""
         self._console.say(str(self._folder), style="bold")
         self._console.show_facts(self._facts(status.content))
-        notes = [f"data.root: {note}" for note in self._prepared.splits.notes]
+        notes = []
+        for note in self._prepared.splits.notes:
+            notes.append(note if note.startswith("data.") else f"data.root: {note}")
         for note in [*notes, *self._prepared.trial.notes]:
             self._console.say(f"note: {note}", style="yellow")
 
@@ -156,7 +158,7 @@ class Recorder:
         self._console.say(str(self._folder))
 
     def _density_curves(self, total: int) -> dict[str, list[float]]:
-        """Return densities over the run, of each layer and of all masked weights ("model")."""
+        """Return densities over the run, of each layer and of all masked layers ("model")."""
         kept: dict[str, int] = {}  # by step
         curves: dict[str, list[float]] = {}
         for row in self._layers.read():

@@ -134,8 +134,7 @@ def evaluate_run(path: Path, config: Config) -> None:
         refuse_other_classes(path, state.get("data") or state, prepared.data)
         model.load_state_dict(state["model"])
     except FileNotFoundError as error:
-        at = folder.read_status().get("state", "unknown")
-        raise InputError(f"{path}: {error}; the run's state is {at}") from error
+        raise InputError(f"{path}: {error}; the run's state is {folder.state()}") from error
     except RuntimeError as error:
         other = f"the checkpoint is another model's ({mismatch(error)})"
         raise InputError(f"{path}: {other}") from error

@@ -32,10 +32,10 @@ class DynamicSparseTraining(MaskedMethod):
     holds globs of layer names left dense. Masks are frozen after the share `freeze` of the steps
     (1: never). threshold_clip > 0 bounds each threshold's gradient.
 
-    target_density > 0 adjusts α, from `alpha` on, so that this share of the masked weights is kept
-    at the end; floor, guard and freeze are then as `with_target` has them, and threshold_clip 0
-    means BOUND_WITH_TARGET where a gradient can be many times its weights': behind batch norm, and
-    for one threshold a layer.
+    target_density in (0, 1) adjusts α, from `alpha` on, so that this share of the masked layers'
+    weights is kept at the end. The floor is then at most a quarter of it, `guard` at least 0.9,
+    `freeze` at most 0.8; and threshold_clip 0 means 0.1 where a threshold's gradient can be many
+    times its weights': behind batch norm, and for one threshold a layer.
 
     compile: what goes to torch.compile: nothing (off), masks, penalty and reset (mask), or the
     reset alone (step), for a model that is itself compiled with the masks in it.
@@ -56,6 +56,8 @@ class DynamicSparseTraining(MaskedMethod):
     ) -> None:
         if not alpha >= 0:
             raise ValueError(f"alpha is {alpha}, expected a number ≥ 0")
+        if not 0 <= target_density < 1:
+            raise ValueError(f"target_density is {target_density}, expected 0 ≤ number < 1")
         super().__init__(exclude, compile)
         if target_density:
             floor, guard, freeze = with_target(target_density, floor, guard, freeze)
@@ -77,7 +79,7 @@ class DynamicSparseTraining(MaskedMethod):
         return self.__dict__ | {"_check": None}
 
     def describe(self) -> str:
-        """Return 'dst, α = 5e-4, one threshold a neuron (410)'."""
+        """Return 'dst, α = 5e-4, 410 thresholds (one per neuron)'."""
         alpha = f"α = {short(self._alpha)}"
         if self._target:
             of = " of the masked layers" if self.left_dense else ""
@@ -86,7 +88,7 @@ class DynamicSparseTraining(MaskedMethod):
             )
         count = sum(threshold.numel() for threshold in self.added_parameters())
         bound = f", gradients bounded at ±{self._bound:g}" if self.reads_gradients else ""
-        return f"dst, {alpha}, one threshold a {self._granularity} ({count:,}){bound}"
+        return f"dst, {alpha}, {count:,} thresholds (one per {self._granularity}){bound}"
 
     def make_mask(self, weight: Tensor) -> ThresholdMask:
         """Return the thresholds of one weight, all 0."""
