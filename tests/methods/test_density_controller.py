@@ -22,6 +22,7 @@ from dstrun.methods.dst.density_controller import (
     SCHEDULE_END,
     DensityController,
 )
+from dstrun.methods.dst.method import DynamicSparseTraining
 from tests.helpers.commands import Command, Trained
 from tests.helpers.runs import assert_broken_equals_whole, only_run, rows, stop_at
 
@@ -208,8 +209,6 @@ def test_where_it_broke_is_found_from_the_last_good_checkpoint(
     """A threshold turns to infinity in the third epoch; the checkpoint of the second is kept and
     names the update.
     """
-    from dstrun.methods.dst.method import DynamicSparseTraining
-
     after = DynamicSparseTraining.after_step
 
     def breaks(self: DynamicSparseTraining) -> None:
@@ -226,3 +225,15 @@ def test_where_it_broke_is_found_from_the_last_good_checkpoint(
         "checkpoint of step 46 is kept; a lower schedule.lr may help"
     )
     assert torch.load(only_run() / "checkpoint.pt", weights_only=True)["progress"]["step"] == 2 * 23
+
+
+def test_the_schedule_ends_where_masks_are_frozen() -> None:
+    """Of 100 steps masks are frozen after 80: the controller is that of a run of 80 steps."""
+    model = torch.nn.Linear(40, 25)
+    method = DynamicSparseTraining(0.5, floor=0.0, target_density=0.25)
+    method.prepare(model, past=[])
+    method.begin(100)
+    by_hand = DensityController(0.25, 0.5, 1000, 80, CPU)
+    by_hand.adjust([torch.tensor(int(method.kept()))])
+    method.after_step()
+    assert torch.equal(method.state_dict()["steering"]["alpha"], by_hand.alpha)
