@@ -92,3 +92,11 @@ def test_the_config_of_a_run_has_the_values_in_use(command: Command) -> None:
 
 def test_the_bound_that_help_names_is_the_one_in_use() -> None:
     assert DEFAULT_THRESHOLD_CLIP == BOUND_WITH_TARGET
+
+
+@pytest.mark.usefixtures("made_up_data")
+def test_what_a_target_leads_to_is_no_change_of_the_recipe(command: Command) -> None:
+    """The recipe's floor of 0.01 is 0.005 in use; only the epochs were changed."""
+    outcome = command("data=mnist", "schedule.epochs=0", "reg.target_density=0.02")
+    assert outcome.code == 0
+    assert "recipe lenet_300_100-mnist but for schedule.epochs\n" in outcome.out
