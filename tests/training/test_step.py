@@ -254,17 +254,27 @@ def test_whole_batches_are_compiled_and_smaller_ones_are_not(
     assert called == calls
 
 
+class Turned(nn.Module):
+    """Uses its weight transposed and copied, so autograd returns its gradient transposed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.head = nn.Parameter(torch.ones(3, 4)), nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x @ self.weight.t().contiguous())
+
+
 def test_gradients_of_a_compiled_call_have_the_strides_of_their_parameters(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch, "compile", lambda **_: lambda function: function)
-    model, method = nn.Linear(4, 3), Dense()
-    model.weight.data = model.weight.data.t().contiguous().t()
+    model, method = Turned(), Dense()
     method.prepare(model)
     adam = make_optimiser("adam", model, [], lr=0.1)
     CompiledUpdate(model, method, adam, 4)(torch.ones(4, 4), torch.arange(4) % 3, 0.1)
     assert model.weight.grad is not None
-    assert model.weight.grad.stride() == model.weight.stride() == (1, 3)
+    assert model.weight.grad.stride() == model.weight.stride() == (4, 1)
 
 
 def test_parameters_that_are_not_trained_do_not_shift_what_a_method_reads() -> None:
