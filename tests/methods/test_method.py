@@ -209,3 +209,10 @@ def test_masks_are_found_in_a_state_and_answer_for_the_weights() -> None:
     for name, value in plain.state_dict().items():
         assert torch.equal(value, expected[name])
     assert int((plain[0].weight == 0).sum()) == 3
+
+
+def test_what_a_subclass_must_say_has_no_default() -> None:
+    weight, mask = torch.ones(2, 3), WeightMask()
+    for ask in (mask, mask.kept, Method().make_mask):
+        with pytest.raises(NotImplementedError):
+            ask(weight)
