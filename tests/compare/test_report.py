@@ -16,6 +16,8 @@ from dstrun.system.errors import InputError
 from tests.helpers.commands import Command
 from tests.helpers.folders import leave, status
 
+NARROW_HEADER = ["α", "runs", "accuracy %", "remaining %", "multiply-adds %", "epoch", "time"]
+
 
 @pytest.fixture
 def sweep() -> None:
@@ -368,16 +370,7 @@ def test_an_option_of_one_network_is_no_column(command: Command) -> None:
     leave(schedule__lr=0.1)
     leave(model__name="lenet5", model__builder="lenet5", created=1)
     header, *_ = table(command("report").out)
-    assert header == [
-        "model",
-        "α",
-        "runs",
-        "accuracy %",
-        "remaining %",
-        "multiply-adds %",
-        "epoch",
-        "time",
-    ]
+    assert header == ["model", *NARROW_HEADER]
 
 
 def test_validation_accuracy_is_a_column_if_there_is_one(command: Command, sweep: None) -> None:
@@ -427,15 +420,7 @@ def test_a_narrow_terminal_shows_figures_before_options_and_names_the_others(
     note = "left out at 80 columns: lr, batch size, training images; --csv has all, or a wider "
     assert note in " ".join(lines)
     header = next(line for line in lines if "accuracy" in line)
-    assert re.split(r"\s{2,}", header.strip()) == [
-        "α",
-        "runs",
-        "accuracy %",
-        "remaining %",
-        "multiply-adds %",
-        "epoch",
-        "time",
-    ]
+    assert re.split(r"\s{2,}", header.strip()) == NARROW_HEADER
     whole = command("report", "outputs").out
     assert "left out" not in whole
     assert re.search(r"α +training images +batch size +lr +runs", whole)

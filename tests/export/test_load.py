@@ -12,6 +12,7 @@ from dstrun.export.size import measure_size
 from dstrun.export.trained import Trained, compare_outputs
 from dstrun.methods.mask_stats import LayerFigures
 from dstrun.methods.masked_layers import load_plain, sparsify
+from dstrun.runs.folder import load_config
 from tests.helpers.folders import leave
 
 LENET = About("lenet_300_100", {}, (1, 2, 2), 3, [0.0], [1.0])
@@ -55,7 +56,7 @@ def test_a_masked_state_that_lacks_something_is_refused(missing: str) -> None:
 
 def test_how_images_are_prepared_is_what_the_runs_config_says() -> None:
     folder = leave(data__mean=[0.5], data__std=[0.25], model__name="mine")
-    about = about_run(folder, {"shape": [1, 2, 2], "classes": 3})
+    about = about_run(folder, load_config(folder), {"shape": [1, 2, 2], "classes": 3})
     assert about == About("lenet_300_100", {}, (1, 2, 2), 3, [0.5], [0.25])
 
 
@@ -146,5 +147,9 @@ def test_a_checkpoint_that_does_not_say_the_images_shape() -> None:
     with pytest.raises(
         ValueError, match="of an early version, lacks the shape of the images; use `dstrun export"
     ):
-        about_run(run, {"classes": 10})
-    assert about_run(run, {"classes": 10, "shape": [1, 28, 28]}).shape == (1, 28, 28)
+        about_run(run, load_config(run), {"classes": 10})
+    assert about_run(run, load_config(run), {"classes": 10, "shape": [1, 28, 28]}).shape == (
+        1,
+        28,
+        28,
+    )

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from dstrun.cli.exit import exit_with
 from dstrun.cli.rerun import rerun
 from dstrun.system.errors import BusyError, InputError, StoppedByFile
-from dstrun.system.run_files import CONFIG_FILE
 from dstrun.system.streams import accept_all_text
 
 if TYPE_CHECKING:
@@ -153,14 +152,13 @@ def _evaluate(arguments: Sequence[str]) -> None:
     from dstrun.cli.arguments import parse_eval
 
     given = parse_eval(arguments)
-    from dstrun.config.check import check
     from dstrun.config.command_line import normalize_words
-    from dstrun.config.compose import load_saved_config
+    from dstrun.runs.folder import load_config
 
-    checked = check(load_saved_config(given.run / CONFIG_FILE, normalize_words(given.changes)))
+    config = load_config(given.run, normalize_words(given.changes))
     from dstrun.training.run import evaluate_run
 
-    evaluate_run(given.run, checked)
+    evaluate_run(given.run, config)
 
 
 def _report(arguments: Sequence[str]) -> None:

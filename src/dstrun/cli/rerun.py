@@ -15,6 +15,7 @@ def rerun(arguments: Sequence[str]) -> None:
     from dstrun.config.check import check
     from dstrun.config.command_line import normalize_words
     from dstrun.config.compose import load_saved_config
+    from dstrun.runs.folder import load_config
     from dstrun.runs.target_density import released
     from dstrun.training.config_notes import given_keys, notes
 
@@ -24,7 +25,7 @@ def rerun(arguments: Sequence[str]) -> None:
     for key, value in place_of(given.run).items():
         if key not in changed:
             config[key] = value
-    checked = released(check(config), check(load_saved_config(given.run / CONFIG_FILE)))
+    checked = released(check(config), load_config(given.run))
     if changed and "group" not in changed:
         into = Path(checked.outputs, checked.group or "")
         print(

@@ -34,9 +34,11 @@ def compose_single(words: Sequence[str]) -> DictConfig | None:
     everything twice, the first time to find the mode: 0.15 s. Raise InputError for what Hydra or
     the schema refuses.
     """
+    if _is_for_hydra(words):
+        return None
     register_plugins()
     words = words_for_hydra(words)
-    if any(word.startswith("-") or "hydra" in word for word in words):
+    if _is_for_hydra(words):  # several values, in front of which stands -m now
         return None
     with _errors_in_one_line(words):
         composed = _compose("config", words, return_hydra_config=True)
@@ -46,6 +48,11 @@ def compose_single(words: Sequence[str]) -> DictConfig | None:
     with open_dict(composed):
         del composed["hydra"]
     return composed
+
+
+def _is_for_hydra(words: Sequence[str]) -> bool:
+    """Return whether one of the words is a flag or an option of Hydra."""
+    return any(word.startswith("-") or "hydra" in word for word in words)
 
 
 def call_by_hydra(words: Sequence[str], task: Callable[[DictConfig], None]) -> None:

@@ -20,8 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dstrun.config.check import check
-from dstrun.config.compose import load_saved_config
+from dstrun.config.options import Config
 from dstrun.config.registry import lookup
 from dstrun.export.csr import to_csr
 from dstrun.export.packing import pack, unpack
@@ -29,9 +28,9 @@ from dstrun.methods.base import Method
 from dstrun.methods.masked_layers import load_plain
 from dstrun.models import BUILDERS
 from dstrun.runs import checkpoint
+from dstrun.runs.folder import load_config
 from dstrun.runs.method import make_method
 from dstrun.system.errors import InputError, error_line, mismatch
-from dstrun.system.run_files import CONFIG_FILE
 
 FORMAT = 1
 METADATA = "dstrun"
@@ -107,12 +106,11 @@ def restore_model(
     return model.eval()
 
 
-def about_run(folder: Path, state: Mapping[str, Any]) -> About:
+def about_run(folder: Path, config: Config, state: Mapping[str, Any]) -> About:
     """Return the description of a run's model, by its config and its checkpoint.
 
     Raise ValueError for a checkpoint of an early version, which lacks the shape of the images.
     """
-    config = check(load_saved_config(folder / CONFIG_FILE))
     if "shape" not in state:
         raise ValueError(
             f"{folder}: its checkpoint, of an early version, lacks the shape of the images; "
@@ -188,10 +186,9 @@ def _unpack_all(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _of_run(folder: Path) -> nn.Module:
     state = checkpoint.load_newest(folder)
-    about = about_run(folder, state)
-    return restore_model(
-        about, state["model"], make_method(check(load_saved_config(folder / CONFIG_FILE)))
-    )
+    config = load_config(folder)
+    about = about_run(folder, config, state)
+    return restore_model(about, state["model"], make_method(config))
 
 
 def _program(path: Path) -> nn.Module:

@@ -8,15 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dstrun.config.check import check
-from dstrun.config.compose import load_saved_config
 from dstrun.export import load
 from dstrun.methods.mask_stats import LayerFigures
 from dstrun.runs import checkpoint
 from dstrun.runs.data_record import refuse_other_classes
+from dstrun.runs.folder import load_config
 from dstrun.system.errors import InputError, first_line, mismatch
 from dstrun.system.machine import set_threads
-from dstrun.system.run_files import CONFIG_FILE
 from dstrun.training.build import make_batches, training_objects
 from dstrun.training.prepare import prepare
 
@@ -54,9 +52,7 @@ def load_trained(folder: Path, changes: Sequence[str] = ()) -> Trained:
         state = checkpoint.load_newest(folder)
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: {first_line(error)}") from error
-    config = replace(
-        check(load_saved_config(folder / CONFIG_FILE, changes)), init=None, device="cpu"
-    )
+    config = replace(load_config(folder, changes), init=None, device="cpu")
     config = replace(config, schedule=replace(config.schedule, compile="off", precision="fp32"))
     prepared = prepare(config, resumes=True)
     refuse_other_classes(folder, state.get("data") or state, prepared.data)
@@ -64,7 +60,7 @@ def load_trained(folder: Path, changes: Sequence[str] = ()) -> Trained:
     masked, method = training_objects(config, prepared)
     try:
         masked.load_state_dict(state["model"])
-        about = load.about_run(folder, state | prepared.images)
+        about = load.about_run(folder, load_config(folder), state | prepared.images)
         plain = load.restore_model(about, state["model"], method)
     except RuntimeError as error:
         raise InputError(

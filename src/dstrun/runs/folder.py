@@ -1,5 +1,6 @@
 """A run folder: its place, its config, the state of its run, and whether it holds another run."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,14 @@ def read_config(folder: Path) -> Config | None:
         Exception
     ):  # whatever YAML makes of a damaged file; `load_saved_config` says what is wrong
         return None
+
+
+def load_config(folder: Path, words: Sequence[str] = ()) -> Config:
+    """Return the config of the run in a folder, some of it changed by the words of overrides.
+
+    Raises InputError for one that cannot be read or used, and for a word that is none.
+    """
+    return check(load_saved_config(folder / CONFIG_FILE, words))
 
 
 def _read_yaml(path: Path) -> Any:
@@ -129,7 +138,7 @@ class RunFolder:
     def refuse_difference(self, complaint: str) -> None:
         """Raise InputError with the options in which the saved config differs from this one."""
         there, here = (
-            settings(check(load_saved_config(self.path / CONFIG_FILE))),
+            settings(load_config(self.path)),
             settings(self.config),
         )
         keys = sorted(key for key in {**there, **here} if there.get(key) != here.get(key))

@@ -62,9 +62,10 @@ class Session:
             with stop_request() as stop:
                 try:
                     trainer = self._train(stop)
+                except BusyError:  # another process has taken over the run
+                    raise
                 except Exception as error:
-                    self._fail(error)
-                    raise RunFailedError(self._describe(error)) from error
+                    raise RunFailedError(self._record_failure(error)) from error
                 except KeyboardInterrupt:
                     self._status.end(INTERRUPTED)
                     raise
@@ -214,16 +215,15 @@ class Session:
         advice = "a lower schedule.lr may help"
         raise DivergedError(f"NaN or infinite {when}: {where}; {kept}; {advice}")
 
-    def _fail(self, error: Exception) -> None:
-        """Record a failure; a run that another process has taken over is left alone."""
-        if isinstance(error, BusyError):
-            raise error
+    def _record_failure(self, error: Exception) -> str:
+        """Record a failure in log, console and status.json; return it in one line."""
         line = self._describe(error)
         self._log.error(traceback.format_exc())
         self._console.stop()
         self._console.say(f"{self._folder}: failed, {line} (traceback in train.log)", style="red")
         with suppress(OSError):  # on a full disk the state stays running, of a dead process
             self._status.end(FAILED, error=line)
+        return line
 
     def _describe(self, error: Exception) -> str:
         """Return an error in one line, with advice where memory was short."""
