@@ -342,20 +342,23 @@ def test_pixels_are_normalised_in_training_and_in_testing() -> None:
     torch.testing.assert_close(tested, (torch.arange(100, 100 + TEST) / 255 - 0.5) / 0.25)
 
 
-@pytest.mark.parametrize(("device", "count"), [("cpu", 2**20), ("cuda", 2**23)])
-def test_images_are_evaluated_in_batches_of_so_many_pixels(
-    monkeypatch: pytest.MonkeyPatch, device: str, count: int
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_images_are_evaluated_in_batches_of_a_mebibyte_or_as_large_as_a_step_s_pieces(
+    monkeypatch: pytest.MonkeyPatch, device: str
 ) -> None:
-    """Check that the batch size is used if it is larger; an image has 36 pixels."""
+    """Check both, with images of 36 pixels; a piece is all that a step with pieces has room for."""
     sizes: list[int] = []
     monkeypatch.setattr(
         "dstrun.training.build.Batches",
         lambda split, size, **_: sizes.append(size) or SimpleNamespace(in_order=0),
     )
-    for size in (6, 10**6):
-        wanted = config(schedule__batch_size=size, data__validation=0.25)
+    for size, pieces in ((6, 1), (10**6, 1), (10**6, 4)):
+        wanted = config(
+            schedule__batch_size=size, schedule__accumulate=pieces, data__validation=0.25
+        )
         make_batches(wanted, replace(prepare(wanted), device=torch.device(device)))
-    assert sizes == [6, count // 36, count // 36, 10**6, 10**6, 10**6]
+    usual, whole, quarter = 2**20 // 36, 10**6, 10**6 // 4
+    assert sizes == [6, usual, usual, whole, whole, whole, whole, quarter, quarter]
 
 
 @of("data.pad", "data.flip")

@@ -24,9 +24,9 @@ from dstrun.training.optim import make_optimiser
 from dstrun.training.prepare import Prepared
 from dstrun.training.step import Update
 
-# of pixels in a batch of a held-out split: fills the cores, and stays near the caches
+# of pixels in a batch of a held-out split: fills the cores or a GPU, stays near the caches, and
+# takes about the memory of a step
 EVALUATION_BYTES = 2**20
-GPU_EVALUATION_BYTES = 2**23
 
 
 def training_objects(config: Config, prepared: Prepared) -> tuple[nn.Module, Method]:
@@ -47,8 +47,8 @@ def make_batches(config: Config, prepared: Prepared) -> tuple[Batches, dict[str,
     data, size = config.data, config.schedule.batch_size
     on_device = partial(Batches, device=prepared.device, mean=data.mean, std=data.std)
     train = on_device(prepared.splits.train, size, pad=data.pad, flip=data.flip, seed=config.seed)
-    pixels = GPU_EVALUATION_BYTES if prepared.device.type == "cuda" else EVALUATION_BYTES
-    size = max(size, pixels // torch.Size(prepared.shape).numel())
+    usual = EVALUATION_BYTES // torch.Size(prepared.shape).numel()
+    size = max(size // config.schedule.accumulate, usual, 1)
     splits: dict[str, Callable] = {}
     if prepared.validation:
         splits["validation"] = on_device(prepared.validation, size).in_order
