@@ -27,6 +27,7 @@ from dstrun.system.files import sha256
 from dstrun.system.machine import facts, is_out_of_memory, keep_freed_memory, set_threads
 from dstrun.system.run_files import METRICS_FILE, RESULT_FILES, STOP_FILE, SUMMARY_FILE
 from dstrun.system.signals import StopRequest, stop_request
+from dstrun.training.compile_check import compare_with_eager
 from dstrun.training.console import RunConsole
 from dstrun.training.divergence import find_first_nonfinite, not_finite
 from dstrun.training.loop import Progress, Record
@@ -44,7 +45,6 @@ class Session:
         self._log = open_log(folder.path)
         self._console = RunConsole(self._log)
         self._saved_at = time.monotonic()
-        self._compiling_since: float | None = None
 
     def run(self) -> None:
         """Train to the end, or raise with the folder in a state that the same command resumes.
@@ -128,13 +128,21 @@ class Session:
         init = wandb_init(self._config, self._folder.path, self._restarts)
         return start_wandb(mode, self._log, self._console.say, **init)
 
+    def _compile(self, trainer: Trainer) -> None:
+        """Compile the step, by comparing it with an uncompiled one."""
+        since = time.monotonic()
+        self._console.say(
+            "compiling: seconds where torch has kept it from an earlier run, else up to minutes"
+        )
+        compared = compare_with_eager(self._config, self._prepared, trainer)
+        self._console.say(
+            f"compiled: first step after {time.monotonic() - since:.1f} s, {compared}"
+        )
+
     def _start_console(self, trainer: Trainer) -> None:
         schedule = self._config.schedule
         if schedule.compile != "off" and schedule.epochs:
-            self._compiling_since = time.monotonic()
-            self._console.say(
-                "compiling: seconds where torch has kept it from an earlier run, else up to minutes"
-            )
+            self._compile(trainer)
         steps = schedule.epochs * len(trainer.batches)
         step, size = trainer.progress.step, schedule.batch_size
         self._console.start(steps, step, size, schedule.epochs)
@@ -144,10 +152,6 @@ class Session:
         self._console.show_step(progress.step, recorder.figures_so_far)
         if self._status.lost:
             self._status.confirm()
-        if self._compiling_since is not None:
-            seconds = time.monotonic() - self._compiling_since
-            self._console.say(f"compiled: first step after {seconds:.1f} s")
-            self._compiling_since = None
         return bool(stop) or self._is_checkpoint_due()
 
     def _is_checkpoint_due(self) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from dstrun.config.options import Config
+from dstrun.data import Batches
 from dstrun.runs import checkpoint
 from dstrun.training.build import (
     make_batches,
@@ -20,18 +21,29 @@ from dstrun.training.build import (
 from dstrun.training.loop import Progress, Record, train
 from dstrun.training.prepare import Prepared
 
+Data = tuple[Batches, dict[str, Callable]]
+
 
 class Trainer:
-    """A run's objects: at the start, or as `state`, the content of a checkpoint, has them."""
+    """A run's objects: at the start, or as `state`, the content of a checkpoint, has them.
+
+    `data` of another trainer of the same run saves a second copy of it on the device.
+    """
 
     def __init__(
-        self, config: Config, prepared: Prepared, state: dict[str, Any] | None = None
+        self,
+        config: Config,
+        prepared: Prepared,
+        state: dict[str, Any] | None = None,
+        data: Data | None = None,
     ) -> None:
         self._config, self._device = config, prepared.device
         begins = config if state is None else replace(config, init=None)
         self.model, self.method = training_objects(begins, prepared)
-        self.batches, self._splits = make_batches(config, prepared)
-        self._optimiser = make_optimiser_for(config, self.model, self.method)
+        self.data = data or make_batches(config, prepared)
+        self.batches, self._splits = self.data
+        optimiser = make_optimiser_for(config, self.model, self.method)
+        self.update = make_update(config, self.model, self.method, optimiser, self._device)
         self.method.begin(config.schedule.epochs * len(self.batches))
         self.progress = Progress()
         if state is not None:
@@ -39,7 +51,7 @@ class Trainer:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        self.update.optimiser.load_state_dict(state["optimiser"])
         self.method.load_state_dict(state["method"])
         self.progress = Progress(**state["progress"])
         checkpoint.set_generators(state["generators"], self._device)
@@ -48,7 +60,7 @@ class Trainer:
         """Return what training resumes from bit for bit."""
         return {
             "model": self.model.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
+            "optimiser": self.update.optimiser.state_dict(),
             "method": self.method.state_dict(),
             "progress": self.progress.state_dict(),
             "generators": checkpoint.generators(self._device),
@@ -61,7 +73,7 @@ class Trainer:
         """Return `train` from here to the last epoch; without `evaluates` nothing is measured."""
         config = self._config
         return train(
-            make_update(config, self.model, self.method, self._optimiser, self._device),
+            self.update,
             self.batches,
             make_rate_for(config, len(self.batches)),
             self._splits if evaluates else {},

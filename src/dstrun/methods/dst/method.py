@@ -246,5 +246,7 @@ class DynamicSparseTraining(MaskedMethod):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore `state_dict`, after `begin` and the model's state, which holds frozen masks."""
         super().load_state_dict(state)
+        if self._compiled:
+            self._compiled.clear()  # masks that wait are those of the weights before
         if self._controller:
             self._controller.load_state_dict(state["steering"])

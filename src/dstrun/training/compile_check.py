@@ -1,0 +1,188 @@
+"""Comparison of a compiled step with an uncompiled one, before a compiled run trains.
+
+    optimiser without moments  →  one step of a batch by objects of their own, not compiled
+                               →  the same step compiled  →  gradients compared  →  all restored
+
+A compiler that loses a gradient trains to a wrong result without an error: torch 2.11 loses that
+of all masked weights for one form of the same formula. The comparison costs two steps.
+"""
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from dstrun.config.options import Config
+from dstrun.methods.weight_mask import is_of_mask
+from dstrun.runs import checkpoint
+from dstrun.system.machine import is_out_of_memory
+from dstrun.training.prepare import Prepared
+from dstrun.training.trainer import Trainer
+
+# Largest relative difference of gradients. bf16 keeps three digits, and compiled code rounds less
+# often, which adds up over the layers of a deep network. A gradient that is lost differs by 1.
+TOLERANCE = {"fp32": 0.05, "bf16": 0.5}
+TRIES = 2  # batches, before a difference counts: a mask's reset can depend on a single weight
+AS_RANDOM = 4  # times what another seed changes: no more than that is other random numbers
+GROUPS = ("weights", "thresholds", "other parameters")
+
+Gradients = dict[str, Tensor]
+Batch = tuple[Tensor, Tensor]
+
+
+class CompiledStepError(RuntimeError):
+    """A compiled step with other gradients than the uncompiled one. The message names them."""
+
+
+def compare_with_eager(config: Config, prepared: Prepared, trainer: Trainer) -> str:
+    """Return, in words, how near the gradients of a compiled step are to those of an eager one.
+
+    Leaves the trainer as it was, bit for bit, with its step compiled. Raises CompiledStepError
+    where they differ by more than TOLERANCE, unless another seed changes them as much: compiled
+    code draws random numbers, such as those of dropout, in another way.
+    """
+    schedule = config.schedule
+    eager = replace(config, schedule=replace(schedule, compile="off"))
+    allowed = TOLERANCE[schedule.precision]
+    snapshot = _Snapshot(trainer)
+    batches = trainer.batches.shuffled(0)
+    found: dict[str, float] = {}
+    try:
+        for batch in [next(batches) for _ in range(min(TRIES, len(trainer.batches)))]:
+            theirs = _eager_gradients(eager, prepared, trainer, batch)
+            found = differences(_step_gradients(trainer, batch), theirs)
+            if (worst := max(found.values())) <= allowed:
+                return f"gradients equal to those of an uncompiled step within {worst:.1g}"
+            snapshot.restore()
+            again = _eager_gradients(eager, prepared, trainer, batch, seed=config.seed + 1)
+            if worst <= AS_RANDOM * max(differences(again, theirs).values()):
+                return "not compared with an uncompiled step: this network draws random numbers"
+    except Exception as error:
+        if is_out_of_memory(error):
+            return "not compared with an uncompiled step, for which memory is too short"
+        raise
+    finally:
+        snapshot.restore()
+    raise CompiledStepError(_message(config, found))
+
+
+def differences(ours: Gradients, theirs: Gradients) -> dict[str, float]:
+    """Return ‖ours − theirs‖ / ‖theirs‖ of each of GROUPS that there is.
+
+    A group is compared as a whole: the gradient of a bias in front of batch norm is rounding alone.
+    """
+    found = {}
+    for group in GROUPS:
+        names = [name for name in theirs if _group(name, theirs[name]) == group]
+        if names:
+            apart = torch.stack([(ours[name] - theirs[name]).norm() for name in names]).norm()
+            size = torch.stack([theirs[name].norm() for name in names]).norm()
+            found[group] = float(apart / size) if size > 0 else float(apart)
+    return found
+
+
+def _group(name: str, gradient: Tensor) -> str:
+    if is_of_mask(name):
+        return "thresholds"
+    return "weights" if gradient.dim() > 1 else "other parameters"
+
+
+def _message(config: Config, found: dict[str, float]) -> str:
+    """Return the error in one line: how far which gradients are off, and what to do."""
+    group = max(found, key=lambda name: found[name])
+    schedule = config.schedule
+    allowed = TOLERANCE[schedule.precision]
+    return (
+        f"schedule.compile={schedule.compile}: the compiled step has other gradients of {group} "
+        f"than the uncompiled one, by {found[group]:.0%} (at most {allowed:.0%} is rounding), with "
+        f"torch {torch.__version__}: schedule.compile=off trains as it should"
+    )
+
+
+def _eager_gradients(
+    config: Config, prepared: Prepared, trainer: Trainer, batch: Batch, seed: int | None = None
+) -> Gradients:
+    """Return the gradients of a step by objects of their own, in the trainer's state.
+
+    `seed` replaces the state of the generators.
+    """
+    state = trainer.state_dict()
+    state["optimiser"] = copy.deepcopy(state["optimiser"])  # else its tensors would be shared
+    alike = Trainer(config, prepared, state, trainer.data)
+    if seed is not None:
+        torch.manual_seed(seed)
+    return _step_gradients(alike, batch)
+
+
+def _step_gradients(trainer: Trainer, batch: Batch) -> Gradients:
+    """Make a step without moments; return the gradients by parameter, weight decay included."""
+    model, optimiser = trainer.model, trainer.update.optimiser
+    _zero(optimiser)
+    before = {name: one.detach().clone() for name, one in model.named_parameters()}
+    model.train()
+    trainer.update(*batch, lr=1.0)
+    return {
+        name: _gradient(optimiser, one, before[name])
+        for name, one in model.named_parameters()
+        if one.requires_grad
+    }
+
+
+def _gradient(optimiser: Optimizer, parameter: nn.Parameter, before: Tensor) -> Tensor:
+    """Return the gradient of a first step at learning rate 1, up to a factor.
+
+    A first moment is exact; without moments the parameter has moved by the gradient.
+    """
+    state = optimiser.state.get(parameter, {})
+    if optimiser.param_groups[0].get("momentum") == 0:
+        return before - parameter.detach()
+    moment = state.get("exp_avg", state.get("momentum_buffer"))
+    return torch.zeros_like(before) if moment is None else moment.clone()
+
+
+def _zero(optimiser: Optimizer) -> None:
+    for tensor in _state_tensors(optimiser):
+        tensor.zero_()
+
+
+def _state_tensors(optimiser: Optimizer) -> list[Tensor]:
+    found = []
+    for state in optimiser.state.values():
+        found += [value for value in state.values() if isinstance(value, Tensor)]
+    return found
+
+
+class _Snapshot:
+    """What a step changes of a trainer.
+
+    It is restored in place, since CUDA graphs use the addresses that they were recorded with.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._state = copy.deepcopy(self._of_others())
+        self._tensors = self._live_tensors()
+        self._values = [tensor.detach().clone() for tensor in self._tensors]
+
+    def _of_others(self) -> dict[str, Any]:
+        state = self._trainer.state_dict()
+        return {name: state[name] for name in ("method", "generators")}
+
+    def _live_tensors(self) -> list[Tensor]:
+        model = self._trainer.model
+        moments = _state_tensors(self._trainer.update.optimiser)
+        return [*model.parameters(), *model.buffers(), *moments]
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Restore parameters, buffers, the optimiser's state, the method's, the generators'."""
+        optimiser = self._trainer.update.optimiser
+        _zero(optimiser)  # those that the step has made: 0 is as good as none
+        optimiser.zero_grad()
+        for tensor, value in zip(self._tensors, self._values, strict=True):
+            tensor.copy_(value)
+        self._trainer.method.load_state_dict(self._state["method"])
+        checkpoint.set_generators(self._state["generators"], self._values[0].device)
