@@ -120,13 +120,26 @@ def test_training_after_the_comparison_is_training_without_it(
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("compile", ["mask", "step"])
-@pytest.mark.parametrize("options", [*OPTIONS[:3], {"reg__granularity": "layer"}])
+@pytest.mark.parametrize(
+    ("options", "resumes"),
+    [*[(options, False) for options in OPTIONS[:3]], (OPTIONS[0], True), (OPTIONS[2], True)],
+)
 def test_a_lost_gradient_is_an_error(
-    monkeypatch: pytest.MonkeyPatch, compile: str, precision: str, options: dict[str, Any]
+    monkeypatch: pytest.MonkeyPatch,
+    compile: str,
+    precision: str,
+    options: dict[str, Any],
+    resumes: bool,
 ) -> None:
-    compile_to(monkeypatch, losing)
+    """Also where a run resumes with moments, which hold much of what a step moves."""
     wanted = config(schedule__compile=compile, schedule__precision=precision, **options)
-    trainer = trainer_of(wanted)
+    compile_to(monkeypatch, faithful)
+    begun = trainer_of(wanted)
+    for _ in zip(range(resumes), begun.records(lambda progress: progress.step == 3), strict=False):
+        pass
+    compile_to(monkeypatch, losing)
+    trainer = trainer_of(wanted, begun.state_dict())
+    assert trainer.progress.step == 3 * resumes
     allowed = {"fp32": "5%", "bf16": "50%"}[precision]
     with pytest.raises(CompiledStepError) as failed:
         compared(wanted, trainer)
@@ -176,7 +189,10 @@ def test_a_network_that_draws_random_numbers_is_not_compared(
     monkeypatch.setitem(models.BUILDERS, "tiny", build)
     compile_to(monkeypatch, drawing)
     wanted = config(schedule__compile="step")
-    assert said in compared(wanted, trainer_of(wanted))
+    trainer = trainer_of(wanted)
+    before = torch.get_rng_state()
+    assert said in compared(wanted, trainer)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_too_little_memory_for_the_comparison_stops_no_run(monkeypatch: pytest.MonkeyPatch) -> None:

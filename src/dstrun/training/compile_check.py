@@ -105,13 +105,11 @@ def _message(config: Config, found: dict[str, float]) -> str:
 def _eager_gradients(
     config: Config, prepared: Prepared, trainer: Trainer, batch: Batch, seed: int | None = None
 ) -> Gradients:
-    """Return the gradients of a step by objects of their own, in the trainer's state.
+    """Return the gradients of a step by objects of their own, which share the optimiser's moments.
 
     `seed` replaces the state of the generators.
     """
-    state = trainer.state_dict()
-    state["optimiser"] = copy.deepcopy(state["optimiser"])  # else its tensors would be shared
-    alike = Trainer(config, prepared, state, trainer.data)
+    alike = Trainer(config, prepared, trainer.state_dict(), trainer.data)
     if seed is not None:
         torch.manual_seed(seed)
     return _step_gradients(alike, batch)
@@ -181,7 +179,6 @@ class _Snapshot:
         """Restore parameters, buffers, the optimiser's state, the method's, the generators'."""
         optimiser = self._trainer.update.optimiser
         _zero(optimiser)  # those that the step has made: 0 is as good as none
-        optimiser.zero_grad()
         for tensor, value in zip(self._tensors, self._values, strict=True):
             tensor.copy_(value)
         self._trainer.method.load_state_dict(self._state["method"])
