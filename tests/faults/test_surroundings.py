@@ -209,7 +209,9 @@ def with_no_reader(words: list[str]) -> tuple[int, str]:
 def test_a_reader_that_has_gone_stops_no_run(trained: Trained, words: list[str], runs: int) -> None:
     trained(*QUICK, "seed=1")
     code, said = with_no_reader(words)
-    assert (code, said) == (0 if words is QUICK else 1, "")
+    expected = [0] if words is QUICK else [1, 141]  # since rich 13.8, and before it
+    assert code in expected
+    assert said == ""
     assert Store([Path("outputs")]).runs["state"].tolist() == ["finished"] * runs
 
 
