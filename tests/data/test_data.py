@@ -156,6 +156,46 @@ def _window(image: torch.Tensor, images: torch.Tensor) -> tuple[int, int, bool]:
     raise AssertionError("not a crop of any image")
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"pad": 2}, {"flip": True}, {"pad": 1, "flip": True, "mean": (0.5,)}], ids=str
+)
+def test_batches_of_images_on_the_host_are_those_of_images_on_the_device(
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    """Emulate a GPU: every image of a batch is pinned once, and its copy is not waited for."""
+    split = made_up((3, 8, 6), train=43).train
+    here = Batches(split, 4, CPU, seed=2, **options)
+    pinned: list[int] = []
+    copies: list[bool] = []
+    to = torch.Tensor.to
+
+    def pin(images: torch.Tensor) -> torch.Tensor:
+        pinned.append(len(images))
+        return images.clone()
+
+    def copy(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if tensor.dtype == torch.uint8 and tensor.dim() == 4:
+            copies.append(kwargs.get("non_blocking", False))
+        return to(tensor, *args, **kwargs)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    monkeypatch.setattr(torch.Tensor, "to", copy)
+    there = Batches(split, 4, CPU, on_host=True, seed=2, **options)
+    assert not copies, "the whole is not copied"
+    for ours, expected, images in (
+        (there.shuffled(1, 3), here.shuffled(1, 3), 43 - 3 * 4),
+        (there.in_order(), here.in_order(), 43),
+    ):
+        pinned.clear()
+        copies.clear()
+        for (x, y), (a, b) in zip(list(ours), list(expected), strict=True):
+            assert torch.equal(x, a)
+            assert torch.equal(y, b)
+        assert sum(pinned) == images
+        assert all(copies), "every copy is asynchronous"
+
+
 def test_half_of_the_images_are_flipped() -> None:
     split = numbered(1000)
     batches = Batches(split, 1000, CPU, flip=True)
