@@ -41,6 +41,7 @@ WITH_TORCH = {
     "config/registry.py",
     "runs/checkpoint.py",
     "sweep/start_check.py",
+    "system/gpu.py",
     "system/machine.py",
 }
 WITHOUT_TORCH_TOO = {

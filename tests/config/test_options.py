@@ -37,6 +37,7 @@ from dstrun.training.loop import Record
 from dstrun.training.prepare import prepare
 from dstrun.training.run import run
 from dstrun.training.step import Update
+from tests.helpers.gpus import emulate_gpus
 from tests.helpers.runs import rows
 from tests.helpers.tiny import (
     BASE,
@@ -695,8 +696,8 @@ def test_a_run_that_goes_on_does_not_ask_for_its_initial_weights_again() -> None
 @of("device")
 def test_auto_is_the_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert prepare(config(device="auto")).device.type == "cpu"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert prepare(config(device="auto")).device.type == "cuda"
+    emulate_gpus(monkeypatch)
+    assert prepare(config(device="auto")).device == torch.device("cuda:0")
     assert prepare(config(device="cpu")).device.type == "cpu"
 
 
@@ -705,6 +706,8 @@ def test_operations_repeat_bit_for_bit_where_asked() -> None:
     for wanted in (True, False):
         training(deterministic=wanted)
         assert torch.are_deterministic_algorithms_enabled() == wanted
+        assert torch.backends.cudnn.deterministic == wanted
+        assert torch.backends.cudnn.benchmark != wanted, "else the fastest convolution is chosen"
 
 
 def test_overwrite_starts_over(capsys: pytest.CaptureFixture[str]) -> None:

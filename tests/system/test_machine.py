@@ -5,9 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
-from dstrun.system import machine
 from dstrun.system.cores import usable_cores
 
 
@@ -48,10 +46,3 @@ def test_what_a_step_frees_is_kept_for_the_next() -> None:
         [sys.executable, "-c", FAULTS], check=True, capture_output=True, text=True
     ).stdout
     assert int(found) < 700  # of the 7168 pages
-
-
-def test_compilation_on_a_gpu_needs_a_c_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CC", "no-such-compiler")
-    assert (
-        machine.missing_for_compilation(torch.device("cuda")) == "a C compiler (no-such-compiler)"
-    )

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from dstrun.config.check import check
+from dstrun.config.sections import ScheduleConfig
 from dstrun.training import describe
 from dstrun.training.describe import Size
 
@@ -71,3 +72,16 @@ def test_commands_to_type_next_can_be_pasted() -> None:
         "export": "dstrun export 'my outputs/single/run-1' --to network.safetensors",
     }
     assert describe.next_commands(folder, sparse=False)["export"] == ""
+
+
+def test_a_gpu_is_told_with_memory_number_format_and_compilation() -> None:
+    plain = ScheduleConfig()
+    fast = ScheduleConfig(channels_last=True, compile="step")
+    assert describe.device_line("cpu", "x86_64", 2, fast) == "cpu, 2 threads"
+    card = ("cuda:0", "NVIDIA H100", 16)
+    assert describe.device_line(*card, plain, ("79 GiB", "TF32 in convolutions")) == (
+        "cuda:0, NVIDIA H100 (79 GiB), TF32 in convolutions"
+    )
+    assert describe.device_line(*card, fast, ("79 GiB", "bf16")) == (
+        "cuda:0, NVIDIA H100 (79 GiB), bf16, channels_last, compile=step"
+    )

@@ -15,13 +15,28 @@ from typing import Any
 import torch
 
 from dstrun.system.cores import usable_cores
+from dstrun.system.gpu import find_gpu, free_memory, gpu_names, select_gpu
 
 MALLOPT = {
     "M_MMAP_THRESHOLD": (-3, 32 << 20),
     "M_TRIM_THRESHOLD": (-1, 1 << 30),
     "M_TOP_PAD": (-2, 64 << 20),
 }
-OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
+OUT_OF_MEMORY = (
+    "not enough memory",
+    "can't allocate memory",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+# What CUDA's libraries report, too, where they find no memory of their own on a full GPU.
+ON_A_FULL_GPU = (
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "CUDNN_STATUS_INTERNAL_ERROR",
+    "CUDNN_STATUS_NOT_INITIALIZED",
+    "unable to find an engine",
+)
+FULL = 2**28  # bytes, fewer than which are free on a GPU: less than such a library may take
 PACKAGES = (
     "dstrun",
     "torch",
@@ -35,23 +50,26 @@ PACKAGES = (
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device of a name; 'auto' is the GPU if there is one, else the CPU.
+    """Return the device of a name, made the current one if it is a GPU.
 
-    Raise ValueError for a device that this machine has not.
+    'auto' is the GPU if torch can use one, else the CPU. Raise ValueError for a device that this
+    machine has not, or that cannot be used.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        if device.type not in ("cpu", "cuda"):
-            raise RuntimeError(f"no runs on {device.type}")
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-        raise ValueError(
-            f"got {name!r}, expected auto or a device of this machine: {', '.join(['cpu', *gpus])}"
-        ) from error
-    return device
+        name = "cuda" if find_gpu()[0] else "cpu"
+    kind, _, index = name.partition(":")
+    if kind == "cpu" and (index.isdecimal() or name == "cpu"):
+        return torch.device(name)
+    gpus, reason = gpu_names(), ""
+    if name in ("cuda", *gpus) or (kind == "cuda" and not gpus):
+        try:
+            return select_gpu(gpus.index(name) if name in gpus else 0)
+        except RuntimeError as error:
+            reason = f"; {error}"
+    raise ValueError(
+        f"got {name!r}, expected auto or a device of this machine: {', '.join(['cpu', *gpus])}"
+        f"{reason}"
+    )
 
 
 def set_threads(threads: int) -> int:
@@ -86,7 +104,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error means a lack of memory: of torch on GPU or CPU, or of Python."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+    if not isinstance(error, RuntimeError):
+        return False
+    message = str(error)
+    if any(words in message for words in OUT_OF_MEMORY):
+        return True
+    is_hint = torch.cuda.is_initialized() and any(words in message for words in ON_A_FULL_GPU)
+    return is_hint and free_memory() < FULL
 
 
 def missing_for_compilation(device: torch.device) -> str | None:
@@ -107,11 +131,15 @@ def missing_for_compilation(device: torch.device) -> str | None:
 
 
 def set_deterministic(wanted: bool) -> None:
-    """Restrict torch to operations that repeat bit for bit, or lift the restriction."""
+    """Restrict torch to operations that repeat bit for bit, or lift the restriction.
+
+    Without it, cuDNN measures at the first step which of its convolutions are fastest.
+    """
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(wanted)
     torch.backends.cudnn.deterministic = wanted
+    torch.backends.cudnn.benchmark = not wanted
 
 
 def facts(device: torch.device) -> dict[str, Any]:

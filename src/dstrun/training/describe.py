@@ -6,6 +6,7 @@ from shlex import quote
 from typing import Any, NamedTuple
 
 from dstrun.config.options import Config
+from dstrun.config.sections import ScheduleConfig
 from dstrun.runs.labels import quantity
 
 NAMED = 3  # how many classes, options or weights left dense a line names
@@ -69,9 +70,21 @@ def schedule_line(
     return words + (f"; recipe {recipe}{but_for}" if recipe else "")
 
 
-def device_line(device: str, name: str, threads: int) -> str:
-    """Return 'cpu, 2 threads', or a GPU's device and name."""
-    return f"{device}, {quantity(threads, 'thread')}" if device == "cpu" else f"{device}, {name}"
+def device_line(
+    device: str, name: str, threads: int, schedule: ScheduleConfig, gpu: Sequence[str] = ()
+) -> str:
+    """Return 'cpu, 2 threads', or 'cuda:0, NVIDIA H100 (80 GiB), bf16, channels_last'.
+
+    gpu: memory and number format of a GPU.
+    """
+    if not gpu:
+        return f"{device}, {quantity(threads, 'thread')}"
+    memory, *words = gpu
+    if schedule.channels_last:
+        words.append("channels_last")
+    if schedule.compile != "off":
+        words.append(f"compile={schedule.compile}")
+    return ", ".join([device, f"{name} ({memory})", *words])
 
 
 def density_words(masked: float, model: float | None, style: str = ".2%") -> str:

@@ -1,6 +1,7 @@
 """What a run needs, checked before anything is trained or written: device, data and model."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -11,9 +12,11 @@ from torch import nn
 from dstrun import models
 from dstrun.config.options import Config
 from dstrun.config.registry import check_arguments, lookup
+from dstrun.config.sections import ScheduleConfig
 from dstrun.data import Split, Splits
 from dstrun.methods.masked_layers import sparsify
 from dstrun.system.errors import InputError
+from dstrun.system.gpu import find_gpu, free_memory, has_bf16, number_format, total_memory
 from dstrun.system.machine import choose_device, missing_for_compilation
 from dstrun.training.evaluate import make_autocast
 from dstrun.training.initial_weights import set_initial_weights
@@ -21,16 +24,25 @@ from dstrun.training.load_data import load_data
 from dstrun.training.model_trial import Trial, try_model
 from dstrun.training.model_trial_passes import Case
 
+SHARE_FOR_DATA = 0.5  # of a GPU's free memory; the rest is the training step's
+
 
 @dataclass(frozen=True)
 class Prepared:
-    """Device, data and the model's builder; nothing is trained yet."""
+    """Device, data and the model's builder; nothing is trained yet.
+
+    on_host: whether the images stay on the host, for lack of memory on the GPU. gpu: its memory and
+    number format, in words, or (). notes: what a user may not expect of the device.
+    """
 
     device: torch.device
     splits: Splits
     validation: Split | None
     build_model: Callable[[], nn.Module]
     trial: Trial = Trial()
+    on_host: bool = False
+    gpu: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -64,23 +76,73 @@ def prepare(config: Config, resumes: bool = False) -> Prepared:
     0 at the start, are then not looked at.
     """
     config = replace(config, init=None) if resumes else config
-    try:
-        device = choose_device(config.device)
-    except ValueError as error:
-        raise InputError(f"device: {error}") from error
-    compilation = config.schedule.compile
-    if compilation != "off" and (missing := missing_for_compilation(device)):
-        raise InputError(
-            f"schedule.compile: got {compilation!r}, which needs {missing}; "
-            "schedule.compile=off does not"
-        )
+    device, note = _choose_device(config)
+    _check_schedule(config.schedule, device)
     splits, validation = load_data(config.data)
     name, arguments = config.model.builder, config.model.args
     builder = lookup("model.builder", name, models.BUILDERS, "dstrun.models")
     check_arguments("model.args", name, builder, splits.shape, splits.classes, **arguments)
     build_model = partial(builder, splits.shape, splits.classes, **arguments)
     trial = _try_model(config, build_model, splits, resumes)
-    return Prepared(device, splits, validation, build_model, trial)
+    short = _note_on_memory(device, [splits.train, splits.test, *filter(None, [validation])])
+    return Prepared(
+        device,
+        splits,
+        validation,
+        build_model,
+        trial,
+        on_host=bool(short),
+        gpu=_gpu_words(config.schedule, device),
+        notes=tuple(filter(None, (note, short))),
+    )
+
+
+def _choose_device(config: Config) -> tuple[torch.device, str]:
+    """Return the device, and a note if it is the CPU though there is a GPU; '' for no note."""
+    try:
+        device = choose_device(config.device)
+    except ValueError as error:
+        raise InputError(f"device: {error}") from error
+    _, reason = find_gpu() if config.device == "auto" else (True, "")
+    return device, f"device: the CPU is used, since {reason}" if reason else ""
+
+
+def _check_schedule(schedule: ScheduleConfig, device: torch.device) -> None:
+    """Raise InputError where the device cannot compile, or not compute in the precision."""
+    if schedule.compile != "off":
+        if missing := missing_for_compilation(device):
+            raise InputError(
+                f"schedule.compile: got {schedule.compile!r}, which needs {missing}; "
+                "schedule.compile=off does not"
+            )
+        # torch 2.11 advises TF32 in matrix products when it compiles: other figures than without
+        warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
+    if schedule.precision == "bf16" and device.type == "cuda" and not has_bf16():
+        name = torch.cuda.get_device_name(device)
+        raise InputError(
+            f"schedule.precision: got 'bf16', in which {device}, {name}, cannot compute; "
+            "expected fp32"
+        )
+
+
+def _gpu_words(schedule: ScheduleConfig, device: torch.device) -> tuple[str, ...]:
+    """Return memory and number format of a GPU; () for the CPU."""
+    if device.type != "cuda":
+        return ()
+    return f"{total_memory() / 2**30:.0f} GiB", number_format(schedule.precision)
+
+
+def _note_on_memory(device: torch.device, splits: Sequence[Split]) -> str:
+    """Return a note if the images take too much of what is free on a GPU: they stay on the host."""
+    if device.type != "cuda":
+        return ""
+    size, free = sum(split.images.nbytes for split in splits), free_memory()
+    if size <= SHARE_FOR_DATA * free:
+        return ""
+    return (
+        f"device: the images, {size / 2**20:,.0f} MiB, stay in the host's memory, since "
+        f"{free / 2**20:,.0f} MiB are free on {device}; batches are copied while it computes"
+    )
 
 
 def _try_model(

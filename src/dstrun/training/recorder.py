@@ -76,7 +76,7 @@ class Recorder:
         notes = []
         for note in self._prepared.splits.notes:
             notes.append(note if note.startswith("data.") else f"data.root: {note}")
-        for note in [*notes, *self._prepared.trial.notes]:
+        for note in [*notes, *self._prepared.trial.notes, *self._prepared.notes]:
             self._console.say(f"note: {note}", style="yellow")
 
     def _facts(self, status: Mapping[str, Any]) -> dict[str, str]:
@@ -92,7 +92,9 @@ class Recorder:
             "left dense": dense if size.added else "",
             "method": trainer.method.describe(),
             "schedule": describe.schedule_line(config, per_epoch, recipe, changed),
-            "device": describe.device_line(device, name, threads),
+            "device": describe.device_line(
+                device, name, threads, config.schedule, self._prepared.gpu
+            ),
             "resuming": f"at step {step:,} of {steps:,}" if step else "",
         }
 

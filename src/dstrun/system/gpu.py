@@ -1,0 +1,86 @@
+"""GPUs as torch sees them: why none can be used, which one is current, its memory and formats."""
+
+import warnings
+
+import torch
+
+# Every warning of torch about a driver that it cannot use begins with this.
+WARNING = "CUDA initialization: "
+TENSOR_CORES_WITH_TF32 = (8, 0)  # compute capability
+
+
+def find_gpu() -> tuple[bool, str]:
+    """Return whether torch can use a GPU, and why not if a driver is there; '' without a driver.
+
+    torch's own warning about such a driver takes five lines and is not shown.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = torch.cuda.is_available()
+    reasons = [str(one.message) for one in caught if str(one.message).startswith(WARNING)]
+    if reasons:
+        warnings.filterwarnings("ignore", message=WARNING)
+    return found, _in_short(reasons[0]) if reasons else ""
+
+
+def gpu_names() -> list[str]:
+    """Return the names of the GPUs that torch can use: cuda:0, cuda:1, …"""
+    found, _ = find_gpu()
+    return [f"cuda:{index}" for index in range(torch.cuda.device_count())] if found else []
+
+
+def select_gpu(index: int) -> torch.device:
+    """Make a GPU the current one, on which a library's own memory lies, and return it.
+
+    Raise RuntimeError, with the reason in one line, where it cannot be used.
+    """
+    device = torch.device("cuda", index)
+    try:
+        torch.cuda.init()
+        torch.cuda.set_device(device)
+        torch.cuda.mem_get_info()  # makes its context, which a busy or full GPU refuses
+    except (RuntimeError, AssertionError) as error:
+        raise RuntimeError(_in_short(str(error))) from error
+    return device
+
+
+def _in_short(message: str) -> str:
+    """Return the first sentence of torch's message on CUDA, and what to do where that is known."""
+    first = message.strip().removeprefix(WARNING).split("\n")[0].split(". ")[0].rstrip(".")
+    if "driver on your system is too old" in first:
+        return (
+            f"the NVIDIA driver is too old for torch {torch.__version__}"
+            f"{first.partition('too old')[2]}; update it, or install a torch for an older CUDA"
+        )
+    if "not compiled with CUDA" in first:
+        return f"torch {torch.__version__} is built without CUDA; install one that is built with it"
+    return first[:1].lower() + first[1:] if first.startswith(("Found", "No ", "The ")) else first
+
+
+def free_memory() -> int:
+    """Return the bytes that are free on the current GPU."""
+    return int(torch.cuda.mem_get_info()[0])
+
+
+def total_memory() -> int:
+    """Return the bytes of the current GPU's memory."""
+    return int(torch.cuda.mem_get_info()[1])
+
+
+def has_bf16() -> bool:
+    """Return whether the current GPU computes in bf16 itself and does not emulate it."""
+    return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def number_format(precision: str) -> str:
+    """Return, in words, the number format in which the current GPU computes fp32 or bf16 layers."""
+    if precision != "fp32":
+        return precision
+    if torch.cuda.get_device_capability() < TENSOR_CORES_WITH_TF32:
+        return "fp32"
+    products, convolutions = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    if products and convolutions:
+        return "TF32"
+    if products or convolutions:
+        return "TF32 in convolutions" if convolutions else "TF32 in matrix products"
+    return "fp32"
