@@ -11,6 +11,7 @@ import torch
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.status import Status
 from dstrun.system.errors import InputError
+from dstrun.training.build import make_batches
 from dstrun.training.console import RunConsole
 from dstrun.training.prepare import prepare
 from dstrun.training.recorder import Recorder
@@ -42,6 +43,24 @@ def test_the_note_on_memory_says_how_much_there_is(monkeypatch: pytest.MonkeyPat
         "device: the images, 0 MiB, stay in the host's memory, since 0 MiB are free on cuda:0; "
         "batches are copied while it computes"
     )
+
+
+@pytest.mark.parametrize("on_host", [False, True])
+def test_batches_are_where_the_images_have_been_found_room(
+    monkeypatch: pytest.MonkeyPatch, on_host: bool
+) -> None:
+    """Emulate pinned memory: only images on the host go through it."""
+    pinned: list[int] = []
+    prepared = dataclasses.replace(prepare(config()), on_host=on_host)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(
+        torch.Tensor, "pin_memory", lambda images: pinned.append(len(images)) or images
+    )
+    train, splits = make_batches(config(), prepared)
+    for batches in (train.shuffled(0), splits["test"]()):
+        pinned.clear()
+        next(iter(batches))
+        assert bool(pinned) == on_host
 
 
 def test_bf16_is_refused_by_a_card_that_would_emulate_it(monkeypatch: pytest.MonkeyPatch) -> None:

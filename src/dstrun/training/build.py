@@ -45,7 +45,9 @@ def training_objects(config: Config, prepared: Prepared) -> tuple[nn.Module, Met
 def make_batches(config: Config, prepared: Prepared) -> tuple[Batches, dict[str, Callable]]:
     """Return training batches, and for each held-out split a function that yields its batches."""
     data, size = config.data, config.schedule.batch_size
-    on_device = partial(Batches, device=prepared.device, mean=data.mean, std=data.std)
+    on_device = partial(
+        Batches, device=prepared.device, on_host=prepared.on_host, mean=data.mean, std=data.std
+    )
     train = on_device(prepared.splits.train, size, pad=data.pad, flip=data.flip, seed=config.seed)
     usual = EVALUATION_BYTES // torch.Size(prepared.shape).numel()
     size = max(size // config.schedule.accumulate, usual, 1)
