@@ -17,9 +17,10 @@ from dstrun.runs.wandb_options import wandb_init, wandb_options
 from dstrun.sweep.plan import Job
 from dstrun.sweep.pool import check_wandb_variables
 from dstrun.system.errors import InputError, RunFailedError
-from dstrun.training.run import run_as_job
+from dstrun.training.run import run, run_as_job
 from tests.helpers.commands import Command
 from tests.helpers.runs import QUICK, only_run, rows
+from tests.helpers.tiny import config, tiny  # noqa: F401
 
 RUN = Path("outputs/single/run")
 
@@ -76,6 +77,52 @@ def test_an_id_that_wandb_refuses_is_refused(monkeypatch: pytest.MonkeyPatch, wo
         wandb_options(check({}))
     with pytest.raises(wandb.UsageError):
         wandb.Settings(run_id=word)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_run_trains_without_wandb_where_it_is_not_installed_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Hide the package; a folder of W&B's files, which may be on the path, is none."""
+    line = "W&B is not installed, so this run is not logged there (no line: wandb.mode=disabled)"
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "wandb", None)
+        folder = run(config(wandb__mode="auto"), default_group="single")
+    assert (folder / "summary.json").exists()
+    out = capsys.readouterr().out
+    assert (out.count("W&B"), out.count(line)) == (1, 1)
+    Path("files/wandb").mkdir(parents=True)
+    elsewhere = [one for one in sys.path if not Path(one, "wandb", "__init__.py").exists()]
+    monkeypatch.setattr(sys, "path", ["files", *elsewhere])
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    said: list[str] = []
+    tracker = wandb_logger.start_wandb("auto", logging.getLogger(), said.append)
+    assert (type(tracker), said) == (wandb_logger.NoTracker, [line])
+
+
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_wandb_is_asked_for_in_vain_where_it_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """Refuse it in a sweep, too; a run that has a variable for it is refused by its name."""
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    asked = check({"wandb.mode": mode})
+    monkeypatch.setenv("WANDB_MODE", mode)
+    for name, call in (
+        ("wandb.mode", lambda: wandb_options(asked)),
+        ("wandb.mode", lambda: check_wandb_variables([Job((), asked, RUN)])),
+        ("WANDB_MODE", lambda: wandb_options(check({}))),
+    ):
+        with pytest.raises(InputError) as refused:
+            call()
+        assert str(refused.value) == (
+            f"{name}: got {mode!r}, but the package wandb is not installed; "
+            "install it, or train with wandb.mode=disabled"
+        )
+    assert wandb_options(check({"wandb.mode": "disabled"})).mode == "disabled"
+    with pytest.raises(InputError):
+        run(asked, default_group="single")
+    assert not list(Path().iterdir())
 
 
 def test_what_wandb_refuses_is_refused_before_the_start(

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from dstrun.config.options import Config
-from dstrun.runs.wandb_options import MODES, wandb_run_id
+from dstrun.runs.wandb_options import MODES, is_installed, wandb_run_id
 from dstrun.system.errors import first_line
 
 # Time limits of W&B's server, below the 10 s and 15 s that it may cost a run.
@@ -93,6 +93,9 @@ def start_wandb(mode: str, log: logging.Logger, say: Callable[[str], None], **in
     init: arguments of wandb.init, from `wandb_init`.
     """
     if mode == "disabled":
+        return NoTracker()
+    if not is_installed():
+        say("W&B is not installed, so this run is not logged there (no line: wandb.mode=disabled)")
         return NoTracker()
     _set_environment(mode, init.get("tags") or ())
     import wandb  # which reads the environment

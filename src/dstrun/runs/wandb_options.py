@@ -6,6 +6,7 @@ An option that is given overrides the environment; at its default, W&B's variabl
 import os
 import re
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ RUN_ID = r"[^\s:;,#?/'](?:[^:;,#?/']*[^\s:;,#?/'])?"  # as wandb.Settings checks
 def wandb_options(config: Config) -> WandbConfig:
     """Return the options of W&B, with W&B's variables in place of those at their default.
 
-    Raises InputError for a variable that W&B would refuse.
+    Raises InputError for a variable that W&B would refuse, and for online and offline where W&B is
+    not installed; mode auto does without it.
     """
     if config.wandb.mode == "disabled":
         return config.wandb
@@ -51,7 +53,20 @@ def wandb_options(config: Config) -> WandbConfig:
     run_id = os.environ.get("WANDB_RUN_ID", "")
     if run_id and not re.fullmatch(RUN_ID, run_id):
         raise InputError(f"WANDB_RUN_ID: got {run_id!r}, expected text without : ; , # ? / '")
-    return replace(config.wandb, **found)
+    options = replace(config.wandb, **found)
+    if options.mode in ("online", "offline") and not is_installed():
+        name = "WANDB_MODE" if config.wandb.mode == "auto" else "wandb.mode"
+        raise InputError(
+            f"{name}: got {options.mode!r}, but the package wandb is not installed; "
+            "install it, or train with wandb.mode=disabled"
+        )
+    return options
+
+
+def is_installed() -> bool:
+    """Return whether the package wandb is installed; a folder of W&B's files has its name, too."""
+    found = find_spec("wandb")
+    return found is not None and found.origin is not None
 
 
 def _mode_of_environment() -> str:
