@@ -30,6 +30,7 @@ from dstrun.training.build import (
 )
 from dstrun.training.loop import Progress, train
 from dstrun.training.prepare import Prepared
+from dstrun.training.step import Update
 
 SHAPES = {
     "digits": (1, 8, 8),
@@ -54,8 +55,10 @@ VARIANTS = {
 class Training:
     """A model in training on one batch of random images, with `update` to do more steps."""
 
+    config: Config
     model: nn.Module
     method: Method
+    one_update: Update
     images: Tensor
     update: Callable[[int], None]
 
@@ -106,7 +109,7 @@ def training(words: Sequence[str]) -> Training:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 
-    return Training(model, method, images, update)
+    return Training(config, model, method, one_update, images, update)
 
 
 @dataclass

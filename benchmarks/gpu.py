@@ -1,0 +1,240 @@
+"""dstrun on a GPU: is it right, does it wait, how fast is it; and real runs in the time left.
+
+    python benchmarks/gpu.py [--out DIR] [--parts PART …] [--budget 470] [--device cuda] [--tiny]
+
+    facts    the card, versions, ceilings of copying and of matrix products
+    checks   formulas, agreement of eager and compiled steps, waits, recompilation, resume, commands
+    speed    DST / dense, TFLOP/s, kernels, epochs, memory; one network at a time, alone on the card
+    share    several processes on one card
+    runs     rows of table 2 by dstrun itself, which the next call goes on with
+
+Every part is a process with a limit of its own, so that what dies or hangs costs itself only. DIR
+gets results.json and results.md, whole after every figure, log.txt, and the runs without weights.
+`--device cpu --tiny` tries all of it on small networks. Run folders and compiled code are in
+`--work`. docs/performance.md says how to carry this to a machine without a network.
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from gpu_collect import BEGUN, Process, Results
+from gpu_plan import KINDS, SHARING, TINY_SHARING, Part, chosen, interleaved, until
+from gpu_runs import Runs
+
+ALONE = 30.0  # seconds at most for the timings of one network
+
+
+def main() -> None:
+    options = parsed()
+    try:
+        parts = chosen(options.parts, options.tiny)
+    except ValueError as error:
+        print(f"gpu.py: --parts: {error}", file=sys.stderr)
+        sys.exit(2)
+    work = (options.work or options.out / "work").resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    spec = {name: getattr(options, name) for name in ("device", "tiny", "data", "seeds")}
+    spec |= {"work": str(work)}
+    about = {"device": options.device, "tiny": options.tiny, "budget": options.budget}
+    bench = Bench(Results(options.out, about), spec, parts, options)
+    bench.facts()
+    bench.checks_and_speed()
+    bench.share()
+    bench.runs()
+
+
+def parsed() -> argparse.Namespace:
+    """Return the options of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("build/gpu-results"), metavar="DIR")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="default: work/ in --out")
+    parser.add_argument(
+        "--parts", nargs="*", default=[], metavar="PART", help=f"{', '.join(KINDS)}, or a name"
+    )
+    parser.add_argument("--budget", type=float, default=470.0, help="seconds for everything")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--tiny", action="store_true", help="small networks, first cases")
+    parser.add_argument("--data", metavar="DIR", help="default: $DSTRUN_DATA")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="of real runs")
+    parser.add_argument("--jobs", type=int, default=0, help="processes that prepare or check")
+    return parser.parse_args()
+
+
+class Bench:
+    """The phases, one after the other, and when each has to end."""
+
+    def __init__(
+        self, results: Results, spec: dict[str, Any], parts: list[Part], options: argparse.Namespace
+    ) -> None:
+        self._results, self._spec = results, spec
+        self._parts = {kind: [part for part in parts if part.kind == kind] for kind in KINDS}
+        self._phases = [kind for kind in KINDS if self._parts[kind]]
+        self._end = BEGUN + options.budget
+        cores = len(os.sched_getaffinity(0))
+        self._jobs = options.jobs or max(2, cores * 3 // 4)
+        self._shared: list[Process] = []
+
+    def _until(self, phase: str) -> float:
+        return until(phase, self._phases, time.monotonic(), self._end)
+
+    def _environment(self, part: Part | None = None) -> dict[str, str]:
+        """Return a part's environment: few threads, and what is compiled kept in `--work`."""
+        tiny, work = self._spec["tiny"], Path(self._spec["work"])
+        own = "_second" if part and part.arguments.get("own_caches") else ""
+        threads = 1 if tiny else 4 if part in self._parts["speed"][:3] else 2
+        return os.environ | {
+            "OMP_NUM_THREADS": "1" if tiny else "2",
+            "PYTHONUNBUFFERED": "1",
+            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+            "TORCHINDUCTOR_COMPILE_THREADS": str(threads),
+            "TORCHINDUCTOR_CACHE_DIR": str(work / f"inductor{own}"),
+            "TRITON_CACHE_DIR": str(work / f"triton{own}"),
+        }
+
+    def _start(self, part: Part) -> Process:
+        return Process(part, self._results, self._spec, self._environment(part))
+
+    def facts(self) -> None:
+        for part in self._parts["facts"]:
+            process = self._start(part)
+            process.wait(max(self._until("facts"), time.monotonic() + 20))
+            process.end()
+
+    def checks_and_speed(self) -> None:
+        """Run checks while timings are compiled, then time one network after the other."""
+        if not any(self._parts[kind] for kind in ("checks", "speed", "share")):
+            return
+        preparing = self._until("checks") if self._parts["checks"] else time.monotonic()
+        waiting = interleaved(self._parts["speed"], self._parts["checks"]) + self._parts["share"]
+        queue = Queue(self._start, waiting, self._jobs)
+        while time.monotonic() < preparing and not queue.is_prepared:
+            queue.move_on()
+            time.sleep(0.1)
+        queue.end_checks(self._results)
+        self._compare_repeats()
+        timed_until = self._until("speed") if self._parts["speed"] else time.monotonic()
+        while queue.has("speed") and time.monotonic() < timed_until:
+            queue.move_on()
+            if process := queue.next_ready():
+                process.tell("time")
+                process.wait(min(timed_until, time.monotonic() + ALONE))
+                process.end()
+            time.sleep(0.05)
+        queue.end("speed", self._results)
+        if self._parts["share"]:
+            self._shared = queue.take("share", self._results, self._until("share"))
+
+    def _compare_repeats(self) -> None:
+        """Compare the digests that two processes have said."""
+        name = "two processes, second"
+        first, second = (
+            self._results.parts.get(one, {}).get("digests", {})
+            for one in ("two processes, first", name)
+        )
+        if first and second:
+            same = {f"{way}, same bits": second.get(way) == first[way] for way in first}
+            state = {} if all(same.values()) else {"state": "wrong"}
+            self._results.take(name, "checks", {"ok": same, **state})
+
+    def share(self) -> None:
+        """Let one process train, then two, then four at once."""
+        ready = [process for process in self._shared if process.alive]
+        limit = self._until("share") if ready else 0.0
+        for count in TINY_SHARING if self._spec["tiny"] else SHARING:
+            if count <= len(ready):
+                for process in ready[:count]:
+                    process.tell(str(count))
+                for process in ready[:count]:
+                    process.hears(f"did {count}", limit)
+        for process in ready:
+            process.tell("end")
+        for process in ready:
+            process.wait(max(limit, time.monotonic() + 2))
+            process.end()
+
+    def runs(self) -> None:
+        if self._parts["runs"]:
+            Runs(self._results, self._spec, self._environment()).train(self._end)
+
+
+class Queue:
+    """Parts that wait, that prepare themselves, and that are ready to be timed."""
+
+    def __init__(self, start: Any, waiting: list[Part], slots: int) -> None:
+        self._start, self._waiting, self._slots = start, waiting, slots
+        self._busy: list[Process] = []
+        self._ready: list[Process] = []
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether checks have ended and timings wait for their turn."""
+        return not self._waiting and not self._busy
+
+    def move_on(self) -> None:
+        """Note who has ended or is ready, and start others in their places."""
+        for process in list(self._busy):
+            if not process.alive:
+                process.end()
+                self._busy.remove(process)
+            elif process.hears("ready"):
+                self._ready.append(process)
+                self._busy.remove(process)
+        while self._waiting and len(self._busy) < self._slots:
+            self._busy.append(self._start(self._waiting.pop(0)))
+
+    def has(self, kind: str) -> bool:
+        """Whether a part of that kind is to come."""
+        processes = [*self._busy, *self._ready]
+        return any(one.part.kind == kind for one in processes) or any(
+            part.kind == kind for part in self._waiting
+        )
+
+    def next_ready(self) -> Process | None:
+        """Return the next process to be timed, if one is ready; it is no longer held here.
+
+        Those that still compile are told once that they are waited for.
+        """
+        for process in self._busy:
+            if process.part.kind == "speed" and not self._ready and not process.is_hurried:
+                process.is_hurried = True
+                process.tell("hurry")
+        for process in self._ready:
+            if process.part.kind == "speed":
+                self._ready.remove(process)
+                return process
+        return None
+
+    def end(self, kind: str, results: Results) -> None:
+        """End what runs of a kind; say of what waits that it was not begun."""
+        for some in (self._busy, self._ready):
+            for process in [one for one in some if one.part.kind == kind]:
+                process.end()
+                some.remove(process)
+        for part in [one for one in self._waiting if one.kind == kind]:
+            results.take(part.name, part.kind, {"state": "not begun: no time left"})
+            self._waiting.remove(part)
+
+    def end_checks(self, results: Results) -> None:
+        """End the checks; nothing else runs on the card when timings begin."""
+        self.move_on()
+        self.end("checks", results)
+
+    def take(self, kind: str, results: Results, until: float) -> list[Process]:
+        """Return the processes of a kind that are ready by then; end the others."""
+        while self.has(kind) and (self._waiting or self._busy) and time.monotonic() < until:
+            self.move_on()
+            time.sleep(0.05)
+        found = [process for process in self._ready if process.part.kind == kind]
+        self._ready = [process for process in self._ready if process not in found]
+        self.end(kind, results)
+        return found
+
+
+if __name__ == "__main__":
+    main()
