@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
+from dstrun import models
 from dstrun.runs import checkpoint
 from dstrun.runs.status import Status
 from dstrun.system.errors import BusyError, Interrupted, RunFailedError, StoppedByFile
@@ -22,7 +23,7 @@ from dstrun.training.console import RunConsole
 from dstrun.training.recorder import Recorder
 from dstrun.training.run import run
 from tests.helpers.runs import rows
-from tests.helpers.tiny import config, tiny  # noqa: F401
+from tests.helpers.tiny import Tiny, config, tiny  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("tiny")
 UPDATES = 6  # an epoch
@@ -85,6 +86,28 @@ def test_a_run_that_waits_for_the_compiler_says_so_once(
         times,
         times,
     )
+
+
+def test_an_operation_that_cannot_repeat_is_named_with_what_computes_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Take one that has no deterministic form on the CPU either."""
+
+    class Putting(Tiny):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            logits = super().forward(images)
+            torch.zeros(2).put_(torch.tensor([0]), torch.ones(1))
+            return logits
+
+    monkeypatch.setitem(models.BUILDERS, "tiny", Putting)
+    with pytest.raises(RunFailedError) as failed:
+        run(config(deterministic=True), default_group="single")
+    line = (
+        "deterministic=true: put_ has no form on this device that repeats bit for bit; "
+        "deterministic=false or device=cpu computes it"
+    )
+    assert str(failed.value) == line
+    assert f"failed, {line} (traceback in train.log)" in capsys.readouterr().out
 
 
 def test_a_run_that_goes_on_elsewhere_says_where_it_began(

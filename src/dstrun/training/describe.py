@@ -8,7 +8,10 @@ from typing import Any, NamedTuple
 from dstrun.config.options import Config
 from dstrun.config.sections import ScheduleConfig
 from dstrun.runs.labels import quantity
+from dstrun.system.errors import error_line, first_line
 
+# torch's words after the name of an operation, under use_deterministic_algorithms
+WITHOUT_DETERMINISTIC_FORM = " does not have a deterministic implementation"
 NAMED = 3  # how many classes, options or weights left dense a line names
 
 
@@ -110,6 +113,17 @@ def result_line(summary: Mapping[str, Any], time: str) -> str:
     words.append(f"multiply-adds {summary['flops_fraction']:.2%}")
     words.append(f"{summary['parameters_kept']:,} of {summary['parameters']:,} parameters")
     return "  ".join([*words, time])
+
+
+def failure_line(error: BaseException) -> str:
+    """Return an error in one line, with advice where `deterministic` is its reason."""
+    operation, found, _ = first_line(error).partition(WITHOUT_DETERMINISTIC_FORM)
+    if not found:
+        return error_line(error)
+    return (
+        f"deterministic=true: {operation} has no form on this device that repeats bit for bit; "
+        "deterministic=false or device=cpu computes it"
+    )
 
 
 def next_commands(folder: Path, sparse: bool) -> dict[str, str]:

@@ -21,7 +21,6 @@ from dstrun.system.errors import (
     Interrupted,
     RunFailedError,
     StoppedByFile,
-    error_line,
 )
 from dstrun.system.files import sha256
 from dstrun.system.machine import facts, is_out_of_memory, keep_freed_memory, set_threads
@@ -29,6 +28,7 @@ from dstrun.system.run_files import METRICS_FILE, RESULT_FILES, STOP_FILE, SUMMA
 from dstrun.system.signals import StopRequest, stop_request
 from dstrun.training.compile_check import compare_with_eager
 from dstrun.training.console import RunConsole
+from dstrun.training.describe import failure_line
 from dstrun.training.divergence import find_first_nonfinite, not_finite
 from dstrun.training.loop import Progress, Record
 from dstrun.training.prepare import Prepared
@@ -230,9 +230,9 @@ class Session:
         return line
 
     def _describe(self, error: Exception) -> str:
-        """Return an error in one line, with advice where memory was short."""
+        """Return an error in one line, with advice where memory or a deterministic form lacks."""
         if not is_out_of_memory(error):
-            return error_line(error)
+            return failure_line(error)
         schedule = self._config.schedule
         pieces = f" in {schedule.accumulate} pieces" if schedule.accumulate > 1 else ""
         return (
