@@ -40,7 +40,6 @@ WITHOUT_TORCH = {"cli", "compare", "config", "hydra_plugins", "runs", "sweep", "
 WITH_TORCH = {
     "config/registry.py",
     "runs/checkpoint.py",
-    "sweep/start_check.py",
     "system/gpu.py",
     "system/machine.py",
 }
@@ -140,7 +139,7 @@ def test_torchs_private_names_stand_in_few_files() -> None:
     """In the kernels of masking, the two compiled files, and the counter's names of operators."""
     using = set()
     for file in SOURCE.rglob("*.py"):
-        text = re.sub(r'"torch\._dynamo"', "", file.read_text())  # a name that the pool preloads
+        text = re.sub(r'"torch\._dynamo"', "", file.read_text())  # a name that a sweep preloads
         if PRIVATE_TORCH.search(text):
             using.add(str(file.relative_to(SOURCE)))
     assert using == KERNELS

@@ -15,6 +15,7 @@ from dstrun.training.build import make_batches
 from dstrun.training.console import RunConsole
 from dstrun.training.prepare import prepare
 from dstrun.training.recorder import Recorder
+from dstrun.training.run import run, run_as_job
 from dstrun.training.trainer import Trainer
 from tests.helpers.commands import Command
 from tests.helpers.gpus import TOO_OLD, emulate_gpus, emulate_unusable_gpu
@@ -103,6 +104,19 @@ def test_the_compilers_advice_on_tf32_is_not_shown(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("dstrun.training.prepare.missing_for_compilation", lambda device: None)
     prepare(config(schedule__compile="step"))
     warnings.warn("TensorFloat32 tensor cores for float32 matrix mul", stacklevel=1)
+
+
+def test_what_is_faster_on_a_gpu_is_noted_by_a_single_run_and_not_by_a_job(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note = "dstrun: note: on a GPU schedule.compile=step (or mask) is faster: a sparse step"
+    for gpu in ((), ("80 GiB", "TF32 in convolutions")):
+        prepared = dataclasses.replace(prepare(config()), gpu=gpu)
+        monkeypatch.setattr("dstrun.training.run.prepare", lambda *_, prepared=prepared: prepared)
+        run(config(schedule__epochs=1, group=f"gpu{len(gpu)}"), default_group="single")
+        assert capsys.readouterr().err.startswith(note) == bool(gpu)
+        run_as_job(config(schedule__epochs=1, group=f"job{len(gpu)}"), default_group="grid")
+        assert capsys.readouterr().err == ""
 
 
 def test_the_opening_lines_say_what_the_gpu_computes_in(

@@ -11,8 +11,10 @@ from typing import Any
 
 from dstrun.system.errors import InputError
 
-# The last module is what the first optimiser would load.
-PRELOADED = ("dstrun.training.run", "dstrun.sweep.worker", "torch._dynamo")
+PRELOADED = ("dstrun.training.run", "dstrun.sweep.worker")
+# What the first optimiser loads, in two seconds. A job that compiles has to load it itself, since
+# the number of compiling processes is read from the environment at that moment.
+OPTIMISER_MODULE = "torch._dynamo"
 # Bytes that the address of a socket leaves for the name of its folder.
 MAX_FOLDER_BYTES = 107 - len("/pymp-xxxxxxxx/listener-xxxxxxxx")
 SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")

@@ -24,9 +24,9 @@ from typing import Any
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, holder, now
 from dstrun.runs.wandb_options import OF_ONE_RUN, wandb_options
-from dstrun.sweep.forkserver import fork_context, start_forkserver
+from dstrun.sweep.forkserver import OPTIMISER_MODULE, fork_context, start_forkserver
 from dstrun.sweep.plan import Job
-from dstrun.sweep.start_check import find_gpus
+from dstrun.sweep.start_check import check_start
 from dstrun.sweep.worker import (
     BUSY_EXIT_CODE,
     SECONDS_TO_STOP,
@@ -55,11 +55,10 @@ def run_jobs(jobs: Sequence[Job], default_group: str, notes: Sequence[str] = ())
     if not jobs:
         return
     check_wandb_variables(jobs)
-    uses_wandb = any(wandb_options(job.config).mode != "disabled" for job in jobs)
-    start_forkserver(threads_per_slot(jobs_at_a_time(jobs, [])), ["wandb"] if uses_wandb else [])
+    start_forkserver(threads_per_slot(jobs_at_a_time(jobs, [])), _preloaded(jobs))
     with stop_request() as stop:
-        gpus = find_gpus(jobs, stop)
-        print_notes(notes)
+        gpus, more_notes = check_start(jobs, stop)
+        print_notes([*notes, *more_notes])
         slots = range(jobs_at_a_time(jobs, gpus))
         pool = _Pool(
             jobs, default_group, [gpus[slot % len(gpus)] if gpus else None for slot in slots]
@@ -72,6 +71,16 @@ def run_jobs(jobs: Sequence[Job], default_group: str, notes: Sequence[str] = ())
                 raise Interrupted(stop.signal)
         finally:
             pool.stop()
+
+
+def _preloaded(jobs: Sequence[Job]) -> list[str]:
+    """Return the modules that the jobs share, besides those of every job."""
+    modules = []
+    if all(job.config.schedule.compile == "off" for job in jobs):
+        modules.append(OPTIMISER_MODULE)
+    if any(wandb_options(job.config).mode != "disabled" for job in jobs):
+        modules.append("wandb")
+    return modules
 
 
 def check_wandb_variables(jobs: Sequence[Job]) -> None:

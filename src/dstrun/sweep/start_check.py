@@ -1,10 +1,9 @@
 """Check of a sweep's jobs before any of them starts, and the GPUs that they may use."""
 
 import multiprocessing
-import os
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NamedTuple
 
 from dstrun.config.options import Config
 from dstrun.runs.folder import NEW, RunFolder
@@ -15,7 +14,6 @@ from dstrun.sweep.worker import WorkerSettings, threads_per_slot
 from dstrun.system.errors import InputError, Interrupted
 from dstrun.system.signals import StopRequest
 
-DEVICES_WITH_GPUS = {"auto", "cuda"}
 # The options that decide whether a job can start.
 CHECKED_OPTIONS = (
     "model.",
@@ -30,12 +28,18 @@ CHECKED_OPTIONS = (
 )
 
 
-def find_gpus(jobs: Sequence[Job], stop: StopRequest) -> list[str] | None:
-    """Return the GPUs for the jobs, as `jobs_at_a_time` takes them; raise InputError for a job
-    that cannot start.
+class StartCheck(NamedTuple):
+    """GPUs for the jobs, as `jobs_at_a_time` takes them, and notes on devices."""
+
+    gpus: list[str] | None
+    notes: list[str]
+
+
+def check_start(jobs: Sequence[Job], stop: StopRequest) -> StartCheck:
+    """Return the GPUs for the jobs, and notes; raise InputError for a job that cannot start.
 
     A separate process does this, since it loads data, and a process that has asked for GPUs must
-    not be forked. Return None, too, where that process has been killed; an error then appears in
+    not be forked. GPUs is None, too, where that process has been killed; an error then appears in
     the jobs.
     """
     chosen: dict[str, Config] = {}
@@ -55,15 +59,15 @@ def find_gpus(jobs: Sequence[Job], stop: StopRequest) -> list[str] | None:
             if stop.signal:
                 process.kill()
                 raise Interrupted(stop.signal)
-        gpus, error = reader.recv()
+        checked, error = reader.recv()
     except EOFError:  # the process has been killed
-        return None
+        return StartCheck(None, [])
     finally:
         process.join()
         reader.close()
     if error:
         raise InputError(error)
-    return gpus
+    return checked
 
 
 def _checked_settings(job: Job) -> dict[str, Any]:
@@ -78,15 +82,12 @@ def _checked_settings(job: Job) -> dict[str, Any]:
 def _check_jobs(
     configs: Sequence[Config], devices: set[str], settings: WorkerSettings, answer: Connection
 ) -> None:
-    """Send (GPUs, error): the GPUs for jobs on `devices`, and why the first unusable config fails.
-
-    GPUs is None where the jobs name a GPU of their own; error is None where all configs are usable.
-    """
+    """Send (StartCheck, error): error says why the first unusable config fails, or is None."""
     settings.apply()
+    from dstrun.sweep.devices import gpus_for, notes_on_devices
+
     error = _first_input_error(configs)
-    known = devices <= DEVICES_WITH_GPUS | {"cpu"}
-    gpus = _visible_gpus() if devices <= DEVICES_WITH_GPUS else []
-    answer.send((gpus if known else None, error))
+    answer.send((StartCheck(gpus_for(devices), notes_on_devices(configs)), error))
 
 
 def _first_input_error(configs: Sequence[Config]) -> str | None:
@@ -100,12 +101,3 @@ def _first_input_error(configs: Sequence[Config]) -> str | None:
         except Exception:  # raised again in the job's own process, which logs the traceback
             continue
     return None
-
-
-def _visible_gpus() -> list[str]:
-    """Return the GPUs of this process by the names that CUDA_VISIBLE_DEVICES uses."""
-    import torch
-
-    count = torch.cuda.device_count()
-    named = list(filter(None, os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")))
-    return (named or [str(index) for index in range(count)])[:count]

@@ -39,14 +39,22 @@ class WorkerSettings:
         gc.freeze()
         os.setsid()  # Ctrl-C in the terminal reaches the sweep only, which stops its jobs once
         os.chdir(self.folder)
-        os.environ.update(self.environment)
-        if self.gpu is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
+        self.set_environment()
         threading.Thread(target=_stop_with_parent, daemon=True).start()
         accept_all_text()
         from dstrun.system.machine import share_cores
 
         share_cores(self.threads)
+
+    def set_environment(self) -> None:
+        """Set the environment variables of the sweep's process, with a share of the machine.
+
+        Without a number torch starts up to 32 processes in each job that compiles.
+        """
+        os.environ.update(self.environment)
+        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(self.threads))
+        if self.gpu is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
 
 
 def _stop_with_parent() -> None:

@@ -1,5 +1,8 @@
 """GPUs as torch sees them: why none can be used, which one is current, its memory and formats."""
 
+import os
+import re
+import subprocess
 import warnings
 
 import torch
@@ -27,6 +30,32 @@ def gpu_names() -> list[str]:
     """Return the names of the GPUs that torch can use: cuda:0, cuda:1, …"""
     found, _ = find_gpu()
     return [f"cuda:{index}" for index in range(torch.cuda.device_count())] if found else []
+
+
+def visible_gpus() -> list[str]:
+    """Return the GPUs of this process by the names that CUDA_VISIBLE_DEVICES uses.
+
+    Of several MIG instances a process can use one, so torch counts one; here each counts.
+    """
+    count = len(gpu_names())
+    variable = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    named = [name.strip() for name in variable.split(",") if name.strip()]
+    if count == 1 and not named:
+        named = _mig_instances()
+    if count == 1 and all(name.startswith("MIG-") for name in named):
+        count = max(count, len(named))
+    return (named or [str(index) for index in range(count)])[:count]
+
+
+def _mig_instances() -> list[str]:
+    """Return the names of the MIG instances of this machine, as nvidia-smi lists them."""
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return re.findall(r"UUID: (MIG-[^)]+)\)", listed)
 
 
 def select_gpu(index: int) -> torch.device:

@@ -15,6 +15,7 @@ WITHOUT_DOWNLOAD = {
     "folder": "data=folder only reads images on the disk",
 }
 WITH_FIXED_SIZE = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
+WITHOUT_CONVOLUTIONS = ("lenet_300_100", "lstm")
 FOR_SWEEPS = ("n_jobs", "retry")
 MOST = 8  # notes on a sweep
 WITH_TARGET = "there is a reg.target_density"
@@ -51,6 +52,27 @@ def sweep_notes(configs: Sequence[Config], given: Set[str] = frozenset()) -> lis
     if len(lines) > MOST:
         lines[MOST:] = [f"{len(lines) - MOST} more notes"]
     return lines
+
+
+def gpu_notes(configs: Sequence[Config]) -> list[str]:
+    """Return a note on the options that make runs on a GPU faster, or [] if all have them."""
+    faster, reasons = [], []
+    if any(one.reg.method != "dense" and one.schedule.compile == "off" for one in configs):
+        faster.append("schedule.compile=step (or mask)")
+        reasons.append("a sparse step launches up to four times as many kernels as a dense one")
+    if any(_has_slow_layout(config) for config in configs):
+        faster.append("schedule.channels_last=true")
+        reasons.append("convolutions in bf16 read the channels innermost")
+    if not faster:
+        return []
+    verb = "are" if len(faster) > 1 else "is"
+    return [f"on a GPU {' and '.join(faster)} {verb} faster: {', and '.join(reasons)}"]
+
+
+def _has_slow_layout(config: Config) -> bool:
+    schedule = config.schedule
+    has_convolutions = config.model.builder not in WITHOUT_CONVOLUTIONS
+    return schedule.precision == "bf16" and not schedule.channels_last and has_convolutions
 
 
 def given_keys(words: Sequence[str]) -> set[str]:

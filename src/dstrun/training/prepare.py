@@ -76,7 +76,10 @@ def prepare(config: Config, resumes: bool = False) -> Prepared:
     0 at the start, are then not looked at.
     """
     config = replace(config, init=None) if resumes else config
-    device, note = _choose_device(config)
+    try:
+        device = choose_device(config.device)
+    except ValueError as error:
+        raise InputError(f"device: {error}") from error
     _check_schedule(config.schedule, device)
     splits, validation = load_data(config.data)
     name, arguments = config.model.builder, config.model.args
@@ -93,18 +96,14 @@ def prepare(config: Config, resumes: bool = False) -> Prepared:
         trial,
         on_host=bool(short),
         gpu=_gpu_words(config.schedule, device),
-        notes=tuple(filter(None, (note, short))),
+        notes=tuple(filter(None, (note_on_device(config.device), short))),
     )
 
 
-def _choose_device(config: Config) -> tuple[torch.device, str]:
-    """Return the device, and a note if it is the CPU though there is a GPU; '' for no note."""
-    try:
-        device = choose_device(config.device)
-    except ValueError as error:
-        raise InputError(f"device: {error}") from error
-    _, reason = find_gpu() if config.device == "auto" else (True, "")
-    return device, f"device: the CPU is used, since {reason}" if reason else ""
+def note_on_device(name: str) -> str:
+    """Return a note if auto is the CPU for an unusable driver; '' for any other device."""
+    _, reason = find_gpu() if name == "auto" else (True, "")
+    return f"device: the CPU is used, since {reason}" if reason else ""
 
 
 def _check_schedule(schedule: ScheduleConfig, device: torch.device) -> None:

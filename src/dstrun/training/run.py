@@ -32,18 +32,21 @@ from dstrun.system.errors import (
 )
 from dstrun.system.machine import set_threads
 from dstrun.training.build import make_batches, training_objects
+from dstrun.training.config_notes import gpu_notes
 from dstrun.training.describe import density_words
 from dstrun.training.evaluate import evaluate, make_autocast
 from dstrun.training.prepare import Prepared, prepare
 from dstrun.training.session import Session
 
 
-def run(config: Config, default_group: str, notes: Sequence[str] = ()) -> Path:
+def run(
+    config: Config, default_group: str, notes: Sequence[str] = (), advises: bool = True
+) -> Path:
     """Train the run of a config, or what is left of it, and return its folder.
 
     Raises InputError before anything is written; after that RunFailedError, with the traceback in
     the folder, and Interrupted once a request to stop has been met with a checkpoint. Notes are
-    printed once nothing is wrong.
+    printed once nothing is wrong; with `advises`, one on what is faster on a GPU is among them.
     """
     folder = RunFolder.of(config, default_group)
     state = folder.state()
@@ -57,7 +60,7 @@ def run(config: Config, default_group: str, notes: Sequence[str] = ()) -> Path:
         raise BusyError(f"{folder} is being written by {holder(folder.path)}")
     wandb_options(config)
     prepared = _prepare(folder)
-    print_notes(notes)
+    print_notes([*notes, *(gpu_notes([config]) if advises and prepared.gpu else [])])
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
         status = Status(folder.path)
@@ -100,7 +103,7 @@ def run_as_job(config: Config, default_group: str) -> None:
     for name in OF_ONE_RUN:
         os.environ.pop(name, None)
     try:
-        run(config, default_group)
+        run(config, default_group, advises=False)
     except (BusyError, RunFailedError):
         raise
     except Exception as error:

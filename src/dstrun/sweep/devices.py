@@ -1,0 +1,33 @@
+"""GPUs of a sweep's jobs, and notes on the jobs' devices. This imports torch: for other processes.
+
+A process that has asked torch for GPUs must not be forked.
+"""
+
+from collections.abc import Sequence, Set
+
+from dstrun.config.options import Config
+from dstrun.system.gpu import find_gpu, visible_gpus
+from dstrun.training.config_notes import gpu_notes
+from dstrun.training.prepare import note_on_device
+
+DEVICES_WITH_GPUS = {"auto", "cuda"}
+
+
+def gpus_for(devices: Set[str]) -> list[str] | None:
+    """Return the GPUs for jobs on `devices`; [] where all use the CPU.
+
+    None where a job names a GPU of its own. One job that may use a GPU is enough for one job per
+    GPU at a time: a job per core would share them.
+    """
+    if not devices <= DEVICES_WITH_GPUS | {"cpu"}:
+        return None
+    return visible_gpus() if devices & DEVICES_WITH_GPUS else []
+
+
+def notes_on_devices(configs: Sequence[Config]) -> list[str]:
+    """Return notes on the devices of jobs, each once."""
+    found, _ = find_gpu()
+    names = {config.device for config in configs}
+    notes = [note for note in map(note_on_device, sorted(names)) if note]
+    uses_gpu = [one for one in configs if one.device != "cpu" and found]
+    return [*notes, *gpu_notes(uses_gpu)]
