@@ -1,35 +1,60 @@
-"""Training on fake CUDA tensors, in a process that has stand-ins for the CUDA driver."""
+"""Training on fake CUDA tensors: devices, waits, launches and memory, without a GPU."""
 
-import os
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.helpers.fake_cuda import libraries
 
 ROOT = Path(__file__).parents[2]
+CASE = "bf16, target, freeze, clip"
+Rows = dict[tuple[str, str], dict[str, Any]]  # by network and case
 
 pytestmark = pytest.mark.skipif(
-    bool(libraries.missing()), reason=f"fake CUDA needs {libraries.missing()}"
+    bool(libraries.missing()), reason=f"fake CUDA cannot be built without {libraries.missing()}"
 )
 
-BACKWARD = """
-import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
-from tests.helpers.fake_cuda.libraries import make_devices
 
-make_devices()
-with FakeTensorMode():
-    weight = torch.zeros(4, 3, 3, 3, device="cuda", requires_grad=True)
-    torch.nn.functional.conv2d(torch.zeros(2, 3, 8, 8, device="cuda"), weight).sum().backward()
-    print(weight.grad.device)
-"""
+def found(*words: str) -> Rows:
+    """Return what `python -m tests.helpers.fake_cuda WORDS` finds."""
+    command = [sys.executable, "-m", "tests.helpers.fake_cuda", "--json", *words]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode in (0, 1), ran.stderr
+    rows = [json.loads(line) for line in ran.stdout.splitlines()]
+    return {(row["network"], row["case"]): row for row in rows}
 
 
-def test_a_backward_pass_runs_on_fake_cuda_tensors_without_a_gpu() -> None:
-    command = [sys.executable, "-c", BACKWARD]
-    environment = os.environ | libraries.environment()
-    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert ran.stdout == "cuda:0\n", ran.stderr
+@pytest.fixture(scope="module")
+def quick() -> Rows:
+    """Return the trials of the fast suite, made in one process."""
+    return found("--networks", "lenet_300_100", "--cases", "dense", CASE, "--faults")
+
+
+def test_training_neither_mixes_devices_nor_waits_in_a_step(quick: Rows) -> None:
+    for case in ("dense", CASE):
+        row = quick["lenet_300_100", case]
+        assert row["faults"] == []
+        assert len(row["launches"]) == 6
+
+
+def test_mistakes_put_in_on_purpose_are_found(quick: Rows) -> None:
+    row = quick["lenet_300_100", "faults"]
+    waits = "\n".join(row["waits_in_steps"])
+    assert "item in training.loop.train (step)" in waits
+    assert "a copy from the device in training.loop.train (step)" in waits
+    assert "an index of booleans in training.step.Update.__call__ (step)" in waits
+    assert "item in training.loop.train (between steps)" in "\n".join(row["unexpected_waits"])
+    mixed = "\n".join(row["mixed"])
+    assert "aten.index.Tensor in training.step.Update.__call__ (step)" in mixed
+    assert "aten.stack.default in training.divergence.not_finite" in mixed
+
+
+@pytest.mark.slow
+def test_no_network_or_option_mixes_devices_or_waits_in_a_step() -> None:
+    rows = found()
+    assert {key: row["faults"] for key, row in rows.items() if row["faults"]} == {}
+    assert len(rows) == 5 * 27 + 2 * 3 + 1

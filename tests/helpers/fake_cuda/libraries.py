@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,6 +40,13 @@ def environment() -> dict[str, str]:
         "LD_LIBRARY_PATH": f"{folder}:{os.environ.get('LD_LIBRARY_PATH', '')}".rstrip(":"),
         "CUDA_VISIBLE_DEVICES": "",
     }
+
+
+def restart_with_libraries() -> None:
+    """Begin this process again with the libraries, unless it has them."""
+    wanted = environment()
+    if os.environ.get("LD_PRELOAD") != wanted["LD_PRELOAD"]:
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], os.environ | wanted)
 
 
 def make_devices() -> None:

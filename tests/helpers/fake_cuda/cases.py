@@ -1,0 +1,106 @@
+"""Networks and options that training on fake CUDA tensors is tried with."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network and its data: words of the command line, and the shape of an image."""
+
+    words: tuple[str, ...]
+    shape: tuple[int, int, int]
+    classes: int = 10
+
+
+def _on(data: str, model: str, shape: tuple[int, int, int], classes: int = 10) -> Network:
+    return Network((f"data={data}", f"model={model}"), shape, classes)
+
+
+MNIST, CIFAR, IMAGENET = (1, 28, 28), (3, 32, 32), (3, 224, 224)
+NETWORKS = {
+    "lenet_300_100": _on("mnist", "lenet_300_100", MNIST),
+    "lenet5": _on("mnist", "lenet5", MNIST),
+    "lstm_a": _on("mnist", "lstm_a", MNIST),
+    "lstm_a, 4 rows": _on("mnist", "lstm_a", (1, 4, 28)),  # of 28: the same calls, sooner
+    "vgg16": _on("cifar10", "vgg16", CIFAR),
+    "wrn_16_8": _on("cifar10", "wrn_16_8", CIFAR),
+    "resnet50": _on("imagenet", "resnet50", IMAGENET, 1000),
+}
+
+BF16_TARGET = ("schedule.precision=bf16", "reg.target_density=0.05")
+CASES: dict[str, tuple[str, ...]] = {
+    "dense": ("reg=dense",),
+    "neuron": (),
+    "layer": ("reg.granularity=layer",),
+    "weight": ("reg.granularity=weight",),
+    "without guard": ("reg.floor=0",),
+    "guard 0.9": ("reg.floor=0.01", "reg.guard=0.9"),
+    "target": ("reg.target_density=0.05",),
+    "target, weight": ("reg.target_density=0.05", "reg.granularity=weight"),
+    "target, layer": ("reg.target_density=0.05", "reg.granularity=layer"),
+    "freeze": ("reg.freeze=0.5",),
+    "bf16": ("schedule.precision=bf16",),
+    "bf16, channels last, target": (*BF16_TARGET, "schedule.channels_last=true"),
+    "bf16, target, freeze, clip": (*BF16_TARGET, "reg.freeze=0.5", "schedule.clip=1"),
+    "accumulate": ("schedule.accumulate=3",),
+    "16 pieces": ("schedule.accumulate=16",),
+    "clip": ("schedule.clip=1",),
+    "threshold clip, adam": ("schedule.threshold_clip=0.1", "schedule.optimiser=adam"),
+    "threshold decay, adamw": ("schedule.threshold_decay=0", "schedule.optimiser=adamw"),
+    "nesterov": ("schedule.optimiser=sgd", "schedule.nesterov=true"),
+    "deterministic": ("deterministic=true",),
+    "mask": ("schedule.compile=mask",),
+    "mask, bf16, target, freeze": (*BF16_TARGET, "reg.freeze=0.5", "schedule.compile=mask"),
+    "step": ("schedule.compile=step",),
+    "step, adam": ("schedule.compile=step", "schedule.optimiser=adam"),
+    "step, accumulate, guard 0.9": (
+        "schedule.compile=step",
+        "schedule.accumulate=2",
+        "reg.guard=0.9",
+    ),
+    "step, bf16, target, freeze": (*BF16_TARGET, "reg.freeze=0.5", "schedule.compile=step"),
+    "step, target, clip": (
+        "schedule.compile=step",
+        "reg.target_density=0.05",
+        "schedule.clip=1",
+        "schedule.threshold_clip=0.1",
+    ),
+    "dense, step": ("reg=dense", "schedule.compile=step"),
+}
+MATRIX = [
+    (network, case)
+    for network in ("lenet_300_100", "lenet5", "lstm_a, 4 rows", "vgg16", "wrn_16_8")
+    for case in CASES
+    if case != "16 pieces"
+]
+MATRIX += [
+    (network, case)
+    for network in ("lstm_a", "resnet50")
+    for case in ("dense", "neuron", "bf16, channels last, target")
+]
+MATRIX.append(("resnet50", "16 pieces"))
+
+# Where a run may wait for the device, or copy from the host: the data when they are read, the order
+# of an epoch at its start, and figures. Never in a step.
+MAY_WAIT = {
+    "setup": (
+        "data.batches.Batches.__init__",
+        "methods.base.MaskedMethod.load_state_dict",
+        "methods.dst.density_controller.DensityController.__init__",
+        "methods.dst.density_controller.DensityController.load_state_dict",
+        "methods.dst.masking._load_frozen",
+        "training.trainer.Trainer._restore",
+    ),
+    "batches": ("data.batches.Batches.shuffled",),
+    "between steps": (
+        "methods.mask_stats._read_rows",
+        "training.divergence.not_finite",
+        "training.recorder.Recorder.figures_so_far",
+    ),
+    "epoch end": (
+        "methods.dst.method.DynamicSparseTraining.metrics",
+        "methods.mask_stats._read_rows",
+        "training.loop._training_figures",
+    ),
+    "evaluation": ("training.evaluate.evaluate",),
+}
