@@ -13,7 +13,7 @@ FAST := -m "not slow and not faults and not browser" -n 2 --dist worksteal \
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check fast coverage mutants oldest proof commands faults browser docs clean
+.PHONY: help install run test check fast coverage mutants oldest proof commands faults browser gpu gpukit docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,12 @@ faults: $(INSTALLED) ## kills, damaged files and wild command lines by the thous
 browser: $(INSTALLED) ## the dashboard in headless Chromium, which Debian has and root may install here
 	command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y chromium; } || true
 	$(BIN)/pytest -m "browser and not slow"
+
+gpu: $(INSTALLED) ## on a machine with a GPU: checks, speed and real runs, in eight minutes; build/gpu-results
+	$(BIN)/python benchmarks/gpu.py
+
+gpukit: $(INSTALLED) ## the same for a machine without a network: two folders to carry, build/gpu and build/gpu-images
+	$(BIN)/python benchmarks/gpu_kit.py
 
 docs: $(INSTALLED) ## docs/options.md from the options themselves, tables and claims of results from docs/runs
 	$(BIN)/python docs/options.py > docs/options.md

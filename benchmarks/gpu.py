@@ -45,6 +45,7 @@ def main() -> None:
     bench.checks_and_speed()
     bench.share()
     bench.runs()
+    sys.exit(1 if bench.has_failed else 0)
 
 
 def parsed() -> argparse.Namespace:
@@ -99,6 +100,12 @@ class Bench:
 
     def _start(self, part: Part) -> Process:
         return Process(part, self._results, self._spec, self._environment(part))
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a part failed or found something wrong; being cut off by time is neither."""
+        states = [part.get("state", "") for part in self._results.parts.values()]
+        return any(state.startswith(("wrong", "failed")) for state in states)
 
     def facts(self) -> None:
         for part in self._parts["facts"]:

@@ -64,7 +64,8 @@ def checked(name: str, content: bytes) -> bytes:
 
 def pack_all(root: Path, folders: list[Path]) -> None:
     """Pack the files of ROOT/cifar-10-batches-py evenly into folders, several at a time."""
-    places = [folders[at * len(folders) // len(MD5)] for at in range(len(MD5))]
+    batches = len(MD5) - 1  # the last file has no images
+    places = [folders[min(at, batches - 1) * len(folders) // batches] for at in range(len(MD5))]
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # libwebp runs without Python's lock
         list(pool.map(partial(pack_one, root), MD5, places))
 

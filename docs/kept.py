@@ -39,8 +39,8 @@ MATCHING_ALPHA = {
 
 
 def sweeps() -> list[str]:
-    """Return the names of the folders in docs/runs."""
-    return sorted(folder.name for folder in RUNS.iterdir())
+    """Return the names of the folders in docs/runs that hold runs, one or more."""
+    return sorted({file.parents[1].name for file in RUNS.glob("*/*/status.json")})
 
 
 @cache

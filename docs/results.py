@@ -6,18 +6,21 @@ FOLDER, such as outputs/table1: first copy the small files of its finished runs 
 
 A line `<!-- $ dstrun … -->` in a page is a command, followed by its output up to `<!-- end -->`.
 `sizes`, `speeds` and `table1` in place of dstrun are the tables of this module, of which the first
-two come from docs/inference.json. Figures in the text are in claims.py. Pictures are drawn by
-Chromium, through Playwright.
+two come from docs/inference.json; `gpu_…` are those of benchmarks/gpu_table.py, from
+docs/runs/gpu/results.json. Figures in the text are in claims.py. Pictures are drawn by Chromium,
+through Playwright.
 """
 
 import argparse
 import json
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import claims
@@ -40,7 +43,10 @@ DOCS, RUNS = kept.DOCS, kept.RUNS
 ROOT = DOCS.parent
 PAGES = (
     ROOT / "README.md",
-    *(DOCS / f"{name}.md" for name in ("alpha", "results", "recipes", "stability", "inference")),
+    *(
+        DOCS / f"{name}.md"
+        for name in ("alpha", "results", "recipes", "stability", "inference", "performance")
+    ),
 )
 BLOCK = re.compile(r"(<!-- \$ (\w+)(?: ([^\n]*))? -->\n)(.*?)(<!-- end -->)", re.S)
 
@@ -74,7 +80,8 @@ def fill_page(page: Path, answer: Callable[[str], str]) -> str:
         text = TABLES[block[2]]() if block[2] in TABLES else answer(block[3])
         return f"{block[1]}\n{text.strip()}\n\n{block[5]}"
 
-    return claims.fill_in(BLOCK.sub(put, page.read_text()), claims.CLAIMS[page.name]())
+    figures = claims.CLAIMS.get(page.name, list)()
+    return claims.fill_in(BLOCK.sub(put, page.read_text()), figures)
 
 
 def output_of(words: str) -> str:
@@ -162,7 +169,14 @@ def _arrow(settings: pd.DataFrame) -> str:
     )
 
 
-TABLES = {"sizes": sizes, "speeds": speeds, "table1": table1}
+def gpu_tables(file: Path = RUNS / "gpu" / "results.json") -> dict[str, Callable[[], str]]:
+    """Return the tables of a measurement on a GPU; without one they say that there is none."""
+    content = json.loads(file.read_text()) if file.is_file() else {}
+    made = runpy.run_path(str(ROOT / "benchmarks" / "gpu_table.py"))["TABLES"]
+    return {f"gpu_{name}": partial(make, content) for name, make in made.items()}
+
+
+TABLES = {"sizes": sizes, "speeds": speeds, "table1": table1, **gpu_tables()}
 
 
 def pictures() -> dict[str, Figure]:

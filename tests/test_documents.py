@@ -38,8 +38,9 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md")
 EXCEPTIONS = {
     "make *": "a target of the Makefile, which a test checks; CI runs three on a clone",
     "python benchmarks/epoch.py --authors *": "needs the authors' code; see test_benchmarks.py",
-    "python benchmarks/* device=cuda*": "needs a GPU",
-    "python benchmarks/sweep.py --jobs 4": "for a GPU",
+    "python benchmarks/gpu.py --parts *": "needs a GPU",
+    "python benchmarks/gpu.py --device cpu --tiny *": "takes minutes; see test_gpu_kit.py",
+    "bash build/gpu*": "on a machine with a GPU; a test is in test_gpu_kit.py",
     "dstrun sweep=* hydra/launcher=slurm *": "needs SLURM",
     "dstrun sweep=* hydra/launcher=ray_cluster *": "needs a Ray cluster",
     "pip install wandb-workspaces": "a download",

@@ -1,0 +1,283 @@
+"""`make gpu` and `make gpukit`: what the parent plans, merges and shows, and a trial on the CPU."""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import results
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def in_benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def gpu(*words: str, environment: dict[str, str] | None = None) -> tuple[int, dict[str, Any], str]:
+    """Run gpu.py on the CPU; return its exit code, results.json, and what it printed."""
+    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--device", "cpu", "--tiny"]
+    done = subprocess.run(
+        [*command, "--out", "out", *words],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    file = Path("out/results.json")
+    found = json.loads(file.read_text()) if file.is_file() else {}
+    return done.returncode, found, done.stdout + done.stderr
+
+
+def test_the_parent_plans_and_collects_without_torch() -> None:
+    script = "import gpu, sys; print([m for m in ('torch', 'numpy', 'dstrun') if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=BENCHMARKS, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_what_matters_most_is_timed_first_and_every_variant_is_known() -> None:
+    from gpu_plan import ALL, SPEED, parts
+
+    assert [part.name for part in SPEED[:3]] == [
+        "vgg16 64 bf16",
+        "wrn_16_8 64 bf16",
+        "vgg16 512 bf16",
+    ]
+    wanted = {
+        f"{model} {batch}"
+        for model in ("vgg16", "wrn_16_8", "lenet_300_100", "lstm_a")
+        for batch in (64, 128, 512)
+    }
+    assert {part.name.rpartition(" ")[0] for part in SPEED} == wanted
+    names = [part.name for part in parts(tiny=False)]
+    assert len(names) == len(set(names))
+    source = (BENCHMARKS / "common.py").read_text()
+    assert all(f'"{variant}":' in source for variant in ALL)
+    jobs = (BENCHMARKS / "gpu_part.py").read_text()
+    assert all(f'"{part.job}":' in jobs for part in parts(tiny=False))
+
+
+def test_parts_are_chosen_by_kind_or_by_a_word_of_their_names() -> None:
+    from gpu_plan import chosen, parts
+
+    assert {part.kind for part in chosen(["checks"], tiny=False)} == {"checks"}
+    assert [part.name for part in chosen(["resume, m", "facts"], tiny=False)] == [
+        "facts",
+        "resume, mask",
+    ]
+    assert len(chosen([], tiny=True)) == len(parts(tiny=True)) + 1
+    code, found, said = gpu("--parts", "vgg61")
+    assert (code, found) == (2, {})
+    assert said.startswith("gpu.py: --parts: got 'vgg61', expected one of facts, checks, speed")
+    assert said.count("\n") == 1
+
+
+def test_what_a_phase_leaves_is_divided_among_those_to_come() -> None:
+    from gpu_plan import WEIGHTS, until
+
+    assert until("runs", ["facts", "runs"], now=100, end=470) == 470
+    half = WEIGHTS["speed"] / (WEIGHTS["speed"] + WEIGHTS["runs"])
+    assert until("speed", ["facts", "checks", "speed", "runs"], 70, 470) == 70 + 400 * half
+
+
+@pytest.mark.parametrize(
+    ("seconds", "sharing", "count"),
+    [
+        (200, {1: 1.0, 2: 1.0}, 1),  # 160 epochs of 2 s do not end: the checkpoint is kept
+        (400, {1: 1.0, 2: 1.5, 4: 2.0}, 1),  # two together take 480 s and the start
+        (600, {1: 1.0, 2: 1.5, 4: 3.5}, 2),  # four together do not end
+        (2000, {1: 1.0, 2: 1.9, 4: 3.8}, 1),  # two together bring 5 % more work done
+        (2000, {1: 1.0, 2: 1.2, 4: 1.8}, 2),  # of three seeds four are too many
+        (2000, {}, 1),
+    ],
+)
+def test_seeds_are_trained_side_by_side_where_they_end_and_pay(
+    seconds: float, sharing: dict[int, float], count: int
+) -> None:
+    from gpu_plan import seeds_at_once
+
+    assert seeds_at_once(seconds, epoch=2.0, epochs=160, sharing=sharing, most=3) == count
+
+
+def test_figures_are_written_whole_as_they_come() -> None:
+    from gpu_collect import Results
+
+    kept = Results(Path("out"), {"device": "cuda"})
+    kept.take("reference", "checks", {"ok": {"fp32": True}, "differences": {"a": 1e-7}})
+    kept.take("reference", "checks", {"ok": {"bf16": False}, "state": "wrong"})
+    found = json.loads(Path("out/results.json").read_text())
+    assert found["parts"] == {
+        "reference": {
+            "kind": "checks",
+            "ok": {"fp32": True, "bf16": False},
+            "differences": {"a": 1e-7},
+            "state": "wrong",
+        }
+    }
+    line = "| reference | wrong | 1 of 2 | 1e-07 | wrong: bf16 |"
+    assert line in Path("out/results.md").read_text().splitlines()
+
+
+STEP, DENSE = "DST, compile=step", "dense, compile=step"
+MEASURED = {
+    "parts": {
+        "facts": {
+            "kind": "facts",
+            "device_name": "A card",
+            "cores": 16,
+            "matmul_tflops": {"bf16": 600.0},
+        },
+        "vgg16 64 bf16": {
+            "kind": "speed",
+            "step": {
+                DENSE: {"ms": 1.0, "tflops": 60.0},
+                STEP: {"ms": 1.05, "tflops": 57.0, "ratio": 1.05, "to": DENSE},
+            },
+            "epoch_s": {STEP: 1.234},
+            "profile": {STEP: {"kernels": 150.0, "busy_ms": 0.9}},
+        },
+        "share 1": {"kind": "share", "ms": {"1": 1.0, "2": 1.25}},
+        "share 2": {"kind": "share", "ms": {"2": 1.6}},
+        "runs: VGG-16 dense": {"kind": "runs", "state": "not begun: no time left"},
+    }
+}
+
+
+def test_tables_of_a_measurement_show_goals_shares_of_the_card_and_what_is_missing() -> None:
+    from gpu_table import TABLES
+
+    goals = TABLES["goals"](MEASURED).splitlines()
+    assert goals[2] == "| DST / dense, VGG-16, bf16, compiled, batch 64 | ≤ 1.06 | 1.05 |"
+    assert goals[3].endswith("| ≤ 1.06 | not measured yet |")
+    assert goals[4].endswith("| ≤ 2.5 | 1.23 |")
+    speed = TABLES["speed"](MEASURED).splitlines()
+    assert speed[
+        -1
+    ] == f"| vgg16 64 bf16 | {STEP} | 1.05 | 1.05 | 57 | 9.5% | 150 | 0.9 | 1.23 |" + ("  |  |  |")
+    assert TABLES["sharing"](MEASURED).splitlines()[-1] == "| 2 | 1.6 | 1.43 |"
+    assert "| VGG-16 dense |  | not begun: no time left |" in TABLES["runs"](MEASURED)
+    assert TABLES["checks"](MEASURED) == "Not measured yet."
+
+
+def test_the_documents_tables_are_those_of_the_measurement_where_there_is_one() -> None:
+    Path("results.json").write_text(json.dumps(MEASURED))
+    assert "| 1.05 |" in results.gpu_tables(Path("results.json"))["gpu_goals"]()
+    assert "| 1.05 |" not in results.gpu_tables(Path("other.json"))["gpu_goals"]()
+    page = (Path(__file__).parents[1] / "docs" / "performance.md").read_text()
+    assert all(f"<!-- $ {name} -->" in page for name in results.gpu_tables())
+
+
+def test_real_runs_take_the_fastest_way_that_was_measured() -> None:
+    from gpu_plan import ROWS
+    from gpu_runs import measured, name_of
+
+    found = measured(MEASURED["parts"], ROWS[0], tiny=False)
+    assert found == {
+        "epoch": 1.234,
+        "sharing": {1: 1.0, 2: 1.6},
+        "words": [
+            "schedule.compile=step",
+            "schedule.precision=bf16",
+            "schedule.channels_last=true",
+        ],
+    }
+    without = measured({}, ROWS[3], tiny=False)
+    assert (without["epoch"], without["words"][0]) == (ROWS[3].guess, "schedule.compile=step")
+    assert [name_of(row) for row in ROWS[:3]] == [
+        "vgg16-cifar10-a",
+        "vgg16-cifar10-d",
+        "vgg16-cifar10-dense-",
+    ]
+
+
+@pytest.mark.slow
+def test_a_batch_of_cifar10_comes_back_byte_for_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    import gpu_images
+
+    images = np.arange(gpu_images.SIZE, dtype=np.uint32).astype(np.uint8).reshape(10_000, 3_072)
+    content = b"labels" + gpu_images.PIXELS + images.tobytes() + b"names of files"
+    monkeypatch.setattr(
+        gpu_images,
+        "MD5",
+        {name: gpu_images.hashlib.md5(content).hexdigest() for name in ("a", "b", "c")},
+    )
+    place = Path("root/cifar-10-batches-py")
+    place.mkdir(parents=True)
+    for name in gpu_images.MD5:
+        (place / name).write_bytes(content)
+    gpu_images.pack_all(Path("root"), [Path("first"), Path("second")])
+    assert sorted(file.name for file in Path("first").iterdir()) == ["a.gz", "a.webp"]
+    assert gpu_images.unpack_all(Path("first"), Path("there")) == ["b", "c"]
+    assert gpu_images.unpack_all(Path("second"), Path("there")) == []
+    assert all(
+        (Path("there/cifar-10-batches-py") / name).read_bytes() == content
+        for name in gpu_images.MD5
+    )
+    with pytest.raises(ValueError, match="a has the MD5"):
+        gpu_images.checked("a", content + b"!")
+
+
+def test_what_is_carried_starts_where_it_is_laid_out() -> None:
+    import gpu_kit
+
+    for folder in ("kit", "images"):
+        Path(folder).mkdir()
+    gpu_kit.lay_out(Path("kit"), Path("images"))
+    assert sorted(file.name for file in Path("images").iterdir()) == ["gpu_images.py", "run.sh"]
+    done = subprocess.run([sys.executable, "-c", "import gpu"], cwd="kit", capture_output=True)
+    assert done.returncode == 0
+    assert subprocess.run(["bash", "-n", "kit/run.sh"]).returncode == 0
+
+
+@pytest.mark.slow
+def test_what_time_cuts_off_is_told_and_costs_itself_alone() -> None:
+    code, found, _ = gpu("--parts", "reference", "agreement", "--budget", "4", "--jobs", "1")
+    states = {name: part["state"] for name, part in found["parts"].items()}
+    assert code == 0
+    assert states == {
+        "reference": "cut: its time was up",
+        "agreement of masks": "not begun: no time left",
+        "agreement of options": "not begun: no time left",
+        "agreement in bf16": "not begun: no time left",
+    }
+
+
+@pytest.mark.slow
+def test_a_trial_on_the_cpu_reports_every_part_without_wandb_plotly_and_dash() -> None:
+    """Run all parts as on a machine that lacks what only reports and copies of runs need."""
+    from gpu_plan import parts
+
+    Path("lacking").mkdir()
+    for name in ("wandb", "plotly", "dash", "dash_ag_grid"):
+        Path("lacking", f"{name}.py").write_text("raise ImportError('not on this machine')\n")
+    path = os.pathsep.join(filter(None, [str(Path("lacking").resolve()), os.getenv("PYTHONPATH")]))
+    begun = time.monotonic()
+    code, found, said = gpu("--seeds", "0", "1", environment=os.environ | {"PYTHONPATH": path})
+    assert code == 0, said
+    wanted = {part.name for part in parts(tiny=True)} | {"runs: LeNet-300-100 on digits"}
+    states = {name: part.get("state") for name, part in found["parts"].items()}
+    assert states == dict.fromkeys(wanted, "ok"), Path("out/log.txt").read_text()
+    assert time.monotonic() - begun < 470
+    assert found["parts"]["two processes, second"]["ok"]["off, same bits"]
+    runs = found["parts"]["runs: LeNet-300-100 on digits"]["runs"]
+    assert [run["epochs"] for run in runs.values()] == [2, 2]
+    with tarfile.open("out/tiny.tar.gz") as archive:
+        names = {Path(name).name for name in archive.getnames()}
+        archive.extractall("taken", filter="data")
+    assert names == {
+        "config.yaml",
+        "layers.csv",
+        "metrics.csv",
+        "status.json",
+        "summary.json",
+        "train.log",
+    }
+    assert len(list(Path("taken/tiny").iterdir())) == 2
