@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dstrun.methods.weight_mask import WeightMask, compute_dtype
 
@@ -80,9 +81,15 @@ def penalty(thresholds: Sequence[Tensor]) -> Tensor:
 
 def penalty_gradients(grad: Tensor, thresholds: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Return −grad · exp(−t) for every threshold, grad being the scalar dL/dL_s."""
-    sizes = [threshold.numel() for threshold in thresholds]
-    pieces = (_exponentials(thresholds) * grad.neg()).split(sizes)
-    return tuple(piece.view_as(t) for piece, t in zip(pieces, thresholds, strict=True))
+    shapes = [threshold.shape for threshold in thresholds]
+    return _penalty_gradients(grad, _exponentials(thresholds), shapes)
+
+
+def _penalty_gradients(
+    grad: Tensor, exponentials: Tensor, shapes: Sequence[torch.Size]
+) -> tuple[Tensor, ...]:
+    pieces = (exponentials * grad.neg()).split([shape.numel() for shape in shapes])
+    return tuple(piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True))
 
 
 def _exponentials(thresholds: Sequence[Tensor]) -> Tensor:
@@ -108,13 +115,21 @@ def reset_at_floor(
         dtype = torch.promote_types(weight.dtype, torch.float32)
         kept = weight.abs().gt_(threshold).sum(dtype=dtype)
         if floor > 0:
-            at_floor = kept <= floor * weight.numel()
-            if factor == 0:  # infinity and NaN too, which a product would leave
-                threshold.masked_fill_(at_floor, 0.0)
-            else:
-                threshold.mul_(torch.where(at_floor, factor, 1.0))
+            _multiply_at_most(threshold, kept, floor * weight.numel(), factor)
         counts.append(kept)
     return counts
+
+
+def _multiply_at_most(threshold: Tensor, kept: Tensor, limit: float, factor: float) -> None:
+    """Multiply thresholds by `factor`, in place, where kept ≤ limit: in as few kernels as can be.
+
+    kept: a whole number, 0-dim.
+    """
+    if factor == 0:  # infinity and NaN too, which a product would leave
+        where_above = torch.ops.aten.threshold_backward.grad_input
+        where_above(threshold, kept, limit, grad_input=threshold)
+    else:
+        threshold.mul_(F.threshold(kept, limit, factor).clamp_max_(1))  # above limit it is ≥ 1
 
 
 @torch.no_grad()
@@ -174,16 +189,19 @@ class MaskWeight(torch.autograd.Function):
 
 
 class Penalty(torch.autograd.Function):
-    """Autograd function (t, …) → L_s, a scalar, with `penalty_gradients` backward."""
+    """Autograd function (t, …) → L_s, a scalar, with the gradients of `penalty_gradients`."""
 
     @staticmethod
     def forward(ctx: Any, *thresholds: Tensor) -> Tensor:
-        ctx.save_for_backward(*thresholds)
-        return penalty(thresholds)
+        exponentials = _exponentials(thresholds)
+        ctx.save_for_backward(exponentials)
+        ctx.shapes = [threshold.shape for threshold in thresholds]
+        return exponentials.sum()
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
-        return penalty_gradients(grad, ctx.saved_tensors)
+        (exponentials,) = ctx.saved_tensors
+        return _penalty_gradients(grad, exponentials, ctx.shapes)
 
 
 def threshold_shape(weight: Tensor, granularity: str) -> tuple[int, ...]:
