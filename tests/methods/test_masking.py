@@ -116,6 +116,13 @@ def test_guard_resets_a_layer_at_or_under_its_floor(floor: float, after: float) 
     assert threshold[0].item() == after
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_guard_resets_thresholds_that_are_no_numbers_any_more(dtype: torch.dtype) -> None:
+    threshold = torch.tensor([[float("inf")], [float("nan")]], dtype=dtype)
+    reset_at_floor([WEIGHT.to(dtype)], [threshold], 0.01)
+    assert threshold.tolist() == [[0], [0]]
+
+
 def test_guard_at_exactly_the_floor_resets_as_the_authors_do() -> None:
     weight = torch.zeros(100, 1)
     weight[0] = 1

@@ -1,5 +1,7 @@
 """What is looked at before a run trains, or is evaluated."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +91,20 @@ def test_a_run_that_starts_over_keeps_neither_checkpoint_nor_summary(
     )
     run(config(schedule__epochs=2, overwrite=True), default_group="single")
     assert seen == [(step, False) for step in range(1, 13)]
+
+
+PLAIN = """
+import sys
+sys.argv = ["dstrun", "schedule.epochs=1", "data.train_limit=100", "wandb.mode=disabled"]
+from dstrun.cli.main import main
+main()
+rest = {"wandb", "plotly", "dash", "pandas", "sklearn", "safetensors", "torchvision"}
+assert not rest & set(sys.modules), rest & set(sys.modules)
+"""
+
+
+def test_a_plain_run_imports_only_what_training_takes() -> None:
+    """Few packages have to be brought to a machine without a network."""
+    done = subprocess.run([sys.executable, "-c", PLAIN], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "test accuracy" in done.stdout

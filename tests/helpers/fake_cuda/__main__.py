@@ -14,7 +14,7 @@ from tests.helpers.fake_cuda.libraries import restart_with_libraries
 if __name__ == "__main__":
     restart_with_libraries()
 
-from tests.helpers.fake_cuda.cases import CASES, MATRIX, NETWORKS
+from tests.helpers.fake_cuda.cases import CASES, MATRIX, NETWORKS, SHORTENED
 from tests.helpers.fake_cuda.emulation import prepare_torch
 from tests.helpers.fake_cuda.faults import all_faults
 from tests.helpers.fake_cuda.tables import TABLES
@@ -40,7 +40,7 @@ def main() -> None:
     options = parser.parse_args()
     prepare_torch()
     if options.table:
-        TABLES[options.table](options.networks or list(NETWORKS))
+        TABLES[options.table](options.networks or [n for n in NETWORKS if n != SHORTENED])
         return
     chosen = [
         (network, case)

@@ -108,7 +108,8 @@ def _lines(found: dict[tuple[str, str, str], int]) -> list[str]:
 def _train_twice(run: "Run", finding: Finding) -> None:
     trainer = Trainer(run.config, run.prepared)
     state = run.train(trainer, {}, finding)
-    assert state is not None
+    if state is None:  # it has too few steps
+        return
     state = on_the_host(state)
     run.watch.enter("setup")
     resumed = Trainer(run.config, run.prepared, state)
