@@ -42,10 +42,13 @@ def emulate_gpus(
 def emulate_unusable_gpu(
     monkeypatch: pytest.MonkeyPatch, message: str, kind: type[Exception] = RuntimeError
 ) -> None:
-    """Make torch refuse CUDA with `message`, as a warning where it is only asked for."""
+    """Make torch refuse CUDA with `message`; where it is only asked for, a warning says so once."""
+
+    warned: list[str] = []
 
     def is_available() -> bool:
-        if kind is RuntimeError:
+        if not warned:
+            warned.append(message)
             warnings.warn(f"CUDA initialization: {message} (Triggered inside.)", stacklevel=1)
         return False
 

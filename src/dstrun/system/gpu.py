@@ -7,23 +7,26 @@ import warnings
 
 import torch
 
-# Every warning of torch about a driver that it cannot use begins with this.
-WARNING = "CUDA initialization: "
+# torch's reasons that are no surprise: there is no GPU, or this torch is not for one
+NOTHING_TO_USE = ("Found no NVIDIA driver", "No CUDA GPUs are available", "not compiled with CUDA")
 TENSOR_CORES_WITH_TF32 = (8, 0)  # compute capability
 
 
 def find_gpu() -> tuple[bool, str]:
-    """Return whether torch can use a GPU, and why not if a driver is there; '' without a driver.
+    """Return whether torch can use a GPU, and why not if one seems to be there, else ''.
 
-    torch's own warning about such a driver takes five lines and is not shown.
+    torch's own warning, which takes five lines and comes once in a process, is not shown.
     """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        found = torch.cuda.is_available()
-    reasons = [str(one.message) for one in caught if str(one.message).startswith(WARNING)]
-    if reasons:
-        warnings.filterwarnings("ignore", message=WARNING)
-    return found, _in_short(reasons[0]) if reasons else ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if torch.cuda.is_available():
+            return True, ""
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        is_plain = any(words in str(error) for words in NOTHING_TO_USE)
+        return False, "" if is_plain else _in_short(str(error))
+    return False, ""
 
 
 def gpu_names() -> list[str]:
@@ -75,7 +78,7 @@ def select_gpu(index: int) -> torch.device:
 
 def _in_short(message: str) -> str:
     """Return the first sentence of torch's message on CUDA, and what to do where that is known."""
-    first = message.strip().removeprefix(WARNING).split("\n")[0].split(". ")[0].rstrip(".")
+    first = message.strip().split("\n")[0].split(". ")[0].rstrip(".")
     if "driver on your system is too old" in first:
         return (
             f"the NVIDIA driver is too old for torch {torch.__version__}"
