@@ -1,6 +1,11 @@
 """GPUs that can and cannot be used, emulated by what torch says of them."""
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +14,7 @@ from dstrun.system import machine
 from dstrun.system.gpu import find_gpu, number_format
 from dstrun.system.machine import choose_device, is_out_of_memory
 from tests.helpers.gpus import TOO_OLD, emulate_gpus, emulate_unusable_gpu
+from tests.helpers.runs import QUICK
 
 
 def test_the_gpu_that_is_named_becomes_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +113,38 @@ def test_a_machine_without_a_gpu_is_no_surprise(
 ) -> None:
     emulate_unusable_gpu(monkeypatch, message)
     assert find_gpu() == (False, "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not torch.version.cuda or not shutil.which("gcc"), reason="needs torch with CUDA, and gcc"
+)
+def test_commands_with_a_driver_that_is_too_old(tmp_path: Path) -> None:
+    """Give CUDA's runtime such a driver: a run and a sweep train on the CPU and say why, once."""
+    source = Path(__file__).parents[1] / "helpers" / "old_driver.c"
+    library = tmp_path / "libcuda.so.1"
+    build = ["gcc", "-shared", "-fPIC", f"-Wl,-soname,{library.name}", "-o", library, source]
+    subprocess.run(build, check=True)
+    environment = {
+        name: text for name, text in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"
+    }
+    environment["LD_LIBRARY_PATH"] = str(tmp_path)
+
+    def answer(*words: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "dstrun", *QUICK, *words]
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True)
+        return ran.returncode, ran.stdout + ran.stderr
+
+    reason = f"the NVIDIA driver is too old for torch {torch.__version__} (found version 11040); "
+    code, said = answer("device=cuda")
+    expected = f"expected auto or a device of this machine: cpu; {reason}update it"
+    assert (code, said.count("\n")) == (2, 1)
+    assert said.startswith(f"dstrun: device: got 'cuda', {expected}")
+    assert not Path("outputs").exists()
+    for words in (["device=auto"], ["-m", "device=auto", "seed=0,1"]):
+        code, said = answer(*words)
+        assert (code, said.count(f"note: device: the CPU is used, since {reason}")) == (0, 1)
+        assert "Warning" not in said
 
 
 @pytest.mark.parametrize(
