@@ -148,10 +148,16 @@ def test_seconds_are_those_of_updates_and_of_evaluation(
 
 
 @pytest.mark.usefixtures("tiny")
-def test_where_nothing_breaks_nothing_is_found_and_nothing_is_tested() -> None:
+def test_where_nothing_breaks_nothing_is_found_and_nothing_is_tested(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     wanted = config()
     assert find_first_nonfinite(wanted, prepare(wanted), None, 3, lambda: False) == (0, [])
     trains = training(log__steps=1)
+    with monkeypatch.context() as patch:  # no images but those that are given
+        patch.setattr("dstrun.training.trainer.make_batches", lambda *_: 1 / 0)
+        prepared, data = prepare(wanted), trains.data
+        assert find_first_nonfinite(wanted, prepared, None, 3, lambda: False, data) == (0, [])
     trains.model.batches.clear()
     records = list(trains.records(lambda _: False, evaluates=False))
     assert [record.kind for record in records] == ["epoch", "epoch"]

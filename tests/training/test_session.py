@@ -19,6 +19,7 @@ from dstrun.runs.status import Status
 from dstrun.system.errors import BusyError, Interrupted, RunFailedError, StoppedByFile
 from dstrun.system.run_files import CHECKPOINT_FILE, STOP_FILE
 from dstrun.system.signals import StopRequest
+from dstrun.training.build import make_batches
 from dstrun.training.console import RunConsole
 from dstrun.training.recorder import Recorder
 from dstrun.training.run import run
@@ -154,18 +155,25 @@ def test_where_a_run_has_diverged_as_far_as_that_is_found(
 ) -> None:
     """In its second epoch."""
     told = iter([[], ["fc.weight", "fc.bias"]])
-    asked: list[int] = []
+    asked: list[object] = []
+    made: list[object] = []
+
+    def make(*words: Any) -> Any:
+        made.append(make_batches(*words))
+        return made[-1]
+
+    monkeypatch.setattr("dstrun.training.trainer.make_batches", make)
     monkeypatch.setattr("dstrun.training.session.not_finite", lambda model: next(told))
     monkeypatch.setattr(
         "dstrun.training.session.find_first_nonfinite",
-        lambda config, prepared, state, last, stop: asked.append(last) or found,
+        lambda config, prepared, state, last, stop, data: asked.extend([last, data]) or found,
     )
     with pytest.raises(RunFailedError) as failed:
         run(config(checkpoint__every=every), default_group="single")
     assert (
         str(failed.value) == f"DivergedError: NaN or infinite {line}; a lower schedule.lr may help"
     )
-    assert asked == [2 * UPDATES]
+    assert asked == [2 * UPDATES, *made], "the images are on the device once"
 
 
 def test_a_run_begins_over_where_rows_are_there_and_no_checkpoint(

@@ -9,7 +9,7 @@ from torch import nn
 from dstrun.config.options import Config
 from dstrun.training.build import Prepared
 from dstrun.training.loop import Progress
-from dstrun.training.trainer import Trainer
+from dstrun.training.trainer import Data, Trainer
 
 
 def not_finite(model: nn.Module) -> list[str]:
@@ -25,14 +25,16 @@ def find_first_nonfinite(
     state: dict[str, Any] | None,
     last: int,
     give_up: Callable[[], bool],
+    data: Data | None = None,
 ) -> tuple[int, list[str]]:
     """Return (step, names) of the first parameters or buffers to hold NaN or infinity.
 
     Trains again from `state`, or from the start, to the step `last`, and looks at everything after
     every step, which waits for the device each time. (0, []) where nothing is found, since a GPU
-    need not repeat itself bit for bit, or where `give_up()` says so.
+    need not repeat itself bit for bit, or where `give_up()` says so. `data`: that of the run's own
+    trainer, so that a GPU need not hold the images twice.
     """
-    trainer = Trainer(config, prepared, state)
+    trainer = Trainer(config, prepared, state, data)
     found: list[str] = []
 
     def check_step(progress: Progress) -> bool:

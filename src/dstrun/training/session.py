@@ -208,8 +208,9 @@ class Session:
             f"NaN or infinite by step {step}; {kept}; "
             "repeating the steps since then to find the first bad one"
         )
-        found = find_first_nonfinite(self._config, self._prepared, state, step, lambda: bool(stop))
-        first, names = found
+        first, names = find_first_nonfinite(
+            self._config, self._prepared, state, step, lambda: bool(stop), trainer.data
+        )
         when = f"by step {step}"
         if names:
             when = f"from step {first}, in epoch {(first - 1) // len(trainer.batches) + 1}"
