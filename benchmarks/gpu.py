@@ -23,6 +23,7 @@ from typing import Any
 
 from gpu_collect import BEGUN, Process, Results
 from gpu_plan import KINDS, SHARING, TINY_SHARING, Part, chosen, interleaved, until
+from gpu_queue import Queue
 from gpu_runs import Runs
 
 ALONE = 30.0  # seconds at most for the timings of one network
@@ -76,6 +77,8 @@ class Bench:
         self._results, self._spec = results, spec
         self._parts = {kind: [part for part in parts if part.kind == kind] for kind in KINDS}
         self._phases = [kind for kind in KINDS if self._parts[kind]]
+        if self._parts["speed"] or self._parts["share"]:
+            self._phases.append("checks")  # in whose time they are compiled
         self._end = BEGUN + options.budget
         cores = len(os.sched_getaffinity(0))
         self._jobs = options.jobs or max(2, cores * 3 // 4)
@@ -117,7 +120,7 @@ class Bench:
         """Run checks while timings are compiled, then time one network after the other."""
         if not any(self._parts[kind] for kind in ("checks", "speed", "share")):
             return
-        preparing = self._until("checks") if self._parts["checks"] else time.monotonic()
+        preparing = self._until("checks")
         waiting = interleaved(self._parts["speed"], self._parts["checks"]) + self._parts["share"]
         queue = Queue(self._start, waiting, self._jobs)
         while time.monotonic() < preparing and not queue.is_prepared:
@@ -168,79 +171,6 @@ class Bench:
     def runs(self) -> None:
         if self._parts["runs"]:
             Runs(self._results, self._spec, self._environment()).train(self._end)
-
-
-class Queue:
-    """Parts that wait, that prepare themselves, and that are ready to be timed."""
-
-    def __init__(self, start: Any, waiting: list[Part], slots: int) -> None:
-        self._start, self._waiting, self._slots = start, waiting, slots
-        self._busy: list[Process] = []
-        self._ready: list[Process] = []
-
-    @property
-    def is_prepared(self) -> bool:
-        """Whether checks have ended and timings wait for their turn."""
-        return not self._waiting and not self._busy
-
-    def move_on(self) -> None:
-        """Note who has ended or is ready, and start others in their places."""
-        for process in list(self._busy):
-            if not process.alive:
-                process.end()
-                self._busy.remove(process)
-            elif process.hears("ready"):
-                self._ready.append(process)
-                self._busy.remove(process)
-        while self._waiting and len(self._busy) < self._slots:
-            self._busy.append(self._start(self._waiting.pop(0)))
-
-    def has(self, kind: str) -> bool:
-        """Whether a part of that kind is to come."""
-        processes = [*self._busy, *self._ready]
-        return any(one.part.kind == kind for one in processes) or any(
-            part.kind == kind for part in self._waiting
-        )
-
-    def next_ready(self) -> Process | None:
-        """Return the next process to be timed, if one is ready; it is no longer held here.
-
-        Those that still compile are told once that they are waited for.
-        """
-        for process in self._busy:
-            if process.part.kind == "speed" and not self._ready and not process.is_hurried:
-                process.is_hurried = True
-                process.tell("hurry")
-        for process in self._ready:
-            if process.part.kind == "speed":
-                self._ready.remove(process)
-                return process
-        return None
-
-    def end(self, kind: str, results: Results) -> None:
-        """End what runs of a kind; say of what waits that it was not begun."""
-        for some in (self._busy, self._ready):
-            for process in [one for one in some if one.part.kind == kind]:
-                process.end()
-                some.remove(process)
-        for part in [one for one in self._waiting if one.kind == kind]:
-            results.take(part.name, part.kind, {"state": "not begun: no time left"})
-            self._waiting.remove(part)
-
-    def end_checks(self, results: Results) -> None:
-        """End the checks; nothing else runs on the card when timings begin."""
-        self.move_on()
-        self.end("checks", results)
-
-    def take(self, kind: str, results: Results, until: float) -> list[Process]:
-        """Return the processes of a kind that are ready by then; end the others."""
-        while self.has(kind) and (self._waiting or self._busy) and time.monotonic() < until:
-            self.move_on()
-            time.sleep(0.05)
-        found = [process for process in self._ready if process.part.kind == kind]
-        self._ready = [process for process in self._ready if process not in found]
-        self.end(kind, results)
-        return found
 
 
 if __name__ == "__main__":

@@ -38,14 +38,14 @@ def speed(child: Child) -> None:
     for name, one in ready.items():
         with child.case(f"evaluation, {name}"):
             child.say(**evaluation_memory(child, name, one, data))
-    if child.spec["epochs"]:
-        for name in sorted(ready, key=lambda name: "step" not in name):
-            with child.case(f"epoch, {name}"):
-                child.say(**epoch(child, name, ready[name], data))
     if child.is_cuda:
         for name, one in ready.items():
             with child.case(f"profile, {name}"):
                 child.say(profile={name: profiled(one)})
+    if child.spec["epochs"]:
+        for name in reversed(ready):  # compiled ones first, since time may cut off the rest
+            with child.case(f"epoch, {name}"):
+                child.say(**epoch(child, name, ready[name], data))
 
 
 def build(child: Child, variants: list[str]) -> dict[str, Training]:
@@ -62,35 +62,37 @@ def warmed_up(child: Child, made: dict[str, Training]) -> dict[str, Training]:
             child.say(left_out={name: "not compiled in time"})
             continue
         with child.case(name):
-            begin_peak(child)
+            before = begin_peak(child)
             first = child.seconds(lambda one=one: one.update(1))
             child.say(first_step_s={name: round(first, 2)})
             one.update(4)
             if child.is_cuda:
-                child.say(update_peak_mib={name: peak(child, one)})
+                child.say(update_peak_mib={name: peak(one, before)})
             ready[name] = one
     if child.is_cuda:
         torch.cuda.empty_cache()
     return {name: ready[name] for name in made if name in ready}
 
 
-def begin_peak(child: Child) -> None:
-    if child.is_cuda:
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        child.before = torch.cuda.memory_allocated()
+def begin_peak(child: Child) -> int:
+    """Forget peaks of memory so far; return the bytes on the card now."""
+    if not child.is_cuda:
+        return 0
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    return torch.cuda.memory_allocated()
 
 
-def peak(child: Child, one: Training) -> int:
+def peak(one: Training, before: int) -> int:
     """Return MiB on the card at most since `begin_peak`, with the model's own, without others'."""
     tensors = [*one.model.parameters(), *one.model.buffers()]
     own = sum(tensor.nbytes for tensor in tensors)
-    return round((torch.cuda.max_memory_allocated() - child.before + own) / 2**20)
+    return round((torch.cuda.max_memory_allocated() - before + own) / 2**20)
 
 
 def time_steps(child: Child, made: dict[str, Training], flops: float) -> None:
     """Say the time of a step, its spread, and its ratio to the dense variant compiled alike."""
-    each, rounds = (0.05, 3) if child.tiny else (0.25, 7)
+    each, rounds = (0.05, 3) if child.tiny else (0.15, 5)
     counts = {}
     for name, one in made.items():
         three = min(child.seconds(lambda one=one: one.update(3)) for _ in range(3))
@@ -123,18 +125,23 @@ def evaluation_memory(child: Child, name: str, one: Training, data: str) -> dict
     if not child.is_cuda:
         return {}
     _, splits = make_batches(one.config, prepared(child, 64, 4096, data))
-    begin_peak(child)
+    before = begin_peak(child)
     evaluate(one.model, splits["test"](), one.one_update.autocast)
-    return {"evaluation_peak_mib": {name: peak(child, one)}}
+    return {"evaluation_peak_mib": {name: peak(one, before)}}
 
 
 def epoch(child: Child, name: str, one: Training, data: str) -> dict[str, Any]:
-    """Return the second of two epochs, with evaluation: seconds, and images a second."""
+    """Return seconds of an epoch with evaluation, and images a second.
+
+    Two batches come first, of which the second is an epoch's last, smaller one.
+    """
     images = 256 if child.tiny else 50_000 if data == "cifar10" else 60_000
-    batches, splits = make_batches(one.config, prepared(child, images, images // 5, data))
-    rate, progress = make_rate_for(one.config, len(batches)), Progress()
-    records = train(one.one_update, batches, rate, splits, epochs=2, progress=progress)
-    figures = [record.figures for record in records][-1]
+    size, figures = one.config.schedule.batch_size, {}
+    for count in (size + images % size, images):
+        batches, splits = make_batches(one.config, prepared(child, count, images // 5, data))
+        rate, progress = make_rate_for(one.config, len(batches)), Progress()
+        records = train(one.one_update, batches, rate, splits, epochs=1, progress=progress)
+        figures = [record.figures for record in records][-1]
     seconds, speed = figures["seconds"], figures["images_per_second"]
     return {"epoch_s": {name: seconds}, "images_a_second": {name: speed}}
 

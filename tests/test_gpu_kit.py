@@ -88,6 +88,53 @@ def test_what_a_phase_leaves_is_divided_among_those_to_come() -> None:
     assert until("speed", ["facts", "checks", "speed", "runs"], 70, 470) == 70 + 400 * half
 
 
+class Timed:
+    """A process that takes no time: it is ready when told so."""
+
+    def __init__(self, part: Any) -> None:
+        self.part, self.alive, self.is_hurried = part, True, False
+        self.said: list[str] = []
+        self.heard: list[str] = []
+
+    def hears(self, word: str) -> bool:
+        return word in self.said
+
+    def tell(self, word: str) -> None:
+        self.heard.append(word)
+
+    def end(self) -> None:
+        self.alive = False
+
+
+def test_networks_are_timed_in_the_plans_order_and_checks_are_not_begun_late() -> None:
+    from gpu_collect import Results
+    from gpu_plan import CHECKS, SPEED
+    from gpu_queue import Queue
+
+    started: list[Timed] = []
+
+    def start(part: Any) -> Timed:
+        started.append(Timed(part))
+        return started[-1]
+
+    queue = Queue(start, [*SPEED[:3], *CHECKS[:2]], 3)
+    queue.move_on()
+    assert [process.part for process in started] == list(SPEED[:3])
+    assert queue.next_ready() is queue.next_ready() is None
+    assert [process.heard for process in started] == [["hurry"]] * 3  # once each
+    for process in (started[2], started[0]):
+        process.said.append("ready")
+        queue.move_on()
+    assert [process.part.kind for process in started[3:]] == ["checks", "checks"]
+    assert queue.next_ready() is started[0]
+    assert queue.next_ready() is started[2]
+    kept = Results(Path("out"), {})
+    queue.end_checks(kept)
+    assert not any(process.alive for process in started[3:])
+    assert queue.has("speed")
+    assert not queue.has("checks")
+
+
 @pytest.mark.parametrize(
     ("seconds", "sharing", "count"),
     [
