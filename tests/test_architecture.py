@@ -128,7 +128,7 @@ PRIVATE_TORCH = re.compile(
     r"\btorch\.(\w+\.)*_[a-z]|_foreach_|\bops\.aten\.|\b_conv_forward\b|torch[\w.]* import _[a-z]"
 )
 KERNELS = {
-    "methods/dst/compiled_masks.py",
+    "methods/compiler.py",
     "methods/dst/masking.py",
     "methods/flops.py",
     "training/compiled_step.py",
@@ -136,7 +136,7 @@ KERNELS = {
 
 
 def test_torchs_private_names_stand_in_few_files() -> None:
-    """In the kernels of masking, the two compiled files, and the counter's names of operators."""
+    """In the kernels of masking, calls of the compiler, and the counter's names of operators."""
     using = set()
     for file in SOURCE.rglob("*.py"):
         text = re.sub(r'"torch\._dynamo"', "", file.read_text())  # a name that a sweep preloads

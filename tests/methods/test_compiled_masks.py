@@ -17,7 +17,7 @@ from dstrun.training.step import Update
 @pytest.fixture(autouse=True)
 def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Call functions that would be compiled as they are."""
-    monkeypatch.setattr(compiled_masks, "compiled", lambda function: function)
+    monkeypatch.setattr(compiled_masks, "compiled", lambda function, device: function)
 
 
 class Two(nn.Module):
@@ -116,7 +116,7 @@ def test_masks_are_computed_once_a_step_though_a_layer_is_called_twice(
 
     called: list[str] = []
 
-    def note(function: Callable) -> Callable:
+    def note(function: Callable, device: torch.device) -> Callable:
         called.append(function.__name__)
         return function
 

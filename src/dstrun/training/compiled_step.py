@@ -1,8 +1,8 @@
 """A training step as one compiled call: what `schedule.compile=step` asks for."""
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from torch.optim import Optimizer
 from torch.optim.sgd import sgd
 
 from dstrun.methods.base import Method
+from dstrun.methods.compiler import compile_for, keep_address
+from dstrun.methods.weight_mask import MASK, WeightMask
 from dstrun.training.step import Update
 
 Gradients = Sequence[Tensor | None]
@@ -36,15 +38,19 @@ class CompiledUpdate(Update):
         super().__init__(model, method, optimiser, **options)
         torch._dynamo.config.trace_autograd_ops = True  # compiles torch.autograd.grad
         device = self._parameters[0].device
-        replays = device.type == "cuda" and self._accumulate == 1
-        mode = "reduce-overhead" if replays else None
-        compiled = torch.compile(dynamic=False, fullgraph=True, mode=mode)
+        compiled = partial(
+            compile_for,
+            device=device,
+            is_replayed=self._accumulate == 1,
+            orders_loops=not _has_threshold_per_weight(model),  # on which torch 2.11 fails
+        )
         self._smallest = batch_size // self._accumulate
         self._compiled = compiled(self._gradients)
         self._descent: TracedSGD | None = None
         if isinstance(optimiser, torch.optim.SGD) and self._accumulate == 1 and self._clip == 0:
             self._descent = TracedSGD(optimiser, self._parameters)
             self._lr = torch.zeros((), device=device)
+            keep_address(self._lr)
             self._whole: Callable = compiled(self._update)
 
     def __call__(self, images: Tensor, labels: Tensor, lr: float) -> tuple[Tensor, Tensor]:
@@ -94,6 +100,17 @@ class CompiledUpdate(Update):
                 parameter.grad = torch.empty_like(parameter).copy_(grad) if copies else grad
 
 
+def _has_threshold_per_weight(model: nn.Module) -> bool:
+    """Return whether a mask has a parameter of its weight's shape."""
+    for layer in model.modules():
+        mask = getattr(layer, MASK, None)
+        if isinstance(mask, WeightMask):
+            shape = cast(Tensor, layer.weight).shape
+            if any(parameter.shape == shape for parameter in mask.parameters()):
+                return True
+    return False
+
+
 class TracedSGD:
     """The step of a torch.optim.SGD, on its own state, in a form that torch.compile can trace."""
 
@@ -114,8 +131,7 @@ class TracedSGD:
                 state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         momenta = [state[parameter]["momentum_buffer"] for parameter in self._parameters]
         for momentum in momenta:
-            # else a CUDA graph may not change it in place
-            torch._dynamo.mark_static_address(momentum)
+            keep_address(momentum)
         return momenta
 
     @torch.no_grad()

@@ -8,28 +8,17 @@ The arithmetic is that of `masking`; the compiler may order a sum differently, w
 last bit. torch keeps compiled code on disk, so only the first run of a network waits for it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dstrun.methods.compiler import compiled
 from dstrun.methods.dst import masking
 from dstrun.methods.dst.masking import ThresholdMask
 from dstrun.methods.weight_mask import compute_dtype
-
-
-@cache
-def compiled(function: Callable) -> Callable:
-    """Return the function compiled, on its first call, for the shapes it is called with."""
-    return torch.compile(function, dynamic=False, fullgraph=True)
-
-
-def keep_address(tensor: Tensor) -> None:
-    """Tell the compiler that a tensor is changed in place, which a CUDA graph must know."""
-    torch._dynamo.mark_static_address(tensor)
 
 
 @dataclass
@@ -152,7 +141,8 @@ class _ResetAndMask(torch.autograd.Function):
         weights, thresholds = weights_and_thresholds[:half], weights_and_thresholds[half:]
         # detached: the reset is no part of the graph
         detached = [threshold.detach() for threshold in thresholds]
-        results = compiled(_reset_and_mask)(weights, detached, floor, factor, counts, dtype)
+        call = compiled(_reset_and_mask, weights[0].device)
+        results = call(weights, detached, floor, factor, counts, dtype)
         ctx.graph = graph
         ctx.mark_non_differentiable(results[-1])
         ctx.save_for_backward(*weights_and_thresholds)
@@ -163,7 +153,8 @@ class _ResetAndMask(torch.autograd.Function):
         ctx.graph.is_used = True
         *grads_masked, grad_penalty, _ = grads
         saved, half = ctx.saved_tensors, len(grads_masked)
-        found = compiled(_gradients)(grads_masked, grad_penalty, saved[:half], saved[half:])
+        call = compiled(_gradients, saved[0].device)
+        found = call(grads_masked, grad_penalty, saved[:half], saved[half:])
         return None, None, None, None, None, *found
 
 

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dstrun.methods.dst.compiled_masks import keep_address
+from dstrun.methods.compiler import keep_address
 
 SCHEDULE_END = 0.75  # e; the rest of the steps hold the target
 PROPORTIONAL = 10.0  # p

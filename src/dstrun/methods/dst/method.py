@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from dstrun.methods.base import MaskedMethod
-from dstrun.methods.dst.compiled_masks import CompiledMask, CompiledMasks, compiled
+from dstrun.methods.compiler import compiled
+from dstrun.methods.dst.compiled_masks import CompiledMask, CompiledMasks
 from dstrun.methods.dst.density_controller import DensityController
 from dstrun.methods.dst.masking import (
     Penalty,
@@ -225,7 +226,7 @@ class DynamicSparseTraining(MaskedMethod):
             return []
         reset = reset_at_floor
         if self._compile == "step" and not torch.compiler.is_compiling():
-            reset = compiled(reset_at_floor)
+            reset = compiled(reset_at_floor, self._weights[0].device)
         return reset(self._weights, self.added_parameters(), self._floor, self._guard)
 
     @torch.no_grad()

@@ -1,0 +1,82 @@
+"""The code that torch.compile generates for an H100, which is read here and run nowhere."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.fake_cuda import libraries
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(libraries.missing()), reason=f"needs {libraries.missing()}"),
+]
+STEPS = ["step", "dense, step", "step, target", "step, bf16", "step, weight", "step, deterministic"]
+MASKS = ["mask", "mask, bf16", "mask, layer", "mask, weight", "mask, deterministic"]
+Graphs = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def full_step(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Graphs]:
+    """Return the graphs that a full step of LeNet-300-100 calls, by the case's name."""
+    file = tmp_path_factory.mktemp("generated") / "figures.json"
+    command = [sys.executable, "-m", "tests.helpers.fake_inductor", "lenet_300_100"]
+    command += ["--cases", *STEPS, "step, adam", *MASKS, "--json", str(file)]
+    root = Path(__file__).parents[2]
+    subprocess.run(command, check=True, cwd=root, env=os.environ | libraries.environment())
+    figures = json.loads(file.read_text())
+
+    def called(case: str) -> Graphs:
+        row = figures[f"lenet_300_100, {case}"]
+        return [row["graphs"][number] for number in row["step"]]
+
+    return called
+
+
+@pytest.mark.parametrize("case", STEPS)
+def test_a_step_is_one_replay_that_copies_in_its_images_and_labels(
+    full_step: Callable[[str], Graphs], case: str
+) -> None:
+    """Weights, thresholds, momenta, rate and α stay where they are: only these two are copied."""
+    (graph,) = full_step(case)
+    assert graph["skipped"] == []
+    assert graph["partitions"] <= 1
+    (replay,) = graph["replays"]
+    assert replay["mutated"] > 0
+    assert replay["mutated_copied"] == 0
+    assert replay["copied"] == 2
+    assert graph["on_cpu"] == 0
+
+
+def test_with_another_optimiser_the_passes_are_one_replay(
+    full_step: Callable[[str], Graphs],
+) -> None:
+    passes, _ = full_step("step, adam")  # and the thresholds' reset
+    assert passes["is_replayed"]
+    assert passes["replays"][0]["copied"] == 2
+
+
+@pytest.mark.parametrize("case", MASKS)
+def test_masks_of_all_layers_are_two_calls_of_few_kernels(
+    full_step: Callable[[str], Graphs], case: str
+) -> None:
+    graphs = full_step(case)
+    assert len(graphs) == 2, "backward pass; reset and masks of the next pass"
+    most = 20 if case == "mask, deterministic" else 10
+    assert sum(graph["kernels"] for graph in graphs) <= most
+    for graph in graphs:
+        assert graph["library"] == {}
+        assert graph["on_cpu"] == 0
+        assert not graph["is_replayed"]
+
+
+def test_a_sparse_step_has_few_kernels_more_than_a_dense_one(
+    full_step: Callable[[str], Graphs],
+) -> None:
+    (sparse,), (dense,) = full_step("step"), full_step("dense, step")
+    assert sparse["kernels"] <= dense["kernels"] + 12
