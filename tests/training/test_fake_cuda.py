@@ -1,6 +1,7 @@
 """Training on fake CUDA tensors: devices, waits, launches and memory, without a GPU."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,15 @@ from tests.helpers.fake_cuda import libraries
 
 ROOT = Path(__file__).parents[2]
 CASE = "bf16, target, freeze, clip"
+# Kernels that a step launches at most, dense and with the paper's method: docs/performance.md
+LAUNCHES = {
+    "lenet_300_100": (26, 98),
+    "lenet5": (33, 126),
+    "lstm_a": (1588, 1665),
+    "vgg16": (125, 449),
+    "wrn_16_8": (126, 492),
+    "resnet50": (414, 1560),
+}
 Rows = dict[tuple[str, str], dict[str, Any]]  # by network and case
 
 pytestmark = pytest.mark.skipif(
@@ -22,7 +32,8 @@ pytestmark = pytest.mark.skipif(
 def found(*words: str) -> Rows:
     """Return what `python -m tests.helpers.fake_cuda WORDS` finds."""
     command = [sys.executable, "-m", "tests.helpers.fake_cuda", "--json", *words]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    environment = os.environ | libraries.environment()
+    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert ran.returncode in (0, 1), ran.stderr
     rows = [json.loads(line) for line in ran.stdout.splitlines()]
     return {(row["network"], row["case"]): row for row in rows}
@@ -41,6 +52,18 @@ def test_training_neither_mixes_devices_nor_waits_in_a_step(quick: Rows) -> None
         assert len(row["launches"]) == 6
 
 
+def test_a_step_launches_no_more_kernels_than_it_did(quick: Rows) -> None:
+    assert quick["lenet_300_100", "dense"]["launches"][1] <= LAUNCHES["lenet_300_100"][0]
+    assert quick["lenet_300_100", CASE]["launches"][1] <= 157
+
+
+def test_the_bytes_at_the_peak_of_a_step_are_those_of_its_tensors(quick: Rows) -> None:
+    """Weights, gradients and momentum of LeNet-300-100, and two and a half batches of images."""
+    parameters, images = 4 * 266_610, 4 * 160 * 28 * 28
+    peak = quick["lenet_300_100", "dense"]["peaks"]["step"]
+    assert 3 * parameters + images < peak < 4 * parameters + images
+
+
 def test_mistakes_put_in_on_purpose_are_found(quick: Rows) -> None:
     row = quick["lenet_300_100", "faults"]
     waits = "\n".join(row["waits_in_steps"])
@@ -53,8 +76,27 @@ def test_mistakes_put_in_on_purpose_are_found(quick: Rows) -> None:
     assert "aten.stack.default in training.divergence.not_finite" in mixed
 
 
+@pytest.fixture(scope="module")
+def matrix() -> Rows:
+    """Return the trials of every network with every option."""
+    return found()
+
+
 @pytest.mark.slow
-def test_no_network_or_option_mixes_devices_or_waits_in_a_step() -> None:
-    rows = found()
-    assert {key: row["faults"] for key, row in rows.items() if row["faults"]} == {}
-    assert len(rows) == 5 * 27 + 2 * 3 + 1
+def test_no_network_or_option_mixes_devices_or_waits_in_a_step(matrix: Rows) -> None:
+    assert {key: row["faults"] for key, row in matrix.items() if row["faults"]} == {}
+    assert len(matrix) == 5 * 27 + 2 * 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", LAUNCHES)
+def test_no_network_launches_more_kernels_a_step_than_it_did(matrix: Rows, network: str) -> None:
+    launches = [matrix[network, case]["launches"][1] for case in ("dense", "neuron")]
+    assert all(now <= before for now, before in zip(launches, LAUNCHES[network], strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", [name for name in LAUNCHES if name != "resnet50"])
+def test_an_evaluation_takes_no_more_memory_than_a_step(matrix: Rows, network: str) -> None:
+    peaks = matrix[network, "neuron"]["peaks"]
+    assert peaks["evaluation"] <= max(1.05 * peaks["step"], 160 * 2**20), "or little at all"

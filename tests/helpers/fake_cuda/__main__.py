@@ -55,7 +55,7 @@ def main() -> None:
         _show(network, case, finding, time.perf_counter() - start, options.json)
     if options.faults:
         with all_faults():
-            finding = find(NETWORKS["lenet_300_100"], ())
+            finding = find(NETWORKS["lenet_300_100"], ("schedule.epochs=1",))
         _show("lenet_300_100", "faults", finding, 0.0, options.json)
     if not options.json:
         print(f"{count} of {len(chosen)} as they must be")

@@ -30,6 +30,7 @@ def prepare_torch() -> None:
     FakeTensor.__deepcopy__ = lambda self, memo: self.detach().clone()  # else with its mode
     FakeTensor.data_ptr = lambda self: self.untyped_storage()._cdata
     torch._dynamo.mark_static_address = lambda tensor, guard=True: None
+    torch.nn.utils.clip_grad._has_foreach_support = lambda *_: True  # else a kernel a gradient
     torch.compile = _as_it_is
 
 

@@ -106,14 +106,12 @@ def _lines(found: dict[tuple[str, str, str], int]) -> list[str]:
 
 
 def _train_twice(run: "Run", finding: Finding) -> None:
-    trainer = Trainer(run.config, run.prepared)
-    state = run.train(trainer, {}, finding)
+    state = run.train(Trainer(run.config, run.prepared), {}, finding)
     if state is None:  # it has too few steps
         return
     state = on_the_host(state)
     run.watch.enter("setup")
-    resumed = Trainer(run.config, run.prepared, state)
-    run.train(resumed, state["files"], Finding(0))
+    run.train(Trainer(run.config, run.prepared, state), state["files"], Finding(0))
 
 
 class Run:
