@@ -621,7 +621,7 @@ def test_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dstrun.training.prepare.missing_for_compilation", lambda device: None)
     monkeypatch.setattr(
         "dstrun.methods.dst.compiled_masks.compiled",
-        lambda function: compiled.append(function.__name__) or function,
+        lambda function, device: compiled.append(function.__name__) or function,
     )
     for compile, whole, masks in (
         ("off", False, False),

@@ -30,10 +30,8 @@ def compile_to(monkeypatch: pytest.MonkeyPatch, made: Callable[[Function], Funct
     """Let `made(function)` stand for what the compiler makes of a function."""
     monkeypatch.setattr("dstrun.training.prepare.missing_for_compilation", lambda device: None)
     for place in ("compiled_masks", "method"):
-        monkeypatch.setattr(f"dstrun.methods.dst.{place}.compiled", made)
-    monkeypatch.setattr(
-        torch, "compile", lambda function=None, **_: made(function) if function else made
-    )
+        monkeypatch.setattr(f"dstrun.methods.dst.{place}.compiled", lambda one, _: made(one))
+    monkeypatch.setattr(torch, "compile", lambda function, **_: made(function))
 
 
 def faithful(function: Function) -> Function:

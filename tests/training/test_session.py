@@ -79,7 +79,7 @@ def test_a_run_that_waits_for_the_compiler_says_so_once(
     times: int,
 ) -> None:
     monkeypatch.setattr("dstrun.training.prepare.missing_for_compilation", lambda device: None)
-    monkeypatch.setattr("dstrun.methods.dst.compiled_masks.compiled", lambda function: function)
+    monkeypatch.setattr("dstrun.methods.dst.compiled_masks.compiled", lambda function, _: function)
     monkeypatch.setattr("torch.compiler.reset", lambda: None)
     run(config(schedule__compile=compile, schedule__epochs=epochs), default_group="single")
     said = capsys.readouterr().out

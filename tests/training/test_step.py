@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from dstrun.methods.compiler import compiled
 from dstrun.methods.dense import Dense
-from dstrun.methods.dst.compiled_masks import compiled
 from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.models import BUILDERS
 from dstrun.training.compiled_step import CompiledUpdate
@@ -141,7 +141,7 @@ def test_compiled_masks_have_one_guard_an_update(
     """In pieces, and where an epoch's end takes the penalty away; calls that would be compiled are
     made as they are.
     """
-    monkeypatch.setattr("dstrun.methods.dst.compiled_masks.compiled", lambda function: function)
+    monkeypatch.setattr("dstrun.methods.dst.compiled_masks.compiled", lambda function, _: function)
     first = Spare()
     trained = {}
     for compile in ("off", "mask"):
@@ -187,10 +187,8 @@ def test_an_update_made_to_be_compiled_is_the_plain_one(
     """What would be compiled is run as it is written; the last batch is smaller. Compiled:
     test_compile.py.
     """
-    monkeypatch.setattr(
-        torch, "compile", lambda function=None, **_: function or (lambda inner: inner)
-    )
-    monkeypatch.setattr("dstrun.methods.dst.method.compiled", lambda function: function)
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    monkeypatch.setattr("dstrun.methods.dst.method.compiled", lambda function, _: function)
     bound = options.get("threshold_clip", 0.0)
     options = {name: value for name, value in options.items() if name != "threshold_clip"}
     first, images, labels = kind(), torch.arange(16.0).view(4, 4) / 16, torch.tensor([0, 1, 2, 0])
@@ -234,15 +232,12 @@ def test_whole_batches_are_compiled_and_smaller_ones_are_not(
     """Of three images there is one piece, which is no smaller than those of a whole batch."""
     called: list[str] = []
 
-    def compiler(**_: object) -> Callable:
-        def note(function: Callable) -> Callable:
-            def call(*args: Any) -> Any:
-                called.append(function.__name__)
-                return function(*args)
+    def compiler(function: Callable, **_: object) -> Callable:
+        def call(*args: Any) -> Any:
+            called.append(function.__name__)
+            return function(*args)
 
-            return call
-
-        return note
+        return call
 
     monkeypatch.setattr(torch, "compile", compiler)
     model, method = nn.Linear(4, 3), Dense()
@@ -268,7 +263,7 @@ class Turned(nn.Module):
 def test_gradients_of_a_compiled_call_have_the_strides_of_their_parameters(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(torch, "compile", lambda **_: lambda function: function)
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
     model, method = Turned(), Dense()
     method.prepare(model)
     adam = make_optimiser("adam", model, [], lr=0.1)
@@ -292,18 +287,16 @@ def test_what_the_compiler_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None
     """Code for these shapes alone, and whole or not at all."""
     asked: list[dict[str, Any]] = []
     monkeypatch.setattr(
-        torch, "compile", lambda function=None, **options: asked.append(options) or (lambda f: f)
+        torch, "compile", lambda function, **options: asked.append(options) or function
     )
     model, method = Spare(), DynamicSparseTraining(0.5)
     method.prepare(model)
     CompiledUpdate(
         model, method, make_optimiser("sgd", model, method.added_parameters(), lr=0.1), 4
     )
-    compiled(lambda: None)
-    assert asked == [
-        {"dynamic": False, "fullgraph": True, "mode": None},
-        {"dynamic": False, "fullgraph": True},
-    ]
+    compiled(lambda: None, torch.device("cpu"))
+    whole_or_not_at_all = {"dynamic": False, "fullgraph": True, "options": {}}
+    assert asked == [whole_or_not_at_all] * 3
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
