@@ -14,6 +14,7 @@ from dstrun.methods.compiler import compile_for, compiled, options_for
 from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.methods.weight_mask import compute_dtype
 from dstrun.system.machine import set_deterministic
+from dstrun.training.compiled_step import CompiledUpdate
 from tests.helpers.fake_inductor.runs import Steps
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -48,6 +49,27 @@ def test_this_torch_knows_every_option() -> None:
     compile_for(torch.neg, CUDA, is_replayed=True)
     with pytest.raises(RuntimeError, match="Unexpected optimization option"):
         torch.compile(torch.neg, options={"no_such_option": True})
+
+
+@pytest.mark.parametrize(
+    ("granularity", "accumulate", "expected"),
+    [
+        ("neuron", 1, {"is_replayed": True, "orders_loops": True}),
+        ("neuron", 2, {"is_replayed": False, "orders_loops": True}),
+        ("weight", 1, {"is_replayed": True, "orders_loops": False}),
+    ],
+)
+def test_what_a_step_asks_for(
+    monkeypatch: pytest.MonkeyPatch, granularity: str, accumulate: int, expected: dict[str, bool]
+) -> None:
+    asked: list[dict[str, bool]] = []
+    monkeypatch.setattr(compiler, "options_for", lambda _, **words: asked.append(words) or {})
+    model, method = nn.Linear(3, 2), DynamicSparseTraining(0.1, granularity)
+    method.prepare(model)
+    CompiledUpdate(
+        model, method, torch.optim.SGD(model.parameters()), batch_size=4, accumulate=accumulate
+    )
+    assert asked == [expected] * len(asked) != []
 
 
 def test_code_is_compiled_again_for_the_deterministic_mode() -> None:

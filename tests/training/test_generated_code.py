@@ -21,15 +21,30 @@ MASKS = ["mask", "mask, bf16", "mask, layer", "mask, weight", "mask, determinist
 Graphs = list[dict[str, Any]]
 
 
+ROOT = Path(__file__).parents[2]
+
+
+def run(*words: str) -> str:
+    command = [sys.executable, "-m", *words]
+    environment = os.environ | libraries.environment()
+    done = subprocess.run(command, check=True, cwd=ROOT, env=environment, stdout=subprocess.PIPE)
+    return done.stdout.decode()
+
+
 @pytest.fixture(scope="module")
-def full_step(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Graphs]:
-    """Return the graphs that a full step of LeNet-300-100 calls, by the case's name."""
-    file = tmp_path_factory.mktemp("generated") / "figures.json"
-    command = [sys.executable, "-m", "tests.helpers.fake_inductor", "lenet_300_100"]
-    command += ["--cases", *STEPS, "step, adam", *MASKS, "--json", str(file)]
-    root = Path(__file__).parents[2]
-    subprocess.run(command, check=True, cwd=root, env=os.environ | libraries.environment())
-    figures = json.loads(file.read_text())
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the code for LeNet-300-100 in all cases, and figures.json."""
+    made = tmp_path_factory.mktemp("generated")
+    words = ["lenet_300_100", "--cases", *STEPS, "step, adam", *MASKS]
+    words += ["--json", str(made / "figures.json"), "--save", str(made)]
+    run("tests.helpers.fake_inductor", *words)
+    return made
+
+
+@pytest.fixture(scope="module")
+def full_step(folder: Path) -> Callable[[str], Graphs]:
+    """Return the graphs that a full step calls, by the case's name."""
+    figures = json.loads((folder / "figures.json").read_text())
 
     def called(case: str) -> Graphs:
         row = figures[f"lenet_300_100, {case}"]
@@ -80,3 +95,11 @@ def test_a_sparse_step_has_few_kernels_more_than_a_dense_one(
 ) -> None:
     (sparse,), (dense,) = full_step("step"), full_step("dense, step")
     assert sparse["kernels"] <= dense["kernels"] + 12
+
+
+def test_every_kernel_compiles_for_an_h100(folder: Path) -> None:
+    for case in ("step", "mask"):
+        files = sorted(folder.glob(f"lenet_300_100-{case}-[0-9].py"))
+        expected = sum(file.read_text().count("= async_compile.triton(") for file in files)
+        compiled = run("tests.helpers.fake_inductor.kernels", *map(str, files)).split()
+        assert len(compiled) == expected > 0
