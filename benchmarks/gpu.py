@@ -26,7 +26,7 @@ from gpu_plan import KINDS, SHARING, TINY_SHARING, Part, chosen, interleaved, un
 from gpu_queue import Queue
 from gpu_runs import Runs
 
-ALONE = 30.0  # seconds at most for the timings of one network
+ALONE = 40.0  # seconds at most for the timings of one network
 
 
 def main() -> None:
@@ -59,13 +59,15 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--parts", nargs="*", default=[], metavar="PART", help=f"{', '.join(KINDS)}, or a name"
     )
-    parser.add_argument("--budget", type=float, default=470.0, help="seconds for everything")
+    parser.add_argument("--budget", type=float, help="seconds: 470, or 900 with --tiny")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="small networks, first cases")
     parser.add_argument("--data", metavar="DIR", help="default: $DSTRUN_DATA")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="of real runs")
     parser.add_argument("--jobs", type=int, default=0, help="processes that prepare or check")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.budget = options.budget or (900.0 if options.tiny else 470.0)
+    return options
 
 
 class Bench:

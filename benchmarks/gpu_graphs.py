@@ -106,7 +106,9 @@ def recompilation(child: Child) -> None:
             frozen = round(0.8 * steps) if TARGET in words else steps
             epoch = len(training.batches)
             late = [step for step in at if epoch <= step < frozen or step > frozen + epoch]
-            child.say(graphs={name: graphs[-1]}, compiled_at={name: at}, ok={name: not late})
+            skipped = recorded().get("cudagraph_skips", 0) if child.is_cuda and STEP in words else 0
+            good = not late and not skipped
+            child.say(graphs={name: graphs[-1]}, compiled_at={name: at}, ok={name: good})
 
 
 def recorded() -> dict[str, int]:

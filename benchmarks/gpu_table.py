@@ -73,7 +73,15 @@ def speed(content: Content) -> str:
         for variant, step in part.get("step", {}).items():
             rows.append([name, variant, *step_cells(step, ceiling), *other_cells(part, variant)])
     heads = ["network, batch", "variant", "ms a step", "to dense", "TFLOP/s", "of the card's"]
-    heads += ["kernels", "busy ms", "epoch, s", "images/s", "peak MiB, update", "evaluation"]
+    heads += [
+        "launches",
+        "kernels",
+        "busy ms",
+        "epoch, s",
+        "images/s",
+        "peak MiB, update",
+        "evaluation",
+    ]
     return table(heads, rows)
 
 
@@ -85,10 +93,10 @@ def step_cells(step: Content, ceiling: float | None) -> list[str]:
 
 
 def other_cells(part: Content, variant: str) -> list[str]:
-    """Return kernels and busy time of a step, an epoch, and peaks of memory, as far as measured."""
+    """Return what was measured of a step on the card, of an epoch and of memory; blanks else."""
     profile = part.get("profile", {}).get(variant, {})
     names = ("epoch_s", "images_a_second", "update_peak_mib", "evaluation_peak_mib")
-    values = [profile.get("kernels"), profile.get("busy_ms")]
+    values = [profile.get(name) for name in ("launches", "kernels", "busy_ms")]
     values += [part.get(name, {}).get(variant) for name in names]
     return [number(value) for value in values]
 

@@ -147,12 +147,14 @@ def epoch(child: Child, name: str, one: Training, data: str) -> dict[str, Any]:
 
 
 def profiled(one: Training, updates: int = 5) -> dict[str, float]:
-    """Return the kernels of a step and the time in which the card computes them."""
+    """Return a step's launches of kernels or graphs, its kernels, and the card's time in them."""
     with profile(activities=[ProfilerActivity.CUDA]) as found:
         one.update(updates)
     kernels = [e for e in found.events() if e.device_type == torch.autograd.DeviceType.CUDA]
-    busy = sum(event.device_time_total for event in kernels)
-    return {"kernels": len(kernels) / updates, "busy_ms": busy / 1e3 / updates}
+    launches = [e for e in found.events() if "LaunchKernel" in e.name or "GraphLaunch" in e.name]
+    figures = {"launches": len(launches), "kernels": len(kernels)}
+    figures["busy_ms"] = sum(event.device_time_total for event in kernels) / 1e3
+    return {name: value / updates for name, value in figures.items()}
 
 
 def share(child: Child) -> None:

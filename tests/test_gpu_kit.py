@@ -189,7 +189,7 @@ MEASURED = {
                 STEP: {"ms": 1.05, "tflops": 57.0, "ratio": 1.05, "to": DENSE},
             },
             "epoch_s": {STEP: 1.234},
-            "profile": {STEP: {"kernels": 150.0, "busy_ms": 0.9}},
+            "profile": {STEP: {"launches": 4.0, "kernels": 150.0, "busy_ms": 0.9}},
         },
         "share 1": {"kind": "share", "ms": {"1": 1.0, "2": 1.25}},
         "share 2": {"kind": "share", "ms": {"2": 1.6}},
@@ -208,7 +208,9 @@ def test_tables_of_a_measurement_show_goals_shares_of_the_card_and_what_is_missi
     speed = TABLES["speed"](MEASURED).splitlines()
     assert speed[
         -1
-    ] == f"| vgg16 64 bf16 | {STEP} | 1.05 | 1.05 | 57 | 9.5% | 150 | 0.9 | 1.23 |" + ("  |  |  |")
+    ] == f"| vgg16 64 bf16 | {STEP} | 1.05 | 1.05 | 57 | 9.5% | 4 | 150 | 0.9 | 1.23 |" + (
+        "  |  |  |"
+    )
     assert TABLES["sharing"](MEASURED).splitlines()[-1] == "| 2 | 1.6 | 1.43 |"
     assert "| VGG-16 dense |  | not begun: no time left |" in TABLES["runs"](MEASURED)
     assert TABLES["checks"](MEASURED) == "Not measured yet."
