@@ -1,5 +1,6 @@
 """GPUs of a sweep's jobs, emulated; what a job gets of the machine; notes on devices."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from dstrun.runs.status import FINISHED
 from dstrun.sweep import pool
 from dstrun.sweep.devices import gpus_for, notes_on_devices
 from dstrun.sweep.forkserver import PRELOADED
 from dstrun.sweep.plan import Job
+from dstrun.sweep.start_check import StartCheck
 from dstrun.sweep.worker import WorkerSettings
 from dstrun.system.gpu import visible_gpus
+from dstrun.system.run_files import STATUS_FILE
 from tests.helpers.gpus import TOO_OLD, emulate_gpus, emulate_unusable_gpu
 from tests.helpers.tiny import config
 
@@ -155,6 +159,19 @@ def test_a_sweep_on_a_gpu_has_one_note_on_what_is_faster(
     notes = notes_on_devices(configs)
     assert len(notes) == bool(words)
     assert all(note.startswith(f"on a GPU {words}") for note in notes)
+
+
+def test_notes_on_devices_follow_the_others_of_a_sweep(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Run a sweep whose only job is finished."""
+    monkeypatch.setattr(pool, "start_forkserver", lambda threads, modules: None)
+    checked = StartCheck([], ["from the check"])
+    monkeypatch.setattr(pool, "check_start", lambda jobs, stop: checked)
+    (tmp_path / STATUS_FILE).write_text(json.dumps({"state": FINISHED}))
+    pool.run_jobs([Job((), config(), tmp_path)], "grid", ["from the command"])
+    notes = "dstrun: note: from the command\ndstrun: note: from the check\n"
+    assert capsys.readouterr().err == notes
 
 
 def test_a_job_has_its_share_of_cores_for_the_compiler_and_its_gpu(
