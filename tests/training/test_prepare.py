@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from dstrun.runs.folder import RunFolder
+from dstrun.runs.folder import RunFolder, read_config
 from dstrun.runs.status import Status
 from dstrun.system.errors import InputError
 from dstrun.training.build import make_batches
 from dstrun.training.console import RunConsole
 from dstrun.training.prepare import prepare
 from dstrun.training.recorder import Recorder
-from dstrun.training.run import run, run_as_job
+from dstrun.training.run import evaluate_run, run, run_as_job
 from dstrun.training.trainer import Trainer
 from tests.helpers.commands import Command
 from tests.helpers.gpus import TOO_OLD, emulate_gpus, emulate_unusable_gpu
@@ -97,6 +97,19 @@ def test_auto_trains_on_the_cpu_and_says_why_where_the_driver_is_too_old(
     assert prepared.device == torch.device("cpu")
     (note,) = prepared.notes
     assert note.startswith("device: the CPU is used, since the NVIDIA driver is too old for torch")
+
+
+def test_an_evaluation_says_so_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = run(config(schedule__epochs=0), default_group="single")
+    emulate_unusable_gpu(monkeypatch, TOO_OLD)
+    own = read_config(folder)
+    assert own is not None
+    evaluate_run(folder, dataclasses.replace(own, device="auto"))
+    said = capsys.readouterr()
+    assert "test accuracy" in said.out
+    assert said.err.startswith("dstrun: note: device: the CPU is used, since the NVIDIA driver is")
 
 
 def test_the_compilers_advice_on_tf32_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

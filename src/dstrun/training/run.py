@@ -130,6 +130,7 @@ def evaluate_run(path: Path, config: Config) -> None:
     folder.refuse_difference("eval leaves a run as it was trained, `dstrun rerun` changes")
     config = replace(config, init=None)
     prepared = prepare(config, resumes=True)
+    print_notes(prepared.notes)
     set_threads(config.threads)
     model, method = training_objects(config, prepared)
     try:
