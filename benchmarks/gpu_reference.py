@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from itertools import product
+from typing import Any
 
 import torch
 from gpu_child import Child
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dstrun.data import Batches, Split
 from dstrun.methods.dst.masking import (
     GRANULARITIES,
     Penalty,
@@ -36,6 +38,7 @@ def reference(child: Child) -> None:
     child.say(relative_errors=worst)
     child.say(ok={key: error <= LARGEST[key[:4]] for key, error in worst.items()})
     child.say(ok={"thresholds reset and shifted as on the CPU": moves_alike(child.device)})
+    child.say(ok={"batches of images on the host as of those on it": batches_alike(child.device)})
     thresholds = torch.linspace(-1, 1, 40)
     there = float(Penalty.apply(thresholds.to(child.device)))
     child.say(ok={"penalty": abs(there - float((-thresholds.double()).exp().sum())) < 1e-4})
@@ -111,4 +114,27 @@ def moves_alike(device: torch.device) -> bool:
             shift_to_density(*some, density, 0.01)
             kept.append(sum(int((w.abs() > t).sum()) for w, t in zip(*some, strict=True)))
         alike = alike and abs(kept[0] - kept[1]) <= 2  # the mean of |W| may differ in its last bit
+    return alike
+
+
+def batches_alike(device: torch.device) -> bool:
+    """Return whether images on the host give the batches of those on the device, bit for bit.
+
+    With the CPU's batches both agree but for rounding.
+    """
+    torch.manual_seed(2)
+    images = torch.randint(256, (300, 3, 32, 32), dtype=torch.uint8)
+    split = Split(images, torch.arange(len(images)))
+    options: dict[str, Any] = {"pad": 4, "flip": True, "mean": (0.5,), "std": (0.25,), "seed": 3}
+    places = {"cpu": torch.device("cpu"), "device": device, "host": device}
+    found = {
+        name: Batches(split, 64, place, on_host=name == "host", **options)
+        for name, place in places.items()
+    }
+    alike = True
+    for read in (lambda batches: batches.shuffled(1), lambda batches: batches.in_order()):
+        cpu, there, host = (list(read(batches)) for batches in found.values())
+        for (x, labels), (y, _), (z, own) in zip(cpu, there, host, strict=True):
+            alike = alike and torch.equal(y, z) and torch.equal(labels, own.cpu())
+            alike = alike and torch.allclose(x, z.cpu(), rtol=1e-6, atol=1e-6)
     return alike
