@@ -8,6 +8,7 @@ import contextlib
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,20 +30,22 @@ SMALL = (
     "train.log",
 )
 CIFAR10 = [f"data_batch_{n}" for n in range(1, 6)] + ["test_batch", "batches.meta"]
+MEASURED = "measured.json"  # in --work: results.json of the last call that timed something
 TO_STOP = 25.0  # seconds in which runs write their checkpoints and the sweep ends
 FEWEST = 60.0  # seconds in which a run is worth starting
 
 
 class Runs:
-    """The rows that are to be trained, one after the other until `end`."""
+    """Rows of the table, one after the other: first one with the fewest finished seeds."""
 
     def __init__(self, results: Results, spec: dict[str, Any], environment: dict[str, str]) -> None:
         self._results, self._spec, self._environment = results, spec, environment
-        self._outputs = Path(spec["work"]) / "outputs"
+        self._work = Path(spec["work"])
+        self._outputs = self._work / "outputs"
         self._data = Path(spec["data"] or os.environ.get("DSTRUN_DATA", "data"))
 
     def train(self, end: float) -> None:
-        """Train rows in their order."""
+        """Train until `end`, and stop so early that checkpoints are written by then."""
         tiny = self._spec["tiny"]
         if not tiny and not all(
             (self._data / "cifar-10-batches-py" / n).is_file() for n in CIFAR10
@@ -50,41 +53,67 @@ class Runs:
             why = f"not begun: CIFAR-10 is not complete below {self._data}"
             self._results.take("runs", "runs", {"state": why})
             return
-        for row in TINY_ROWS if tiny else ROWS:
-            done = self._outputs / f"{row.name.replace(' ', '_')} {self._spec['seeds']}"
-            if done.exists():
-                self._take(row, {"state": "finished before"})
+        rows = list(TINY_ROWS if tiny else ROWS)
+        while rows:
+            row = min(rows, key=lambda row: len(self.finished(row)))  # the first of several
+            if not set(self._spec["seeds"]) - self.finished(row):
+                self._take(row, {"runs": dict(self._runs(row)), "state": "ok"})
+                rows.remove(row)
             elif end - time.monotonic() < FEWEST and not tiny:
                 self._take(row, {"state": "not begun: no time left"})
-            elif self._train_row(row, end):
-                done.touch()
+                rows.remove(row)
+            elif not self._train_row(row, end):
+                rows.remove(row)
+
+    def finished(self, row: Row) -> set[int]:
+        """Return the seeds of which a row's run has finished, in this call or an earlier one."""
+        found = {name: figures["state"] for name, figures in self._runs(row)}
+        pattern = re.compile(r"-s(\d+)-")
+        return {int(pattern.findall(name)[-1]) for name in found if found[name] == "finished"}
+
+    def _runs(self, row: Row, since: float = 0.0) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the run folders of a row that have changed since, and how far they are."""
+        for folder in sorted((self._outputs / row.group).glob(f"{name_of(row)}*")):
+            metrics, status = folder / "metrics.csv", folder / "status.json"
+            with contextlib.suppress(OSError, ValueError):
+                if metrics.stat().st_mtime >= since:
+                    with metrics.open() as file:
+                        rows = list(csv.DictReader(file))
+                    state = json.loads(status.read_text())["state"]
+                    yield folder.name, {"state": state, **how_far(rows)}
 
     def _take(self, row: Row, figures: dict[str, Any]) -> None:
         self._results.take(f"runs: {row.name}", "runs", figures)
 
+    def _measurements(self) -> dict[str, Any]:
+        """Return the parts that this call has measured, and others of the last that did."""
+        earlier: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError):
+            earlier = json.loads((self._work / MEASURED).read_text())["parts"]
+        return {**earlier, **self._results.parts}
+
     def _train_row(self, row: Row, end: float) -> bool:
-        """Train the seeds of a row at once; return whether all that were asked for have ended."""
+        """Train some of a row's seeds at once; return whether they have finished."""
         left = end - time.monotonic() - TO_STOP
-        known = measured(self._results.parts, row, self._spec["tiny"])
-        most = len(self._spec["seeds"])
-        count = seeds_at_once(left, known["epoch"], row.epochs, known["sharing"], most)
-        count = most if self._spec["tiny"] else count
-        seeds = self._spec["seeds"][:count]
+        known = measured(self._measurements(), row, self._spec["tiny"])
+        to_do = [seed for seed in self._spec["seeds"] if seed not in self.finished(row)]
+        count = seeds_at_once(left, known["epoch"], row.epochs, known["sharing"], len(to_do))
+        seeds = to_do if self._spec["tiny"] else to_do[:count]
         words = [*row.words, *known["words"], f"device={self._spec['device']}"]
-        words += [f"seed={','.join(map(str, seeds))}", f"n_jobs={count}", f"group={row.group}"]
+        words += [f"seed={','.join(map(str, seeds))}", f"n_jobs={len(seeds)}", f"group={row.group}"]
         words += ["wandb.mode=disabled", f"outputs={self._outputs}"]
         self._take(row, {"command": " ".join(["dstrun", "-m", *words[:-1]]), "seeds": seeds})
         code = self._command(row, ["-m", *words], end - TO_STOP)
-        runs = {folder.name: figures for folder, figures in self._found(row)}
-        ended = sum(figures["state"] == "finished" for figures in runs.values())
         state = "ok" if code == 0 else "cut: its time was up" if code == -signal.SIGTERM else ""
-        self._take(row, {"runs": runs, "state": state or f"failed: exit code {code}"})
+        self._take(
+            row, {"runs": dict(self._runs(row)), "state": state or f"failed: exit code {code}"}
+        )
         self._pack(row.group)
-        return code == 0 and ended >= most
+        return code == 0 and set(seeds) <= self.finished(row)
 
     def _command(self, row: Row, words: list[str], until: float) -> int:
         """Run `dstrun` and report epochs as they end; -15 if it was stopped at its time."""
-        log = Path(self._spec["work"]) / f"{row.group}.log"
+        log = self._work / f"{row.group}.log"
         self._outputs.mkdir(parents=True, exist_ok=True)
         begun = time.time()
         with log.open("wb") as file:
@@ -98,8 +127,9 @@ class Runs:
             )
         told = 0
         while process.poll() is None and time.monotonic() < until:
-            time.sleep(0.5)
-            rows = {folder.name: figures for folder, figures in self._found(row, begun)}
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.5)
+            rows = dict(self._runs(row, begun))
             if (epochs := sum(figures["epochs"] for figures in rows.values())) > told:
                 told = epochs
                 self._take(row, {"runs": rows})
@@ -113,18 +143,6 @@ class Runs:
         code = process.wait()
         self._results.log(f"runs: {row.name}", log.read_text(errors="replace"))
         return -signal.SIGTERM if stopped else code
-
-    def _found(self, row: Row, since: float = 0.0) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Yield the run folders of a row that have changed since, and how far they are."""
-        wanted = name_of(row)
-        for folder in sorted((self._outputs / row.group).glob(f"{wanted}*")):
-            metrics, status = folder / "metrics.csv", folder / "status.json"
-            with contextlib.suppress(OSError, ValueError):
-                if metrics.stat().st_mtime >= since:
-                    with metrics.open() as file:
-                        rows = list(csv.DictReader(file))
-                    state = json.loads(status.read_text())["state"]
-                    yield folder, {"state": state, **how_far(rows)}
 
     def _pack(self, group: str) -> None:
         """Write the small files of a group's runs to one archive."""

@@ -247,6 +247,45 @@ def test_real_runs_take_the_fastest_way_that_was_measured() -> None:
     ]
 
 
+def test_rows_are_trained_once_each_before_further_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in for `dstrun` by a command that leaves finished runs, one seed a call."""
+    import gpu_runs
+    from gpu_collect import Results
+    from gpu_plan import Row
+
+    rows = tuple(
+        Row(name, "rows", (f"model={name}", "data=digits", "reg=dense"), "", 1.0) for name in "ab"
+    )
+    monkeypatch.setattr(gpu_runs, "ROWS", rows)
+    monkeypatch.setattr(gpu_runs, "CIFAR10", [])
+    Path("bin").mkdir()
+    Path("bin/python").write_text(
+        "#!/bin/sh\n"
+        'for word in "$@"; do case $word in\n'
+        "model=*) m=${word#*=};; seed=*) s=${word#*=};; esac; done\n"
+        'run=outputs/rows/$m-digits-dense-s$s-0; mkdir -p $run; echo "$m $s" >> calls\n'
+        "echo epoch,test_accuracy,density,seconds > $run/metrics.csv\n"
+        "echo 1,0.9,1.0,2.0 >> $run/metrics.csv\n"
+        """echo '{"state": "finished"}' > $run/status.json\n"""
+    )
+    Path("bin/python").chmod(0o755)
+    monkeypatch.setattr(gpu_runs.sys, "executable", str(Path("bin/python").resolve()))
+    Path("work").mkdir()
+    kept = Results(Path("out"), {})
+    spec = {"work": "work", "data": ".", "tiny": False, "device": "cpu", "seeds": [0, 1]}
+    gpu_runs.Runs(kept, spec, dict(os.environ)).train(time.monotonic() + 600)
+    assert Path("work/calls").read_text().splitlines() == ["a 0", "b 0", "a 1", "b 1"]
+    assert {name: part["state"] for name, part in kept.parts.items()} == {
+        "runs: a": "ok",
+        "runs: b": "ok",
+    }
+    assert "| a | `a-digits-dense-s1-0` | finished | 1 | 90.00% | 100.00% | 2 |" in (
+        Path("out/results.md").read_text()
+    )
+    with tarfile.open("out/rows.tar.gz") as archive:
+        assert len(archive.getnames()) == 8
+
+
 @pytest.mark.slow
 def test_a_batch_of_cifar10_comes_back_byte_for_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     import gpu_images
@@ -312,6 +351,8 @@ def test_real_runs_that_time_cuts_off_go_on_in_the_next_call(
     monkeypatch.setattr(gpu_runs, "TINY_ROWS", (row,))
     spec = {"work": str(Path("work").resolve()), "data": None, "tiny": True}
     spec |= {"device": "cpu", "seeds": [0]}
+    Path("work").mkdir()
+    Path("work/measured.json").write_text(json.dumps({"parts": {"share 1": {"kind": "share"}}}))
     done = []
     for call in range(2):
         kept = Results(Path(f"out{call}"), {})
