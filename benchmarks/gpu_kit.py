@@ -5,8 +5,8 @@
     build/gpu/          benchmarks, wheels of what such a machine lacks, half of CIFAR-10, run.sh
     build/gpu-images/   the other half, and a run.sh that unpacks it
 
-The machine has Python ≥ 3.11, torch ≥ 2.11 with CUDA, torchvision, numpy, pandas, scikit-learn, rich
-and safetensors. Wheels that do not come from this checkout are fetched by pip.
+The machine has Python ≥ 3.11, torch ≥ 2.11 with CUDA, torchvision, numpy, pandas, scikit-learn,
+rich and safetensors. Wheels that do not come from this checkout are fetched by pip.
 """
 
 import argparse
