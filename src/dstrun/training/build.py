@@ -26,7 +26,7 @@ from dstrun.training.step import Update
 
 # of pixels in a batch of a held-out split: fills the cores or a GPU, stays near the caches, and
 # takes about the memory of a step
-EVALUATION_BYTES = 2**20
+EVALUATION_BYTES = 2**19
 
 
 def training_objects(config: Config, prepared: Prepared) -> tuple[nn.Module, Method]:
