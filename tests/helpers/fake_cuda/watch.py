@@ -112,7 +112,7 @@ class Watch(TorchDispatchMode):
     def _count_launches(self, func: Any, args: Any) -> None:
         if func.namespace != "aten" or func.is_view or func.overloadpacket in WITHOUT_KERNEL:
             return
-        count = _kernels_of_foreach(args) if func.__name__.startswith("_foreach") else 1
+        count = kernels_of_foreach(args) if func.__name__.startswith("_foreach") else 1
         self.launches[self.phase] += count
         self.operations.setdefault(self.phase, Counter())[str(func)] += count
 
@@ -120,7 +120,7 @@ class Watch(TorchDispatchMode):
         self.peaks[self.phase] = max(self.peaks[self.phase], self.live.now)
 
 
-def _kernels_of_foreach(args: Any) -> int:
+def kernels_of_foreach(args: Any) -> int:
     """Return 1, or as many as there are tensors where shapes or dtypes let torch go one by one."""
     lists = [a for a in args if isinstance(a, list | tuple) and a and isinstance(a[0], Tensor)]
     for tensors in zip(*lists, strict=True):
