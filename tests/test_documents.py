@@ -40,6 +40,7 @@ EXCEPTIONS = {
     "python benchmarks/epoch.py --authors *": "needs the authors' code; see test_benchmarks.py",
     "python benchmarks/gpu.py --parts *": "needs a GPU",
     "python benchmarks/gpu.py --device cpu --tiny *": "takes minutes; see test_gpu_kit.py",
+    "python -m tests.helpers.fake_*": "takes minutes; test_fake_cuda.py, test_generated_code.py",
     "bash build/gpu*": "on a machine with a GPU; a test is in test_gpu_kit.py",
     "dstrun sweep=* hydra/launcher=slurm *": "needs SLURM",
     "dstrun sweep=* hydra/launcher=ray_cluster *": "needs a Ray cluster",
