@@ -344,7 +344,7 @@ def test_pixels_are_normalised_in_training_and_in_testing() -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_images_are_evaluated_in_batches_of_a_mebibyte_or_as_large_as_a_step_s_pieces(
+def test_images_are_evaluated_in_batches_of_half_a_mebibyte_or_as_large_as_pieces_of_a_step(
     monkeypatch: pytest.MonkeyPatch, device: str
 ) -> None:
     """Check both, with images of 36 pixels; a piece is all that a step with pieces has room for."""
@@ -358,7 +358,7 @@ def test_images_are_evaluated_in_batches_of_a_mebibyte_or_as_large_as_a_step_s_p
             schedule__batch_size=size, schedule__accumulate=pieces, data__validation=0.25
         )
         make_batches(wanted, replace(prepare(wanted), device=torch.device(device)))
-    usual, whole, quarter = 2**20 // 36, 10**6, 10**6 // 4
+    usual, whole, quarter = 2**19 // 36, 10**6, 10**6 // 4
     assert sizes == [6, usual, usual, whole, whole, whole, whole, quarter, quarter]
 
 
