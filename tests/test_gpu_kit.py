@@ -327,15 +327,14 @@ def test_what_is_carried_starts_where_it_is_laid_out() -> None:
 
 @pytest.mark.slow
 def test_what_time_cuts_off_is_told_and_costs_itself_alone() -> None:
+    parts = ("reference", "agreement of masks", "agreement of options", "agreement in bf16")
     code, found, _ = gpu("--parts", "reference", "agreement", "--budget", "4", "--jobs", "1")
-    states = {name: part["state"] for name, part in found["parts"].items()}
+    assert set(found["parts"]) == set(parts)
+    states = [found["parts"][name]["state"] for name in parts]
     assert code == 0
-    assert states == {
-        "reference": "cut: its time was up",
-        "agreement of masks": "not begun: no time left",
-        "agreement of options": "not begun: no time left",
-        "agreement in bf16": "not begun: no time left",
-    }
+    first = states.index("cut: its time was up")  # the second one on a fast machine
+    assert states[:first] == ["ok"] * first
+    assert states[first + 1 :] == ["not begun: no time left"] * (3 - first)
 
 
 @pytest.mark.slow
