@@ -220,3 +220,10 @@ def test_differences_are_relative_and_of_groups() -> None:
     assert found["other parameters"] == pytest.approx(2e-9)
     still = {"a.weight": torch.zeros(1, 1)}
     assert differences(still, still) == {"weights": 0}
+
+
+@pytest.mark.parametrize("name", ["weight", "mask.threshold", "bias"])
+def test_a_gradient_that_is_nan_is_no_small_difference(name: str) -> None:
+    theirs = {"weight": torch.ones(2, 2), "mask.threshold": torch.ones(2), "bias": torch.ones(2)}
+    ours = theirs | {name: torch.full_like(theirs[name], float("nan"))}
+    assert max(differences(ours, theirs).values()) == float("inf")

@@ -9,6 +9,7 @@ of all masked weights for one form of the same formula. The comparison costs two
 
 import copy
 from dataclasses import replace
+from math import inf, isnan
 from typing import Any
 
 import torch
@@ -73,6 +74,7 @@ def differences(ours: Gradients, theirs: Gradients) -> dict[str, float]:
     """Return ‖ours − theirs‖ / ‖theirs‖ of each of GROUPS that there is.
 
     A group is compared as a whole: the gradient of a bias in front of batch norm is rounding alone.
+    NaN counts as infinite, since the largest of several numbers may pass over it.
     """
     found = {}
     for group in GROUPS:
@@ -80,7 +82,8 @@ def differences(ours: Gradients, theirs: Gradients) -> dict[str, float]:
         if names:
             apart = torch.stack([(ours[name] - theirs[name]).norm() for name in names]).norm()
             size = torch.stack([theirs[name].norm() for name in names]).norm()
-            found[group] = float(apart / size) if size > 0 else float(apart)
+            share = float(apart / size if size > 0 else apart)
+            found[group] = inf if isnan(share) else share
     return found
 
 
