@@ -17,10 +17,12 @@ gets results.json and results.md, whole after every figure, log.txt, and the run
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from gpu_collect import BEGUN, Process, Results
 from gpu_plan import KINDS, SHARING, TINY_SHARING, Part, chosen, interleaved, until
@@ -35,10 +37,15 @@ def main() -> None:
     try:
         parts = chosen(options.parts, options.tiny)
     except ValueError as error:
-        print(f"gpu.py: --parts: {error}", file=sys.stderr)
-        sys.exit(2)
+        refuse("--parts", str(error))
     work = (options.work or options.out / "work").resolve()
-    work.mkdir(parents=True, exist_ok=True)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        refuse("--out", f"got {str(options.out)!r}, expected a folder: {error.strerror}")
+    if reason := unusable(options.device):
+        refuse("--device", f"{reason}; --device cpu --tiny is a trial without a GPU")
     spec = {name: getattr(options, name) for name in ("device", "tiny", "data", "seeds")}
     spec |= {"work": str(work)}
     about = {"device": options.device, "tiny": options.tiny, "budget": options.budget}
@@ -47,7 +54,25 @@ def main() -> None:
     bench.checks_and_speed()
     bench.share()
     bench.runs()
+    print(bench.verdict)
     sys.exit(1 if bench.has_failed else 0)
+
+
+def refuse(option: str, reason: str) -> NoReturn:
+    """Exit for an option that cannot be used."""
+    print(f"gpu.py: {option}: {reason}", file=sys.stderr)
+    sys.exit(2)
+
+
+def unusable(device: str) -> str:
+    """Return why dstrun cannot train on a device with this Python; '' where it can."""
+    script = "import sys; from dstrun.system.machine import choose_device as c; c(sys.argv[1])"
+    command = [sys.executable, "-c", script, device]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    if not ended.returncode:
+        return ""
+    lines = ended.stderr.strip().splitlines() or [f"exit code {ended.returncode}"]
+    return lines[-1].removeprefix("ValueError: ")
 
 
 def parsed() -> argparse.Namespace:
@@ -55,19 +80,28 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, default=Path("build/gpu-results"), metavar="DIR")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("build/gpu-results"),
+        metavar="DIR",
+        help="default: build/gpu-results; parts that are not run again keep their figures",
+    )
     parser.add_argument("--work", type=Path, metavar="DIR", help="default: work/ in --out")
     parser.add_argument(
         "--parts", nargs="*", default=[], metavar="PART", help=f"{', '.join(KINDS)}, or a name"
     )
-    parser.add_argument("--budget", type=float, help="seconds: 470, or 900 with --tiny")
-    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--budget", type=float, help="seconds (470; 900 with --tiny)")
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:1, …, or cpu with --tiny")
     parser.add_argument("--tiny", action="store_true", help="small networks, first cases")
     parser.add_argument("--data", metavar="DIR", help="default: $DSTRUN_DATA")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="of real runs")
     parser.add_argument("--jobs", type=int, default=0, help="processes that prepare or check")
     options = parser.parse_args()
-    options.budget = options.budget or (900.0 if options.tiny else 470.0)
+    if options.budget is None:
+        options.budget = 900.0 if options.tiny else 470.0
+    if not options.budget > 0:
+        refuse("--budget", f"got {options.budget:g}, expected a number of seconds > 0")
     return options
 
 
@@ -110,8 +144,20 @@ class Bench:
     @property
     def has_failed(self) -> bool:
         """Whether a part failed or found something wrong; being cut off by time is neither."""
-        states = [part.get("state", "") for part in self._results.parts.values()]
-        return any(state.startswith(("wrong", "failed")) for state in states)
+        return any(state.startswith(("wrong", "failed")) for state in self._states)
+
+    @property
+    def _states(self) -> list[str]:
+        """How each part of this call ended."""
+        results = self._results
+        return [str(results.parts[name].get("state", "")) for name in results.taken]
+
+    @property
+    def verdict(self) -> str:
+        """Return in a line how many parts ended in which way, and where the tables are."""
+        ends = Counter(state.partition(":")[0] for state in self._states)
+        counts = ", ".join(f"{count} {state}" for state, count in ends.most_common())
+        return f"{len(self._states)} parts: {counts}; {self._results.out / 'results.md'}"
 
     def facts(self) -> None:
         for part in self._parts["facts"]:
@@ -135,6 +181,8 @@ class Bench:
         while queue.has("speed") and time.monotonic() < timed_until:
             queue.move_on()
             if process := queue.next_ready():
+                name, kind = process.part.name, process.part.kind
+                self._results.take(name, kind, {"compiling_beside": queue.compiling})
                 process.tell("time")
                 process.wait(min(timed_until, time.monotonic() + ALONE))
                 process.end()
@@ -150,7 +198,7 @@ class Bench:
             self._results.parts.get(one, {}).get("digests", {})
             for one in ("two processes, first", name)
         )
-        if first and second:
+        if first and second and name in self._results.taken:
             same = {f"{way}, same bits": second.get(way) == first[way] for way in first}
             state = {} if all(same.values()) else {"state": "wrong"}
             self._results.take(name, "checks", {"ok": same, **state})

@@ -18,10 +18,17 @@ from gpu_plan import Part
 MARK = "@@ "  # begins a line of a part's standard output that holds figures
 HERE = Path(__file__).parent
 BEGUN = time.monotonic()
+OF_THE_MACHINE = ("device", "tiny")  # figures of one call belong beside those of another
 
 
 def elapsed() -> float:
     return time.monotonic() - BEGUN
+
+
+def earlier_logs(out: Path) -> dict[str, str]:
+    """Return what log.txt holds, by part."""
+    sections = ("\n" + (out / "log.txt").read_text()).split("\n=== ")
+    return {name: text for name, _, text in (section.partition("\n") for section in sections[1:])}
 
 
 def merge(target: dict[str, Any], more: dict[str, Any]) -> None:
@@ -34,19 +41,32 @@ def merge(target: dict[str, Any], more: dict[str, Any]) -> None:
 
 
 class Results:
-    """What is known so far: results.json and results.md are whole after every figure."""
+    """What is known so far: results.json and results.md are whole after every figure.
+
+    Figures of an earlier call on the same device stay until a part is run again. `taken`: the names
+    of the parts of this call.
+    """
 
     def __init__(self, out: Path, about: dict[str, Any]) -> None:
         out.mkdir(parents=True, exist_ok=True)
         self.out, self.about = out, about
         self.parts: dict[str, dict[str, Any]] = {}
+        self.taken: set[str] = set()
         self._logs: dict[str, str] = {}
         self._lock = threading.Lock()
+        with contextlib.suppress(OSError, ValueError):
+            earlier = json.loads((out / "results.json").read_text())
+            if all(earlier[name] == about.get(name) for name in OF_THE_MACHINE):
+                self.parts = earlier["parts"]
+                self._logs = earlier_logs(out)
 
     def take(self, part: str, kind: str, figures: dict[str, Any]) -> None:
         """Add figures of a part, print them in a line, and write everything."""
         with self._lock:
-            merge(self.parts.setdefault(part, {"kind": kind}), figures)
+            if part not in self.taken:
+                self.taken.add(part)
+                self.parts[part] = {"kind": kind}
+            merge(self.parts[part], figures)
             self._write()
         shown = json.dumps({k: v for k, v in figures.items() if k != "traceback"})
         print(f"[{elapsed():6.1f} s] {part}: {shown[:200]}", flush=True)
@@ -135,11 +155,16 @@ class Process:
         cut = self.alive
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        code = self._process.wait()
+        code: int | str = "unknown, it does not end"
+        with contextlib.suppress(subprocess.TimeoutExpired):  # one that hangs in the driver
+            code = self._process.wait(timeout=5)
         self._listener.join(timeout=5)
         name, kind = self.part.name, self.part.kind
         figures = self._results.parts.get(name, {})
-        state = "ok" if all(figures.get("ok", {}).values()) else "wrong"
+        cases = figures.get("ok", {})
+        state = "ok" if all(cases.values()) else "wrong"
+        if "skipped" in figures and not cases:
+            state = "skipped"
         if cut:
             state = f"cut: {why}"
         elif code:

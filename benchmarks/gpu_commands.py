@@ -45,6 +45,11 @@ def commands(child: Child) -> None:
     run = str(next(place.glob("o/g/*"), place).relative_to(place))
     call(child, "eval", *dstrun, "eval", run, f"device={child.device}", place=place)
     call(child, "eval on the CPU", *dstrun, "eval", run, "device=cpu", place=place)
+    for compile in ("mask", "step"):  # which compares a compiled step with an uncompiled one
+        words = [*BASE, f"schedule.compile={compile}", "outputs=o", f"device={child.device}"]
+        words += [] if compile == "mask" else ["model=lenet5", "schedule.precision=bf16"]
+        said = call(child, f"run with {compile}", *dstrun, *words, place=place)
+        child.say(ok={f"{compile} compared": "uncompiled step within" in said})
     call(child, "export", *dstrun, "export", run, "--to", "x.safetensors", place=place)
     if not child.tiny:
         words = [*BASE, "seed=1", "group=g", "outputs=o", "device=cpu"]

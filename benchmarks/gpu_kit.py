@@ -33,16 +33,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build"), metavar="DIR")
     options = parser.parse_args()
     kit, images = options.out / "gpu", options.out / "gpu-images"
-    for folder in (kit, images):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-    lay_out(kit, images)
-    wheels(kit / "wheels")
-    try:
-        gpu_images.pack_all(options.data, [images / "images", kit / "images"])
-    except (OSError, ValueError) as error:
-        print(f"gpu_kit.py: --data: no CIFAR-10 below {options.data}: {error}", file=sys.stderr)
-        sys.exit(2)
+    options.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=options.out) as place:  # an earlier kit stays until then
+        made = [Path(place, folder.name) for folder in (kit, images)]
+        for folder in made:
+            folder.mkdir()
+        try:
+            gpu_images.pack_all(options.data, [folder / "images" for folder in made[::-1]])
+        except (OSError, ValueError) as error:
+            where = f"no CIFAR-10 below {options.data} ($DSTRUN_DATA)"
+            print(f"gpu_kit.py: --data: {where}: {error}", file=sys.stderr)
+            sys.exit(2)
+        lay_out(*made)
+        wheels(made[0] / "wheels")
+        for new, folder in zip(made, (kit, images), strict=True):
+            shutil.rmtree(folder, ignore_errors=True)
+            new.replace(folder)
     for folder in (images, kit):
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         print(f"{folder}: {size / 2**20:.1f} MiB")

@@ -142,9 +142,11 @@ def chosen(words: Sequence[str], tiny: bool) -> list[Part]:
     found = [part for part in everything if not words or any(map(matches(part), words))]
     for word in words:
         if not any(matches(part)(word) for part in everything):
-            names = ", ".join(part.name for part in everything)
+            names = "; ".join(part.name for part in everything if part.name not in KINDS)
             kinds = ", ".join(KINDS)
-            raise ValueError(f"got {word!r}, expected one of {kinds}, or a word of: {names}")
+            raise ValueError(
+                f"got {word!r}, expected {kinds}, or part of one of the names: {names}"
+            )
     return found
 
 

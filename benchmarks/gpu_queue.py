@@ -6,6 +6,8 @@ from collections.abc import Callable
 from gpu_collect import Process, Results
 from gpu_plan import Part
 
+MOST_HELD = 8  # of processes that compile or wait to be timed: each has a gigabyte or two of a card
+
 
 class Queue:
     """Parts that wait, that prepare themselves, and that are ready to be timed."""
@@ -19,7 +21,7 @@ class Queue:
     @property
     def is_prepared(self) -> bool:
         """Whether checks have ended and timings wait for their turn."""
-        return not self._waiting and not self._busy
+        return not self._busy and self._next() is None
 
     def move_on(self) -> None:
         """Note who has ended or is ready, and start others in their places."""
@@ -30,8 +32,22 @@ class Queue:
             elif process.hears("ready"):
                 self._ready.append(process)
                 self._busy.remove(process)
-        while self._waiting and len(self._busy) < self._slots:
-            self._busy.append(self._start(self._waiting.pop(0)))
+        while len(self._busy) < self._slots and (part := self._next()):
+            self._waiting.remove(part)
+            self._busy.append(self._start(part))
+
+    def _next(self) -> Part | None:
+        """Return the next part to start: a check where enough of the others are held."""
+        held = sum(one.part.kind != "checks" for one in [*self._busy, *self._ready])
+        for part in self._waiting:
+            if part.kind == "checks" or held < MOST_HELD:
+                return part
+        return None
+
+    @property
+    def compiling(self) -> int:
+        """How many processes prepare themselves."""
+        return len(self._busy)
 
     def has(self, kind: str) -> bool:
         """Whether a part of that kind is to come."""
@@ -67,7 +83,7 @@ class Queue:
             self._waiting.remove(part)
 
     def end_checks(self, results: Results) -> None:
-        """End the checks; nothing else runs on the card when timings begin."""
+        """End the checks; beside timings others may still be compiled, on other cores."""
         self.move_on()
         self.end("checks", results)
 

@@ -37,7 +37,10 @@ def facts(content: Content) -> str:
     versions = found.get("versions", {})
     software = [f"torch {versions.get('torch')}", f"Python {versions.get('python')}"]
     software += [f"{name} {found[name]}" for name in ("driver", "triton") if found.get(name)]
-    rows = [("device", found.get("device_name", found.get("device"))), ("cores", found["cores"])]
+    rows = [
+        ("device", found.get("device_name", found.get("device"))),
+        ("cores", found.get("cores")),
+    ]
     rows += [("software", ", ".join(software))]
     units = {
         "memory_gib": "memory, GiB",
@@ -58,7 +61,8 @@ def checks(content: Content) -> str:
         wrong = [case for case, good in cases.items() if not good]
         apart = max(part.get("differences", {}).values(), default=None)
         told = f"wrong: {', '.join(wrong)}" if wrong else part.get("skipped", "")
-        good = f"{len(cases) - len(wrong)} of {len(cases)}"
+        told = part.get("error", told)
+        good = f"{len(cases) - len(wrong)} of {len(cases)}" if cases else ""
         difference = "" if apart is None else f"{apart:.1g}"
         rows.append((name, part.get("state", "runs"), good, difference, told))
     return table(["check", "ended", "cases right", "largest difference", "remarks"], rows)

@@ -76,7 +76,7 @@ def test_parts_are_chosen_by_kind_or_by_a_word_of_their_names() -> None:
     assert len(chosen([], tiny=True)) == len(parts(tiny=True)) + 1
     code, found, said = gpu("--parts", "vgg61")
     assert (code, found) == (2, {})
-    assert said.startswith("gpu.py: --parts: got 'vgg61', expected one of facts, checks, speed")
+    assert said.startswith("gpu.py: --parts: got 'vgg61', expected facts, checks, speed")
     assert said.count("\n") == 1
 
 
@@ -171,6 +171,57 @@ def test_figures_are_written_whole_as_they_come() -> None:
     }
     line = "| reference | wrong | 1 of 2 | 1e-07 | wrong: bf16 |"
     assert line in Path("out/results.md").read_text().splitlines()
+
+
+def test_a_second_call_keeps_the_figures_of_parts_that_it_does_not_run() -> None:
+    from gpu_collect import Results
+
+    card, trial = {"device": "cuda", "tiny": False}, {"device": "cpu", "tiny": True}
+    first = Results(Path("out"), card)
+    for part in ("facts", "reference"):
+        first.take(part, "checks", {"ok": {"a": True}, "state": "ok"})
+        first.log(part, f"{part} said\nthis")
+    second = Results(Path("out"), card)
+    second.take("reference", "checks", {"ok": {"b": False}, "state": "wrong"})
+    second.log("reference", "that")
+    found = json.loads(Path("out/results.json").read_text())["parts"]
+    assert found["facts"] == {"kind": "checks", "ok": {"a": True}, "state": "ok"}
+    assert found["reference"] == {"kind": "checks", "ok": {"b": False}, "state": "wrong"}
+    assert second.taken == {"reference"}
+    said = Path("out/log.txt").read_text()
+    assert said == "=== facts\nfacts said\nthis\n=== reference\nthat"
+    Results(Path("out"), trial).take("facts", "facts", {"cores": 2})
+    assert list(json.loads(Path("out/results.json").read_text())["parts"]) == ["facts"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--budget", "-5"), "gpu.py: --budget: got -5, expected a number of seconds > 0\n"),
+        (("--out", "file"), "gpu.py: --out: got 'file', expected a folder: Not a directory\n"),
+        (
+            ("--device", "cuda"),
+            "gpu.py: --device: got 'cuda', expected auto or a device of this machine: cpu; ",
+        ),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_told_in_a_line(words: tuple[str, ...], said: str) -> None:
+    Path("file").write_text("")
+    code, found, heard = gpu(*words)
+    assert (code, found) == (2, {})
+    assert heard.startswith(said)
+    assert heard.count("\n") == 1
+
+
+def test_a_kit_without_its_images_leaves_an_earlier_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    import gpu_kit
+
+    Path("build/gpu").mkdir(parents=True)
+    Path("build/gpu/kept").write_text("")
+    monkeypatch.setattr("sys.argv", ["gpu_kit.py", "--data", "nowhere"])
+    with pytest.raises(SystemExit, match="2"):
+        gpu_kit.main()
+    assert [path.name for path in Path("build").rglob("*")] == ["gpu", "kept"]
 
 
 STEP, DENSE = "DST, compile=step", "dense, compile=step"

@@ -205,6 +205,17 @@ def test_half_of_the_images_are_flipped() -> None:
     assert share == pytest.approx(0.5, abs=0.05)
 
 
+def test_order_and_mirrored_images_are_those_of_every_version() -> None:
+    """Of 12 images of two pixels, the left one brighter: figures of runs depend on both."""
+    left = 2 * torch.arange(12, dtype=torch.uint8) + 1
+    images = torch.stack([left, left - 1], dim=1).view(12, 1, 1, 2)
+    batches = Batches(Split(images, torch.arange(12)), 12, CPU, flip=True, seed=3)
+    ((seen, labels),) = batches.shuffled(1)
+    assert labels.tolist() == [9, 5, 0, 10, 3, 8, 11, 6, 1, 7, 4, 2]
+    mirrored = seen[:, 0, 0, 0] < seen[:, 0, 0, 1]
+    assert mirrored.int().tolist() == [0, 1, 0, 1, 1, 1, 1, 1, 1, 1, 0, 0]
+
+
 def test_a_limit_chooses_the_same_images_every_time() -> None:
     assert limited_indices(5, 0).tolist() == [0, 1, 2, 3, 4]
     assert torch.equal(limited_indices(1000, 10), limited_indices(1000, 10))

@@ -32,15 +32,26 @@ def test_a_cpu_gets_no_options(deterministic: None) -> None:
 
 
 def test_a_gpu_replays_what_may_be_replayed_and_combines_the_kernels_of_the_rest() -> None:
-    step, masks = options_for(CUDA, is_replayed=True), options_for(CUDA)
+    step, masks = options_for(CUDA, is_replayed=True), options_for(CUDA, combines=True)
     assert (step["triton.cudagraphs"], masks["triton.cudagraphs"]) == (True, False)
     assert (step["combo_kernels"], masks["combo_kernels"]) == (False, True)
     assert not step["deterministic"]
+    for orders_loops in (True, False):
+        found = options_for(CUDA, orders_loops=orders_loops)
+        assert found["loop_ordering_after_fusion"] == orders_loops
+        assert not found["combo_kernels"]
+
+
+def test_masks_of_all_layers_are_few_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(torch, "compile", lambda function, **words: asked.append(words["options"]))
+    compiled(torch.sin, CUDA)
+    assert [options["combo_kernels"] for options in asked] == [True]
 
 
 def test_nothing_is_chosen_by_time_in_the_deterministic_mode(deterministic: None) -> None:
     for is_replayed in (True, False):
-        options = options_for(CUDA, is_replayed=is_replayed)
+        options = options_for(CUDA, is_replayed=is_replayed, combines=True)
         assert options["deterministic"]
         assert not options["combo_kernels"]
 

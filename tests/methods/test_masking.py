@@ -107,6 +107,8 @@ def test_penalty_pushes_every_threshold_up() -> None:
     Penalty.apply(threshold).backward()
     assert threshold.grad is not None
     assert threshold.grad.tolist() == [[-1], [-1]]
+    (scaled,) = torch.autograd.grad(0.25 * Penalty.apply(threshold), threshold)
+    assert scaled.tolist() == [[-0.25], [-0.25]]
 
 
 @pytest.mark.parametrize(("floor", "after"), [(0.5, 0.0), (0.33, 0.375)])

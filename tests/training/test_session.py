@@ -5,6 +5,7 @@ divergence.
 import itertools
 import json
 import signal
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from dstrun.system.errors import BusyError, Interrupted, RunFailedError, Stopped
 from dstrun.system.run_files import CHECKPOINT_FILE, STOP_FILE
 from dstrun.system.signals import StopRequest
 from dstrun.training.build import make_batches
+from dstrun.training.compile_check import compare_with_eager
 from dstrun.training.console import RunConsole
 from dstrun.training.recorder import Recorder
 from dstrun.training.run import run
@@ -81,12 +83,18 @@ def test_a_run_that_waits_for_the_compiler_says_so_once(
     monkeypatch.setattr("dstrun.training.prepare.missing_for_compilation", lambda device: None)
     monkeypatch.setattr("dstrun.methods.dst.compiled_masks.compiled", lambda function, _: function)
     monkeypatch.setattr("torch.compiler.reset", lambda: None)
+    monkeypatch.setattr(
+        "dstrun.training.session.compare_with_eager",
+        lambda *objects: time.sleep(0.5) or compare_with_eager(*objects),
+    )
     run(config(schedule__compile=compile, schedule__epochs=epochs), default_group="single")
     said = capsys.readouterr().out
     assert (said.count("compiling: seconds"), said.count("compiled: first step after ")) == (
         times,
         times,
     )
+    (summary,) = Path("outputs").rglob("summary.json")
+    assert json.loads(summary.read_text())["total_seconds"] > 0.5 * times, "compiling takes time"
 
 
 def test_an_operation_that_cannot_repeat_is_named_with_what_computes_it(

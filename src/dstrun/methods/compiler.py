@@ -9,13 +9,17 @@ from torch import Tensor
 
 
 def options_for(
-    device: torch.device, *, is_replayed: bool = False, orders_loops: bool = True
+    device: torch.device,
+    *,
+    is_replayed: bool = False,
+    orders_loops: bool = True,
+    combines: bool = False,
 ) -> dict[str, Any]:
     """Return the options of torch.compile for a device: none for the CPU.
 
     is_replayed: whether a GPU replays the call as one CUDA graph, which writes its results over
     those of the call before. orders_loops: whether the compiler may change the order of a kernel's
-    loops to join it with another.
+    loops to join it with another. combines: whether one kernel does the same for many layers.
     """
     if device.type != "cuda":
         return {}
@@ -23,8 +27,8 @@ def options_for(
     return {
         # torch sets it for one thread alone; a GPU's backward pass compiles in another
         "deterministic": is_deterministic,
-        # one kernel for many layers; it is chosen by time among some that sum in another order
-        "combo_kernels": not is_replayed and not is_deterministic,
+        # such a kernel is chosen by time among some that sum in another order
+        "combo_kernels": combines and not is_deterministic,
         "loop_ordering_after_fusion": orders_loops,
         "triton.cudagraphs": is_replayed,
     }
@@ -40,13 +44,13 @@ def compile_for(function: Callable, device: torch.device, **options: bool) -> Ca
 
 
 def compiled(function: Callable, device: torch.device) -> Callable:
-    """Return what `compile_for` returns, the same one for the same options."""
-    return _compiled(function, device, tuple(options_for(device).items()))
+    """Return a function of all layers compiled, the same one for the same options."""
+    return _compiled(function, device, tuple(options_for(device, combines=True).items()))
 
 
 @cache
 def _compiled(function: Callable, device: torch.device, _: tuple[tuple[str, Any], ...]) -> Callable:
-    return compile_for(function, device)
+    return compile_for(function, device, combines=True)
 
 
 def keep_address(tensor: Tensor) -> None:

@@ -24,9 +24,9 @@ from dstrun.training.optim import make_optimiser
 from dstrun.training.prepare import Prepared
 from dstrun.training.step import Update
 
-# of pixels in a batch of a held-out split: fills the cores or a GPU, stays near the caches, and
-# takes about the memory of a step
-EVALUATION_BYTES = 2**19
+# of pixels in a batch of a held-out split: on a CPU it fills the cores and stays near the caches,
+# on a GPU an evaluation takes no more memory than a step
+EVALUATION_BYTES = {"cpu": 2**20, "cuda": 2**19}
 
 
 def training_objects(config: Config, prepared: Prepared) -> tuple[nn.Module, Method]:
@@ -49,7 +49,7 @@ def make_batches(config: Config, prepared: Prepared) -> tuple[Batches, dict[str,
         Batches, device=prepared.device, on_host=prepared.on_host, mean=data.mean, std=data.std
     )
     train = on_device(prepared.splits.train, size, pad=data.pad, flip=data.flip, seed=config.seed)
-    usual = EVALUATION_BYTES // torch.Size(prepared.shape).numel()
+    usual = EVALUATION_BYTES[prepared.device.type] // torch.Size(prepared.shape).numel()
     size = max(size // config.schedule.accumulate, usual, 1)
     splits: dict[str, Callable] = {}
     if prepared.validation:

@@ -28,6 +28,7 @@ from dstrun.training.trainer import Trainer
 TOLERANCE = {"fp32": 0.05, "bf16": 0.5}
 TRIES = 2  # batches, before a difference counts: a mask's reset can depend on a single weight
 AS_RANDOM = 4  # times what another seed changes: no more than that is other random numbers
+LONG_STEP = 1024.0  # learning rate
 GROUPS = ("weights", "thresholds", "other parameters")
 
 Gradients = dict[str, Tensor]
@@ -124,7 +125,8 @@ def _step_gradients(trainer: Trainer, batch: Batch) -> Gradients:
     _zero(optimiser)
     before = {name: one.detach().clone() for name, one in model.named_parameters()}
     model.train()
-    trainer.update(*batch, lr=1.0)
+    # without moments a parameter's movement is compared: far above the rounding of its value
+    trainer.update(*batch, lr=1.0 if _has_moments(optimiser) else LONG_STEP)
     return {
         name: _gradient(optimiser, one, before[name])
         for name, one in model.named_parameters()
@@ -133,15 +135,16 @@ def _step_gradients(trainer: Trainer, batch: Batch) -> Gradients:
 
 
 def _gradient(optimiser: Optimizer, parameter: nn.Parameter, before: Tensor) -> Tensor:
-    """Return the gradient of a first step at learning rate 1, up to a factor.
-
-    A first moment is exact; without moments the parameter has moved by the gradient.
-    """
-    state = optimiser.state.get(parameter, {})
-    if optimiser.param_groups[0].get("momentum") == 0:
+    """Return the gradient of a first step, up to a factor: the first moment, or the movement."""
+    if not _has_moments(optimiser):
         return before - parameter.detach()
+    state = optimiser.state.get(parameter, {})
     moment = state.get("exp_avg", state.get("momentum_buffer"))
     return torch.zeros_like(before) if moment is None else moment.clone()
+
+
+def _has_moments(optimiser: Optimizer) -> bool:
+    return optimiser.param_groups[0].get("momentum") != 0
 
 
 def _zero(optimiser: Optimizer) -> None:

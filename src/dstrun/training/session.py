@@ -135,9 +135,9 @@ class Session:
             "compiling: seconds where torch has kept it from an earlier run, else up to minutes"
         )
         compared = compare_with_eager(self._config, self._prepared, trainer)
-        self._console.say(
-            f"compiled: first step after {time.monotonic() - since:.1f} s, {compared}"
-        )
+        seconds = time.monotonic() - since
+        trainer.progress.seconds += seconds  # the epoch's time includes it
+        self._console.say(f"compiled: first step after {seconds:.1f} s, {compared}")
 
     def _start_console(self, trainer: Trainer) -> None:
         schedule = self._config.schedule
