@@ -1,4 +1,4 @@
-"""Lay out what to carry to a GPU machine without a network: two folders of about 50 MiB.
+"""Lay out what to carry to a GPU machine without a network: two folders of about 50 MiB each.
 
     python benchmarks/gpu_kit.py [--data ROOT] [--out build]
 
