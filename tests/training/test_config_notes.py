@@ -179,7 +179,9 @@ def test_a_sweep_has_each_note_once_and_none_on_what_some_run_uses() -> None:
     ]
     pairs = [config("vgg16", "mnist", seed=seed) for seed in range(3)]
     assert len(sweep_notes(pairs)) == 1
-    assert sweep_notes([sparse]) == ["no option has several values, so this sweep is one run"]
+    assert sweep_notes([sparse]) == [
+        "this sweep is one run: no option that tells runs apart has several values"
+    ]
     many = [config(schedule=ScheduleConfig(warmup=50, epochs=epochs)) for epochs in range(1, 20)]
     assert (len(sweep_notes(many)), sweep_notes(many)[-1]) == (9, "11 more notes")
 

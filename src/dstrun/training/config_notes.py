@@ -48,7 +48,7 @@ def sweep_notes(configs: Sequence[Config], given: Set[str] = frozenset()) -> lis
     lines = [line for line, runs in counts.items() if runs == len(configs)]
     lines += cautions
     if len(configs) == 1:
-        lines.append("no option has several values, so this sweep is one run")
+        lines.append("this sweep is one run: no option that tells runs apart has several values")
     if len(lines) > MOST:
         lines[MOST:] = [f"{len(lines) - MOST} more notes"]
     return lines
