@@ -23,9 +23,12 @@ from dstrun.system.machine import is_out_of_memory
 from dstrun.training.prepare import Prepared
 from dstrun.training.trainer import Trainer
 
-# Largest relative difference of gradients. bf16 keeps three digits, and compiled code rounds less
-# often, which adds up over the layers of a deep network. A gradient that is lost differs by 1.
-TOLERANCE = {"fp32": 0.05, "bf16": 0.5}
+# What may differ by rounding. In fp32 it is the relative difference of gradients. bf16 keeps three
+# digits, and its rounding adds up over layers: at the start of VGG-16, 16 images a batch, gradients
+# differ by 0.4 from those in fp32, so that their directions are compared. A gradient that is lost
+# differs by 1 in both measures.
+TOLERANCE = {"fp32": 0.1, "bf16": 0.5}
+MEASURE = {"fp32": "relative difference", "bf16": "1 − cosine"}
 TRIES = 2  # batches, before a difference counts: a mask's reset can depend on a single weight
 AS_RANDOM = 4  # times what another seed changes: no more than that is other random numbers
 LONG_STEP = 1024.0  # learning rate
@@ -46,21 +49,23 @@ def compare_with_eager(config: Config, prepared: Prepared, trainer: Trainer) -> 
     where they differ by more than TOLERANCE, unless another seed changes them as much: compiled
     code draws random numbers, such as those of dropout, in another way.
     """
-    schedule = config.schedule
+    schedule, precision = config.schedule, config.schedule.precision
     eager = replace(config, schedule=replace(schedule, compile="off"))
-    allowed = TOLERANCE[schedule.precision]
     snapshot = _Snapshot(trainer)
     batches = trainer.batches.shuffled(0)
     found: dict[str, float] = {}
     try:
         for batch in [next(batches) for _ in range(min(TRIES, len(trainer.batches)))]:
             theirs = _eager_gradients(eager, prepared, trainer, batch)
-            found = differences(_step_gradients(trainer, batch), theirs)
-            if (worst := max(found.values())) <= allowed:
-                return f"gradients equal to those of an uncompiled step within {worst:.1g}"
+            if not all(gradient.isfinite().all() for gradient in theirs.values()):
+                return "not compared with an uncompiled step, whose gradients are NaN or infinite"
+            found = differences(_step_gradients(trainer, batch), theirs, precision)
+            if (worst := max(found.values())) <= TOLERANCE[precision]:
+                within = f"within {worst:.1g} ({MEASURE[precision]})"
+                return f"gradients equal to those of an uncompiled step {within}"
             snapshot.restore()
             again = _eager_gradients(eager, prepared, trainer, batch, seed=config.seed + 1)
-            if worst <= AS_RANDOM * max(differences(again, theirs).values()):
+            if worst <= AS_RANDOM * max(differences(again, theirs, precision).values()):
                 return "not compared with an uncompiled step: this network draws random numbers"
     except Exception as error:
         if is_out_of_memory(error):
@@ -71,21 +76,29 @@ def compare_with_eager(config: Config, prepared: Prepared, trainer: Trainer) -> 
     raise CompiledStepError(_message(config, found))
 
 
-def differences(ours: Gradients, theirs: Gradients) -> dict[str, float]:
-    """Return ‖ours − theirs‖ / ‖theirs‖ of each of GROUPS that there is.
+def differences(ours: Gradients, theirs: Gradients, precision: str) -> dict[str, float]:
+    """Return by how much gradients differ in each of GROUPS that there is, by MEASURE.
 
-    A group is compared as a whole: the gradient of a bias in front of batch norm is rounding alone.
-    NaN counts as infinite, since the largest of several numbers may pass over it.
+    fp32: ‖ours − theirs‖ / ‖theirs‖; bf16: 1 − ours · theirs / (‖ours‖ ‖theirs‖). A group is
+    compared as a whole: the gradient of a bias in front of batch norm is rounding alone. NaN counts
+    as infinite, since the largest of several numbers may pass over it.
     """
     found = {}
     for group in GROUPS:
         names = [name for name in theirs if _group(name, theirs[name]) == group]
         if names:
-            apart = torch.stack([(ours[name] - theirs[name]).norm() for name in names]).norm()
-            size = torch.stack([theirs[name].norm() for name in names]).norm()
-            share = float(apart / size if size > 0 else apart)
+            our, their = (torch.cat([side[n].flatten() for n in names]) for side in (ours, theirs))
+            share = _apart(our, their, precision)
             found[group] = inf if isnan(share) else share
     return found
+
+
+def _apart(ours: Tensor, theirs: Tensor, precision: str) -> float:
+    if torch.equal(ours, theirs):
+        return 0.0
+    if precision == "fp32":
+        return float((ours - theirs).norm() / theirs.norm())
+    return float(1 - (ours @ theirs) / (ours.norm() * theirs.norm()).clamp_min(1e-30))
 
 
 def _group(name: str, gradient: Tensor) -> str:
@@ -98,11 +111,11 @@ def _message(config: Config, found: dict[str, float]) -> str:
     """Return the error in one line: how far which gradients are off, and what to do."""
     group = max(found, key=lambda name: found[name])
     schedule = config.schedule
-    allowed = TOLERANCE[schedule.precision]
+    measure, allowed = MEASURE[schedule.precision], TOLERANCE[schedule.precision]
     return (
         f"schedule.compile={schedule.compile}: the compiled step has other gradients of {group} "
-        f"than the uncompiled one, by {found[group]:.0%} (at most {allowed:.0%} is rounding), with "
-        f"torch {torch.__version__}: schedule.compile=off trains as it should"
+        f"than the uncompiled one, with torch {torch.__version__}: {measure} {found[group]:.2g}, "
+        f"at most {allowed} is rounding; schedule.compile=off trains as it should"
     )
 
 
