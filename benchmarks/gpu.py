@@ -49,7 +49,7 @@ def main() -> None:
     spec = {name: getattr(options, name) for name in ("device", "tiny", "data", "seeds")}
     spec |= {"work": str(work)}
     about = {"device": options.device, "tiny": options.tiny, "budget": options.budget}
-    bench = Bench(Results(options.out, about), spec, parts, options)
+    bench = Bench(Results(options.out, about, work), spec, parts, options)
     bench.facts()
     bench.checks_and_speed()
     bench.share()

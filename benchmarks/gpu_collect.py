@@ -43,22 +43,25 @@ def merge(target: dict[str, Any], more: dict[str, Any]) -> None:
 class Results:
     """What is known so far: results.json and results.md are whole after every figure.
 
-    Figures of an earlier call on the same device stay until a part is run again. `taken`: the names
-    of the parts of this call.
+    Figures of an earlier call on the same device stay until a part is run again: those in `out`,
+    or where that is new, those in `work`, which gets a copy. `taken`: the names of the parts of
+    this call.
     """
 
-    def __init__(self, out: Path, about: dict[str, Any]) -> None:
-        out.mkdir(parents=True, exist_ok=True)
+    def __init__(self, out: Path, about: dict[str, Any], work: Path | None = None) -> None:
+        self._folders = [out] if work is None else [out, work]
+        for folder in self._folders:
+            folder.mkdir(parents=True, exist_ok=True)
         self.out, self.about = out, about
         self.parts: dict[str, dict[str, Any]] = {}
         self.taken: set[str] = set()
         self._logs: dict[str, str] = {}
         self._lock = threading.Lock()
-        with contextlib.suppress(OSError, ValueError):
-            earlier = json.loads((out / "results.json").read_text())
-            if all(earlier[name] == about.get(name) for name in OF_THE_MACHINE):
-                self.parts = earlier["parts"]
-                self._logs = earlier_logs(out)
+        for folder in self._folders[::-1]:
+            with contextlib.suppress(OSError, ValueError):
+                earlier = json.loads((folder / "results.json").read_text())
+                if all(earlier[name] == about.get(name) for name in OF_THE_MACHINE):
+                    self.parts, self._logs = earlier["parts"], earlier_logs(folder)
 
     def take(self, part: str, kind: str, figures: dict[str, Any]) -> None:
         """Add figures of a part, print them in a line, and write everything."""
@@ -75,7 +78,8 @@ class Results:
         """Keep the end of what a part said on standard error."""
         self._logs[part] = text[-3000:]
         whole = "\n".join(f"=== {name}\n{said}" for name, said in self._logs.items())
-        (self.out / "log.txt").write_text(whole)
+        for folder in self._folders:
+            (folder / "log.txt").write_text(whole)
 
     def _write(self) -> None:
         content = {**self.about, "seconds": round(elapsed(), 1), "parts": self.parts}
@@ -83,9 +87,10 @@ class Results:
             ("results.json", json.dumps(content, indent=1) + "\n"),
             ("results.md", gpu_table.page(content)),
         ):
-            beside = self.out / f"{name}.new"
-            beside.write_text(text)
-            beside.replace(self.out / name)
+            for folder in self._folders:
+                beside = folder / f"{name}.new"
+                beside.write_text(text)
+                beside.replace(folder / name)
 
 
 class Process:

@@ -177,11 +177,11 @@ def test_a_second_call_keeps_the_figures_of_parts_that_it_does_not_run() -> None
     from gpu_collect import Results
 
     card, trial = {"device": "cuda", "tiny": False}, {"device": "cpu", "tiny": True}
-    first = Results(Path("out"), card)
+    first = Results(Path("first"), card, Path("work"))
     for part in ("facts", "reference"):
         first.take(part, "checks", {"ok": {"a": True}, "state": "ok"})
         first.log(part, f"{part} said\nthis")
-    second = Results(Path("out"), card)
+    second = Results(Path("out"), card, Path("work"))
     second.take("reference", "checks", {"ok": {"b": False}, "state": "wrong"})
     second.log("reference", "that")
     found = json.loads(Path("out/results.json").read_text())["parts"]
