@@ -433,7 +433,8 @@ def test_a_trial_on_the_cpu_reports_every_part_without_wandb_plotly_and_dash() -
     assert code == 0, said
     wanted = {part.name for part in parts(tiny=True)} | {"runs: LeNet-300-100 on digits"}
     states = {name: part.get("state") for name, part in found["parts"].items()}
-    assert states == dict.fromkeys(wanted, "ok"), Path("out/log.txt").read_text()
+    expected = dict.fromkeys(wanted, "ok") | {"out of memory": "skipped"}
+    assert states == expected, Path("out/log.txt").read_text()
     assert found["parts"]["two processes, second"]["ok"]["off, same bits"]
     runs = found["parts"]["runs: LeNet-300-100 on digits"]["runs"]
     assert [run["epochs"] for run in runs.values()] == [2, 2]
