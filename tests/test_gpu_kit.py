@@ -199,9 +199,10 @@ def test_a_second_call_keeps_the_figures_of_parts_that_it_does_not_run() -> None
     [
         (("--budget", "-5"), "gpu.py: --budget: got -5, expected a number of seconds > 0\n"),
         (("--out", "file"), "gpu.py: --out: got 'file', expected a folder: Not a directory\n"),
-        (
+        pytest.param(
             ("--device", "cuda"),
             "gpu.py: --device: got 'cuda', expected auto or a device of this machine: cpu; ",
+            marks=pytest.mark.slow,
         ),
     ],
 )
