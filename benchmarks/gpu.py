@@ -16,7 +16,6 @@ gets results.json and results.md, whole after every figure, log.txt, and the run
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -27,7 +26,7 @@ from typing import Any, NoReturn
 from gpu_collect import BEGUN, Process, Results
 from gpu_plan import KINDS, SHARING, TINY_SHARING, Part, chosen, interleaved, until
 from gpu_queue import Queue
-from gpu_runs import MEASURED, Runs
+from gpu_runs import Runs
 
 ALONE = 40.0  # seconds at most for the timings of one network
 
@@ -218,9 +217,6 @@ class Bench:
         for process in ready:
             process.wait(max(limit, time.monotonic() + 2))
             process.end()
-        if self._parts["speed"]:
-            work = Path(self._spec["work"])
-            shutil.copy(self._results.out / "results.json", work / MEASURED)
 
     def runs(self) -> None:
         if self._parts["runs"]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from common import config_of
+from gpu_collect import MARK
 from torch import nn
 
 from dstrun import models
@@ -21,7 +22,6 @@ from dstrun.data import Split, Splits
 from dstrun.training.prepare import Prepared
 from dstrun.training.trainer import Trainer
 
-MARK = "@@ "  # as in gpu_collect.py, which needs no torch
 SHAPE = (1, 8, 8)
 SMALL = [
     "model=lenet5",

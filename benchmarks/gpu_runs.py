@@ -30,7 +30,6 @@ SMALL = (
     "train.log",
 )
 CIFAR10 = [f"data_batch_{n}" for n in range(1, 6)] + ["test_batch", "batches.meta"]
-MEASURED = "measured.json"  # in --work: results.json of the last call that timed something
 TO_STOP = 25.0  # seconds in which runs write their checkpoints and the sweep ends
 FEWEST = 60.0  # seconds in which a run is worth starting
 
@@ -85,17 +84,10 @@ class Runs:
     def _take(self, row: Row, figures: dict[str, Any]) -> None:
         self._results.take(f"runs: {row.name}", "runs", figures)
 
-    def _measurements(self) -> dict[str, Any]:
-        """Return the parts that this call has measured, and others of the last that did."""
-        earlier: dict[str, Any] = {}
-        with contextlib.suppress(OSError, ValueError):
-            earlier = json.loads((self._work / MEASURED).read_text())["parts"]
-        return {**earlier, **self._results.parts}
-
     def _train_row(self, row: Row, end: float) -> bool:
         """Train some of a row's seeds at once; return whether they have finished."""
         left = end - time.monotonic() - TO_STOP
-        known = measured(self._measurements(), row, self._spec["tiny"])
+        known = measured(self._results.parts, row, self._spec["tiny"])
         to_do = [seed for seed in self._spec["seeds"] if seed not in self.finished(row)]
         count = seeds_at_once(left, known["epoch"], row.epochs, known["sharing"], len(to_do))
         seeds = to_do if self._spec["tiny"] else to_do[:count]

@@ -403,10 +403,12 @@ def test_real_runs_that_time_cuts_off_go_on_in_the_next_call(
     spec = {"work": str(Path("work").resolve()), "data": None, "tiny": True}
     spec |= {"device": "cpu", "seeds": [0]}
     Path("work").mkdir()
-    Path("work/measured.json").write_text(json.dumps({"parts": {"share 1": {"kind": "share"}}}))
+    about = {"device": "cpu", "tiny": True}
+    earlier = about | {"parts": {"share 1": {"kind": "share"}}}
+    Path("work/results.json").write_text(json.dumps(earlier))
     done = []
     for call in range(2):
-        kept = Results(Path(f"out{call}"), {})
+        kept = Results(Path(f"out{call}"), about, Path("work"))
         gpu_runs.Runs(kept, spec, dict(os.environ)).train(time.monotonic() + 25 + 25)
         part = kept.parts["runs: long"]
         assert part["state"] == "cut: its time was up"

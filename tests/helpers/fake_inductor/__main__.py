@@ -5,9 +5,6 @@ python -m tests.helpers.fake_inductor [NETWORK ...] [--cases CASE ...] [--json F
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -49,8 +46,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="a file for the figures")
     parser.add_argument("--save", type=Path, help="a folder for the generated code")
     asked = parser.parse_args()
-    if "LD_PRELOAD" not in os.environ:
-        sys.exit(_again())
+    libraries.restart_with_libraries()
     from tests.helpers.fake_inductor.h100 import pretend
 
     pretend()
@@ -64,12 +60,6 @@ def main() -> None:
             print(_line(network, case, row), flush=True)
     if asked.json:
         asked.json.write_text(json.dumps(figures, indent=1))
-
-
-def _again() -> int:
-    """Return the exit code of this command in a process that has the libraries of fake CUDA."""
-    command = [sys.executable, "-m", "tests.helpers.fake_inductor", *sys.argv[1:]]
-    return subprocess.run(command, env=os.environ | libraries.environment()).returncode
 
 
 def generated(network: str, case: str, save: Path | None = None) -> dict[str, Any]:

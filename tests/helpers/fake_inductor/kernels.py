@@ -3,9 +3,7 @@
 python -m tests.helpers.fake_inductor.kernels FILE ...      prints, a line each, the kernel's name
 """
 
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -58,9 +56,7 @@ class Driver:
 
 def main() -> None:
     """Compile the kernels of the files; an error ends it."""
-    if "LD_PRELOAD" not in os.environ:
-        command = [sys.executable, "-m", "tests.helpers.fake_inductor.kernels", *sys.argv[1:]]
-        sys.exit(subprocess.run(command, env=os.environ | libraries.environment()).returncode)
+    libraries.restart_with_libraries()
     import torch._inductor.runtime.triton_helpers as triton_helpers
     import triton
     from torch._inductor.codecache import PyCodeCache
