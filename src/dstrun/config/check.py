@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -24,6 +25,7 @@ from dstrun.config.keys import check_key
 from dstrun.config.messages import expected, explained, near, quoted
 from dstrun.config.options import OPTIONS, Config, flat, value_of
 from dstrun.config.sections import ScheduleConfig
+from dstrun.config.sparsity import check_sparsity, unify_density
 from dstrun.system.errors import InputError
 from dstrun.system.run_files import CONFIG_FILE
 
@@ -65,6 +67,7 @@ def check(config: DictConfig | Mapping[str, Any]) -> Config:
     checked.init = checked.init and _expand_home(checked.init)
     for key, entry in OPTIONS.items():
         _check_value(key, value_of(checked, key), entry.metadata)
+    unify_density(checked.reg)
     _check_together(checked)
     _refuse_bytes(given)
     _refuse_secrets(given)
@@ -129,14 +132,20 @@ def _scalar(value: Any, wanted: Any) -> Any:
 
 def _check_value(key: str, value: Any, meta: Mapping[str, Any]) -> None:
     """Raise InputError for a value that its option does not allow."""
-    if meta["choices"] and value not in meta["choices"]:
-        hint = near(value, meta["choices"])
-        raise InputError(f"{key}: got {value!r}, expected {expected(key)}{hint}")
+    if meta["choices"] and value not in (known := (*meta["choices"], *_entry_points(meta))):
+        wanted = f"one of {', '.join(known)}"
+        raise InputError(f"{key}: got {value!r}, expected {wanted}{near(value, known)}")
     check_text(key, value, meta)
     for number in value if isinstance(value, list) else [value]:
         is_number = isinstance(number, int | float) and not isinstance(number, bool)
         if is_number and not _is_within(number, meta):
             raise InputError(f"{key}: got {value}, expected {expected(key)}")
+
+
+def _entry_points(meta: Mapping[str, Any]) -> list[str]:
+    """Return the names that installed packages add to the choices of an option."""
+    group = meta["entry_points"]
+    return sorted(entry_points(group=group).names) if group else []
 
 
 def _is_within(number: float, meta: Mapping[str, Any]) -> bool:
@@ -159,11 +168,7 @@ def check_text(name: str, value: Any, meta: Mapping[str, Any]) -> None:
 
 def _check_together(config: Config) -> None:
     """Raise InputError for values that are allowed alone but not together."""
-    if config.reg.is_steered and not config.reg.alpha:
-        raise InputError(
-            "reg.alpha: got 0 with a reg.target_density, whose search for α starts there: "
-            "expected a number > 0"
-        )
+    check_sparsity(config.reg)
     _check_schedule(config.schedule)
     tags = config.wandb.tags
     if len(set(tags)) < len(tags):

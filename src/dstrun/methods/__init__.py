@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 METHODS = {
     "dst": "dstrun.methods.dst.method:DynamicSparseTraining",
     "dense": "dstrun.methods.dense:Dense",
+    "static": "dstrun.methods.static:Static",
+    "set": "dstrun.methods.set:Set",
+    "rigl": "dstrun.methods.rigl:RigL",
 }
 
 

@@ -1,22 +1,26 @@
 """Base classes of sparse-training methods: the calls of the training loop, as no-ops.
 
-    prepare(model)         once, after initialisation, before the optimiser is made
-    begin(steps)           once, on the device, before the first of the run's `steps` steps
-    before_step(step)      every step, counted from 0
-    regularised(loss)      every step: the loss to differentiate
-    on_gradients(grads)    every step, when gradients are complete, before clipping: if it asks
-    after_step()           every step, after the optimiser's
-    measure()              when rows of layers.csv are written
-    metrics()              when a row of metrics.csv is written
+    check(layers)                  before anything is trained: do the options fit these layers?
+    prepare(model)                 once, after initialisation, before the optimiser is made
+    begin(steps, optimiser)        once, on the device, before the first of the run's `steps` steps
+    initialise(model, batches)     once, before the first step of a run that is not resumed
+    before_step(step)              every step, counted from 0
+    regularised(loss)              every step: the loss to differentiate
+    on_gradients(gradients)        every step, when they are complete, before clipping: if it asks
+    after_step()                   every step, after the optimiser's
+    end_round(number)              after a round of training, if there are several
+    measure()                      when rows of layers.csv are written
+    metrics()                      when a row of metrics.csv is written
 
 A method overrides what it needs; one with masks derives from `MaskedMethod`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from dstrun.methods.mask_stats import LayerFigures, measure
 from dstrun.methods.masked_layers import (
@@ -38,7 +42,10 @@ class Method:
     """
 
     metric_columns: tuple[str, ...] = ()  # columns of metrics.csv that `metrics` adds
+    has_masks = False
     reads_gradients = False  # True: the loop calls `on_gradients`
+    is_update_step = False  # True: masks move in this step, which is then not compiled whole
+    rounds = 1  # of training, each over all epochs
 
     def __init__(self, exclude: Sequence[str] = (), compile: str = "off") -> None:
         self._exclude, self._compile = exclude, compile
@@ -48,6 +55,12 @@ class Method:
     def describe(self) -> str:
         """Return the method and its settings in words, for the console."""
         return "dense: no masks, the baseline"
+
+    def check(self, layers: Mapping[str, Maskable]) -> None:
+        """Raise ValueError, which begins with an option's name, where it does not fit the layers.
+
+        layers: those that have or will have a mask.
+        """
 
     def prepare(
         self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None
@@ -64,8 +77,13 @@ class Method:
         """Return a copy of the model without masks: plain layers whose weights are W ⊙ M."""
         return plain(model)
 
-    def begin(self, steps: int) -> None:
-        """Take the number of steps of the run."""
+    def begin(
+        self, steps: int, optimiser: Optimizer | None = None, steps_per_epoch: int = 0
+    ) -> None:
+        """Take the number of steps of the run, and the optimiser, whose state masks may change."""
+
+    def initialise(self, model: nn.Module, batches: Iterator[tuple[Tensor, Tensor]]) -> None:
+        """Choose masks by what the model makes of training batches, before the first step."""
 
     def before_step(self, step: int) -> None:
         """Do what belongs in front of a step, such as freezing masks."""
@@ -84,6 +102,9 @@ class Method:
 
     def after_step(self) -> None:
         """Update masks after the optimiser's step."""
+
+    def end_round(self, number: int) -> None:
+        """Prune, rewind and reset the optimiser between rounds `number`, from 0, and the next."""
 
     def added_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that the method has added to the model, such as thresholds."""
@@ -115,6 +136,8 @@ class Method:
 
 class MaskedMethod(Method):
     """A method with a `WeightMask` in every maskable layer; a subclass overrides `make_mask`."""
+
+    has_masks = True
 
     def __init__(self, exclude: Sequence[str] = (), compile: str = "off") -> None:
         super().__init__(exclude, compile)

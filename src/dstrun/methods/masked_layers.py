@@ -243,7 +243,7 @@ def plain(model: nn.Module) -> nn.Module:
 def _remove_masks(model: nn.Module) -> None:
     """Turn masked layers into plain ones of weight W ⊙ M, in place."""
     for layer in masked_layers(model).values():
-        layer.weight.masked_fill_(~layer.mask.kept(layer.weight), 0.0)
+        layer.weight.copy_(layer.mask(layer.weight))
         layer.__class__ = PLAIN[type(layer)]  # type: ignore[assignment]
         del layer.mask
 

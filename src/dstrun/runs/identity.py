@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from dstrun.config.options import OPTIONS, Config, value_of
-from dstrun.config.sections import RegConfig
+from dstrun.config.sections import METHODS, OTHERS, RegConfig
 from dstrun.runs.target_density import as_asked
 from dstrun.system.numbers import short
 
@@ -34,7 +34,10 @@ def settings(config: Config) -> dict[str, Any]:
 def applies(config: Config, key: str) -> bool:
     """Return whether an option has an effect in this run; α, say, has none in a dense one."""
     when = OPTIONS[key].metadata["when"]
-    return not when or value_of(config, when[0]) in when[1:]
+    if not when:
+        return True
+    value = value_of(config, when[0])
+    return value in when[1:] or (OTHERS in when and value not in METHODS)
 
 
 def run_hash(config: Config) -> str:
@@ -55,5 +58,5 @@ def run_name(config: Config) -> str:
 
 def _sparsity(reg: RegConfig) -> str:
     if reg.method != "dst":
-        return reg.method
+        return f"{reg.method}-d{short(reg.density)}" if reg.density else reg.method
     return f"d{short(reg.target_density)}" if reg.is_steered else f"a{short(reg.alpha)}"

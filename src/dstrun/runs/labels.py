@@ -100,10 +100,12 @@ def _row(config: Config) -> dict[str, Any]:
     found: dict[str, Any] = {"group": config.group}
     for key in SETTINGS:
         value = value_of(config, key)
+        if not applies(config, key):
+            continue
         if key in FREE:
             for name, part in value.items():
                 found[f"{key}.{name}"] = part
-        elif applies(config, key):
+        else:
             found[key] = value
     return found
 

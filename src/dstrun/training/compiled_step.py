@@ -22,7 +22,8 @@ class CompiledUpdate(Update):
 
     An epoch's last batch is smaller than the others and is computed as by Update: compiling again
     for it would cost more than it saves. The optimiser's part is in the call for plain SGD; with
-    another optimiser, with `accumulate` or `clip`, the call is forward and backward pass. On a GPU
+    another optimiser, with `accumulate` or `clip`, the call is forward and backward pass. A step in
+    which the method moves masks is computed as by Update, too. On a GPU
     its kernels are replayed as one CUDA graph, but for `accumulate`, since a replay writes its
     results over those of the one before.
     """
@@ -55,7 +56,8 @@ class CompiledUpdate(Update):
 
     def __call__(self, images: Tensor, labels: Tensor, lr: float) -> tuple[Tensor, Tensor]:
         """Make one step at the learning rate `lr`."""
-        if self._descent is None or len(images) < self._smallest:
+        is_small = len(images) < self._smallest
+        if self._descent is None or is_small or self.method.is_update_step:
             return super().__call__(images, labels, lr)
         self._lr.fill_(lr)
         return self._whole(images, labels, self._lr, self._descent.momenta)
@@ -74,7 +76,7 @@ class CompiledUpdate(Update):
     def _backward(
         self, images: Tensor, labels: Tensor, share: float, penalised: bool
     ) -> tuple[Tensor, Tensor]:
-        if len(images) < self._smallest:
+        if self._descent is not None or len(images) < self._smallest:
             return super()._backward(images, labels, share, penalised)
         loss, right, grads = self._compiled(images, labels, share, penalised)
         self._add(grads)

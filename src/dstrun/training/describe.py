@@ -37,9 +37,9 @@ def data_line(name: str, data: Mapping[str, Any]) -> str:
     return f"{name}: {_enumeration(counts)} images of {shape}, {data['classes']} classes{named}"
 
 
-def model_line(config: Config, size: Size) -> str:
+def model_line(config: Config, size: Size, has_masks: bool) -> str:
     """Return 'lenet_300_100: 266,610 parameters, 266,200 weights in masked layers'."""
-    masked = f", {size.masked:,} weights in masked layers" if size.added else ", all of them dense"
+    masked = f", {size.masked:,} weights in masked layers" if has_masks else ", all of them dense"
     return f"{config.model.name}: {size.parameters:,} parameters{masked}"
 
 

@@ -15,6 +15,7 @@ from dstrun.config.registry import check_arguments, lookup
 from dstrun.config.sections import ScheduleConfig
 from dstrun.data import Split, Splits
 from dstrun.methods.masked_layers import sparsify
+from dstrun.runs.method import make_method
 from dstrun.system.errors import InputError
 from dstrun.system.gpu import find_gpu, free_memory, has_bf16, number_format, total_memory
 from dstrun.system.machine import choose_device, missing_for_compilation
@@ -173,9 +174,13 @@ def _try_model(
 
     def finish(model: nn.Module) -> None:
         try:
-            sparsify(model, exclude=reg.exclude)
+            selection = sparsify(model, exclude=reg.exclude)
         except ValueError as error:
             raise InputError(f"{'reg.exclude' if reg.exclude else option}: {error}") from error
+        try:
+            make_method(config).check(selection.layers)
+        except ValueError as error:
+            raise InputError(f"reg.{error}") from error
         set_initial_weights(config, model)
 
     return try_model(case, build_seeded, finish)

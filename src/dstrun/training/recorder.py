@@ -88,8 +88,8 @@ class Recorder:
         device, name, threads = (status[key] for key in ("device", "device_name", "threads"))
         return {
             "data": describe.data_line(config.data.name, self._prepared.data),
-            "model": describe.model_line(config, size),
-            "left dense": dense if size.added else "",
+            "model": describe.model_line(config, size, trainer.method.has_masks),
+            "left dense": dense if trainer.method.has_masks else "",
             "method": trainer.method.describe(),
             "schedule": describe.schedule_line(config, per_epoch, recipe, changed),
             "device": describe.device_line(
@@ -155,8 +155,9 @@ class Recorder:
         self._console.show_layers([asdict(layer) for layer in layers], courses, left_dense)
         result = describe.result_line(summary, duration(summary["total_seconds"]))
         self._console.say(result, style="bold green")
-        is_sparse = bool(summary["thresholds"])
-        self._console.show_facts(describe.next_commands(self._folder.path, is_sparse))
+        self._console.show_facts(
+            describe.next_commands(self._folder.path, self._trainer.method.has_masks)
+        )
         self._console.say(str(self._folder))
 
     def _density_curves(self, total: int) -> dict[str, list[float]]:

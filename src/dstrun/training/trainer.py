@@ -21,6 +21,8 @@ from dstrun.training.build import (
 from dstrun.training.loop import Progress, Record, train
 from dstrun.training.prepare import Prepared
 
+BEFORE_TRAINING = -1  # epoch whose order of batches a method sees before the first step
+
 Data = tuple[Batches, dict[str, Callable]]
 
 
@@ -44,9 +46,12 @@ class Trainer:
         self.batches, self._splits = self.data
         optimiser = make_optimiser_for(config, self.model, self.method)
         self.update = make_update(config, self.model, self.method, optimiser, self._device)
-        self.method.begin(config.schedule.epochs * len(self.batches))
+        epoch = len(self.batches)
+        self.method.begin(config.schedule.epochs * epoch, optimiser, epoch)
         self.progress = Progress()
-        if state is not None:
+        if state is None:
+            self.method.initialise(self.model, self.batches.shuffled(BEFORE_TRAINING))
+        else:
             self._restore(state)
 
     def _restore(self, state: dict[str, Any]) -> None:

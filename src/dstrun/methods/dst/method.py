@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from dstrun.methods.base import MaskedMethod
 from dstrun.methods.compiler import compiled
@@ -122,7 +123,9 @@ class DynamicSparseTraining(MaskedMethod):
         trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._places = [at for at, one in enumerate(trainable) if id(one) in thresholds]
 
-    def begin(self, steps: int) -> None:
+    def begin(
+        self, steps: int, optimiser: Optimizer | None = None, steps_per_epoch: int = 0
+    ) -> None:
         """Start the schedules of `target_density` and `freeze`, which are shares of the run."""
         if self._check:
             self._check.begin()

@@ -1,0 +1,42 @@
+"""Check of the options of `reg` that do not fit together, and the one word for a density."""
+
+from dstrun.config.sections import METHODS, WITH_DENSITY, RegConfig
+from dstrun.system.errors import InputError
+
+DENSE_START = ("gmp", "one_shot", "imp", "acdc", "l1")
+
+
+def unify_density(reg: RegConfig) -> None:
+    """Move reg.density to reg.target_density where the method is dst, in place.
+
+    Raise InputError where both are given and differ.
+    """
+    if reg.method != "dst" or not reg.density:
+        return
+    if reg.target_density not in (0, reg.density):
+        raise InputError(
+            f"reg.density: got {reg.density:g} with reg.target_density={reg.target_density:g}, "
+            "which is another word for it: expected one of them"
+        )
+    reg.target_density, reg.density = reg.density, 0.0
+
+
+def check_sparsity(reg: RegConfig) -> None:
+    """Raise InputError for options of the sparsity that do not fit together."""
+    if reg.is_steered and not reg.alpha:
+        raise InputError(
+            "reg.alpha: got 0 with a target density, whose search for α starts there: "
+            "expected a number > 0"
+        )
+    needs_density = reg.method in METHODS and reg.method in WITH_DENSITY and reg.method != "dst"
+    if needs_density and not reg.density and not (reg.method == "l1" and reg.cutoff):
+        raise InputError(
+            f"reg.density: reg={reg.method} needs one, expected 0 < number < 1, "
+            "such as reg.density=0.1"
+        )
+    if reg.method == "imp" and not reg.rounds:
+        raise InputError("reg.rounds: reg=imp needs a number of prunings, such as reg.rounds=3")
+    if reg.method in ("gmp", "granet", "acdc") and reg.start >= reg.until:
+        raise InputError(
+            f"reg.start: got {reg.start:g} with reg.until={reg.until:g}, expected an earlier start"
+        )

@@ -1,0 +1,98 @@
+"""Densities of layers that add up to the density asked for: uniform, ER and ERK. No torch.
+
+    uniform   every layer the same
+    ER        ε (n_in + n_out) / (n_in n_out)                      (Mocanu et al., 2018)
+    ERK       ε Σ dims / Π dims, over all dimensions of the weight (Evci et al., 2020, section 3)
+
+ε is such that the sum is right. A layer that would need more than it has is dense, and its share is
+distributed over the others.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from math import prod
+
+Shape = Sequence[int]
+Shapes = Mapping[str, Shape]
+
+RAW: dict[str, Callable[[Shape], float]] = {
+    "uniform": lambda shape: 1.0,
+    "er": lambda shape: (shape[0] + shape[1]) / (shape[0] * shape[1]),
+    "erk": lambda shape: sum(shape) / prod(shape),
+}
+DISTRIBUTIONS = tuple(RAW)
+
+
+def layer_counts(
+    shapes: Shapes,
+    density: float,
+    distribution: str = "erk",
+    given: Mapping[str, float] | None = None,
+) -> dict[str, int]:
+    """Return how many weights each layer keeps, at least one.
+
+    shapes: of the weights, by layer. density: of all layers but those in `given`, which maps globs
+    of layer names to densities of their own. Raises ValueError, which begins with the option's
+    name, for another distribution, a glob without a layer, and less than one weight a row.
+    """
+    own = _given(shapes, given or {})
+    others = {name: shape for name, shape in shapes.items() if name not in own}
+    densities, _ = layer_densities(others, density, distribution) if others else ({}, 0.0)
+    counts = {}
+    for name, shape in shapes.items():
+        share = own[name] if name in own else densities[name]
+        counts[name] = max(round(share * prod(shape)), 1)
+    refuse_less_than_rows(shapes, sum(counts.values()), density)
+    return counts
+
+
+def layer_densities(
+    shapes: Shapes, density: float, distribution: str
+) -> tuple[dict[str, float], float]:
+    """Return the density of each layer, in (0, 1], and ε. Raises ValueError for another name."""
+    if distribution not in RAW:
+        known = ", ".join(DISTRIBUTIONS)
+        raise ValueError(f"distribution is {distribution!r}, expected one of {known}")
+    raw = {name: RAW[distribution](shape) for name, shape in shapes.items()}
+    sizes = {name: prod(shape) for name, shape in shapes.items()}
+    pruned = {name: int((1 - density) * size) for name, size in sizes.items()}
+    dense: set[str] = set()
+    while True:
+        # what dense layers do not prune is pruned in the others
+        kept = sum(sizes[name] - pruned[name] for name in raw if name not in dense)
+        kept -= sum(pruned[name] for name in dense)
+        epsilon = kept / sum(raw[name] * sizes[name] for name in raw if name not in dense)
+        highest = max(raw[name] for name in raw if name not in dense)
+        if epsilon * highest <= 1:
+            break
+        dense |= {name for name in raw if raw[name] == highest}
+    return {name: 1.0 if name in dense else epsilon * raw[name] for name in raw}, epsilon
+
+
+def refuse_less_than_rows(shapes: Shapes, kept: int, density: float) -> None:
+    """Raise ValueError where fewer weights are kept than the layers have rows."""
+    rows = sum(shape[0] for shape in shapes.values())
+    if kept < rows:
+        total = sum(map(prod, shapes.values()))
+        raise ValueError(
+            f"density: got {density:g}, which keeps {kept:,} of {total:,} weights; "
+            f"expected at least one for each of {rows:,} rows, {rows / total:.2g}"
+        )
+
+
+def _given(shapes: Shapes, given: Mapping[str, float]) -> dict[str, float]:
+    """Return the densities that are given for layers, by the layers' names."""
+    found: dict[str, float] = {}
+    for pattern, density in given.items():
+        names = [name for name in shapes if fnmatchcase(name, pattern)]
+        if not names:
+            layers = ", ".join(shapes)
+            raise ValueError(
+                f"layer_densities: {pattern!r} matches no layer; the layers are {layers}"
+            )
+        if isinstance(density, bool) or not isinstance(density, int | float):
+            raise ValueError(f"layer_densities: {pattern} got {density!r}, expected a number")
+        if not 0 < density <= 1:
+            raise ValueError(f"layer_densities: {pattern} got {density}, expected 0 < number ≤ 1")
+        found |= dict.fromkeys(names, density)
+    return found

@@ -1,0 +1,158 @@
+"""Base class of methods that give masks, rather than compute them from thresholds at every step.
+
+    pruned weights are 0, get no gradient and have no momentum, so the optimiser leaves them at 0
+    a weight that is grown starts at 0, without momentum
+
+A subclass decides in which steps masks move (`is_due`) and where to (`move`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from dstrun.methods.base import MaskedMethod
+from dstrun.methods.fixed.distribution import Shapes
+from dstrun.methods.fixed.mask import FixedMask
+from dstrun.methods.fixed.selection import group_of
+from dstrun.methods.masked_layers import Maskable
+
+
+@dataclass
+class Layer:
+    """A masked layer: weight (c_o, …), mask, and the number of weights it keeps.
+
+    place: of the weight among the trainable parameters, and so among gradients.
+    """
+
+    name: str
+    weight: nn.Parameter
+    mask: FixedMask
+    place: int
+    kept: int
+
+
+class FixedMaskMethod(MaskedMethod):
+    """Masks in every maskable layer that keep everything until a subclass moves them.
+
+    structure: "none", "fan_in" (as many weights in every row) or "N:M" (N of every M weights that
+    follow one another in a row). seed: of every draw of the method.
+    """
+
+    reads_gradients = True
+
+    def __init__(
+        self,
+        *,
+        structure: str = "none",
+        exclude: Sequence[str] = (),
+        compile: str = "off",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(exclude, compile)
+        self.structure, self.seed = structure, seed
+        self.layers: list[Layer] = []
+        self.step = 0
+        self._optimiser: Optimizer | None = None
+
+    def make_mask(self, weight: Tensor) -> FixedMask:
+        """Return a mask of one weight that keeps all of it."""
+        return FixedMask(weight)
+
+    def check(self, layers: Mapping[str, Maskable]) -> None:
+        """Raise ValueError, which begins with the option's name, where the options do not fit."""
+        if self.structure in ("none", "fan_in"):
+            return
+        _, size = group_of(self.structure)
+        for name, shape in shapes_of(layers).items():
+            width = torch.Size(shape[1:]).numel()
+            if width % size:
+                raise ValueError(
+                    f"structure: got {self.structure}, and the rows of {name} have {width} "
+                    f"weights, no multiple of {size}; reg.exclude=[{name}] leaves it dense"
+                )
+
+    def prepare(
+        self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None
+    ) -> None:
+        """Give the model its masks, as `MaskedMethod.prepare`."""
+        super().prepare(model, example=example, past=past)
+        self.check(self._layers)
+        trainable = [id(one) for one in model.parameters() if one.requires_grad]
+        for name, layer in self._masked.items():
+            weight, mask = cast(nn.Parameter, layer.weight), cast(FixedMask, layer.mask)
+            place = trainable.index(id(weight))
+            self.layers.append(Layer(name, weight, mask, place, weight.numel()))
+
+    def begin(
+        self, steps: int, optimiser: Optimizer | None = None, steps_per_epoch: int = 0
+    ) -> None:
+        """Take the number of steps and the optimiser; pruned weights become 0."""
+        if optimiser is None:
+            raise RuntimeError(
+                f"{type(self).__name__} changes momentum: call begin(steps, optimiser)"
+            )
+        self._optimiser = optimiser
+        self._take_masks()
+        self.zero_pruned()
+
+    def is_due(self, step: int) -> bool:
+        """Return whether masks may move in a step."""
+        return False
+
+    def before_step(self, step: int) -> None:
+        """Note the step, and whether masks move in it."""
+        self.step = step
+        self.is_update_step = self.is_due(step)
+
+    def on_gradients(self, gradients: Sequence[Tensor | None]) -> bool:
+        """Multiply the gradients of masked weights by their masks, in place."""
+        ours, factors = [], []
+        for layer in self.layers:
+            gradient = gradients[layer.place]
+            if gradient is not None:
+                ours.append(gradient)
+                factors.append(layer.mask.factor)
+        if ours:
+            torch._foreach_mul_(ours, factors)  # one kernel for all layers
+        return True
+
+    @torch.no_grad()
+    def move(self, layer: Layer, keep: Tensor) -> None:
+        """Take over a mask; weights and momentum stay only where old and new mask keep them."""
+        stays = (keep & layer.mask.keep).to(layer.weight.dtype)
+        for tensor in (layer.weight, *self.moments(layer.weight)):
+            tensor.mul_(stays)
+        layer.mask.set(keep)
+
+    @torch.no_grad()
+    def zero_pruned(self) -> None:
+        """Set pruned weights to 0."""
+        for layer in self.layers:
+            layer.weight.mul_(layer.mask.factor)
+
+    def moments(self, weight: nn.Parameter) -> list[Tensor]:
+        """Return the optimiser's state of a weight that has its shape: momentum, Adam's moments."""
+        assert self._optimiser is not None
+        state = self._optimiser.state.get(weight, {})
+        values = [value for value in state.values() if isinstance(value, Tensor)]
+        return [value for value in values if value.shape == weight.shape]
+
+    def _take_masks(self) -> None:
+        """Count what the masks keep, in one transfer."""
+        counts = torch.stack([layer.mask.keep.sum() for layer in self.layers]).tolist()
+        for layer, count in zip(self.layers, counts, strict=True):
+            layer.kept = count
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`, after `begin` and the model's own state, which holds the masks."""
+        super().load_state_dict(state)
+        self._take_masks()
+
+
+def shapes_of(layers: Mapping[str, Maskable]) -> Shapes:
+    """Return the shapes of layers' weights."""
+    return {name: tuple(layer.weight.shape) for name, layer in layers.items()}

@@ -1,0 +1,48 @@
+"""When masks are updated, and by how much: functions of the step. No torch.
+
+cosine   f_t = f_0 / 2 · (1 + cos(π t / T))                       (Dettmers & Zettlemoyer, 2019)
+cubic    d_t = d_f + (d_0 − d_f) (1 − (t − t_0) / (t_1 − t_0))³    (Zhu & Gupta, 2017)
+"""
+
+from dataclasses import dataclass
+from math import cos, pi
+
+
+@dataclass(frozen=True)
+class Updates:
+    """Steps of mask updates: first, first + every, … up to `last`, which may be one of them."""
+
+    every: int
+    first: int
+    last: int
+
+    def is_due(self, step: int) -> bool:
+        """Return whether masks are updated in a step, counted from 0."""
+        return self.first <= step <= self.last and (step - self.first) % self.every == 0
+
+
+def make_updates(every: int, start: float, until: float, steps: int, epoch: int) -> Updates:
+    """Return updates every `every` steps between two shares of a run of `steps`.
+
+    every = 0: in the last step of every epoch of `epoch` steps. Raises ValueError where that is
+    not known.
+    """
+    first, last = round(start * steps), round(until * steps)
+    if every:
+        return Updates(every, first, last)
+    if not epoch:
+        raise ValueError("every: got 0, once an epoch: call begin with steps_per_epoch")
+    return Updates(epoch, first + epoch - 1, last - 1)
+
+
+def cosine(initial: float, step: int, end: int) -> float:
+    """Return `initial` at step 0, half of it in the middle, 0 from step `end` on."""
+    return initial / 2 * (1 + cos(pi * step / end)) if step < end else 0.0
+
+
+def cubic(initial: float, final: float, step: int, start: int, end: int) -> float:
+    """Return a density that falls from `initial` at step `start` to `final` at `end`."""
+    if step >= end:
+        return final
+    rest = 1 - max(step - start, 0) / (end - start)
+    return final + (initial - final) * rest**3

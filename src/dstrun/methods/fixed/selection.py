@@ -1,0 +1,71 @@
+"""Exact choice of the weights that a mask keeps, and random draws that need no generator's state.
+
+A draw is a function of (seed, layer, step): a resumed run draws the same numbers, and so does every
+rank. Nothing here waits for the device.
+"""
+
+import hashlib
+import re
+
+import torch
+from torch import Tensor
+
+STRUCTURES = "none, fan_in, or N:M such as 2:4"
+
+
+def keep_highest(scores: Tensor, count: int) -> Tensor:
+    """Return booleans of the scores' shape with exactly `count` True: where scores are highest.
+
+    Of equal scores the first ones are kept.
+    """
+    flat = scores.flatten()
+    if count >= len(flat):
+        return torch.ones_like(scores, dtype=torch.bool)
+    if count <= 0:
+        return torch.zeros_like(scores, dtype=torch.bool)
+    # not kthvalue, which has no deterministic form on a GPU
+    lowest = flat.topk(count, sorted=False).values.amin()
+    above, equal = flat > lowest, flat == lowest
+    missing = count - above.sum()
+    return (above | (equal & (equal.cumsum(0) <= missing))).view(scores.shape)
+
+
+def select(scores: Tensor, count: int, structure: str = "none") -> Tensor:
+    """Return a mask of the scores' shape (c_o, …) with `count` weights kept, those of high scores.
+
+    structure: "none", the highest of all; "fan_in", the same number in every row, so that `count`
+    is rounded to a multiple of the rows; "N:M", N of every M weights that follow one another in a
+    row, whatever the count.
+    """
+    if structure == "none":
+        return keep_highest(scores, count)
+    rows = scores.flatten(1)
+    if structure == "fan_in":
+        kept = min(max(round(count / len(rows)), 1), rows.shape[1])
+        return _in_groups(rows, kept).view(scores.shape)
+    kept, size = group_of(structure)
+    return _in_groups(rows.reshape(-1, size), kept).view(scores.shape)
+
+
+def _in_groups(groups: Tensor, kept: int) -> Tensor:
+    """Return a mask that keeps the `kept` highest of each row of `groups`, the first of equals."""
+    order = groups.argsort(dim=1, descending=True, stable=True)
+    return torch.zeros_like(groups, dtype=torch.bool).scatter_(1, order[:, :kept], True)
+
+
+def group_of(structure: str) -> tuple[int, int]:
+    """Return (N, M) of a structure 'N:M'. Raises ValueError for other text."""
+    found = re.fullmatch(r"(\d+):(\d+)", structure)
+    if not found or not 0 < int(found[1]) < int(found[2]):
+        raise ValueError(f"structure: got {structure!r}, expected {STRUCTURES}")
+    return int(found[1]), int(found[2])
+
+
+def draw(seed: int, layer: str, step: int, shape: torch.Size, device: torch.device) -> Tensor:
+    """Return random numbers, uniform in [0, 1), that depend on seed, layer and step alone.
+
+    They are drawn on the CPU, so that they are the same on every device.
+    """
+    digest = hashlib.sha256(f"{seed}/{layer}/{step}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    return torch.rand(shape, generator=generator).to(device)

@@ -1,0 +1,45 @@
+"""RigL (Evci et al., ICML 2020, arXiv:1911.11134, algorithm 1).
+
+    in place of the optimiser's step of every ΔT-th step, in every layer of N kept weights:
+    n = ⌊f_t · N⌋             f_t = f_0 / 2 · (1 + cos(π t / T_end))
+    drop the n weights of least |W|, then grow n of highest |G| among all that are pruned
+
+G is the dense gradient of the whole batch. The just dropped may be grown at once, and then keep
+their value and momentum; others start at 0. The update replaces the optimiser's step, as in the
+authors' code.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from dstrun.methods.set import Set
+
+
+class RigL(Set):
+    """Growth by gradient at a constant density; options as `Set`."""
+
+    def __init__(
+        self,
+        density: float,
+        *,
+        every: int = 100,
+        drop_schedule: str = "cosine",
+        until: float = 0.75,
+        **options: Any,
+    ) -> None:
+        super().__init__(density, every=every, drop_schedule=drop_schedule, until=until, **options)
+
+    def on_gradients(self, gradients: Sequence[Tensor | None]) -> bool:
+        """Drop and grow in an update step, which replaces the optimiser's; mask gradients else."""
+        if not self.is_update_step:
+            return super().on_gradients(gradients)
+        for layer in self.layers:
+            gradient = gradients[layer.place]
+            if gradient is not None:
+                self.regrow(layer, gradient.abs())
+        return False
+
+    def after_step(self) -> None:
+        """Do nothing: masks have moved with the gradients."""

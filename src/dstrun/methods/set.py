@@ -1,0 +1,75 @@
+"""SET, Sparse Evolutionary Training (Mocanu et al., 2018, arXiv:1707.04780).
+
+    after the optimiser's step of every ΔT-th step, in every layer of N kept weights:
+    n = ⌊f_t · N⌋             f_t = f_0, or f_0 / 2 · (1 + cos(π t / T_end))
+    drop the n weights of least |W|, then grow n at random among all that are pruned, these included
+
+A weight that is grown starts at 0, without momentum. The authors drop ζ of the positive and of the
+negative weights each; here it is ζ of all, as in RigL's code.
+"""
+
+from math import inf
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from dstrun.methods.fixed.method import Layer
+from dstrun.methods.fixed.schedule import Updates, cosine, make_updates
+from dstrun.methods.fixed.selection import draw, keep_highest, select
+from dstrun.methods.static import Static
+
+
+class Set(Static):
+    """Random growth at a constant density.
+
+    drop: share of the kept weights that is dropped at the first update; with drop_schedule=cosine
+    it falls to 0 until the share `until` of the run, with constant it stays. every: steps between
+    updates (0: one at the end of each epoch). Other options as `Static`.
+    """
+
+    def __init__(
+        self,
+        density: float,
+        *,
+        every: int = 0,
+        drop: float = 0.3,
+        drop_schedule: str = "constant",
+        until: float = 1.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(density, **options)
+        self._every, self._drop, self._until = every, drop, until
+        self._falls = drop_schedule == "cosine"
+        self._updates: Updates | None = None
+
+    def begin(
+        self, steps: int, optimiser: Optimizer | None = None, steps_per_epoch: int = 0
+    ) -> None:
+        """Start the schedule of updates, which is a share of the run."""
+        super().begin(steps, optimiser, steps_per_epoch)
+        self._updates = make_updates(self._every, 0.0, self._until, steps, steps_per_epoch)
+
+    def is_due(self, step: int) -> bool:
+        """Return whether masks move in a step."""
+        return self._updates is not None and self._updates.is_due(step)
+
+    def fraction(self) -> float:
+        """Return the share of kept weights to drop in this step, f_t."""
+        assert self._updates is not None
+        return cosine(self._drop, self.step, self._updates.last) if self._falls else self._drop
+
+    def after_step(self) -> None:
+        """Drop and grow, in an update step."""
+        if self.is_update_step:
+            for layer in self.layers:
+                weight = layer.weight
+                scores = draw(self.seed, layer.name, self.step, weight.shape, weight.device)
+                self.regrow(layer, scores)
+
+    def regrow(self, layer: Layer, scores: Tensor) -> None:
+        """Drop the weights of least magnitude, and grow as many where `scores` are highest."""
+        dropped = int(self.fraction() * layer.kept)
+        magnitudes = layer.weight.detach().abs().masked_fill(~layer.mask.keep, -1.0)
+        stays = keep_highest(magnitudes, layer.kept - dropped)
+        self.move(layer, select(scores.masked_fill(stays, inf), layer.kept, self.structure))
