@@ -45,7 +45,7 @@ def row(key: str) -> str:
     only = ""
     if meta["when"]:
         other, *values = meta["when"]
-        only = f" (with `{other}={'` or `'.join(values)}`)"
+        only = f" (with `{other}={', '.join(values)}`)"
     cells = [f"`{key}`", base and f"`{base}`", expected(key), meta["doc"] + only, mark]
     return f"| {' | '.join(cells)} |"
 

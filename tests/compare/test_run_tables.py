@@ -188,8 +188,8 @@ DAMAGE = {
     ),
     "a value of tomorrow": (
         "config.yaml",
-        lambda text: text.replace("dst", "rigl"),
-        "reg.method: got 'rigl'",
+        lambda text: text.replace("dst", "qubit"),
+        "reg.method: got 'qubit'",
     ),
     "an infinite α": (
         "config.yaml",

@@ -14,8 +14,8 @@ from dstrun.config.sections import (
     MODEL_BUILDERS,
     DataConfig,
     ModelConfig,
-    RegConfig,
 )
+from dstrun.config.sparsity_options import RegConfig
 from dstrun.methods.dst.masking import GRANULARITIES
 from dstrun.methods.dst.with_target import (
     FREEZE_WITH_TARGET,

@@ -17,12 +17,14 @@ from torch import Tensor, nn
 from dstrun.config.check import check
 from dstrun.config.options import OPTIONS
 from dstrun.config.sections import DEFAULT_THRESHOLD_CLIP
+from dstrun.config.sparsity_options import OTHERS, WITH_DST
 from dstrun.data import BUILDERS
 from dstrun.data.batches import Batches
 from dstrun.methods.base import Method
 from dstrun.methods.dense import Dense
 from dstrun.runs import checkpoint
 from dstrun.runs.identity import run_hash, run_name
+from dstrun.runs.method import make_method
 from dstrun.sweep import pool
 from dstrun.system.errors import DataError, InputError
 from dstrun.training.build import (
@@ -38,6 +40,7 @@ from dstrun.training.prepare import prepare
 from dstrun.training.run import run
 from dstrun.training.step import Update
 from tests.helpers.gpus import emulate_gpus
+from tests.helpers.methods import LEAST
 from tests.helpers.runs import rows
 from tests.helpers.tiny import (
     BASE,
@@ -106,6 +109,29 @@ OTHER: dict[str, Any] = {
     "reg.target_density": 0.5,
     "reg.freeze": 0.5,
     "reg.exclude": ["fc"],
+    "reg.density": 0.5,
+    "reg.distribution": "uniform",
+    "reg.layer_densities": {"fc": 0.5},
+    "reg.structure": "fan_in",
+    "reg.every": 7,
+    "reg.drop": 0.5,
+    "reg.drop_schedule": "cosine",
+    "reg.start": 0.25,
+    "reg.until": 0.5,
+    "reg.scope": "layer",
+    "reg.regrow": True,
+    "reg.rounds": 3,
+    "reg.rewind": "learning_rate",
+    "reg.rewind_epoch": 1,
+    "reg.initial_density": 1.0,
+    "reg.images": 9,
+    "reg.iterations": 9,
+    "reg.temperature": 1.0,
+    "reg.threshold_start": -5.0,
+    "reg.phase": 0.1,
+    "reg.l1": 0.5,
+    "reg.cutoff": 0.5,
+    "reg.args": {"beta": 1},
     "schedule.epochs": 3,
     "schedule.batch_size": 4,
     "schedule.accumulate": 2,
@@ -164,7 +190,7 @@ NO_PART_OF_A_RUN = {
     "wandb.tags",
 }
 WHERE: dict[str, dict[str, Any]] = {
-    "reg.method": {"dst": {}, "dense": {"reg.method": "dense"}},
+    "reg.method": LEAST | {OTHERS: {"reg.method": "theirs"}},
     "schedule.optimiser": {"sgd": {}, "adam": {"schedule.optimiser": "adam"}},
     "schedule.rate": {
         "multistep": {"schedule.rate": "multistep", "schedule.milestones": [1]},
@@ -172,17 +198,21 @@ WHERE: dict[str, dict[str, Any]] = {
     },
 }
 RUN = BASE | {"schedule.momentum": 0.9}
+THEIRS = SimpleNamespace(names=["theirs"])  # entry points of an installed package
 
 
 @pytest.mark.parametrize("key", OPTIONS)
-def test_an_option_is_part_of_a_run_where_it_can_change_a_figure(key: str) -> None:
+def test_an_option_is_part_of_a_run_where_it_can_change_a_figure(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setattr("dstrun.config.check.entry_points", lambda group: THEIRS)
     when = OPTIONS[key].metadata["when"]
     applies = (
         [more for value, more in WHERE[when[0]].items() if value in when[1:]] if when else [{}]
     )
     idle = [more for value, more in WHERE[when[0]].items() if value not in when[1:]] if when else []
     for more, part in [
-        (applies[0], key not in NO_PART_OF_A_RUN),
+        *((more, key not in NO_PART_OF_A_RUN) for more in applies),
         *((more, False) for more in idle),
     ]:
         one, other = check(RUN | more), check(RUN | more | {key: OTHER[key]})
@@ -405,6 +435,33 @@ def test_what_is_masked_and_how_hard_thresholds_are_pushed() -> None:
     loss = torch.zeros(())
     for alpha in (0.0, 0.25):  # exp(−0) of eight thresholds
         assert method(reg__alpha=alpha).regularised(loss).item() == 8 * alpha
+
+
+FOR_METHODS = {
+    key: OPTIONS[key].metadata["when"][1:]
+    for key in OTHER
+    if key.startswith("reg.") and OPTIONS[key].metadata["when"] not in ((), WITH_DST)
+}
+
+
+@of(*FOR_METHODS)
+@pytest.mark.parametrize("name", [name for name in LEAST if name not in ("dst", "dense")])
+def test_a_method_gets_the_options_that_are_for_it(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What it makes of them is in tests/methods."""
+    monkeypatch.setattr("dstrun.runs.method.METHODS", [name])
+    monkeypatch.setattr("dstrun.runs.method.method_class", lambda _: dict)
+    made = make_method(check(LEAST[name] | {key: OTHER[key] for key in FOR_METHODS}))
+    for key, methods in FOR_METHODS.items():
+        assert made.get(key.removeprefix("reg.")) == (OTHER[key] if name in methods else None)
+
+
+def test_a_method_of_another_package_gets_reg_args(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dstrun.config.check.entry_points", lambda group: THEIRS)
+    monkeypatch.setattr("dstrun.runs.method.lookup", lambda *_: lambda **options: options)
+    made = make_method(check({"reg.method": "theirs", "reg.density": 0.5, "reg.args": {"beta": 1}}))
+    assert (made["density"], made["beta"], made.get("args")) == (0.5, 1, None)
 
 
 @of("reg.floor", "reg.guard")

@@ -198,7 +198,7 @@ def test_a_steered_run_of_few_updates_is_as_accurate_as_one_with_a_fixed_alpha(
 def test_a_target_needs_an_alpha_to_start_from(command: Command) -> None:
     outcome = command("reg.target_density=0.1", "reg.alpha=0")
     assert outcome.code == 2
-    assert "reg.alpha: got 0 with a reg.target_density" in outcome.err
+    assert "reg.alpha: got 0 with a target density" in outcome.err
     assert command("reg.target_density=1").code == 2
     assert not Path("outputs").exists()
 

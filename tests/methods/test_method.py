@@ -14,6 +14,7 @@ from dstrun.methods.masked_layers import load_plain
 from dstrun.methods.weight_mask import WeightMask, compute_dtype, is_of_mask, masked_names
 from dstrun.runs.method import make_method
 from dstrun.training.step import Update
+from tests.helpers.methods import LEAST
 
 
 def two_layers() -> nn.Sequential:
@@ -83,7 +84,7 @@ def test_with_a_target_gradients_are_bounded_behind_batch_norm_or_as_asked(
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_is_made_by_its_name(name: str) -> None:
-    assert type(make_method(check({"reg.method": name}))) is method_class(name)
+    assert type(make_method(check(LEAST[name]))) is method_class(name)
 
 
 class EveryOther(WeightMask):

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from dstrun.config.options import Config, WandbConfig
-from dstrun.config.sections import DataConfig, ModelConfig, RegConfig, ScheduleConfig
+from dstrun.config.sections import DataConfig, ModelConfig, ScheduleConfig
+from dstrun.config.sparsity_options import RegConfig
 from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.sweep import pool
 from dstrun.training.config_notes import notes, sweep_notes

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dstrun.config.field import option
-from dstrun.config.sections import DataConfig, ModelConfig, RegConfig, ScheduleConfig
+from dstrun.config.sections import DataConfig, ModelConfig, ScheduleConfig
+from dstrun.config.sparsity_options import RegConfig
 
 
 @dataclass

@@ -1,9 +1,7 @@
 """Check of the options of `reg` that do not fit together, and the one word for a density."""
 
-from dstrun.config.sections import METHODS, WITH_DENSITY, RegConfig
+from dstrun.config.sparsity_options import METHODS, WITH_DENSITY, RegConfig
 from dstrun.system.errors import InputError
-
-DENSE_START = ("gmp", "one_shot", "imp", "acdc", "l1")
 
 
 def unify_density(reg: RegConfig) -> None:

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from dstrun.config.options import OPTIONS, Config, value_of
-from dstrun.config.sections import METHODS, OTHERS, RegConfig
+from dstrun.config.sparsity_options import METHODS, OTHERS, RegConfig
 from dstrun.runs.target_density import as_asked
 from dstrun.system.numbers import short
 

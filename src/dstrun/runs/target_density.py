@@ -7,7 +7,7 @@ that only follow from the target at their defaults, so configs of the same run h
 from dataclasses import replace
 
 from dstrun.config.options import Config
-from dstrun.config.sections import RegConfig
+from dstrun.config.sparsity_options import RegConfig
 from dstrun.methods.dst.with_target import with_target
 
 CHANGED = ("floor", "guard", "freeze")
