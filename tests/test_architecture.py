@@ -130,7 +130,7 @@ PRIVATE_TORCH = re.compile(
 KERNELS = {
     "methods/compiler.py",
     "methods/dst/masking.py",
-    "methods/fixed/method.py",
+    "methods/fixed/mask.py",
     "methods/flops.py",
     "training/compiled_step.py",
 }

@@ -53,6 +53,10 @@ BAD = [
         "schedule.nesterov: got true with schedule.momentum=0",
     ),
     (
+        "reg=snfs reg.density=0.5 schedule.momentum=0",
+        "schedule.momentum: got 0 with reg=snfs, which grows weights by their momentum",
+    ),
+    (
         "reg=dense reg.exclude=[fc*]",
         "reg.exclude: nothing to mask in this model; left dense: fc1.weight (excluded), ",
     ),

@@ -121,6 +121,23 @@ EXPERIMENTS = {
     "vgg16-cifar10": FASTER | {"reg.target_density": 0.035},
     "wrn_16_8-cifar10": FASTER | {"reg.target_density": 0.045},
 }
+SPARSE_MOMENTUM: dict[str, Any] = {
+    "reg.method": "snfs",
+    "reg.distribution": "uniform",
+    "reg.drop": 0.5,
+    "reg.density": 0.05,
+    "schedule.epochs": 100,
+    "schedule.batch_size": 100,
+    "schedule.lr": 0.1,
+    "schedule.nesterov": True,
+    "schedule.weight_decay": 5e-4,
+    "schedule.rate": "multistep",
+    "schedule.milestones": [46, 93],
+}
+AUTHORS = {
+    f"experiment=snfs_{name} data=mnist reg.density=0.05": SPARSE_MOMENTUM
+    for name in ("lenet_300_100", "lenet5")
+}
 TWINS = ("fashion_mnist", "cifar100")  # whose recipe is that of another set, by name
 SETTINGS = {pair(name): expected for name, expected in RECIPES.items()} | {
     f"{pair(name)} experiment=best_{name.split('-')[0]}": expected
@@ -149,11 +166,13 @@ def test_the_papers_schedule_for_the_lenets_is_the_base_value() -> None:
 
 def test_every_recipe_and_every_experiment_is_in_the_tables_here() -> None:
     assert choices("recipe") == sorted(RECIPES)
-    assert choices("experiment") == sorted(f"best_{name.split('-')[0]}" for name in EXPERIMENTS)
+    ours = [f"best_{name.split('-')[0]}" for name in EXPERIMENTS]
+    authors = [words.split()[0].removeprefix("experiment=") for words in AUTHORS]
+    assert choices("experiment") == sorted(ours + authors)
     launched = [
         (CONF / "experiment" / f"{name}.yaml").read_text() for name in choices("experiment")
     ]
-    commands = [words for words in SETTINGS if "experiment=" in words]
+    commands = [words for words in {**SETTINGS, **AUTHORS} if "experiment=" in words]
     assert all(any(f"dstrun {words}" in text for text in launched) for words in commands)
 
 
@@ -164,6 +183,14 @@ def _slow_twin(words: str) -> Any:
 @pytest.mark.parametrize("words", [_slow_twin(words) for words in SETTINGS])
 def test_settings_follow_from_model_and_data_and_an_experiment_changes_some(words: str) -> None:
     assert settings(compose(*words.split())) == SETTINGS[words]
+
+
+@pytest.mark.parametrize("words", AUTHORS)
+def test_the_settings_of_another_methods_authors(words: str) -> None:
+    config = compose(*words.split())
+    assert settings(config) == AUTHORS[words]
+    assert config.model.name in words
+    assert (config.data.mean, config.data.std, config.data.validation) == ([0.1307], [0.3081], 0.1)
 
 
 class Narrow(nn.Module):
@@ -260,10 +287,11 @@ TWO_STEPS = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", SETTINGS)
+@pytest.mark.parametrize("words", [*SETTINGS, *AUTHORS])
 def test_every_recipe_and_experiment_runs_two_steps(
     command: Command, made_up_data: None, words: str
 ) -> None:
+    words = f"{words} data.validation=0"  # of 8 images
     outcome = command(*words.split(), *TWO_STEPS, "outputs=o", "group=g")
     assert (outcome.code, outcome.complaints) == (0, "")
     (run,) = Path("o/g").iterdir()

@@ -170,6 +170,7 @@ def _check_together(config: Config) -> None:
     """Raise InputError for values that are allowed alone but not together."""
     check_sparsity(config.reg)
     _check_schedule(config.schedule)
+    _check_momentum(config)
     tags = config.wandb.tags
     if len(set(tags)) < len(tags):
         raise InputError(f"wandb.tags: got {tags}, expected each tag once")
@@ -191,6 +192,16 @@ def _check_schedule(schedule: ScheduleConfig) -> None:
     if schedule.optimiser == "sgd" and schedule.nesterov and schedule.momentum == 0:
         raise InputError(
             "schedule.nesterov: got true with schedule.momentum=0, expected a momentum > 0"
+        )
+
+
+def _check_momentum(config: Config) -> None:
+    """Raise InputError for a method that grows weights by a momentum that is 0."""
+    schedule = config.schedule
+    if config.reg.method == "snfs" and schedule.optimiser == "sgd" and schedule.momentum == 0:
+        raise InputError(
+            "schedule.momentum: got 0 with reg=snfs, which grows weights by their momentum: "
+            "expected a number > 0"
         )
 
 

@@ -15,6 +15,7 @@ METHODS = {
     "static": "dstrun.methods.static:Static",
     "set": "dstrun.methods.set:Set",
     "rigl": "dstrun.methods.rigl:RigL",
+    "snfs": "dstrun.methods.snfs:SNFS",
 }
 
 

@@ -14,9 +14,9 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from dstrun.methods.fixed.method import Layer
+from dstrun.methods.fixed.method import Layer, strongest
 from dstrun.methods.fixed.schedule import Updates, cosine, make_updates
-from dstrun.methods.fixed.selection import draw, keep_highest, select
+from dstrun.methods.fixed.selection import draw, select
 from dstrun.methods.static import Static
 
 
@@ -70,6 +70,5 @@ class Set(Static):
     def regrow(self, layer: Layer, scores: Tensor) -> None:
         """Drop the weights of least magnitude, and grow as many where `scores` are highest."""
         dropped = int(self.fraction() * layer.kept)
-        magnitudes = layer.weight.detach().abs().masked_fill(~layer.mask.keep, -1.0)
-        stays = keep_highest(magnitudes, layer.kept - dropped)
+        stays = strongest(layer, layer.kept - dropped)
         self.move(layer, select(scores.masked_fill(stays, inf), layer.kept, self.structure))

@@ -7,7 +7,8 @@ G of pruned weights is what RigL and others grow by; the method multiplies gradi
 has read them (`FixedMaskMethod.on_gradients`).
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -59,6 +60,12 @@ class FixedMask(WeightMask):
     def kept(self, weight: Tensor) -> Tensor:
         """Return M: the mask itself, not a copy."""
         return self.keep
+
+
+@torch.no_grad()
+def multiply(tensors: Sequence[Tensor], factors: Sequence[Tensor]) -> None:
+    """Multiply tensors by as many factors, in place, one kernel for all."""
+    torch._foreach_mul_(cast(Any, tensors), cast(Any, factors))
 
 
 def _take_loaded(mask: FixedMask, _: Any) -> None:

@@ -16,8 +16,8 @@ from torch.optim import Optimizer
 
 from dstrun.methods.base import MaskedMethod
 from dstrun.methods.fixed.distribution import Shapes
-from dstrun.methods.fixed.mask import FixedMask
-from dstrun.methods.fixed.selection import group_of
+from dstrun.methods.fixed.mask import FixedMask, multiply
+from dstrun.methods.fixed.selection import group_of, keep_highest
 from dstrun.methods.masked_layers import Maskable
 
 
@@ -117,7 +117,7 @@ class FixedMaskMethod(MaskedMethod):
                 ours.append(gradient)
                 factors.append(layer.mask.factor)
         if ours:
-            torch._foreach_mul_(ours, factors)  # one kernel for all layers
+            multiply(ours, factors)
         return True
 
     @torch.no_grad()
@@ -128,11 +128,10 @@ class FixedMaskMethod(MaskedMethod):
             tensor.mul_(stays)
         layer.mask.set(keep)
 
-    @torch.no_grad()
     def zero_pruned(self) -> None:
         """Set pruned weights to 0."""
-        for layer in self.layers:
-            layer.weight.mul_(layer.mask.factor)
+        weights = [layer.weight for layer in self.layers]
+        multiply(weights, [layer.mask.factor for layer in self.layers])
 
     def moments(self, weight: nn.Parameter) -> list[Tensor]:
         """Return the optimiser's state of a weight that has its shape: momentum, Adam's moments."""
@@ -151,6 +150,12 @@ class FixedMaskMethod(MaskedMethod):
         """Restore `state_dict`, after `begin` and the model's own state, which holds the masks."""
         super().load_state_dict(state)
         self._take_masks()
+
+
+def strongest(layer: Layer, count: int) -> Tensor:
+    """Return a mask of the `count` kept weights of highest magnitude."""
+    magnitudes = layer.weight.detach().abs().masked_fill(~layer.mask.keep, -1.0)
+    return keep_highest(magnitudes, count)
 
 
 def shapes_of(layers: Mapping[str, Maskable]) -> Shapes:
