@@ -16,6 +16,7 @@ METHODS = {
     "set": "dstrun.methods.set:Set",
     "rigl": "dstrun.methods.rigl:RigL",
     "snfs": "dstrun.methods.snfs:SNFS",
+    "dsr": "dstrun.methods.dsr:DSR",
 }
 
 
