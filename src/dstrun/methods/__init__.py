@@ -17,6 +17,8 @@ METHODS = {
     "rigl": "dstrun.methods.rigl:RigL",
     "snfs": "dstrun.methods.snfs:SNFS",
     "dsr": "dstrun.methods.dsr:DSR",
+    "gmp": "dstrun.methods.gmp:GMP",
+    "one_shot": "dstrun.methods.one_shot:OneShot",
 }
 
 

@@ -1,11 +1,13 @@
 """Exact choice of the weights that a mask keeps, and random draws that need no generator's state.
 
 A draw is a function of (seed, layer, step): a resumed run draws the same numbers, and so does every
-rank. Nothing here waits for the device.
+rank. Nothing waits for the device but `select_share` with fan_in.
 """
 
 import hashlib
 import re
+from collections.abc import Sequence
+from math import ceil
 
 import torch
 from torch import Tensor
@@ -45,6 +47,31 @@ def select(scores: Tensor, count: int, structure: str = "none") -> Tensor:
         return _in_groups(rows, kept).view(scores.shape)
     kept, size = group_of(structure)
     return _in_groups(rows.reshape(-1, size), kept).view(scores.shape)
+
+
+def select_share(
+    scores: Sequence[Tensor], density: float, scope: str = "global", structure: str = "none"
+) -> list[Tensor]:
+    """Return a mask for each layer's scores; together they keep the share `density` of all.
+
+    scope: "global" ranks the scores of all layers together, "layer" those of each. With structure
+    "fan_in" each layer keeps as many as it would without, but for rounding; with "N:M" so many of
+    every M as the density asks for, rounded up, and at least N.
+    """
+    if ":" in structure:
+        least, size = group_of(structure)
+        kept = max(least, ceil(round(density * size, 6)))
+        return [_in_groups(one.reshape(-1, size), kept).view(one.shape) for one in scores]
+    if scope == "layer":
+        counts = [max(round(density * one.numel()), 1) for one in scores]
+        return [select(one, count, structure) for one, count in zip(scores, counts, strict=True)]
+    ranks = torch.cat([one.flatten() for one in scores])
+    parts = keep_highest(ranks, round(density * len(ranks))).split([one.numel() for one in scores])
+    masks = [part.view(one.shape) for part, one in zip(parts, scores, strict=True)]
+    if structure == "none":
+        return masks
+    pairs = zip(scores, masks, strict=True)
+    return [select(one, int(mask.sum()), structure) for one, mask in pairs]
 
 
 def _in_groups(groups: Tensor, kept: int) -> Tensor:

@@ -1,0 +1,58 @@
+"""Base class of methods that prune a dense network by magnitude.
+
+    keep the round(d N) weights of highest |W|, of the N of all layers (scope global) or of each
+
+Masks move in front of a step or between rounds. Batch norm's running statistics are not computed
+anew: they follow the masks in the steps from there to the next evaluation.
+"""
+
+from collections.abc import Mapping
+from math import isclose, prod
+from typing import Any
+
+import torch
+
+from dstrun.methods.fixed.distribution import refuse_less_than_rows
+from dstrun.methods.fixed.method import FixedMaskMethod, shapes_of
+from dstrun.methods.fixed.selection import group_of, select_share
+from dstrun.methods.masked_layers import Maskable
+
+
+class MagnitudePruning(FixedMaskMethod):
+    """Masks that keep everything until a subclass calls `prune`.
+
+    density: share of the masked layers' weights that is kept at the end, in (0, 1). scope: global
+    or layer.
+    """
+
+    def __init__(self, density: float, *, scope: str = "global", **options: Any) -> None:
+        super().__init__(**options)
+        self.density, self.scope = density, scope
+
+    def words(self) -> str:
+        """Return density, scope and structure for `describe`: 'density 5.00% (global)'."""
+        structure = "" if self.structure == "none" else f", {self.structure}"
+        return f"density {self.density:.2%} ({self.scope}{structure})"
+
+    def check(self, layers: Mapping[str, Maskable]) -> None:
+        """Raise ValueError, which begins with the option's name, where the options do not fit."""
+        super().check(layers)
+        if ":" in self.structure:
+            kept, size = group_of(self.structure)
+            if not isclose(self.density, kept / size, rel_tol=1e-6):
+                raise ValueError(
+                    f"density: got {self.density:g} with structure={self.structure}, "
+                    f"which keeps {kept / size:g}"
+                )
+        shapes = shapes_of(layers)
+        total = sum(map(prod, shapes.values()))
+        refuse_less_than_rows(shapes, round(self.density * total), self.density)
+
+    @torch.no_grad()
+    def prune(self, density: float) -> None:
+        """Keep a share of all weights, those of highest |W|; what is pruned is 0 and stays out."""
+        scores = [one.weight.abs().masked_fill(~one.mask.keep, -1) for one in self.layers]
+        masks = select_share(scores, density, self.scope, self.structure)
+        for layer, keep in zip(self.layers, masks, strict=True):
+            self.move(layer, keep & layer.mask.keep)
+        self._take_masks()
