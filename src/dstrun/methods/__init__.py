@@ -19,6 +19,7 @@ METHODS = {
     "dsr": "dstrun.methods.dsr:DSR",
     "gmp": "dstrun.methods.gmp:GMP",
     "one_shot": "dstrun.methods.one_shot:OneShot",
+    "acdc": "dstrun.methods.acdc:ACDC",
 }
 
 

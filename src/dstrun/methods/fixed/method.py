@@ -140,6 +140,15 @@ class FixedMaskMethod(MaskedMethod):
         values = [value for value in state.values() if isinstance(value, Tensor)]
         return [value for value in values if value.shape == weight.shape]
 
+    @torch.no_grad()
+    def reset_optimiser(self) -> None:
+        """Set the optimiser's whole state to 0, in place: that of all parameters, and its steps."""
+        assert self._optimiser is not None
+        for state in self._optimiser.state.values():
+            for value in state.values():
+                if isinstance(value, Tensor):
+                    value.zero_()
+
     def _take_masks(self) -> None:
         """Count what the masks keep, in one transfer."""
         counts = torch.stack([layer.mask.keep.sum() for layer in self.layers]).tolist()
