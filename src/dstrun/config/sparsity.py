@@ -34,7 +34,20 @@ def check_sparsity(reg: RegConfig) -> None:
         )
     if reg.method == "imp" and not reg.rounds:
         raise InputError("reg.rounds: reg=imp needs a number of prunings, such as reg.rounds=3")
+    if reg.method == "l1":
+        _check_l1(reg)
     if reg.method in ("gmp", "granet", "acdc") and reg.start >= reg.until:
         raise InputError(
             f"reg.start: got {reg.start:g} with reg.until={reg.until:g}, expected an earlier start"
+        )
+
+
+def _check_l1(reg: RegConfig) -> None:
+    """Raise InputError for a penalty that never applies, and two words for what is pruned."""
+    if not reg.start:
+        raise InputError("reg.start: got 0, so that reg=l1 has no penalty, expected a number > 0")
+    if reg.density and reg.cutoff:
+        raise InputError(
+            f"reg.density: got {reg.density:g} with reg.cutoff={reg.cutoff:g}, "
+            "which says what is pruned: expected one of them"
         )

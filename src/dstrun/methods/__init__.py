@@ -20,6 +20,7 @@ METHODS = {
     "gmp": "dstrun.methods.gmp:GMP",
     "one_shot": "dstrun.methods.one_shot:OneShot",
     "acdc": "dstrun.methods.acdc:ACDC",
+    "l1": "dstrun.methods.l1:L1",
 }
 
 
