@@ -28,6 +28,7 @@ from dstrun.training.build import (
     make_update,
     training_objects,
 )
+from dstrun.runs.rounds import Rounds
 from dstrun.training.loop import Progress, train
 from dstrun.training.prepare import Prepared
 from dstrun.training.step import Update
@@ -99,7 +100,7 @@ def training(words: Sequence[str]) -> Training:
     )
     batches, rate = Repeated(images, labels), make_rate_for(config, 10**9)
     records = train(
-        one_update, batches, rate, {}, epochs=1, progress=Progress(), between_steps=enough
+        one_update, batches, rate, {}, rounds=Rounds(1), progress=Progress(), between_steps=enough
     )
 
     def update(count: int) -> None:

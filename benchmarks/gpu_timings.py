@@ -18,6 +18,7 @@ from dstrun.data import Splits
 from dstrun.methods.flops import multiply_adds
 from dstrun.training.build import make_batches, make_rate_for
 from dstrun.training.evaluate import evaluate
+from dstrun.runs.rounds import Rounds
 from dstrun.training.loop import Progress, train
 from dstrun.training.prepare import Prepared
 
@@ -140,7 +141,7 @@ def epoch(child: Child, name: str, one: Training, data: str) -> dict[str, Any]:
     for count in (size + images % size, images):
         batches, splits = make_batches(one.config, prepared(child, count, images // 5, data))
         rate, progress = make_rate_for(one.config, len(batches)), Progress()
-        records = train(one.one_update, batches, rate, splits, epochs=1, progress=progress)
+        records = train(one.one_update, batches, rate, splits, rounds=Rounds(1), progress=progress)
         figures = [record.figures for record in records][-1]
     seconds, speed = figures["seconds"], figures["images_per_second"]
     return {"epoch_s": {name: seconds}, "images_a_second": {name: speed}}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dstrun.methods.dst.method import DynamicSparseTraining
+from dstrun.runs.rounds import Rounds
 from dstrun.training.divergence import find_first_nonfinite
 from dstrun.training.loop import Progress, Record, train
 from dstrun.training.prepare import prepare
@@ -59,7 +60,7 @@ def begun(update: Counts, progress: Progress, epochs: int = 1, **options: Any) -
         batches,
         lambda step: 1 / (1 + step),
         {},
-        epochs=epochs,
+        rounds=Rounds(epochs),
         progress=progress,
         **options,
     )  # type: ignore[arg-type]

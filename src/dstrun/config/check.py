@@ -25,7 +25,7 @@ from dstrun.config.keys import check_key
 from dstrun.config.messages import expected, explained, near, quoted
 from dstrun.config.options import OPTIONS, Config, flat, value_of
 from dstrun.config.sections import ScheduleConfig
-from dstrun.config.sparsity import check_sparsity, unify_density
+from dstrun.config.sparsity import check_rounds, check_sparsity, unify_density
 from dstrun.system.errors import InputError
 from dstrun.system.run_files import CONFIG_FILE
 
@@ -169,6 +169,7 @@ def check_text(name: str, value: Any, meta: Mapping[str, Any]) -> None:
 def _check_together(config: Config) -> None:
     """Raise InputError for values that are allowed alone but not together."""
     check_sparsity(config.reg)
+    check_rounds(config.reg, config.schedule.epochs)
     _check_schedule(config.schedule)
     _check_momentum(config)
     tags = config.wandb.tags

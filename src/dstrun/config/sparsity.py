@@ -51,3 +51,12 @@ def _check_l1(reg: RegConfig) -> None:
             f"reg.density: got {reg.density:g} with reg.cutoff={reg.cutoff:g}, "
             "which says what is pruned: expected one of them"
         )
+
+
+def check_rounds(reg: RegConfig, epochs: int) -> None:
+    """Raise InputError for rounds that begin again after the last epoch."""
+    if reg.method == "imp" and reg.rewind_epoch and reg.rewind_epoch >= epochs:
+        raise InputError(
+            f"reg.rewind_epoch: got {reg.rewind_epoch} with schedule.epochs={epochs}, "
+            "expected an earlier one"
+        )

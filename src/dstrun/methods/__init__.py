@@ -19,6 +19,7 @@ METHODS = {
     "dsr": "dstrun.methods.dsr:DSR",
     "gmp": "dstrun.methods.gmp:GMP",
     "one_shot": "dstrun.methods.one_shot:OneShot",
+    "imp": "dstrun.methods.imp:IMP",
     "acdc": "dstrun.methods.acdc:ACDC",
     "l1": "dstrun.methods.l1:L1",
 }

@@ -46,6 +46,7 @@ class Method:
     reads_gradients = False  # True: the loop calls `on_gradients`
     is_update_step = False  # True: masks move in this step, which is then not compiled whole
     rounds = 1  # of training, each over all epochs
+    rewind_epoch = 0  # at which rounds after the first begin
 
     def __init__(self, exclude: Sequence[str] = (), compile: str = "off") -> None:
         self._exclude, self._compile = exclude, compile
@@ -104,7 +105,10 @@ class Method:
         """Update masks after the optimiser's step."""
 
     def end_round(self, number: int) -> None:
-        """Prune, rewind and reset the optimiser between rounds `number`, from 0, and the next."""
+        """Prune, rewind and reset the optimiser between round `number`, from 0, and the next.
+
+        Change the optimiser's state in place: compiled steps hold its tensors.
+        """
 
     def added_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that the method has added to the model, such as thresholds."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from dstrun.runs.rounds import rounds_of
 from dstrun.sweep.job_states import Entry
 from dstrun.system.files import read_csv
 from dstrun.system.run_files import METRICS_FILE, STOP_FILE
@@ -29,7 +30,7 @@ class EarlyStopping:
 
         Runs are compared at the same epoch; one with the same figures counts as not ahead.
         """
-        epoch, epochs = int(entry.row.get("epoch") or 0), entry.job.config.schedule.epochs
+        epoch, epochs = int(entry.row.get("epoch") or 0), rounds_of(entry.job.config).total
         if not FIRST_JUDGED * epochs <= epoch < epochs:
             return
         point = _figures(entry.row)

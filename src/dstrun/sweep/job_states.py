@@ -8,6 +8,7 @@ from typing import Any
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.labels import run_labels
 from dstrun.runs.metrics import last_row
+from dstrun.runs.rounds import rounds_of
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, holder
 from dstrun.sweep.plan import Job
 from dstrun.system.files import read_json
@@ -102,7 +103,7 @@ def estimate_seconds(entries: Sequence[Entry], jobs: Sequence[Job]) -> float | N
         if _model_and_data(job) not in seconds:
             return None
         measured = seconds[_model_and_data(job)]
-        total += job.config.schedule.epochs * sum(measured) / len(measured)
+        total += rounds_of(job.config).total * sum(measured) / len(measured)
     return total
 
 
@@ -119,7 +120,7 @@ def shortened(label: str, width: int) -> str:
 
 def progress_text(entry: Entry) -> str:
     """Return epoch, figures and remaining time of a running job."""
-    epochs = entry.job.config.schedule.epochs
+    epochs = rounds_of(entry.job.config).total
     epoch = int(entry.row.get("epoch") or 0)
     words = [f"epoch {epoch:>{len(str(epochs))}}/{epochs}", *_figures(entry.row)]
     if epoch:

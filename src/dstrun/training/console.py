@@ -74,8 +74,8 @@ class RunConsole:
             self.say("  ".join([*place, *words]))
         self._clock.rest(min(50 * (time.monotonic() - began), LINE_EVERY))
 
-    def show_epoch(self, epoch: int, epochs: int, figures: dict[str, Any]) -> None:
-        """Print a line of the figures at the end of an epoch."""
+    def show_epoch(self, epoch: int, epochs: int, figures: dict[str, Any], note: str = "") -> None:
+        """Print a line of the figures at the end of an epoch, and what else is to be said of it."""
         words = [f"epoch {epoch:>{len(str(epochs))}}/{epochs}"]
         if (loss := figures.get("train_loss")) is not None:
             words.append(f"loss {loss:.4f}")
@@ -86,7 +86,7 @@ class RunConsole:
         if speed := figures.get("images_per_second"):
             words.append(f"{speed:,.0f} images/s")
         words.append(f"{figures['seconds']:.1f} s")
-        self.say("  ".join(words))
+        self.say("  ".join([*words, note]).rstrip())
         if self._bar:
             self._bar.update(figures["step"], min(epoch + 1, epochs))
         if self._clock:

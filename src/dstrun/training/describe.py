@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from dstrun.config.options import Config
 from dstrun.config.sections import ScheduleConfig
 from dstrun.runs.labels import quantity
+from dstrun.runs.rounds import Rounds, rounds_of
 from dstrun.system.errors import error_line, first_line
 
 # torch's words after the name of an operation, under use_deterministic_algorithms
@@ -66,11 +67,19 @@ def schedule_line(
     """
     schedule = config.schedule
     epochs = f"{quantity(schedule.epochs, 'epoch')} of {quantity(steps, 'step')}"
-    words = f"{epochs}, {schedule.batch_size} images each"
+    rounds = f"{count} rounds of " if (count := rounds_of(config).count) > 1 else ""
+    words = f"{rounds}{epochs}, {schedule.batch_size} images each"
     words += f"; {schedule.optimiser}, learning rate {schedule.lr:g} ({schedule.rate})"
     more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
     but_for = f" but for {', '.join(changed[:NAMED])}{more}" if changed else ""
     return words + (f"; recipe {recipe}{but_for}" if recipe else "")
+
+
+def round_words(rounds: Rounds, epoch: int) -> str:
+    """Return 'round 2 of 4' for the first epoch of a round, '' for another; epochs from 0."""
+    if rounds.count == 1 or not rounds.is_first(epoch):
+        return ""
+    return f"round {rounds.place(epoch)[0] + 1} of {rounds.count}"
 
 
 def device_line(

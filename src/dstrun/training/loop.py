@@ -21,6 +21,7 @@ from dstrun.methods.mask_stats import (
     model_density,
     weights_left_dense,
 )
+from dstrun.runs.rounds import Rounds
 from dstrun.training.evaluate import evaluate
 from dstrun.training.step import Update
 
@@ -89,24 +90,27 @@ def train(
     rate: Callable[[int], float],
     splits: dict[str, Callable[[], Images]],
     *,
-    epochs: int,
+    rounds: Rounds,
     progress: Progress,
     log_steps: int = 0,
     between_steps: Callable[[Progress], bool] = lambda progress: False,
 ) -> Iterator[Record]:
-    """Train from `progress` to the end of `epochs`; yield a Record at each epoch's end.
+    """Train from `progress` to the end of all rounds; yield a Record at each epoch's end.
 
     `splits` names what to evaluate on then ("test", "validation"), under the update's autocast.
     `between_steps` is called after every step and asks for one more Record by returning True; every
-    `log_steps` steps there is one too. With epochs = 0 the model is evaluated once.
+    `log_steps` steps there is one too. Without epochs the model is evaluated once.
     """
     model, method = update.model, update.method
-    if epochs == 0:
+    if rounds.total == 0:
         yield _epoch_record(update, progress, splits, lr=rate(0))
-    while progress.epoch < epochs:
+    while progress.epoch < rounds.total:
         model.train()
         lap = time.perf_counter()
-        for images, labels in batches.shuffled(progress.epoch, start=progress.batch):
+        number, epoch = rounds.place(progress.epoch)
+        if number and progress.batch == 0 and rounds.is_first(progress.epoch):
+            method.end_round(number - 1)  # after the checkpoint of the epoch before
+        for images, labels in batches.shuffled(epoch, start=progress.batch):
             method.before_step(progress.step)
             loss, right = update(images, labels, rate(progress.step))
             progress.add(loss, right, len(images))

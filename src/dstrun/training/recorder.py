@@ -83,7 +83,7 @@ class Recorder:
         config, trainer, size = self._config, self._trainer, self._size()
         dense = describe.dense_line(self._left_dense, trainer.method.left_dense, size.masked)
         per_epoch = len(trainer.batches)
-        step, steps = trainer.progress.step, config.schedule.epochs * per_epoch
+        step, steps = trainer.progress.step, trainer.rounds.total * per_epoch
         recipe, changed = recipe_of(config), changed_from_recipe(as_asked(config))
         device, name, threads = (status[key] for key in ("device", "device_name", "threads"))
         return {
@@ -137,7 +137,9 @@ class Recorder:
             figures = record.figures | {"epoch": record.epoch, "step": record.step}
             figures["flops_fraction"] = self._work.fraction(record.layers)
             self._metrics.append([figures])
-            self._console.show_epoch(record.epoch, self._config.schedule.epochs, figures)
+            rounds = self._trainer.rounds
+            note = describe.round_words(rounds, record.epoch - 1)
+            self._console.show_epoch(record.epoch, rounds.total, figures, note)
             tracker.log(wandb_row(figures, layers))
 
     def marks(self) -> dict[str, dict[str, int]]:

@@ -140,12 +140,11 @@ class Session:
         self._console.say(f"compiled: first step after {seconds:.1f} s, {compared}")
 
     def _start_console(self, trainer: Trainer) -> None:
-        schedule = self._config.schedule
-        if schedule.compile != "off" and schedule.epochs:
+        schedule, epochs = self._config.schedule, trainer.rounds.total
+        if schedule.compile != "off" and epochs:
             self._compile(trainer)
-        steps = schedule.epochs * len(trainer.batches)
-        step, size = trainer.progress.step, schedule.batch_size
-        self._console.start(steps, step, size, schedule.epochs)
+        steps = epochs * len(trainer.batches)
+        self._console.start(steps, trainer.progress.step, schedule.batch_size, epochs)
 
     def _after_step(self, progress: Progress, recorder: Recorder, stop: StopRequest) -> bool:
         """Show progress; return whether a Record is wanted, to save or stop at."""
@@ -168,7 +167,7 @@ class Session:
         is_epoch = record.kind == "epoch"
         if is_epoch:
             self._check_finite(trainer, stop)
-        if trainer.progress.epoch == self._config.schedule.epochs:
+        if trainer.progress.epoch == trainer.rounds.total:
             return
         by_file = is_epoch and self._stop_file.exists()
         if by_file:

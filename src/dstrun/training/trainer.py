@@ -11,6 +11,7 @@ from typing import Any
 from dstrun.config.options import Config
 from dstrun.data import Batches
 from dstrun.runs import checkpoint
+from dstrun.runs.rounds import Rounds
 from dstrun.training.build import (
     make_batches,
     make_optimiser_for,
@@ -47,7 +48,8 @@ class Trainer:
         optimiser = make_optimiser_for(config, self.model, self.method)
         self.update = make_update(config, self.model, self.method, optimiser, self._device)
         epoch = len(self.batches)
-        self.method.begin(config.schedule.epochs * epoch, optimiser, epoch)
+        self.rounds = Rounds(config.schedule.epochs, self.method.rounds, self.method.rewind_epoch)
+        self.method.begin(self.rounds.total * epoch, optimiser, epoch)
         self.progress = Progress()
         if state is None:
             self.method.initialise(self.model, self.batches.shuffled(BEFORE_TRAINING))
@@ -76,13 +78,13 @@ class Trainer:
         self, between_steps: Callable[[Progress], bool], evaluates: bool = True
     ) -> Iterator[Record]:
         """Return `train` from here to the last epoch; without `evaluates` nothing is measured."""
-        config = self._config
+        config, per_epoch = self._config, len(self.batches)
         return train(
             self.update,
             self.batches,
-            make_rate_for(config, len(self.batches)),
+            self.rounds.of_steps(make_rate_for(config, per_epoch), per_epoch),
             self._splits if evaluates else {},
-            epochs=config.schedule.epochs,
+            rounds=self.rounds,
             progress=self.progress,
             log_steps=config.log.steps if evaluates else 0,
             between_steps=between_steps,
