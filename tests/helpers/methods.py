@@ -10,3 +10,42 @@ LEAST: dict[str, dict[str, Any]] = {
     | ({"reg.rounds": 1} if name == "imp" else {})
     for name in METHODS
 }
+"""Options with which every method of the registry trains on few images, masks moving every step.
+
+A method that is added to the registry is tested by all tests that go through `METHODS`; one that
+needs more than a density has a line in `OWN`.
+"""
+
+from typing import Any
+
+from dstrun.config.groups import packaged_folder
+from dstrun.config.sections import WITH_UPDATES
+from dstrun.config.yaml_files import read_yaml
+from dstrun.methods import METHODS
+
+OWN: dict[str, dict[str, Any]] = {
+    "dst": {"reg.target_density": 0.3},
+    "dense": {},
+    "imp": {"reg.density": 0.3, "reg.rounds": 2},
+    "str": {"reg.threshold_start": -1.0},
+}
+NAMES = tuple(METHODS)
+DENSE_MOMENTUM = ("snfs",)  # the momentum of pruned weights is what it grows by
+
+
+def options(name: str) -> dict[str, Any]:
+    """Return the options of a short run, masks updated every second step: {dotted key: value}."""
+    found = OWN.get(name, {"reg.density": 0.3})
+    return found | {"reg.every": 2} if name in WITH_UPDATES else found
+
+
+def config_options(name: str) -> dict[str, Any]:
+    """Return `options` on top of the method's own in conf/reg, for `config.check.check`."""
+    file = packaged_folder("conf") / "reg" / f"{name}.yaml"
+    own = {f"reg.{key}": value for key, value in read_yaml(file, "reg").items()}
+    return own | options(name)
+
+
+def words(name: str) -> list[str]:
+    """Return the words of the command line for it."""
+    return [f"reg={name}", *(f"{key}={value}" for key, value in options(name).items())]

@@ -67,10 +67,9 @@ def stop_at(
         return command(*words, "group=broken")
 
 
-def kill_in_epoch(epoch: int) -> None:
+def kill_in_epoch(epoch: int, words: Sequence[str] = LONG) -> None:
     """Resume the run in a process of its own and kill it in the middle of the epoch."""
-    words = [*LONG, "group=broken", "threads=1"]
-    process = forked(words, before=lambda: None)
+    process = forked([*words, "group=broken", "threads=1"], before=lambda: None)
     layers = only_run("outputs/broken") / "layers.csv"
     while layers.read_text().count(f"\n{epoch},") < 4:
         assert not os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT), (

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dstrun.methods.dst.masking import (
     LOWEST,
@@ -183,6 +184,21 @@ def test_thresholds_shift_by_shares_of_the_mean_weight() -> None:
     assert [threshold.item() for threshold in thresholds] == pytest.approx([0.4 * 2.5, 0.4 * 9])
     kept = [kept_mask(w, t).tolist()[0] for w, t in zip(weights, thresholds, strict=True)]
     assert kept == [[False, True, True, True], [False, False, True, True]]
+
+
+def test_a_shift_takes_nothing_that_deterministic_refuses_on_a_gpu() -> None:
+    """kthvalue, which it took, is in torch's list of operations without a deterministic form."""
+
+    class Called(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            names.add(str(function))
+            return function(*args, **(kwargs or {}))
+
+    names: set[str] = set()
+    with Called():
+        shift_to_density([WEIGHT], [torch.zeros(2, 1)], 0.5)
+    assert "aten.topk.default" in names
+    assert "aten.kthvalue.default" not in names
 
 
 @pytest.mark.parametrize("density", [0.0001, 0.02, 0.5, 1.0])

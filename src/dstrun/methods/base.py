@@ -188,7 +188,9 @@ class MaskedMethod(Method):
 
         Churn counts from the measurement before, at first from a mask that keeps everything.
         """
-        masks = {name: layer.mask.kept(layer.weight) for name, layer in self._masked.items()}
+        masks = {}
+        for name, layer in self._masked.items():  # fixed masks change in place
+            masks[name] = layer.mask.kept(layer.weight).clone()
         before = self._masks_before or {name: torch.ones_like(m) for name, m in masks.items()}
         figures = measure(masks, before, self._thresholds())
         self._masks_before = masks

@@ -167,12 +167,17 @@ def shift_to_density(
     limits = []  # the highest shift that leaves a layer its floor
     for distance in distances:
         others = distance.numel() - max(ceil(floor * distance.numel()), 1)
-        limits.append(distance.kthvalue(others).values if others else distance.min() - 1)
+        limits.append(_lowest(distance, others) if others else distance.min() - 1)
     # weights above their layer's limit are never dropped
     candidates = [d.masked_fill(d > limit, inf) for d, limit in zip(distances, limits, strict=True)]
-    shift = torch.cat(candidates).kthvalue(dropped).values
+    shift = _lowest(torch.cat(candidates), dropped)
     for threshold, mean, limit in zip(thresholds, scales, limits, strict=True):
         threshold.add_(shift.minimum(limit) * mean)
+
+
+def _lowest(values: Tensor, count: int) -> Tensor:
+    """Return the highest of the `count` lowest of values: kthvalue, which a GPU cannot repeat."""
+    return values.topk(count, largest=False, sorted=False).values.amax()
 
 
 class MaskWeight(torch.autograd.Function):

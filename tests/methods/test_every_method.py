@@ -1,0 +1,119 @@
+"""What holds for every method of the registry, tried on a tiny network: see helpers/methods.py."""
+
+import signal
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dstrun.config.check import check
+from dstrun.config.options import Config
+from dstrun.methods import method_class
+from dstrun.methods.fixed.method import FixedMaskMethod
+from dstrun.runs import checkpoint
+from dstrun.training.loop import Record
+from dstrun.training.prepare import prepare
+from dstrun.training.trainer import Trainer
+from tests.helpers.commands import Command
+from tests.helpers.methods import DENSE_MOMENTUM, NAMES, config_options, words
+from tests.helpers.runs import LONG, TIMES, assert_broken_equals_whole, kill_in_epoch, stop_at
+from tests.helpers.tiny import BASE, tiny  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("tiny")
+FIXED = [name for name in NAMES if issubclass(method_class(name), FixedMaskMethod)]
+
+
+def config_of(name: str, **options: Any) -> Config:
+    """Return the config of a run of 12 steps in two epochs, with momentum."""
+    named = {key.replace("__", "."): value for key, value in options.items()}
+    return check(BASE | {"schedule.momentum": 0.9, "log.steps": 2} | config_options(name) | named)
+
+
+def trainer_of(wanted: Config, state: dict[str, Any] | None = None) -> Trainer:
+    return Trainer(wanted, prepare(wanted), state)
+
+
+def trained(trainer: Trainer, saves: Collection[int] = ()) -> tuple[list[Record], dict[int, int]]:
+    """Train to the end; return the rows without times, and how many there were at each save.
+
+    Checkpoints are written after the steps of `saves`, to folders of their numbers.
+    """
+    rows: list[Record] = []
+    saved: dict[int, int] = {}
+    for record in trainer.records(lambda progress: progress.step in saves):
+        if record.kind != "pause":
+            figures = {key: one for key, one in record.figures.items() if key not in TIMES}
+            rows.append(replace(record, figures=figures))
+        if record.step in saves and record.step not in saved:
+            Path(str(record.step)).mkdir()
+            checkpoint.save(Path(str(record.step)), trainer.state_dict())
+            saved[record.step] = len(rows)
+    return rows, saved
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_resumed_after_any_step_it_is_the_undisturbed_run(name: str) -> None:
+    """Bit for bit: figures of all layers at every second step, accuracies, weights and masks.
+
+    Between updates, in front of one, and at the end of an epoch.
+    """
+    wanted = config_of(name)
+    whole = trainer_of(wanted)
+    rows, saved = trained(whole, saves=(1, 4, 6, 9))
+    for step, count in saved.items():
+        resumed = trainer_of(wanted, checkpoint.load_newest(Path(str(step))))
+        assert trained(resumed)[0] == rows[count:], f"from step {step}"
+        assert_same(resumed.model.state_dict(), whole.model.state_dict())
+    assert len(saved) == 4
+
+
+def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        assert torch.equal(ours[name], value), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_stopped_and_killed_and_started_again_it_is_the_undisturbed_run(
+    name: str, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [*LONG, *words(name)]
+    assert command(*asked, "group=whole").code == 0
+    assert stop_at(command, monkeypatch, 14, signal.SIGTERM, asked).code != 0
+    kill_in_epoch(3, asked)
+    assert command(*asked, "group=broken").code == 0
+    assert_broken_equals_whole()
+
+
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"schedule__accumulate": 2, "schedule__clip": 0.1},
+    {"schedule__precision": "bf16", "schedule__channels_last": True},
+    {"schedule__optimiser": "adam"},
+    {"schedule__optimiser": "adamw", "schedule__nesterov": True},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("name", FIXED)
+def test_pruned_weights_are_0_without_momentum(name: str, options: dict[str, Any]) -> None:
+    """After 30 steps with weight decay, which would move them, in masks that have moved."""
+    wanted = config_of(name, schedule__epochs=5, schedule__weight_decay=0.1, **options)
+    trainer = trainer_of(wanted)
+    trained(trainer)
+    assert trainer.progress.step >= 30
+    pruned = 0
+    for layer in trainer.method.layers:
+        moments = trainer.method.moments(layer.weight)
+        assert len(moments) == (2 if "adam" in wanted.schedule.optimiser else 1)
+        tensors = [layer.weight.detach()] if name in DENSE_MOMENTUM else [layer.weight, *moments]
+        for tensor in tensors:
+            assert not tensor[~layer.mask.keep].any(), layer.name
+            assert tensor[layer.mask.keep].any() or not layer.mask.keep.any()
+        pruned += int((~layer.mask.keep).sum())
+    assert pruned > 0.6 * 108
