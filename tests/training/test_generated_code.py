@@ -17,6 +17,7 @@ pytestmark = [
     pytest.mark.skipif(bool(libraries.missing()), reason=f"needs {libraries.missing()}"),
 ]
 STEPS = ["step", "dense, step", "step, target", "step, bf16", "step, weight", "step, deterministic"]
+STEPS += ["static, step", "rigl, step", "rigl, step, bf16"]
 MASKS = ["mask", "mask, bf16", "mask, layer", "mask, weight", "mask, deterministic"]
 Graphs = list[dict[str, Any]]
 
@@ -95,6 +96,8 @@ def test_a_sparse_step_has_few_kernels_more_than_a_dense_one(
 ) -> None:
     (sparse,), (dense,) = full_step("step"), full_step("dense, step")
     assert sparse["kernels"] <= dense["kernels"] + 12
+    (rigl,) = full_step("rigl, step")
+    assert rigl["kernels"] <= dense["kernels"] + 3
 
 
 def test_every_kernel_compiles_for_an_h100(folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from tests.helpers.methods import NAMES, words
+
 
 @dataclass(frozen=True)
 class Network:
@@ -66,24 +68,38 @@ CASES: dict[str, tuple[str, ...]] = {
         "schedule.threshold_clip=0.1",
     ),
     "dense, step": ("reg=dense", "schedule.compile=step"),
+    "rigl, bf16, clip, adam": (
+        *words("rigl"),
+        "schedule.precision=bf16",
+        "schedule.clip=1",
+        "schedule.optimiser=adam",
+    ),
+    "rigl, step": (*words("rigl"), "schedule.compile=step"),
+    "set, accumulate": (*words("set"), "schedule.accumulate=2"),
 }
+# with one case of each method of the registry, on one network
+OF_METHODS = {name: tuple(words(name)) for name in NAMES if name not in CASES}
 MATRIX = [
     (network, case)
     for network in ("lenet_300_100", "lenet5", SHORTENED, "vgg16", "wrn_16_8")
     for case in CASES
 ]
+MATRIX += [("lenet_300_100", name) for name in OF_METHODS]
 MATRIX += [(network, case) for network in ("lstm_a", "resnet50") for case in ("dense", "neuron")]
 MATRIX.append(("resnet50", "bf16, channels last, target"))
+CASES |= OF_METHODS
 
 # Where a run may wait for the device, or copy from the host: the data when they are read, the order
-# of an epoch at its start, and figures. Never in a step.
+# of an epoch at its start, and figures. In a step only where masks are counted that have moved.
 MAY_WAIT = {
+    "step": ("methods.fixed.method.FixedMaskMethod._take_masks",),
     "setup": (
         "data.batches.Batches.__init__",
         "methods.base.MaskedMethod.load_state_dict",
         "methods.dst.density_controller.DensityController.__init__",
         "methods.dst.density_controller.DensityController.load_state_dict",
         "methods.dst.masking._load_frozen",
+        "methods.fixed.method.FixedMaskMethod._take_masks",
         "training.trainer.Trainer._restore",
     ),
     "batches": ("data.batches.Batches.shuffled",),

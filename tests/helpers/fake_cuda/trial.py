@@ -81,10 +81,10 @@ def find(network: Network, words: tuple[str, ...]) -> Finding:
         except Exception as error:
             finding.error = _error_line(error)
     finding.mixed = _lines(watch.mixed)
-    finding.waits_in_steps = _lines(_select(watch.waits, ["step"]))
-    others = _select(watch.waits, MAY_WAIT)
-    unexpected = {key: n for key, n in others.items() if key[2] not in MAY_WAIT[key[0]]}
-    finding.unexpected_waits = _lines(unexpected)
+    waits = _select(watch.waits, MAY_WAIT)
+    unexpected = Found({key: n for key, n in waits.items() if key[2] not in MAY_WAIT[key[0]]})
+    finding.waits_in_steps = _lines(_select(unexpected, ["step"]))
+    finding.unexpected_waits = _lines(_select(unexpected, {*MAY_WAIT} - {"step"}))
     finding.operations = dict(watch.operations.get("step", {}))
     return finding
 

@@ -16,6 +16,8 @@ MASK = {"schedule.compile": "mask"}
 DENSE = {"reg.method": "dense"}
 BF16 = {"schedule.precision": "bf16", "schedule.channels_last": True}
 TARGET = {"reg.target_density": 0.05}
+STATIC = {"reg.method": "static", "reg.density": 0.1}
+RIGL = {"reg.method": "rigl", "reg.density": 0.1, "reg.every": 3}
 CASES: dict[str, dict[str, Any]] = {
     "dense, step": STEP | DENSE,
     "step": STEP,
@@ -31,6 +33,9 @@ CASES: dict[str, dict[str, Any]] = {
     "mask, weight": MASK | {"reg.granularity": "weight"},
     "mask, layer": MASK | {"reg.granularity": "layer"},
     "step, deterministic": STEP | {"deterministic": True},
+    "static, step": STEP | STATIC,
+    "rigl, step": STEP | RIGL,
+    "rigl, step, bf16": STEP | RIGL | BF16,
     "mask, deterministic": MASK | {"deterministic": True},
 }
 HEAD = """\

@@ -153,7 +153,7 @@ class FixedMaskMethod(MaskedMethod):
         """Count what the masks keep, in one transfer."""
         counts = torch.stack([layer.mask.keep.sum() for layer in self.layers]).tolist()
         for layer, count in zip(self.layers, counts, strict=True):
-            layer.kept = count
+            layer.kept = int(count)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore `state_dict`, after `begin` and the model's own state, which holds the masks."""

@@ -95,4 +95,6 @@ def draw(seed: int, layer: str, step: int, shape: torch.Size, device: torch.devi
     """
     digest = hashlib.sha256(f"{seed}/{layer}/{step}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-    return torch.rand(shape, generator=generator).to(device)
+    # from pinned memory the copy needs no wait for the device
+    numbers = torch.rand(shape, generator=generator, pin_memory=device.type == "cuda")
+    return numbers.to(device, non_blocking=True)
