@@ -30,7 +30,7 @@ def workspace(entity: str, project: str) -> workspaces.Workspace:
     ]
     courses = [
         panels.LinePlot(title=f"{what} of every layer", x="epoch", metric_regex=rf"{what}/\d+\..*")
-        for what in ("density", "threshold", "churn")
+        for what in ("density", "threshold", "churn", "explored", "gradient_norm")
     ]
     training = [
         panels.LinePlot(title=title, x="epoch", y=keys)

@@ -91,9 +91,7 @@ def test_what_is_kept_is_counted_by_weights_and_by_the_places_at_which_they_are_
     plain.spare = nn.Linear(6, 2, bias=False)
     kept = {"conv1": 7, "conv2": 11, "fc3": 13, "fc4": 0, "spare": 5}
     layers = [
-        LayerFigures(
-            name, count, plain.get_parameter(f"{name}.weight").numel(), None, None, None, 0.0, 0
-        )
+        LayerFigures(name, count, plain.get_parameter(f"{name}.weight").numel())
         for name, count in kept.items()
     ]
     record = measure_size(Trained(Path("outputs/x"), plain, plain, about, layers, list))

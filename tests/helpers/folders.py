@@ -93,6 +93,10 @@ def layer_row(epoch: int, step: int, layer: str, density: float) -> dict[str, An
         "threshold_max": 0.2,
         "churn": 0.01,
         "dead_rows": 0,
+        "explored": 1.0,
+        "grown": 0,
+        "dropped": 0,
+        "gradient_norm": 0.5,
     }
 
 

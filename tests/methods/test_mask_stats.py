@@ -9,11 +9,13 @@ from torch.utils.checkpoint import checkpoint
 
 from dstrun.methods.dense import Dense
 from dstrun.methods.dst.method import DynamicSparseTraining
+from dstrun.methods.fixed.method import FixedMaskMethod
 from dstrun.methods.flops import MultiplyAdds, multiply_adds
 from dstrun.methods.mask_stats import (
     LayerFigures,
     churn,
     dead_rows,
+    gradient_norm,
     kept,
     masked_density,
     measure,
@@ -179,8 +181,8 @@ def test_counting_draws_nothing_from_the_generator_of_a_run() -> None:
 
 def test_what_masks_leave_of_the_multiply_adds() -> None:
     layers = [
-        LayerFigures("a", 5, 10, None, None, None, 0.0, 0),
-        LayerFigures("b", 1, 4, None, None, None, 0.0, 0),
+        LayerFigures("a", 5, 10),
+        LayerFigures("b", 1, 4),
     ]
     without_mask = 10
     work = MultiplyAdds(total=10 * 1 + 4 * 5 + without_mask, positions={"a": 1, "b": 5})
@@ -194,6 +196,124 @@ def test_weights_without_a_mask_count_for_the_model_once() -> None:
     model.tied = model[1]
     dense = weights_left_dense(model, ["1.weight", "tied.weight", "2.weight"])
     assert dense == {"1.weight": 30, "2.weight": 8}
-    layers = [LayerFigures("0", 2, 8, None, None, None, 0.0, 0)]
+    layers = [LayerFigures("0", 2, 8)]
     assert masked_density(layers) == 2 / 8
     assert model_density(layers, sum(dense.values())) == (2 + 38) / (8 + 38)
+
+
+def test_what_a_move_of_a_mask_grows_drops_and_explores() -> None:
+    """Of 6 weights: 2 kept now, 4 before, of which 1 is kept still; 5 ever.
+
+    now      1 0 1 | 0 0 0      grown      the third
+    before   1 1 0 | 1 1 0      dropped    the second, fourth and fifth
+    ever     1 1 1 | 1 1 0      explored   5 of 6
+    gradient 3 9 4 | 9 9 9      over what is kept now: √(3² + 4²) = 5
+    """
+    before = torch.tensor([[True, True, False], [True, True, False]])
+    gradient = torch.tensor([[3.0, 9, 4], [9, 9, 9]])
+    norms = {"a": gradient_norm(gradient, MASK)}
+    (figures,) = measure({"a": MASK}, {"a": before}, {}, {"a": MASK | before}, norms)
+    assert (figures.grown, figures.dropped, figures.explored) == (1, 3, 5 / 6)
+    assert figures.churn == torch.tensor(4 / 6).item()
+    assert figures.gradient_norm == 5
+    assert figures.threshold_mean is None
+    (alone,) = measure({"a": MASK}, {"a": MASK}, {})
+    assert (alone.grown, alone.dropped, alone.gradient_norm) == (0, 0, None)
+
+
+def one_layer_of_eight(weight: list[float]) -> tuple[nn.Module, FixedMaskMethod]:
+    """Return a layer of 2 × 4 weights whose masks a test moves itself, its first step under way."""
+    model, method = nn.Sequential(nn.Linear(4, 2, bias=False)), FixedMaskMethod()
+    model[0].weight.data = torch.tensor(weight).view(2, 4)
+    method.prepare(model)
+    method.begin(9, torch.optim.SGD(model.parameters(), lr=0.1))
+    return model, method
+
+
+def keeping(*places: int) -> torch.Tensor:
+    mask = torch.zeros(8, dtype=torch.bool)
+    mask[list(places)] = True
+    return mask.view(2, 4)
+
+
+def test_what_fixed_masks_explore_between_measurements_counts() -> None:
+    """{0, 1} at the start, {1, 2} in between, {2, 3} when measured: 4 of 8.
+
+    Grown and dropped compare with the measurement before only: {0, 1} → {2, 3}.
+    """
+    _, method = one_layer_of_eight([1.0] * 8)
+    (layer,) = method.layers
+    method.move(layer, keeping(0, 1))  # before the first step: the full mask has not taken part
+    (figures,) = method.measure()
+    assert (figures.explored, figures.grown, figures.dropped) == (2 / 8, 0, 6)
+    method.before_step(0)
+    method.move(layer, keeping(1, 2))
+    method.move(layer, keeping(2, 3))
+    (figures,) = method.measure()
+    assert (figures.explored, figures.grown, figures.dropped) == (4 / 8, 2, 2)
+    assert figures.churn == 4 / 8
+    (figures,) = method.measure()
+    assert (figures.explored, figures.grown, figures.dropped, figures.churn) == (4 / 8, 0, 0, 0)
+
+
+def test_a_mask_that_a_step_used_counts_even_where_no_measurement_saw_it() -> None:
+    _, method = one_layer_of_eight([1.0] * 8)
+    (layer,) = method.layers
+    method.before_step(0)
+    method.move(layer, keeping(0))  # step 0 used all
+    assert method.measure()[0].explored == 1
+
+
+def test_thresholds_begin_with_every_weight() -> None:
+    """Weights 1 to 6 and thresholds of 0; then a threshold of 4 leaves two of six."""
+    model, method = nn.Sequential(nn.Linear(6, 1)), DynamicSparseTraining(1e-3)
+    model[0].weight.data = torch.arange(1.0, 7).view(1, 6)
+    method.prepare(model)
+    method.begin(9)
+    model[0].mask.threshold.data.fill_(4.0)
+    (figures,) = method.measure()
+    assert (figures.kept, figures.explored, figures.dropped) == (2, 1.0, 4)
+
+
+def test_gradients_are_those_of_the_kept_weights_and_of_the_last_step() -> None:
+    """The gradient of weight ij is x_j · 1: (3, 9, 4, 9) in each row; kept are places 0 and 2."""
+    model, method = one_layer_of_eight([1.0] * 8)
+    (layer,) = method.layers
+    method.move(layer, keeping(0, 2))
+    assert method.measure()[0].gradient_norm is None
+    model(torch.tensor([[3.0, 9, 4, 9]])).sum().backward()
+    assert method.measure()[0].gradient_norm == 5
+    model.zero_grad()
+    assert method.measure()[0].gradient_norm is None
+    dense, sibling = nn.Sequential(nn.Linear(2, 1, bias=False)), Dense()
+    sibling.prepare(dense)
+    dense(torch.tensor([[3.0, 4.0]])).sum().backward()
+    (figures,) = sibling.measure()
+    assert (figures.gradient_norm, figures.explored, figures.grown, figures.dropped) == (5, 1, 0, 0)
+
+
+def test_figures_of_a_resumed_run_go_on_where_they_were() -> None:
+    """What was explored, and the last gradient, which the next step's replaces."""
+    model, method = one_layer_of_eight([1.0] * 8)
+    (layer,) = method.layers
+    method.before_step(0)
+    method.move(layer, keeping(0, 2))
+    model(torch.tensor([[3.0, 9, 4, 9]])).sum().backward()
+    again, resumed = one_layer_of_eight([1.0] * 8)
+    again.load_state_dict(model.state_dict())
+    resumed.load_state_dict(method.state_dict())
+    assert resumed.measure() == method.measure()
+    assert method.measure()[0].explored == 1
+    assert resumed.measure()[0].gradient_norm == 5
+    resumed.before_step(1)
+    assert resumed.measure()[0].gradient_norm is None
+
+
+def test_the_state_of_an_earlier_version_lacks_what_was_explored() -> None:
+    model, method = one_layer_of_eight([1.0] * 8)
+    model[0].mask.set(keeping(0, 2))
+    method.load_state_dict({"masks_before": {"0": keeping(0, 1)}})
+    (figures,) = method.measure()
+    assert (figures.explored, figures.grown, figures.dropped) == (2 / 8, 1, 1)
+    dense = Dense()
+    dense.load_state_dict({})

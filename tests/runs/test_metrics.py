@@ -78,7 +78,8 @@ def test_rows_are_cut_where_they_are_taken_up_and_told_from_others() -> None:
         (VALIDATION + STEERED, "validation_loss,validation_accuracy,alpha\n"),
         (
             LAYERS,
-            "epoch,step,layer,kept,total,density,threshold_mean,threshold_min,threshold_max,churn,dead_rows\n",
+            "epoch,step,layer,kept,total,density,threshold_mean,threshold_min,threshold_max,churn,dead_rows,"
+            "explored,grown,dropped,gradient_norm\n",
         ),
     ],
 )
@@ -105,8 +106,26 @@ def test_what_weights_and_biases_gets() -> None:
         "seconds": 2.0,
     }
     layers = [
-        {"layer": "fc1", "density": 0.5, "churn": 0.1, "threshold_mean": 0.2},
-        {"layer": "fc2", "density": 0.6, "churn": 0.0, "threshold_mean": None},
+        {
+            "layer": "fc1",
+            "density": 0.5,
+            "churn": 0.1,
+            "threshold_mean": 0.2,
+            "explored": 0.7,
+            "grown": 3,
+            "dropped": 4,
+            "gradient_norm": 0.9,
+        },
+        {
+            "layer": "fc2",
+            "density": 0.6,
+            "churn": 0.0,
+            "threshold_mean": None,
+            "explored": 1.0,
+            "grown": 0,
+            "dropped": 0,
+            "gradient_norm": None,
+        },
     ]
     assert wandb_row(metrics, layers) == {
         "epoch": 1,
@@ -121,8 +140,15 @@ def test_what_weights_and_biases_gets() -> None:
         "density/00.fc1": 0.5,
         "churn/00.fc1": 0.1,
         "threshold/00.fc1": 0.2,
+        "explored/00.fc1": 0.7,
+        "grown/00.fc1": 3,
+        "dropped/00.fc1": 4,
+        "gradient_norm/00.fc1": 0.9,
         "density/01.fc2": 0.6,
         "churn/01.fc2": 0.0,
+        "explored/01.fc2": 1.0,
+        "grown/01.fc2": 0,
+        "dropped/01.fc2": 0,
     }
     many = wandb_row({}, [layers[0]] * 101)
     assert "density/000.fc1" in many

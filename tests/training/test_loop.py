@@ -1,5 +1,6 @@
 """What the loop says of an epoch, by an update that changes nothing and whose figures are known."""
 
+import io
 from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import count
@@ -14,6 +15,7 @@ from dstrun.runs.rounds import Rounds
 from dstrun.training.divergence import find_first_nonfinite
 from dstrun.training.loop import Progress, Record, train
 from dstrun.training.prepare import prepare
+from dstrun.training.trainer import Trainer
 from tests.helpers.tiny import TRAIN, config, tiny, training  # noqa: F401
 
 
@@ -146,6 +148,31 @@ def test_seconds_are_those_of_updates_and_of_evaluation(
     updates = 7 if paused else 1  # six, and the end of the epoch
     assert [figures["seconds"] for figures in epochs] == [updates + 1] * 2
     assert [figures["images_per_second"] for figures in epochs] == [TRAIN / updates] * 2
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("step", [5, 6, 7])
+@pytest.mark.parametrize("method", ["dense", "dst", "set"])
+def test_figures_of_layers_are_the_same_in_a_run_that_was_resumed(method: str, step: int) -> None:
+    """After any of two epochs of six steps; after the sixth the epoch's figures are still to come.
+
+    Masks of SET move in every second step.
+    """
+    options = {"reg__method": method, "reg__density": 0.5 if method == "set" else 0}
+    wanted = config(**options, reg__every=2, log__steps=4)
+    prepared = prepare(wanted)
+    whole, state = Trainer(wanted, prepared), io.BytesIO()
+    records = []
+    for record in whole.records(lambda progress: progress.step == step):
+        records += [record] if record.kind != "pause" else []
+        if record.kind == "pause":
+            torch.save(whole.state_dict(), state)
+            before = len(records)
+    state.seek(0)
+    resumed = Trainer(wanted, prepared, torch.load(state, weights_only=True), whole.data)
+    rest = [record.layers for record in resumed.records(lambda _: False)]
+    assert rest == [record.layers for record in records[before:]]
+    assert all(layer.gradient_norm for layer in rest[0])
 
 
 @pytest.mark.usefixtures("tiny")

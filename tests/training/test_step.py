@@ -249,6 +249,21 @@ def test_whole_batches_are_compiled_and_smaller_ones_are_not(
     assert called == calls
 
 
+def test_no_gradient_of_another_step_is_taken_for_that_of_a_compiled_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The second batch is smaller, so it leaves gradients; the third is compiled whole."""
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    model, method = nn.Sequential(nn.Linear(4, 3)), Dense()
+    method.prepare(model)
+    update = CompiledUpdate(model, method, make_optimiser("sgd", model, [], lr=0.1), 4)
+    norms = []
+    for size in (4, 3, 4):
+        update(torch.ones(size, 4), torch.zeros(size, dtype=torch.long), 0.1)
+        norms.append(method.measure()[0].gradient_norm)
+    assert [norm is None for norm in norms] == [True, False, True]
+
+
 class Turned(nn.Module):
     """Uses its weight transposed and copied, so autograd returns its gradient transposed."""
 

@@ -20,7 +20,7 @@ import pandas as pd
 from dstrun.compare.csv_reader import Kind, read_files, stack
 from dstrun.compare.run_reader import ROW_FILES, SHOWN_OPTIONS, TOTALS, Run
 from dstrun.config.options import OPTIONS
-from dstrun.runs.metrics import ADDED, LAYERS, METRICS, STEERED, VALIDATION
+from dstrun.runs.metrics import ADDED, ADDED_LAYERS, LAYERS, METRICS, STEERED, VALIDATION
 from dstrun.runs.status import changed_files
 from dstrun.system.errors import InputError
 from dstrun.system.run_files import CONFIG_FILE, LAYERS_FILE, METRICS_FILE, STATUS_FILE
@@ -30,7 +30,7 @@ FACTS = ("run", "group", "folder", "setting", "state", "error", "device_name", "
 FIGURES = tuple(column for column in (*METRICS, *VALIDATION, *TOTALS) if column != "seconds")
 NUMBERS = (*FIGURES, *(key for key in SHOWN_OPTIONS if OPTIONS[key].type in (int, float)))
 METRICS_CSV = Kind((*METRICS, *VALIDATION, *STEERED), optional=VALIDATION + STEERED + ADDED)
-LAYERS_CSV = Kind(LAYERS, text="layer")
+LAYERS_CSV = Kind(LAYERS, optional=ADDED_LAYERS, text="layer")
 
 
 class Store:

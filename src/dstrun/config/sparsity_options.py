@@ -173,7 +173,7 @@ class RegConfig:
     )
     rounds: int = option(
         0,
-        "Number of prunings, each followed by schedule.epochs epochs",
+        "Number of prunings, each after a round of training of schedule.epochs epochs",
         low=0,
         when=with_method("imp"),
     )

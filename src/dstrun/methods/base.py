@@ -16,12 +16,14 @@ A method overrides what it needs; one with masks derives from `MaskedMethod`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from dstrun.methods.mask_history import MaskHistory
 from dstrun.methods.mask_stats import LayerFigures, measure
 from dstrun.methods.masked_layers import (
     Maskable,
@@ -51,6 +53,7 @@ class Method:
     def __init__(self, exclude: Sequence[str] = (), compile: str = "off") -> None:
         self._exclude, self._compile = exclude, compile
         self._layers: dict[str, Maskable] = {}
+        self._history = MaskHistory()
         self.left_dense: dict[str, str] = {}
 
     def describe(self) -> str:
@@ -88,6 +91,7 @@ class Method:
 
     def before_step(self, step: int) -> None:
         """Do what belongs in front of a step, such as freezing masks."""
+        self._history.begin_step()
 
     def regularised(self, loss: Tensor) -> Tensor:
         """Return the loss plus the method's penalty."""
@@ -122,20 +126,32 @@ class Method:
         """Return how many weights of the reported layers take part now."""
         return sum(layer.weight.numel() for layer in self._layers.values())
 
+    @torch.no_grad()
     def measure(self) -> list[LayerFigures]:
-        """Return the figures of every layer."""
-        figures = []
-        for name, layer in self._layers.items():
-            total = layer.weight.numel()
-            figures.append(LayerFigures(name, total, total, None, None, None, 0.0, 0))
-        return figures
+        """Return the figures of every layer; waits for the device."""
+        masks = self._masks_now()
+        return measure(masks, masks, {}, norms=self._history.norms(self._weights_now(), masks))
 
+    def _weights_now(self) -> dict[str, Tensor]:
+        """Return the weights of the reported layers."""
+        return {name: layer.weight for name, layer in self._layers.items()}
+
+    def _masks_now(self) -> dict[str, Tensor]:
+        """Return which weights of the reported layers take part; may be the masks themselves."""
+        ones = partial(torch.ones_like, dtype=torch.bool)
+        return {name: ones(weight) for name, weight in self._weights_now().items()}
+
+    @torch.no_grad()
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint holds of the method beyond the model's own state."""
-        return {}
+        """Return what a checkpoint holds of the method beyond the model's own state.
+
+        gradient_norms: of the last step, which a measurement before the next one reads.
+        """
+        return {"gradient_norms": self._history.norms(self._weights_now(), self._masks_now())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore `state_dict`, after `begin` and after the model's own state."""
+        self._history.load_state_dict(state, self._weights_now())
 
 
 class MaskedMethod(Method):
@@ -146,7 +162,6 @@ class MaskedMethod(Method):
     def __init__(self, exclude: Sequence[str] = (), compile: str = "off") -> None:
         super().__init__(exclude, compile)
         self._masked: dict[str, MaskedLayer] = {}
-        self._masks_before: dict[str, Tensor] = {}
 
     def prepare(
         self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None
@@ -176,36 +191,33 @@ class MaskedMethod(Method):
             raise ValueError("this model has no masks: give the one that was prepared")
         return plain(model)
 
+    def begin(
+        self, steps: int, optimiser: Optimizer | None = None, steps_per_epoch: int = 0
+    ) -> None:
+        """Take the masks at the start as the first that are explored."""
+        self._history.explore(self._masks_now())
+
     @torch.no_grad()
     def kept(self) -> Tensor:
         """Return how many weights of the masked layers take part now: a 0-dim integer tensor."""
-        counts = [layer.mask.kept(layer.weight).sum() for layer in self._masked.values()]
-        return torch.stack(counts).sum()
+        return torch.stack([mask.sum() for mask in self._masks_now().values()]).sum()
 
     @torch.no_grad()
     def measure(self) -> list[LayerFigures]:
         """Return the figures of every masked layer; waits for the device.
 
-        Churn counts from the measurement before, at first from a mask that keeps everything.
+        Churn, grown and dropped count from the measurement before, at first from a mask that keeps
+        everything.
         """
-        masks = {}
-        for name, layer in self._masked.items():  # fixed masks change in place
-            masks[name] = layer.mask.kept(layer.weight).clone()
-        before = self._masks_before or {name: torch.ones_like(m) for name, m in masks.items()}
-        figures = measure(masks, before, self._thresholds())
-        self._masks_before = masks
-        return figures
+        return self._history.measure(self._weights_now(), self._masks_now(), self._thresholds())
+
+    def _masks_now(self) -> dict[str, Tensor]:
+        return {name: layer.mask.kept(layer.weight) for name, layer in self._masked.items()}
 
     def _thresholds(self) -> dict[str, Tensor]:
         """Return the thresholds to report, by layer."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the masks of the last measurement, from which churn counts."""
-        return {"masks_before": self._masks_before}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore `state_dict`, after `begin` and the model's own state, which holds the masks."""
-        self._masks_before = {}
-        for name, mask in state["masks_before"].items():
-            self._masks_before[name] = mask.to(self._masked[name].weight.device)
+        """Return norms of gradients, the masks of the last measurement, and all explored."""
+        return super().state_dict() | self._history.state_dict()

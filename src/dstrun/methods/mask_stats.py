@@ -1,12 +1,17 @@
-"""Density, churn and dead rows of masks: functions of boolean tensors on any device.
+"""Figures of masks: functions of boolean tensors on any device.
 
-density     kept / total
-churn       share of the mask that differs from an earlier one
-dead rows   output neurons or filters without a kept weight
+density         kept / total
+churn           share of the mask that differs from an earlier one
+dead rows       output neurons or filters without a kept weight
+explored        share of the weights that have taken part so far: the in-time over-parameterisation
+                rate R_s of Liu et al. (2021, arXiv:2102.02887)
+grown, dropped  weights that an earlier mask lacks, and that it alone has
+gradient norm   ‖G ⊙ M‖ of the gradient G that the last step's optimiser got
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,16 +19,23 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class LayerFigures:
-    """Figures of one layer at one moment; those of thresholds are None in a dense run."""
+    """Figures of one layer at one moment, as they are without a mask.
+
+    Those of thresholds are None where there is none, `gradient_norm` where no gradient is left.
+    """
 
     layer: str
     kept: int
     total: int
-    threshold_mean: float | None
-    threshold_min: float | None
-    threshold_max: float | None
-    churn: float
-    dead_rows: int
+    threshold_mean: float | None = None
+    threshold_min: float | None = None
+    threshold_max: float | None = None
+    churn: float = 0.0
+    dead_rows: int = 0
+    explored: float = 1.0
+    grown: int = 0
+    dropped: int = 0
+    gradient_norm: float | None = None
 
     @property
     def density(self) -> float:
@@ -46,38 +58,52 @@ def dead_rows(mask: Tensor) -> Tensor:
     return (~mask.flatten(1).any(1)).sum()
 
 
+def gradient_norm(gradient: Tensor, mask: Tensor) -> Tensor:
+    """Return the norm of a gradient over the weights that a mask keeps: a 0-dim tensor."""
+    return torch.linalg.vector_norm(gradient.masked_fill(~mask, 0))
+
+
 def measure(
-    masks: dict[str, Tensor], before: dict[str, Tensor], thresholds: dict[str, Tensor]
+    masks: Mapping[str, Tensor],
+    before: Mapping[str, Tensor],
+    thresholds: Mapping[str, Tensor],
+    explored: Mapping[str, Tensor] | None = None,
+    norms: Mapping[str, Tensor] | None = None,
 ) -> list[LayerFigures]:
     """Return the figures of all layers, read from the device in one transfer.
 
-    `masks` and `before` have the masks now and at the measurement before; `thresholds` may lack
-    layers, whose threshold figures are None.
+    `masks` and `before` have the masks now and at the measurement before, `explored` the union of
+    all so far (default: now's). `thresholds` and `norms`, of gradients, may lack layers.
     """
-    rows = []
+    rows: list[dict[str, Tensor]] = []
     for name, mask in masks.items():
-        row = [kept(mask), churn(mask, before[name]), dead_rows(mask)]
+        row = {
+            "kept": kept(mask),
+            "churn": churn(mask, before[name]),
+            "dead_rows": dead_rows(mask),
+            "explored": (explored or masks)[name].sum().double() / mask.numel(),
+            "grown": (mask & ~before[name]).sum(),
+            "dropped": (before[name] & ~mask).sum(),
+        }
         if name in thresholds:
             threshold = thresholds[name]
-            row += [threshold.mean(), threshold.min(), threshold.max()]
-        rows.append(torch.stack([figure.double() for figure in row]))
-    figures = []
-    for (name, mask), read in zip(masks.items(), _read_rows(rows), strict=True):
-        count, changed, dead, *levels = read
-        mean, low, high = levels or (None, None, None)
-        total = mask.numel()
-        figures.append(LayerFigures(name, int(count), total, mean, low, high, changed, int(dead)))
-    return figures
+            row["threshold_mean"] = threshold.mean()
+            row["threshold_min"], row["threshold_max"] = threshold.aminmax()
+        if norms and name in norms:
+            row["gradient_norm"] = norms[name]
+        rows.append(row)
+    read = zip(masks.items(), _read_rows(rows), strict=True)
+    return [LayerFigures(name, total=mask.numel(), **row) for (name, mask), row in read]
 
 
-def _read_rows(rows: list[Tensor]) -> list[list[float]]:
-    """Return 1-dim tensors of different lengths as lists, in one transfer."""
-    flat = torch.cat(rows).tolist()
-    lists, start = [], 0
-    for row in rows:
-        lists.append(flat[start : start + len(row)])
-        start += len(row)
-    return lists
+def _read_rows(rows: Sequence[Mapping[str, Tensor]]) -> list[dict[str, Any]]:
+    """Return rows of 0-dim tensors as numbers, in one transfer; integers stay integers."""
+    cells = [(row, name, cell) for row, own in enumerate(rows) for name, cell in own.items()]
+    numbers = torch.stack([cell.double() for _, _, cell in cells]).tolist()
+    read: list[dict[str, Any]] = [{} for _ in rows]
+    for (row, name, cell), number in zip(cells, numbers, strict=True):
+        read[row][name] = number if cell.is_floating_point() else int(number)
+    return read
 
 
 def masked_density(layers: Sequence[LayerFigures]) -> float:

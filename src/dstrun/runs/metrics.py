@@ -32,6 +32,7 @@ METRICS = (
 VALIDATION = ("validation_loss", "validation_accuracy")
 STEERED = ("alpha",)
 ADDED = ("density_model",)  # columns that runs of earlier versions lack
+ADDED_LAYERS = ("explored", "grown", "dropped", "gradient_norm")  # as ADDED, of layers.csv
 LAYERS = (
     "epoch",
     "step",
@@ -44,6 +45,7 @@ LAYERS = (
     "threshold_max",
     "churn",
     "dead_rows",
+    *ADDED_LAYERS,
 )
 
 
@@ -134,6 +136,12 @@ WANDB_KEYS = {
     "test_loss": "loss/test",
     "test_accuracy": "accuracy/test",
 }
+WANDB_LAYER_KEYS = {
+    "density": "density",
+    "churn": "churn",
+    "threshold_mean": "threshold",
+    **{column: column for column in ADDED_LAYERS},
+}
 
 
 def wandb_row(metrics: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -148,8 +156,7 @@ def wandb_row(metrics: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -
     digits = max(2, len(str(len(layers) - 1)))
     for place, layer in enumerate(layers):
         label = f"{place:0{digits}}.{layer['layer']}"
-        row[f"density/{label}"] = layer["density"]
-        row[f"churn/{label}"] = layer["churn"]
-        if layer["threshold_mean"] is not None:
-            row[f"threshold/{label}"] = layer["threshold_mean"]
+        for column, key in WANDB_LAYER_KEYS.items():
+            if layer[column] is not None:
+                row[f"{key}/{label}"] = layer[column]
     return row

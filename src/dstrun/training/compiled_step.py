@@ -59,6 +59,8 @@ class CompiledUpdate(Update):
         is_small = len(images) < self._smallest
         if self._descent is None or is_small or self.method.is_update_step:
             return super().__call__(images, labels, lr)
+        if self._parameters[0].grad is not None:
+            self.optimiser.zero_grad()  # gradients that a step computed as by Update has left
         self._lr.fill_(lr)
         return self._whole(images, labels, self._lr, self._descent.momenta)
 

@@ -127,6 +127,7 @@ class DynamicSparseTraining(MaskedMethod):
         self, steps: int, optimiser: Optimizer | None = None, steps_per_epoch: int = 0
     ) -> None:
         """Start the schedules of `target_density` and `freeze`, which are shares of the run."""
+        super().begin(steps, optimiser, steps_per_epoch)
         if self._check:
             self._check.begin()
         if self._freeze < 1:
@@ -150,6 +151,7 @@ class DynamicSparseTraining(MaskedMethod):
 
     def before_step(self, step: int) -> None:
         """Freeze the masks when their step has come."""
+        super().before_step(step)
         if self._check:
             self._check.before_step()
         if self._frozen_from is not None and not self._is_frozen and step >= self._frozen_from:

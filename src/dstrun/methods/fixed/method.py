@@ -55,7 +55,7 @@ class FixedMaskMethod(MaskedMethod):
         super().__init__(exclude, compile)
         self.structure, self.seed = structure, seed
         self.layers: list[Layer] = []
-        self.step = 0
+        self.step = -1  # of the step under way; before the first none is
         self._optimiser: Optimizer | None = None
 
     def make_mask(self, weight: Tensor) -> FixedMask:
@@ -105,6 +105,7 @@ class FixedMaskMethod(MaskedMethod):
 
     def before_step(self, step: int) -> None:
         """Note the step, and whether masks move in it."""
+        super().before_step(step)
         self.step = step
         self.is_update_step = self.is_due(step)
 
@@ -123,6 +124,8 @@ class FixedMaskMethod(MaskedMethod):
     @torch.no_grad()
     def move(self, layer: Layer, keep: Tensor) -> None:
         """Take over a mask; weights and momentum stay only where old and new mask keep them."""
+        if self.step >= 0:  # masks that a choice before the first step replaces took no part
+            self._history.explore({layer.name: layer.mask.keep})
         stays = (keep & layer.mask.keep).to(layer.weight.dtype)
         for tensor in (layer.weight, *self.moments(layer.weight)):
             tensor.mul_(stays)
