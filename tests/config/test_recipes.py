@@ -74,6 +74,14 @@ CIFAR = {
     "schedule.rate": "multistep",
     "schedule.milestones": [80, 120],
 }
+RIGL = CIFAR | {
+    "schedule.epochs": 250,
+    "schedule.batch_size": 128,
+    "schedule.nesterov": True,
+    "schedule.weight_decay": 5e-4,
+    "schedule.milestones": [77, 154, 230],
+    "schedule.gamma": 0.2,
+}
 IMAGENET = {
     "data.flip": True,
     "reg.alpha": 5e-6,
@@ -104,6 +112,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "lstm_a-fashion_mnist": LSTM,
     "lstm_b-fashion_mnist": LSTM,
     "vgg16-cifar10": CIFAR,
+    "wrn_22_2-cifar10": RIGL,
     "wrn_16_8-cifar10": CIFAR,
     "wrn_28_8-cifar10": CIFAR,
     "vgg16-cifar100": CIFAR,

@@ -2,6 +2,8 @@
 
 RUNS = {  # settings times seeds
     "quick": 2 * (1 + 8),
+    "methods": 2 * 3 * (1 + 4 * 4),
+    "methods_wrn": 1 + 3 * 2 + 2,
     "table1": 4 * 2 * 3,
     "best_table1": 4 * 2 * 3,
     "table2": 2 * 3 + 2 * 3 + 2 * 3,

@@ -87,6 +87,7 @@ PAPER: dict[str, tuple[int, Layers]] = {
     "lstm_b": (819_722, lstm(256)),
     "vgg16": (14_987_722, vgg((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))),
     "wrn_16_8": (10_961_370, wide_resnet(2, 8)),
+    "wrn_22_2": (1_079_642, wide_resnet(3, 2)),
     "wrn_28_8": (23_354_842, wide_resnet(4, 8)),
 }
 MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
