@@ -12,15 +12,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dstrun.config.check import check
 from dstrun.methods.base import Method
 from dstrun.methods.dense import Dense
 from dstrun.methods.dst.masking import MaskWeight, ThresholdMask
 from dstrun.methods.dst.method import DynamicSparseTraining
+from dstrun.runs.method import make_method
 from dstrun.training.compiled_step import CompiledUpdate
 from dstrun.training.optim import make_optimiser
 from dstrun.training.step import Update
 from tests.helpers.commands import Command
 from tests.helpers.data import needs_compiler
+from tests.helpers.methods import NAMES, config_options
 
 pytestmark = needs_compiler
 BATCH = 16
@@ -60,7 +63,7 @@ def trained(
     if autocast:
         options["autocast"] = partial(torch.autocast, "cpu", torch.bfloat16)  # type: ignore[assignment]
     update = make(model.train(), method, sgd, **options)
-    method.begin(steps)
+    method.begin(steps, sgd, steps_per_epoch=5)
     for step in range(steps):
         method.before_step(step)
         update(*batch(step, BATCH if step % 5 else BATCH // 2), 0.1 if step < 8 else 0.01)
@@ -169,9 +172,17 @@ def test_the_layout_of_convolutions_changes_the_last_bits_at_most(
     assert_same(trained(channels_last, method()), trained(Update, method()))
 
 
-@slow
-def test_a_dense_network_can_be_compiled_too() -> None:
-    assert_same(trained(whole, Dense()), trained(Update, Dense()))
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "rigl" else pytest.param(name, marks=slow) for name in NAMES if name != "dst"],
+)
+def test_every_method_trains_compiled_as_plain(name: str) -> None:
+    """Masks that move in between, in uncompiled steps, are those that compiled steps use."""
+
+    def method(compile: str) -> Method:
+        return make_method(check(config_options(name) | {"schedule.compile": compile}))
+
+    assert_same(trained(whole, method("step")), trained(Update, method("off")))
 
 
 def test_bf16_masks_compare_in_fp32_and_round_once() -> None:

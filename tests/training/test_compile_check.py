@@ -5,6 +5,7 @@ the code itself, with or without a fault. Compiled for real: tests/methods/test_
 import copy
 import json
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from dstrun.training.compile_check import CompiledStepError, compare_with_eager,
 from dstrun.training.prepare import prepare
 from dstrun.training.run import run
 from dstrun.training.trainer import Trainer
+from tests.helpers.methods import NAMES, config_options
 from tests.helpers.tiny import Tiny, config, tiny  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -90,8 +92,13 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("compile", ["mask", "step"])
+OF_METHODS = [{**config_options(name), "schedule__momentum": 0.9} for name in NAMES]
+
+
+@pytest.mark.parametrize(
+    ("compile", "options"),
+    [*product(("mask", "step"), OPTIONS), *(("step", options) for options in OF_METHODS)],
+)
 def test_training_after_the_comparison_is_training_without_it(
     monkeypatch: pytest.MonkeyPatch, compile: str, options: dict[str, Any]
 ) -> None:

@@ -48,7 +48,12 @@ def config(model: str = "lenet5", data: str = "mnist", **sections: Any) -> Confi
         (
             "schedule.compile",
             {"reg": RegConfig("dense"), "schedule": ScheduleConfig(compile="mask")},
-            "no masks",
+            "dense has no masks to compile; schedule.compile=step compiles its step",
+        ),
+        (
+            "schedule.compile",
+            {"reg": RegConfig("rigl", 0.1), "schedule": ScheduleConfig(compile="mask")},
+            "rigl has no masks to compile",
         ),
         ("reg.guard", {"reg": RegConfig(floor=0)}, "reg.floor is 0, so thresholds are never reset"),
         ("n_jobs", {}, "it is for sweeps, and this is one run"),

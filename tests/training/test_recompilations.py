@@ -12,9 +12,11 @@ import pytest
 import torch
 
 from tests.helpers.fake_inductor.runs import Steps, trainer
+from tests.helpers.methods import NAMES, config_options
 
 STEP, MASK = {"schedule.compile": "step"}, {"schedule.compile": "mask"}
 TARGET, FREEZE = {"reg.target_density": 0.1}, {"reg.freeze": 0.5}
+GRAPHS = {"dst": 3, "l1": 2}  # thresholds' reset and frozen masks; with a penalty and without
 Counts = dict[int, int]  # step → graphs compiled in it
 slow = pytest.mark.slow
 
@@ -97,6 +99,18 @@ def counts(options: Mapping[str, Any], name: str = "lenet_300_100") -> tuple[Cou
 )
 def test_nothing_is_compiled_twice(options: dict[str, Any], whole: Counts, resumed: Counts) -> None:
     assert counts(options) == (whole, resumed)
+
+
+@pytest.mark.parametrize(
+    "name", [name if name == "rigl" else pytest.param(name, marks=slow) for name in NAMES]
+)
+def test_masks_that_move_compile_nothing_again(name: str) -> None:
+    """They move at every second step, which is computed uncompiled: there is one graph."""
+    whole, resumed = counts(STEP | config_options(name))
+    assert sum(whole.values()) <= GRAPHS.get(name, 1)
+    assert sum(resumed.values()) <= GRAPHS.get(name, 1)
+    if name == "rigl":
+        assert (whole, resumed) == ({2: 1}, {3: 1})
 
 
 @slow

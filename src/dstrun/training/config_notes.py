@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence, Set
 
 from dstrun.config.options import OPTIONS, Config, value_of
-from dstrun.config.sections import DEFAULT_THRESHOLD_CLIP
+from dstrun.config.sections import DEFAULT_THRESHOLD_CLIP, METHODS
 from dstrun.runs.identity import applies
 from dstrun.runs.target_density import as_used
 from dstrun.runs.wandb_options import wandb_options
@@ -57,9 +57,9 @@ def sweep_notes(configs: Sequence[Config], given: Set[str] = frozenset()) -> lis
 def gpu_notes(configs: Sequence[Config]) -> list[str]:
     """Return a note on the options that make runs on a GPU faster, or [] if all have them."""
     faster, reasons = [], []
-    if any(one.reg.method != "dense" and one.schedule.compile == "off" for one in configs):
+    if any(one.reg.method == "dst" and one.schedule.compile == "off" for one in configs):
         faster.append("schedule.compile=step (or mask)")
-        reasons.append("a sparse step launches up to four times as many kernels as a dense one")
+        reasons.append("a step of dst launches up to four times as many kernels as a dense one")
     if any(_has_slow_layout(config) for config in configs):
         faster.append("schedule.channels_last=true")
         reasons.append("convolutions in bf16 read the channels innermost")
@@ -134,8 +134,8 @@ def _reason_in_training(config: Config, key: str) -> str | None:
         "reg.guard": (reg.floor == 0, "reg.floor is 0, so thresholds are never reset"),
         "schedule.threshold_decay": (schedule.weight_decay == 0, "schedule.weight_decay is 0"),
         "schedule.compile": (
-            is_dense and schedule.compile == "mask",
-            "a dense run has no masks to compile",
+            reg.method in METHODS and reg.method != "dst" and schedule.compile == "mask",
+            f"{reg.method} has no masks to compile; schedule.compile=step compiles its step",
         ),
         "deterministic": (
             config.deterministic and config.device == "cpu",
