@@ -1,8 +1,15 @@
-"""The least options that each method is made with, for tests over all of them."""
+"""Options of every method: the least that it is made with, and those of a run on few images.
+
+A method that is added to the registry is tested by all tests that go through `NAMES`; one that
+needs more than a density has a line in `OWN`.
+"""
 
 from typing import Any
 
-from dstrun.config.sparsity_options import METHODS, WITH_DENSITY
+from dstrun.config.groups import packaged_folder
+from dstrun.config.sparsity_options import METHODS, WITH_DENSITY, WITH_UPDATES
+from dstrun.config.yaml_files import read_yaml
+from dstrun.methods import METHODS as REGISTRY
 
 LEAST: dict[str, dict[str, Any]] = {
     name: {"reg.method": name}
@@ -10,26 +17,13 @@ LEAST: dict[str, dict[str, Any]] = {
     | ({"reg.rounds": 1} if name == "imp" else {})
     for name in METHODS
 }
-"""Options with which every method of the registry trains on few images, masks moving every step.
-
-A method that is added to the registry is tested by all tests that go through `METHODS`; one that
-needs more than a density has a line in `OWN`.
-"""
-
-from typing import Any
-
-from dstrun.config.groups import packaged_folder
-from dstrun.config.sections import WITH_UPDATES
-from dstrun.config.yaml_files import read_yaml
-from dstrun.methods import METHODS
-
 OWN: dict[str, dict[str, Any]] = {
     "dst": {"reg.target_density": 0.3},
     "dense": {},
     "imp": {"reg.density": 0.3, "reg.rounds": 2},
     "str": {"reg.threshold_start": -1.0},
 }
-NAMES = tuple(METHODS)
+NAMES = tuple(REGISTRY)
 DENSE_MOMENTUM = ("snfs",)  # the momentum of pruned weights is what it grows by
 
 

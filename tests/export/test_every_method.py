@@ -1,0 +1,63 @@
+"""Runs of every method of the registry after their training: eval, export, load, rerun, init."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import dstrun
+from dstrun.export.trained import load_trained
+from tests.helpers.commands import Command, Trained
+from tests.helpers.methods import NAMES, words
+from tests.helpers.runs import QUICK, only_run
+
+SLOW = [name if name == "rigl" else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+FORMATS = {"plain.safetensors": [], "csr.safetensors": ["--format", "csr"], "few.pt2": ["--shrink"]}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_what_is_exported_and_loaded_has_the_outputs_of_the_masked_model(
+    name: str, command: Command, trained: Trained
+) -> None:
+    trained(*QUICK, *words(name))
+    run, images = only_run(), torch.rand(9, 1, 28, 28)
+    masked = load_trained(run).masked
+    expected = outputs(masked, images)
+    loaded = dstrun.load(run)
+    assert torch.equal(outputs(loaded, images), expected)
+    summary = json.loads((run / "summary.json").read_text())
+    assert nonzero(loaded) == summary["kept"] > 0
+    for network in (dstrun.shrink(loaded, images[:1]), dstrun.to_csr(loaded)):
+        torch.testing.assert_close(outputs(network, images), expected, rtol=1e-4, atol=1e-5)
+    for file, options in FORMATS.items():
+        outcome = command("export", str(run), "--to", file, *options)
+        assert (outcome.code, outcome.err) == (0, "")
+        network = dstrun.load(file)
+        torch.testing.assert_close(outputs(network, images), expected, rtol=1e-4, atol=1e-5)
+    said = command("eval", str(run), "threads=1").out
+    assert f"test accuracy {summary['test_accuracy']:.2%}" in said
+    assert f"density {summary['density']:.2%}" in said
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_a_run_again_is_that_run_and_with_another_seed_another(
+    name: str, command: Command, trained: Trained
+) -> None:
+    trained(*QUICK, *words(name))
+    run = only_run()
+    assert "finished" in command("rerun", str(run)).out
+    again = command("rerun", str(run), "seed=1", "schedule.epochs=1")
+    assert (again.code, again.err) == (0, "")
+    (other,) = set(Path("outputs/single").iterdir()) - {run}
+    assert json.loads((other / "summary.json").read_text())["epoch"] == 1
+
+
+def outputs(network: nn.Module, images: Tensor) -> Tensor:
+    with torch.no_grad():
+        return network(images)
+
+
+def nonzero(network: nn.Module) -> int:
+    return sum(int(one.count_nonzero()) for one in network.parameters() if one.dim() > 1)
