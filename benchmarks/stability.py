@@ -92,10 +92,10 @@ class Trial:
         self.model, self.method = network(norm), DynamicSparseTraining(alpha=1e-3, floor=floor)
         self.method.prepare(self.model)
         self.method.begin(0)
-        thresholds = self.method.added_parameters()
+        groups = self.method.groups()
         options = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         self.update = Update(
-            self.model, self.method, make_optimiser("sgd", self.model, thresholds, **options)
+            self.model, self.method, make_optimiser("sgd", self.model, groups, **options)
         )
         self.batches = Batches(
             images,

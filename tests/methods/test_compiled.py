@@ -59,7 +59,7 @@ def trained(
     torch.compiler.reset()
     model = network()
     method.prepare(model)
-    sgd = make_optimiser(optimiser, model, method.added_parameters(), lr=0.1, weight_decay=1e-3)
+    sgd = make_optimiser(optimiser, model, method.groups(), lr=0.1, weight_decay=1e-3)
     if autocast:
         options["autocast"] = partial(torch.autocast, "cpu", torch.bfloat16)  # type: ignore[assignment]
     update = make(model.train(), method, sgd, **options)
@@ -213,9 +213,7 @@ def test_the_guard_fires_in_all_of_this() -> None:
         torch.compiler.reset()
         model, method = network(), dst(compile)
         method.prepare(model)
-        update = Update(
-            model, method, make_optimiser("sgd", model, method.added_parameters(), lr=0.1)
-        )
+        update = Update(model, method, make_optimiser("sgd", model, method.groups(), lr=0.1))
         for step in range(12):
             update(*batch(step), 0.1)
             resets += any(not threshold.any() for threshold in method.added_parameters())
@@ -225,7 +223,7 @@ def test_the_guard_fires_in_all_of_this() -> None:
 def test_a_weight_changed_behind_a_compiled_mask_is_noticed() -> None:
     model, method = network(), dst("mask")
     method.prepare(model)
-    update = Update(model, method, make_optimiser("sgd", model, method.added_parameters(), lr=0.1))
+    update = Update(model, method, make_optimiser("sgd", model, method.groups(), lr=0.1))
     update(*batch(0), 0.1)
     copied = copy.deepcopy(model).eval()
     with torch.no_grad():

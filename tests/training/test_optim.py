@@ -8,10 +8,12 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
+from dstrun.methods.base import Group, Method
 from dstrun.methods.dst.method import DynamicSparseTraining
-from dstrun.training.compiled_step import TracedSGD
+from dstrun.training.compiled_step import CompiledUpdate, TracedSGD
 from dstrun.training.learning_rate import make_rate
 from dstrun.training.optim import make_optimiser
+from dstrun.training.step import Update
 
 STEPS = 7
 EPOCHS = 10
@@ -74,18 +76,16 @@ def test_the_only_update_of_a_one_cycle_is_its_last() -> None:
     )
 
 
-def sparse_pair() -> tuple[nn.Linear, DynamicSparseTraining]:
-    model, method = nn.Linear(3, 2), DynamicSparseTraining(1e-3)
+def sparse_pair(decay: float = 1.0) -> tuple[nn.Linear, DynamicSparseTraining]:
+    model, method = nn.Linear(3, 2), DynamicSparseTraining(1e-3, threshold_decay=decay)
     method.prepare(model)
     return model, method
 
 
 @pytest.mark.parametrize(("share", "left"), [(1.0, 0.95), (0.0, 1.0), (0.5, 0.975)])
 def test_thresholds_get_their_share_of_the_weight_decay(share: float, left: float) -> None:
-    model, method = sparse_pair()
-    sgd = make_optimiser(
-        "sgd", model, method.added_parameters(), lr=0.1, weight_decay=0.5, threshold_decay=share
-    )
+    model, method = sparse_pair(share)
+    sgd = make_optimiser("sgd", model, method.groups(), lr=0.1, weight_decay=0.5)
     for parameter in model.parameters():
         parameter.data.fill_(1.0)
         parameter.grad = torch.zeros_like(parameter)
@@ -102,7 +102,7 @@ def test_every_parameter_is_in_one_group() -> None:
         ("adam", torch.optim.Adam),
         ("adamw", torch.optim.AdamW),
     ):
-        optimiser = make_optimiser(name, model, method.added_parameters(), lr=0.1)
+        optimiser = make_optimiser(name, model, method.groups(), lr=0.1)
         assert type(optimiser) is kind
         assert optimiser.defaults["fused"]
         assert sum(len(group["params"]) for group in optimiser.param_groups) == 3
@@ -110,19 +110,19 @@ def test_every_parameter_is_in_one_group() -> None:
 
 @pytest.mark.parametrize("options", [
     {"momentum": 0.0}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True},
-    {"momentum": 0.5, "weight_decay": 0.1, "threshold_decay": 0.0},
+    {"momentum": 0.5, "weight_decay": 0.1, "decay": 0.0},
 ])  # fmt: skip
 def test_the_step_that_can_be_compiled_is_torchs(options: dict[str, Any]) -> None:
     """Before and after a step of torch's own, by a rate that changes; a parameter without a
     gradient stays.
     """
-    moved = []
+    moved, decay = [], options.pop("decay", 1.0)
     for traced in (False, True):
         torch.manual_seed(0)
-        model, method = sparse_pair()
+        model, method = sparse_pair(decay)
         model.spare = nn.Parameter(torch.ones(2))
         parameters = list(model.parameters())
-        sgd = make_optimiser("sgd", model, method.added_parameters(), lr=0.1, **options)
+        sgd = make_optimiser("sgd", model, method.groups(), lr=0.1, **options)
         ours = TracedSGD(sgd, parameters) if traced else None
         for lr in (0.1, 0.2):
             for parameter in parameters:
@@ -136,6 +136,37 @@ def test_the_step_that_can_be_compiled_is_torchs(options: dict[str, Any]) -> Non
         moved.append([parameter.detach() for parameter in parameters])
     for parameter, other in zip(*moved, strict=True):
         torch.testing.assert_close(other, parameter)
+
+
+class Sum(nn.Module):
+    """Two weights, each times the images; the gradient of both is 0 where those are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.slow = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images * self.weight + images * self.slow
+
+
+@pytest.mark.parametrize("kind", [Update, CompiledUpdate])
+def test_a_group_has_factors_on_decay_and_learning_rate(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Update]
+) -> None:
+    """
+    All are 1, and the gradients are the decay: 0.3, and 4 · 0.3 = 1.2. By a rate of 0.1 the weight
+    moves to 1 − 0.1 · 0.3 = 0.97, the other to 1 − 0.1 · 0.5 · 1.2 = 0.94.
+    """
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+    for factors, left in (({"decay": 4.0, "lr": 0.5}, 0.94), ({"decay": 4.0}, 0.88), ({}, 0.97)):
+        model = Sum()
+        groups = [Group([model.slow], **factors)]
+        sgd = make_optimiser("sgd", model, groups, lr=0.1, momentum=0.0, weight_decay=0.3)
+        assert len(sgd.param_groups) == (2 if factors else 1), "as in checkpoints from before"
+        update = kind(model, Method(), sgd, **({} if kind is Update else {"batch_size": 2}))
+        update(torch.zeros(2, 2), torch.zeros(2, dtype=torch.long), 0.1)
+        assert model.weight.tolist() == pytest.approx([0.97, 0.97])
+        assert model.slow.tolist() == pytest.approx([left, left])
 
 
 def test_what_is_not_asked_for_is_as_documented() -> None:

@@ -92,7 +92,7 @@ def test_fifty_steps_are_the_same_bit_for_bit_while_the_guard_fires(kind: str) -
     references = [module for module in theirs.modules() if isinstance(module, Reference)]
     method = DynamicSparseTraining(alpha)
     method.prepare(ours)
-    our_sgd = make_optimiser("sgd", ours, method.added_parameters(), lr=0.1)
+    our_sgd = make_optimiser("sgd", ours, method.groups(), lr=0.1)
     their_sgd = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=0.9, fused=True)
     Reference.resets = 0
     for step in range(50):

@@ -38,7 +38,7 @@ def test_the_penalty_reaches_a_layer_not_called_in_pieces_as_in_whole_batches() 
         update = Update(
             model,
             method,
-            make_optimiser("sgd", model, method.added_parameters(), lr=0.1),
+            make_optimiser("sgd", model, method.groups(), lr=0.1),
             accumulate=pieces,
         )
         update(torch.ones(4, 4), torch.zeros(4, dtype=torch.long), 0.1)
@@ -56,7 +56,7 @@ def test_what_is_told_of_a_batch_is_its_mean_loss_and_how_many_were_right(pieces
     update = Update(
         model,
         method,
-        make_optimiser("sgd", model, method.added_parameters(), lr=0.1),
+        make_optimiser("sgd", model, method.groups(), lr=0.1),
         accumulate=pieces,
     )
     loss, right = update(torch.ones(5, 1), torch.tensor([0, 0, 0, 1, 1]), 0.0)
@@ -79,7 +79,7 @@ def test_the_gradient_of_a_threshold_is_bounded(clip: float, pieces: int, moved:
     for model, threshold_clip in ((bound, clip), (free, 0.0)):
         method = DynamicSparseTraining(0.5, threshold_clip=threshold_clip)
         method.prepare(model)
-        optimiser = make_optimiser("sgd", model, method.added_parameters(), lr=0.1)
+        optimiser = make_optimiser("sgd", model, method.groups(), lr=0.1)
         update = Update(model, method, optimiser, accumulate=pieces)
         update(torch.ones(4, 4), torch.zeros(4, dtype=torch.long), 0.1)
     torch.testing.assert_close(bound.spare.mask.threshold, torch.full((3, 1), moved))
@@ -96,7 +96,7 @@ def test_a_thresholds_gradient_is_bounded_before_the_norm_of_all_is() -> None:
     (threshold,) = method.added_parameters()
     before = torch.tensor([[1.0], [2.0]]).log()
     threshold.data.copy_(before)
-    optimiser = make_optimiser("sgd", model, [threshold], lr=1.0)
+    optimiser = make_optimiser("sgd", model, method.groups(), lr=1.0)
     Update(model, method, optimiser, clip=0.5)(torch.ones(2, 1), torch.zeros(2).long(), 1.0)
     torch.testing.assert_close(threshold.detach() - before, torch.full((2, 1), 0.5 / 2**0.5))
 
@@ -125,7 +125,7 @@ def test_a_gradient_that_two_parameters_share_counts_once_for_each(
         method = DynamicSparseTraining(0.5)
         method.prepare(model)
         optimiser = make_optimiser(
-            "sgd", model, method.added_parameters(), lr=0.1, momentum=0.9, nesterov=True
+            "sgd", model, method.groups(), lr=0.1, momentum=0.9, nesterov=True
         )
         Update(model, method, optimiser, accumulate=pieces, clip=clip)(images, labels, 0.1)
     for name, parameter in shared.named_parameters():
@@ -155,7 +155,7 @@ def test_compiled_masks_have_one_guard_an_update(
         update = Update(
             model,
             method,
-            make_optimiser("sgd", model, method.added_parameters(), lr=0.1),
+            make_optimiser("sgd", model, method.groups(), lr=0.1),
             accumulate=pieces,
         )
         for step in range(12):
@@ -200,7 +200,7 @@ def test_an_update_made_to_be_compiled_is_the_plain_one(
         )
         method.prepare(model)
         method.begin(20)
-        own = make_optimiser(optimiser, model, method.added_parameters(), lr=0.1, weight_decay=0.1)
+        own = make_optimiser(optimiser, model, method.groups(), lr=0.1, weight_decay=0.1)
         sizes = {} if compile == "off" else {"batch_size": 4}
         update = (Update if compile == "off" else CompiledUpdate)(
             model, method, own, **sizes, **options
@@ -292,7 +292,7 @@ def test_parameters_that_are_not_trained_do_not_shift_what_a_method_reads() -> N
     model, method = Spare(), DynamicSparseTraining(0.5, threshold_clip=0.1)
     model.used.bias.requires_grad_(False)
     method.prepare(model, past=[])
-    update = Update(model, method, make_optimiser("sgd", model, method.added_parameters(), lr=0.1))
+    update = Update(model, method, make_optimiser("sgd", model, method.groups(), lr=0.1))
     update(torch.ones(4, 4), torch.zeros(4, dtype=torch.long), 0.1)
     threshold = model.spare.mask.threshold
     torch.testing.assert_close(threshold, torch.full((3, 1), 0.01))
@@ -306,9 +306,7 @@ def test_what_the_compiler_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None
     )
     model, method = Spare(), DynamicSparseTraining(0.5)
     method.prepare(model)
-    CompiledUpdate(
-        model, method, make_optimiser("sgd", model, method.added_parameters(), lr=0.1), 4
-    )
+    CompiledUpdate(model, method, make_optimiser("sgd", model, method.groups(), lr=0.1), 4)
     compiled(lambda: None, torch.device("cpu"))
     whole_or_not_at_all = {"dynamic": False, "fullgraph": True, "options": {}}
     assert asked == [whole_or_not_at_all] * 3
@@ -323,7 +321,7 @@ def test_the_shortest_run_ends_at_its_target(steps: int) -> None:
     update = Update(
         model,
         method,
-        make_optimiser("sgd", model, method.added_parameters(), lr=0.1),
+        make_optimiser("sgd", model, method.groups(), lr=0.1),
     )
     for step in range(steps):
         method.before_step(step)
@@ -370,7 +368,7 @@ def test_updates_are_those_of_a_loop_in_plain_torch(
     for kind in ("update", "plain torch"):
         own, method = copy.deepcopy(model).to(memory_format=layout), DynamicSparseTraining(1e-3)
         method.prepare(own)
-        own_optimiser = make_optimiser(optimiser, own, method.added_parameters(), lr=0.01)
+        own_optimiser = make_optimiser(optimiser, own, method.groups(), lr=0.01)
         update = Update(own, method, own_optimiser, accumulate=pieces)
         for images, labels in batches:
             if kind == "update":

@@ -16,6 +16,7 @@ A method overrides what it needs; one with masks derives from `MaskedMethod`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -34,6 +35,15 @@ from dstrun.methods.masked_layers import (
     sparsify,
 )
 from dstrun.methods.weight_mask import WeightMask
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that have factors of their own on the weight decay and on the learning rate."""
+
+    parameters: Sequence[nn.Parameter]
+    decay: float = 1.0
+    lr: float = 1.0
 
 
 class Method:
@@ -116,6 +126,10 @@ class Method:
 
     def added_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that the method has added to the model, such as thresholds."""
+        return []
+
+    def groups(self) -> list[Group]:
+        """Return the parameters that decay or learn at another rate than all others."""
         return []
 
     def metrics(self) -> dict[str, float]:

@@ -34,6 +34,8 @@ def _options(config: Config) -> dict[str, Any]:
     for key, option in OPTIONS.items():
         if key.startswith("reg.") and key not in NOT_PASSED and applies(config, key):
             options[option.name] = value_of(config, key)
+    if config.reg.method in ("dst", "str"):
+        options["threshold_decay"] = config.schedule.threshold_decay
     if config.reg.method == "dst":
         options["threshold_clip"] = config.schedule.threshold_clip
         del options["density"]  # it is in target_density

@@ -59,18 +59,17 @@ def make_batches(config: Config, prepared: Prepared) -> tuple[Batches, dict[str,
 
 
 def make_optimiser_for(config: Config, model: nn.Module, method: Method) -> Optimizer:
-    """Return the optimiser that `schedule` asks for, over weights and thresholds."""
+    """Return the optimiser that `schedule` asks for, over all parameters."""
     schedule = config.schedule
     return make_optimiser(
         schedule.optimiser,
         model,
-        method.added_parameters(),
+        method.groups(),
         lr=schedule.lr,
         momentum=schedule.momentum,
         nesterov=schedule.nesterov,
         betas=schedule.betas,
         weight_decay=schedule.weight_decay,
-        threshold_decay=schedule.threshold_decay,
     )
 
 

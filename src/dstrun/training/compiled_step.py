@@ -12,6 +12,7 @@ from torch.optim.sgd import sgd
 from dstrun.methods.base import Method
 from dstrun.methods.compiler import compile_for, keep_address
 from dstrun.methods.weight_mask import MASK, WeightMask
+from dstrun.training.optim import LR_FACTOR
 from dstrun.training.step import Update
 
 Gradients = Sequence[Tensor | None]
@@ -160,6 +161,6 @@ class TracedSGD:
                 by,
                 own,
                 foreach=True,
-                lr=lr,
+                lr=lr * group[LR_FACTOR] if LR_FACTOR in group else lr,
                 **{name: group[name] for name in names},
             )

@@ -1,36 +1,43 @@
 """The optimiser and its parameter groups."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from dstrun.methods.base import Group
+
+LR_FACTOR = "lr_factor"  # key of a group of an optimiser
 OPTIMISERS = ("sgd", "adam", "adamw")
 
 
 def make_optimiser(
     name: str,
     model: nn.Module,
-    thresholds: Sequence[nn.Parameter],
+    apart: Sequence[Group],
     *,
     lr: float,
     momentum: float = 0.9,
     nesterov: bool = False,
     betas: Sequence[float] = (0.9, 0.999),
     weight_decay: float = 0.0,
-    threshold_decay: float = 1.0,
 ) -> Optimizer:
     """Return SGD, Adam or AdamW over all parameters, in torch's fused form.
 
-    Thresholds decay by `threshold_decay` · `weight_decay`; the paper's factor is 1. Raises
-    ValueError for another name.
+    apart: parameters that have factors on `weight_decay` and on the learning rate; the latter is
+    the group's LR_FACTOR, which is there if it is not 1. Raises ValueError for another name.
     """
-    apart = {id(threshold) for threshold in thresholds} if threshold_decay != 1 else set()
-    others = [p for p in model.parameters() if id(p) not in apart]
-    groups = [{"params": others, "weight_decay": weight_decay}]
-    if apart:
-        groups.append({"params": list(thresholds), "weight_decay": weight_decay * threshold_decay})
+    groups: list[dict[str, Any]] = [{"params": [], "weight_decay": weight_decay}]
+    own: set[int] = set()
+    for group in apart:
+        if (group.decay, group.lr) != (1, 1) and group.parameters:
+            own |= {id(parameter) for parameter in group.parameters}
+            decay = {"weight_decay": weight_decay * group.decay}
+            rate = {LR_FACTOR: group.lr} if group.lr != 1 else {}
+            groups.append({"params": list(group.parameters), **decay, **rate})
+    groups[0]["params"] = [one for one in model.parameters() if id(one) not in own]
     if name == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=nesterov, fused=True)
     if name == "adam":

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from dstrun.methods.base import Method
 from dstrun.training.evaluate import Autocast, correct
+from dstrun.training.optim import LR_FACTOR
 
 
 class Update:
@@ -41,7 +42,7 @@ class Update:
     def __call__(self, images: Tensor, labels: Tensor, lr: float) -> tuple[Tensor, Tensor]:
         """Make one step at the learning rate `lr`."""
         for group in self.optimiser.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get(LR_FACTOR, 1.0)
         self.optimiser.zero_grad()
         losses: list[Tensor] = []
         rights: list[Tensor] = []

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from dstrun.methods.base import MaskedMethod
+from dstrun.methods.base import Group, MaskedMethod
 from dstrun.methods.compiler import compiled
 from dstrun.methods.dst.compiled_masks import CompiledMask, CompiledMasks
 from dstrun.methods.dst.density_controller import DensityController
@@ -32,7 +32,8 @@ class DynamicSparseTraining(MaskedMethod):
     alpha ≥ 0 weighs the penalty; granularity: one threshold a neuron, layer or weight. Thresholds
     of a layer whose density is at or below `floor` (0: never) are multiplied by `guard`. `exclude`
     holds globs of layer names left dense. Masks are frozen after the share `freeze` of the steps
-    (1: never). threshold_clip > 0 bounds each threshold's gradient.
+    (1: never). threshold_clip > 0 bounds each threshold's gradient. Thresholds decay by
+    `threshold_decay` times the weight decay.
 
     target_density in (0, 1) adjusts α, from `alpha` on, so that this share of the masked layers'
     weights is kept at the end. The floor is then at most a quarter of it, `guard` at least 0.9,
@@ -55,6 +56,7 @@ class DynamicSparseTraining(MaskedMethod):
         target_density: float = 0.0,
         freeze: float = 1.0,
         threshold_clip: float = 0.0,
+        threshold_decay: float = 1.0,
     ) -> None:
         if not alpha >= 0:
             raise ValueError(f"alpha is {alpha}, expected a number ≥ 0")
@@ -66,7 +68,7 @@ class DynamicSparseTraining(MaskedMethod):
         self._alpha, self._granularity = alpha, granularity
         self._floor, self._guard = floor, guard
         self._target, self._freeze = target_density, freeze
-        self._bound = threshold_clip
+        self._bound, self._decay = threshold_clip, threshold_decay
         self._controller: DensityController | None = None
         self._frozen_from: int | None = None
         self._compiled = CompiledMasks(guard) if compile == "mask" else None
@@ -148,6 +150,10 @@ class DynamicSparseTraining(MaskedMethod):
     def added_parameters(self) -> list[nn.Parameter]:
         """Return the thresholds of all layers."""
         return [mask.threshold for mask in self._masks]
+
+    def groups(self) -> list[Group]:
+        """Return the thresholds, which have a weight decay of their own."""
+        return [Group(self.added_parameters(), decay=self._decay)]
 
     def before_step(self, step: int) -> None:
         """Freeze the masks when their step has come."""
