@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from dstrun.config.options import OPTIONS, Config, value_of
-from dstrun.config.sparsity_options import METHODS, OTHERS, RegConfig
+from dstrun.config.sparsity_options import METHODS, OTHERS
 from dstrun.runs.target_density import as_asked
 from dstrun.system.numbers import short
 
@@ -51,12 +51,19 @@ def run_name(config: Config) -> str:
 
     It has no '=' and no space.
     """
-    sparsity = _sparsity(config.reg)
-    words = [config.model.name, config.data.name, sparsity, f"s{config.seed}", run_hash(config)]
+    words = [
+        config.model.name,
+        config.data.name,
+        _sparsity(config),
+        f"s{config.seed}",
+        run_hash(config),
+    ]
     return "-".join(re.sub(r"[^\w.-]+", "_", word) for word in words)
 
 
-def _sparsity(reg: RegConfig) -> str:
+def _sparsity(config: Config) -> str:
+    reg = config.reg
     if reg.method != "dst":
-        return f"{reg.method}-d{short(reg.density)}" if reg.density else reg.method
+        is_asked = reg.density and applies(config, "reg.density")
+        return f"{reg.method}-d{short(reg.density)}" if is_asked else reg.method
     return f"d{short(reg.target_density)}" if reg.is_steered else f"a{short(reg.alpha)}"
