@@ -40,6 +40,7 @@ class SNFS(Static):
     """
 
     reads_gradients = False  # those of pruned weights are not masked
+    has_dense_momentum = True
 
     def __init__(
         self,
@@ -108,10 +109,6 @@ class SNFS(Static):
             return state["exp_avg"] / (state["exp_avg_sq"].sqrt() + 1e-8)
         buffer = state.get("momentum_buffer")
         return torch.zeros_like(weight) if buffer is None else buffer
-
-    def moments(self, weight: nn.Parameter) -> list[Tensor]:
-        """Return nothing: momentum stays where masks move."""
-        return []
 
     def after_step(self) -> None:
         """Set pruned weights to 0, which the dense momentum moves."""

@@ -43,6 +43,7 @@ class FixedMaskMethod(MaskedMethod):
     """
 
     reads_gradients = True
+    has_dense_momentum = False  # True: that of pruned weights stays as it is
 
     def __init__(
         self,
@@ -127,7 +128,8 @@ class FixedMaskMethod(MaskedMethod):
         if self.step >= 0:  # masks that a choice before the first step replaces took no part
             self._history.explore({layer.name: layer.mask.keep})
         stays = (keep & layer.mask.keep).to(layer.weight.dtype)
-        for tensor in (layer.weight, *self.moments(layer.weight)):
+        moments = [] if self.has_dense_momentum else self.moments(layer.weight)
+        for tensor in (layer.weight, *moments):
             tensor.mul_(stays)
         layer.mask.set(keep)
 
