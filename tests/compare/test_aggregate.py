@@ -210,6 +210,23 @@ def test_labels_name_only_options_that_vary_in_a_group() -> None:
     assert sorted(runs()["setting_label"]) == ["a, α 1e-2", "a, α 1e-3", "b, α 1e-2", "b, α 1e-3"]
 
 
+def test_the_epochs_asked_of_a_run_in_rounds_are_those_of_all_rounds() -> None:
+    """2 epochs, and twice the second of them; beside a run of one round."""
+    rounds = {"reg__method": "imp", "reg__density": 0.1, "reg__rounds": 2, "reg__rewind_epoch": 1}
+    leave(state="running", **rounds)
+    leave(reg__method="dense")
+    table = runs()
+    assert [row[-1] for row in table.sort_values("reg.method")["hover"]] == [
+        "finished, 2 of 2 epochs",
+        "interrupted, 2 of 4 epochs",
+    ]
+    settings = aggregate.by_setting(table)
+    assert dict(zip(settings["reg.method"], settings["asked"], strict=True)) == {
+        "dense": 2,
+        "imp": 4,
+    }
+
+
 def test_labels_of_steered_runs_beside_others() -> None:
     leave(reg__alpha=1e-3)
     leave(reg__alpha=1e-2)

@@ -71,6 +71,17 @@ def test_a_running_job_shows_its_epoch_its_figures_and_the_time_left() -> None:
     assert progress_text(Entry(job(schedule__epochs=10), RUNNING)) == "epoch  0/10"
 
 
+def test_the_epochs_of_a_run_in_rounds_are_those_of_all_rounds() -> None:
+    """4 epochs, and twice the last three of them: 10. 2 epochs took 4 s."""
+    rounds = {"reg__method": "imp", "reg__density": 0.1, "reg__rounds": 2, "reg__rewind_epoch": 1}
+    asked = job(schedule__epochs=4, **rounds)
+    row = {"epoch": "5", "seconds": "2.0", "test_accuracy": "0.5", "density": "0.25"}
+    assert progress_text(Entry(asked, RUNNING, row)).startswith("epoch  5/10 ")
+    assert progress_text(Entry(asked, RUNNING, row)).endswith(" 10 s left")
+    write_json((folder := leave()) / "summary.json", {"total_seconds": 4.0, "epoch": 2})
+    assert estimate_seconds([Entry(job(folder), FINISHED)], [asked]) == 10 * 2.0
+
+
 def test_a_long_label_keeps_its_ends() -> None:
     assert shortened("α 1e-4, seed 10", 15) == "α 1e-4, seed 10"
     assert shortened("batch size 128, α 1e-4, seed 10", 15) == "batch s…seed 10"

@@ -117,6 +117,15 @@ def test_a_schedule_that_is_longer_than_the_run(schedule: dict[str, Any], line: 
     assert notes(config(schedule=ScheduleConfig(**schedule))) == [line]
 
 
+def test_the_schedule_of_a_run_in_rounds_is_that_of_a_round() -> None:
+    reg = RegConfig(method="imp", density=0.1, rounds=2)
+    schedule = ScheduleConfig(warmup=3, epochs=3, rate="multistep", milestones=[3])
+    assert notes(config(reg=reg, schedule=schedule)) == [
+        "schedule.milestones: 3 lies after the last epoch, 3: the rate stays 0.01",
+        "schedule.warmup: the rate rises over 3 epochs, and a round has 3: it never falls",
+    ]
+
+
 def test_a_schedule_that_ends_in_time_has_no_note() -> None:
     fitting = ScheduleConfig(rate="multistep", milestones=[10, 19], epochs=20, warmup=5)
     assert (

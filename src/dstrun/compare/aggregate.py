@@ -14,7 +14,13 @@ import numpy as np
 import pandas as pd
 
 from dstrun.compare.filters import sort_rows
-from dstrun.compare.labels import distinguishing_options, is_dense, varying_options
+from dstrun.compare.labels import (
+    ROUNDS,
+    distinguishing_options,
+    epochs_asked,
+    is_dense,
+    varying_options,
+)
 from dstrun.runs.identity import SETTINGS
 from dstrun.runs.status import FAILED, FINISHED, RUNNING
 
@@ -66,7 +72,8 @@ def by_setting(
 
 def _with_counts(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs with the columns to count: runs, finished, running, failed; names; asked."""
-    runs = runs.assign(names=runs["run"], asked=runs["schedule.epochs"], runs=1)
+    asked = [epochs_asked(row) for row in runs.reindex(columns=ROUNDS).to_dict("records")]
+    runs = runs.assign(names=runs["run"], asked=asked, runs=1)
     for word, state in COUNTED.items():
         runs[word] = (runs["state"] == state).astype(int)
     return runs

@@ -1,5 +1,6 @@
 """Labels of runs in tables and figures, made from the options in which the runs vary."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,10 @@ import pandas as pd
 
 from dstrun.runs.identity import NAMED_BY_OTHERS, SETTINGS
 from dstrun.runs.labels import NAMES, option_label, value_label
+from dstrun.runs.rounds import Rounds
 
 DENSE = "dense"  # the method without sparsity; its runs are the baselines
+ROUNDS = ["schedule.epochs", "reg.rounds", "reg.rewind_epoch"]
 LEAST_DIFFERENCE = 5e-7  # between the two densities of a network that is masked in part
 
 
@@ -20,6 +23,14 @@ def cell_text(value: object, key: str = "") -> str:
     if value is pd.NA:
         return ""
     return value_label(value.item() if isinstance(value, np.generic) else value, key)
+
+
+def epochs_asked(row: Mapping[str, Any]) -> float:
+    """Return the epochs that a run, a row of a table, has in the end: those of all its rounds."""
+    epochs, prunings, again = (row.get(key, np.nan) for key in ROUNDS)
+    if pd.isna(epochs) or pd.isna(prunings) or pd.isna(again):
+        return epochs
+    return Rounds(int(epochs), int(prunings) + 1, int(again)).total
 
 
 def is_dense(table: pd.DataFrame) -> pd.Series:
@@ -121,6 +132,6 @@ def _progress(row: dict[str, Any]) -> str:
     """Return state and epochs: 'finished, 1 of 2 epochs', or 'running' before the first epoch."""
     if np.isnan(row["epoch"]):
         return str(row["state"])
-    asked = row["schedule.epochs"]
+    asked = epochs_asked(row)
     epochs = "1 epoch" if asked == 1 else f"{cell_text(asked)} epochs"
     return f"{row['state']}, {row['epoch']:.0f} of {epochs}"

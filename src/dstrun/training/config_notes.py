@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence, Set
 from dstrun.config.options import OPTIONS, Config, value_of
 from dstrun.config.sections import DEFAULT_THRESHOLD_CLIP, METHODS
 from dstrun.runs.identity import applies
+from dstrun.runs.rounds import rounds_of
 from dstrun.runs.target_density import as_used
 from dstrun.runs.wandb_options import wandb_options
 from dstrun.training.recipes import BASE, TUNED, nearest_recipes, recipe_of, value_words
@@ -179,11 +180,12 @@ def _beyond_the_end(config: Config) -> Iterator[str]:
     schedule, reg, epochs = config.schedule, config.reg, config.schedule.epochs
     if not epochs:
         return
+    what = "a round" if rounds_of(config).count > 1 else "the run"
     if schedule.warmup >= epochs:
         reached = "" if schedule.warmup == epochs else f" and does not reach {schedule.lr:g}"
         yield (
             f"schedule.warmup: the rate rises over {schedule.warmup:g} epochs, "
-            f"and the run has {epochs}: it never falls{reached}"
+            f"and {what} has {epochs}: it never falls{reached}"
         )
     if reg.method == "dst" and reg.freeze * epochs < 1:
         yield f"reg.freeze: masks are frozen after {reg.freeze * epochs:.2g} of an epoch"
