@@ -122,9 +122,9 @@ class RegConfig:
     structure: str = option(
         "none",
         "Pattern of the weights that are kept: fan_in (as many in each row), or N:M (N of every M "
-        "that follow one another in a row)",
+        "inputs of a neuron or filter). The density of N:M is N / M",
         pattern=r"none|fan_in|\d+:\d+",
-        words="none, fan_in, or N:M such as 2:4",
+        words="none, fan_in, or N:M such as 2:4, with N < M",
         when=WITH_STRUCTURE,
     )
     every: int = option(
@@ -191,8 +191,8 @@ class RegConfig:
     )
     images: int = option(
         128,
-        "Number of training images by which weights are scored",
-        low=1,
+        "Number of training images by which weights are scored (0: ten of each class)",
+        low=0,
         when=with_method("snip", "grasp"),
     )
     iterations: int = option(

@@ -23,6 +23,9 @@ METHODS = {
     "acdc": "dstrun.methods.acdc:ACDC",
     "l1": "dstrun.methods.l1:L1",
     "str": "dstrun.methods.str:STR",
+    "snip": "dstrun.methods.snip:Snip",
+    "grasp": "dstrun.methods.grasp:Grasp",
+    "synflow": "dstrun.methods.synflow:Synflow",
 }
 
 

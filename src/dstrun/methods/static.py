@@ -29,8 +29,8 @@ class Static(FixedMaskMethod):
         layer_densities: Mapping[str, float] | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
-        self.density, self._distribution = density, distribution
+        super().__init__(density=density, **options)
+        self._distribution = distribution
         self._given = layer_densities or {}
         self._counts: dict[str, int] = {}
 

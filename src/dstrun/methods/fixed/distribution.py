@@ -8,6 +8,7 @@
 distributed over the others.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from math import prod
@@ -21,6 +22,8 @@ RAW: dict[str, Callable[[Shape], float]] = {
     "erk": lambda shape: sum(shape) / prod(shape),
 }
 DISTRIBUTIONS = tuple(RAW)
+STRUCTURES = "none, fan_in, or N:M such as 2:4, with N < M"
+NAMED = 3  # how many layers a message names
 
 
 def layer_counts(
@@ -78,6 +81,30 @@ def refuse_less_than_rows(shapes: Shapes, kept: int, density: float) -> None:
             f"density: got {density:g}, which keeps {kept:,} of {total:,} weights; "
             f"expected at least one for each of {rows:,} rows, {rows / total:.2g}"
         )
+
+
+def refuse_other_groups(shapes: Shapes, structure: str, density: float) -> None:
+    """Raise ValueError where N:M is no such structure, or does not fit the density or a layer."""
+    kept, size = group_of(structure)
+    if density and abs(density - kept / size) > 1e-9:
+        raise ValueError(
+            f"density: got {density:g} with structure={structure}, expected {kept / size:g} or none"
+        )
+    odd = [f"{name} ({shape[1]})" for name, shape in shapes.items() if shape[1] % size]
+    if odd:
+        more = f" and {len(odd) - NAMED} more" if len(odd) > NAMED else ""
+        raise ValueError(
+            f"structure: got {structure}, and {size} does not divide the number of inputs of "
+            f"{', '.join(odd[:NAMED])}{more}; reg.exclude leaves layers dense"
+        )
+
+
+def group_of(structure: str) -> tuple[int, int]:
+    """Return (N, M) of a structure 'N:M'. Raises ValueError for other text."""
+    found = re.fullmatch(r"(\d+):(\d+)", structure)
+    if not found or not 0 < int(found[1]) < int(found[2]):
+        raise ValueError(f"structure: got {structure!r}, expected {STRUCTURES}")
+    return int(found[1]), int(found[2])
 
 
 def _given(shapes: Shapes, given: Mapping[str, float]) -> dict[str, float]:

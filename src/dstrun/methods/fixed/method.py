@@ -8,6 +8,7 @@ A subclass decides in which steps masks move (`is_due`) and where to (`move`).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, cast
 
 import torch
@@ -15,9 +16,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dstrun.methods.base import MaskedMethod
-from dstrun.methods.fixed.distribution import Shapes
+from dstrun.methods.fixed.distribution import Shapes, refuse_less_than_rows, refuse_other_groups
 from dstrun.methods.fixed.mask import FixedMask, multiply
-from dstrun.methods.fixed.selection import group_of, keep_highest
+from dstrun.methods.fixed.selection import keep_highest
 from dstrun.methods.masked_layers import Maskable
 
 
@@ -38,8 +39,10 @@ class Layer:
 class FixedMaskMethod(MaskedMethod):
     """Masks in every maskable layer that keep everything until a subclass moves them.
 
-    structure: "none", "fan_in" (as many weights in every row) or "N:M" (N of every M weights that
-    follow one another in a row). seed: of every draw of the method.
+    density: share of the masked layers' weights to reach, in (0, 1); 0 where a method has none.
+    structure: "none", "fan_in" (as many weights in every row) or "N:M" (N of every M inputs of a
+    neuron or filter), as `select` has them; the density of N:M is N / M. seed: of every draw of the
+    method.
     """
 
     reads_gradients = True
@@ -48,13 +51,14 @@ class FixedMaskMethod(MaskedMethod):
     def __init__(
         self,
         *,
+        density: float = 0.0,
         structure: str = "none",
         exclude: Sequence[str] = (),
         compile: str = "off",
         seed: int = 0,
     ) -> None:
         super().__init__(exclude, compile)
-        self.structure, self.seed = structure, seed
+        self.density, self.structure, self.seed = density, structure, seed
         self.layers: list[Layer] = []
         self.step = -1  # of the step under way; before the first none is
         self._optimiser: Optimizer | None = None
@@ -65,16 +69,12 @@ class FixedMaskMethod(MaskedMethod):
 
     def check(self, layers: Mapping[str, Maskable]) -> None:
         """Raise ValueError, which begins with the option's name, where the options do not fit."""
-        if self.structure in ("none", "fan_in"):
-            return
-        _, size = group_of(self.structure)
-        for name, shape in shapes_of(layers).items():
-            width = torch.Size(shape[1:]).numel()
-            if width % size:
-                raise ValueError(
-                    f"structure: got {self.structure}, and the rows of {name} have {width} "
-                    f"weights, no multiple of {size}; reg.exclude=[{name}] leaves it dense"
-                )
+        shapes = shapes_of(layers)
+        if self.structure not in ("none", "fan_in"):
+            refuse_other_groups(shapes, self.structure, self.density)
+        if self.density:
+            total = sum(map(prod, shapes.values()))
+            refuse_less_than_rows(shapes, round(self.density * total), self.density)
 
     def prepare(
         self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None

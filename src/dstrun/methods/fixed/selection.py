@@ -5,14 +5,13 @@ rank. Nothing waits for the device but `select_share` with fan_in.
 """
 
 import hashlib
-import re
 from collections.abc import Sequence
 from math import ceil
 
 import torch
 from torch import Tensor
 
-STRUCTURES = "none, fan_in, or N:M such as 2:4"
+from dstrun.methods.fixed.distribution import group_of
 
 
 def keep_highest(scores: Tensor, count: int) -> Tensor:
@@ -36,8 +35,8 @@ def select(scores: Tensor, count: int, structure: str = "none") -> Tensor:
     """Return a mask of the scores' shape (c_o, …) with `count` weights kept, those of high scores.
 
     structure: "none", the highest of all; "fan_in", the same number in every row, so that `count`
-    is rounded to a multiple of the rows; "N:M", N of every M weights that follow one another in a
-    row, whatever the count.
+    is rounded to a multiple of the rows; "N:M", N of every M inputs that follow one another, for
+    every row and every place of a kernel, as sparse tensor cores read them, whatever the count.
     """
     if structure == "none":
         return keep_highest(scores, count)
@@ -45,8 +44,7 @@ def select(scores: Tensor, count: int, structure: str = "none") -> Tensor:
     if structure == "fan_in":
         kept = min(max(round(count / len(rows)), 1), rows.shape[1])
         return _in_groups(rows, kept).view(scores.shape)
-    kept, size = group_of(structure)
-    return _in_groups(rows.reshape(-1, size), kept).view(scores.shape)
+    return _along_inputs(scores, *group_of(structure))
 
 
 def select_share(
@@ -61,7 +59,7 @@ def select_share(
     if ":" in structure:
         least, size = group_of(structure)
         kept = max(least, ceil(round(density * size, 6)))
-        return [_in_groups(one.reshape(-1, size), kept).view(one.shape) for one in scores]
+        return [_along_inputs(one, kept, size) for one in scores]
     if scope == "layer":
         counts = [max(round(density * one.numel()), 1) for one in scores]
         return [select(one, count, structure) for one, count in zip(scores, counts, strict=True)]
@@ -74,18 +72,17 @@ def select_share(
     return [select(one, int(mask.sum()), structure) for one, mask in pairs]
 
 
+def _along_inputs(scores: Tensor, kept: int, size: int) -> Tensor:
+    """Return a mask that keeps the `kept` highest of every `size` inputs."""
+    inputs_last = scores.movedim(1, -1)
+    groups = inputs_last.reshape(-1, size)
+    return _in_groups(groups, kept).view(inputs_last.shape).movedim(-1, 1)
+
+
 def _in_groups(groups: Tensor, kept: int) -> Tensor:
     """Return a mask that keeps the `kept` highest of each row of `groups`, the first of equals."""
     order = groups.argsort(dim=1, descending=True, stable=True)
     return torch.zeros_like(groups, dtype=torch.bool).scatter_(1, order[:, :kept], True)
-
-
-def group_of(structure: str) -> tuple[int, int]:
-    """Return (N, M) of a structure 'N:M'. Raises ValueError for other text."""
-    found = re.fullmatch(r"(\d+):(\d+)", structure)
-    if not found or not 0 < int(found[1]) < int(found[2]):
-        raise ValueError(f"structure: got {structure!r}, expected {STRUCTURES}")
-    return int(found[1]), int(found[2])
 
 
 def draw(seed: int, layer: str, step: int, shape: torch.Size, device: torch.device) -> Tensor:
