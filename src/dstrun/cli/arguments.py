@@ -12,6 +12,12 @@ from dstrun.system.run_files import CONFIG_FILE
 DEFAULT = Path("outputs")
 RUN = "a run's folder, a file in it, or a folder above it that contains no other run"
 NAMED = 3  # runs that a message names
+REPORT_FLAGS = {
+    "--paper": "add the paper's rows",
+    "--runs": "a row per run instead of a row per setting",
+    "--layers": "density of every layer: a row per layer, a column per setting",
+    "--overlap": "overlap of the masks of each two runs of one model, from their checkpoints",
+}
 CHANGES_IN_EXPORT = ("data.root=", "data.download=", "data.test_limit=", "threads=")
 
 
@@ -25,7 +31,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse_report(words: Sequence[str]) -> argparse.Namespace:
-    """Return paths, paper, filter, sort, runs, layers, form and html of `dstrun report`.
+    """Return paths, paper, filter, sort, runs, layers, overlap, form and html of `dstrun report`.
 
     Raise InputError for arguments that cannot be used.
     """
@@ -34,21 +40,14 @@ def parse_report(words: Sequence[str]) -> argparse.Namespace:
         description="Results of runs: a row per setting, mean ± deviation over its seeds.",
     )
     _add_paths(parser)
-    parser.add_argument("--paper", action="store_true", help="add the paper's rows")
     parser.add_argument(
         "--filter", default="", metavar="CONDITIONS", help="such as 'alpha>1e-6 density<5%%'"
     )
     parser.add_argument(
         "--sort", metavar="COLUMN", help="such as accuracy, or -accuracy from large to small"
     )
-    parser.add_argument(
-        "--runs", action="store_true", help="a row per run instead of a row per setting"
-    )
-    parser.add_argument(
-        "--layers",
-        action="store_true",
-        help="density of every layer: a row per layer, a column per setting",
-    )
+    for flag, help_line in REPORT_FLAGS.items():
+        parser.add_argument(flag, action="store_true", help=help_line)
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
         "--csv",
@@ -65,8 +64,10 @@ def parse_report(words: Sequence[str]) -> argparse.Namespace:
         "--html", type=Path, metavar="FILE", help="self-contained page with table and figures"
     )
     given = _with_paths(parser.parse_intermixed_args(_joined(words)))
-    if given.layers and (given.runs or given.paper or given.sort or given.html):
-        raise InputError("layers: expected alone, or with --filter, --csv or --markdown")
+    others = given.runs or given.paper or given.sort or given.html
+    for word in ("layers", "overlap"):
+        if getattr(given, word) and (others or (given.layers and given.overlap)):
+            raise InputError(f"{word}: expected alone, or with --filter, --csv or --markdown")
     return given
 
 

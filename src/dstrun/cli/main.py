@@ -166,10 +166,15 @@ def _report(arguments: Sequence[str]) -> None:
     from dstrun.cli.arguments import parse_report
 
     given = parse_report(arguments)
-    from dstrun.compare.report.report import report_layers, report_settings
+    from dstrun.compare.report.report import report_layers, report_overlap, report_settings
 
     if given.layers:
         report_layers(given.paths, given.filter, given.form)
+        return
+    if given.overlap:
+        from dstrun.export.masks import read_masks
+
+        report_overlap(given.paths, given.filter, given.form, read_masks)
         return
     report_settings(
         given.paths,

@@ -5,14 +5,15 @@ fractions.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from dstrun.compare import aggregate, filters, paper
+from dstrun.compare import aggregate, filters, overlap, paper
 from dstrun.compare.labels import with_labels
 from dstrun.compare.report import layer_table, table, terminal
+from dstrun.compare.report.table import frame_csv
 from dstrun.compare.run_tables import HOW_TO_GET_SOME, Store
 from dstrun.runs.labels import quantity
 from dstrun.system.errors import InputError, printable
@@ -76,6 +77,33 @@ def report_layers(paths: Sequence[Path], conditions: str = "", form: str = TABLE
         sys.stdout.write(layer_table.csv(tables))
     else:
         _print_layers(tables, form)
+    _print_notes(store.notes)
+
+
+def report_overlap(
+    paths: Sequence[Path],
+    conditions: str,
+    form: str,
+    read_masks: Callable[[Path], overlap.Masks],
+) -> None:
+    """Print how much the masks of each two runs overlap, and how much they would by chance.
+
+    `read_masks` reads those of a run's folder. The other arguments are those of `report_settings`.
+    Raise InputError for runs of several models, without masks or without a checkpoint.
+    """
+    store, runs = _read(paths, conditions, form)
+    overlap.refuse_other_models(runs)
+    read = {name: read_masks(Path(runs.loc[name, "folder"])) for name in runs.index}
+    masks = {name: own for name, own in read.items() if own}
+    table = overlap.overlap(masks)
+    if form == CSV:
+        sys.stdout.write(frame_csv(table))
+    elif form == MARKDOWN:
+        print(layer_table.markdown(overlap.lines(table, runs["label"])))
+    else:
+        terminal.print_overlap(overlap.lines(table, runs["label"]))
+    if dense := len(read) - len(masks):
+        print(f"dstrun: overlap: {quantity(dense, 'run')} without masks left out", file=sys.stderr)
     _print_notes(store.notes)
 
 

@@ -16,7 +16,6 @@ from dstrun.system.streams import legible
 from dstrun.system.terminal import print_whole
 
 GAP = 3  # characters between two columns
-LEAST_COLUMNS = 2  # of a table of layers: their names and one setting
 DISPENSABLE = ("seconds", "epochs", "flops", "difference", "running", "failed", "runs")
 
 
@@ -78,18 +77,31 @@ def _least_important(keys: Sequence[str]) -> str | None:
 
 def print_layers(lines: Sequence[Sequence[str]]) -> None:
     """Print the lines of a table of layers, with as many settings as a terminal has room for."""
+    _print_first_columns(lines, words=1, least=2, noun="setting")
+
+
+def print_overlap(lines: Sequence[Sequence[str]]) -> None:
+    """Print the lines of a table of overlap, with as many layers as a terminal has room for."""
+    _print_first_columns(lines, words=2, least=4, noun="layer")
+
+
+def _print_first_columns(lines: Sequence[Sequence[str]], words: int, least: int, noun: str) -> None:
+    """Print lines, on a terminal that is too narrow at least their first columns.
+
+    `words` of them hold words, the others numbers; a column left out is called `noun`.
+    """
     console = Console(highlight=False, soft_wrap=True)
     width, room = console.width, len(lines[0])
-    while console.is_terminal and room > LEAST_COLUMNS:
+    while console.is_terminal and room > least:
         if _width([line[:room] for line in lines]) <= width:
             break
         room -= 1
-    table = _table(lines[0][:room], 1)
+    table = _table(lines[0][:room], words)
     for line in lines[1:]:
         table.add_row(*(Text(legible(cell)) for cell in line[:room]))
     print_whole(console, table)
     if left_out := len(lines[0]) - room:
-        _print_left_out(width, quantity(left_out, "setting"))
+        _print_left_out(width, quantity(left_out, noun))
 
 
 def _print_left_out(width: int, words: str) -> None:
