@@ -43,9 +43,7 @@ def parse_report(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--filter", default="", metavar="CONDITIONS", help="such as 'alpha>1e-6 density<5%%'"
     )
-    parser.add_argument(
-        "--sort", metavar="COLUMN", help="such as accuracy, or -accuracy from large to small"
-    )
+    parser.add_argument("--sort", metavar="COLUMN", help="such as accuracy; -accuracy reverses it")
     for flag, help_line in REPORT_FLAGS.items():
         parser.add_argument(flag, action="store_true", help=help_line)
     form = parser.add_mutually_exclusive_group()
@@ -65,9 +63,9 @@ def parse_report(words: Sequence[str]) -> argparse.Namespace:
     )
     given = _with_paths(parser.parse_intermixed_args(_joined(words)))
     others = given.runs or given.paper or given.sort or given.html
-    for word in ("layers", "overlap"):
-        if getattr(given, word) and (others or (given.layers and given.overlap)):
-            raise InputError(f"{word}: expected alone, or with --filter, --csv or --markdown")
+    if (given.layers or given.overlap) and (others or (given.layers and given.overlap)):
+        word = "layers" if given.layers else "overlap"
+        raise InputError(f"{word}: expected alone, or with --filter, --csv or --markdown")
     return given
 
 
