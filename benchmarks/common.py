@@ -21,6 +21,7 @@ from dstrun.config.options import Config
 from dstrun.config.registry import lookup
 from dstrun.data import Split, Splits
 from dstrun.methods.base import Method
+from dstrun.runs.rounds import Rounds
 from dstrun.system.machine import choose_device, facts, keep_freed_memory, set_threads
 from dstrun.training.build import (
     make_optimiser_for,
@@ -28,7 +29,6 @@ from dstrun.training.build import (
     make_update,
     training_objects,
 )
-from dstrun.runs.rounds import Rounds
 from dstrun.training.loop import Progress, train
 from dstrun.training.prepare import Prepared
 from dstrun.training.step import Update

@@ -16,9 +16,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from dstrun.data import Splits
 from dstrun.methods.flops import multiply_adds
+from dstrun.runs.rounds import Rounds
 from dstrun.training.build import make_batches, make_rate_for
 from dstrun.training.evaluate import evaluate
-from dstrun.runs.rounds import Rounds
 from dstrun.training.loop import Progress, train
 from dstrun.training.prepare import Prepared
 

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence, Set
 
 from dstrun.config.options import OPTIONS, Config, value_of
-from dstrun.config.sections import DEFAULT_THRESHOLD_CLIP, METHODS
+from dstrun.config.sections import DEFAULT_THRESHOLD_CLIP
+from dstrun.config.sparsity_options import METHODS
 from dstrun.runs.identity import applies
 from dstrun.runs.rounds import rounds_of
 from dstrun.runs.target_density import as_used
