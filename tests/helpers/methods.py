@@ -16,7 +16,7 @@ LEAST: dict[str, dict[str, Any]] = {
     | ({"reg.density": 0.25} if name in WITH_DENSITY and name != "dst" else {})
     | ({"reg.rounds": 1} if name == "imp" else {})
     for name in METHODS
-}
+} | {"l1": {"reg.method": "l1", "reg.start": 0.5, "reg.cutoff": 0.25}}
 OWN: dict[str, dict[str, Any]] = {
     "dst": {"reg.target_density": 0.3},
     "dense": {},
