@@ -105,6 +105,26 @@ def test_scope_layer_ranks_each_layer_alone() -> None:
     assert [m.tolist() for m in select_share([low, high], 0.5, "layer")] == [both.tolist()] * 2
 
 
+def test_a_layer_keeps_a_weight_and_shares_are_exact() -> None:
+    """0.1 · 4 rounds to 0; 0.55 · 20 is 11, and 11.000000000000002 as floats."""
+    small, row = torch.tensor([[1.0, 4, 3, 2]]), torch.arange(20.0).view(1, 20)
+    assert select_share([small], 0.1, "layer")[0].tolist() == [[False, True, False, False]]
+    assert select_share([row], 0.55, "global", "1:20")[0].sum() == 11
+
+
+def test_what_rounding_leaves_free_brings_nothing_back() -> None:
+    """27 of 48 weights are 9 in each of three layers, 2 a row; 27 − 24 places are then free."""
+    model = nn.Sequential(*(nn.Linear(4, 4, bias=False) for _ in range(3)))
+    for layer in model:
+        layer.weight.data.copy_(WEIGHTS)  # magnitudes 8 to 16 are the nine highest
+    method = GMP(0.25, structure="fan_in")
+    method.prepare(model, past=[])
+    method.begin(8, torch.optim.SGD(model.parameters()), 2)
+    for _ in range(2):
+        method.prune(27 / 48)
+        assert [layer.kept for layer in method.layers] == [8, 8, 8]
+
+
 @pytest.mark.parametrize(
     ("structure", "density", "kept"),
     [

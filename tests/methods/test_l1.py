@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from dstrun.methods.l1 import L1
+from tests.helpers.commands import Command
 from tests.helpers.matrix import WEIGHTS, Matrix
 
 
@@ -47,6 +48,25 @@ def test_a_cutoff_needs_no_density() -> None:
     L1(cutoff=1.0).prepare(model, past=[])
     with pytest.raises(ValueError, match=r"^density: got 0, which keeps 0 of 16 weights"):
         L1().prepare(nn.Sequential(nn.Linear(4, 4)), past=[])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["reg.density=0.1", "reg.cutoff=0.01"],
+            "reg.density: got 0.1 with reg.cutoff=0.01, which says what is pruned: "
+            "expected one of them",
+        ),
+        (
+            ["reg.density=0.1", "reg.start=0"],
+            "reg.start: got 0, so that reg=l1 has no penalty, expected a number > 0",
+        ),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(command: Command, words: list[str], said: str) -> None:
+    outcome = command("reg=l1", *words)
+    assert (outcome.code, outcome.err) == (2, f"dstrun: {said}\n")
 
 
 def test_what_it_does_is_told() -> None:

@@ -301,11 +301,17 @@ def test_a_dense_run_does_not_say_what_is_left_dense(
 
 
 @pytest.mark.parametrize(
-    ("target", "above", "best"),
-    [(0.0, [0.0, 9.0, 0.5, 9.0], 2), (0.5, [0.0, 9.0, 0.5, 1.5], 3), (0.5, [2.0] * 4, 2)],
+    ("options", "above", "best"),
+    [
+        ({}, [0.0, 9.0, 0.5, 9.0], 2),
+        ({"reg__target_density": 0.5}, [0.0, 9.0, 0.5, 1.5], 3),
+        ({"reg__target_density": 0.5}, [2.0] * 4, 2),
+        ({"reg__method": "gmp", "reg__density": 0.4}, [9.0, 9.0, 0.5, 0.0], 3),  # as the last
+        ({"reg__method": "dense"}, [54.0] * 4, 2),
+    ],
 )
 def test_the_best_epoch_is_the_most_accurate_within_a_weight_of_the_target(
-    monkeypatch: pytest.MonkeyPatch, target: float, above: list[float], best: int
+    monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], above: list[float], best: int
 ) -> None:
     """Densities are so many weights above one half, of 108; accuracies and losses are made up."""
     densities = iter([0.5 + weights / 108 for weights in above])
@@ -313,8 +319,8 @@ def test_the_best_epoch_is_the_most_accurate_within_a_weight_of_the_target(
     figures = iter([split for epoch in validated for split in (epoch, (0.0, 0.0))])
     monkeypatch.setattr("dstrun.training.loop.masked_density", lambda layers: next(densities))
     monkeypatch.setattr("dstrun.training.loop.evaluate", lambda *_: next(figures))
-    options = {"schedule__epochs": 4, "data__validation": 0.5, "reg__target_density": target}
-    folder = run(config(**options), default_group="single")
+    wanted = config(schedule__epochs=4, data__validation=0.5, **options)
+    folder = run(wanted, default_group="single")
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["best_by_validation"]["epoch"] == best
 

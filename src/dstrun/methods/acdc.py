@@ -58,7 +58,7 @@ class ACDC(MagnitudePruning):
     def before_step(self, step: int) -> None:
         """Change the masks and clear momentum, where a phase begins."""
         super().before_step(step)
-        was_sparse, is_sparse = step > 0 and self.is_sparse(step - 1), self.is_sparse(step)
+        was_sparse, is_sparse = self.is_sparse(step - 1), self.is_sparse(step)
         if is_sparse == was_sparse:
             return
         if is_sparse:

@@ -201,7 +201,9 @@ class Recorder:
             "total_seconds": sum(row["seconds"] or 0 for row in rows),
         }
         if self._prepared.validation:
-            summary["best_by_validation"] = _best(rows, self._config.reg.target_density, total)
+            reg = self._config.reg
+            target = reg.target_density if reg.method == "dst" else rows[-1]["density"]
+            summary["best_by_validation"] = _best(rows, target or 0.0, total)
         return summary
 
     def _reasons(self) -> dict[str, dict[str, Any]]:
