@@ -6,16 +6,12 @@ Masks move in front of a step or between rounds. Batch norm's running statistics
 anew: they follow the masks in the steps from there to the next evaluation.
 """
 
-from collections.abc import Mapping
-from math import isclose, prod
 from typing import Any
 
 import torch
 
-from dstrun.methods.fixed.distribution import refuse_less_than_rows
-from dstrun.methods.fixed.method import FixedMaskMethod, shapes_of
-from dstrun.methods.fixed.selection import group_of, select_share
-from dstrun.methods.masked_layers import Maskable
+from dstrun.methods.fixed.method import FixedMaskMethod
+from dstrun.methods.fixed.selection import select_share
 
 
 class MagnitudePruning(FixedMaskMethod):
@@ -26,27 +22,13 @@ class MagnitudePruning(FixedMaskMethod):
     """
 
     def __init__(self, density: float, *, scope: str = "global", **options: Any) -> None:
-        super().__init__(**options)
-        self.density, self.scope = density, scope
+        super().__init__(density=density, **options)
+        self.scope = scope
 
     def words(self) -> str:
         """Return density, scope and structure for `describe`: 'density 5.00% (global)'."""
         structure = "" if self.structure == "none" else f", {self.structure}"
         return f"density {self.density:.2%} ({self.scope}{structure})"
-
-    def check(self, layers: Mapping[str, Maskable]) -> None:
-        """Raise ValueError, which begins with the option's name, where the options do not fit."""
-        super().check(layers)
-        if ":" in self.structure:
-            kept, size = group_of(self.structure)
-            if not isclose(self.density, kept / size, rel_tol=1e-6):
-                raise ValueError(
-                    f"density: got {self.density:g} with structure={self.structure}, "
-                    f"which keeps {kept / size:g}"
-                )
-        shapes = shapes_of(layers)
-        total = sum(map(prod, shapes.values()))
-        refuse_less_than_rows(shapes, round(self.density * total), self.density)
 
     @torch.no_grad()
     def prune(self, density: float) -> None:
