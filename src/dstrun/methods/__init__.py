@@ -22,6 +22,7 @@ METHODS = {
     "imp": "dstrun.methods.imp:IMP",
     "acdc": "dstrun.methods.acdc:ACDC",
     "l1": "dstrun.methods.l1:L1",
+    "granet": "dstrun.methods.granet:GraNet",
     "str": "dstrun.methods.str:STR",
     "snip": "dstrun.methods.snip:Snip",
     "grasp": "dstrun.methods.grasp:Grasp",

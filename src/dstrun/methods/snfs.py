@@ -69,8 +69,7 @@ class SNFS(Static):
         """Drop and grow: after the evaluation of the epoch before, as in the authors' code."""
         super().before_step(step)
         if step > 0 and self._updates is not None and self._updates.is_due(step):
-            first = max(self._drop - LEAST_DROP, 0.0)
-            self.update(LEAST_DROP + cosine(first, step, self._end))
+            self.update(cosine(self._drop, step, self._end, min(self._drop, LEAST_DROP)))
 
     @torch.no_grad()
     def update(self, rate: float) -> None:

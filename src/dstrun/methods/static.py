@@ -30,6 +30,7 @@ class Static(FixedMaskMethod):
         **options: Any,
     ) -> None:
         super().__init__(density=density, **options)
+        self.initial_density = density
         self._distribution = distribution
         self._given = layer_densities or {}
         self._counts: dict[str, int] = {}
@@ -44,7 +45,7 @@ class Static(FixedMaskMethod):
         """Raise ValueError, which begins with the option's name, where the options do not fit."""
         super().check(layers)
         self._counts = layer_counts(
-            shapes_of(layers), self.density, self._distribution, self._given
+            shapes_of(layers), self.initial_density, self._distribution, self._given
         )
 
     def prepare(

@@ -1,6 +1,6 @@
 """When masks are updated, and by how much: functions of the step. No torch.
 
-cosine   f_t = f_0 / 2 · (1 + cos(π t / T))                       (Dettmers & Zettlemoyer, 2019)
+cosine   f_t = f_1 + (f_0 − f_1) / 2 · (1 + cos(π t / T))           (Dettmers & Zettlemoyer, 2019)
 cubic    d_t = d_f + (d_0 − d_f) (1 − (t − t_0) / (t_1 − t_0))³    (Zhu & Gupta, 2017)
 """
 
@@ -35,9 +35,11 @@ def make_updates(every: int, start: float, until: float, steps: int, epoch: int)
     return Updates(epoch, first + epoch - 1, last)
 
 
-def cosine(initial: float, step: int, end: int) -> float:
-    """Return `initial` at step 0, half of it in the middle, 0 from step `end` on."""
-    return initial / 2 * (1 + cos(pi * step / end)) if step < end else 0.0
+def cosine(initial: float, step: int, end: int, final: float = 0.0) -> float:
+    """Return `initial` at step 0, the mean in the middle, `final` from step `end` on."""
+    if step >= end:
+        return final
+    return final + (initial - final) / 2 * (1 + cos(pi * step / end))
 
 
 def cubic(initial: float, final: float, step: int, start: int, end: int) -> float:
