@@ -23,7 +23,7 @@ def test_an_update_worked_out_by_hand() -> None:
     0.5, 0.45 and 0.35; its highest gradients besides those of what stays are 5, 4 and 3: a weight
     that never was, 0.25, which the first part has set to 0, and 0.45, which returns as it was.
     """
-    method = GraNet(1 / 12, every=10)
+    method = GraNet(0.25, every=10)
     begun(method, A, B)
     method.before_step(10)
     assert method.is_update_step
@@ -45,7 +45,7 @@ def test_an_update_worked_out_by_hand() -> None:
 
 def test_each_layer_is_ranked_alone_where_asked() -> None:
     """A quarter of 8 and of 16: 2 and 4."""
-    method = GraNet(0.1, scope="layer")
+    method = GraNet(0.25, scope="layer")
     begun(method, A, B)
     method.prune(0.25)
     assert [layer.kept for layer in method.layers] == [2, 4]
@@ -67,12 +67,12 @@ def updates(method: GraNet, monkeypatch: pytest.MonkeyPatch, steps: int = 40) ->
 
 def test_pruning_ends_half_way_and_exchange_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Of 40 steps every 8, and at the end of pruning, 20: d = 0.1 + 0.4 · (1 − t/20)³ at 8 and 16, so
+    Of 40 steps every 8, and at the end of pruning, 20: d = 0.25 + 0.25 · (1 − t/20)³ at 8 and 16, so
     (3/5)³ and (1/5)³. p = 0.005 + 0.495/2 · (1 + cos(π t/40)).
     """
-    seen = updates(GraNet(0.1, every=8), monkeypatch)
+    seen = updates(GraNet(0.25, every=8), monkeypatch)
     share = {t: 0.005 + 0.495 / 2 * (1 + cos(pi * t / 40)) for t in (8, 16, 20, 24, 32)}
-    density = {8: 0.1 + 0.4 * 0.216, 16: 0.1 + 0.4 * 0.008, 20: 0.1}
+    density = {8: 0.25 + 0.25 * 0.216, 16: 0.25 + 0.25 * 0.008, 20: 0.25}
     assert seen == {
         t: pytest.approx([density[t], p] if t in density else [p]) for t, p in share.items()
     }
@@ -82,8 +82,8 @@ def test_pruning_ends_half_way_and_exchange_goes_on(monkeypatch: pytest.MonkeyPa
 def test_the_density_asked_for_is_reached_in_a_run_that_is_shorter_than_the_time_between_updates(
     monkeypatch: pytest.MonkeyPatch, until: float, last: int
 ) -> None:
-    seen = updates(GraNet(0.1, until=until), monkeypatch)
-    assert {step: values[0] for step, values in seen.items()} == {last: 0.1}
+    seen = updates(GraNet(0.25, until=until), monkeypatch)
+    assert {step: values[0] for step, values in seen.items()} == {last: 0.25}
     assert len(seen[last]) == (1 if last == 39 else 2), "nothing would train what is grown"
 
 
