@@ -11,7 +11,7 @@ distributed over the others.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from math import prod
+from math import isclose, prod
 
 Shape = Sequence[int]
 Shapes = Mapping[str, Shape]
@@ -86,9 +86,9 @@ def refuse_less_than_rows(shapes: Shapes, kept: int, density: float) -> None:
 def refuse_other_groups(shapes: Shapes, structure: str, density: float) -> None:
     """Raise ValueError where N:M is no such structure, or does not fit the density or a layer."""
     kept, size = group_of(structure)
-    if density and abs(density - kept / size) > 1e-9:
+    if density < 1 and not isclose(density, kept / size, rel_tol=1e-6):
         raise ValueError(
-            f"density: got {density:g} with structure={structure}, expected {kept / size:g} or none"
+            f"density: got {density:g} with structure={structure}, which keeps {kept / size:g}"
         )
     odd = [f"{name} ({shape[1]})" for name, shape in shapes.items() if shape[1] % size]
     if odd:

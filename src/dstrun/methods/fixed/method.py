@@ -39,7 +39,7 @@ class Layer:
 class FixedMaskMethod(MaskedMethod):
     """Masks in every maskable layer that keep everything until a subclass moves them.
 
-    density: share of the masked layers' weights to reach, in (0, 1); 0 where a method has none.
+    density: share of the masked layers' weights to reach, in (0, 1]; 1 where a method has none.
     structure: "none", "fan_in" (as many weights in every row) or "N:M" (N of every M inputs of a
     neuron or filter), as `select` has them; the density of N:M is N / M. seed: of every draw of the
     method.
@@ -51,7 +51,7 @@ class FixedMaskMethod(MaskedMethod):
     def __init__(
         self,
         *,
-        density: float = 0.0,
+        density: float = 1.0,
         structure: str = "none",
         exclude: Sequence[str] = (),
         compile: str = "off",
@@ -72,9 +72,8 @@ class FixedMaskMethod(MaskedMethod):
         shapes = shapes_of(layers)
         if self.structure not in ("none", "fan_in"):
             refuse_other_groups(shapes, self.structure, self.density)
-        if self.density:
-            total = sum(map(prod, shapes.values()))
-            refuse_less_than_rows(shapes, round(self.density * total), self.density)
+        total = sum(map(prod, shapes.values()))
+        refuse_less_than_rows(shapes, round(self.density * total), self.density)
 
     def prepare(
         self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None
