@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import dstrun
+from dstrun.config.sparsity_options import AT_START, RANDOM_START
 from dstrun.export.trained import load_trained
 from tests.helpers.commands import Command, Trained
 from tests.helpers.methods import NAMES, words
@@ -28,7 +29,8 @@ def test_what_is_exported_and_loaded_has_the_outputs_of_the_masked_model(
     loaded = dstrun.load(run)
     assert torch.equal(outputs(loaded, images), expected)
     summary = json.loads((run / "summary.json").read_text())
-    assert nonzero(loaded) == summary["kept"] > 0
+    # a weight that was grown stays 0 where its image's pixel is always black
+    assert 0 < nonzero(loaded) <= summary["kept"]
     for network in (dstrun.shrink(loaded, images[:1]), dstrun.to_csr(loaded)):
         torch.testing.assert_close(outputs(network, images), expected, rtol=1e-4, atol=1e-5)
     for file, options in FORMATS.items():
@@ -52,6 +54,51 @@ def test_a_run_again_is_that_run_and_with_another_seed_another(
     assert (again.code, again.err) == (0, "")
     (other,) = set(Path("outputs/single").iterdir()) - {run}
     assert json.loads((other / "summary.json").read_text())["epoch"] == 1
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_a_run_starts_as_the_network_of_another(
+    name: str, command: Command, trained: Trained
+) -> None:
+    """Of rigl, with the same weights, and masks or thresholds that keep them; without an epoch,
+    accuracies are the other run's.
+    """
+    trained(*QUICK, *words("rigl"))
+    run = only_run()
+    if name in AT_START:
+        pytest.skip("it chooses masks of its own before the first evaluation")
+    asked = [*QUICK, *words(name), f"init={run}", "schedule.epochs=0", "group=second"]
+    assert command(*asked).code == 0
+    before, after = (
+        json.loads((folder / "summary.json").read_text())
+        for folder in (run, only_run("outputs/second"))
+    )
+    assert before["test_loss"] == after["test_loss"]
+    if name in RANDOM_START:
+        assert before["density"] == after["density"]
+
+
+def test_masks_are_taken_over_where_they_would_be_random(
+    command: Command, trained: Trained
+) -> None:
+    """Of any method, at the density asked for; weights of a method with thresholds are W ⊙ M."""
+    trained(*QUICK, *words("dst"), "reg.freeze=0.5")
+    run = only_run()
+    summary = json.loads((run / "summary.json").read_text())
+    asked = [*QUICK, "reg=static", f"init={run}", "schedule.epochs=1", "group=second"]
+    density = f"reg.density={summary['density']:.3g}"
+    refused = command(*asked, "reg.density=0.05")
+    assert refused.code == 2
+    assert refused.err == (
+        f"dstrun: init: static takes over the masks of {run}, which keep "
+        f"{summary['density']:.2%} of the weights, and reg.density is 0.05: expected {density}\n"
+    )
+    assert command(*asked, density).code == 0
+    theirs, ours = dstrun.load(run), dstrun.load(only_run("outputs/second"))
+    assert nonzero(ours) == nonzero(theirs) == summary["kept"]
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        if one.dim() > 1:
+            assert torch.equal(one != 0, other != 0)
 
 
 def outputs(network: nn.Module, images: Tensor) -> Tensor:

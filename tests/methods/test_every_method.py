@@ -110,10 +110,9 @@ def test_pruned_weights_are_0_without_momentum(name: str, options: dict[str, Any
     pruned = 0
     for layer in trainer.method.layers:
         moments = trainer.method.moments(layer.weight)
-        assert len(moments) == (2 if "adam" in wanted.schedule.optimiser else 1)
-        tensors = [layer.weight.detach()] if name in DENSE_MOMENTUM else [layer.weight, *moments]
-        for tensor in tensors:
+        if name not in DENSE_MOMENTUM:
+            assert len(moments) == (2 if "adam" in wanted.schedule.optimiser else 1)
+        for tensor in (layer.weight, *moments):
             assert not tensor[~layer.mask.keep].any(), layer.name
-            assert tensor[layer.mask.keep].any() or not layer.mask.keep.any()
         pruned += int((~layer.mask.keep).sum())
     assert pruned > 0.6 * 108

@@ -82,7 +82,8 @@ class Config:
     )
     init: str | None = option(
         None,
-        "Folder of a run whose weights and thresholds are the initial ones",
+        "Folder of a run to begin from: its weights, those pruned 0; its masks in place of random "
+        "ones; of a run of dst for another, thresholds and all weights",
         identity=lambda path: path and Path(path).resolve().name,
     )
     device: str = option(

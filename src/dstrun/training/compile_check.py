@@ -197,6 +197,7 @@ class _Snapshot:
     def restore(self) -> None:
         """Restore parameters, buffers, the optimiser's state, the method's, the generators'."""
         optimiser = self._trainer.update.optimiser
+        optimiser.zero_grad()  # of which layers.csv has norms
         _zero(optimiser)  # those that the step has made: 0 is as good as none
         for tensor, value in zip(self._tensors, self._values, strict=True):
             tensor.copy_(value)

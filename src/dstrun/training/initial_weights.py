@@ -1,34 +1,98 @@
-"""The weights that a run starts from: those of `init`, if any, in the memory layout asked for."""
+"""The weights that a run starts from: those of `init`, if any, in the memory layout asked for.
 
+thresholds, of the same method   weights and thresholds as they are
+masks of any other kind          W ⊙ M, the weights that the other run computes with
+a method with random masks       starts with M of the other run in their place, if it has masks
+"""
+
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from dstrun.config.options import Config
-from dstrun.methods.weight_mask import is_of_mask
+from dstrun.config.sparsity_options import RANDOM_START, RegConfig
+from dstrun.methods.masked_layers import masked_layers
+from dstrun.methods.weight_mask import MASK, is_of_mask, masked_names
 from dstrun.runs import checkpoint
+from dstrun.runs.folder import load_config
+from dstrun.runs.method import make_method
 from dstrun.system.errors import InputError
+
+WITH_THRESHOLDS = ("dst", "str")
+ROUNDING = 0.01  # of a density, and a weight a layer
 
 
 def set_initial_weights(config: Config, model: nn.Module) -> None:
     """Load the weights of `init` into a model with masks, and lay all weights out as asked."""
     if config.init:
-        model.load_state_dict(_fitting(model, config.init), strict=False)
+        model.load_state_dict(_fitting(config, config.init, model), strict=False)
     if config.schedule.channels_last:
         model.to(memory_format=torch.channels_last)
 
 
-def _fitting(model: nn.Module, run: str) -> dict[str, Tensor]:
+def _fitting(config: Config, run: str, model: nn.Module) -> dict[str, Tensor]:
     """Return another run's weights for this model; raise InputError where they do not fit."""
-    try:
-        weights = checkpoint.load_newest(Path(run))["model"]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"init: {error}") from error
     own, found = model.state_dict(), {}
-    for name in sorted({*weights, *own}):
-        if name in weights and name in own and weights[name].shape == own[name].shape:
-            found[name] = weights[name]
+    try:
+        state = checkpoint.load_newest(Path(run))["model"]
+        if masked_names(state):
+            state = _with_masks_taken(config, run, state, own)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise InputError(f"init: {error}") from error
+    for name in sorted({*state, *own}):
+        if name in state and name in own and state[name].shape == own[name].shape:
+            found[name] = state[name]
         elif not is_of_mask(name):
             raise InputError(f"init: {name} of {run} does not fit this model")
+    if config.reg.method in RANDOM_START and masked_names(state):
+        _check_density(config.reg, run, state, model)
     return found
+
+
+@torch.no_grad()
+def _with_masks_taken(
+    config: Config, run: str, state: dict[str, Tensor], own: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return the state with W ⊙ M for W and M as `keep`, or as it is: see the module's text."""
+    other = load_config(Path(run))
+    shapes = {name: value.shape for name, value in state.items()}
+    fits = all(shapes.get(name) == own[name].shape for name in own if is_of_mask(name))
+    if fits and other.reg.method == config.reg.method in WITH_THRESHOLDS:
+        return state
+    method = make_method(replace(other, schedule=replace(other.schedule, compile="off")))
+    found = {name: value for name, value in state.items() if not is_of_mask(name)}
+    for layer in masked_names(state):
+        weight, beginning = state[f"{layer}.weight"], f"{layer}.{MASK}."
+        mask = method.make_mask(weight)
+        mask.load_state_dict(
+            {
+                name.removeprefix(beginning): value
+                for name, value in state.items()
+                if name.startswith(beginning)
+            }
+        )
+        found[f"{layer}.weight"] = mask(weight)
+        if config.reg.method in RANDOM_START:
+            found[f"{beginning}keep"] = mask.kept(weight)
+    return found
+
+
+def _check_density(reg: RegConfig, run: str, state: dict[str, Tensor], model: nn.Module) -> None:
+    """Raise InputError where masks that are taken over have another density than was asked for."""
+    if ":" in reg.structure:  # which decides on the density
+        return
+    name = "initial_density" if reg.method == "granet" else "density"
+    kept = total = 0
+    layers = masked_layers(model)
+    for layer, module in layers.items():
+        keep = state.get(f"{layer}.{MASK}.keep")
+        total += module.weight.numel()
+        kept += module.weight.numel() if keep is None else int(keep.sum())
+    wanted, density = getattr(reg, name), kept / total
+    if abs(density - wanted) > ROUNDING * wanted + len(layers) / total:
+        raise InputError(
+            f"init: {reg.method} takes over the masks of {run}, which keep {density:.2%} of the "
+            f"weights, and reg.{name} is {wanted:g}: expected reg.{name}={density:.3g}"
+        )
