@@ -19,6 +19,11 @@ def unify_density(reg: RegConfig) -> None:
     reg.target_density, reg.density = reg.density, 0.0
 
 
+def asked_density(reg: RegConfig) -> float:
+    """Return the density to reach, whatever it is called; 0 where none is asked for."""
+    return reg.target_density if reg.method == "dst" else reg.density
+
+
 def check_sparsity(reg: RegConfig) -> None:
     """Raise InputError for options of the sparsity that do not fit together."""
     if reg.is_steered and not reg.alpha:
