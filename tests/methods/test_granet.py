@@ -67,8 +67,8 @@ def updates(method: GraNet, monkeypatch: pytest.MonkeyPatch, steps: int = 40) ->
 
 def test_pruning_ends_half_way_and_exchange_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Of 40 steps every 8, and at the end of pruning, 20: d = 0.25 + 0.25 · (1 − t/20)³ at 8 and 16,
-    so (3/5)³ and (1/5)³. p = 0.005 + 0.495/2 · (1 + cos(π t/40)).
+    Of 40 steps every 8, and at the end of pruning, 20. d = 0.25 + 0.25 · (1 − t/20)³, which is
+    (3/5)³ and (1/5)³ at 8 and 16. p = 0.005 + 0.495/2 · (1 + cos(π t/40)).
     """
     seen = updates(GraNet(0.25, every=8), monkeypatch)
     share = {t: 0.005 + 0.495 / 2 * (1 + cos(pi * t / 40)) for t in (8, 16, 20, 24, 32)}

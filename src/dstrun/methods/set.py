@@ -4,7 +4,8 @@
     n = ⌊f_t · N⌋             f_t = f_0, or f_0 / 2 · (1 + cos(π t / T_end))
     drop the n weights of least |W|, then grow n at random among all that are pruned, these included
 
-A weight that is grown starts at 0, without momentum. The authors drop ζ of the positive and of the
+A weight that is grown starts at 0, without momentum, but one that was just dropped returns as it
+was. The authors drop ζ of the positive and of the
 negative weights each; here it is ζ of all, as in RigL's code.
 """
 
