@@ -7,7 +7,7 @@ gradient of the product of G with its own constant copy. The authors draw new we
 layers before they score; here the network is scored as it is.
 """
 
-from collections.abc import Iterator
+import re
 from typing import Any
 
 import torch
@@ -34,18 +34,14 @@ class Grasp(AtStartByImages):
         Raises RuntimeError for a network without second derivatives.
         """
         gradient = added(self.gradients(network, weights))
-        try:
-            products = added(self._products(network, weights, gradient))
-        except RuntimeError as error:
-            if "derivative" not in str(error):
-                raise
-            raise RuntimeError(f"grasp needs second derivatives: {error}") from error
-        return [w.detach() * product for w, product in zip(weights, products, strict=True)]
-
-    def _products(
-        self, network: nn.Module, weights: list[Tensor], gradient: list[Tensor]
-    ) -> Iterator[tuple[Tensor, ...]]:
-        """Yield the share of each piece of images in H G."""
+        network.zero_grad()
         for own in self.gradients(network, weights, create_graph=True):
             product = torch.stack([(a * b).sum() for a, b in zip(own, gradient, strict=True)]).sum()
-            yield torch.autograd.grad(product, weights, materialize_grads=True)
+            try:
+                product.backward()  # grad(…) passes over what has no second derivative
+            except RuntimeError as error:
+                if not re.search("derivative|differentiate", str(error)):
+                    raise
+                raise RuntimeError(f"grasp needs second derivatives: {error}") from error
+        found = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
+        return [w.detach() * product for w, product in zip(weights, found, strict=True)]

@@ -34,13 +34,18 @@ class AtStart(FixedMaskMethod):
         self._rounds = iterations
 
     def describe(self) -> str:
-        """Return 'snip, density 5.00%', the number of rounds, and layers without a weight."""
+        """Return 'synflow, density 5.00%, 100 rounds', and name layers without a weight."""
         structure = "" if self.structure == "none" else f" ({self.structure})"
         words = [type(self).__name__.lower(), f"density {self.density:.2%}{structure}"]
+        words += [self.scored_by()] if self.scored_by() else []
         words += [f"{self._rounds} rounds"] if self._rounds > 1 else []
         if empty := [layer.name for layer in self.layers if not layer.kept]:
             words.append(f"no weight is left in {' and '.join(empty)}")
         return ", ".join(words)
+
+    def scored_by(self) -> str:
+        """Return the images that scores go by, in words."""
+        return ""
 
     def network(self, copy: nn.Module) -> nn.Module:
         """Return the network that is scored, made of a plain copy of the model."""
@@ -99,6 +104,10 @@ class AtStartByImages(AtStart):
         self._pieces: list[tuple[Tensor, Tensor]] = []
         self._seen = 0
 
+    def scored_by(self) -> str:
+        """Return '128 images'."""
+        return f"{self._count} images" if self._count else f"{OF_EACH_CLASS} images of each class"
+
     def see(self, network: nn.Module, batches: Batches) -> None:
         """Take images, in pieces of a batch's size at most."""
         first = next(batches)
@@ -125,7 +134,7 @@ class AtStartByImages(AtStart):
     ) -> Iterator[tuple[Tensor, ...]]:
         """Yield the gradients of each piece's share of the mean loss."""
         for images, labels in self._pieces:
-            loss = F.cross_entropy(network(images).float() / self.temperature, labels)
+            loss = F.cross_entropy(network(images) / self.temperature, labels)
             loss = loss * (len(images) / self._seen)
             yield torch.autograd.grad(
                 loss, weights, create_graph=create_graph, materialize_grads=True

@@ -1,0 +1,89 @@
+"""SynFlow on two linear layers whose scores are worked out by hand."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dstrun.methods.synflow import Synflow
+
+FIRST = [[3.0, -2.5, 0.5], [2.0, 1.75, -2.5]]
+SECOND = [[2.0, -1.0]]
+
+
+def two_layers() -> nn.Sequential:
+    model = nn.Sequential(nn.Linear(3, 2, bias=False), nn.Linear(2, 1, bias=False))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor(FIRST))
+        model[1].weight.copy_(torch.tensor(SECOND))
+    return model
+
+
+def batches():  # type: ignore[no-untyped-def]
+    yield torch.full((4, 3), 9.0), torch.zeros(4, dtype=torch.long)
+
+
+def prepared(model: nn.Module, **options: float) -> Synflow:
+    method = Synflow(3 / 8, **options)
+    method.prepare(model, past=[])
+    method.begin(1, torch.optim.SGD(model.parameters(), lr=0.1))
+    return method
+
+
+def test_scores_are_the_flow_through_each_weight() -> None:
+    """The first row adds up to 6 and is multiplied by 2, the second one to 6.25, by 1."""
+    model = two_layers()
+    method = prepared(model)
+    network = method.network(method.plain(model))
+    method.see(network, batches())
+    weights: list[Tensor] = [network[0].weight, network[1].weight]
+    first, second = method.scores(network, weights)
+    assert first.tolist() == [[2 * 3.0, 2 * 2.5, 2 * 0.5], [2.0, 1.75, 2.5]]
+    assert second.tolist() == [[2 * 6.0, 6.25]]
+    assert first.dtype == second.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("rounds", "first", "second"),
+    [
+        # 3 of 8 at once: 12, 6.25 and 6; the second neuron has an output and no input
+        (1, [[1, 0, 0], [0, 0, 0]], [[1, 1]]),
+        # √(3/8) · 8 = 4.9: 12, 6.25, 6, 5 and 2.5; then the first neuron's flow is 2 (3 + 2.5), the
+        # second's 2.5, and of 11, 6, 5, 2.5 and 2.5 the first three are kept
+        (2, [[1, 1, 0], [0, 0, 0]], [[1, 0]]),
+    ],
+)
+def test_what_an_earlier_round_prunes_changes_later_scores(
+    rounds: int, first: list[list[int]], second: list[list[int]]
+) -> None:
+    model = two_layers()
+    method = prepared(model, iterations=rounds)
+    method.initialise(model, batches())
+    assert [layer.mask.keep.int().tolist() for layer in method.layers] == [first, second]
+    assert model[0].weight.tolist() == (torch.tensor(FIRST) * torch.tensor(first)).tolist()
+    assert [layer.kept for layer in method.layers] == [sum(map(sum, first)), sum(second[0])]
+
+
+def test_batch_norm_counts_with_the_statistics_of_the_start_and_magnitudes() -> None:
+    """Norm 4 |x| / √(4 − ε + ε) + |−0.5|; R = 5 (2 · |W| · 1 + 0.5): ∂R/∂|W| = 10."""
+    model = nn.Sequential(nn.Linear(2, 1, bias=False), nn.BatchNorm1d(1), nn.Linear(1, 1))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[0.5, -3.0]]))
+        model[1].weight.fill_(-4.0)
+        model[1].bias.fill_(-0.5)
+        model[1].running_var.fill_(4.0)
+        model[1].eps = 0.0
+        model[2].weight.fill_(-5.0)
+    method = Synflow(2 / 3)
+    method.prepare(model, past=[])
+    network = method.network(method.plain(model))
+    method.see(network, iter([(torch.ones(3, 2), torch.zeros(3))]))
+    first, second = method.scores(network, [network[0].weight, network[2].weight])
+    assert first.tolist() == [[10 * 0.5, 10 * 3.0]]
+    assert second.tolist() == [[5 * (2 * 3.5 + 0.5)]]
+
+
+def test_it_takes_a_hundred_rounds_and_says_so() -> None:
+    assert Synflow(0.05).describe() == "synflow, density 5.00%, 100 rounds"
+    assert Synflow(0.05, iterations=1, structure="fan_in").describe() == (
+        "synflow, density 5.00% (fan_in)"
+    )
