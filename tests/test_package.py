@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tomllib
@@ -16,6 +17,7 @@ import dstrun
 from dstrun.config.groups import packaged_folder
 from tests.helpers.commands import Command
 from tests.helpers.least import least_versions
+from tests.helpers.runs import LONG, QUICK, assert_broken_equals_whole, only_run, rows, stop_at
 
 ROOT = Path(__file__).parents[1]
 
@@ -121,17 +123,7 @@ def test_a_model_and_a_data_set_of_another_package(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Train the example of docs/extending.md as an installed package."""
-    Path("stripes.py").write_text(shown_file("stripes.py"))
-    metadata = Path("stripes-0.1.dist-info")
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: stripes\nVersion: 0.1\n")
-    project = shown_file("pyproject.toml")
-    entry_points = project[project.index("[project.entry-points") :].replace(
-        "project.entry-points.", ""
-    )
-    (metadata / "entry_points.txt").write_text(entry_points.replace('"', ""))
-    monkeypatch.syspath_prepend(str(Path.cwd()))
-    monkeypatch.delitem(sys.modules, "stripes", raising=False)
+    install("stripes", monkeypatch)
     outcome = command("model=tiny", "data=stripes", "model.args.width=8", "reg.target_density=0.1")
     note = (
         "dstrun: note: no recipe for tiny on stripes: base values are used "
@@ -147,11 +139,71 @@ def test_a_model_and_a_data_set_of_another_package(
     assert "tiny" in command("model=tinny").err
 
 
-def shown_file(name: str) -> str:
-    """Return the fenced block of docs/extending.md whose first line is the file's name."""
-    text = (ROOT / "docs" / "extending.md").read_text()
-    start = text.index(f"# {name}")
-    return text[start : text.index("```", start)]
+SALIENCY = ["reg=saliency", "reg.density=0.1", "reg.every=4", "reg.args.power=0.5"]
+
+
+def test_a_method_of_another_package(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train with that of docs/extending.md."""
+    install("saliency", monkeypatch)
+    trained = command(*QUICK, *SALIENCY)
+    assert (trained.code, trained.err) == (0, "")
+    assert "saliency, density 10.00% (erk), dropped by |W| · |G| ** 0.5" in trained.out
+    run = only_run()
+    assert run.name.startswith("lenet_300_100-digits-saliency-d1e-1-s0-")
+    assert sum(int(row["grown"]) for row in rows(run / "layers.csv")[3:]) > 1000
+    assert json.loads((run / "summary.json").read_text())["kept"] == 26_620
+    assert "did you mean saliency" in command("reg=salency").err
+
+
+@pytest.mark.slow
+def test_a_method_of_another_package_does_what_dstruns_own_do(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stop, resume, sweep, report, evaluate and export."""
+    install("saliency", monkeypatch)
+    words = [*LONG, *SALIENCY]
+    assert command(*words, "group=whole").code == 0
+    stop_at(command, monkeypatch, 14, signal.SIGTERM, words)
+    assert command(*words, "group=broken").code == 0
+    assert_broken_equals_whole()
+    run = only_run("outputs/whole")
+    assert "density 10.00%" in command("eval", str(run), "threads=1").out
+    assert command("export", str(run), "--to", "few.safetensors", "--format", "sparse").code == 0
+    short = [*words, "schedule.epochs=1", "n_jobs=1"]
+    swept = command("-m", *short, "reg=set,saliency", "reg.density=0.2,0.1")
+    assert (swept.code, len([*Path("outputs/grid").glob("*/summary.json")])) == (0, 4)
+    assert "saliency" in command("report", "outputs/grid").out
+    assert "saliency" in command("--help").out
+
+
+def test_the_example_of_a_method_is_short() -> None:
+    lines = [*shown_file("saliency.py").split("\n"), *shown_file("pyproject.toml", 1).split("\n")]
+    assert len(lines) < 60
+
+
+def install(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave a package of docs/extending.md as pip would."""
+    source = shown_file(f"{name}.py")
+    Path(f"{name}.py").write_text(source)
+    metadata = Path(f"{name}-0.1.dist-info")
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1\n")
+    project = next(p for p in map(pyproject, (0, 1)) if f'name = "{name}"' in p)
+    entry_points = project[project.index("[project.entry-points") :]
+    entry_points = entry_points.replace("project.entry-points.", "").replace('"', "")
+    (metadata / "entry_points.txt").write_text(entry_points)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+def pyproject(number: int) -> str:
+    return shown_file("pyproject.toml", number)
+
+
+def shown_file(name: str, number: int = 0) -> str:
+    """Return a fenced block of docs/extending.md whose first line is the file's name."""
+    block = (ROOT / "docs" / "extending.md").read_text().split(f"# {name}\n")[number + 1]
+    return block[: block.index("```")]
 
 
 def test_a_users_sweep_is_found(command: Command) -> None:

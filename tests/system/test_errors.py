@@ -156,3 +156,56 @@ def test_arguments_of_a_data_set_are_compared_with_its_parameters(command: Comma
         "data.args: stripes() got an unexpected keyword argument 'color'; did you mean colour?\n"
     )
     assert said[1].endswith("data.args.size: expected data.size=1, which is an option of its own\n")
+
+
+METHOD = "from dstrun.methods.static import Static\nfrom dstrun.methods.base import Method\n"
+OF_METHOD = "reg.method: the entry point `dstrun.methods: mine = "
+
+
+@pytest.mark.usefixtures("package")
+@pytest.mark.parametrize(
+    ("source", "words", "line"),
+    [
+        ("mine = 3", "", f"{OF_METHOD}stripes:mine` is a int, expected a class (MODULE:CLASS)"),
+        ("", "", f"{OF_METHOD}stripes:mine` cannot be loaded: AttributeError (module 'stripes'"),
+        (
+            "def mine(density): return torch.zeros(2)",
+            "",
+            "reg.method: mine is a Tensor, expected a subclass of dstrun.methods.base.Method",
+        ),
+        (
+            "class mine(Static): pass",
+            "reg.args.powr=2",
+            "reg.method=mine: TypeError (FixedMaskMethod.__init__() got an unexpected keyword "
+            "argument 'powr')",
+        ),
+        (
+            "class mine(Static):\n    def __init__(self, density, power=1, seed=0): 1 / 0",
+            "reg.args.powr=2",
+            "reg.args: mine() got an unexpected keyword argument 'powr'; did you mean power?",
+        ),
+        (
+            "class mine(Method):\n    def __init__(self): super().__init__()",
+            "",
+            "reg.density: mine has no such option",
+        ),
+        (
+            "class mine(Static):\n    def __init__(self, density): 1 / 0",
+            "",
+            "reg.method=mine: ZeroDivisionError in stripes.py:6 (division by zero)",
+        ),
+        (
+            "class mine(Static): pass",
+            "reg.distribution=uniform reg.density=0.001",
+            "reg.density: got 0.001, which keeps 266 of 266,200 weights; expected",
+        ),
+    ],
+)
+def test_a_mistake_in_a_method_is_one_line(
+    source: str, words: str, line: str, command: Command
+) -> None:
+    offer(METHOD + source, "mine = stripes:mine", group="dstrun.methods")
+    outcome = command("reg=mine", "reg.density=0.1", *words.split())
+    assert (outcome.code, outcome.err.count("\n"), outcome.out) == (2, 1, "")
+    assert outcome.err.startswith(f"dstrun: {line}")
+    assert not Path("outputs").exists()

@@ -12,7 +12,7 @@ from dstrun.config.literals import find_spelling
 from dstrun.system.errors import InputError
 
 AD_HOC = "grid"
-ENTRY_POINTS = {"model": "dstrun.models", "data": "dstrun.data"}
+ENTRY_POINTS = {"model": "dstrun.models", "data": "dstrun.data", "reg": "dstrun.methods"}
 
 
 def packaged_folder(name: str) -> Path:

@@ -33,7 +33,8 @@ def _load(option: str, entry: EntryPoint) -> Callable:
         raise InputError(f"{subject} cannot be loaded: {user_code_error(error)}") from error
     if not callable(builder):
         kind = type(builder).__name__
-        raise InputError(f"{subject} is a {kind}, expected a function (MODULE:FUNCTION)")
+        wanted = "class" if entry.group == "dstrun.methods" else "function"
+        raise InputError(f"{subject} is a {kind}, expected a {wanted} (MODULE:{wanted.upper()})")
     return builder
 
 
@@ -43,6 +44,12 @@ def accepted_options(builder: Callable, options: Mapping[str, Any]) -> dict[str,
     if parameters is None or any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
         return dict(options)
     return {name: value for name, value in options.items() if name in parameters}
+
+
+def named_parameters(builder: Callable) -> set[str]:
+    """Return the names of a builder's parameters, without those that **options takes."""
+    parameters = (_parameters(builder) or {}).values()
+    return {one.name for one in parameters if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)}
 
 
 def check_arguments(option: str, name: str, builder: Callable, *given: Any, **named: Any) -> None:

@@ -16,7 +16,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from dstrun.config.groups import entry_names, folders, packaged_folder, sweep_group
+from dstrun.config.groups import ENTRY_POINTS, entry_names, folders, packaged_folder, sweep_group
 from dstrun.config.options import Config
 from dstrun.config.yaml_files import header_package, read_text, read_yaml
 from dstrun.system.errors import InputError
@@ -123,7 +123,7 @@ class SweepSource(NamedSource):
 
 
 class PluginSource(NamedSource):
-    """Models and data sets of installed packages, by the names of their entry points."""
+    """Models, data sets and methods of installed packages, by the names of their entry points."""
 
     @staticmethod
     def scheme() -> str:
@@ -132,16 +132,17 @@ class PluginSource(NamedSource):
 
     def groups(self) -> tuple[str, ...]:
         """Return the groups to which packages can add."""
-        return ("model", "data")
+        return tuple(ENTRY_POINTS)
 
     def names(self, group: str) -> list[str]:
         """Return the names of a group's entry points."""
         return entry_names(group)
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """Return the options of a choice: the entry point as name and builder."""
-        name = config_path.removesuffix(".yaml").rpartition("/")[2]
-        config = OmegaConf.create({"name": name, "builder": name})
+        """Return the options of a choice: the entry point as name and builder, or as method."""
+        group, _, name = config_path.removesuffix(".yaml").rpartition("/")
+        options = {"method": name} if group == "reg" else {"name": name, "builder": name}
+        config = OmegaConf.create(options)
         return ConfigResult(self.provider, self.full_path(), config, {"package": None})
 
 

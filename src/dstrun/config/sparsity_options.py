@@ -41,11 +41,11 @@ WITH_DENSITY = with_method(
 )
 WITH_DISTRIBUTION = with_method(*RANDOM_START, OTHERS)
 WITH_STRUCTURE = with_method("static", "set", "rigl", "gmp", "one_shot", "imp", *AT_START, OTHERS)
-WITH_UPDATES = with_method("set", "rigl", "snfs", "dsr", "gmp", "granet")
-WITH_DROP = with_method("set", "rigl", "snfs", "dsr", "granet")
-WITH_START = with_method("gmp", "one_shot", "granet", "acdc", "l1")
-WITH_UNTIL = with_method("set", "rigl", "snfs", "dsr", "gmp", "granet", "acdc")
-WITH_SCOPE = with_method("gmp", "one_shot", "imp", "granet", "acdc", "l1")
+WITH_UPDATES = with_method("set", "rigl", "snfs", "dsr", "gmp", "granet", OTHERS)
+WITH_DROP = with_method("set", "rigl", "snfs", "dsr", "granet", OTHERS)
+WITH_START = with_method("gmp", "one_shot", "granet", "acdc", "l1", OTHERS)
+WITH_UNTIL = with_method("set", "rigl", "snfs", "dsr", "gmp", "granet", "acdc", OTHERS)
+WITH_SCOPE = with_method("gmp", "one_shot", "imp", "granet", "acdc", "l1", OTHERS)
 
 
 @dataclass
@@ -144,7 +144,7 @@ class RegConfig:
         "constant",
         "Schedule of reg.drop (cosine: down to 0 at reg.until)",
         choices=("constant", "cosine"),
-        when=with_method("set", "rigl"),
+        when=with_method("set", "rigl", OTHERS),
     )
     start: float = option(
         0.0,
