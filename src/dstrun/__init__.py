@@ -1,9 +1,9 @@
 """dstrun: an experiment runner for Dynamic Sparse Training.
 
-`dstrun.DynamicSparseTraining` adds the method to a training loop of your own. `dstrun.sparsify` and
-`dstrun.ThresholdMask` are its masks alone, and `dstrun.plain` returns the sparse network without
-masks. A data set of your own consists of `dstrun.Splits` and `dstrun.Split`. Importing the package
-does not import torch.
+`dstrun.DynamicSparseTraining` adds the method to a training loop of your own, and `dstrun.method`
+any other, such as RigL. `dstrun.sparsify` and `dstrun.ThresholdMask` are DST's masks alone, and
+`dstrun.plain` returns the sparse network without masks. A data set of your own consists of
+`dstrun.Splits` and `dstrun.Split`. Importing the package does not import torch.
 """
 
 from importlib import import_module
@@ -16,6 +16,7 @@ _PUBLIC = {
     "plain": "dstrun.methods.masked_layers",
     "ThresholdMask": "dstrun.methods.dst.masking",
     "DynamicSparseTraining": "dstrun.methods.dst.method",
+    "method": "dstrun.methods",
     "RecurrentLinear": "dstrun.models.recurrent",
     "load": "dstrun.export.load",
     "shrink": "dstrun.export.shrink",

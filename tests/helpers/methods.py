@@ -10,6 +10,8 @@ from dstrun.config.groups import packaged_folder
 from dstrun.config.sparsity_options import METHODS, WITH_DENSITY, WITH_UPDATES
 from dstrun.config.yaml_files import read_yaml
 from dstrun.methods import METHODS as REGISTRY
+from dstrun.methods import method_class
+from dstrun.methods.fixed.method import FixedMaskMethod
 
 LEAST: dict[str, dict[str, Any]] = {
     name: {"reg.method": name}
@@ -22,10 +24,10 @@ OWN: dict[str, dict[str, Any]] = {
     "dst": {"reg.target_density": 0.3},
     "dense": {},
     "imp": {"reg.density": 0.3, "reg.rounds": 2},
-    "str": {"reg.threshold_start": -1.0},
+    "str": {"reg.threshold_start": -4.0},
 }
 NAMES = tuple(REGISTRY)
-DENSE_MOMENTUM = ("snfs",)  # the momentum of pruned weights is what it grows by
+FIXED = [name for name in NAMES if issubclass(method_class(name), FixedMaskMethod)]
 
 
 def options(name: str) -> dict[str, Any]:

@@ -9,12 +9,10 @@ regrow=true pruned weights keep their values, gradients and momentum, as in STR'
 (Kusupati et al., 2020): the next update ranks them with the others.
 """
 
-from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
 from dstrun.methods.fixed.pruning import MagnitudePruning
@@ -41,6 +39,7 @@ class GMP(MagnitudePruning):
         **options: Any,
     ) -> None:
         super().__init__(density, **options)
+        self.has_dense_momentum = self.learns_pruned = regrow
         self._every, self._start, self._until, self._regrow = every, start, until, regrow
         self._updates = Updates(1, 0, -1)
 
@@ -82,7 +81,3 @@ class GMP(MagnitudePruning):
         for layer, keep in zip(self.layers, masks, strict=True):
             layer.mask.set(keep)
         self._take_masks()
-
-    def on_gradients(self, gradients: Sequence[Tensor | None]) -> bool:
-        """Mask gradients, unless pruned weights go on learning."""
-        return self._regrow or super().on_gradients(gradients)

@@ -19,6 +19,7 @@ from dstrun.methods.base import MaskedMethod
 from dstrun.methods.fixed.distribution import Shapes, refuse_less_than_rows, refuse_other_groups
 from dstrun.methods.fixed.mask import FixedMask, multiply
 from dstrun.methods.fixed.selection import keep_highest
+from dstrun.methods.fixed.step_check import StepCheck
 from dstrun.methods.masked_layers import Maskable
 
 
@@ -47,6 +48,7 @@ class FixedMaskMethod(MaskedMethod):
 
     reads_gradients = True
     has_dense_momentum = False  # True: that of pruned weights stays as it is
+    learns_pruned = False  # True: pruned weights are not 0
 
     def __init__(
         self,
@@ -62,6 +64,16 @@ class FixedMaskMethod(MaskedMethod):
         self.layers: list[Layer] = []
         self.step = -1  # of the step under way; before the first none is
         self._optimiser: Optimizer | None = None
+        self._check: StepCheck | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the check of a loop's first steps: its hook in optimisers cannot be copied."""
+        return self.__dict__ | {"_check": None}
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether `begin` has been called."""
+        return self._optimiser is not None
 
     def make_mask(self, weight: Tensor) -> FixedMask:
         """Return a mask of one weight that keeps all of it."""
@@ -78,7 +90,7 @@ class FixedMaskMethod(MaskedMethod):
     def prepare(
         self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None
     ) -> None:
-        """Give the model its masks, as `MaskedMethod.prepare`."""
+        """Give the model its masks, as `MaskedMethod.prepare`; without `past` check the loop."""
         super().prepare(model, example=example, past=past)
         self.check(self._layers)
         trainable = [id(one) for one in model.parameters() if one.requires_grad]
@@ -86,6 +98,7 @@ class FixedMaskMethod(MaskedMethod):
             weight, mask = cast(nn.Parameter, layer.weight), cast(FixedMask, layer.mask)
             place = trainable.index(id(weight))
             self.layers.append(Layer(name, weight, mask, place, weight.numel()))
+        self._check = StepCheck(self) if past is None else None
 
     def begin(
         self, steps: int, optimiser: Optimizer | None = None, steps_per_epoch: int = 0
@@ -110,8 +123,11 @@ class FixedMaskMethod(MaskedMethod):
         self.is_update_step = self.is_due(step)
 
     def on_gradients(self, gradients: Sequence[Tensor | None]) -> bool:
-        """Multiply the gradients of masked weights by their masks, in place."""
-        ours, factors = [], []
+        """Multiply gradients by masks, in place, unless momentum is dense."""
+        ours: list[Tensor] = []
+        factors: list[Tensor] = []
+        if self.has_dense_momentum:
+            return True
         for layer in self.layers:
             gradient = gradients[layer.place]
             if gradient is not None:
