@@ -43,10 +43,9 @@ class L1(OneShot):
         return f"l1, λ = {short(self._l1)}, {what}, at {self._start:.0%} of the run"
 
     def check(self, layers: Mapping[str, Maskable]) -> None:
-        """Raise ValueError where the options do not fit."""
-        super().check(layers)
-        if not (self.density or self._cutoff):
-            raise ValueError("density: got 0 without a cutoff, expected one of them")
+        """Raise ValueError where a density keeps too little; there is none with a cutoff."""
+        if not self._cutoff:
+            super().check(layers)
 
     def before_step(self, step: int) -> None:
         """Prune at the end of the penalty."""
