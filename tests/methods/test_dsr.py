@@ -6,7 +6,7 @@ import torch
 from dstrun.methods.dsr import DSR
 from tests.helpers.masks import Table, begun, mask_tables, set_momenta, weight_tables
 
-A = [[0.4, 0.3, 0.2, 0.1], [0.0, 0.0, 0.0, 0.0]]
+A = [[0.4, 0.3, 0.0, 0.0], [0.0, 0.0, 0.2, 0.1]]
 B = [[0.8, 0.7, 0.6, 0.5], [0.4, 0.3, 0.2, 0.1], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
 ASCENDING = torch.arange(16.0)
 
@@ -24,7 +24,7 @@ def test_an_update_worked_out_by_hand() -> None:
     """
     H = 0.25: of a 0.2 and 0.1 are pruned, of b the same; in all 4. Left are 2 and 6.
     a grows 2/8 · 4 = 1, b 6/8 · 4 = 3, of the highest scores among the weights that were pruned
-    before: the last of a; the last three of b. Those just pruned are not grown.
+    before: the last of b, and of a the last in front of those just pruned, which are not grown.
     The number wanted is 0.4 · 12 = 4.8, of which 4 is less than nine tenths: 4.32. So H doubles.
     """
     method = DSR(0.5, drop=0.4)
@@ -33,7 +33,7 @@ def test_an_update_worked_out_by_hand() -> None:
     method.threshold = 0.25
     method.update()
     assert mask_tables(method) == [
-        [[1, 1, 0, 0], [0, 0, 0, 1]],
+        [[1, 1, 0, 0], [0, 1, 0, 0]],
         [[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0], [0, 1, 1, 1]],
     ]
     assert weight_tables(method) == [

@@ -19,9 +19,10 @@ GRADIENT_B = [[5.0, 0, 0, 1], [9.0, 9, 9, 1], [-3.0, 1, -4, 1], [1.0, 1, 1, 1]]
 def test_an_update_worked_out_by_hand() -> None:
     """
     A third of 24 is 8: of the 12 that are kept, 0.8 0.7 0.6 0.5 0.45 0.4 0.35 0.3. a has 2, b 6.
-    Half of them is exchanged. a drops 0.3; its gradient is the highest, 9, so it returns. b drops
-    0.5, 0.45 and 0.35; its highest gradients besides those of what stays are 5, 4 and 3: a weight
-    that never was, 0.25, which the first part has set to 0, and 0.45, which returns as it was.
+    45 % of them, rounded up, is exchanged: 1 and 3. a drops 0.3; its gradient is the highest, 9, so
+    it returns. b drops 0.5, 0.45 and 0.35; its highest gradients besides those of what stays are 5,
+    4 and 3: a weight that never was, 0.25, which the first part has set to 0, and 0.45, which
+    returns as it was.
     """
     method = GraNet(0.25, every=10)
     begun(method, A, B)
@@ -32,7 +33,7 @@ def test_an_update_worked_out_by_hand() -> None:
     assert gradients[0].tolist() == [[1.0, -9.0, 0.0, 0.0], [0.0] * 4], "masked by now"
     method.prune(1 / 3)
     assert [layer.kept for layer in method.layers] == [2, 6]
-    method.exchange(0.5)
+    method.exchange(0.45)
     assert mask_tables(method) == [
         [[1, 1, 0, 0], [0, 0, 0, 0]],
         [[1, 0, 0, 0], [1, 1, 1, 0], [1, 0, 1, 0], [0, 0, 0, 0]],
@@ -49,6 +50,17 @@ def test_each_layer_is_ranked_alone_where_asked() -> None:
     begun(method, A, B)
     method.prune(0.25)
     assert [layer.kept for layer in method.layers] == [2, 4]
+
+
+def test_weights_of_0_that_are_kept_rank_above_pruned_ones() -> None:
+    """Of a, the lower row is kept, which has just been grown."""
+    method = GraNet(0.25)
+    begun(method, A)
+    (layer,) = method.layers
+    layer.mask.set(torch.tensor([[False] * 4, [True] * 4]))
+    method.zero_pruned()
+    method.prune(0.5)
+    assert layer.kept == 4
 
 
 def updates(method: GraNet, monkeypatch: pytest.MonkeyPatch, steps: int = 40) -> dict[int, Any]:

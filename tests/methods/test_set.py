@@ -8,7 +8,7 @@ from dstrun.methods.set import Set
 from tests.helpers.masks import begun, mask_tables, set_momenta, weight_tables
 
 WEIGHTS = [[0.9, 0.1, 0.0, 0.0], [-0.8, 0.2, 0.0, 0.0], [0.7, -0.3, 0.0, 0.0], [0.6, 0.4, 0.0, 0.0]]
-SCORES = [[0.0, 0.1, 0.7, 0.2], [0.9, 0.8, 0.1, 0.2], [0.9, 0.9, 0.3, 0.4], [0.9, 0.9, 0.5, 0.6]]
+SCORES = [[0.0, 0.1, 0.7, 0.2], [0.9, 0.8, 0.1, 0.2], [0.9, 0.0, 0.3, 0.4], [0.9, 0.0, 0.5, 0.6]]
 
 
 def test_an_update_worked_out_by_hand() -> None:
@@ -33,12 +33,14 @@ def test_an_update_worked_out_by_hand() -> None:
 
 def test_a_structure_is_kept_by_what_is_grown() -> None:
     """
-    Two of each four: of the first row 0.1 is dropped and 0.7 drawn; of the second 0.2 is dropped
-    and drawn.
+    Two of each four. Of the first row 0.1 is dropped and 0.7 drawn; of the second 0.2 is dropped
+    and drawn by 0.8. The draw of 0.95 in the third row finds no place.
     """
     method = Set(0.5, structure="2:4")
     begun(method, WEIGHTS)
-    method.regrow(method.layers[0], torch.tensor(SCORES))
+    scores = torch.tensor(SCORES)
+    scores[2, 3] = 0.95
+    method.regrow(method.layers[0], scores)
     assert mask_tables(method)[0][:2] == [[1, 0, 1, 0], [1, 1, 0, 0]]
     assert [sum(row) for row in mask_tables(method)[0]] == [2] * 4
 

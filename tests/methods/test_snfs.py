@@ -12,7 +12,7 @@ from tests.helpers.masks import begun, mask_tables, set_momenta, weight_tables
 A = [[0.4, 0.3, 0.0, 0.0], [0.2, 0.1, 0.0, 0.0]]
 MOMENTUM_A = [[3.0, -3.0, 9.0, 0.5], [-2.0, 0.0, -0.25, 0.0]]
 B = [[0.0, 0.0, 0.0, 0.0], [0.8, -0.7, 0.6, 0.5], [0.4, -0.3, 0.2, -0.1], [0.0, 0.0, 0.0, 0.0]]
-MOMENTUM_B = [[0.0, 0.0, 0.0, 8.0], [1.0, 1.0, 1.0, -1.0], [-1.0, 1.0, 1.0, 1.0], [7.0, 0, 0, 0]]
+MOMENTUM_B = [[0.0, 0, 0, 80], [1.0, 1, 1, -1], [-1.0, 1, 1, 1], [70.0, 0, 0, 0]]
 
 
 def test_an_update_worked_out_by_hand() -> None:
@@ -21,7 +21,7 @@ def test_an_update_worked_out_by_hand() -> None:
     Half is dropped: of a ⌈0.5 · 4⌉ = 2, the weights 0.2 and 0.1; of b 4, its third row. In all 6.
     a grows 2/3 · 6 = 4 of the highest momentum among its 4 + 2 pruned ones: 9, 2, 0.5, 0.25. One of
     them, 2, is that of 0.2, which was just dropped and keeps its value.
-    b grows 1/3 · 6 = 2 among 8 + 4: 8 and 7. a keeps 2 + 4 = 6, b 4 + 2 = 6, together 12 as before.
+    b grows 1/3 · 6 = 2 among 8 + 4: 80 and 70. a keeps 2 + 4 = 6, b 4 + 2 = 6, 12 as before.
     """
     method = SNFS(0.5)
     optimiser = begun(method, A, B)
@@ -111,19 +111,19 @@ def test_momentum_is_dense_and_pruned_weights_stay_at_zero() -> None:
 
 
 def test_for_adam_the_momentum_is_m_over_the_root_of_v() -> None:
-    """Pruned weights have m = 4 and 2, v = 16 and 1: 4/4 = 1 and 2/1 = 2, so the second is grown.
+    """Pruned weights have 4/√16 = 1, 2/√1 = 2 and 0.1/√0.01 = 1: the second is grown.
 
     ⌈0.5 · 2⌉ = 1 of the two kept weights is dropped, the lower one, whose m is 0.
     """
-    method = SNFS(0.5)
-    optimiser = begun(method, [[0.2, 0.1, 0.0, 0.0]])
+    method = SNFS(0.4)
+    optimiser = begun(method, [[0.2, 0.1, 0.0, 0.0, 0.0]])
     (layer,) = method.layers
     optimiser.state[layer.weight] = {
-        "exp_avg": torch.tensor([[1.0, 0.0, 4.0, 2.0]]),
-        "exp_avg_sq": torch.tensor([[1.0, 1.0, 16.0, 1.0]]),
+        "exp_avg": torch.tensor([[1.0, 0.0, 4.0, 2.0, 0.1]]),
+        "exp_avg_sq": torch.tensor([[1.0, 1.0, 16.0, 1.0, 0.01]]),
     }
     method.update(0.5)
-    assert mask_tables(method) == [[[1, 0, 0, 1]]]
+    assert mask_tables(method) == [[[1, 0, 0, 1, 0]]]
 
 
 def test_without_momentum_every_layer_grows_the_same() -> None:
