@@ -86,7 +86,7 @@ def normalize_override(word: str, several: bool = True) -> str:
 
 
 def _check_override(word: str, override: Override) -> str:
-    """Return the word of an override, with ++ for a key of free options.
+    """Return the word of an override, with ++ for free options, which may get new keys.
 
     Raise InputError for an unknown key, and for a choice that a group cannot have.
     """
@@ -97,7 +97,7 @@ def _check_override(word: str, override: Override) -> str:
     if key.startswith("hydra") or "/" in key or override.is_delete():
         return word
     check_key(key)
-    is_free = any(key.startswith(f"{free}.") for free in FREE)
+    is_free = any(f"{key}.".startswith(f"{free}.") for free in FREE)
     return "++" + word.lstrip("+") if is_free else word
 
 

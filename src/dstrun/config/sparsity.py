@@ -1,14 +1,25 @@
 """Check of the options of `reg` that do not fit together, and the one word for a density."""
 
-from dstrun.config.sparsity_options import METHODS, WITH_DENSITY, RegConfig
+from math import isclose
+
+from dstrun.config.sparsity_options import (
+    METHODS,
+    STRUCTURES,
+    WITH_DENSITY,
+    WITH_STRUCTURE,
+    RegConfig,
+)
 from dstrun.system.errors import InputError
 
 
 def unify_density(reg: RegConfig) -> None:
-    """Move reg.density to reg.target_density where the method is dst, in place.
+    """Take over a density that another option says, in place, so that a run has one identity.
 
-    Raise InputError where both are given and differ.
+    With the method dst reg.density becomes reg.target_density; N:M is the density N / M. Raise
+    InputError where both are given and differ.
     """
+    if ":" in reg.structure and (reg.method in WITH_STRUCTURE or reg.method not in METHODS):
+        reg.density = _density_of_groups(reg)
     if reg.method != "dst" or not reg.density:
         return
     if reg.target_density not in (0, reg.density):
@@ -17,6 +28,18 @@ def unify_density(reg: RegConfig) -> None:
             "which is another word for it: expected one of them"
         )
     reg.target_density, reg.density = reg.density, 0.0
+
+
+def _density_of_groups(reg: RegConfig) -> float:
+    kept, size = map(int, reg.structure.split(":"))
+    if not 0 < kept < size:
+        raise InputError(f"reg.structure: got {reg.structure!r}, expected {STRUCTURES}")
+    if reg.density and not isclose(reg.density, kept / size, rel_tol=1e-6):
+        raise InputError(
+            f"reg.density: got {reg.density:g} with reg.structure={reg.structure}, "
+            f"which keeps {kept / size:g}"
+        )
+    return kept / size
 
 
 def asked_density(reg: RegConfig) -> float:

@@ -27,6 +27,8 @@ METHODS = (
 # Beside the methods named, an option is for those of installed packages, as all with OTHERS are.
 OTHERS = "other packages' methods"
 
+STRUCTURES = "none, fan_in, or N:M such as 2:4, with N < M"
+
 
 def with_method(*methods: str) -> tuple[str, ...]:
     """Return the `when` of an option for some methods."""
@@ -124,7 +126,7 @@ class RegConfig:
         "Pattern of the weights that are kept: fan_in (as many in each row), or N:M (N of every M "
         "inputs of a neuron or filter). The density of N:M is N / M",
         pattern=r"none|fan_in|\d+:\d+",
-        words="none, fan_in, or N:M such as 2:4, with N < M",
+        words=STRUCTURES,
         when=WITH_STRUCTURE,
     )
     every: int = option(

@@ -131,7 +131,10 @@ def _reason_in_data(config: Config, key: str) -> str | None:
 def _reason_in_training(config: Config, key: str) -> str | None:
     reg, schedule = config.reg, config.schedule
     is_dense = reg.method == "dense"
+    by_groups = ":" in reg.structure, f"every layer has the density of {reg.structure}"
     reasons = {
+        "reg.distribution": by_groups,
+        "reg.layer_densities": by_groups,
         "reg.exclude": (is_dense, "a dense run has no masks"),
         "reg.guard": (reg.floor == 0, "reg.floor is 0, so thresholds are never reset"),
         "schedule.threshold_decay": (schedule.weight_decay == 0, "schedule.weight_decay is 0"),

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dstrun.methods.fixed.distribution import NAMED
 from dstrun.methods.fixed.method import FixedMaskMethod
 from dstrun.methods.fixed.selection import select_share
 
@@ -40,7 +41,8 @@ class AtStart(FixedMaskMethod):
         words += [self.scored_by()] if self.scored_by() else []
         words += [f"{self._rounds} rounds"] if self._rounds > 1 else []
         if empty := [layer.name for layer in self.layers if not layer.kept]:
-            words.append(f"no weight is left in {' and '.join(empty)}")
+            more = f" and {len(empty) - NAMED} more" if len(empty) > NAMED else ""
+            words.append(f"no weight is left in {', '.join(empty[:NAMED])}{more}")
         return ", ".join(words)
 
     def scored_by(self) -> str:
