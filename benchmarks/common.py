@@ -19,6 +19,7 @@ from dstrun.config.check import check
 from dstrun.config.compose import compose_single
 from dstrun.config.options import Config
 from dstrun.config.registry import lookup
+from dstrun.config.sparsity_options import WITH_UPDATES
 from dstrun.data import Split, Splits
 from dstrun.methods.base import Method
 from dstrun.runs.rounds import Rounds
@@ -50,6 +51,15 @@ VARIANTS = {
     "dense, compile=step": ["reg=dense", "schedule.compile=step"],
     "DST, compile=step": ["schedule.compile=step"],
 }
+
+
+def variants_of(method: str) -> dict[str, list[str]]:
+    """Return a method's step as its authors have it, compiled, and with an update in every step."""
+    words = [f"reg={method}", "reg.density=0.1"]
+    found = {method: words, f"{method}, compile=step": [*words, "schedule.compile=step"]}
+    return found | (
+        {f"{method}, update": [*words, "reg.every=1"]} if method in WITH_UPDATES else {}
+    )
 
 
 @dataclass
@@ -95,9 +105,10 @@ def training(words: Sequence[str]) -> Training:
     def enough(progress: Progress) -> bool:
         return progress.step >= asked
 
-    one_update = make_update(
-        config, model, method, make_optimiser_for(config, model, method), device
-    )
+    optimiser = make_optimiser_for(config, model, method)
+    one_update = make_update(config, model, method, optimiser, device)
+    if not config.reg.is_steered:
+        method.begin(10**9, optimiser, 10**9)
     batches, rate = Repeated(images, labels), make_rate_for(config, 10**9)
     records = train(
         one_update, batches, rate, {}, rounds=Rounds(1), progress=Progress(), between_steps=enough

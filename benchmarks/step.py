@@ -1,7 +1,7 @@
 """Cost of a mask: a step of a sparse network against a step of the same network dense.
 
     python benchmarks/step.py model=vgg16 data=cifar10 [any option of dstrun ...]
-                              [--rounds 11] [--json FILE]
+                              [--rounds 11] [--json FILE] [--methods static set rigl]
 
 Every variant trains with dstrun's own loop on one batch that is on the device. In a round each
 variant does the same number of steps, one variant after the other, and the ratio is taken within
@@ -17,7 +17,16 @@ import argparse
 from pathlib import Path
 
 import torch
-from common import VARIANTS, Training, base_of, report, seconds, spread, training
+from common import (
+    VARIANTS,
+    Training,
+    base_of,
+    report,
+    seconds,
+    spread,
+    training,
+    variants_of,
+)
 
 
 def main() -> None:
@@ -34,13 +43,16 @@ def main() -> None:
     parser.add_argument(
         "--without", nargs="*", default=[], metavar="VARIANT", help="leave variants out"
     )
+    parser.add_argument(
+        "--methods", nargs="*", default=[], metavar="METHOD", help="other methods, at 10 %%"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
-    variants = {
-        name: training([*options.words, *words])
-        for name, words in VARIANTS.items()
-        if name not in options.without
-    }
+    asked = dict(VARIANTS)
+    for method in options.methods:
+        asked |= variants_of(method)
+    asked = {name: words for name, words in asked.items() if name not in options.without}
+    variants = {name: training([*options.words, *words]) for name, words in asked.items()}
     first = {name: seconds(lambda made=made: made.update(1)) for name, made in variants.items()}
     one = min(seconds(lambda: variants["dense"].update(1)) for _ in range(5))
     count = max(1, round(options.seconds / one))
@@ -66,7 +78,7 @@ def main() -> None:
             }
         )
     sparse = variants.get("DST, eager") or next(
-        made for name, made in variants.items() if "DST" in name
+        made for made in variants.values() if made.method.has_masks
     )
     weights, floor, speed = floor_of(sparse)
     report(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dstrun.config.check import check
 from dstrun.config.options import Config
+from dstrun.methods.fixed.mask import FixedMask
 from dstrun.runs import checkpoint
 from dstrun.training.loop import Record
 from dstrun.training.prepare import prepare
@@ -72,6 +73,31 @@ def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
         assert torch.equal(ours[name], value), name
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_weights_kept_at_0_train_as_their_product_with_the_mask(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit: in training a pruned weight is 0 already."""
+    wanted = config_of(name, schedule__weight_decay=0.1)
+    without = trainer_of(wanted)
+    assert all(layer.mask.holds_zeros for layer in without.method.layers)
+    rows, _ = trained(without)
+    monkeypatch.setattr(FixedMask, "holds_zeros", property(lambda _: False, lambda *_: None))
+    with_product = trainer_of(wanted)
+    assert trained(with_product)[0] == rows
+    assert_same(with_product.model.state_dict(), without.model.state_dict())
+
+
+def test_pruned_weights_that_go_on_learning_are_masked() -> None:
+    trainer = trainer_of(config_of("gmp", reg__regrow=True, reg__start=0.0, reg__until=0.5))
+    trained(trainer)
+    for layer in trainer.method.layers:
+        assert layer.weight[~layer.mask.keep].any()
+        for mode in (True, False):
+            masked = layer.mask.train(mode)(layer.weight)
+            assert torch.equal(masked != 0, layer.mask.keep)
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """A mask that its method gives: the layer computes with W ⊙ M, and W gets the whole gradient.
 
-    forward    W ⊙ M
+    forward    W ⊙ M, which is W itself in training where pruned weights are kept at 0
     backward   dL/dW = G, with G = dL/d(W ⊙ M), pruned weights included
 
 G of pruned weights is what RigL and others grow by; the method multiplies gradients by M where it
@@ -36,10 +36,12 @@ class FixedMask(WeightMask):
 
     keep: the mask, booleans of the weight's shape. factor: the same as numbers 0 and 1 in the
     weight's dtype, not saved: on a CPU a product with booleans takes ten times as long.
+    holds_zeros: whether pruned weights are 0 in every step, so that training needs no product.
     """
 
     keep: Tensor
     factor: Tensor
+    holds_zeros = False
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()
@@ -55,6 +57,8 @@ class FixedMask(WeightMask):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return W ⊙ M."""
+        if self.holds_zeros and self.training:
+            return weight.to(compute_dtype(weight))
         return KeepWeight.apply(weight, self.factor, compute_dtype(weight))
 
     def kept(self, weight: Tensor) -> Tensor:

@@ -65,6 +65,7 @@ class FixedMaskMethod(MaskedMethod):
         self.step = -1  # of the step under way; before the first none is
         self._optimiser: Optimizer | None = None
         self._check: StepCheck | None = None
+        self._is_own_loop = True  # a user's, whose optimiser may move a weight that is 0
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the check of a loop's first steps: its hook in optimisers cannot be copied."""
@@ -99,6 +100,7 @@ class FixedMaskMethod(MaskedMethod):
             place = trainable.index(id(weight))
             self.layers.append(Layer(name, weight, mask, place, weight.numel()))
         self._check = StepCheck(self) if past is None else None
+        self._is_own_loop = past is None
 
     def begin(
         self, steps: int, optimiser: Optimizer | None = None, steps_per_epoch: int = 0
@@ -111,6 +113,8 @@ class FixedMaskMethod(MaskedMethod):
         self._optimiser = optimiser
         self._take_masks()
         self.zero_pruned()
+        for layer in self.layers:
+            layer.mask.holds_zeros = not (self._is_own_loop or self.learns_pruned)
 
     def is_due(self, step: int) -> bool:
         """Return whether masks may move in a step."""
