@@ -26,6 +26,8 @@ def keep_highest(scores: Tensor, count: int) -> Tensor:
         return torch.zeros_like(scores, dtype=torch.bool)
     # not kthvalue, which has no deterministic form on a GPU
     lowest = flat.topk(count, sorted=False).values.amin()
+    if flat.device.type == "cpu" and int((flat >= lowest).count_nonzero()) == count:
+        return scores >= lowest  # no choice between equals, which costs more than topk
     above, equal = flat > lowest, flat == lowest
     missing = count - above.sum()
     return (above | (equal & (equal.cumsum(0) <= missing))).view(scores.shape)
