@@ -8,8 +8,15 @@ import pandas as pd
 import pytest
 
 from dstrun.compare import aggregate, filters, paper
-from dstrun.compare.labels import cell_text, varying_options, with_labels
+from dstrun.compare.labels import (
+    METHOD_HUES,
+    cell_text,
+    method_hue,
+    varying_options,
+    with_labels,
+)
 from dstrun.compare.run_tables import Store
+from dstrun.config.sparsity_options import METHODS
 from dstrun.runs.identity import SETTINGS
 from dstrun.system.errors import InputError
 from tests.helpers.folders import leave
@@ -145,6 +152,51 @@ def test_options_in_which_runs_vary(sweep: pd.DataFrame) -> None:
     assert "model.args" in varying_options(runs()), "since the name does not tell them apart"
     leave(model__name="lenet5", model__builder="lenet5", created=7)
     assert "model.builder" not in varying_options(runs())
+
+
+def several_methods() -> None:
+    """Leave runs of RigL and SET, with their own ΔT, and of steered DST, at two densities each."""
+    leave(accuracies=[0.98], densities=[1.0], reg__method="dense")
+    made = 0
+    for density in (0.1, 0.05):
+        for method, every in (("rigl", 100), ("set", 0), ("dst", 0)):
+            made += 1
+            options = {"reg__method": method, "reg__density": density, "reg__every": every}
+            loss = {"rigl": 0.3, "set": 0.6, "dst": 0.2}[method] * (0.2 - density)
+            leave(accuracies=[0.98 - loss], densities=[density], created=made, **options)
+
+
+def test_of_several_methods_the_options_do_not_vary_with_the_method() -> None:
+    """DST's target is the density that others are asked for; ΔT tells RigL from SET alone."""
+    several_methods()
+    assert varying_options(runs()) == ["reg.method", "reg.density"]
+    assert list(runs()["label"])[:4] == [
+        "dense, seed 0",
+        "rigl, density 0.1, seed 0",
+        "set, density 0.1, seed 0",
+        "dst, density 0.1, seed 0",
+    ]
+    table = aggregate.by_setting(runs())
+    assert list(table["reg.method"]) == ["dense", *["dst"] * 2, *["rigl"] * 2, *["set"] * 2]
+    assert list(table["reg.density"])[1:] == [0.05, 0.1] * 3
+    assert "reg.target_density" not in table
+    leave(reg__method="rigl", reg__density=0.1, reg__every=50, created=9)
+    assert varying_options(runs()) == ["reg.method", "reg.density", "reg.every"]
+    alone = runs()[runs()["reg.method"] == "dst"]
+    assert varying_options(alone) == ["reg.target_density"]
+
+
+def test_a_method_has_one_hue_wherever_it_is_shown() -> None:
+    """Whatever is beside it; its settings are told apart by kind, dense runs stay grey."""
+    several_methods()
+    found = runs().set_index("label")
+    assert found.loc["dense, seed 0", "hue"] == -1
+    rigl = found[found["reg.method"] == "rigl"]
+    assert list(rigl["hue"]) == [method_hue("rigl")] * 2
+    assert list(rigl["kind"]) == [0, 1]
+    hues = {method_hue(method) for method in (*METHODS, "mine") if method != "dense"}
+    assert len(hues) == len(METHODS)
+    assert min(hues) >= METHOD_HUES
 
 
 def test_labels_and_series(sweep: pd.DataFrame, made: Path) -> None:

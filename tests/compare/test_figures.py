@@ -242,7 +242,10 @@ def test_a_run_without_layers_has_no_line_beside_those_that_have_some(
 def test_axis_and_legend_of_more_than_twelve_settings(runs: pd.DataFrame, count: int) -> None:
     """Check that the legend names up to twelve settings, or none."""
     some = pd.concat(
-        [runs.iloc[2:3].assign(**{"reg.alpha": 1e-4 * (1 + k), "series": k}) for k in range(count)]
+        [
+            runs.iloc[2:3].assign(**{"reg.alpha": 1e-4 * (1 + k), "series": k, "hue": k})
+            for k in range(count)
+        ]
     )
     settings = aggregate.by_setting(some.assign(setting=[f'{{"k": {k}}}' for k in range(count)]))
     assert ("tickvals" in against_alpha(settings)["layout"]["xaxis"]) == (count == 12)

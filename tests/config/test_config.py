@@ -197,6 +197,15 @@ def test_a_dense_run_has_no_alpha() -> None:
     assert run_name(one).startswith("lenet5-mnist-dense-s0-")
 
 
+def test_a_dense_run_has_no_density() -> None:
+    """In a grid over methods and densities it is one run."""
+    one, two = (config(reg=RegConfig(method="dense", density=density)) for density in (0.1, 0.05))
+    assert run_name(one) == run_name(two)
+    assert run_name(one).startswith("lenet5-mnist-dense-s0-")
+    rigl = run_name(config(reg=RegConfig(method="rigl", density=0.05)))
+    assert rigl.startswith("lenet5-mnist-rigl-d5e-2-s0-")
+
+
 def test_an_option_added_with_its_old_behaviour_as_default_changes_no_hash(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

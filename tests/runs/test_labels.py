@@ -43,6 +43,37 @@ def test_runs_are_told_apart_by_what_differs(runs: list[dict], names: list[str])
     assert labels(*runs) == names
 
 
+RIGL = {"reg.method": "rigl", "reg.every": 100}
+SET = {"reg.method": "set", "reg.drop": 0.4}
+
+
+def test_runs_of_several_methods_are_called_by_method_and_density() -> None:
+    """Not by options that only tell one method from another; by those in which its own runs
+    differ.
+    """
+    runs = [{"reg.method": "dense"}]
+    for density in (0.1, 0.05):
+        runs += [own | {"reg.density": density} for own in ({}, RIGL, SET)]
+    assert labels(*runs) == [
+        "dense",
+        *("dst, density 0.1", "rigl, density 0.1", "set, density 0.1"),
+        *("dst, density 0.05", "rigl, density 0.05", "set, density 0.05"),
+    ]
+    assert labels(*runs, RIGL | {"reg.density": 0.1, "reg.drop": 0.2})[-1] == (
+        "rigl, density 0.1, drop 0.2"
+    )
+    many = [RIGL | {"reg.density": 0.1, "seed": seed} for seed in range(9)]
+    assert labels(*many, SET | {"reg.density": 0.1})[0] == "rigl, seed 0"
+
+
+def test_runs_of_dst_alone_are_called_by_its_own_words() -> None:
+    assert labels({"reg.density": 0.1}, {"reg.density": 0.05}, {"reg.method": "dense"}) == [
+        "target density 0.1",
+        "target density 0.05",
+        "dense",
+    ]
+
+
 def test_no_two_runs_have_one_name() -> None:
     first, second = labels({"reg.alpha": 1e-4}, {"reg.alpha": 1.00000001e-4})
     assert (first[:8], second[:8]) == ("α 1e-4 (", "α 1e-4 (")

@@ -30,7 +30,18 @@ NAMES_IN_SETTINGS = {  # where a table of settings calls a column otherwise than
     "time": "seconds",
     "Δ": "difference",
 }
-INTERNAL = ("series", "repeat", "setting", "names", "asked", "hover", "label", "setting_label")
+INTERNAL = (
+    "series",
+    "repeat",
+    "hue",
+    "kind",
+    "setting",
+    "names",
+    "asked",
+    "hover",
+    "label",
+    "setting_label",
+)
 TYPICAL = (  # columns that a message names
     "model",
     "data",

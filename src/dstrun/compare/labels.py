@@ -1,5 +1,6 @@
 """Labels of runs in tables and figures, made from the options in which the runs vary."""
 
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,12 +8,23 @@ import numpy as np
 import pandas as pd
 
 from dstrun.runs.identity import NAMED_BY_OTHERS, SETTINGS
-from dstrun.runs.labels import NAMES, option_label, value_label
+from dstrun.runs.labels import NAMES, is_of_method, option_label, value_label
 from dstrun.runs.rounds import Rounds
 
 DENSE = "dense"  # the method without sparsity; its runs are the baselines
 ROUNDS = ["schedule.epochs", "reg.rounds", "reg.rewind_epoch"]
 LEAST_DIFFERENCE = 5e-7  # between the two densities of a network that is masked in part
+DENSITIES = ("reg.density", "reg.target_density")  # words for the density asked for
+METHOD_HUES = 1000  # hues from here on are those of methods, below those of settings
+HUES = {  # of methods, the same in all figures
+    name: METHOD_HUES + number
+    for number, name in enumerate(
+        (
+            *("dst", "rigl", "set", "static", "gmp", "snfs", "imp", "dsr"),
+            *("one_shot", "snip", "grasp", "synflow", "granet", "str", "acdc", "l1"),
+        )
+    )
+}
 
 
 def cell_text(value: object, key: str = "") -> str:
@@ -38,6 +50,16 @@ def is_dense(table: pd.DataFrame) -> pd.Series:
     return table["reg.method"] == DENSE
 
 
+def sparse_methods(runs: pd.DataFrame) -> list[str]:
+    """Return the methods of runs, or of settings, in the order of appearance, without dense."""
+    return [str(name) for name in runs.loc[~is_dense(runs), "reg.method"].dropna().unique()]
+
+
+def method_hue(method: str) -> int:
+    """Return the hue of a method, which is the same wherever it is shown."""
+    return HUES.get(method, METHOD_HUES + len(HUES) + zlib.crc32(method.encode()) % len(HUES))
+
+
 def is_partly_masked(figures: Any) -> Any:
     """Return whether some weights have no mask, so that the model is denser than its masked layers.
 
@@ -47,18 +69,33 @@ def is_partly_masked(figures: Any) -> Any:
     return (figures["density_model"] - figures["density"]) > LEAST_DIFFERENCE
 
 
-def varying_options(runs: pd.DataFrame) -> list[str]:
+def varying_options(runs: pd.DataFrame, density: str = "") -> list[str]:
     """Return the options in which runs vary, in the order of the options.
 
     An option that applies to some of the runs only varies if its values among those vary. An option
-    that a model's or data set's name stands for counts only where it varies under one name.
+    that a model's or data set's name stands for counts only where it varies under one name, and one
+    of a method, where there are several, where it varies within one. `density` is the word for the
+    density asked for, `density_word` of the runs if it is not given.
     """
     pairs = len(runs[[*NAMES]].drop_duplicates())
-    return [key for key in SETTINGS if key in runs and _varies(runs, key, pairs)]
+    left_out = {*DENSITIES} - {density or density_word(runs)}
+    keys = [key for key in SETTINGS if key in runs and key not in left_out]
+    return [key for key in keys if _varies(runs, key, pairs)]
+
+
+def density_word(runs: pd.DataFrame) -> str:
+    """Return the option that has the density asked for: DST's own where all with one are of DST."""
+    if DENSITIES[0] not in runs:
+        return DENSITIES[1]
+    others = sparse_methods(runs[runs[DENSITIES[0]].notna()]) != ["dst"]
+    return DENSITIES[0] if others else DENSITIES[1]
 
 
 def _varies(runs: pd.DataFrame, key: str, pairs: int) -> bool:
     """Return whether an option varies among runs that have so many pairs of model and data."""
+    if is_of_method(key) and len(sparse_methods(runs)) > 1:
+        blocks = [block for _, block in runs.groupby("reg.method") if not is_dense(block).all()]
+        return any(block[key].nunique(dropna=False) > 1 for block in blocks)
     is_conditional = bool(SETTINGS[key].metadata["when"])
     if runs[key].nunique(dropna=is_conditional) <= 1:
         return False
@@ -72,7 +109,7 @@ def distinguishing_options(runs: pd.DataFrame) -> list[str]:
     """
     found: set[str] = set()
     for _, block in runs.groupby(["group", *NAMES], sort=False, dropna=False):
-        found.update(varying_options(block))
+        found.update(varying_options(block, density_word(runs)))
     for key in NAMES:
         if (runs.groupby("group")[key].nunique() > 1).any():
             found.add(key)
@@ -80,20 +117,23 @@ def distinguishing_options(runs: pd.DataFrame) -> list[str]:
 
 
 def with_labels(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs with the columns label, setting_label, hover, series and repeat.
+    """Return the runs with the columns label, setting_label, hover, series, repeat, hue and kind.
 
     Labels name the options in which the runs vary; `hover` is a list of lines about the run.
     `series` numbers the sparse settings from 0 up and the dense ones from −1 down, `repeat` the
     runs of a setting, both in the order in which the runs began: a later run changes neither.
+    Where there are several methods, they come first in the labels, `hue` is a method's, and `kind`
+    numbers its settings; otherwise `hue` and `kind` are series and repeat.
     """
     runs = _with_series(runs)
     keys = [key for key in distinguishing_options(runs) if key not in ("reg.method", "seed")]
     if runs["group"].nunique() > 1:
         keys.insert(0, "group")
     has_dense = bool(is_dense(runs).any())
+    has_methods = len(sparse_methods(runs)) > 1
     labels, settings, hovers = [], [], []
     for row in runs.to_dict("records"):
-        setting = _setting_label(row, keys, has_dense)
+        setting = _setting_label(row, keys, has_dense, has_methods)
         label = f"{setting}, seed {cell_text(row['seed'])}"
         settings.append(setting)
         labels.append(label)
@@ -108,13 +148,21 @@ def _with_series(runs: pd.DataFrame) -> pd.DataFrame:
     sparse_numbers = runs[~dense].groupby(by, sort=False).ngroup()
     dense_numbers = -1 - runs[dense].groupby(by, sort=False).ngroup()
     series = pd.concat([sparse_numbers, dense_numbers]).astype(int)
-    return runs.assign(series=series, repeat=runs.groupby(by, sort=False).cumcount())
+    runs = runs.assign(series=series, repeat=runs.groupby(by, sort=False).cumcount())
+    if len(sparse_methods(runs)) < 2:
+        return runs.assign(hue=runs["series"], kind=runs["repeat"])
+    places = runs.groupby("reg.method", sort=False)["series"].rank("dense")
+    hues = runs["reg.method"].map(method_hue).astype(int)
+    return runs.assign(
+        hue=hues.where(~dense, runs["series"]),
+        kind=(places.astype(int) - 1).where(~dense, runs["repeat"]),
+    )
 
 
-def _setting_label(row: dict[str, Any], keys: list[str], has_dense: bool) -> str:
+def _setting_label(row: dict[str, Any], keys: list[str], has_dense: bool, has_methods: bool) -> str:
     """Return the label of a run's setting: the given options, or model and data if it has none."""
     words = [option_label(key, row[key]) for key in keys if cell_text(row[key], key)]
-    if row["reg.method"] == DENSE or (not words and has_dense):
+    if row["reg.method"] == DENSE or has_methods or (not words and has_dense):
         words.insert(0, row["reg.method"])
     return ", ".join(words) or f"{row['model.name']} on {row['data.name']}"
 

@@ -12,6 +12,7 @@ import yaml
 from dstrun.compare.csv_reader import Frame
 from dstrun.config.check import check
 from dstrun.config.options import OPTIONS, Config, flat, value_of
+from dstrun.config.sparsity import asked_density
 from dstrun.runs.identity import SETTINGS, applies, settings
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, changed_files, holder
 from dstrun.runs.target_density import as_asked
@@ -165,8 +166,12 @@ class Run:
 
 
 def _applicable_options(config: Config) -> dict[str, Any]:
-    """Return the options that apply to a run, without an α that is adjusted while it trains."""
+    """Return the options that apply to a run, without an α that is adjusted while it trains.
+
+    `reg.density` is the density asked for, of every method.
+    """
     options = {key: value_of(config, key) for key in OPTIONS if applies(config, key)}
+    options["reg.density"] = asked_density(config.reg) or None
     if config.reg.is_steered:
         del options["reg.alpha"]  # where it started; its course is in metrics.csv
     return options

@@ -44,6 +44,8 @@ def _density_of_groups(reg: RegConfig) -> float:
 
 def asked_density(reg: RegConfig) -> float:
     """Return the density to reach, whatever it is called; 0 where none is asked for."""
+    if reg.method in METHODS and reg.method not in WITH_DENSITY:
+        return 0.0
     return reg.target_density if reg.method == "dst" else reg.density
 
 

@@ -20,7 +20,13 @@ WORDS = {
     "data.train_limit": "training images",
     "data.test_limit": "test images",
 }
-WORD_FOR_ZERO = {"reg.target_density": "", "data.train_limit": "all", "data.test_limit": "all"}
+HEADINGS = {"reg.density": "density asked"}  # beside the density that came of it
+WORD_FOR_ZERO = {
+    "reg.density": "",
+    "reg.target_density": "",
+    "data.train_limit": "all",
+    "data.test_limit": "all",
+}
 NAMES = ("model.name", "data.name")
 ALWAYS = (*NAMES, "reg.alpha", "seed")  # in every label, wherever runs differ in them
 COMMON = 0.75  # a value that more than this share of the runs have is left out of their labels
@@ -36,6 +42,21 @@ def column_label(key: str) -> str:
     if key in NAMES:
         return key.partition(".")[0]
     return WORDS.get(key, key.rpartition(".")[2].replace("_", " "))
+
+
+def heading(key: str) -> str:
+    """Return the heading of a column or an axis."""
+    return HEADINGS.get(key) or column_label(key)
+
+
+def is_of_method(key: str) -> bool:
+    """Return whether an option is of a sparse-training method; methods differ in them anyhow.
+
+    The density asked for is one that methods share.
+    """
+    if key in ("reg.method", "reg.density"):
+        return False
+    return key.startswith("reg.") or "reg.method" in SETTINGS[key].metadata["when"]
 
 
 def value_label(value: object, key: str = "") -> str:
@@ -70,14 +91,18 @@ def option_label(key: str, value: object) -> str:
 def run_labels(configs: Sequence[Config], keys: Sequence[str] = ()) -> list[str]:
     """Return a label for each run, by the options in which runs differ, or by those in `keys`.
 
-    No two labels are the same: runs that would share one have their hash added.
+    Runs of several methods are called by the method first. No two labels are the same: runs that
+    would share one have their hash added.
     """
     rows = [_row(config) for config in configs]
+    if not keys and _has_several_methods(rows):
+        rows = [_with_one_density(row) for row in rows]
     common = {} if keys else _common_values(rows)
     keys = keys or _distinguishing_options(rows)
     labels = []
     for row in rows:
-        labels.append(_label(row, [key for key in keys if repr(row.get(key)) != common.get(key)]))
+        own = [key for key in keys if repr(row.get(key)) != common.get(key)]
+        labels.append(_label(row, own, _has_several_methods(rows)))
     times = Counter(labels)
     for place, config in enumerate(configs):
         if times[labels[place]] > 1:
@@ -85,10 +110,23 @@ def run_labels(configs: Sequence[Config], keys: Sequence[str] = ()) -> list[str]
     return labels
 
 
-def _label(row: dict[str, Any], keys: Iterable[str]) -> str:
+def _has_several_methods(rows: Sequence[dict[str, Any]]) -> bool:
+    """Return whether runs are of several methods, beside the dense one."""
+    return len({row["reg.method"] for row in rows} - {"dense"}) > 1
+
+
+def _with_one_density(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with DST's target density under the name that other methods have for it."""
+    rest = {key: value for key, value in row.items() if key != "reg.target_density"}
+    target = row.get("reg.target_density")
+    return rest | ({"reg.density": target} if target else {})
+
+
+def _label(row: dict[str, Any], keys: Iterable[str], names_methods: bool) -> str:
     found = {key: row[key] for key in keys if value_label(row.get(key), key)}
     others = found.keys() - {"reg.method"}
-    if found.get("reg.method") == "dst" and any(key.startswith("reg.") for key in others):
+    is_dst = found.get("reg.method") == "dst" and not names_methods
+    if is_dst and any(key.startswith("reg.") for key in others):
         del found["reg.method"]  # its α tells it from a dense run
     words = [option_label(key, value) for key, value in found.items()]
     return ", ".join(words) or f"{row['model.name']} on {row['data.name']}"
@@ -100,7 +138,7 @@ def _row(config: Config) -> dict[str, Any]:
     found: dict[str, Any] = {"group": config.group}
     for key in SETTINGS:
         value = value_of(config, key)
-        if not applies(config, key):
+        if not applies(config, key) or (key == "reg.density" and not value):
             continue
         if key in FREE:
             for name, part in value.items():
@@ -116,8 +154,9 @@ def _common_values(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
     So in an ablation the label of a run names what was changed in it.
     """
     counts: dict[str, Counter[str]] = {}
+    named = {*ALWAYS, "reg.density", *(["reg.method"] if _has_several_methods(rows) else [])}
     for row in rows:
-        for key in row.keys() - set(ALWAYS):
+        for key in row.keys() - named:
             counts.setdefault(key, Counter())[repr(row[key])] += 1
     found = {}
     for key, values in counts.items():
@@ -130,13 +169,18 @@ def _common_values(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
 def _distinguishing_options(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Return the options in which runs of the same model and data differ, and names that differ."""
     groups: dict[tuple, list[dict[str, Any]]] = {}
+    by_method: dict[tuple, list[dict[str, Any]]] = {}
     keys: dict[str, None] = {}  # in the order in which they appear
     for row in rows:
-        groups.setdefault(tuple(row[key] for key in NAMES), []).append(row)
+        names = tuple(row[key] for key in NAMES)
+        groups.setdefault(names, []).append(row)
+        by_method.setdefault((*names, row["reg.method"]), []).append(row)
         keys |= dict.fromkeys(row)
     differing = []
     for key in keys:
         compared = [rows] if key in NAMES else groups.values()
+        if _has_several_methods(rows) and key in SETTINGS and is_of_method(key):
+            compared = by_method.values()
         if any(_differs(key, some) for some in compared):
             differing.append(key)
     return sorted(differing, key=_place)

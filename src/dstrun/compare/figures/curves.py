@@ -61,7 +61,7 @@ def _add_curves(
         mine = epochs[epochs["run"] == run.run]
         if column == "alpha":
             mine = mine[mine[column] > 0]  # 0 once masks are frozen
-        style = stroke(run.series, run.repeat)
+        style = stroke(run.hue, run.kind)
         panels.add(panel, curve(mine["epoch"], mine[column], run.label, style, **options))
 
 
@@ -72,7 +72,7 @@ def density_and_accuracy(epochs: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """
     panels = Panels([""])
     for run in runs.itertuples():
-        mine, style = epochs[epochs["run"] == run.run], stroke(run.series, run.repeat)
+        mine, style = epochs[epochs["run"] == run.run], stroke(run.hue, run.kind)
         dashed, solid = style | {"dash": "dash"}, style | {"dash": "solid"}
         density = curve(mine["epoch"], mine["density"], run.label, dashed, percent=True)
         accuracy = curve(mine["epoch"], mine["test_accuracy"], run.label, solid, percent=True)

@@ -59,7 +59,7 @@ def _panel_per_layer(layers: Layers, runs: pd.DataFrame) -> Panels:
         rows_of = dict(list(rows.groupby("run", observed=True, sort=False)))
         for run in runs.itertuples():
             if run.run in rows_of:
-                mine, style = rows_of[run.run], stroke(run.series, run.repeat)
+                mine, style = rows_of[run.run], stroke(run.hue, run.kind)
                 panels.add(
                     panel, curve(mine["at"], mine["density"], run.label, style, percent=True)
                 )

@@ -9,7 +9,7 @@ import pandas as pd
 from dstrun.compare.figures.panels import ROW, Figure, Panels, Trace, line
 from dstrun.compare.figures.style import GREY, look, text
 from dstrun.compare.labels import cell_text, varying_options
-from dstrun.runs.labels import column_label
+from dstrun.runs.labels import column_label, heading
 
 FIGURES = ("density", "test_accuracy")
 TICKS = 12  # labels of an axis at most
@@ -32,7 +32,7 @@ def parallel_coordinates(runs: pd.DataFrame) -> Figure:
     for place, axis in enumerate(axes):
         panels.add(0, _tick_labels(place, axis))
         panels.layout["shapes"].append(_vertical(place))
-    colours = [look(series, 0)["color"] for series in usable["series"]]
+    colours = [look(hue, 0)["color"] for hue in usable["hue"]]
     for colour in dict.fromkeys(colours):
         chosen = [place for place, own in enumerate(colours) if own == colour]
         panels.add(0, _lines(usable, axes, chosen, colour))
@@ -82,7 +82,7 @@ def _vertical(place: int) -> dict[str, Any]:
 
 def _axis_title(key: str) -> str:
     """Return the title of an axis, with the unit of a figure."""
-    return f"{column_label(key)} (%)" if key in FIGURES else column_label(key)
+    return f"{column_label(key)} (%)" if key in FIGURES else heading(key)
 
 
 def _axis(key: str, cells: pd.Series) -> Axis:

@@ -12,7 +12,7 @@ import pandas as pd
 from dstrun.compare.aggregate import finished_runs, front
 from dstrun.compare.figures.panels import DECADES, Figure, Panels, Trace, line
 from dstrun.compare.figures.style import GREY, PERCENT, hover, look, spread, text
-from dstrun.compare.labels import is_dense
+from dstrun.compare.labels import METHOD_HUES, is_dense
 from dstrun.runs.status import FINISHED
 
 ACCURACY = "test accuracy (%)"
@@ -34,6 +34,8 @@ def accuracy_density(runs: pd.DataFrame, published: pd.DataFrame | None = None) 
     for panel, (pair, some) in enumerate(pairs):
         finished = finished_runs(some)
         panels.add(panel, _front(finished))
+        for trace in _fronts_of_methods(finished):
+            panels.add(panel, trace)
         reach = [min(_drawable(some["density"]).min(), 0.01), 1]
         for trace in [*_dense_means(finished, reach), *_marks(some, "density")]:
             panels.add(panel, trace)
@@ -114,6 +116,20 @@ def _front(runs: pd.DataFrame) -> Trace:
     return line(best["density"], best["test_accuracy"], "Pareto front", style)
 
 
+def _fronts_of_methods(runs: pd.DataFrame) -> Iterator[Trace]:
+    """Yield the Pareto front of each method, where there are several."""
+    for hue, some in runs[runs["hue"] >= METHOD_HUES].groupby("hue", sort=False):
+        style = {"color": look(hue, 0)["color"], "width": 1}
+        yield (
+            _front(some)
+            | {"name": text(_name(some)), "line": style | {"shape": "hv"}}
+            | {
+                "showlegend": False,
+                "hovertext": text(f"{_name(some)}, Pareto front"),
+            }
+        )
+
+
 def _dense_means(runs: pd.DataFrame, reach: list[float]) -> Iterator[Trace]:
     """Yield a horizontal line at the mean accuracy of each dense setting."""
     for _, some in runs[is_dense(runs)].groupby("series", sort=False):
@@ -124,25 +140,32 @@ def _dense_means(runs: pd.DataFrame, reach: list[float]) -> Iterator[Trace]:
 
 
 def _marks(runs: pd.DataFrame, x: str) -> Iterator[Trace]:
-    """Yield a trace per setting, with a mark per run, open while the run is not finished."""
-    has_names = runs["series"].nunique() <= LEGEND
-    for series, some in runs.groupby("series", sort=False):
+    """Yield a trace per setting or method, with a mark per run, open until the run is finished."""
+    names = {hue: _name(some) for hue, some in runs.groupby("hue", sort=False)}
+    has_names = len(names) <= LEGEND or max(names) >= METHOD_HUES
+    for hue, some in runs.groupby("hue", sort=False):
         symbols = []
-        for repeat, state in zip(some["repeat"], some["state"], strict=True):
+        for kind, state in zip(some["kind"], some["state"], strict=True):
             ending = "" if state == FINISHED else "-open"
-            symbols.append(look(series, repeat)["symbol"] + ending)
+            symbols.append(look(hue, kind)["symbol"] + ending)
         yield {
             "type": "scatter",
             "x": _drawable(some[x]),
             "y": some["test_accuracy"],
             "mode": "markers",
-            "marker": {"size": 10, "color": look(series, 0)["color"], "symbol": symbols},
+            "marker": {"size": 10, "color": look(hue, 0)["color"], "symbol": symbols},
             "hovertext": [hover(lines) for lines in some["hover"]],
             "hoverinfo": "text",
             "customdata": some["run"],
-            "name": text(some["setting_label"].iloc[0]),
+            "name": text(names[hue]),
             "showlegend": has_names,
         }
+
+
+def _name(runs: pd.DataFrame) -> str:
+    """Return the name of the runs of one hue: of their method, or of their setting."""
+    of_method = runs["hue"].iloc[0] >= METHOD_HUES
+    return str(runs["reg.method" if of_method else "setting_label"].iloc[0])
 
 
 def _paper_marks(rows: pd.DataFrame) -> Trace:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from plotly.colors import sample_colorscale
 
+from dstrun.compare.labels import METHOD_HUES
+
 COLOURS = (  # Okabe and Ito's, which colour-blind people can tell apart
     "#0072b2",
     "#d55e00",
@@ -15,6 +17,7 @@ COLOURS = (  # Okabe and Ito's, which colour-blind people can tell apart
     "#e69f00",
     "#56b4e9",
 )
+METHOD_COLOURS = (*COLOURS, "#a06cc8", "#a67c2d")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 SYMBOLS = ("circle", "square", "triangle-up", "cross", "star")
 GREY = "#888888"
@@ -59,24 +62,32 @@ def spread(mean: float, std: float, count: float) -> str:
     return f"{mean:.2%}" + (f" ± {std * 100:.2f} ({count:.0f})" if np.isfinite(std) else "")
 
 
-def look(series: int, repeat: int) -> dict[str, str]:
+def look(hue: int, kind: int) -> dict[str, str]:
     """Return colour, dash and symbol of a run.
 
     A setting has a colour, as long as there are enough, and a seed a dash and a symbol. Dense
-    settings, whose numbers go down from −1, are grey.
+    settings, whose numbers go down from −1, are grey. A method has a colour and a symbol, and a
+    setting of it a dash.
     """
-    turn, colour = divmod(series if series >= 0 else -1 - series, len(COLOURS))
-    kind = (repeat + 3 * turn) % len(DASHES)
+    if hue >= METHOD_HUES:
+        turn, colour = divmod(hue - METHOD_HUES, len(METHOD_COLOURS))
+        return {
+            "color": METHOD_COLOURS[colour],
+            "dash": DASHES[kind % len(DASHES)],
+            "symbol": SYMBOLS[turn % len(SYMBOLS)],
+        }
+    turn, colour = divmod(hue if hue >= 0 else -1 - hue, len(COLOURS))
+    kind = (kind + 3 * turn) % len(DASHES)
     return {
-        "color": COLOURS[colour] if series >= 0 else GREY,
+        "color": COLOURS[colour] if hue >= 0 else GREY,
         "dash": DASHES[kind],
         "symbol": SYMBOLS[kind],
     }
 
 
-def stroke(series: int, repeat: int) -> dict[str, Any]:
+def stroke(hue: int, kind: int) -> dict[str, Any]:
     """Return the style of a run's line."""
-    chosen = look(series, repeat)
+    chosen = look(hue, kind)
     return {"color": chosen["color"], "dash": chosen["dash"], "width": 2}
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from dstrun.compare.aggregate import front
 from dstrun.compare.labels import cell_text, is_partly_masked
-from dstrun.runs.labels import column_label, quantity
+from dstrun.runs.labels import heading, quantity
 from dstrun.system.errors import printable
 from dstrun.system.files import csv_text
 from dstrun.system.terminal import duration
@@ -85,7 +85,7 @@ def _figures(rows: pd.DataFrame) -> list[str]:
 
 def header(key: str) -> str:
     """Return the header of a column."""
-    return HEADERS.get(key) or column_label(key)
+    return HEADERS.get(key) or heading(key)
 
 
 def lines(rows: pd.DataFrame, keys: Sequence[str]) -> list[list[str]]:
