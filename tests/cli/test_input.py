@@ -53,6 +53,10 @@ BAD = [
         "schedule.nesterov: got true with schedule.momentum=0",
     ),
     (
+        "reg=granet reg.density=0.5 reg.initial_density=0.1",
+        "reg.initial_density: got 0.1 with reg.density=0.5, expected at least that",
+    ),
+    (
         "reg=snfs reg.density=0.5 schedule.momentum=0",
         "schedule.momentum: got 0 with reg=snfs, which grows weights by their momentum",
     ),

@@ -99,12 +99,10 @@ def test_the_density_asked_for_is_reached_in_a_run_that_is_shorter_than_the_time
     assert len(seen[last]) == (1 if last == 39 else 2), "nothing would train what is grown"
 
 
-def test_it_starts_at_the_initial_density_which_is_no_lower() -> None:
+def test_it_starts_at_the_initial_density() -> None:
     method = GraNet(0.25, distribution="uniform")
     begun(method, A, B)
     assert method.describe() == "granet, density 50.00% → 25.00% (uniform)"
-    with pytest.raises(ValueError, match=r"^initial_density: got 0.1 with density=0.25, expected"):
-        begun(GraNet(0.25, initial_density=0.1), A, B)
     method, model = GraNet(0.25, initial_density=1.0), nn.Sequential(nn.Linear(4, 2))
     method.prepare(model, past=[])
     assert model[0].mask.keep.all()

@@ -66,6 +66,11 @@ def check_sparsity(reg: RegConfig) -> None:
         raise InputError("reg.rounds: reg=imp needs a number of prunings, such as reg.rounds=3")
     if reg.method == "l1":
         _check_l1(reg)
+    if reg.method == "granet" and reg.initial_density < reg.density:
+        raise InputError(
+            f"reg.initial_density: got {reg.initial_density:g} with reg.density={reg.density:g}, "
+            "expected at least that"
+        )
     if reg.method in ("gmp", "granet", "acdc") and reg.start >= reg.until:
         raise InputError(
             f"reg.start: got {reg.start:g} with reg.until={reg.until:g}, expected an earlier start"

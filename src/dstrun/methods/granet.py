@@ -10,7 +10,7 @@ G is the dense gradient of this step's batch. What is grown starts at 0, without
 weight dropped in the same exchange returns as it was.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import ceil, inf
 from typing import Any
 
@@ -19,21 +19,18 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dstrun.methods.fixed.method import strongest
-from dstrun.methods.fixed.schedule import Updates, cosine, cubic, make_updates
-from dstrun.methods.fixed.selection import keep_highest, select_share
-from dstrun.methods.masked_layers import Maskable
+from dstrun.methods.fixed.pruning import MagnitudePruning
+from dstrun.methods.fixed.schedule import LEAST_DROP, Updates, cosine, cubic, make_updates
+from dstrun.methods.fixed.selection import keep_highest
 from dstrun.methods.static import Static
 
-LEAST_DROP = 0.005
 
-
-class GraNet(Static):
+class GraNet(Static, MagnitudePruning):
     """Gradual pruning from a random mask, with growth by gradient.
 
     initial_density: at the start, until the share `start` of the run; `density` is reached at the
     share `until`. every: steps between updates (0: an epoch). drop: share of the kept weights that
-    the first exchange drops. scope: global or layer, of the ranking that prunes. Others as
-    `Static`.
+    the first exchange drops. Others as `Static` and `MagnitudePruning`.
     """
 
     def __init__(
@@ -45,13 +42,11 @@ class GraNet(Static):
         drop: float = 0.5,
         start: float = 0.0,
         until: float = 0.5,
-        scope: str = "global",
         **options: Any,
     ) -> None:
         super().__init__(density, **options)
         self.initial_density = initial_density
-        self._every, self._drop, self._scope = every, drop, scope
-        self._start, self._until = start, until
+        self._every, self._drop, self._start, self._until = every, drop, start, until
         self._steps = self._first = self._last = 0
         self._updates = Updates(1, 0, -1)
         self._gradients: list[Tensor] = []
@@ -59,15 +54,6 @@ class GraNet(Static):
     def describe(self) -> str:
         """Return 'granet, density 50.00% → 5.00% (erk)'."""
         return super().describe().replace("density", f"density {self.initial_density:.2%} →")
-
-    def check(self, layers: Mapping[str, Maskable]) -> None:
-        """Raise ValueError, which begins with the option's name, where the options do not fit."""
-        if self.initial_density < self.density:
-            raise ValueError(
-                f"initial_density: got {self.initial_density:g} with density={self.density:g}, "
-                "expected at least that"
-            )
-        super().check(layers)
 
     def begin(
         self, steps: int, optimiser: Optimizer | None = None, steps_per_epoch: int = 0
@@ -101,15 +87,6 @@ class GraNet(Static):
         if self.step < self._steps - 1:  # after which nothing trains what is grown
             self.exchange(cosine(self._drop, self.step, self._steps, min(self._drop, LEAST_DROP)))
         self._gradients = []
-
-    @torch.no_grad()
-    def prune(self, density: float) -> None:
-        """Keep a share of all weights, those of highest |W|; one transfer to the host."""
-        scores = [one.weight.abs().masked_fill(~one.mask.keep, -1.0) for one in self.layers]
-        masks = select_share(scores, density, self._scope)
-        for layer, keep in zip(self.layers, masks, strict=True):
-            self.move(layer, keep & layer.mask.keep)
-        self._take_masks()
 
     def exchange(self, share: float) -> None:
         """Drop a share of the kept weights of every layer and grow as many by gradient."""

@@ -164,6 +164,15 @@ class FixedMaskMethod(MaskedMethod):
         values = [value for value in state.values() if isinstance(value, Tensor)]
         return [value for value in values if value.shape == weight.shape]
 
+    def momentum(self, weight: nn.Parameter) -> Tensor:
+        """Return the momentum of a weight, of Adam m / (√v + 1e-8): 0 without a step."""
+        assert self._optimiser is not None
+        state = self._optimiser.state.get(weight, {})
+        if "exp_avg" in state:
+            return state["exp_avg"] / (state["exp_avg_sq"].sqrt() + 1e-8)
+        buffer = state.get("momentum_buffer")
+        return torch.zeros_like(weight) if buffer is None else buffer
+
     @torch.no_grad()
     def reset_optimiser(self) -> None:
         """Set the optimiser's whole state to 0, in place: that of all parameters, and its steps."""

@@ -7,6 +7,8 @@ cubic    d_t = d_f + (d_0 − d_f) (1 − (t − t_0) / (t_1 − t_0))³    (Zhu
 from dataclasses import dataclass
 from math import cos, pi
 
+LEAST_DROP = 0.005  # what a cosine falls to in the code of Sparse Momentum and of GraNet
+
 
 @dataclass(frozen=True)
 class Updates:
