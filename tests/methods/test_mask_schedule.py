@@ -25,9 +25,8 @@ def test_updates_are_due_from_the_first_to_the_last(updates: Updates, steps: lis
         (4, 0.25, 0.75, [5, 9, 13]),
         (6, 0.0, 1.0, [0, 6, 12, 18]),
         (19, 0.0, 1.0, [0]),  # not in the last step
-        (0, 0.0, 1.0, [4, 9, 14]),  # the last step of epochs, but not of the run
-        (0, 0.0, 0.5, [4, 9]),
-        (0, 0.25, 1.0, [9, 14]),
+        (0, 0.0, 1.0, [0, 5, 10, 15]),  # the first step of every epoch
+        (0, 0.25, 0.5, [5, 10]),
     ],
 )
 def test_updates_lie_between_two_shares_of_a_run(

@@ -58,15 +58,15 @@ def updates(method: Set, monkeypatch: pytest.MonkeyPatch) -> dict[int, float]:
     return seen
 
 
-def test_updates_at_the_end_of_every_epoch_but_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert updates(Set(0.5), monkeypatch) == {9: 0.3, 19: 0.3, 29: 0.3}
+def test_updates_between_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert updates(Set(0.5), monkeypatch) == {10: 0.3, 20: 0.3, 30: 0.3}
 
 
 def test_the_share_may_fall_along_a_cosine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every 5 of the first 20 steps; all of it at first, half in the middle, nothing at the end."""
+    """Every 5 of the first 20 steps; half of it in the middle, nothing at the end."""
     seen = updates(Set(0.5, every=5, drop_schedule="cosine", until=0.5), monkeypatch)
-    assert list(seen) == [0, 5, 10, 15, 20]
-    assert [seen[0], seen[10], seen[20]] == pytest.approx([0.3, 0.15, 0.0])
+    assert list(seen) == [5, 10, 15, 20]
+    assert [seen[10], seen[20]] == pytest.approx([0.15, 0.0])
 
 
 def test_draws_are_those_of_the_seed_the_layer_and_the_step(
@@ -81,10 +81,10 @@ def test_draws_are_those_of_the_seed_the_layer_and_the_step(
     monkeypatch.setattr("dstrun.methods.set.draw", draw)
     method = Set(0.5, every=3, seed=7)
     begun(method, WEIGHTS, WEIGHTS)
-    for step in range(5):
+    for step in range(7):
         method.before_step(step)
         method.after_step()
-    assert asked == [(7, "0", 0), (7, "1", 0), (7, "0", 3), (7, "1", 3)]
+    assert asked == [(7, "0", 3), (7, "1", 3), (7, "0", 6), (7, "1", 6)]
 
 
 def test_the_number_of_weights_stays() -> None:

@@ -131,7 +131,7 @@ class RegConfig:
     )
     every: int = option(
         0,
-        "Number of steps between updates of the masks (0: one at the end of each epoch)",
+        "Number of steps between updates of the masks (0: one between epochs)",
         low=0,
         when=WITH_UPDATES,
     )

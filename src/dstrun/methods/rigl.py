@@ -31,6 +31,13 @@ class RigL(Set):
     ) -> None:
         super().__init__(density, every=every, drop_schedule=drop_schedule, until=until, **options)
 
+    def is_due(self, step: int) -> bool:
+        """Return whether masks move in a step, in place of the optimiser's."""
+        return self._updates is not None and self._updates.is_due(step)
+
+    def update(self) -> None:
+        """Do nothing in front of the step, which gives the gradients to grow by."""
+
     def on_gradients(self, gradients: Sequence[Tensor | None]) -> bool:
         """Drop and grow in an update step, which replaces the optimiser's; mask gradients else."""
         if not self.is_update_step:
@@ -40,6 +47,3 @@ class RigL(Set):
             if gradient is not None:
                 self.regrow(layer, gradient.abs())
         return False
-
-    def after_step(self) -> None:
-        """Do nothing: masks have moved with the gradients."""

@@ -1,12 +1,12 @@
 """SET, Sparse Evolutionary Training (Mocanu et al., 2018, arXiv:1707.04780).
 
-    after the optimiser's step of every ΔT-th step, in every layer of N kept weights:
+    in front of every ΔT-th step but the first, in every layer of N kept weights:
     n = ⌊f_t · N⌋             f_t = f_0, or f_0 / 2 · (1 + cos(π t / T_end))
     drop the n weights of least |W|, then grow n at random among all that are pruned, these included
 
 A weight that is grown starts at 0, without momentum, but one that was just dropped returns as it
-was. The authors drop ζ of the positive and of the
-negative weights each; here it is ζ of all, as in RigL's code.
+was. The authors drop ζ of the positive and of the negative weights each; here it is ζ of all, as in
+RigL's code.
 """
 
 from math import inf
@@ -26,7 +26,7 @@ class Set(Static):
 
     drop: share of the kept weights that is dropped at the first update; with drop_schedule=cosine
     it falls to 0 until the share `until` of the run, with constant it stays. every: steps between
-    updates (0: one at the end of each epoch). Other options as `Static`.
+    updates (0: one between epochs). Other options as `Static`.
     """
 
     def __init__(
@@ -51,22 +51,23 @@ class Set(Static):
         super().begin(steps, optimiser, steps_per_epoch)
         self._updates = make_updates(self._every, 0.0, self._until, steps, steps_per_epoch)
 
-    def is_due(self, step: int) -> bool:
-        """Return whether masks move in a step."""
-        return self._updates is not None and self._updates.is_due(step)
+    def before_step(self, step: int) -> None:
+        """Drop and grow, where an update is due: after the evaluation of the epoch before."""
+        super().before_step(step)
+        if step > 0 and self._updates is not None and self._updates.is_due(step):
+            self.update()
 
     def fraction(self) -> float:
         """Return the share of kept weights to drop in this step, f_t."""
         assert self._updates is not None
         return cosine(self._drop, self.step, self._updates.last) if self._falls else self._drop
 
-    def after_step(self) -> None:
-        """Drop and grow, in an update step."""
-        if self.is_update_step:
-            for layer in self.layers:
-                weight = layer.weight
-                scores = draw(self.seed, layer.name, self.step, weight.shape, weight.device)
-                self.regrow(layer, scores)
+    def update(self) -> None:
+        """Drop by magnitude and grow at random, in every layer."""
+        for layer in self.layers:
+            weight = layer.weight
+            scores = draw(self.seed, layer.name, self.step, weight.shape, weight.device)
+            self.regrow(layer, scores)
 
     def regrow(self, layer: Layer, scores: Tensor) -> None:
         """Drop the weights of least magnitude, and grow as many where `scores` are highest."""

@@ -57,8 +57,8 @@ class SNFS(Static):
     ) -> None:
         """Start the schedule of updates, which is a share of the run."""
         super().begin(steps, optimiser, steps_per_epoch)
-        every, self._end = self._every or steps_per_epoch, round(self._until * steps)
-        self._updates = make_updates(every, 0.0, self._until, steps, steps_per_epoch)
+        self._end = round(self._until * steps)
+        self._updates = make_updates(self._every, 0.0, self._until, steps, steps_per_epoch)
 
     def before_step(self, step: int) -> None:
         """Drop and grow: after the evaluation of the epoch before, as in the authors' code."""

@@ -26,15 +26,12 @@ class Updates:
 def make_updates(every: int, start: float, until: float, steps: int, epoch: int) -> Updates:
     """Return updates every `every` steps between two shares of a run of `steps`.
 
-    every = 0: in the last step of every epoch of `epoch` steps. Never in the last step of the run,
-    after which nothing trains what was grown. Raises ValueError where `epoch` is needed and 0.
+    every = 0: once an epoch of `epoch` steps. Never in the last step of the run, after which
+    nothing trains what was grown. Raises ValueError where `epoch` is needed and 0.
     """
-    first, last = round(start * steps), min(round(until * steps), steps - 2)
-    if every:
-        return Updates(every, first, last)
-    if not epoch:
+    if not (every or epoch):
         raise ValueError("every: got 0, once an epoch: call begin with steps_per_epoch")
-    return Updates(epoch, first + epoch - 1, last)
+    return Updates(every or epoch, round(start * steps), min(round(until * steps), steps - 2))
 
 
 def cosine(initial: float, step: int, end: int, final: float = 0.0) -> float:
