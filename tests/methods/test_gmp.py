@@ -106,10 +106,20 @@ def test_scope_layer_ranks_each_layer_alone() -> None:
 
 
 def test_a_layer_keeps_a_weight_and_shares_are_exact() -> None:
-    """0.1 · 4 rounds to 0; 0.55 · 20 is 11, and 11.000000000000002 as floats."""
-    small, row = torch.tensor([[1.0, 4, 3, 2]]), torch.arange(20.0).view(1, 20)
+    """0.1 · 4 rounds to 0; 0.07 · 100 is 7, and 7.000000000000001 as floats."""
+    small, row = torch.tensor([[1.0, 4, 3, 2]]), torch.arange(100.0).view(1, 100)
     assert select_share([small], 0.1, "layer")[0].tolist() == [[False, True, False, False]]
-    assert select_share([row], 0.55, "global", "1:20")[0].sum() == 11
+    assert select_share([row], 0.07, "global", "1:100")[0].sum() == 7
+
+
+def test_counts_are_exact_where_kept_weights_are_0_as_pruned_ones_are() -> None:
+    """The last 8 weights are kept, then 4 of these, although the first 8 are 0 as well."""
+    matrix = Matrix(GMP(0.25), steps=8)
+    matrix.weight.data.copy_(torch.arange(16.0).view(4, 4))
+    matrix.method.prune(0.5)
+    matrix.weight.data.zero_()
+    matrix.method.prune(0.25)
+    assert matrix.layer.mask.keep.flatten().tolist() == [False] * 8 + [True] * 4 + [False] * 4
 
 
 def test_what_rounding_leaves_free_brings_nothing_back() -> None:
