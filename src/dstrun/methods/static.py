@@ -37,9 +37,11 @@ class Static(FixedMaskMethod):
 
     def describe(self) -> str:
         """Return 'static, density 5.00% (erk)'."""
-        structure = "" if self.structure == "none" else f", {self.structure}"
+        by_groups = ":" in self.structure  # then every layer has the same density
+        words = [] if by_groups else [self._distribution]
+        words += [] if self.structure == "none" else [self.structure]
         name = type(self).__name__.lower()
-        return f"{name}, density {self.density:.2%} ({self._distribution}{structure})"
+        return f"{name}, density {self.density:.2%} ({', '.join(words)})"
 
     def check(self, layers: Mapping[str, Maskable]) -> None:
         """Raise ValueError, which begins with the option's name, where the options do not fit."""
