@@ -60,6 +60,34 @@ BAD = [
         "reg=snfs reg.density=0.5 schedule.momentum=0",
         "schedule.momentum: got 0 with reg=snfs, which grows weights by their momentum",
     ),
+    ("reg=rigel", "reg: there is no 'rigel'; did you mean rigl? (choices: acdc, dense, dsr, "),
+    ("reg.method=rigel", "reg.method: got 'rigel', expected one of dst, dense, static, "),
+    ("reg=static", "reg.density: reg=static needs one, expected 0 < number < 1, such as "),
+    (
+        "reg=static reg.density=0.001",
+        "reg.density: got 0.001, which keeps 266 of 266,200 weights; "
+        "expected at least one for each of 410 rows, 0.0015",
+    ),
+    (
+        "reg.density=0.1 reg.target_density=0.2",
+        "reg.density: got 0.1 with reg.target_density=0.2, which is another word for it",
+    ),
+    ("reg.density=0.1 reg.alpha=0", "reg.alpha: got 0 with a target density, whose search for α"),
+    ("reg=imp reg.density=0.1 reg.rounds=0", "reg.rounds: reg=imp needs a number of prunings"),
+    ("reg=set reg.structure=2x4", "reg.structure: got '2x4', expected none, fan_in, or N:M such"),
+    (
+        "reg=rigl reg.structure=2:4 reg.density=0.3",
+        "reg.density: got 0.3 with reg.structure=2:4, which keeps 0.5",
+    ),
+    (
+        "reg=gmp reg.structure=2:4 model=lenet5",
+        "reg.structure: got 2:4, and 4 does not divide the number of inputs of conv1 (1); "
+        "reg.exclude leaves layers dense",
+    ),
+    (
+        "reg=rigl reg.density=0.1 reg.layer_densities={fc9:0.5}",
+        "reg.layer_densities: 'fc9' matches no layer; the layers are fc1, fc2, fc3",
+    ),
     (
         "reg=dense reg.exclude=[fc*]",
         "reg.exclude: nothing to mask in this model; left dense: fc1.weight (excluded), ",
@@ -216,7 +244,7 @@ UNDERSTOOD = [  # what is typed, a space between words and _ for a space in one,
     ("'seed=1' \"data=mnist\"", "seed=1 data=mnist"),
     ("–m seed=0,1", "-m seed=0,1"),
     ("schedule.compile=false", "schedule.compile=off"),
-    ("model.args={depth:11}", "model.args={depth:11}"),
+    ("model.args={depth:11}", "++model.args={depth:11}"),
     ("seed=0,1 --multirun", "-m seed=0,1"),
     ("model=VGG16", "model=vgg16"),
     ("model=vgg-16 data=CIFAR-10 reg=DST", "model=vgg16 data=cifar10 reg=dst"),

@@ -17,7 +17,6 @@ LEAST: dict[str, dict[str, Any]] = {
     name: {"reg.method": name}
     | ({"reg.density": 0.25} if name in WITH_DENSITY and name != "dst" else {})
     | ({"reg.rounds": 1} if name == "imp" else {})
-    | ({"reg.start": 0.5} if name == "l1" else {})
     for name in METHODS
 } | {"l1": {"reg.method": "l1", "reg.start": 0.5, "reg.cutoff": 0.25}}
 OWN: dict[str, dict[str, Any]] = {
