@@ -464,9 +464,16 @@ def test_a_method_gets_the_options_that_are_for_it(
 
 def test_a_method_of_another_package_gets_reg_args(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dstrun.config.check.entry_points", lambda group: THEIRS)
-    monkeypatch.setattr("dstrun.runs.method.lookup", lambda *_: lambda **options: options)
+    monkeypatch.setattr("dstrun.runs.method.lookup", lambda *_: Theirs)
     made = make_method(check({"reg.method": "theirs", "reg.density": 0.5, "reg.args": {"beta": 1}}))
-    assert (made["density"], made["beta"], made.get("args")) == (0.5, 1, None)
+    assert isinstance(made, Theirs)
+    assert (made.density, made.beta) == (0.5, 1)
+
+
+class Theirs(Method):
+    def __init__(self, density: float, beta: int) -> None:
+        super().__init__()
+        self.density, self.beta = density, beta
 
 
 @of("reg.floor", "reg.guard")
