@@ -34,6 +34,7 @@ TESTED = {
         "--sort": "compare/test_report.py::test_sorted_and_filtered",
         "--runs": "compare/test_report.py::test_a_row_a_run",
         "--layers": "compare/test_report.py::test_what_every_layer_keeps",
+        "--methods": "compare/test_report.py::test_methods_by_density",
         "--overlap": "export/test_masks.py::test_the_table_of_overlap",
         "--csv": "compare/test_report.py::test_csv_has_fractions",
         "--markdown": "compare/test_report.py::test_markdown",

@@ -16,14 +16,15 @@ from dstrun.compare.figures import catalogue, style
 from dstrun.compare.figures.alpha import against_alpha
 from dstrun.compare.figures.curves import density_and_accuracy, learning_curves
 from dstrun.compare.figures.layers import final_density, heat_map, layer_density
+from dstrun.compare.figures.methods import against_density
 from dstrun.compare.figures.panels import Figure
 from dstrun.compare.figures.parallel import parallel_coordinates
 from dstrun.compare.figures.pareto import accuracy_density, kept_against_accuracy
-from dstrun.compare.labels import with_labels
+from dstrun.compare.labels import method_hue, with_labels
 from dstrun.compare.paper import published_densities, published_rows
 from dstrun.compare.run_tables import Store
 from dstrun.runs.metrics import LAYERS
-from tests.helpers.folders import layer_row, leave, rows
+from tests.helpers.folders import layer_row, leave, leave_methods, rows
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +237,43 @@ def test_a_run_without_layers_has_no_line_beside_those_that_have_some(
 ) -> None:
     figure = layer_density(store.layers(runs.index[2:3]), runs.iloc[2:5])
     assert [trace["name"] for trace in on(figure, "y2")] == ["α 1e-3, seed 0"]
+
+
+def test_a_line_per_method() -> None:
+    """RigL from 91.5 % at a density of 5 % to 95.5 % at 10 %, with a band of ± 0.71."""
+    leave_methods(seeds=2)
+    there = Store([Path("outputs")])
+    runs = with_labels(there.runs)
+    figure = against_density(aggregate.by_setting(runs))
+    named = {trace["name"]: trace for trace in figure["data"] if trace["showlegend"]}
+    assert list(named) == ["dst", "rigl", "set", "dense, mean"]
+    rigl, colour = named["rigl"], style.look(method_hue("rigl"), 0)["color"]
+    assert rigl["line"]["color"] == colour
+    assert list(rigl["x"]) == [0.05, 0.1]
+    assert np.round(rigl["y"], 6).tolist() == [0.915, 0.955]
+    (band,) = [one for one in figure["data"] if one.get("fill") and one["fillcolor"] == colour]
+    assert band["x"] == [0.05, 0.1, 0.1, 0.05]
+    assert np.round(band["y"], 4).tolist() == [0.9221, 0.9621, 0.9479, 0.9079]
+    assert set(named["dense, mean"]["y"]) == {0.975}
+    assert figure["layout"]["xaxis"]["type"] == "log"
+
+
+def test_several_methods_are_told_apart_by_colour() -> None:
+    """In the figure of all runs, each with the Pareto front of its own; DST's is its own too."""
+    leave_methods(seeds=2)
+    there = Store([Path("outputs")])
+    runs = with_labels(there.runs)
+    views = list(catalogue.overview(runs))
+    assert views[1].title == "Accuracy against density, by method"
+    marked = [trace for trace in views[0].figure["data"] if "customdata" in trace]
+    assert [trace["name"] for trace in marked] == ["dense", "rigl", "set", "dst"]
+    assert [len(trace["x"]) for trace in marked] == [2, 4, 4, 4]
+    fronts = {one["name"]: one for one in views[0].figure["data"] if one["mode"] == "lines"}
+    assert list(fronts["rigl"]["y"]) == [0.92, 0.96]
+    assert fronts["rigl"]["line"]["color"] == marked[1]["marker"]["color"]
+    colours = [trace["marker"]["color"] for trace in marked]
+    assert colours[0] == style.GREY
+    assert len(set(colours)) == 4
 
 
 @pytest.mark.parametrize("count", [12, 13])

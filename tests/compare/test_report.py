@@ -14,7 +14,7 @@ from dstrun.compare.report.table import columns, title
 from dstrun.compare.run_tables import Store
 from dstrun.system.errors import InputError
 from tests.helpers.commands import Command
-from tests.helpers.folders import leave, status
+from tests.helpers.folders import leave, leave_methods, status
 
 NARROW_HEADER = ["α", "runs", "accuracy %", "remaining %", "multiply-adds %", "epoch", "time"]
 
@@ -42,6 +42,48 @@ def sweep() -> None:
 def table(out: str) -> list[list[str]]:
     """Return the cells of a printed table, which two spaces or more separate."""
     return [re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if "  " in line.strip()]
+
+
+def test_methods_by_density(command: Command) -> None:
+    """Below the table, or alone; one column for the density asked for, none for ΔT."""
+    leave_methods(seeds=2)
+    header, dense, sparser, *_ = table(command("report", "outputs/made").out)
+    assert header == [
+        *("method", "density asked", "runs", "accuracy %", "remaining %", "Δ dense"),
+        *("multiply-adds %", "epoch", "time"),
+    ]
+    assert dense[:2] == ["dense", "2"]
+    assert sparser[:3] == ["dst", "0.05", "2"]
+    outcome = command("report", "--methods")
+    title = "lenet_300_100 on mnist, accuracy % by density asked for, dense 97.50 ± 0.71"
+    assert outcome.out.splitlines()[0] == title
+    assert table(outcome.out) == [
+        ["method", "10 %", "5 %"],
+        ["dst", "94.50 ± 0.71", "93.50 ± 0.71*"],
+        ["rigl", "95.50 ± 0.71*", "91.50 ± 0.71"],
+        ["set", "93.50 ± 0.71", "89.50 ± 0.71"],
+    ]
+    assert outcome.out.rstrip().endswith("*: the most accurate at its density")
+    marked = command("report", "--methods", "--markdown").out.splitlines()
+    assert marked[3] == "| rigl | **95.50 ± 0.71** | 91.50 ± 0.71 |"
+    best = list(csv.DictReader(io.StringIO(command("report", "--methods", "--csv").out)))[1]
+    assert (best["network"], best["method"], best["asked"], best["best"]) == (
+        "lenet_300_100 on mnist",
+        "dst",
+        "0.05",
+        "True",
+    )
+    command("report", "--html", "page.html")
+    assert "accuracy % by density asked for" in Path("page.html").read_text()
+
+
+def test_methods_of_runs_of_one(command: Command, sweep: None) -> None:
+    outcome = command("report", "--methods")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == (
+        "dstrun: methods: expected runs of two methods or more, at two densities or more\n"
+    )
+    assert "by density asked for" not in command("report").out
 
 
 def test_the_table(command: Command, sweep: None) -> None:

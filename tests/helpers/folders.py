@@ -79,6 +79,31 @@ def leave(
     return run
 
 
+BY_METHOD = {"rigl": (0.96, 0.92), "set": (0.94, 0.9), "dst": (0.95, 0.94)}  # at 10 and 5 %
+
+
+def leave_methods(seeds: int = 1) -> None:
+    """Leave runs of RigL and SET, with their own ΔT, and of steered DST at 10 and 5 %, and dense.
+
+    Accuracies are those of BY_METHOD, one percent less for each further seed.
+    """
+    made = 0
+    for seed in range(seeds):
+        less = 0.01 * seed
+        leave(accuracies=[0.98 - less], densities=[1.0], seed=seed, reg__method="dense")
+        for place, density in enumerate((0.1, 0.05)):
+            for method, accuracies in BY_METHOD.items():
+                made += 1
+                options = {"reg__method": method, "reg__density": density, "seed": seed}
+                options["reg__every"] = 100 if method == "rigl" else 0
+                leave(
+                    accuracies=[accuracies[place] - less],
+                    densities=[density],
+                    created=made,
+                    **options,
+                )
+
+
 def layer_row(epoch: int, step: int, layer: str, density: float) -> dict[str, Any]:
     total = LAYER_TOTALS[layer]
     return {

@@ -16,6 +16,7 @@ REPORT_FLAGS = {
     "--paper": "add the paper's rows",
     "--runs": "a row per run instead of a row per setting",
     "--layers": "density of every layer: a row per layer, a column per setting",
+    "--methods": "accuracy: a row per method, a column per density asked for",
     "--overlap": "overlap of the masks of each two runs of one model, from their checkpoints",
 }
 CHANGES_IN_EXPORT = ("data.root=", "data.download=", "data.test_limit=", "threads=")
@@ -31,7 +32,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse_report(words: Sequence[str]) -> argparse.Namespace:
-    """Return paths, paper, filter, sort, runs, layers, overlap, form and html of `dstrun report`.
+    """Return paths, paper, filter, sort, runs, layers, methods, overlap, form and html.
 
     Raise InputError for arguments that cannot be used.
     """
@@ -62,10 +63,9 @@ def parse_report(words: Sequence[str]) -> argparse.Namespace:
         "--html", type=Path, metavar="FILE", help="self-contained page with table and figures"
     )
     given = _with_paths(parser.parse_intermixed_args(_joined(words)))
-    others = given.runs or given.paper or given.sort or given.html
-    if (given.layers or given.overlap) and (others or (given.layers and given.overlap)):
-        word = "layers" if given.layers else "overlap"
-        raise InputError(f"{word}: expected alone, or with --filter, --csv or --markdown")
+    alone = [word for word in ("layers", "overlap", "methods") if getattr(given, word)]
+    if alone and (len(alone) > 1 or given.runs or given.paper or given.sort or given.html):
+        raise InputError(f"{alone[0]}: expected alone, or with --filter, --csv or --markdown")
     return given
 
 

@@ -166,17 +166,18 @@ def _report(arguments: Sequence[str]) -> None:
     from dstrun.cli.arguments import parse_report
 
     given = parse_report(arguments)
-    from dstrun.compare.report.report import report_layers, report_overlap, report_settings
+    from dstrun.compare.report import report
 
-    if given.layers:
-        report_layers(given.paths, given.filter, given.form)
+    if given.layers or given.methods:
+        print_table = report.report_layers if given.layers else report.report_methods
+        print_table(given.paths, given.filter, given.form)
         return
     if given.overlap:
         from dstrun.export.masks import read_masks
 
-        report_overlap(given.paths, given.filter, given.form, read_masks)
+        report.report_overlap(given.paths, given.filter, given.form, read_masks)
         return
-    report_settings(
+    report.report_settings(
         given.paths,
         given.filter,
         given.form,

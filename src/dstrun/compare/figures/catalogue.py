@@ -9,10 +9,11 @@ from dstrun.compare import aggregate, paper
 from dstrun.compare.figures.alpha import against_alpha
 from dstrun.compare.figures.curves import density_and_accuracy, learning_curves
 from dstrun.compare.figures.layers import final_density, heat_map, layer_density
+from dstrun.compare.figures.methods import against_density
 from dstrun.compare.figures.panels import Figure
 from dstrun.compare.figures.parallel import parallel_coordinates
 from dstrun.compare.figures.pareto import accuracy_density, kept_against_accuracy
-from dstrun.compare.labels import is_dense
+from dstrun.compare.labels import is_dense, sparse_methods
 from dstrun.compare.run_tables import Store
 
 CURVES = 24  # runs in a figure with a line per run
@@ -22,6 +23,7 @@ FRONT_CAPTION = (
     "other run is both more accurate and sparser than those on it. Runs with a far lower accuracy "
     "are outside the range of the axis; double-click to show them."
 )
+OWN_FRONTS = " The coloured lines are the fronts of methods."
 KEPT_CAPTION = (
     "Parameters include biases and norms, and are known once a run is finished. Multiply-adds are "
     "those of one image."
@@ -29,6 +31,9 @@ KEPT_CAPTION = (
 FINAL_CAPTION = (
     "Density of every layer at the end: a panel per setting, mean and standard deviation over its "
     "runs. The scales of the panels differ, so that their shapes can be compared."
+)
+METHODS_CAPTION = (
+    "A line per method: means over seeds, and a band of one standard deviation. Dashed: dense runs."
 )
 MAPS = {
     "density": ("Density, layer × epoch", "The scale of colours is logarithmic."),
@@ -56,11 +61,16 @@ def overview(runs: pd.DataFrame) -> Iterator[View]:
     usable = runs[runs["epoch"].notna()]
     pairs = set(zip(runs["model.name"], runs["data.name"], strict=True))
     settings = aggregate.by_setting(usable)
+    has_methods = len(sparse_methods(settings)) > 1
     yield View(
         "Accuracy against what remains",
-        FRONT_CAPTION,
+        FRONT_CAPTION + OWN_FRONTS if has_methods else FRONT_CAPTION,
         accuracy_density(usable, paper.published_rows(pairs)),
     )
+    if has_methods:
+        yield View(
+            "Accuracy against density, by method", METHODS_CAPTION, against_density(settings)
+        )
     if (settings["reg.alpha"] > 0).any():
         yield View(
             "Accuracy and what remains against α",

@@ -16,6 +16,7 @@ from dstrun.compare.aggregate import FRONT, choose_runs
 from dstrun.compare.figures import catalogue
 from dstrun.compare.figures.catalogue import View
 from dstrun.compare.figures.style import INK, LINE, template
+from dstrun.compare.report import method_table, table
 from dstrun.compare.run_tables import Store
 
 STYLE = f"""
@@ -61,15 +62,12 @@ POLICY = (
 
 def page(
     title: str,
-    lines: Sequence[Sequence[str]],
-    best: Sequence[bool],
+    rows: pd.DataFrame,
     store: Store,
     runs: pd.DataFrame,
 ) -> str:
-    """Return the page of a table and of the figures of the runs.
-
-    `lines` are those of the table, its header first; `best` says which rows are on the front.
-    """
+    """Return the page of a table of settings, `rows`, and of the figures of the runs."""
+    lines, best = table.lines(rows, table.columns(rows)), table.is_on_front(rows)
     made = f"dstrun {version('dstrun')}, {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
     templates = ", ".join(_json(template(dark)) for dark in (False, True))
     parts = [
@@ -78,6 +76,7 @@ def page(
         '<meta name="viewport" content="width=device-width">',
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>",
         f"<h1>{escape(title)}</h1><p>{escape(made)}</p>{_table(lines, best)}",
+        *(_methods(*found) for found in method_table.tables(rows)),
         *_figures(store, runs),
         f"<script>{get_plotlyjs()}</script>",
         f"<script>const TEMPLATES = [{templates}];{SCRIPT}</script></body></html>",
@@ -110,6 +109,21 @@ def _table(lines: Sequence[Sequence[str]], best: Sequence[bool]) -> str:
         rows.append(_row(cells, "td", ' class="best"' if is_best else ""))
     note = f"<p>Bold: {FRONT}.</p>" if any(best) else ""
     return f'<div class="wide"><table>{"".join(rows)}</table></div>{note}'
+
+
+def _methods(network: str, accuracies: pd.DataFrame) -> str:
+    """Return a table of methods as HTML, the best cells in bold."""
+    (head, *body), best = method_table.lines("method", accuracies)
+    rows = [_row(head, "th")]
+    for row, cells in enumerate(body, start=1):
+        tags = ["th" if (row, column) in best else "td" for column in range(len(cells))]
+        inner = "".join(
+            f"<{tag}>{escape(cell)}</{tag}>" for tag, cell in zip(tags, cells, strict=True)
+        )
+        rows.append(f"<tr>{inner}</tr>")
+    title = method_table.title(network, accuracies)
+    shown = f'<div class="wide"><table>{"".join(rows)}</table></div>'
+    return f"<h2>{escape(title)}</h2>{shown}<p>Bold: {method_table.BEST}.</p>"
 
 
 def _row(cells: Sequence[str], tag: str, attributes: str = "") -> str:

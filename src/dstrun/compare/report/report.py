@@ -12,7 +12,7 @@ import pandas as pd
 
 from dstrun.compare import aggregate, filters, overlap, paper
 from dstrun.compare.labels import with_labels
-from dstrun.compare.report import layer_table, table, terminal
+from dstrun.compare.report import layer_table, method_table, table, terminal
 from dstrun.compare.report.table import frame_csv
 from dstrun.compare.run_tables import HOW_TO_GET_SOME, Store
 from dstrun.runs.labels import quantity
@@ -54,9 +54,36 @@ def report_settings(
         print(table.markdown(rows))
     else:
         terminal.print_settings(table.title(where, runs), rows)
+        _print_methods(rows, form)
     if html:
         _write_page(html, where, store, runs, rows)
     _print_notes(store.notes)
+
+
+def report_methods(paths: Sequence[Path], conditions: str = "", form: str = TABLE) -> None:
+    """Print accuracies by method and density asked for, a table for each model and data.
+
+    The arguments are those of `report_settings`. Raise InputError if there is nothing to show.
+    """
+    store, runs = _read(paths, conditions, form)
+    rows = aggregate.by_setting(runs, among=store.runs)
+    if not any(method_table.tables(rows)):
+        raise InputError("methods: expected runs of two methods or more, at two densities or more")
+    if form == CSV:
+        sys.stdout.write(method_table.csv(rows))
+    else:
+        _print_methods(rows, form)
+    _print_notes(store.notes)
+
+
+def _print_methods(rows: pd.DataFrame, form: str) -> None:
+    """Print the tables of methods, if there are any."""
+    for name, accuracies in method_table.tables(rows):
+        title = method_table.title(name, accuracies)
+        if form == MARKDOWN:
+            print(method_table.markdown(*method_table.lines(title, accuracies)))
+        else:
+            terminal.print_methods(title, *method_table.lines("method", accuracies))
 
 
 def report_layers(paths: Sequence[Path], conditions: str = "", form: str = TABLE) -> None:
@@ -160,10 +187,9 @@ def _write_page(
     """Write the page of a report; raise InputError if it cannot be written."""
     from dstrun.compare.report.html_page import page
 
-    lines, best = table.lines(rows, table.columns(rows)), table.is_on_front(rows)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = page(table.title(where, runs), lines, best, store, runs)
+        text = page(table.title(where, runs), rows, store, runs)
         path.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise InputError(f"html: {path}: {error.strerror}") from error

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dstrun.compare.aggregate import FRONT
+from dstrun.compare.report.method_table import BEST
 from dstrun.compare.report.table import NAMES, columns, header, is_on_front, lines
 from dstrun.runs.labels import quantity
 from dstrun.system.streams import legible
@@ -70,9 +71,27 @@ def _least_important(keys: Sequence[str]) -> str | None:
     Options go first, from the last on, then figures.
     """
     for key in reversed(keys):
-        if "." in key and key not in (*NAMES, "reg.alpha"):
+        if "." in key and key not in (*NAMES, "reg.alpha", "reg.density"):
             return key
     return next((key for key in DISPENSABLE if key in keys), None)
+
+
+def print_methods(
+    title: str, lines: Sequence[Sequence[str]], best: Sequence[tuple[int, int]]
+) -> None:
+    """Print a table of methods with its title, the cells of `best` in bold or marked by '*'."""
+    console = Console(highlight=False, soft_wrap=True)
+    mark = "" if console.is_terminal else "*"
+    console.print(Text(title))
+    table = _table(lines[0], 1)
+    for row, line in enumerate(lines[1:], start=1):
+        cells = []
+        for column, cell in enumerate(line):
+            is_best = (row, column) in best
+            cells.append(Text(legible(cell) + mark * is_best, style="bold" if is_best else ""))
+        table.add_row(*cells)
+    print_whole(console, table)
+    console.print(f"{mark or 'bold'}: {BEST}")
 
 
 def print_layers(lines: Sequence[Sequence[str]]) -> None:

@@ -1,0 +1,57 @@
+"""Table of methods: a row per method, a column per density asked for, accuracies as cells."""
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from dstrun.compare.labels import DENSE
+from dstrun.compare.methods import by_density
+from dstrun.compare.report.table import escape_line, frame_csv, markdown_table, percent
+from dstrun.system.errors import printable
+
+BEST = "the most accurate at its density"
+Marks = list[tuple[int, int]]  # places of cells, line and column
+
+
+def tables(settings: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield 'vgg16 on cifar10' and the table of `by_density`, for those that have one."""
+    for (model, data), some in settings.groupby(["model.name", "data.name"], sort=False):
+        table = by_density(some)
+        if len(table):
+            yield printable(f"{model} on {data}"), table
+
+
+def title(network: str, table: pd.DataFrame) -> str:
+    """Return what the cells are, and the accuracy of the dense runs."""
+    dense = table[table["method"] == DENSE].to_dict("records")
+    words = [f", dense {percent(row['accuracy'], row['accuracy_std'])}" for row in dense]
+    return f"{network}, accuracy % by density asked for{''.join(words)}"
+
+
+def lines(head: str, table: pd.DataFrame) -> tuple[list[list[str]], Marks]:
+    """Return a header, of `head` and densities, and a line per method; the places of the best."""
+    sparse = table[table["method"] != DENSE]
+    densities = sorted(sparse["asked"].unique(), reverse=True)
+    found, best = [[head, *(f"{100 * one:g} %" for one in densities)]], []
+    for method, rows in sparse.groupby("method", sort=False):
+        cells = [printable(method)]
+        for column, density in enumerate(densities, start=1):
+            here = rows[rows["asked"] == density].to_dict("records")
+            cells.append(percent(here[0]["accuracy"], here[0]["accuracy_std"]) if here else "")
+            if here and here[0]["best"]:
+                best.append((len(found), column))
+        found.append(cells)
+    return found, best
+
+
+def markdown(lines: Sequence[Sequence[str]], best: Marks) -> str:
+    """Return the lines of a table in Markdown, the best of each density in bold."""
+    cells = [escape_line(line) for line in lines]
+    for row, column in best:
+        cells[row][column] = f"**{cells[row][column]}**"
+    return markdown_table(cells)
+
+
+def csv(settings: pd.DataFrame) -> str:
+    """Return the tables as CSV, with the column network and fractions."""
+    return frame_csv(pd.concat([table.assign(network=name) for name, table in tables(settings)]))
