@@ -96,6 +96,16 @@ def test_the_table_of_overlap(command: Command) -> None:
     assert (whole["kept"], whole["other_kept"], whole["both"]) == ("4", "7", "4")
 
 
+def test_of_very_many_pairs_the_first_are_printed(command: Command) -> None:
+    """12 runs are 66 pairs."""
+    for seed in range(12):
+        trained(WEIGHTS, reg__method="rigl", reg__density=0.5, seed=seed, created=seed)
+    outcome = command("report", "--overlap", "--markdown")
+    assert len(outcome.out.splitlines()) == 2 + 60
+    assert outcome.err == ("dstrun: overlap: 6 pairs more; --filter chooses runs, --csv has all\n")
+    assert len(command("report", "--overlap", "--csv").out.splitlines()) == 1 + 66 * 2
+
+
 def test_runs_whose_masks_cannot_be_compared_are_one_line(command: Command) -> None:
     first = trained(WEIGHTS, reg__alpha=1e-3)
 

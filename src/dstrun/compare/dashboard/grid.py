@@ -8,7 +8,7 @@ import dash_ag_grid
 import pandas as pd
 
 from dstrun.compare.labels import distinguishing_options, is_partly_masked, varying_options
-from dstrun.runs.labels import heading
+from dstrun.runs.labels import column_label, heading
 
 NAMES = ("group", "model.name", "data.name", "reg.method")
 PERCENT = {"function": "params.value == null ? '' : d3.format('.2%')(params.value)"}
@@ -104,6 +104,8 @@ def _figures(runs: pd.DataFrame) -> Iterator[dict[str, Any]]:
 def _option(key: str, cells: pd.Series) -> dict[str, Any]:
     """Return the column of an option."""
     column: dict[str, Any] = {"field": key, "headerName": heading(key)}
+    if column["headerName"] != column_label(key):
+        column["minWidth"] = 125
     if pd.api.types.is_numeric_dtype(cells):
         column |= {"type": "rightAligned", "valueFormatter": {"function": NUMBER}}
     return column

@@ -19,6 +19,7 @@ from dstrun.runs.labels import quantity
 from dstrun.system.errors import InputError, printable
 from dstrun.system.streams import write_utf8_to_files
 
+PAIRS = 60  # of runs whose overlap is printed
 NOTES = 5  # notes on unreadable files that are printed
 TABLE, CSV, MARKDOWN = "table", "csv", "markdown"
 
@@ -125,13 +126,23 @@ def report_overlap(
     table = overlap.overlap(masks)
     if form == CSV:
         sys.stdout.write(frame_csv(table))
-    elif form == MARKDOWN:
-        print(layer_table.markdown(overlap.lines(table, runs["label"])))
     else:
-        terminal.print_overlap(overlap.lines(table, runs["label"]))
+        _print_overlap(overlap.lines(table, runs["label"]), form)
     if dense := len(read) - len(masks):
         print(f"dstrun: overlap: {quantity(dense, 'run')} without masks left out", file=sys.stderr)
     _print_notes(store.notes)
+
+
+def _print_overlap(lines: Sequence[Sequence[str]], form: str) -> None:
+    """Print the first lines of a table of overlap, and how many more there are."""
+    shown = lines[: 1 + PAIRS]
+    if form == MARKDOWN:
+        print(layer_table.markdown(shown))
+    else:
+        terminal.print_overlap(shown)
+    if more := len(lines) - len(shown):
+        note = f"{quantity(more, 'pair')} more; --filter chooses runs, --csv has all"
+        print(f"dstrun: overlap: {note}", file=sys.stderr)
 
 
 def _read(paths: Sequence[Path], conditions: str, form: str) -> tuple[Store, pd.DataFrame]:
