@@ -2,7 +2,7 @@
 
 RUNS = {  # settings times seeds
     "quick": 2 * (1 + 8),
-    "methods": 2 * 3 * (1 + 10 * 4 + 4),
+    "methods": 2 * 3 * (1 + 14 * 4 + 4),
     "methods_wrn": 1 + 4 * 2 + 2,
     "table1": 4 * 2 * 3,
     "best_table1": 4 * 2 * 3,

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from dstrun.config.check import check
 from dstrun.config.groups import packaged_folder
 from dstrun.config.sources import register_plugins
+from dstrun.config.sparsity_options import METHODS, WITH_DENSITY
 from dstrun.runs.target_density import as_used
 from dstrun.sweep.plan import Planner, combinations
 from dstrun.system.errors import InputError
@@ -174,6 +175,14 @@ def test_a_sweep_says_how_to_start_it_and_comes_to_its_runs(
     jobs = planner(f"sweep={name}").jobs(combined)
     assert len(jobs) == RUNS[name]
     assert any(job.config.reg.method == "dense" for job in jobs)
+
+
+def test_the_sweep_of_methods_has_every_method_with_a_density() -> None:
+    sweep = OmegaConf.load(packaged_folder("sweeps") / "methods.yaml")
+    named: set[str] = set()
+    for grid in sweep.hydra.sweeper.grids:
+        named.update([grid.reg] if isinstance(grid.reg, str) else grid.reg)
+    assert named == {method for method in METHODS if method in WITH_DENSITY} | {"dense"}
 
 
 def test_hydra_knows_our_plugins() -> None:
