@@ -27,10 +27,11 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
 
 def test_step_compares_updates(benchmark: Callable[..., dict[str, Any]]) -> None:
     words = ["model=lenet5", "data=mnist", "schedule.batch_size=4", "threads=1"]
-    found = benchmark(
-        "step.py", *words, "--rounds", "2", "--seconds", "0.01", "--without", *COMPILED
-    )
-    assert [row["variant"] for row in found["rows"]] == ["dense", "DST, eager"]
+    without = [*COMPILED, "rigl, compile=step"]
+    words += ["--rounds", "2", "--seconds", "0.01", "--methods", "rigl", "--without", *without]
+    found = benchmark("step.py", *words)
+    variants = [row["variant"] for row in found["rows"]]
+    assert variants == ["dense", "DST, eager", "rigl", "rigl, update"]
     assert found["rows"][0]["ratio"] == 1
     assert found["weights"] == 430500
     assert found["machine"]["versions"]["torch"]

@@ -97,7 +97,7 @@ def test_a_sparse_step_has_few_kernels_more_than_a_dense_one(
     (sparse,), (dense,) = full_step("step"), full_step("dense, step")
     assert sparse["kernels"] <= dense["kernels"] + 12
     (rigl,) = full_step("rigl, step")
-    assert rigl["kernels"] <= dense["kernels"] + 3
+    assert rigl["kernels"] <= dense["kernels"], "but for the gradients' mask, which joins another"
 
 
 def test_every_kernel_compiles_for_an_h100(folder: Path) -> None:
