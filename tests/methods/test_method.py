@@ -1,5 +1,6 @@
 """The base classes of methods, and the method of a config: what is asked of it, in which words."""
 
+import inspect
 from typing import Any
 
 import pytest
@@ -7,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from dstrun.config.check import check
+from dstrun.config.groups import packaged_folder
+from dstrun.config.yaml_files import read_yaml
 from dstrun.methods import METHODS, method_class
 from dstrun.methods.base import MaskedMethod, Method
 from dstrun.methods.dst.method import DynamicSparseTraining
@@ -80,6 +83,17 @@ def test_with_a_target_gradients_are_bounded_behind_batch_norm_or_as_asked(
         for name, gradient in gradients.items():
             expected = limit if name.endswith("threshold") else 9.0
             assert gradient.unique().tolist() == [pytest.approx(expected)]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_defaults_of_a_class_are_the_authors_as_in_its_yaml_file(name: str) -> None:
+    defaults: dict[str, Any] = {}
+    for kind in reversed(method_class(name).__mro__):
+        for parameter in inspect.signature(kind.__init__).parameters.values():
+            defaults[parameter.name] = parameter.default
+    file = packaged_folder("conf") / "reg" / f"{name}.yaml"
+    for key, value in read_yaml(file, "reg").items():
+        assert key == "method" or defaults[key] == value, key
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -24,12 +24,14 @@ class RigL(Set):
         self,
         density: float,
         *,
+        distribution: str = "erk",
         every: int = 100,
         drop_schedule: str = "cosine",
         until: float = 0.75,
         **options: Any,
     ) -> None:
-        super().__init__(density, every=every, drop_schedule=drop_schedule, until=until, **options)
+        schedule = {"every": every, "drop_schedule": drop_schedule, "until": until}
+        super().__init__(density, distribution=distribution, **schedule, **options)
 
     def is_due(self, step: int) -> bool:
         """Return whether masks move in a step, in place of the optimiser's."""

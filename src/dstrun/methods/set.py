@@ -33,13 +33,14 @@ class Set(Static):
         self,
         density: float,
         *,
+        distribution: str = "er",
         every: int = 0,
         drop: float = 0.3,
         drop_schedule: str = "constant",
         until: float = 1.0,
         **options: Any,
     ) -> None:
-        super().__init__(density, **options)
+        super().__init__(density, distribution=distribution, **options)
         self._every, self._drop, self._until = every, drop, until
         self._falls = drop_schedule == "cosine"
         self._updates: Updates | None = None
