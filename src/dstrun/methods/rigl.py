@@ -30,8 +30,8 @@ class RigL(Set):
         until: float = 0.75,
         **options: Any,
     ) -> None:
-        schedule = {"every": every, "drop_schedule": drop_schedule, "until": until}
-        super().__init__(density, distribution=distribution, **schedule, **options)
+        options |= {"every": every, "drop_schedule": drop_schedule, "until": until}
+        super().__init__(density, distribution=distribution, **options)
 
     def is_due(self, step: int) -> bool:
         """Return whether masks move in a step, in place of the optimiser's."""
