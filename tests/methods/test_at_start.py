@@ -75,6 +75,32 @@ def test_only_pruned_weights_change(name: str, training: bool) -> None:
     assert all(torch.equal(mask, masks[1][key]) for key, mask in masks[0].items())
 
 
+@pytest.mark.parametrize(("name", "trains"), [("snip", True), ("grasp", True), ("synflow", False)])
+def test_scores_are_those_of_training_but_for_synflow(name: str, trains: bool) -> None:
+    model = Noisy().train(not trains)
+    method = made(name, model)
+    assert method.network(method.plain(model)).training == trains
+
+
+class Least(AtStart):
+    """Keeps the weights of least magnitude."""
+
+    def scores(self, network: nn.Module, weights: list[Tensor]) -> list[Tensor]:
+        return [-weight.detach().abs() for weight in weights]
+
+
+def test_what_is_pruned_does_not_come_back() -> None:
+    """Of 4, 1, 2, 3 the first round keeps 1 and 2; then −1 and −2 are less than the 0 of others."""
+    model = nn.Sequential(nn.Linear(4, 1))
+    with torch.no_grad():
+        model[0].weight.copy_(torch.tensor([[4.0, 1, 2, 3]]))
+    method = Least(0.25, iterations=2)
+    method.prepare(model, past=[])
+    method.begin(9, torch.optim.SGD(model.parameters(), lr=0.1), 3)
+    method.initialise(model, batches((4,)))
+    assert model[0].weight.tolist() == [[0, 1, 0, 0]]
+
+
 SMALL = [
     ("lenet_300_100", (1, 8, 8), {}),
     ("lenet5", (1, 28, 28), {}),
