@@ -215,3 +215,22 @@ def test_a_run_shows_images_of_an_order_of_their_own(monkeypatch: pytest.MonkeyP
     order = [numbers(images) for images, _ in trainer.batches.shuffled(-1)]
     assert shown == order != [numbers(images) for images, _ in trainer.batches.shuffled(0)]
     assert int(trainer.method.kept()) == 27
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "options",
+    [{"schedule__precision": "bf16"}, {"schedule__compile": "step"}, {"schedule__accumulate": 3}],
+)
+def test_how_a_run_computes_changes_no_mask(
+    monkeypatch: pytest.MonkeyPatch, name: str, options: dict[str, Any]
+) -> None:
+    """Scores are in fp32 and uncompiled."""
+    monkeypatch.setattr("dstrun.training.prepare.missing_for_compilation", lambda device: None)
+    own = {f"reg__{key}": value for key, value in FEW[name].items()}
+    one, other = (
+        training(reg__method=name, reg__density=0.25, **own, **more) for more in ({}, options)
+    )
+    for layer, same in zip(one.method.layers, other.method.layers, strict=True):
+        assert torch.equal(layer.mask.keep, same.mask.keep)

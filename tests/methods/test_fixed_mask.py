@@ -117,3 +117,21 @@ def test_a_method_that_moves_momentum_asks_for_the_optimiser() -> None:
     method.prepare(nn.Sequential(nn.Linear(4, 1)), past=[])
     with pytest.raises(RuntimeError, match=r"call begin\(steps, optimiser\)"):
         method.begin(10)
+
+
+def test_a_weight_that_is_not_trained_has_no_mask() -> None:
+    model = nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 2))
+    model[1].weight.requires_grad_(False)
+    line = r"^exclude: the weight of 1 is not trained.*reg.exclude=\[1\] leaves it dense$"
+    with pytest.raises(ValueError, match=line):
+        Static(0.5).prepare(model)
+
+
+def test_a_density_counts_what_layers_are_given() -> None:
+    """1 of 12 is less than the 4 rows, but with half of the first layer 5 are kept."""
+    model = nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 2))
+    Static(0.1, layer_densities={"0": 0.5}, distribution="uniform").prepare(model, past=[])
+    with pytest.raises(ValueError, match=r"^density: got 0.1, which keeps 2 of 12"):
+        Static(0.1, distribution="uniform").prepare(
+            nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 2)), past=[]
+        )

@@ -7,13 +7,12 @@
 As in Han et al. (2015, arXiv:1506.02626, section 3.1); the optimiser takes the subgradient sign(W).
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dstrun.methods.masked_layers import Maskable
+from dstrun.methods.fixed.distribution import Shapes
 from dstrun.methods.one_shot import OneShot
 from dstrun.system.numbers import short
 
@@ -42,10 +41,10 @@ class L1(OneShot):
         what = f"|w| ≤ {self._cutoff:g} pruned" if self._cutoff else self.words()
         return f"l1, λ = {short(self._l1)}, {what}, at {self._start:.0%} of the run"
 
-    def check(self, layers: Mapping[str, Maskable]) -> None:
+    def check_density(self, shapes: Shapes) -> None:
         """Raise ValueError where a density keeps too little; there is none with a cutoff."""
         if not self._cutoff:
-            super().check(layers)
+            super().check_density(shapes)
 
     def before_step(self, step: int) -> None:
         """Prune at the end of the penalty."""

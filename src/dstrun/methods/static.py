@@ -5,10 +5,9 @@ from typing import Any
 
 from torch import nn
 
-from dstrun.methods.fixed.distribution import layer_counts
-from dstrun.methods.fixed.method import FixedMaskMethod, shapes_of
+from dstrun.methods.fixed.distribution import Shapes, layer_counts
+from dstrun.methods.fixed.method import FixedMaskMethod
 from dstrun.methods.fixed.selection import draw, select
-from dstrun.methods.masked_layers import Maskable
 
 DRAW = -1  # the step of the first draw
 
@@ -43,12 +42,11 @@ class Static(FixedMaskMethod):
         name = type(self).__name__.lower()
         return f"{name}, density {self.density:.2%} ({', '.join(words)})"
 
-    def check(self, layers: Mapping[str, Maskable]) -> None:
-        """Raise ValueError, which begins with the option's name, where the options do not fit."""
-        super().check(layers)
-        self._counts = layer_counts(
-            shapes_of(layers), self.initial_density, self._distribution, self._given
-        )
+    def check_density(self, shapes: Shapes) -> None:
+        """Count the weights of each layer; raise ValueError where options do not fit the layers."""
+        self._counts = layer_counts(shapes, self.initial_density, self._distribution, self._given)
+        if self.initial_density != self.density:
+            super().check_density(shapes)
 
     def prepare(
         self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None

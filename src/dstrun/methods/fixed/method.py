@@ -82,9 +82,19 @@ class FixedMaskMethod(MaskedMethod):
 
     def check(self, layers: Mapping[str, Maskable]) -> None:
         """Raise ValueError, which begins with the option's name, where the options do not fit."""
+        for name, layer in layers.items():
+            if not layer.weight.requires_grad:
+                raise ValueError(
+                    f"exclude: the weight of {name} is not trained, since its requires_grad is "
+                    f"False; reg.exclude=[{name}] leaves it dense"
+                )
         shapes = shapes_of(layers)
         if self.structure not in ("none", "fan_in"):
             refuse_other_groups(shapes, self.structure, self.density)
+        self.check_density(shapes)
+
+    def check_density(self, shapes: Shapes) -> None:
+        """Raise ValueError, which begins with the option's name, for a density that is too low."""
         total = sum(map(prod, shapes.values()))
         refuse_less_than_rows(shapes, round(self.density * total), self.density)
 
