@@ -65,7 +65,7 @@ BAD = [
     ("reg=static", "reg.density: reg=static needs one, expected 0 < number < 1, such as "),
     (
         "reg=static reg.density=0.001",
-        "reg.density: got 0.001, which keeps 266 of 266,200 weights; "
+        "reg.density: got 0.001, which keeps 267 of 266,200 weights; "
         "expected at least one for each of 410 rows, 0.0015",
     ),
     (
