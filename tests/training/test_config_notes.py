@@ -11,7 +11,7 @@ from dstrun.config.sections import DataConfig, ModelConfig, ScheduleConfig
 from dstrun.config.sparsity_options import RegConfig
 from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.sweep import pool
-from dstrun.training.config_notes import notes, sweep_notes
+from dstrun.training.config_notes import gpu_notes, notes, sweep_notes
 from dstrun.training.recipes import changed_from_recipe, recipe_of
 from tests.helpers.commands import Command
 
@@ -233,3 +233,12 @@ def test_notes_are_said_at_the_start_and_before_a_dry_run(
 def test_bad_input_is_one_line_without_notes(command: Command) -> None:
     outcome = command("data=folder", "data.root=nowhere")
     assert (outcome.code, outcome.err) == (2, "dstrun: data.root: there is no folder nowhere\n")
+
+
+def test_on_a_gpu_compiling_is_advised_where_a_step_has_many_kernels() -> None:
+    """Masks that are given take a kernel for each layer; those of dst about 24."""
+    (line,) = gpu_notes([config(), config(reg=RegConfig("dense"))])
+    assert line.startswith("on a GPU schedule.compile=step (or mask) is faster: a step of dst")
+    given = [config(reg=RegConfig(name, 0.1)) for name in ("dense", "static", "rigl", "gmp")]
+    assert gpu_notes(given) == []
+    assert gpu_notes([config(schedule=ScheduleConfig(compile="step"))]) == []
