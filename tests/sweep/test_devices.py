@@ -119,7 +119,7 @@ def test_a_gpu_whose_driver_is_too_old_is_no_place_for_a_job(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([{}, {"seed": 1}], "schedule.compile=step (or mask) is faster: a sparse step launches up"),
+        ([{}, {"seed": 1}], "schedule.compile=step (or mask) is faster: a step of dst launches up"),
         ([{"schedule__compile": "mask"}, {}], "schedule.compile=step (or mask) is faster: a "),
         ([{"reg__method": "dense"}, {"schedule__compile": "step"}], ""),
         ([{"reg__method": "dense", "schedule__precision": "bf16"}], "schedule.channels_last=true "),

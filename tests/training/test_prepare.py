@@ -122,7 +122,7 @@ def test_the_compilers_advice_on_tf32_is_not_shown(monkeypatch: pytest.MonkeyPat
 def test_what_is_faster_on_a_gpu_is_noted_by_a_single_run_and_not_by_a_job(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    note = "dstrun: note: on a GPU schedule.compile=step (or mask) is faster: a sparse step"
+    note = "dstrun: note: on a GPU schedule.compile=step (or mask) is faster: a step of dst"
     for gpu in ((), ("80 GiB", "TF32 in convolutions")):
         prepared = dataclasses.replace(prepare(config()), gpu=gpu)
         monkeypatch.setattr("dstrun.training.run.prepare", lambda *_, prepared=prepared: prepared)

@@ -25,6 +25,7 @@ from dstrun.training.compile_check import compare_with_eager
 from dstrun.training.console import RunConsole
 from dstrun.training.recorder import Recorder
 from dstrun.training.run import run
+from tests.helpers.methods import config_options
 from tests.helpers.runs import rows
 from tests.helpers.tiny import Tiny, config, tiny  # noqa: F401
 
@@ -71,12 +72,14 @@ def test_figures_told_while_an_epoch_is_under_way_are_those_of_its_updates_so_fa
 
 
 @pytest.mark.parametrize(
-    ("compile", "epochs", "times"), [("mask", 1, 1), ("mask", 0, 0), ("off", 1, 0)]
+    ("compile", "method", "epochs", "times"),
+    [("mask", "dst", 1, 1), ("mask", "dst", 0, 0), ("off", "dst", 1, 0), ("mask", "rigl", 1, 0)],
 )
 def test_a_run_that_waits_for_the_compiler_says_so_once(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     compile: str,
+    method: str,
     epochs: int,
     times: int,
 ) -> None:
@@ -87,7 +90,8 @@ def test_a_run_that_waits_for_the_compiler_says_so_once(
         "dstrun.training.session.compare_with_eager",
         lambda *objects: time.sleep(0.5) or compare_with_eager(*objects),
     )
-    run(config(schedule__compile=compile, schedule__epochs=epochs), default_group="single")
+    options = config_options(method) | {"schedule__compile": compile, "schedule__epochs": epochs}
+    run(config(**options), default_group="single")
     said = capsys.readouterr().out
     assert (said.count("compiling: seconds"), said.count("compiled: first step after ")) == (
         times,

@@ -40,6 +40,12 @@ def applies(config: Config, key: str) -> bool:
     return value in when[1:] or (OTHERS in when and value not in METHODS)
 
 
+def compiles(config: Config) -> bool:
+    """Return whether torch.compile gets anything: of dstrun's methods only dst compiles masks."""
+    what, method = config.schedule.compile, config.reg.method
+    return what == "step" or (what == "mask" and (method == "dst" or method not in METHODS))
+
+
 def run_hash(config: Config) -> str:
     """Return eight hexadecimal digits of the SHA-256 of `settings`."""
     canonical = json.dumps(settings(config), sort_keys=True, ensure_ascii=False)

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from dstrun.config.options import Config
 from dstrun.data import Batches
 from dstrun.methods.base import Method
+from dstrun.runs.identity import compiles
 from dstrun.runs.method import make_method
 from dstrun.system.machine import set_deterministic
 from dstrun.training.compiled_step import CompiledUpdate
@@ -32,7 +33,7 @@ EVALUATION_BYTES = {"cpu": 2**20, "cuda": 2**19}
 def training_objects(config: Config, prepared: Prepared) -> tuple[nn.Module, Method]:
     """Return the model on the device, initialised from the seed or `init`, with its method."""
     set_deterministic(config.deterministic)
-    if config.schedule.compile != "off":
+    if compiles(config):
         torch.compiler.reset()  # torch compiles a function for 8 models in a process, then no more
     torch.manual_seed(config.seed)
     model = prepared.build_model()

@@ -5,8 +5,7 @@ from collections.abc import Collection, Iterator, Sequence, Set
 
 from dstrun.config.options import OPTIONS, Config, value_of
 from dstrun.config.sections import DEFAULT_THRESHOLD_CLIP
-from dstrun.config.sparsity_options import METHODS
-from dstrun.runs.identity import applies
+from dstrun.runs.identity import applies, compiles
 from dstrun.runs.rounds import rounds_of
 from dstrun.runs.target_density import as_used
 from dstrun.runs.wandb_options import wandb_options
@@ -139,7 +138,7 @@ def _reason_in_training(config: Config, key: str) -> str | None:
         "reg.guard": (reg.floor == 0, "reg.floor is 0, so thresholds are never reset"),
         "schedule.threshold_decay": (schedule.weight_decay == 0, "schedule.weight_decay is 0"),
         "schedule.compile": (
-            reg.method in METHODS and reg.method != "dst" and schedule.compile == "mask",
+            schedule.compile != "off" and not compiles(config),
             f"{reg.method} has no masks to compile; schedule.compile=step compiles its step",
         ),
         "deterministic": (

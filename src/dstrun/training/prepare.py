@@ -15,6 +15,7 @@ from dstrun.config.registry import check_arguments, lookup
 from dstrun.config.sections import ScheduleConfig
 from dstrun.data import Split, Splits
 from dstrun.methods.masked_layers import sparsify
+from dstrun.runs.identity import compiles
 from dstrun.runs.method import make_method
 from dstrun.system.errors import InputError
 from dstrun.system.gpu import find_gpu, free_memory, has_bf16, number_format, total_memory
@@ -81,7 +82,7 @@ def prepare(config: Config, resumes: bool = False) -> Prepared:
         device = choose_device(config.device)
     except ValueError as error:
         raise InputError(f"device: {error}") from error
-    _check_schedule(config.schedule, device)
+    _check_schedule(config, device)
     splits, validation = load_data(config.data)
     name, arguments = config.model.builder, config.model.args
     builder = lookup("model.builder", name, models.BUILDERS, "dstrun.models")
@@ -107,9 +108,10 @@ def note_on_device(name: str) -> str:
     return f"device: the CPU is used, since {reason}" if reason else ""
 
 
-def _check_schedule(schedule: ScheduleConfig, device: torch.device) -> None:
+def _check_schedule(config: Config, device: torch.device) -> None:
     """Raise InputError where the device cannot compile, or not compute in the precision."""
-    if schedule.compile != "off":
+    schedule = config.schedule
+    if compiles(config):
         if missing := missing_for_compilation(device):
             raise InputError(
                 f"schedule.compile: got {schedule.compile!r}, which needs {missing}; "

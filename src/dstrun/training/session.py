@@ -9,6 +9,7 @@ from dataclasses import replace
 from dstrun.config.options import Config
 from dstrun.runs import checkpoint
 from dstrun.runs.folder import RunFolder
+from dstrun.runs.identity import compiles
 from dstrun.runs.log import close_log, open_log
 from dstrun.runs.metrics import last_row
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, Status
@@ -141,7 +142,7 @@ class Session:
 
     def _start_console(self, trainer: Trainer) -> None:
         schedule, epochs = self._config.schedule, trainer.rounds.total
-        if schedule.compile != "off" and epochs:
+        if compiles(self._config) and epochs:
             self._compile(trainer)
         steps = epochs * len(trainer.batches)
         self._console.start(steps, trainer.progress.step, schedule.batch_size, epochs)
