@@ -125,7 +125,7 @@ def test_a_gpu_whose_driver_is_too_old_is_no_place_for_a_job(
         ([{"reg__method": "dense", "schedule__precision": "bf16"}], "schedule.channels_last=true "),
         (
             [{"schedule__precision": "bf16"}],
-            "schedule.compile=step (or mask) and schedule.channels_last=true are faster: a sparse",
+            "schedule.compile=step (or mask) and schedule.channels_last=true are faster: a step",
         ),
         (
             [
