@@ -24,7 +24,7 @@ from dstrun.compare.labels import with_labels
 from dstrun.compare.run_tables import Store
 from dstrun.system.errors import InputError
 from tests.helpers.commands import Command
-from tests.helpers.folders import leave
+from tests.helpers.folders import leave, leave_methods
 
 
 def as_text(component: Any) -> str:
@@ -35,6 +35,23 @@ def shown(view: str, *names: str) -> str:
     store = Store([Path("outputs")])
     runs = with_labels(store.runs)
     return as_text(list(views.content(store, runs, view, names or list(runs.index), dark=False)))
+
+
+def test_methods_are_compared_at_each_density() -> None:
+    """RigL is best at 10 %, DST at 5 %; nothing is said of a single method."""
+    leave_methods()
+    store = Store([Path("outputs")])
+    runs = with_labels(store.runs)
+
+    def tables(names: list[str]) -> list[str]:
+        parts = views.content(store, runs, "overview", names, dark=False)
+        return [as_text(part) for part in parts if "by density asked for" in str(part.key)]
+
+    (table,) = tables(list(runs.index))
+    assert "lenet_300_100 on mnist, accuracy % by density asked for, dense 98.00" in table
+    bold = re.findall(r'"([^"]+)"}, "type": "Th"', table)
+    assert bold == ["method", "10 %", "5 %", "94.00", "96.00"]
+    assert tables([name for name in runs.index if "rigl" in name]) == []
 
 
 def test_it_serves_until_it_is_interrupted() -> None:

@@ -239,6 +239,19 @@ def test_a_run_without_layers_has_no_line_beside_those_that_have_some(
     assert [trace["name"] for trace in on(figure, "y2")] == ["α 1e-3, seed 0"]
 
 
+def test_what_a_run_has_explored_is_a_map_unless_it_is_all() -> None:
+    run = leave(reg__method="rigl", reg__density=0.5)
+
+    def maps() -> list[str]:
+        there = Store([Path("outputs")])
+        return [view.title for view in catalogue.one_run(there, with_labels(there.runs))]
+
+    assert "Explored, layer × epoch" not in maps()
+    content = [layer_row(1, 10, layer, 0.5) | {"explored": 0.6} for layer in ("fc1", "fc2")]
+    rows(run / "layers.csv", LAYERS, content)
+    assert "Explored, layer × epoch" in maps()
+
+
 def test_a_line_per_method() -> None:
     """RigL from 91.5 % at a density of 5 % to 95.5 % at 10 %, with a band of ± 0.71."""
     leave_methods(seeds=2)

@@ -13,7 +13,7 @@ from dstrun.compare.dashboard.difference import differing_facts, facts_of
 from dstrun.compare.figures import catalogue
 from dstrun.compare.figures.catalogue import View
 from dstrun.compare.figures.style import template
-from dstrun.compare.report import table
+from dstrun.compare.report import method_table, table
 from dstrun.compare.run_reader import SHOWN_OPTIONS, Run
 from dstrun.compare.run_tables import HOW_TO_GET_SOME, Store
 from dstrun.runs.labels import column_label, quantity
@@ -64,12 +64,27 @@ def _figures(
         figures = catalogue.overview(some)
         yield _section(next(figures), dark)
         yield _means(some, runs)
+        yield from _methods(some, runs)
     elif view == "layers":
         figures = catalogue.layers(store, some)
     else:
         figures = catalogue.curves(store, some)
     for figure in figures:
         yield _section(figure, dark)
+
+
+def _methods(some: pd.DataFrame, runs: pd.DataFrame) -> Iterator[html.Section]:
+    """Yield the report's tables of accuracies by method and density."""
+    for network, accuracies in method_table.tables(by_setting(some, among=runs)):
+        (head, *lines), best = method_table.lines("method", accuracies)
+        body = []
+        for row, cells in enumerate(lines, start=1):
+            kinds = [html.Th if (row, column) in best else html.Td for column in range(len(cells))]
+            body.append(html.Tr([kind(cell) for kind, cell in zip(kinds, cells, strict=True)]))
+        shown = html.Table([html.Thead(html.Tr(list(map(html.Th, head)))), html.Tbody(body)])
+        title, words = method_table.title(network, accuracies), f"Bold: {method_table.BEST}."
+        parts = [html.H2(title), html.P(words), html.Div(shown, className="wide")]
+        yield html.Section(parts, key=title)
 
 
 def _means(some: pd.DataFrame, runs: pd.DataFrame) -> html.Section:

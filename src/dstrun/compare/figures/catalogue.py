@@ -45,6 +45,10 @@ MAPS = {
         "Churn, layer × epoch",
         "The share of a layer's mask that changed since the previous row.",
     ),
+    "explored": (
+        "Explored, layer × epoch",
+        "The share of a layer's weights that have taken part so far.",
+    ),
 }
 
 
@@ -154,7 +158,8 @@ def one_run(store: Store, runs: pd.DataFrame) -> Iterator[View]:
     yield View("Density of every layer", "Dashed: all layers together.", layer_density(rows, runs))
     if not is_dense(runs).iloc[0]:
         for quantity, (title, caption) in MAPS.items():
-            if rows[quantity].notna().any():
+            is_whole = quantity == "explored" and rows[quantity].min() == 1
+            if rows[quantity].notna().any() and not is_whole:
                 yield View(title, caption, heat_map(rows, quantity))
 
 

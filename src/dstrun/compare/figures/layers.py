@@ -23,7 +23,12 @@ from dstrun.compare.figures.style import (
 )
 
 LETTER = 6  # pixels of a letter in the names along an axis
-QUANTITIES = {"density": "density", "threshold_mean": "mean threshold", "churn": "churn"}
+QUANTITIES = {
+    "density": "density",
+    "threshold_mean": "mean threshold",
+    "churn": "churn",
+    "explored": "explored",
+}
 Layers = list[tuple[str, pd.DataFrame]]  # names, 'model' for the sum of all first, and their rows
 
 
@@ -103,9 +108,9 @@ def _bars(figures: pd.DataFrame) -> Trace:
 
 
 def heat_map(layers: pd.DataFrame, quantity: str) -> Figure:
-    """Return one run's map of layers × epochs of density, threshold_mean or churn.
+    """Return one run's map of layers × epochs of one of QUANTITIES.
 
-    Density and churn are on a logarithmic scale of colours.
+    All but thresholds are on a logarithmic scale of colours.
     """
     names = list(dict.fromkeys(layers["layer"]))
     table = layers.astype({"layer": str}).pivot_table(
