@@ -178,7 +178,7 @@ def test_of_several_methods_the_options_do_not_vary_with_the_method() -> None:
 def test_accuracies_by_method_and_density() -> None:
     """Means of two seeds, half a percent below the first; at 10 % RigL is best, at 5 % DST."""
     leave_methods(seeds=2)
-    table = by_density(aggregate.by_setting(runs())).set_index(["method", "asked"])
+    table = by_density(aggregate.by_setting(runs())).set_index(["method", "density_asked"])
     assert list(table.index) == [
         ("dense", 1.0),
         *[(method, density) for method in ("dst", "rigl", "set") for density in (0.05, 0.1)],
@@ -191,6 +191,20 @@ def test_accuracies_by_method_and_density() -> None:
     leave(reg__method="rigl", reg__density=0.1, reg__every=50, created=99)
     lines = [name for name, _ in lines_of_methods(aggregate.by_setting(runs()))]
     assert lines == ["dst", "rigl, every 100", "rigl, every 50", "set"]
+
+
+def test_runs_that_were_asked_for_no_density_are_in_no_column_of_it() -> None:
+    """DST with a fixed α, beside RigL and SET."""
+    leave_methods()
+    leave(reg__method="dst", reg__alpha=1e-3, created=98)
+    leave(reg__method="imp", reg__density=0.1, reg__rounds=3, state="running", created=97)
+    table = by_density(aggregate.by_setting(runs()))
+    assert sorted(table["density_asked"].unique()) == [0.05, 0.1, 1.0]
+    assert "imp" not in set(table["method"]), "which has not been pruned yet"
+    fixed = runs()[lambda some: some["reg.density"].isna() | (some["reg.method"] != "dst")]
+    table = by_density(aggregate.by_setting(fixed))
+    assert set(table["method"]) == {"dense", "rigl", "set"}
+    assert table["density_asked"].notna().all()
 
 
 def test_without_two_methods_there_is_no_table_of_them(sweep: pd.DataFrame) -> None:

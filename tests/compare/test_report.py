@@ -67,12 +67,13 @@ def test_methods_by_density(command: Command) -> None:
     marked = command("report", "--methods", "--markdown").out.splitlines()
     assert marked[3] == "| rigl | **95.50 ± 0.71** | 91.50 ± 0.71 |"
     best = list(csv.DictReader(io.StringIO(command("report", "--methods", "--csv").out)))[1]
-    assert (best["network"], best["method"], best["asked"], best["best"]) == (
+    assert (best["network"], best["method"], best["density_asked"], best["best"]) == (
         "lenet_300_100 on mnist",
         "dst",
         "0.05",
         "True",
     )
+    assert "by density asked for" not in command("report", "--runs").out
     command("report", "--html", "page.html")
     assert "accuracy % by density asked for" in Path("page.html").read_text()
 

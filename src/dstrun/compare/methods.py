@@ -36,17 +36,19 @@ def lines_of_methods(settings: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame
 def by_density(settings: pd.DataFrame) -> pd.DataFrame:
     """Return accuracies by method and density asked for, of one model and data.
 
-    A row for each line of `lines_of_methods` and density; first those of dense settings, whose
-    density is 1. Columns: method, asked, density, accuracy, accuracy_std, count, best: whether it
-    is the most accurate at its density. Empty without two methods and two densities.
+    A row for each line of `lines_of_methods` and density, of settings with finished runs; first
+    that of the dense ones, whose density is 1. Columns: method, density_asked, density, accuracy,
+    accuracy_std, count, best: whether it is the most accurate at its density. Empty without two
+    methods and two densities.
     """
+    settings = settings[settings["finished"] > 0]
     if ASKED not in settings or len(sparse_methods(settings)) < 2:
         return pd.DataFrame()
-    dense = settings[is_dense(settings)].drop_duplicates("setting")
-    blocks = [dense.assign(method=DENSE, asked=1.0).head(1)]
+    blocks = [settings[is_dense(settings)].head(1).assign(method=DENSE, **{ASKED: 1.0})]
     for name, rows in lines_of_methods(settings):
-        blocks.append(rows[rows[ASKED].notna()].assign(method=name, asked=rows[ASKED]))
-    table = pd.concat(blocks)[["method", "asked", "density", "accuracy", "accuracy_std", "count"]]
-    highest = table.groupby("asked")["accuracy"].transform("max")
-    sizes = table.groupby("asked")["accuracy"].transform("count")
-    return table.assign(best=(table["accuracy"] == highest) & (sizes > 1)).reset_index(drop=True)
+        blocks.append(rows[rows[ASKED].notna()].assign(method=name))
+    table = pd.concat(blocks, ignore_index=True).rename(columns={ASKED: "density_asked"})
+    table = table[["method", "density_asked", "density", "accuracy", "accuracy_std", "count"]]
+    groups = table.groupby("density_asked")["accuracy"]
+    is_best = table["accuracy"] == groups.transform("max")
+    return table.assign(best=is_best & (groups.transform("count") > 1))

@@ -14,8 +14,14 @@ Marks = list[tuple[int, int]]  # places of cells, line and column
 
 
 def tables(settings: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield 'vgg16 on cifar10' and the table of `by_density`, for those that have one."""
-    for (model, data), some in settings.groupby(["model.name", "data.name"], sort=False):
+    """Yield 'vgg16 on cifar10' and the table of `by_density`, for those that have one.
+
+    Without the paper's rows, which no run stands behind; none for a table of single runs.
+    """
+    if "state" in settings:
+        return
+    ours = settings[settings["names"].notna()]
+    for (model, data), some in ours.groupby(["model.name", "data.name"], sort=False):
         table = by_density(some)
         if len(table):
             yield printable(f"{model} on {data}"), table
@@ -31,12 +37,12 @@ def title(network: str, table: pd.DataFrame) -> str:
 def lines(head: str, table: pd.DataFrame) -> tuple[list[list[str]], Marks]:
     """Return a header, of `head` and densities, and a line per method; the places of the best."""
     sparse = table[table["method"] != DENSE]
-    densities = sorted(sparse["asked"].unique(), reverse=True)
+    densities = sorted(sparse["density_asked"].unique(), reverse=True)
     found, best = [[head, *(f"{100 * one:g} %" for one in densities)]], []
     for method, rows in sparse.groupby("method", sort=False):
         cells = [printable(method)]
         for column, density in enumerate(densities, start=1):
-            here = rows[rows["asked"] == density].to_dict("records")
+            here = rows[rows["density_asked"] == density].to_dict("records")
             cells.append(percent(here[0]["accuracy"], here[0]["accuracy_std"]) if here else "")
             if here and here[0]["best"]:
                 best.append((len(found), column))
