@@ -13,7 +13,6 @@ from dstrun.methods.fixed.method import FixedMaskMethod
 from dstrun.methods.flops import MultiplyAdds, multiply_adds
 from dstrun.methods.mask_stats import (
     LayerFigures,
-    churn,
     dead_rows,
     gradient_norm,
     kept,
@@ -32,7 +31,8 @@ def test_counts() -> None:
     before = torch.tensor([[True, True, True], [True, False, False]])
     assert kept(MASK).item() == 2
     assert dead_rows(MASK).item() == 1
-    assert churn(MASK, before).item() == torch.tensor(2 / 6).item()
+    (figures,) = measure({"a": MASK}, {"a": before}, {})
+    assert figures.churn == torch.tensor(2 / 6).item()
 
 
 def test_dead_filters_of_a_convolution() -> None:

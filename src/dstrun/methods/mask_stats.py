@@ -45,12 +45,7 @@ class LayerFigures:
 
 def kept(mask: Tensor) -> Tensor:
     """Return the number of weights that are kept: a 0-dim integer tensor."""
-    return mask.sum()
-
-
-def churn(mask: Tensor, before: Tensor) -> Tensor:
-    """Return the share of weights whose mask differs from `before`, in [0, 1]: a 0-dim tensor."""
-    return (mask ^ before).sum() / mask.numel()
+    return torch.count_nonzero(mask)  # on a CPU mask.sum() copies to int64 first
 
 
 def dead_rows(mask: Tensor) -> Tensor:
@@ -77,13 +72,15 @@ def measure(
     """
     rows: list[dict[str, Tensor]] = []
     for name, mask in masks.items():
+        count, both = kept(mask), kept(mask & before[name])
+        grown, dropped = count - both, kept(before[name]) - both
         row = {
-            "kept": kept(mask),
-            "churn": churn(mask, before[name]),
+            "kept": count,
+            "churn": (grown + dropped) / mask.numel(),
             "dead_rows": dead_rows(mask),
-            "explored": (explored or masks)[name].sum().double() / mask.numel(),
-            "grown": (mask & ~before[name]).sum(),
-            "dropped": (before[name] & ~mask).sum(),
+            "explored": kept((explored or masks)[name]).double() / mask.numel(),
+            "grown": grown,
+            "dropped": dropped,
         }
         if name in thresholds:
             threshold = thresholds[name]
