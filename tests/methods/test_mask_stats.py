@@ -11,6 +11,7 @@ from dstrun.methods.dense import Dense
 from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.methods.fixed.method import FixedMaskMethod
 from dstrun.methods.flops import MultiplyAdds, multiply_adds
+from dstrun.methods.gmp import GMP
 from dstrun.methods.mask_stats import (
     LayerFigures,
     dead_rows,
@@ -247,6 +248,8 @@ def test_what_fixed_masks_explore_between_measurements_counts() -> None:
     (figures,) = method.measure()
     assert (figures.explored, figures.grown, figures.dropped) == (2 / 8, 0, 6)
     method.before_step(0)
+    method.move(layer, keeping(0, 1))  # in front of the first step: neither
+    method.before_step(1)
     method.move(layer, keeping(1, 2))
     method.move(layer, keeping(2, 3))
     (figures,) = method.measure()
@@ -259,9 +262,21 @@ def test_what_fixed_masks_explore_between_measurements_counts() -> None:
 def test_a_mask_that_a_step_used_counts_even_where_no_measurement_saw_it() -> None:
     _, method = one_layer_of_eight([1.0] * 8)
     (layer,) = method.layers
-    method.before_step(0)
+    method.before_step(1)
     method.move(layer, keeping(0))  # step 0 used all
     assert method.measure()[0].explored == 1
+
+
+def test_pruning_that_lets_weights_back_explores_what_it_began_with() -> None:
+    """Of eight weights all are kept before step 4 of 8, four from step 6 on."""
+    model = nn.Sequential(nn.Linear(4, 2, bias=False))
+    method = GMP(0.5, every=1, start=0.5, until=0.75, regrow=True)
+    method.prepare(model)
+    method.begin(8, torch.optim.SGD(model.parameters(), lr=0.1))
+    for step in range(7):
+        method.before_step(step)
+    (figures,) = method.measure()
+    assert (figures.kept, figures.explored) == (4, 1.0)
 
 
 def test_thresholds_begin_with_every_weight() -> None:
@@ -296,7 +311,7 @@ def test_figures_of_a_resumed_run_go_on_where_they_were() -> None:
     """What was explored, and the last gradient, which the next step's replaces."""
     model, method = one_layer_of_eight([1.0] * 8)
     (layer,) = method.layers
-    method.before_step(0)
+    method.before_step(1)
     method.move(layer, keeping(0, 2))
     model(torch.tensor([[3.0, 9, 4, 9]])).sum().backward()
     again, resumed = one_layer_of_eight([1.0] * 8)
@@ -305,7 +320,7 @@ def test_figures_of_a_resumed_run_go_on_where_they_were() -> None:
     assert resumed.measure() == method.measure()
     assert method.measure()[0].explored == 1
     assert resumed.measure()[0].gradient_norm == 5
-    resumed.before_step(1)
+    resumed.before_step(2)
     assert resumed.measure()[0].gradient_norm is None
 
 

@@ -76,6 +76,8 @@ class GMP(MagnitudePruning):
         if not self._regrow:
             super().prune(density)
             return
+        if self.step > 0:
+            self._history.explore(self._masks_now())
         scores = [layer.weight.abs() for layer in self.layers]
         masks = select_share(scores, density, self.scope, self.structure)
         for layer, keep in zip(self.layers, masks, strict=True):

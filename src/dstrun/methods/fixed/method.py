@@ -154,7 +154,7 @@ class FixedMaskMethod(MaskedMethod):
     @torch.no_grad()
     def move(self, layer: Layer, keep: Tensor) -> None:
         """Take over a mask; weights and momentum stay only where old and new mask keep them."""
-        if self.step >= 0:  # masks that a choice before the first step replaces took no part
+        if self.step > 0 or self.is_update_step:  # else the mask has taken no part
             self._history.explore({layer.name: layer.mask.keep})
         stays = (keep & layer.mask.keep).to(layer.weight.dtype)
         moments = [] if self.has_dense_momentum else self.moments(layer.weight)
