@@ -188,6 +188,11 @@ def test_what_is_too_dense_is_dense_and_its_rest_goes_to_the_others() -> None:
     assert layer_counts(SMALL, 0.75) == {"a": 14, "b": 16, "c": 18}  # 14.2, 16, 17.8
 
 
+def test_a_density_that_prunes_less_than_a_weight_of_each_layer_prunes_nothing() -> None:
+    """a is dense, since 4 / 4 > 11 / 18; then b, whose 18 · ε · raw is rounded to above 18."""
+    assert layer_counts({"a": (2, 2), "b": (2, 9)}, 0.999, "er") == {"a": 4, "b": 18}
+
+
 def test_densities_of_their_own_are_outside_the_sum() -> None:
     """A quarter of a and c is 4 and 8; b keeps half of its own. The last glob that fits counts."""
     given = {"*": 0.1, "[ac]": 0.25, "b": 0.5}

@@ -69,6 +69,8 @@ def layer_densities(
         if epsilon * highest <= 1:
             break
         dense |= {name for name in raw if raw[name] == highest}
+        if len(dense) == len(raw):  # a density that rounds to 1 for the last one, too
+            break
     return {name: 1.0 if name in dense else epsilon * raw[name] for name in raw}, epsilon
 
 
