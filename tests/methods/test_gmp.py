@@ -93,6 +93,15 @@ def test_with_regrow_pruned_weights_learn_and_come_back() -> None:
     assert matrix.kept() == [1, 12, 13, 14, 15, 16]
 
 
+def test_with_regrow_all_that_took_part_is_explored() -> None:
+    """All 16 weights in step 0, of which 9 and then 4 are kept before the first measurement."""
+    matrix = Matrix(GMP(0.25, every=1, start=0.0, until=0.5, regrow=True), steps=4)
+    for step in range(3):
+        matrix.step(step)
+    figures = matrix.method.measure()[0]
+    assert (figures.kept, figures.explored) == (4, 1.0)
+
+
 def test_scope_layer_ranks_each_layer_alone() -> None:
     """Two layers of 4 weights, 1–4 and 5–8, of which half are kept."""
     low, high = torch.tensor([[1.0, 2], [3, 4]]), torch.tensor([[5.0, 6], [7, 8]])

@@ -80,6 +80,7 @@ class GMP(MagnitudePruning):
             self._history.explore(self._masks_now())
         scores = [layer.weight.abs() for layer in self.layers]
         masks = select_share(scores, density, self.scope, self.structure)
+        self._history.explore(self._masks_now())
         for layer, keep in zip(self.layers, masks, strict=True):
             layer.mask.set(keep)
         self._take_masks()
