@@ -97,6 +97,12 @@ def test_a_structure_that_does_not_fit_is_told(structure: str, density: float, l
     assert str(refused.value).startswith(line)
 
 
+@pytest.mark.parametrize("name", ["snfs", "dsr", "granet"])
+def test_a_method_that_moves_weights_between_rows_has_no_structure(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^structure: got 'fan_in', and {name} has none$"):
+        method_class(name)(0.3, structure="fan_in")
+
+
 def test_what_a_structure_says_is_described() -> None:
     assert Static(0.1, structure="fan_in").describe() == "static, density 10.00% (erk, fan_in)"
     assert Static(0.5, structure="2:4").describe() == "static, density 50.00% (2:4)"

@@ -32,6 +32,8 @@ class DSR(Static):
     update is to prune, p. until: share of the run after which masks rest. Others as `Static`.
     """
 
+    keeps_structure = False
+
     def __init__(
         self,
         density: float,

@@ -33,6 +33,8 @@ class GraNet(Static, MagnitudePruning):
     the first exchange drops. Others as `Static` and `MagnitudePruning`.
     """
 
+    keeps_structure = False
+
     def __init__(
         self,
         density: float,

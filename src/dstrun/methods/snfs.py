@@ -37,6 +37,7 @@ class SNFS(Static):
 
     reads_gradients = False  # those of pruned weights are not masked
     has_dense_momentum = True
+    keeps_structure = False
 
     def __init__(
         self,

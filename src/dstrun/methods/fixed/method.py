@@ -49,6 +49,7 @@ class FixedMaskMethod(MaskedMethod):
     reads_gradients = True
     has_dense_momentum = False  # True: that of pruned weights stays as it is
     learns_pruned = False  # True: pruned weights are not 0
+    keeps_structure = True  # False: masks move without regard to it
 
     def __init__(
         self,
@@ -60,6 +61,9 @@ class FixedMaskMethod(MaskedMethod):
         seed: int = 0,
     ) -> None:
         super().__init__(exclude, compile)
+        if structure != "none" and not self.keeps_structure:
+            name = type(self).__name__.lower()
+            raise ValueError(f"structure: got {structure!r}, and {name} has none")
         self.density, self.structure, self.seed = density, structure, seed
         self.layers: list[Layer] = []
         self.step = -1  # of the step under way; before the first none is
