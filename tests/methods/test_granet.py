@@ -16,6 +16,11 @@ GRADIENT_A = [[1.0, -9.0, 0.0, 0.0], [0.0, 0.0, 0.0, 8.0]]
 GRADIENT_B = [[5.0, 0, 0, 1], [9.0, 9, 9, 1], [-3.0, 1, -4, 1], [1.0, 1, 1, 1]]
 
 
+def test_it_does_not_start_below_its_density() -> None:
+    with pytest.raises(ValueError, match="^initial_density: got 0.5, expected ≥ 0.6$"):
+        GraNet(0.6)
+
+
 def test_an_update_worked_out_by_hand() -> None:
     """
     A third of 24 is 8: of the 12 that are kept, 0.8 0.7 0.6 0.5 0.45 0.4 0.35 0.3. a has 2, b 6.

@@ -46,6 +46,8 @@ class GraNet(Static, MagnitudePruning):
         until: float = 0.5,
         **options: Any,
     ) -> None:
+        if initial_density < density:
+            raise ValueError(f"initial_density: got {initial_density:g}, expected ≥ {density:g}")
         super().__init__(density, **options)
         self.initial_density = initial_density
         self._every, self._drop, self._start, self._until = every, drop, start, until
