@@ -197,7 +197,7 @@ OF_METHOD = "reg.method: the entry point `dstrun.methods: mine = "
         (
             "class mine(Static): pass",
             "reg.distribution=uniform reg.density=0.001",
-            "reg.density: got 0.001, which keeps 266 of 266,200 weights; expected",
+            "reg.density: got 0.001, which keeps 267 of 266,200 weights; expected",
         ),
     ],
 )
