@@ -101,6 +101,18 @@ def test_masks_are_taken_over_where_they_would_be_random(
             assert torch.equal(one != 0, other != 0)
 
 
+def test_a_layer_that_had_no_mask_keeps_all_of_its_weights(
+    command: Command, trained: Trained
+) -> None:
+    """A third of fc1 and fc2, and all of fc3: of 266,200 weights 88,400 + 1,000."""
+    asked = [*QUICK, "reg=static", "reg.distribution=uniform"]
+    trained(*asked, "reg.density=0.33333333", "reg.exclude=[fc3]")
+    begun = [*asked, "reg.density=0.336", f"init={only_run()}", "group=second"]
+    assert command(*begun).code == 0
+    summary = json.loads((only_run("outputs/second") / "summary.json").read_text())
+    assert summary["kept"] == 88_400 + 1_000
+
+
 def outputs(network: nn.Module, images: Tensor) -> Tensor:
     with torch.no_grad():
         return network(images)

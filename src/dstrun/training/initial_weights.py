@@ -2,7 +2,8 @@
 
 thresholds, of the same method   weights and thresholds as they are
 masks of any other kind          W ⊙ M, the weights that the other run computes with
-a method with random masks       starts with M of the other run in their place, if it has masks
+a method with random masks       starts with M of the other run in their place, if it has masks;
+                                 a layer that has none there keeps all of its weights
 """
 
 from dataclasses import replace
@@ -76,6 +77,9 @@ def _with_masks_taken(
         found[f"{layer}.weight"] = mask(weight)
         if config.reg.method in RANDOM_START:
             found[f"{beginning}keep"] = mask.kept(weight)
+    if config.reg.method in RANDOM_START:
+        keeps = {name: value for name, value in own.items() if name.endswith(f".{MASK}.keep")}
+        found = {name: torch.ones_like(value) for name, value in keeps.items()} | found
     return found
 
 
