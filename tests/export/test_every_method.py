@@ -113,6 +113,24 @@ def test_a_layer_that_had_no_mask_keeps_all_of_its_weights(
     assert summary["kept"] == 88_400 + 1_000
 
 
+@pytest.mark.parametrize("structure", ["2:4", "fan_in"])
+def test_masks_that_lack_the_structure_asked_for_are_refused(
+    structure: str, command: Command, trained: Trained
+) -> None:
+    asked = [*QUICK, "reg=static", "reg.density=0.5", "reg.distribution=uniform"]
+    trained(*asked)
+    run = only_run()
+    structured = [*asked, f"reg.structure={structure}"]
+    refused = command(*structured, f"init={run}", "group=second")
+    assert refused.code == 2
+    assert refused.err == (
+        f"dstrun: init: static takes over the masks of {run}, and that of fc1 is not {structure}: "
+        f"expected a run with reg.structure={structure}\n"
+    )
+    assert command(*structured, "group=first").code == 0
+    assert command(*structured, f"init={only_run('outputs/first')}", "group=second").code == 0
+
+
 def outputs(network: nn.Module, images: Tensor) -> Tensor:
     with torch.no_grad():
         return network(images)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dstrun.methods import method_class
 from dstrun.methods.fixed.method import FixedMaskMethod
-from dstrun.methods.fixed.selection import select
+from dstrun.methods.fixed.selection import has_structure, select
 from dstrun.methods.static import Static
 from dstrun.training.step import Update
 
@@ -21,6 +21,18 @@ def test_groups_lie_along_the_inputs_of_a_filter() -> None:
     """
     scores = torch.tensor([[[[1, 8]], [[4, 5]], [[3, 6]], [[2, 7]]]])
     assert select(scores, 4, "2:4").int().tolist() == [[[[0, 1]], [[1, 0]], [[1, 0]], [[0, 1]]]]
+
+
+def test_whether_a_mask_has_a_structure() -> None:
+    """Two of each row, and of each four inputs of a row; then of rows alone, then of neither."""
+    mask = torch.tensor([[1, 1, 0, 0], [0, 1, 1, 0]]) > 0
+    assert has_structure(mask, "fan_in")
+    assert has_structure(mask, "2:4")
+    assert not has_structure(mask, "1:2"), "1 1 is a group"
+    mask[1, 3] = True
+    assert not has_structure(mask, "fan_in")
+    assert not has_structure(mask, "2:4")
+    assert has_structure(mask, "none")
 
 
 def counts(keep: Tensor, structure: str) -> Tensor:

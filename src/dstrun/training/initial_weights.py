@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from dstrun.config.options import Config
-from dstrun.config.sparsity_options import RANDOM_START, RegConfig
+from dstrun.config.sparsity_options import RANDOM_START, WITH_STRUCTURE, RegConfig
+from dstrun.methods.fixed.selection import has_structure
 from dstrun.methods.masked_layers import masked_layers
 from dstrun.methods.weight_mask import MASK, is_of_mask, masked_names
 from dstrun.runs import checkpoint
@@ -48,7 +49,10 @@ def _fitting(config: Config, run: str, model: nn.Module) -> dict[str, Tensor]:
         elif not is_of_mask(name):
             raise InputError(f"init: {name} of {run} does not fit this model")
     if config.reg.method in RANDOM_START and masked_names(state):
-        _check_density(config.reg, run, state, model)
+        structure = config.reg.structure if config.reg.method in WITH_STRUCTURE else "none"
+        _check_structure(config.reg, structure, run, state, model)
+        if ":" not in structure:  # which decides on the density
+            _check_density(config.reg, run, state, model)
     return found
 
 
@@ -83,10 +87,22 @@ def _with_masks_taken(
     return found
 
 
+def _check_structure(
+    reg: RegConfig, structure: str, run: str, state: dict[str, Tensor], model: nn.Module
+) -> None:
+    """Raise InputError where masks that are taken over lack the structure that was asked for."""
+    for layer, module in masked_layers(model).items():
+        keep = state.get(f"{layer}.{MASK}.keep")
+        keep = torch.ones_like(module.weight, dtype=torch.bool) if keep is None else keep
+        if not has_structure(keep, structure):
+            raise InputError(
+                f"init: {reg.method} takes over the masks of {run}, and that of {layer} is not "
+                f"{structure}: expected a run with reg.structure={structure}"
+            )
+
+
 def _check_density(reg: RegConfig, run: str, state: dict[str, Tensor], model: nn.Module) -> None:
     """Raise InputError where masks that are taken over have another density than was asked for."""
-    if ":" in reg.structure:  # which decides on the density
-        return
     name = "initial_density" if reg.method == "granet" else "density"
     kept = total = 0
     layers = masked_layers(model)

@@ -74,6 +74,17 @@ def select_share(
     return [select(one, int(mask.sum()), structure) for one, mask in pairs]
 
 
+def has_structure(mask: Tensor, structure: str) -> bool:
+    """Return whether a mask (c_o, …) is as `select` makes it; waits for the device."""
+    if structure == "none":
+        return True
+    if structure == "fan_in":
+        rows = mask.flatten(1).sum(1)
+        return bool((rows == rows[0]).all())
+    kept, size = group_of(structure)
+    return bool((mask.movedim(1, -1).reshape(-1, size).sum(1) == kept).all())
+
+
 def _along_inputs(scores: Tensor, kept: int, size: int) -> Tensor:
     """Return a mask that keeps the `kept` highest of every `size` inputs."""
     inputs_last = scores.movedim(1, -1)
