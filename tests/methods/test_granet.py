@@ -17,7 +17,7 @@ GRADIENT_B = [[5.0, 0, 0, 1], [9.0, 9, 9, 1], [-3.0, 1, -4, 1], [1.0, 1, 1, 1]]
 
 
 def test_it_does_not_start_below_its_density() -> None:
-    with pytest.raises(ValueError, match="^initial_density: got 0.5, expected ≥ 0.6$"):
+    with pytest.raises(ValueError, match=r"^initial_density: got 0\.5, expected ≥ 0\.6$"):
         GraNet(0.6)
 
 
