@@ -61,7 +61,9 @@ BAD = [
         "schedule.momentum: got 0 with reg=snfs, which grows weights by their momentum",
     ),
     ("reg=rigel", "reg: there is no 'rigel'; did you mean rigl? (choices: acdc, dense, dsr, "),
-    ("reg.method=rigel", "reg.method: got 'rigel', expected one of dst, dense, static, "),
+    ("reg.method=rigel", "reg: there is no 'rigel'; did you mean rigl? (choices: acdc, dense, "),
+    ("reg.sparsity=0.95", "reg.sparsity: there is no such option; did you mean reg.density=0.05?"),
+    ("sparsity=high", "sparsity: there is no such option; did you mean reg.density?"),
     ("reg=static", "reg.density: reg=static needs one, expected 0 < number < 1, such as "),
     (
         "reg=static reg.density=0.001",
@@ -269,6 +271,7 @@ UNDERSTOOD = [  # what is typed, a space between words and _ for a space in one,
     ("reg.alpha=1E-4 schedule.lr=.1", "reg.alpha=1E-4 schedule.lr=.1"),
     ("reg.alpha=1e−4 schedule.lr=1×10^-4", "reg.alpha=0.0001 schedule.lr=0.0001"),
     ("reg.alpha=10^-4", "reg.alpha=0.0001"),
+    ("-m reg.method=rigl,set", "-m reg=rigl,set"),  # with the defaults of their authors
     (
         "reg.target_density=5% data.validation=12.5%",
         "reg.target_density=0.05 data.validation=0.125",

@@ -253,6 +253,7 @@ def test_a_job_whose_data_vanishes_fails_with_its_story(
         (["-m", "data=digits,mnist", "data.root=gone"], "data.root: MNIST is not there"),
         (["-m", "model=lenet5,vgg16", "model.args.depht=1"], "model.args: "),
         (["-m", "seed=0,1", "outputs=file/below"], "outputs: "),
+        (["-m", "reg=dense,rigl", "reg.density=0.1,0.0001"], "reg.density: got 0.0001, which"),
         (["-m", "retry=often"], "retry: got 'often', expected one of failed, none"),
     ],
 )

@@ -44,5 +44,15 @@ def check_key(key: str, value: str = "", besides: Sequence[str] = ()) -> None:
     known = [*GROUPS, *OPTIONS]
     exact = [option for option in known if option.rpartition(".")[2] == last]
     exact += [OTHER_NAMES[last]] if last in OTHER_NAMES and not exact else []
+    if last == "sparsity":
+        value = _complement(value)
     hint = did_you_mean(exact, value) or near(key, known)
     raise InputError(f"{key}: there is no such option{hint}")
+
+
+def _complement(value: str) -> str:
+    """Return 1 − value, the density of a sparsity; '' for what is no number."""
+    try:
+        return f"{1 - float(value):.6g}"
+    except ValueError:
+        return ""

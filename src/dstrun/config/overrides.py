@@ -69,6 +69,8 @@ def normalize_override(word: str, several: bool = True) -> str:
     Raise InputError for a key that is no option, and for several values without `several`.
     """
     name, equals, value = word.partition("=")
+    if name == "reg.method":  # reg=NAME alone has the defaults of the method's authors
+        name = "reg"
     key = name.lstrip("+")
     if equals and not key:
         raise InputError(f"{word}: expected KEY=VALUE")

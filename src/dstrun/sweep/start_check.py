@@ -42,15 +42,22 @@ def check_start(jobs: Sequence[Job], stop: StopRequest) -> StartCheck:
     not be forked. GPUs is None, too, where that process has been killed; an error then appears in
     the jobs.
     """
-    chosen: dict[str, Config] = {}
+    chosen: dict[str, dict[str, Config]] = {}
     for job in jobs:
         if RunFolder(job.folder, job.config).state() == NEW:
-            chosen.setdefault(repr(_checked_settings(job)), job.config)
+            alike = chosen.setdefault(repr(_settings(job, CHECKED_OPTIONS)), {})
+            alike.setdefault(repr(_settings(job, ("reg.",))), job.config)
     devices = {job.config.device for job in jobs}
     reader, writer = multiprocessing.Pipe(duplex=False)
     worker_settings = WorkerSettings(None, threads_per_slot(1))
     process = fork_context().Process(
-        target=_check_jobs, args=(list(chosen.values()), devices, worker_settings, writer)
+        target=_check_jobs,
+        args=(
+            [list(alike.values()) for alike in chosen.values()],
+            devices,
+            worker_settings,
+            writer,
+        ),
     )
     process.start()
     writer.close()
@@ -70,32 +77,42 @@ def check_start(jobs: Sequence[Job], stop: StopRequest) -> StartCheck:
     return checked
 
 
-def _checked_settings(job: Job) -> dict[str, Any]:
-    """Return the settings of a job that decide whether it can start."""
+def _settings(job: Job, beginnings: tuple[str, ...]) -> dict[str, Any]:
+    """Return the settings of a job whose keys begin so."""
     found: dict[str, Any] = {"single": job.config.schedule.batch_size == 1}  # for batch norm
     for key, value in settings(job.config).items():
-        if key.startswith(CHECKED_OPTIONS):
+        if key.startswith(beginnings):
             found[key] = value
     return found
 
 
 def _check_jobs(
-    configs: Sequence[Config], devices: set[str], settings: WorkerSettings, answer: Connection
+    groups: Sequence[Sequence[Config]],
+    devices: set[str],
+    settings: WorkerSettings,
+    answer: Connection,
 ) -> None:
-    """Send (StartCheck, error): error says why the first unusable config fails, or is None."""
+    """Send (StartCheck, error): error says why the first unusable config fails, or is None.
+
+    Configs of a group differ in options of `reg` alone.
+    """
     settings.apply()
     from dstrun.sweep.devices import gpus_for, notes_on_devices
 
-    error = _first_input_error(configs)
-    answer.send((StartCheck(gpus_for(devices), notes_on_devices(configs)), error))
+    error = _first_input_error(groups)
+    firsts = [first for first, *_ in groups]
+    answer.send((StartCheck(gpus_for(devices), notes_on_devices(firsts)), error))
 
 
-def _first_input_error(configs: Sequence[Config]) -> str | None:
-    from dstrun.training.prepare import prepare
+def _first_input_error(groups: Sequence[Sequence[Config]]) -> str | None:
+    from dstrun.training.prepare import check_method, masked_layers_of, prepare
 
-    for config in configs:
+    for first, *others in groups:
         try:
-            prepare(config)
+            prepared = prepare(first)
+            layers = masked_layers_of(first, prepared) if others else {}
+            for config in others:
+                check_method(config, layers)
         except InputError as error:
             return str(error)
         except Exception:  # raised again in the job's own process, which logs the traceback

@@ -1,7 +1,7 @@
 """What a run needs, checked before anything is trained or written: device, data and model."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from dstrun.config.options import Config
 from dstrun.config.registry import check_arguments, lookup
 from dstrun.config.sections import ScheduleConfig
 from dstrun.data import Split, Splits
-from dstrun.methods.masked_layers import sparsify
+from dstrun.methods.masked_layers import Maskable, maskable, sparsify
 from dstrun.runs.identity import compiles
 from dstrun.runs.method import make_method
 from dstrun.system.errors import InputError
@@ -102,6 +102,19 @@ def prepare(config: Config, resumes: bool = False) -> Prepared:
     )
 
 
+def check_method(config: Config, layers: Mapping[str, Maskable]) -> None:
+    """Raise InputError where the options of `reg` do not fit the layers that are to have masks."""
+    try:
+        make_method(config).check(layers)
+    except ValueError as error:
+        raise InputError(f"reg.{error}") from error
+
+
+def masked_layers_of(config: Config, prepared: Prepared) -> Mapping[str, Maskable]:
+    """Return the layers of a model like the run's that are to have masks."""
+    return maskable(prepared.build_model(), config.reg.exclude, prepared.trial.past).layers
+
+
 def note_on_device(name: str) -> str:
     """Return a note if auto is the CPU for an unusable driver; '' for any other device."""
     _, reason = find_gpu() if name == "auto" else (True, "")
@@ -179,10 +192,7 @@ def _try_model(
             selection = sparsify(model, exclude=reg.exclude)
         except ValueError as error:
             raise InputError(f"{'reg.exclude' if reg.exclude else option}: {error}") from error
-        try:
-            make_method(config).check(selection.layers)
-        except ValueError as error:
-            raise InputError(f"reg.{error}") from error
+        check_method(config, selection.layers)
         set_initial_weights(config, model)
 
     return try_model(case, build_seeded, finish)

@@ -11,7 +11,7 @@ distributed over the others.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from math import isclose, prod
+from math import ceil, floor, isclose, log10, prod
 
 Shape = Sequence[int]
 Shapes = Mapping[str, Shape]
@@ -81,8 +81,14 @@ def refuse_less_than_rows(shapes: Shapes, kept: int, density: float) -> None:
         total = sum(map(prod, shapes.values()))
         raise ValueError(
             f"density: got {density:g}, which keeps {kept:,} of {total:,} weights; "
-            f"expected at least one for each of {rows:,} rows, {rows / total:.2g}"
+            f"expected at least one for each of {rows:,} rows, {_rounded_up(rows / total):g}"
         )
+
+
+def _rounded_up(number: float) -> float:
+    """Return a number > 0 with three digits that is not below it."""
+    unit = 10.0 ** (floor(log10(number)) - 2)
+    return ceil(number / unit) * unit
 
 
 def refuse_other_groups(shapes: Shapes, structure: str, density: float) -> None:
