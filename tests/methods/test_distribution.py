@@ -135,7 +135,9 @@ def test_erk_is_that_of_the_authors(
     ("sparsity", "left"), [(0.8, 0.223), (0.9, 0.126), (0.95, 0.077), (0.965, 0.063)]
 )
 def test_uniform_with_a_dense_first_convolution(sparsity: float, left: float) -> None:
-    counts = layer_counts(network("resnet50")[0], 1 - sparsity, "uniform", {"conv1": 1.0})
+    shapes = network("resnet50")[0]
+    others = {name: shape for name, shape in shapes.items() if name != "conv1"}
+    counts = layer_counts(others, 1 - sparsity, "uniform") | {"conv1": prod(shapes["conv1"])}
     assert share_of_work("resnet50", counts) == pytest.approx(left, abs=6e-4)
 
 
@@ -193,11 +195,22 @@ def test_a_density_that_prunes_less_than_a_weight_of_each_layer_prunes_nothing()
     assert layer_counts({"a": (2, 2), "b": (2, 9)}, 0.999, "er") == {"a": 4, "b": 18}
 
 
-def test_densities_of_their_own_are_outside_the_sum() -> None:
-    """A quarter of a and c is 4 and 8; b keeps half of its own. The last glob that fits counts."""
+def test_layers_keep_what_densities_of_others_leave() -> None:
+    """
+    40 of 64 are kept, of which b keeps 16: a and c half of 48. Of a quarter of a and c, 4 and 8,
+    and half of b, 8, the sum is 20. The last glob that fits counts.
+    """
+    assert layer_counts(SMALL, 40 / 64, "uniform", {"b": 1}) == {"a": 8, "b": 16, "c": 16}
     given = {"*": 0.1, "[ac]": 0.25, "b": 0.5}
-    assert layer_counts(SMALL, 0.9, "er", given) == {"a": 4, "b": 8, "c": 8}
-    assert layer_counts(SMALL, 0.25, "uniform", {"b": 1}) == {"a": 4, "b": 16, "c": 8}
+    assert layer_counts(SMALL, 20 / 64, "er", given) == {"a": 4, "b": 8, "c": 8}
+
+
+@pytest.mark.parametrize("density", [0.2, 0.8])
+def test_densities_that_do_not_add_up_are_told(density: float) -> None:
+    """c has 32 of 64 weights: 16 are 0.25, and with all of the others 48 are 0.75."""
+    line = f"density: got {density}, and with layer_densities the network keeps 0.25 to 0.75"
+    with pytest.raises(ValueError, match=line):
+        layer_counts(SMALL, density, "uniform", {"c": 0.5})
 
 
 @pytest.mark.parametrize(

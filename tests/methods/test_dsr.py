@@ -85,7 +85,7 @@ def test_the_threshold_is_right_within_a_tenth_halved_or_doubled(
 def test_the_number_of_weights_stays_where_a_layer_is_full() -> None:
     """H = 0.15 prunes one of each. a has no room: b grows both, though a's share is 7/8 · 2."""
     full: Table = [[0.1] + [0.4] * 3, [0.4] * 4]
-    method = DSR(0.375, layer_densities={"0": 1.0, "1": 0.25})
+    method = DSR(10 / 16, layer_densities={"0": 1.0, "1": 0.25})
     begun(method, full, [[0.8, 0.1, 0.0, 0.0], [0.0] * 4])
     method.threshold = 0.15
     method.update()

@@ -128,9 +128,11 @@ def test_a_weight_that_is_not_trained_has_no_mask() -> None:
 
 
 def test_a_density_counts_what_layers_are_given() -> None:
-    """1 of 12 is less than the 4 rows, but with half of the first layer 5 are kept."""
+    """6 of 12 are kept, of which the first layer keeps 2 and the other all of its 4."""
     model = nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 2))
-    Static(0.1, layer_densities={"0": 0.5}, distribution="uniform").prepare(model, past=[])
+    method = Static(0.5, layer_densities={"0": 0.25}, distribution="uniform")
+    method.prepare(model, past=[])
+    assert [int(layer.mask.keep.sum()) for layer in method.layers] == [2, 4]
     with pytest.raises(ValueError, match=r"^density: got 0.1, which keeps 2 of 12"):
         Static(0.1, distribution="uniform").prepare(
             nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 2)), past=[]

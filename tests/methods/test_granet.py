@@ -49,14 +49,6 @@ def test_an_update_worked_out_by_hand() -> None:
     ]
 
 
-def test_each_layer_is_ranked_alone_where_asked() -> None:
-    """A quarter of 8 and of 16: 2 and 4."""
-    method = GraNet(0.25, scope="layer")
-    begun(method, A, B)
-    method.prune(0.25)
-    assert [layer.kept for layer in method.layers] == [2, 4]
-
-
 def test_weights_of_0_that_are_kept_rank_above_pruned_ones() -> None:
     """Of a, the lower row is kept, which has just been grown."""
     method = GraNet(0.25)

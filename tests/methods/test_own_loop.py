@@ -66,7 +66,21 @@ def test_the_example_keeps_a_tenth_and_has_learnt(capsys: pytest.CaptureFixture[
     assert (sparse(images[1500:]).argmax(1) == labels[1500:]).float().mean() > 0.85
 
 
-@pytest.mark.parametrize("name", FIXED)
+def test_what_has_no_such_loop_is_refused() -> None:
+    with pytest.raises(ValueError, match="name is 'imp', expected one of dst, dense, static"):
+        dstrun.method("imp", density=0.5, rounds=2)
+    method = dstrun.method("snip", density=0.5)
+    method.prepare(model := net(), past=[])
+    method.begin(4, torch.optim.SGD(model.parameters(), lr=0.1))
+    with pytest.raises(RuntimeError, match=r"^snip chooses its masks by initialise\(model, batch"):
+        method.before_step(0)
+
+
+def test_a_density_of_dst_is_its_target() -> None:
+    assert "target density 50.00%" in dstrun.method("dst", alpha=1e-3, density=0.5).describe()
+
+
+@pytest.mark.parametrize("name", [name for name in FIXED if name != "imp"])
 def test_a_complete_loop_trains_with_every_method(name: str) -> None:
     options = {key.removeprefix("reg."): one for key, one in OWN.get(name, {}).items()}
     method = dstrun.method(name, **{"density": 0.5} | options)

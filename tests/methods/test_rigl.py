@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from dstrun.methods.rigl import RigL
+from dstrun.methods.set import Set
 from dstrun.training.step import Update
 from tests.helpers.masks import begun, mask_tables, set_momenta, weight_tables
 
@@ -99,3 +100,15 @@ def test_an_update_takes_the_place_of_a_step_and_sees_the_gradient_of_the_whole_
     update(images, labels, 0.1)
     assert (layer.weight.diagonal() > 1).all()
     assert layer.weight[0, 1] == layer.weight[1, 0] == 0
+
+
+def test_it_says_when_masks_move() -> None:
+    """Every 100 of the first 750 of 1,000 steps: 0, 100, … 700. SET does not before the first."""
+    method = RigL(0.5)
+    begun(method, [[1.0, 0.0], [1.0, 0.0]], steps=1000)
+    words = "density 50.00% (erk), masks move every 100 steps to 75% of the run"
+    assert method.describe() == f"rigl, {words}, 8 times"
+    other = Set(0.5, distribution="erk", every=100, until=0.75)
+    assert other.describe() == f"set, {words}"
+    begun(other, [[1.0, 0.0], [1.0, 0.0]], steps=1000)
+    assert other.describe() == f"set, {words}, 7 times"

@@ -47,7 +47,7 @@ WITH_UPDATES = with_method("set", "rigl", "snfs", "dsr", "gmp", "granet", OTHERS
 WITH_DROP = with_method("set", "rigl", "snfs", "dsr", "granet", OTHERS)
 WITH_START = with_method("gmp", "one_shot", "granet", "acdc", "l1", OTHERS)
 WITH_UNTIL = with_method("set", "rigl", "snfs", "dsr", "gmp", "granet", "acdc", OTHERS)
-WITH_SCOPE = with_method("gmp", "one_shot", "imp", "granet", "acdc", "l1", OTHERS)
+WITH_SCOPE = with_method("gmp", "one_shot", "imp", "acdc", "l1", OTHERS)
 
 
 @dataclass
@@ -118,7 +118,8 @@ class RegConfig:
     )
     layer_densities: dict[str, Any] = option(
         {},
-        "Densities of some layers, {glob pattern: density}. The others have reg.density",
+        "Densities of some layers, {glob pattern: density}. The others keep what is left of "
+        "reg.density",
         when=WITH_DISTRIBUTION,
     )
     structure: str = option(

@@ -40,8 +40,11 @@ def method(name: str, **options: Any) -> "Method":
     """Return a method by its name, for a training loop of one's own.
 
     options: as `reg` has them, such as density=0.1; the others are the authors' defaults. Raises
-    ValueError for an unknown name.
+    ValueError for an unknown name, and for imp, which trains for several rounds.
     """
-    if name not in METHODS:
-        raise ValueError(f"name is {name!r}, expected one of {', '.join(METHODS)}")
+    known = [one for one in METHODS if one != "imp"]
+    if name not in known:
+        raise ValueError(f"name is {name!r}, expected one of {', '.join(known)}")
+    if name == "dst" and "density" in options:
+        options["target_density"] = options.pop("density")
     return method_class(name)(**options)

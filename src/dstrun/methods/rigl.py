@@ -20,6 +20,8 @@ from dstrun.methods.set import Set
 class RigL(Set):
     """Growth by gradient at a constant density; options as `Set`."""
 
+    moves_at_start = True
+
     def __init__(
         self,
         density: float,
@@ -35,7 +37,7 @@ class RigL(Set):
 
     def is_due(self, step: int) -> bool:
         """Return whether masks move in a step, in place of the optimiser's."""
-        return self._updates is not None and self._updates.is_due(step)
+        return self.is_time(step)
 
     def update(self) -> None:
         """Do nothing in front of the step, which gives the gradients to grow by."""

@@ -29,6 +29,8 @@ class Set(Static):
     updates (0: one between epochs). Other options as `Static`.
     """
 
+    moves_at_start = False  # in the first step
+
     def __init__(
         self,
         density: float,
@@ -52,10 +54,23 @@ class Set(Static):
         super().begin(steps, optimiser, steps_per_epoch)
         self._updates = make_updates(self._every, 0.0, self._until, steps, steps_per_epoch)
 
+    def describe(self) -> str:
+        """Return 'set, density 5.00% (er), masks move every 9 steps to 75% of the run, 9 times'."""
+        every = f"every {self._every} steps" if self._every else "between epochs"
+        when = f"masks move {every} to {self._until:.0%} of the run"
+        count = sum(map(self.is_time, self._updates.steps)) if self._updates else 0
+        times = f", {count:,} times" if self._updates else ""
+        return f"{super().describe()}, {when}{times}"
+
+    def is_time(self, step: int) -> bool:
+        """Return whether masks move in a step, or in front of it."""
+        has_begun = step > 0 or self.moves_at_start
+        return has_begun and self._updates is not None and self._updates.is_due(step)
+
     def before_step(self, step: int) -> None:
         """Drop and grow, where an update is due: after the evaluation of the epoch before."""
         super().before_step(step)
-        if step > 0 and self._updates is not None and self._updates.is_due(step):
+        if self.is_time(step):
             self.update()
 
     def fraction(self) -> float:

@@ -33,6 +33,7 @@ class AtStart(FixedMaskMethod):
     def __init__(self, density: float, *, iterations: int = 1, **options: Any) -> None:
         super().__init__(density=density, **options)
         self._rounds = iterations
+        self._has_masks = False
 
     def describe(self) -> str:
         """Return 'synflow, density 5.00%, 100 rounds', and name layers without a weight."""
@@ -71,6 +72,21 @@ class AtStart(FixedMaskMethod):
         for layer, keep in zip(self.layers, keeps, strict=True):
             self.move(layer, keep)
         self._take_masks()
+        self._has_masks = True
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`, after the model's own state, which holds the masks."""
+        super().load_state_dict(state)
+        self._has_masks = True
+
+    def before_step(self, step: int) -> None:
+        """Note the step. Raises RuntimeError before masks are chosen."""
+        super().before_step(step)
+        if not self._has_masks:
+            name = type(self).__name__.lower()
+            raise RuntimeError(
+                f"{name} chooses its masks by initialise(model, batches): call it after begin()"
+            )
 
     def _choose(self, network: nn.Module) -> list[Tensor]:
         """Return the masks, and leave 0 for pruned weights in the network."""

@@ -34,19 +34,34 @@ def layer_counts(
 ) -> dict[str, int]:
     """Return how many weights each layer keeps, at least one.
 
-    shapes: of the weights, by layer. density: of all layers but those in `given`, which maps globs
-    of layer names to densities of their own. Raises ValueError, which begins with the option's
-    name, for another distribution, a glob without a layer, and less than one weight a row.
+    shapes: of the weights, by layer. density: of all layers together. given: globs of layer names
+    and densities of their own; the other layers keep what is left. Raises ValueError, which begins
+    with the option's name, for another distribution, a glob without a layer, densities that do not
+    add up, and less than one weight a row.
     """
-    own = _given(shapes, given or {})
-    others = {name: shape for name, shape in shapes.items() if name not in own}
-    densities, _ = layer_densities(others, density, distribution) if others else ({}, 0.0)
-    counts = {}
-    for name, shape in shapes.items():
-        share = own[name] if name in own else densities[name]
-        counts[name] = max(round(share * prod(shape)), 1)
+    densities = _given(shapes, given or {})
+    others = {name: shape for name, shape in shapes.items() if name not in densities}
+    left = _left_for(others, shapes, densities, density) if densities else density
+    if others:
+        densities |= layer_densities(others, left, distribution)[0]
+    counts = {name: max(round(densities[name] * prod(shapes[name])), 1) for name in shapes}
     refuse_less_than_rows(shapes, sum(counts.values()), density)
     return counts
+
+
+def _left_for(
+    others: Shapes, shapes: Shapes, densities: Mapping[str, float], density: float
+) -> float:
+    """Return the density of other layers, so that all have one; raise ValueError for none."""
+    total, rest = (sum(map(prod, some.values())) for some in (shapes, others))
+    kept = sum(densities[name] * prod(shapes[name]) for name in densities)
+    left = density * total - kept
+    if left < -len(shapes) or left > rest + len(shapes):  # more than rounding
+        raise ValueError(
+            f"density: got {density:g}, and with layer_densities the network keeps "
+            f"{kept / total:.3g} to {(kept + rest) / total:.3g}"
+        )
+    return min(max(left / rest, 0.0), 1.0) if rest else 0.0
 
 
 def layer_densities(

@@ -18,9 +18,14 @@ class Updates:
     first: int
     last: int
 
+    @property
+    def steps(self) -> range:
+        """Steps of all updates."""
+        return range(self.first, self.last + 1, self.every)
+
     def is_due(self, step: int) -> bool:
         """Return whether masks are updated in a step, counted from 0."""
-        return self.first <= step <= self.last and (step - self.first) % self.every == 0
+        return step in self.steps
 
 
 def make_updates(every: int, start: float, until: float, steps: int, epoch: int) -> Updates:
