@@ -70,6 +70,10 @@ def test_what_has_no_such_loop_is_refused() -> None:
     with pytest.raises(ValueError, match="name is 'imp', expected one of dst, dense, static"):
         dstrun.method("imp", density=0.5, rounds=2)
     method = dstrun.method("snip", density=0.5)
+    with pytest.raises(
+        RuntimeError, match=r"^there are no masks yet: call prepare\(model\) before"
+    ):
+        method.begin(4, torch.optim.SGD(net().parameters(), lr=0.1))
     method.prepare(model := net(), past=[])
     method.begin(4, torch.optim.SGD(model.parameters(), lr=0.1))
     with pytest.raises(RuntimeError, match=r"^snip chooses its masks by initialise\(model, batch"):

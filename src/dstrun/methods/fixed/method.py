@@ -120,6 +120,8 @@ class FixedMaskMethod(MaskedMethod):
         self, steps: int, optimiser: Optimizer | None = None, steps_per_epoch: int = 0
     ) -> None:
         """Take the number of steps and the optimiser; pruned weights become 0."""
+        if not self.layers:
+            raise RuntimeError("there are no masks yet: call prepare(model) before begin()")
         if optimiser is None:
             raise RuntimeError(
                 f"{type(self).__name__} changes momentum: call begin(steps, optimiser)"
