@@ -147,7 +147,7 @@ def test_a_method_of_another_package(command: Command, monkeypatch: pytest.Monke
     install("saliency", monkeypatch)
     trained = command(*QUICK, *SALIENCY)
     assert (trained.code, trained.err) == (0, "")
-    assert "saliency, density 10.00% (erk), masks move every 50 steps to 75% of" in trained.out
+    assert "saliency, density 10.00% (erk), masks move every 4 steps to 75% of" in trained.out
     assert ", dropped by |W| · |G| ** 0.5" in trained.out
     run = only_run()
     assert run.name.startswith("lenet_300_100-digits-saliency-d1e-1-s0-")
