@@ -5,8 +5,8 @@
 FOLDER, such as outputs/table1: first copy the small files of its finished runs to docs/runs.
 
 A line `<!-- $ dstrun … -->` in a page is a command, followed by its output up to `<!-- end -->`.
-`sizes`, `speeds` and `table1` in place of dstrun are the tables of this module, of which the first
-two come from docs/inference.json; `gpu_…` are those of benchmarks/gpu_table.py, from
+`sizes`, `speeds`, `table1` and `defaults` in place of dstrun are the tables of this module, the
+first two from docs/inference.json; `gpu_…` are those of benchmarks/gpu_table.py, from
 docs/runs/gpu/results.json. Figures in the text are in claims.py. Pictures are drawn by Chromium,
 through Playwright.
 """
@@ -36,6 +36,7 @@ from dstrun.compare.filters import where
 from dstrun.compare.labels import with_labels
 from dstrun.compare.paper import published_rows
 from dstrun.compare.report.table import markdown_table, percent
+from dstrun.methods import METHODS
 from dstrun.system.files import sha256
 from dstrun.system.run_files import RESULT_FILES
 
@@ -45,7 +46,15 @@ PAGES = (
     ROOT / "README.md",
     *(
         DOCS / f"{name}.md"
-        for name in ("alpha", "results", "recipes", "stability", "inference", "performance")
+        for name in (
+            "alpha",
+            "methods",
+            "results",
+            "recipes",
+            "stability",
+            "inference",
+            "performance",
+        )
     ),
 )
 BLOCK = re.compile(r"(<!-- \$ (\w+)(?: ([^\n]*))? -->\n)(.*?)(<!-- end -->)", re.S)
@@ -169,6 +178,20 @@ def _arrow(settings: pd.DataFrame) -> str:
     )
 
 
+def defaults() -> str:
+    """Return the table of the options that each choice of `reg` sets, and where they come from."""
+    rows = []
+    for name in METHODS:
+        file = ROOT / "conf" / "reg" / f"{name}.yaml"
+        text = file.read_text()
+        found = {key: value for key, value in yaml.safe_load(text).items() if key != "method"}
+        values = " ".join(f"{key}={str(value).lower()}" for key, value in found.items())
+        lines = [line[2:] for line in text.splitlines() if line.startswith("# ")]
+        source = " ".join(lines).replace("|", r"\|")
+        rows.append([f"`{name}`", f"`{values}`" if values else "", source])
+    return markdown_table([["`reg=`", "options of `reg` that it sets", "source"], *rows])
+
+
 def gpu_tables(file: Path = RUNS / "gpu" / "results.json") -> dict[str, Callable[[], str]]:
     """Return the tables of a measurement on a GPU; without one they say that there is none."""
     content = json.loads(file.read_text()) if file.is_file() else {}
@@ -176,7 +199,13 @@ def gpu_tables(file: Path = RUNS / "gpu" / "results.json") -> dict[str, Callable
     return {f"gpu_{name}": partial(make, content) for name, make in made.items()}
 
 
-TABLES = {"sizes": sizes, "speeds": speeds, "table1": table1, **gpu_tables()}
+TABLES = {
+    "sizes": sizes,
+    "speeds": speeds,
+    "table1": table1,
+    "defaults": defaults,
+    **gpu_tables(),
+}
 
 
 def pictures() -> dict[str, Figure]:
