@@ -156,6 +156,18 @@ def test_a_method_of_another_package(command: Command, monkeypatch: pytest.Monke
     assert "did you mean saliency" in command("reg=salency").err
 
 
+def test_defaults_of_a_method_of_another_package_are_those_of_its_class(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Saliency hands its options on to RigL, and that to SET, static and their base."""
+    install("saliency", monkeypatch)
+    shown = command("reg=saliency", "reg.density=0.1", "--cfg", "job").out
+    for line in ("every: 100", "drop: 0.3", "drop_schedule: cosine", "until: 0.75"):
+        assert f"\n  {line}\n" in shown
+    rare = command(*QUICK, "reg=saliency", "reg.density=0.1", "reg.every=0")
+    assert "masks move between epochs to 75% of the run" in rare.out
+
+
 @pytest.mark.slow
 def test_a_method_of_another_package_does_what_dstruns_own_do(
     command: Command, monkeypatch: pytest.MonkeyPatch

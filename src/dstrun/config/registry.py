@@ -6,6 +6,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from dstrun.config.messages import near
+from dstrun.config.options import OPTIONS
 from dstrun.system.errors import InputError, user_code_error
 
 
@@ -46,10 +47,34 @@ def accepted_options(builder: Callable, options: Mapping[str, Any]) -> dict[str,
     return {name: value for name, value in options.items() if name in parameters}
 
 
-def named_parameters(builder: Callable) -> set[str]:
-    """Return the names of a builder's parameters, without those that **options takes."""
-    parameters = (_parameters(builder) or {}).values()
-    return {one.name for one in parameters if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)}
+def named_parameters(builder: Callable) -> dict[str, inspect.Parameter]:
+    """Return a builder's parameters by name, without **options itself.
+
+    Those of a class include those of the bases to which **options are handed on.
+    """
+    makers: list[Callable] = [builder]
+    if isinstance(builder, type):
+        makers = [vars(one)["__init__"] for one in builder.__mro__ if "__init__" in vars(one)]
+    found: dict[str, inspect.Parameter] = {}
+    for maker in makers:
+        parameters = (_parameters(maker) or {}).values()
+        kinds = {one.kind for one in parameters}
+        for one in parameters:
+            if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL) and one.name != "self":
+                found.setdefault(one.name, one)
+        if inspect.Parameter.VAR_KEYWORD not in kinds:
+            break
+    return found
+
+
+def default_options(builder: Callable, section: str) -> dict[str, Any]:
+    """Return the defaults of a builder's parameters that are options of a section."""
+    found = {}
+    for name, parameter in named_parameters(builder).items():
+        has_default = parameter.default not in (parameter.empty, None)
+        if has_default and f"{section}.{name}" in OPTIONS:
+            found[name] = parameter.default
+    return found
 
 
 def check_arguments(option: str, name: str, builder: Callable, *given: Any, **named: Any) -> None:

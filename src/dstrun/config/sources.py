@@ -4,6 +4,7 @@ from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.core_plugins import file_config_source
 from hydra._internal.sources_registry import SourcesRegistry
@@ -18,6 +19,7 @@ from omegaconf import OmegaConf
 
 from dstrun.config.groups import ENTRY_POINTS, entry_names, folders, packaged_folder, sweep_group
 from dstrun.config.options import Config
+from dstrun.config.registry import default_options, lookup
 from dstrun.config.yaml_files import header_package, read_text, read_yaml
 from dstrun.system.errors import InputError
 
@@ -139,9 +141,15 @@ class PluginSource(NamedSource):
         return entry_names(group)
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """Return the options of a choice: the entry point as name and builder, or as method."""
+        """Return the options of a choice: the entry point as name and builder, or as method.
+
+        A method's defaults are those of its class.
+        """
         group, _, name = config_path.removesuffix(".yaml").rpartition("/")
-        options = {"method": name} if group == "reg" else {"name": name, "builder": name}
+        options: dict[str, Any] = {"name": name, "builder": name}
+        if group == "reg":
+            made_of = lookup("reg.method", name, {}, ENTRY_POINTS["reg"])
+            options = {"method": name, **default_options(made_of, "reg")}
         config = OmegaConf.create(options)
         return ConfigResult(self.provider, self.full_path(), config, {"package": None})
 

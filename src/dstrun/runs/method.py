@@ -33,8 +33,8 @@ def make_method(config: Config) -> "Method":
 def _of_a_package(name: str, options: dict[str, Any], arguments: dict[str, Any]) -> "Method":
     """Return a method of an installed package.
 
-    It gets the options that its class names, those of its **options that were changed, and
-    arguments of its own.
+    It gets the options that its class or a base of it names, those of its **options that were
+    changed, and arguments of its own.
     """
     from dstrun.methods.base import Method
 
