@@ -66,6 +66,22 @@ def test_a_layer_of_little_sparsity_that_gains_drops_no_more_than_that(
     assert asked == [(15 - (kept + 8) + dropped + 4, 8 - kept + dropped - 1)]
 
 
+def test_shares_are_by_the_mean_over_kept_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """a keeps 4 of 8, mean |momentum| 2; b all 4, mean 1: 2/3 and 1/3. Over all they were equal."""
+    asked: list[list[float]] = []
+
+    def apportioned(total: int, shares: list[float], room: list[int]) -> list[int]:
+        asked.append(shares)
+        return [0, 0]
+
+    monkeypatch.setattr("dstrun.methods.snfs.apportion", apportioned)
+    method = SNFS(0.5)
+    optimiser = begun(method, A, [[0.4, 0.3, 0.2, 0.1]])
+    set_momenta(method, optimiser, MOMENTUM_A, [[1.0, -1.0, 1.0, -1.0]])
+    method.update(0.5)
+    assert asked == [pytest.approx([2 / 3, 1 / 3])]
+
+
 def test_updates_are_between_epochs_and_fall_along_a_cosine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
