@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dstrun import models
 from dstrun.methods import method_class
 from dstrun.methods.fixed.at_start import AtStart, Batches, first_images, some_of_each_class
+from dstrun.methods.fixed.distribution import NAMED
 from dstrun.methods.snip import Snip
 from dstrun.training.trainer import BEFORE_TRAINING
 from tests.helpers.tiny import numbers, tiny, training  # noqa: F401
@@ -125,7 +126,7 @@ def test_every_network_is_scored(
     method.initialise(model, batches(shape, 10))
     assert int(method.kept()) == round(0.2 * total)
     emptied = [layer.name for layer in method.layers if not layer.mask.keep.any()]
-    assert all(name in method.describe() for name in emptied)
+    assert all(layer in method.describe() for layer in emptied[:NAMED])
     assert emptied == [] or builder == "resnet50"
 
 

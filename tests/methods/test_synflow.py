@@ -87,3 +87,15 @@ def test_it_takes_a_hundred_rounds_and_says_so() -> None:
     assert Synflow(0.05, iterations=1, structure="fan_in").describe() == (
         "synflow, density 5.00% (fan_in)"
     )
+
+
+def test_a_branch_that_begins_at_0_has_scores() -> None:
+    """The factors of the batch norm are 0, as at the end of a residual branch; they count as 1."""
+    model = nn.Sequential(nn.Conv2d(1, 2, 1, bias=False), nn.BatchNorm2d(2))
+    nn.init.zeros_(model[1].weight)
+    method = Synflow(0.99, iterations=1)
+    method.prepare(model, past=[])
+    method.begin(1, torch.optim.SGD(model.parameters(), lr=0.1))
+    network = method.network(method.plain(model))
+    assert network[1].weight.tolist() == [1.0, 1.0]
+    assert model[1].weight.tolist() == [0.0, 0.0]

@@ -4,7 +4,8 @@
     score = ∂R/∂|W| ⊙ |W|        100 rounds
 
 No data: batch norm computes with its statistics of the start, so it is linear. In fp64, since R is
-a product over layers.
+a product over layers. A batch norm whose factors are all 0 at the start, as at the end of residual
+branches, counts as one of factor 1: else nothing in its branch would have a score.
 """
 
 from typing import Any
@@ -27,6 +28,10 @@ class Synflow(AtStart):
         """Return the copy in fp64 and in evaluation, with the magnitudes of all it holds."""
         for tensor in copy.double().eval().state_dict().values():
             tensor.abs_()
+        for part in copy.modules():
+            scale = getattr(part, "weight", None)
+            if isinstance(scale, Tensor) and scale.dim() == 1 and not scale.any():
+                scale.fill_(1.0)
         return copy
 
     def see(self, network: nn.Module, batches: Batches) -> None:
