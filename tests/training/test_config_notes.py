@@ -135,12 +135,6 @@ def test_a_schedule_that_ends_in_time_has_no_note() -> None:
     )
 
 
-def test_soft_thresholds_without_weight_decay() -> None:
-    (line,) = notes(config(reg=RegConfig("str")))
-    assert line == "reg=str prunes nothing: schedule.weight_decay, which draws thresholds up, is 0"
-    assert notes(config(reg=RegConfig("str"), schedule=ScheduleConfig(weight_decay=1e-4))) == []
-
-
 def test_masks_that_are_frozen_at_once() -> None:
     (line,) = notes(config(reg=RegConfig(freeze=0.01), schedule=ScheduleConfig(epochs=3)))
     assert line == "reg.freeze: masks are frozen after 0.03 of an epoch"

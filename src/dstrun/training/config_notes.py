@@ -86,8 +86,6 @@ def _cautions(config: Config, given: Collection[str]) -> Iterator[str]:
     yield from _late_milestones(config)
     yield from _beyond_the_end(config)
     yield from _without_recipe(config)
-    if config.reg.method == "str" and not config.schedule.weight_decay:
-        yield "reg=str prunes nothing: schedule.weight_decay, which draws thresholds up, is 0"
 
 
 def _without_effect(config: Config, given: Collection[str], is_sweep: bool) -> Iterator[str]:
