@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from dstrun.methods.fixed.apportion import apportion
 from dstrun.methods.fixed.method import strongest
+from dstrun.methods.fixed.schedule import steps_between
 from dstrun.methods.fixed.selection import draw, keep_highest
 from dstrun.methods.static import Static
 
@@ -54,9 +55,7 @@ class DSR(Static):
     ) -> None:
         """Start the schedule of updates, which is a share of the run."""
         super().begin(steps, optimiser, steps_per_epoch)
-        self._steps, self._every = steps, self._every or steps_per_epoch
-        if not self._every:
-            raise ValueError("every: got 0, once an epoch: call begin with steps_per_epoch")
+        self._steps, self._every = steps, steps_between(self._every, steps_per_epoch)
 
     def before_step(self, step: int) -> None:
         """Prune and grow, where an update is due."""

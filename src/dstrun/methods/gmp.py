@@ -16,7 +16,7 @@ import torch
 from torch.optim import Optimizer
 
 from dstrun.methods.fixed.pruning import MagnitudePruning
-from dstrun.methods.fixed.schedule import Updates, cubic
+from dstrun.methods.fixed.schedule import Updates, cubic, steps_between
 from dstrun.methods.fixed.selection import select_share
 
 
@@ -56,9 +56,7 @@ class GMP(MagnitudePruning):
         """Start the schedule, which is a share of the run."""
         super().begin(steps, optimiser, steps_per_epoch)
         first, last = (min(round(one * steps), steps - 1) for one in (self._start, self._until))
-        every = self._every or steps_per_epoch
-        if not every:
-            raise ValueError("every: got 0, once an epoch: call begin with steps_per_epoch")
+        every = steps_between(self._every, steps_per_epoch)
         if not self._every:
             first = min(ceil(first / every) * every, last)
         self._updates = Updates(every, first, last)
@@ -76,8 +74,6 @@ class GMP(MagnitudePruning):
         if not self._regrow:
             super().prune(density)
             return
-        if self.step > 0:
-            self._history.explore(self._masks_now())
         scores = [layer.weight.abs() for layer in self.layers]
         masks = select_share(scores, density, self.scope, self.structure)
         self._history.explore(self._masks_now())

@@ -28,15 +28,24 @@ class Updates:
         return step in self.steps
 
 
-def make_updates(every: int, start: float, until: float, steps: int, epoch: int) -> Updates:
-    """Return updates every `every` steps between two shares of a run of `steps`.
+def steps_between(every: int, epoch: int) -> int:
+    """Return the number of steps between updates: `every`, or an epoch of `epoch` steps if it is 0.
 
-    every = 0: once an epoch of `epoch` steps. Never in the last step of the run, after which
-    nothing trains what was grown. Raises ValueError where `epoch` is needed and 0.
+    Raises ValueError where `epoch` is needed and 0.
     """
     if not (every or epoch):
         raise ValueError("every: got 0, once an epoch: call begin with steps_per_epoch")
-    return Updates(every or epoch, round(start * steps), min(round(until * steps), steps - 2))
+    return every or epoch
+
+
+def make_updates(every: int, start: float, until: float, steps: int, epoch: int) -> Updates:
+    """Return updates every `every` steps between two shares of a run of `steps`.
+
+    every, epoch: as `steps_between` has them. Never in the last step of the run, after which
+    nothing trains what was grown.
+    """
+    period = steps_between(every, epoch)
+    return Updates(period, round(start * steps), min(round(until * steps), steps - 2))
 
 
 def cosine(initial: float, step: int, end: int, final: float = 0.0) -> float:
