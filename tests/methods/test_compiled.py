@@ -5,6 +5,7 @@ sum.
 import copy
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def trained(
         options["autocast"] = partial(torch.autocast, "cpu", torch.bfloat16)  # type: ignore[assignment]
     update = make(model.train(), method, sgd, **options)
     method.begin(steps, sgd, steps_per_epoch=5)
+    method.initialise(model, map(batch, count(steps)))
     for step in range(steps):
         method.before_step(step)
         update(*batch(step, BATCH if step % 5 else BATCH // 2), 0.1 if step < 8 else 0.01)
