@@ -102,6 +102,14 @@ def test_with_regrow_all_that_took_part_is_explored() -> None:
     assert (figures.kept, figures.explored) == (4, 1.0)
 
 
+@pytest.mark.parametrize("regrow", [False, True])
+def test_a_mask_that_is_pruned_in_front_of_the_first_step_is_not_explored(regrow: bool) -> None:
+    """The dense mask takes part in no step: the 4 of 16 weights are all that is explored."""
+    matrix = Matrix(GMP(0.25, every=1, start=0.0, until=0.0, regrow=regrow), steps=4)
+    matrix.step(0)
+    assert matrix.method.measure()[0].explored == 0.25
+
+
 def test_scope_layer_ranks_each_layer_alone() -> None:
     """Two layers of 4 weights, 1–4 and 5–8, of which half are kept."""
     low, high = torch.tensor([[1.0, 2], [3, 4]]), torch.tensor([[5.0, 6], [7, 8]])

@@ -1,5 +1,7 @@
 """SynFlow on two linear layers whose scores are worked out by hand."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -22,8 +24,8 @@ def batches():  # type: ignore[no-untyped-def]
     yield torch.full((4, 3), 9.0), torch.zeros(4, dtype=torch.long)
 
 
-def prepared(model: nn.Module, **options: float) -> Synflow:
-    method = Synflow(3 / 8, **options)
+def prepared(model: nn.Module, density: float = 3 / 8, **options: Any) -> Synflow:
+    method = Synflow(density, **options)
     method.prepare(model, past=[])
     method.begin(1, torch.optim.SGD(model.parameters(), lr=0.1))
     return method
@@ -61,6 +63,26 @@ def test_what_an_earlier_round_prunes_changes_later_scores(
     assert [layer.mask.keep.int().tolist() for layer in method.layers] == [first, second]
     assert model[0].weight.tolist() == (torch.tensor(FIRST) * torch.tensor(first)).tolist()
     assert [layer.kept for layer in method.layers] == [sum(map(sum, first)), sum(second[0])]
+
+
+def test_fewer_weights_than_rows_are_a_path() -> None:
+    """2 of 8 for 3 rows. √(2/8) · 8 = 4: 12, 6.25, 6, 5, then 11 and 6 of 11, 6, 5 and 0."""
+    model = two_layers()
+    prepared(model, 2 / 8, iterations=2).initialise(model, batches())
+    assert model[0].weight.tolist() == [[3, 0, 0], [0, 0, 0]]
+    assert model[1].weight.tolist() == [[2, 0]]
+
+
+@pytest.mark.parametrize(
+    ("density", "structure", "line"),
+    [
+        (1 / 8, "none", "density: got 0.125, which keeps 1 of 8 .* each of 2 layers, 0.25"),
+        (2 / 8, "fan_in", "density: got 0.25, which keeps 2 of 8 .* each of 3 rows, 0.375"),
+    ],
+)
+def test_a_density_that_leaves_no_path_is_told(density: float, structure: str, line: str) -> None:
+    with pytest.raises(ValueError, match=line):
+        prepared(two_layers(), density, structure=structure)
 
 
 def test_batch_norm_counts_with_the_statistics_of_the_start_and_magnitudes() -> None:

@@ -12,12 +12,10 @@ regrow=true pruned weights keep their values, gradients and momentum, as in STR'
 from math import ceil
 from typing import Any
 
-import torch
 from torch.optim import Optimizer
 
 from dstrun.methods.fixed.pruning import MagnitudePruning
 from dstrun.methods.fixed.schedule import Updates, cubic, steps_between
-from dstrun.methods.fixed.selection import select_share
 
 
 class GMP(MagnitudePruning):
@@ -67,16 +65,3 @@ class GMP(MagnitudePruning):
         updates = self._updates
         if updates.is_due(step) or step == updates.last:
             self.prune(cubic(1.0, self.density, step, updates.first, updates.last))
-
-    @torch.no_grad()
-    def prune(self, density: float) -> None:
-        """Keep a share of all weights, those of highest |W|."""
-        if not self._regrow:
-            super().prune(density)
-            return
-        scores = [layer.weight.abs() for layer in self.layers]
-        masks = select_share(scores, density, self.scope, self.structure)
-        self._history.explore(self._masks_now())
-        for layer, keep in zip(self.layers, masks, strict=True):
-            layer.mask.set(keep)
-        self._take_masks()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dstrun.methods.fixed.distribution import NAMED
+from dstrun.methods.fixed.distribution import NAMED, Shapes, refuse_less_than
 from dstrun.methods.fixed.method import FixedMaskMethod
 from dstrun.methods.fixed.selection import select_share
 
@@ -45,6 +45,14 @@ class AtStart(FixedMaskMethod):
             more = f" and {len(empty) - NAMED} more" if len(empty) > NAMED else ""
             words.append(f"no weight is left in {', '.join(empty[:NAMED])}{more}")
         return ", ".join(words)
+
+    def check_density(self, shapes: Shapes) -> None:
+        """Raise ValueError for fewer weights than layers; scores may leave a row without one."""
+        if self.structure == "fan_in":
+            super().check_density(shapes)
+        else:
+            kept = self.number_kept(shapes)
+            refuse_less_than(len(shapes), "layers", shapes, kept, self.density)
 
     def scored_by(self) -> str:
         """Return the images that scores go by, in words."""

@@ -91,12 +91,16 @@ def layer_densities(
 
 def refuse_less_than_rows(shapes: Shapes, kept: int, density: float) -> None:
     """Raise ValueError where fewer weights are kept than the layers have rows."""
-    rows = sum(shape[0] for shape in shapes.values())
-    if kept < rows:
+    refuse_less_than(sum(shape[0] for shape in shapes.values()), "rows", shapes, kept, density)
+
+
+def refuse_less_than(least: int, units: str, shapes: Shapes, kept: int, density: float) -> None:
+    """Raise ValueError where fewer weights are kept than there are rows, or layers."""
+    if kept < least:
         total = sum(map(prod, shapes.values()))
         raise ValueError(
             f"density: got {density:g}, which keeps {kept:,} of {total:,} weights; "
-            f"expected at least one for each of {rows:,} rows, {_rounded_up(rows / total):g}"
+            f"expected at least one for each of {least:,} {units}, {_rounded_up(least / total):g}"
         )
 
 

@@ -99,8 +99,11 @@ class FixedMaskMethod(MaskedMethod):
 
     def check_density(self, shapes: Shapes) -> None:
         """Raise ValueError, which begins with the option's name, for a density that is too low."""
-        total = sum(map(prod, shapes.values()))
-        refuse_less_than_rows(shapes, round(self.density * total), self.density)
+        refuse_less_than_rows(shapes, self.number_kept(shapes), self.density)
+
+    def number_kept(self, shapes: Shapes) -> int:
+        """Return how many weights of layers of these shapes the density keeps."""
+        return round(self.density * sum(map(prod, shapes.values())))
 
     def prepare(
         self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None
@@ -163,8 +166,9 @@ class FixedMaskMethod(MaskedMethod):
         if self.step > 0 or self.is_update_step:  # else the mask has taken no part
             self._history.explore({layer.name: layer.mask.keep})
         stays = (keep & layer.mask.keep).to(layer.weight.dtype)
-        moments = [] if self.has_dense_momentum else self.moments(layer.weight)
-        for tensor in (layer.weight, *moments):
+        changed: list[Tensor] = [] if self.learns_pruned else [layer.weight]
+        changed += [] if self.has_dense_momentum else self.moments(layer.weight)
+        for tensor in changed:
             tensor.mul_(stays)
         layer.mask.set(keep)
 

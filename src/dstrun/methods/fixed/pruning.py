@@ -32,9 +32,14 @@ class MagnitudePruning(FixedMaskMethod):
 
     @torch.no_grad()
     def prune(self, density: float) -> None:
-        """Keep a share of all weights, those of highest |W|; what is pruned is 0 and stays out."""
-        scores = [one.weight.abs().masked_fill(~one.mask.keep, -1) for one in self.layers]
+        """Keep a share of all weights, those of highest |W|; what is pruned stays out.
+
+        Unless pruned weights go on learning: then they are ranked with the others.
+        """
+        stays = [layer.mask.keep | self.learns_pruned for layer in self.layers]
+        pairs = zip(self.layers, stays, strict=True)
+        scores = [layer.weight.abs().masked_fill(~may, -1) for layer, may in pairs]
         masks = select_share(scores, density, self.scope, self.structure)
-        for layer, keep in zip(self.layers, masks, strict=True):
-            self.move(layer, keep & layer.mask.keep)
+        for layer, keep, may in zip(self.layers, masks, stays, strict=True):
+            self.move(layer, keep & may)
         self._take_masks()
