@@ -84,7 +84,7 @@ VERBS = {
     "eval": arguments.parse_eval,
     "export": arguments.parse_export,
 }
-OF_A_PAGE = ("tiny", "stripes", "saliency")  # of the packages in docs/extending.md
+OF_A_PAGE = ("tiny", "stripes", "saliency")  # of the packages that are shown
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
