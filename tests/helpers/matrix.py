@@ -40,3 +40,5 @@ class Matrix:
         if self.method.on_gradients([self.weight.grad]):
             self.optimiser.step()
         self.method.after_step()
+        layers = getattr(self.method, "layers", [])
+        assert all(layer.kept == int(layer.mask.keep.sum()) for layer in layers)

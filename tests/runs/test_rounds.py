@@ -18,6 +18,11 @@ def test_a_round_after_the_first_begins_at_a_later_epoch() -> None:
     assert [epoch for epoch in range(10) if rounds.is_first(epoch)] == [0, 4, 7]
 
 
+def test_a_round_of_one_epoch_is_a_round() -> None:
+    """2 epochs, then twice the second of them."""
+    assert [epoch for epoch in range(4) if Rounds(2, 3, 1).is_first(epoch)] == [0, 2, 3]
+
+
 def test_steps_are_counted_within_the_round_too() -> None:
     """Two steps an epoch: the rate of steps 0 to 5, then that of 2 to 5 again."""
     rate = Rounds(3, 2, 1).of_steps(lambda step: step / 8, 2)
