@@ -8,8 +8,10 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
+from dstrun.config.check import check
 from dstrun.methods.base import Group, Method
 from dstrun.methods.dst.method import DynamicSparseTraining
+from dstrun.training.build import make_optimiser_for
 from dstrun.training.compiled_step import CompiledUpdate, TracedSGD
 from dstrun.training.learning_rate import make_rate
 from dstrun.training.optim import make_optimiser
@@ -93,6 +95,25 @@ def test_thresholds_get_their_share_of_the_weight_decay(share: float, left: floa
     (threshold,) = method.added_parameters()
     assert model.weight.unique().item() == pytest.approx(0.95)
     assert threshold.unique().item() == pytest.approx(left)
+
+
+@pytest.mark.parametrize("granularity", ["neuron", "layer"])
+def test_norm_and_biases_need_not_decay_while_thresholds_do(granularity: str) -> None:
+    """All are 1 and the gradients are the decay, 0.5: by a rate of 0.1 to 1 − 0.1 · 0.5."""
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    method = DynamicSparseTraining(1e-3, granularity)
+    method.prepare(model)
+    schedule = {"lr": 0.1, "weight_decay": 0.5, "decay_norm_and_bias": False}
+    config = check({f"schedule.{name}": value for name, value in schedule.items()})
+    sgd = make_optimiser_for(config, model, method)
+    for parameter in model.parameters():
+        parameter.data.fill_(1.0)
+        parameter.grad = torch.zeros_like(parameter)
+    sgd.step()
+    (threshold,) = method.added_parameters()
+    decayed = [model[0].weight, threshold]
+    assert [one.unique().item() for one in decayed] == pytest.approx([0.95, 0.95])
+    assert all(one.eq(1).all() for one in (model[0].bias, model[1].weight, model[1].bias))
 
 
 def test_every_parameter_is_in_one_group() -> None:

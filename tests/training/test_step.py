@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from dstrun.config.check import check
 from dstrun.methods.compiler import compiled
 from dstrun.methods.dense import Dense
 from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.models import BUILDERS
+from dstrun.training.build import make_update
 from dstrun.training.compiled_step import CompiledUpdate
 from dstrun.training.optim import make_optimiser
 from dstrun.training.step import Update
@@ -65,6 +67,22 @@ def test_what_is_told_of_a_batch_is_its_mean_loss_and_how_many_were_right(pieces
         (3 * math.log(1 + 1 / e) + 2 * math.log(1 + e)) / 5, rel=1e-6
     )
     assert right.item() == 3
+
+
+def test_a_share_of_each_label_is_spread_over_all_classes() -> None:
+    """Logits 0 and ln 3 have probabilities 1/4 and 3/4. The label 1 is 0.8 + 0.2 / 2 = 0.9 of it:
+    − 0.1 ln 1/4 − 0.9 ln 3/4; the gradient of the logits is 1/4 − 0.1 and 3/4 − 0.9.
+    """
+    model = nn.Linear(1, 2, bias=False)
+    model.weight.data.copy_(torch.tensor([[0.0], [math.log(3)]]))
+    sgd = torch.optim.SGD(model.parameters(), lr=1.0)
+    before = model.weight.detach().clone()
+    config = check({"schedule.label_smoothing": 0.2})
+    update = make_update(config, model, Dense(), sgd, torch.device("cpu"))
+    loss, _ = update(torch.ones(1, 1), torch.ones(1).long(), 1.0)
+    assert float(loss) == pytest.approx(-0.1 * math.log(1 / 4) - 0.9 * math.log(3 / 4))
+    moved = (before - model.weight.detach()).flatten().tolist()
+    assert moved == pytest.approx([0.15, -0.15])
 
 
 @pytest.mark.parametrize(

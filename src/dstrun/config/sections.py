@@ -92,6 +92,9 @@ class ScheduleConfig:
         when=WITH_ADAM,
     )
     weight_decay: float = option(0.0, "Weight decay", low=0)
+    decay_norm_and_bias: bool = option(
+        True, "Whether weight decay acts on biases and on the parameters of batch norm, too"
+    )
     threshold_decay: float = option(
         1.0,
         "Factor on the weight decay of thresholds (paper: 1)",
@@ -114,6 +117,13 @@ class ScheduleConfig:
     )
     warmup: float = option(
         0.0, "Number of epochs in which the learning rate first rises from 0 (0: none)", low=0
+    )
+    label_smoothing: float = option(
+        0.0,
+        "Share of each training label that is spread over all classes. The training loss has it, "
+        "held-out losses do not",
+        low=0,
+        below=1,
     )
     clip: float = option(0.0, "Upper bound on the norm of the gradient (0: none)", low=0)
     threshold_clip: float = option(

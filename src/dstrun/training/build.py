@@ -71,6 +71,7 @@ def make_optimiser_for(config: Config, model: nn.Module, method: Method) -> Opti
         nesterov=schedule.nesterov,
         betas=schedule.betas,
         weight_decay=schedule.weight_decay,
+        decay_norm_and_bias=schedule.decay_norm_and_bias,
     )
 
 
@@ -97,6 +98,7 @@ def make_update(
         "autocast": make_autocast(schedule.precision, device),
         "accumulate": schedule.accumulate,
         "clip": schedule.clip,
+        "label_smoothing": schedule.label_smoothing,
     }
     if schedule.compile == "step":
         return CompiledUpdate(model, method, optimiser, schedule.batch_size, **options)

@@ -23,12 +23,18 @@ def make_optimiser(
     nesterov: bool = False,
     betas: Sequence[float] = (0.9, 0.999),
     weight_decay: float = 0.0,
+    decay_norm_and_bias: bool = True,
 ) -> Optimizer:
     """Return SGD, Adam or AdamW over all parameters, in torch's fused form.
 
     apart: parameters that have factors on `weight_decay` and on the learning rate; the latter is
-    the group's LR_FACTOR, which is there if it is not 1. Raises ValueError for another name.
+    the group's LR_FACTOR, which is there if it is not 1. decay_norm_and_bias: whether the model's
+    own parameters of less than two dimensions decay. Raises ValueError for another name.
     """
+    of_method = {id(parameter) for group in apart for parameter in group.parameters}
+    vectors = [p for p in model.parameters() if p.dim() < 2 and id(p) not in of_method]
+    if not decay_norm_and_bias:
+        apart = [*apart, Group(vectors, decay=0.0)]
     groups: list[dict[str, Any]] = [{"params": [], "weight_decay": weight_decay}]
     own: set[int] = set()
     for group in apart:

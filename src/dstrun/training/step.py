@@ -22,7 +22,8 @@ class Update:
     """`update(images, labels, lr)` → (mean cross-entropy in nats, images classified right).
 
     Both are those before the step. `accumulate` is the number of pieces a batch is computed in;
-    `clip` > 0 bounds the norm of the gradient.
+    `clip` > 0 bounds the norm of the gradient. `label_smoothing` is the share of a label that is
+    spread over all classes.
     """
 
     def __init__(
@@ -34,9 +35,11 @@ class Update:
         autocast: Autocast = nullcontext,
         accumulate: int = 1,
         clip: float = 0.0,
+        label_smoothing: float = 0.0,
     ) -> None:
         self.model, self.method, self.optimiser = model, method, optimiser
         self.autocast, self._accumulate, self._clip = autocast, accumulate, clip
+        self._label_smoothing = label_smoothing
         self._parameters = [one for one in model.parameters() if one.requires_grad]
 
     def __call__(self, images: Tensor, labels: Tensor, lr: float) -> tuple[Tensor, Tensor]:
@@ -80,7 +83,7 @@ class Update:
         """Return the scalar to differentiate, the mean loss, and the number classified right."""
         with self.autocast():
             logits = self.model(images)
-        loss = F.cross_entropy(logits.float(), labels)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self._label_smoothing)
         total = loss * share if share < 1 else loss
         if penalised:
             total = self.method.regularised(total)
