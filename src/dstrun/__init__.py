@@ -16,7 +16,7 @@ _PUBLIC = {
     "plain": "dstrun.methods.masked_layers",
     "ThresholdMask": "dstrun.methods.dst.masking",
     "DynamicSparseTraining": "dstrun.methods.dst.method",
-    "method": "dstrun.methods",
+    "method": "dstrun.runs.method",
     "RecurrentLinear": "dstrun.models.recurrent",
     "load": "dstrun.export.load",
     "shrink": "dstrun.export.shrink",

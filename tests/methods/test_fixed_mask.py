@@ -137,3 +137,9 @@ def test_a_density_counts_what_layers_are_given() -> None:
         Static(0.1, distribution="uniform").prepare(
             nn.Sequential(nn.Linear(4, 2), nn.Linear(2, 2)), past=[]
         )
+
+
+@pytest.mark.parametrize("density", [-0.5, 0.0, 1.5, float("nan")])
+def test_a_density_is_a_share(density: float) -> None:
+    with pytest.raises(ValueError, match=f"^density: got {density:g}, expected 0 < number ≤ 1"):
+        Static(density)

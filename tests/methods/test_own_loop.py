@@ -3,6 +3,7 @@
 import copy
 import gc
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.optim.optimizer import _global_optimizer_pre_hooks
 import dstrun
 from dstrun.methods.fixed.method import FixedMaskMethod
 from dstrun.methods.rigl import RigL
+from dstrun.methods.set import Set
 from tests.helpers.blocks import steps_of
 from tests.helpers.methods import FIXED, OWN
 
@@ -145,3 +147,38 @@ def test_the_check_ends_after_two_steps_or_with_its_method() -> None:
 def test_an_unknown_name_is_told_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="name is 'rigle', expected one of dst, dense, static"):
         dstrun.method("rigle", density=0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "line"),
+    [
+        (
+            "rigl",
+            {"drop_schedule": "cos"},
+            "drop_schedule: got 'cos', expected one of constant, co",
+        ),
+        ("gmp", {"scope": "foo"}, "scope: got 'foo', expected one of global, layer"),
+        # GMP's authors end at 77 % of the run
+        ("gmp", {"start": 0.8}, "start: got 0.8 with until=0.77, expected an earlier start"),
+        ("static", {"density": 1.5}, "density: got 1.5, expected a number ≥ 0 and < 1"),
+        ("static", {"density": 0.0}, "density: reg=static needs one, expected 0 < number < 1"),
+        ("set", {"density": "half"}, "density: got 'half', expected a number"),
+        ("rigl", {"dorp": 0.3}, "dorp: got 0.3, and rigl has no such option; did you mean drop"),
+        ("one_shot", {"until": 0.9}, "until: got 0.9, and one_shot has no such option"),
+        ("dst", {"threshold_clip": -1}, "threshold_clip: got -1.0, expected a number ≥ 0"),
+    ],
+)
+def test_options_are_checked_as_those_of_a_run(
+    name: str, options: dict[str, Any], line: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(line)}"):
+        dstrun.method(name, **{"density": 0.5} | options)
+
+
+def test_a_method_is_made_with_its_authors_defaults_and_a_structures_density() -> None:
+    set_, rigl = dstrun.method("set", structure="1:4"), dstrun.method("rigl", density=0.5)
+    assert isinstance(set_, Set)
+    assert set_.density == 0.25
+    words = (RigL(0.5).describe(), Set(0.25, structure="1:4").describe())
+    assert (rigl.describe(), set_.describe()) == words
+    assert dstrun.method("dst", exclude=("0",), compile="mask", threshold_decay=0.0)

@@ -4,7 +4,7 @@ Importing the package imports no torch; `method_class` does.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dstrun.methods.base import Method
@@ -34,17 +34,3 @@ def method_class(name: str) -> "type[Method]":
     """Return the class of a method. Raises KeyError for an unknown name."""
     module, _, found = METHODS[name].partition(":")
     return getattr(import_module(module), found)
-
-
-def method(name: str, **options: Any) -> "Method":
-    """Return a method by its name, for a training loop of one's own.
-
-    options: as `reg` has them, such as density=0.1; the others are the authors' defaults. Raises
-    ValueError for an unknown name, and for imp, which trains for several rounds.
-    """
-    known = [one for one in METHODS if one != "imp"]
-    if name not in known:
-        raise ValueError(f"name is {name!r}, expected one of {', '.join(known)}")
-    if name == "dst" and "density" in options:
-        options["target_density"] = options.pop("density")
-    return method_class(name)(**options)

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dstrun.methods.fixed.distribution import Shapes
 from dstrun.methods.one_shot import OneShot
 from dstrun.system.numbers import short
 
@@ -32,7 +31,7 @@ class L1(OneShot):
         cutoff: float = 0.0,
         **options: Any,
     ) -> None:
-        super().__init__(density, start=start, **options)
+        super().__init__(1.0 if cutoff else density, start=start, **options)
         self._l1, self._cutoff = l1, cutoff
         self._is_penalised = True
 
@@ -40,11 +39,6 @@ class L1(OneShot):
         """Return 'l1, λ = 1e-5, density 5.00% (global), at 80% of the run'."""
         what = f"|w| ≤ {self._cutoff:g} pruned" if self._cutoff else self.words()
         return f"l1, λ = {short(self._l1)}, {what}, at {self._start:.0%} of the run"
-
-    def check_density(self, shapes: Shapes) -> None:
-        """Raise ValueError where a density keeps too little; there is none with a cutoff."""
-        if not self._cutoff:
-            super().check_density(shapes)
 
     def before_step(self, step: int) -> None:
         """Prune at the end of the penalty."""

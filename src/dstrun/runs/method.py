@@ -1,14 +1,19 @@
 """The method of a run: `reg` of its config as an object of `dstrun.methods`."""
 
+import re
 from typing import TYPE_CHECKING, Any
 
+from dstrun.config.check import check
+from dstrun.config.messages import near
 from dstrun.config.options import OPTIONS, Config, value_of
 from dstrun.config.registry import (
     accepted_options,
     check_arguments,
+    default_options,
     lookup,
     named_parameters,
 )
+from dstrun.config.sparsity_options import RegConfig
 from dstrun.methods import METHODS, method_class
 from dstrun.runs.identity import applies
 from dstrun.system.errors import InputError, user_code_error
@@ -17,6 +22,32 @@ if TYPE_CHECKING:
     from dstrun.methods.base import Method
 
 NOT_PASSED = ("reg.method", "reg.args")
+
+
+def method(name: str, **options: Any) -> "Method":
+    """Return a method by its name, for a training loop of one's own.
+
+    options: as `reg` has them, such as density=0.1; the others are the authors' defaults. Raises
+    ValueError, in one line, for an unknown name or option, for values that a run refuses, too, and
+    for imp, which trains for several rounds.
+    """
+    known = [one for one in METHODS if one != "imp"]
+    if name not in known:
+        raise ValueError(f"name is {name!r}, expected one of {', '.join(known)}")
+    taken = [*_options(Config(reg=RegConfig(name))), *(["density"] if name == "dst" else [])]
+    given: dict[str, Any] = {"reg.method": name}
+    for option, default in default_options(method_class(name), "reg").items():
+        given[_key(option)] = default
+    for option, value in options.items():
+        if option not in taken:
+            raise ValueError(
+                f"{option}: got {value!r}, and {name} has no such option{near(option, taken)}"
+            )
+        given[_key(option)] = value
+    try:
+        return make_method(check(given))
+    except InputError as error:
+        raise ValueError(re.sub(r"\b(reg|schedule)\.", "", str(error))) from error
 
 
 def make_method(config: Config) -> "Method":
@@ -72,6 +103,11 @@ def _options(config: Config) -> dict[str, Any]:
     elif config.reg.method != "dense":
         options["seed"] = config.seed
     return options
+
+
+def _key(name: str) -> str:
+    """Return the key of an argument that is an option of a run."""
+    return next(key for key in (f"reg.{name}", f"schedule.{name}", name) if key in OPTIONS)
 
 
 def _of_reg(options: dict[str, Any]) -> set[str]:

@@ -61,6 +61,8 @@ class FixedMaskMethod(MaskedMethod):
         seed: int = 0,
     ) -> None:
         super().__init__(exclude, compile)
+        if not 0 < density <= 1:
+            raise ValueError(f"density: got {density:g}, expected 0 < number ≤ 1")
         if structure != "none" and not self.keeps_structure:
             name = type(self).__name__.lower()
             raise ValueError(f"structure: got {structure!r}, and {name} has none")
