@@ -205,6 +205,33 @@ def test_dry_run_says_what_would_be_done_and_writes_nothing(command: Command) ->
     assert re.search(r"outputs/single/lenet_300_100-digits-a2e-3-s0-\w{8}: new", outcome.out)
 
 
+REFUSED = [
+    # LeNet-300-100 has 410 neurons and 266,200 weights: 0.1 % are too few
+    (["reg=set", "reg.density=0.001"], "reg.density: got 0.001, which keeps 267 of"),
+    (["reg=set", "reg.structure=3:5"], "reg.structure: got 3:5, and 5 does not divide the number"),
+]
+
+
+@pytest.mark.parametrize(("words", "line"), REFUSED)
+def test_a_dry_run_is_refused_as_the_run(command: Command, words: list[str], line: str) -> None:
+    alone = command("dry_run=true", *words)
+    assert alone == command(*words)
+    assert (alone.code, alone.out) == (2, "")
+    assert alone.err.startswith(f"dstrun: {line}")
+    several = command("-m", "seed=0,1", "dry_run=true", *words)
+    assert (several.code, several.out, several.err) == (2, "", alone.err)
+
+
+def test_a_dry_run_needs_neither_device_nor_data(command: Command) -> None:
+    words = ("dry_run=true", "device=cuda:7", "data=mnist", "data.root=nowhere")
+    note = "dstrun: note: network and method are not checked: data.root: MNIST is not"
+    for more in ((), ("-m", "seed=0,1")):
+        outcome = command(*more, *words, "data.download=true")
+        assert (outcome.code, len(outcome.err.splitlines())) == (0, 1)
+        assert outcome.err.startswith(note)
+    assert not Path("nowhere").exists(), "nothing is downloaded"
+
+
 def test_rerun_with_changes_stays_in_the_group(command: Command, trained: Trained) -> None:
     trained(*QUICK, "group=here")
     folder = only_run("outputs/here")

@@ -22,6 +22,7 @@ from dstrun.runs.status import FAILED, FINISHED
 from dstrun.sweep.early_stopping import EarlyStopping
 from dstrun.sweep.monitor import Monitor
 from dstrun.sweep.plan import Job, Planner, in_grammar
+from dstrun.sweep.start_check import rehearse_start
 from dstrun.sweep.study import (
     config_values,
     import_optuna,
@@ -34,7 +35,7 @@ from dstrun.sweep.study import (
 )
 from dstrun.sweep.sweep import Launch, launch_and_wait
 from dstrun.system.cores import usable_cores
-from dstrun.system.errors import DivergedError, InputError, RunFailedError
+from dstrun.system.errors import DivergedError, InputError, RunFailedError, print_notes
 from dstrun.system.files import csv_text, read_json, write_text
 from dstrun.system.run_files import STATUS_FILE, SUMMARY_FILE
 
@@ -67,8 +68,10 @@ def search(
     space, fixed = split_space(params, words)
     sample, fixed = _complete(planner, space, fixed)
     if sample.config.dry_run:
+        notes = rehearse_start([sample])
         group = sample.folder.parent
         print(f"{group}: a search over {', '.join(space)}, {quantity(trials, 'trial')}")
+        print_notes(notes)
         return
     study = open_study(sample.folder.parent, space, fixed)
     if not study.trials and (values := config_values(planner, space, fixed)):

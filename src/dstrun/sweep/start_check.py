@@ -42,22 +42,12 @@ def check_start(jobs: Sequence[Job], stop: StopRequest) -> StartCheck:
     not be forked. GPUs is None, too, where that process has been killed; an error then appears in
     the jobs.
     """
-    chosen: dict[str, dict[str, Config]] = {}
-    for job in jobs:
-        if RunFolder(job.folder, job.config).state() == NEW:
-            alike = chosen.setdefault(repr(_settings(job, CHECKED_OPTIONS)), {})
-            alike.setdefault(repr(_settings(job, ("reg.",))), job.config)
     devices = {job.config.device for job in jobs}
     reader, writer = multiprocessing.Pipe(duplex=False)
     worker_settings = WorkerSettings(None, threads_per_slot(1))
     process = fork_context().Process(
         target=_check_jobs,
-        args=(
-            [list(alike.values()) for alike in chosen.values()],
-            devices,
-            worker_settings,
-            writer,
-        ),
+        args=(_to_check(jobs), devices, worker_settings, writer),
     )
     process.start()
     writer.close()
@@ -77,6 +67,32 @@ def check_start(jobs: Sequence[Job], stop: StopRequest) -> StartCheck:
     return checked
 
 
+def rehearse_start(jobs: Sequence[Job]) -> list[str]:
+    """Return notes for a dry run; raise InputError for a job that would be refused on any device.
+
+    In this process, which imports torch if a job is new.
+    """
+    notes: dict[str, None] = {}  # as a set in order
+    for alike in _to_check(jobs):
+        from dstrun.training.prepare import rehearse
+
+        notes |= dict.fromkeys(rehearse(*alike))
+    return list(notes)
+
+
+def _to_check(jobs: Sequence[Job]) -> list[list[Config]]:
+    """Return the configs of new jobs of which each can fail to start for a reason of its own.
+
+    Those of a group differ in options of `reg` alone.
+    """
+    chosen: dict[str, dict[str, Config]] = {}
+    for job in jobs:
+        if RunFolder(job.folder, job.config).state() == NEW:
+            alike = chosen.setdefault(repr(_settings(job, CHECKED_OPTIONS)), {})
+            alike.setdefault(repr(_settings(job, ("reg.",))), job.config)
+    return [list(alike.values()) for alike in chosen.values()]
+
+
 def _settings(job: Job, beginnings: tuple[str, ...]) -> dict[str, Any]:
     """Return the settings of a job whose keys begin so."""
     found: dict[str, Any] = {"single": job.config.schedule.batch_size == 1}  # for batch norm
@@ -92,10 +108,7 @@ def _check_jobs(
     settings: WorkerSettings,
     answer: Connection,
 ) -> None:
-    """Send (StartCheck, error): error says why the first unusable config fails, or is None.
-
-    Configs of a group differ in options of `reg` alone.
-    """
+    """Send (StartCheck, error): error says why the first unusable config fails, or is None."""
     settings.apply()
     from dstrun.sweep.devices import gpus_for, notes_on_devices
 
@@ -105,14 +118,11 @@ def _check_jobs(
 
 
 def _first_input_error(groups: Sequence[Sequence[Config]]) -> str | None:
-    from dstrun.training.prepare import check_method, masked_layers_of, prepare
+    from dstrun.training.prepare import check_alike
 
-    for first, *others in groups:
+    for alike in groups:
         try:
-            prepared = prepare(first)
-            layers = masked_layers_of(first, prepared) if others else {}
-            for config in others:
-                check_method(config, layers)
+            check_alike(*alike)
         except InputError as error:
             return str(error)
         except Exception:  # raised again in the job's own process, which logs the traceback

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from dstrun.sweep.monitor import Monitor
 from dstrun.sweep.plan import Job
-from dstrun.system.errors import InputError, error_line
+from dstrun.sweep.start_check import rehearse_start
+from dstrun.system.errors import InputError, error_line, print_notes
 
 Launch = Callable[[list[list[str]]], object]
 
@@ -20,7 +21,9 @@ def sweep(jobs: Sequence[Job], launch: Launch) -> None:
     """
     monitor = Monitor(jobs)
     if jobs[0].config.dry_run:
+        notes = rehearse_start(jobs)
         monitor.preview()
+        print_notes(notes)
         return
     to_do = monitor.jobs_to_do()
     try:

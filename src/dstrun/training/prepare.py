@@ -110,9 +110,31 @@ def check_method(config: Config, layers: Mapping[str, Maskable]) -> None:
         raise InputError(f"reg.{error}") from error
 
 
-def masked_layers_of(config: Config, prepared: Prepared) -> Mapping[str, Maskable]:
-    """Return the layers of a model like the run's that are to have masks."""
-    return maskable(prepared.build_model(), config.reg.exclude, prepared.trial.past).layers
+def check_alike(config: Config, *others: Config) -> None:
+    """Raise InputError for a config that cannot train, of several that differ in `reg` alone."""
+    prepared = prepare(config)
+    if others:
+        model = prepared.build_model()
+        layers = maskable(model, config.reg.exclude, prepared.trial.past).layers
+        for other in others:
+            check_method(other, layers)
+
+
+def rehearse(config: Config, *others: Config) -> list[str]:
+    """Return notes for a dry run; raise InputError for what would be refused on every device.
+
+    `others` differ from the config in `reg` alone. Nothing is downloaded: without the data only a
+    note says that network and method are not checked.
+    """
+    schedule = replace(config.schedule, compile="off")
+    data = replace(config.data, download=False)
+    try:
+        check_alike(replace(config, device="cpu", schedule=schedule, data=data), *others)
+    except InputError as error:
+        if not str(error).startswith(("data.root:", "data=")):
+            raise
+        return [f"network and method are not checked: {error}"]
+    return []
 
 
 def note_on_device(name: str) -> str:

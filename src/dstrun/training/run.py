@@ -18,7 +18,7 @@ from dstrun.config.options import Config
 from dstrun.methods.mask_stats import masked_density, model_density, weights_left_dense
 from dstrun.runs import checkpoint
 from dstrun.runs.data_record import OF_THE_NETWORK, refuse_other_classes, refuse_other_data
-from dstrun.runs.folder import RunFolder
+from dstrun.runs.folder import NEW, RunFolder
 from dstrun.runs.status import FINISHED, RUNNING, Status, holder
 from dstrun.runs.wandb_options import OF_ONE_RUN, wandb_options
 from dstrun.system.errors import (
@@ -35,7 +35,7 @@ from dstrun.training.build import make_batches, training_objects
 from dstrun.training.config_notes import gpu_notes
 from dstrun.training.describe import density_words
 from dstrun.training.evaluate import evaluate, make_autocast
-from dstrun.training.prepare import Prepared, prepare
+from dstrun.training.prepare import Prepared, prepare, rehearse
 from dstrun.training.session import Session
 
 
@@ -51,8 +51,9 @@ def run(
     folder = RunFolder.of(config, default_group)
     state = folder.state()
     if config.dry_run:
+        more = rehearse(folder.config) if state == NEW else []
         print(f"{folder}: {state}")
-        print_notes(notes)
+        print_notes([*notes, *more])
         return folder.path
     if state == FINISHED and not config.overwrite:
         return _report_finished(folder)
