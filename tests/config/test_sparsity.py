@@ -70,9 +70,17 @@ def test_a_structure_that_cannot_be_is_told(options: dict[str, Any], line: str) 
         (
             {"reg.method": "static", "reg.density": 0.1, "reg.drop": 0.2},
             [
-                "reg.drop has no effect: it is for reg.method=set or rigl or snfs or dsr or granet "
-                "or other packages' methods, and reg.method is static"
+                "reg.drop has no effect: it is for reg.method=set, rigl, snfs and 2 more, "
+                "and reg.method is static"
             ],
+        ),
+        (
+            {"reg.method": "static", "reg.density": 0.1, "reg.args": {"one": 1}},
+            ["reg.args has no effect: it is for other packages' methods, and reg.method is static"],
+        ),
+        (
+            {"reg.method": "str", "reg.density": 0.1},
+            ["reg.density has no effect: str has no density to ask for"],
         ),
         (
             {"reg.method": "static", "reg.structure": "2:4", "reg.distribution": "er"},

@@ -409,3 +409,13 @@ def test_submitit_runs_a_sweep(command: Command) -> None:
     assert outcome.returncode == 0, output
     assert "2 of 2 runs finished" in output
     assert [row["state"] for row in rows(Path("outputs/grid/summary.csv"))] == ["finished"] * 2
+
+
+def test_combinations_that_are_the_same_run_are_told(command: Command) -> None:
+    words = ("-m", "reg=str,set", "reg.density=0.2,0.1,0.05", "threads=1,2", "dry_run=true")
+    outcome = command(*words)
+    assert "4 runs, 4 to do" in outcome.out, "one of str"
+    assert outcome.err == (
+        "dstrun: note: 12 combinations are 4 different runs, since some differ only in "
+        "threads (it tells no runs apart) and reg.density (str has no density to ask for)\n"
+    )

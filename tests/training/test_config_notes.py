@@ -192,6 +192,10 @@ def test_a_sweep_has_each_note_once_and_none_on_what_some_run_uses() -> None:
     assert sweep_notes([dense, dense], {"reg.alpha"}) == [
         "reg.alpha has no effect: it is for reg.method=dst, and reg.method is dense"
     ]
+    trained = [config(reg=RegConfig(name, 0.1)) for name in ("str", "str", "set")]
+    assert sweep_notes(trained, {"reg.density"}) == [
+        "reg.density has no effect in 2 of 3 runs: str has no density to ask for"
+    ]
     pairs = [config("vgg16", "mnist", seed=seed) for seed in range(3)]
     assert len(sweep_notes(pairs)) == 1
     assert sweep_notes([sparse]) == [

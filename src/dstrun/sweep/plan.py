@@ -125,6 +125,7 @@ class Planner:
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self._loader, self._master = loader, master
         self.default_group = sweep_group(master.hydra.runtime.choices.get("sweep"))
+        self.repeated: dict[str, Config] = {}  # by keys in which combinations of a run differ
         self._composed: dict[tuple[str, ...], tuple[dict[str, Any], bool]] = {}
 
     def jobs(self, combinations: Iterable[Sequence[str]]) -> list[Job]:
@@ -136,14 +137,15 @@ class Planner:
         for words in combinations:
             config = self._config(words)
             folder = RunFolder.of(config, self.default_group)
-            root = jobs.setdefault(
-                folder.path, Job(tuple(words), folder.config, folder.path)
-            ).config.data.root
+            job = jobs.setdefault(folder.path, Job(tuple(words), folder.config, folder.path))
+            root = job.config.data.root
             if root != config.data.root:
                 raise InputError(
                     f"data.root: {root} and {config.data.root} have the same run name, "
                     f"{folder.path.name}; run a sweep for each"
                 )
+            for word in {*words} - {*job.overrides}:
+                self.repeated[override_of(word).key_or_group] = job.config
         return list(jobs.values())
 
     def _config(self, words: Sequence[str]) -> Config:

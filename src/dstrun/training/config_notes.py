@@ -1,10 +1,12 @@
 """Notes on a checked config: options without effect, schedules longer than the run, no recipe."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from types import MappingProxyType
 
 from dstrun.config.options import OPTIONS, Config, value_of
 from dstrun.config.sections import DEFAULT_THRESHOLD_CLIP
+from dstrun.config.sparsity_options import OTHERS
 from dstrun.runs.identity import applies, compiles
 from dstrun.runs.rounds import rounds_of
 from dstrun.runs.target_density import as_used
@@ -19,6 +21,7 @@ WITH_FIXED_SIZE = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
 WITHOUT_CONVOLUTIONS = ("lenet_300_100", "lstm")
 FOR_SWEEPS = ("n_jobs", "retry")
 MOST = 8  # notes on a sweep
+NAMED = 3  # of the values that an option is for
 WITH_TARGET = "there is a reg.target_density"
 
 
@@ -28,7 +31,9 @@ def notes(config: Config, given: Set[str] = frozenset(), launcher: str = "local"
     given: the keys on the command line. Only they can be without effect: what a recipe or an
     experiment sets is no mistake of the user's.
     """
-    lines = [*_without_effect(config, given, is_sweep=False), *_cautions(config, given)]
+    found = _without_effect(config, given, is_sweep=False)
+    lines = [f"{key} has no effect: {reason}" for key, reason in found]
+    lines += _cautions(config, given)
     if launcher != "local":
         lines.append(
             f"hydra/launcher={launcher} has no effect: it is for sweeps, and this is one run"
@@ -36,20 +41,38 @@ def notes(config: Config, given: Set[str] = frozenset(), launcher: str = "local"
     return lines
 
 
-def sweep_notes(configs: Sequence[Config], given: Set[str] = frozenset()) -> list[str]:
+def sweep_notes(
+    configs: Sequence[Config],
+    given: Set[str] = frozenset(),
+    combinations: int = 0,
+    repeated: Mapping[str, Config] = MappingProxyType({}),
+) -> list[str]:
     """Return the notes on the runs of a sweep, each once.
 
-    An option is without effect in a sweep if it is without effect in every run.
+    An option is without effect in a sweep if it is without effect in every run; a density, which
+    reads as if all were to reach it, in some. `repeated`: keys in which some of the `combinations`
+    of the sweep differ and are the same run, with its config.
     """
-    counts: Counter[str] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     cautions: dict[str, None] = {}  # as a set in order
     for config in configs:
         counts.update(_without_effect(config, given, is_sweep=True))
         cautions |= dict.fromkeys(_cautions(config, given))
-    lines = [line for line, runs in counts.items() if runs == len(configs)]
+    lines = []
+    for (key, reason), runs in counts.items():
+        if runs == len(configs):
+            lines.append(f"{key} has no effect: {reason}")
+        elif key == "reg.density" and key not in repeated:
+            lines.append(f"{key} has no effect in {runs} of {len(configs)} runs: {reason}")
     lines += cautions
     if len(configs) == 1:
         lines.append("this sweep is one run: no option that tells runs apart has several values")
+    elif repeated:
+        reasons = []
+        for key, config in repeated.items():
+            reasons.append(f"{key} ({_reason(config, key, True) or 'it tells no runs apart'})")
+        different = f"{combinations} combinations are {len(configs)} different runs"
+        lines.append(f"{different}, since some differ only in {' and '.join(reasons)}")
     if len(lines) > MOST:
         lines[MOST:] = [f"{len(lines) - MOST} more notes"]
     return lines
@@ -88,17 +111,18 @@ def _cautions(config: Config, given: Collection[str]) -> Iterator[str]:
     yield from _without_recipe(config)
 
 
-def _without_effect(config: Config, given: Collection[str], is_sweep: bool) -> Iterator[str]:
+def _without_effect(
+    config: Config, given: Collection[str], is_sweep: bool
+) -> Iterator[tuple[str, str]]:
     for key in OPTIONS:
         if key in given and (reason := _reason(config, key, is_sweep)):
-            yield f"{key} has no effect: {reason}"
+            yield key, reason
 
 
 def _reason(config: Config, key: str, is_sweep: bool) -> str | None:
     """Return why an option has no effect in a run; None if the config shows no such reason."""
     if not applies(config, key):
-        other, *values = OPTIONS[key].metadata["when"]
-        return f"it is for {other}={' or '.join(values)}, and {other} is {value_of(config, other)}"
+        return _reason_in_other(config, key)
     if key in FOR_SWEEPS and not is_sweep:
         return "it is for sweeps, and this is one run"
     section = key.partition(".")[0]
@@ -107,6 +131,19 @@ def _reason(config: Config, key: str, is_sweep: bool) -> str | None:
     if section == "data":
         return _reason_in_data(config, key)
     return _reason_in_training(config, key)
+
+
+def _reason_in_other(config: Config, key: str) -> str:
+    """Return which values of another option an option is for, the first ones of many."""
+    other, *values = OPTIONS[key].metadata["when"]
+    value = value_of(config, other)
+    if key == "reg.density":
+        return f"{value} has no density to ask for"
+    known = [one for one in values if one != OTHERS]
+    named, more = known[:NAMED], len(known) - NAMED
+    words = f"{', '.join(named)} and {more} more" if more > 0 else " or ".join(named)
+    words = f"{other}={words}" if known else OTHERS
+    return f"it is for {words}, and {other} is {value}"
 
 
 def _reason_in_wandb(config: Config, key: str) -> str | None:

@@ -34,7 +34,9 @@ class GridSweeper(PlannedSweeper):
         from dstrun.sweep.sweep import sweep
         from dstrun.training.config_notes import given_keys, sweep_notes
 
-        jobs = self._planner.jobs(combinations(self._params, self._grids, arguments))
-        notes = sweep_notes([job.config for job in jobs], given_keys(arguments))
+        planned = combinations(self._params, self._grids, arguments)
+        jobs = self._planner.jobs(planned)
+        configs, given = [job.config for job in jobs], given_keys(arguments)
+        notes = sweep_notes(configs, given, len(planned), self._planner.repeated)
         self._print_notes(notes, jobs[0].config.dry_run)
         sweep(jobs, self._launch)
