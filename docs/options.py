@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from dstrun.config.messages import expected
+from dstrun.cli.help import keys_of
+from dstrun.config.messages import condition, expected
 from dstrun.config.options import OPTIONS
+from dstrun.config.sparsity_options import METHODS, OTHERS
 
 HEAD = """# Options
 
@@ -29,6 +31,15 @@ other options are the same run, in the same folder.
 COLUMNS = "| option | base | expects | meaning | identity |\n|---|---|---|---|---|"
 
 
+BY_METHOD = """### By method
+
+`dstrun --help reg=NAME` shows them with the values that `conf/reg/NAME.yaml` gives them.
+
+| method | options of `reg`, and others |
+|---|---|
+"""
+
+
 def shown(value: Any) -> str:
     """Return a base value as it is typed on the command line."""
     if value is None:
@@ -42,12 +53,15 @@ def row(key: str) -> str:
     """Return the row of the table on one option."""
     meta = OPTIONS[key].metadata
     base, mark = shown(meta["default"]), "●" if meta["identity"] else ""
-    only = ""
-    if meta["when"]:
-        other, *values = meta["when"]
-        only = f" (with `{other}={', '.join(values)}`)"
+    only = f" (with {condition(key)})" if meta["when"] else ""
     cells = [f"`{key}`", base and f"`{base}`", expected(key), meta["doc"] + only, mark]
     return f"| {' | '.join(cells)} |"
+
+
+def method_row(name: str) -> str:
+    """Return the row of the table on the options of one method."""
+    keys = [f"`{key.removeprefix('reg.')}`" for key in keys_of(name)]
+    return f"| {name if name == OTHERS else f'`{name}`'} | {' '.join(keys)} |"
 
 
 def page() -> str:
@@ -59,6 +73,9 @@ def page() -> str:
     parts = [HEAD]
     for section, rows in tables.items():
         parts.append("\n".join([f"## {section}\n", COLUMNS, *rows, ""]))
+        if section == "reg":
+            methods = "\n".join(map(method_row, (*METHODS, OTHERS)))
+            parts.append(f"{BY_METHOD}{methods}\n")
     return "\n".join(parts)
 
 

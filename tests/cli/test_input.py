@@ -1,6 +1,7 @@
 """Bad input: exit code 2, one line with the option, its value and what is expected, no files."""
 
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -388,7 +389,30 @@ def test_the_version_is_ours(command: Command, words: str) -> None:
 
 
 def test_a_verbs_help_is_had_through_help(command: Command) -> None:
-    assert command("help", "rerun").out == command("rerun", "--help").out != ""
+    said = command("help", "rerun").out
+    assert said == command("rerun", "--help").out == command("--help", "rerun").out != ""
+
+
+def test_help_on_a_method_lists_its_options_with_their_values(command: Command) -> None:
+    said = command("--help", "reg=RigL").out
+    assert said == command("help", "seed=1", "reg.method=rigl").out
+    words = [line.split()[:2] for line in said.splitlines() if re.match(r"  \w", line)]
+    own = {"distribution": "erk", "every": "100", "drop": "0.3", "until": "0.75"}
+    shown = dict(words)
+    assert own.items() <= {key.removeprefix("reg."): value for key, value in shown.items()}.items()
+    assert not shown.keys() & {"reg.method", "reg.alpha", "reg.scope", "seed"}
+    assert "threshold_decay 1.0 " in command("help", "reg=str").out
+    Path("conf/reg").mkdir(parents=True)
+    Path("conf/reg/mine.yaml").write_text("method: rigl\nevery: 7\n")
+    assert re.search("reg.every +7 ", command("--help", "reg=mine").out)
+    unknown = command("--help", "reg=rigle")
+    assert (unknown.code, unknown.err[:40]) == (2, "dstrun: reg: got 'rigle', expected one o")
+
+
+def test_help_says_which_methods_an_option_is_for(command: Command) -> None:
+    said = " ".join(command("--help").out.split())
+    assert "so much at each) (reg.method=set, rigl, snfs and 2 more) reg.drop_schedule" in said
+    assert "of a method of an installed package (other packages' methods) model" not in said
 
 
 def test_home_is_found_where_no_shell_replaces_it(

@@ -1,6 +1,7 @@
 """Command line: verbs, and Hydra for everything else. Heavy modules are imported on use."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -41,7 +42,7 @@ def _choose(arguments: Sequence[str]) -> tuple[Callable[[Sequence[str]], None], 
         _require_folder()
         return VERBS[first], rest
     if first in HELP_WORDS or {"-h", "--help"} & set(arguments):
-        return _help, rest if first == "help" else []
+        return _help, [word for word in arguments if word not in ("-h", "--help", *HELP_WORDS)]
     if first in VERSION_WORDS or "--version" in arguments:
         return _print_version, []
     _require_folder()
@@ -54,13 +55,14 @@ def _print_version(_: Sequence[str]) -> None:
 
 
 def _help(words: Sequence[str]) -> None:
-    """Print the help of a verb, if the words begin with one, or that of the whole program."""
+    """Print the help of a verb, if the words begin with one, of a method, or of the program."""
     if words and words[0] in VERBS:
         VERBS[words[0]](["--help"])
-    else:
-        from dstrun.cli.help import text
+        return
+    from dstrun.cli.help import text, text_of_method
 
-        print(text())
+    methods = [word.partition("=")[2] for word in words if re.match(r"reg(\.method)?=.", word)]
+    print(text_of_method(methods[-1]) if methods else text())
 
 
 def _require_folder() -> None:

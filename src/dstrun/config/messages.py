@@ -7,6 +7,7 @@ from typing import Any
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException, ValidationError
 
 from dstrun.config.options import OPTIONS
+from dstrun.config.sparsity_options import OTHERS
 
 KINDS: dict[Any, str] = {
     int: "a whole number",
@@ -18,6 +19,7 @@ KINDS: dict[Any, str] = {
     list[float]: "a list of numbers",
     list[str]: "a list of words",
 }
+NAMED = 3  # of the values that an option is for
 SIGNS = {"low": "≥", "above": ">", "high": "≤", "below": "<"}
 
 
@@ -47,6 +49,17 @@ def expected(key: str) -> str:
         if (bound := entry.metadata[name]) is not None:
             bounds.append(f"{sign} {bound:.10g}")
     return f"{kind} {' and '.join(bounds)}".strip()
+
+
+def condition(key: str) -> str:
+    """Return what an option is for: 'reg.method=set, rigl, snfs and 2 more', or '' for all runs."""
+    other, *values = OPTIONS[key].metadata["when"] or ("",)
+    known = [value for value in values if value != OTHERS]
+    if not known:
+        return OTHERS if values else ""
+    if len(known) > NAMED:
+        return f"{other}={', '.join(known[:NAMED])} and {len(known) - NAMED} more"
+    return f"{other}={' or '.join(known)}"
 
 
 def quoted(value: object) -> str:

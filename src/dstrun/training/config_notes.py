@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from types import MappingProxyType
 
+from dstrun.config.messages import condition
 from dstrun.config.options import OPTIONS, Config, value_of
 from dstrun.config.sections import DEFAULT_THRESHOLD_CLIP
-from dstrun.config.sparsity_options import OTHERS
 from dstrun.runs.identity import applies, compiles
 from dstrun.runs.rounds import rounds_of
 from dstrun.runs.target_density import as_used
@@ -21,7 +21,6 @@ WITH_FIXED_SIZE = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
 WITHOUT_CONVOLUTIONS = ("lenet_300_100", "lstm")
 FOR_SWEEPS = ("n_jobs", "retry")
 MOST = 8  # notes on a sweep
-NAMED = 3  # of the values that an option is for
 WITH_TARGET = "there is a reg.target_density"
 
 
@@ -122,7 +121,10 @@ def _without_effect(
 def _reason(config: Config, key: str, is_sweep: bool) -> str | None:
     """Return why an option has no effect in a run; None if the config shows no such reason."""
     if not applies(config, key):
-        return _reason_in_other(config, key)
+        other = OPTIONS[key].metadata["when"][0]
+        if key == "reg.density":
+            return f"{config.reg.method} has no density to ask for"
+        return f"it is for {condition(key)}, and {other} is {value_of(config, other)}"
     if key in FOR_SWEEPS and not is_sweep:
         return "it is for sweeps, and this is one run"
     section = key.partition(".")[0]
@@ -131,19 +133,6 @@ def _reason(config: Config, key: str, is_sweep: bool) -> str | None:
     if section == "data":
         return _reason_in_data(config, key)
     return _reason_in_training(config, key)
-
-
-def _reason_in_other(config: Config, key: str) -> str:
-    """Return which values of another option an option is for, the first ones of many."""
-    other, *values = OPTIONS[key].metadata["when"]
-    value = value_of(config, other)
-    if key == "reg.density":
-        return f"{value} has no density to ask for"
-    known = [one for one in values if one != OTHERS]
-    named, more = known[:NAMED], len(known) - NAMED
-    words = f"{', '.join(named)} and {more} more" if more > 0 else " or ".join(named)
-    words = f"{other}={words}" if known else OTHERS
-    return f"it is for {words}, and {other} is {value}"
 
 
 def _reason_in_wandb(config: Config, key: str) -> str | None:
