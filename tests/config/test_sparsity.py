@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from dstrun.config.check import check
-from dstrun.config.sparsity_options import METHODS, WITH_DENSITY, WITH_STRUCTURE
+from dstrun.config.sparsity_options import METHODS, SEARCHED, WITH_DENSITY, WITH_STRUCTURE
 from dstrun.runs.identity import run_hash, run_name
-from dstrun.runs.method import make_method
+from dstrun.runs.method import make_method, method
 from dstrun.system.errors import InputError
 from dstrun.training.config_notes import notes
+from tests.helpers.commands import Command
 from tests.helpers.methods import LEAST
 from tests.helpers.tiny import BASE
 
@@ -96,3 +97,20 @@ def test_a_structure_that_cannot_be_is_told(options: dict[str, Any], line: str) 
 def test_an_option_without_effect_is_noted(options: dict[str, Any], lines: list[str]) -> None:
     found = notes(check(BASE | options), set(options))
     assert [line for line in found if "no recipe" not in line] == lines
+
+
+@pytest.mark.parametrize("name", SEARCHED)
+def test_a_word_that_people_look_for_is_led_to_the_method(name: str) -> None:
+    with pytest.raises(InputError, match=f"^reg.method: got '{name}', .*; did you mean ") as told:
+        check({"reg.method": name})
+    for words in SEARCHED[name]:
+        assert words in str(told.value).partition("did you mean")[2]
+        method, *more = words.split()
+        check(LEAST[method] | dict(word.split("=") for word in more))
+
+
+def test_the_command_line_leads_there_too(command: Command) -> None:
+    told = command("reg=SRigL").err
+    assert "reg: there is no 'SRigL'; did you mean rigl reg.structure=fan_in?" in told
+    with pytest.raises(ValueError, match=r"did you mean gmp or one_shot\?$"):
+        method("prune")

@@ -1,13 +1,13 @@
 """Parts of messages: similar names, what an option expects, OmegaConf's errors."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from typing import Any
 
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException, ValidationError
 
 from dstrun.config.options import OPTIONS
-from dstrun.config.sparsity_options import OTHERS
+from dstrun.config.sparsity_options import OTHERS, SEARCHED
 
 KINDS: dict[Any, str] = {
     int: "a whole number",
@@ -23,8 +23,11 @@ NAMED = 3  # of the values that an option is for
 SIGNS = {"low": "≥", "above": ">", "high": "≤", "below": "<"}
 
 
-def near(word: str, known: Iterable[str]) -> str:
+def near(word: str, known: Collection[str]) -> str:
     """Return '; did you mean …?' with the known words closest to a word, or ''."""
+    searched = SEARCHED.get(word.lower().replace("-", "_"), ())
+    if searched and {one.split()[0] for one in searched} <= {*known}:
+        return did_you_mean(searched)
     by_last = {key.rsplit(".", 1)[-1]: key for key in known}
     found = get_close_matches(word, list(known), n=3, cutoff=0.7)
     for last in get_close_matches(word.rsplit(".", 1)[-1], by_last, n=1, cutoff=0.7):

@@ -24,6 +24,21 @@ METHODS = (
     "acdc",
     "l1",
 )
+SEARCHED = {  # words that people look for: the methods here
+    "lth": ("imp",),
+    "lottery": ("imp",),
+    "lottery_ticket": ("imp",),
+    "magnitude": ("gmp", "one_shot"),
+    "prune": ("gmp", "one_shot"),
+    "pruning": ("gmp", "one_shot"),
+    "itop": ("rigl", "set"),
+    "srigl": ("rigl reg.structure=fan_in",),
+    "random": ("static",),
+    "sparse_momentum": ("snfs",),
+    "lasso": ("l1",),
+    "none": ("dense",),
+    "baseline": ("dense",),
+}
 # Beside the methods named, an option is for those of installed packages, as all with OTHERS are.
 OTHERS = "other packages' methods"
 

@@ -33,7 +33,7 @@ def method(name: str, **options: Any) -> "Method":
     """
     known = [one for one in METHODS if one != "imp"]
     if name not in known:
-        raise ValueError(f"name is {name!r}, expected one of {', '.join(known)}")
+        raise ValueError(f"name is {name!r}, expected one of {', '.join(known)}{near(name, known)}")
     taken = [*_options(Config(reg=RegConfig(name))), *(["density"] if name == "dst" else [])]
     given: dict[str, Any] = {"reg.method": name}
     for option, default in default_options(method_class(name), "reg").items():
