@@ -1,6 +1,7 @@
 """Lottery tickets: what is kept and rewound, and that a run in rounds can be resumed anywhere."""
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +200,9 @@ def test_the_search_for_a_divergence_repeats_the_rounds(monkeypatch: pytest.Monk
 
 
 @pytest.mark.usefixtures("tiny")
-def test_the_console_says_which_round_begins(capsys: pytest.CaptureFixture[str]) -> None:
+def test_console_and_status_say_how_many_rounds_there_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     run(config(**TINY), default_group="single")
     said = capsys.readouterr().out
     lines = [line.rstrip() for line in said.splitlines() if line.startswith("epoch ")]
@@ -210,6 +213,8 @@ def test_the_console_says_which_round_begins(capsys: pytest.CaptureFixture[str])
     ]
     assert all(line.startswith(f"epoch {epoch}/7") for epoch, line in enumerate(lines, 1))
     assert "3 rounds of 3 epochs of 6 steps" in said
+    (status,) = Path("outputs").rglob("status.json")
+    assert json.loads(status.read_text())["epochs"] == 7
     assert (
         "imp, density 25.00% (global) by 2 prunings of 50.00%, weights rewound to epoch 1" in said
     )

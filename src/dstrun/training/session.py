@@ -93,6 +93,7 @@ class Session:
                 f"begun on {state['device']}: the figures to come may differ in their last digits"
             )
         self._status.confirm()
+        self._status.write(epochs=trainer.rounds.total)
         if not state and last_row(self._folder.path / METRICS_FILE):
             self._count_restart()
         marks = state["files"] if state else {}
