@@ -20,7 +20,7 @@ from dstrun.compare.run_tables import Store
 from dstrun.config.sparsity_options import METHODS
 from dstrun.runs.identity import SETTINGS
 from dstrun.system.errors import InputError
-from tests.helpers.folders import leave, leave_methods
+from tests.helpers.folders import leave, leave_methods, status
 
 
 def runs(outputs: Path = Path("outputs")) -> pd.DataFrame:
@@ -178,7 +178,7 @@ def test_of_several_methods_the_options_do_not_vary_with_the_method() -> None:
 def test_accuracies_by_method_and_density() -> None:
     """Means of two seeds, half a percent below the first; at 10 % RigL is best, at 5 % DST."""
     leave_methods(seeds=2)
-    table = by_density(aggregate.by_setting(runs())).set_index(["method", "density_asked"])
+    table = by_density(aggregate.by_setting(runs())).set_index(["method", "reg.density"])
     assert list(table.index) == [
         ("dense", 1.0),
         *[(method, density) for method in ("dst", "rigl", "set") for density in (0.05, 0.1)],
@@ -190,7 +190,7 @@ def test_accuracies_by_method_and_density() -> None:
     assert list(table.index[table["best"]]) == [("dst", 0.05), ("rigl", 0.1)]
     leave(reg__method="rigl", reg__density=0.1, reg__every=50, created=99)
     lines = [name for name, _ in lines_of_methods(aggregate.by_setting(runs()))]
-    assert lines == ["dst", "rigl, every 100", "rigl, every 50", "set"]
+    assert lines == ["dense", "dst", "rigl, every 100", "rigl, every 50", "set"]
 
 
 def test_runs_that_were_asked_for_no_density_are_in_no_column_of_it() -> None:
@@ -199,12 +199,57 @@ def test_runs_that_were_asked_for_no_density_are_in_no_column_of_it() -> None:
     leave(reg__method="dst", reg__alpha=1e-3, created=98)
     leave(reg__method="imp", reg__density=0.1, reg__rounds=3, state="running", created=97)
     table = by_density(aggregate.by_setting(runs()))
-    assert sorted(table["density_asked"].unique()) == [0.05, 0.1, 1.0]
+    assert sorted(table["reg.density"].unique()) == [0.05, 0.1, 1.0]
     assert "imp" not in set(table["method"]), "which has not been pruned yet"
     fixed = runs()[lambda some: some["reg.density"].isna() | (some["reg.method"] != "dst")]
     table = by_density(aggregate.by_setting(fixed))
     assert set(table["method"]) == {"dense", "rigl", "set"}
-    assert table["density_asked"].notna().all()
+    assert table["reg.density"].notna().all()
+
+
+def test_all_that_no_standard_error_tells_from_the_best_are_best() -> None:
+    """At 10 %, means of 96, 95.5 and 95 %, of three runs with a deviation of s = 1 % each.
+
+    The standard error of a difference is s √(2/3) = 0.82 %: 0.5 % is less and 1 % is more. At 5 %
+    there is one run of each.
+    """
+    for place, (method, mean) in enumerate((("rigl", 0.96), ("set", 0.955), ("static", 0.95))):
+        leave(
+            accuracies=[mean],
+            densities=[0.05],
+            created=place,
+            reg__method=method,
+            reg__density=0.05,
+        )
+        for seed in range(3):
+            options = {"reg__method": method, "reg__density": 0.1, "seed": seed, "created": place}
+            leave(accuracies=[mean + 0.01 * (seed - 1)], densities=[0.1], **options)
+    table = by_density(aggregate.by_setting(runs()))
+    best = table[table["best"]]
+    assert list(zip(best["method"], best["reg.density"], strict=True)) == [
+        ("rigl", 0.05),
+        ("rigl", 0.1),
+        ("set", 0.1),
+    ]
+
+
+def test_options_that_are_nothing_are_not_told() -> None:
+    leave_methods()
+    leave(reg__method="set", reg__density=0.5, reg__structure="2:4", created=97)
+    leave(reg__method="static", reg__density=0.1, created=98)
+    densities = {"reg__layer_densities": {"fc1": 0.5}}
+    leave(reg__method="static", reg__density=0.1, created=99, **densities)
+    found = runs()
+    names = [name for name, _ in lines_of_methods(aggregate.by_setting(found))]
+    assert names == [
+        *("dense", "dst", "rigl", "set", "set, structure 2:4"),
+        *('static, layer densities {"fc1": 0.5}', "static"),
+    ]
+    assert list(found["setting_label"])[-2:] == [
+        "static, density 0.1",
+        'static, density 0.1, layer densities {"fc1": 0.5}',
+    ]
+    assert len(filters.where(found, "structure=none")) == 6, "a filter reads what the config says"
 
 
 def test_without_two_methods_there_is_no_table_of_them(sweep: pd.DataFrame) -> None:
@@ -298,10 +343,33 @@ def test_the_epochs_asked_of_a_run_in_rounds_are_those_of_all_rounds() -> None:
         "interrupted, 2 of 4 epochs",
     ]
     settings = aggregate.by_setting(table)
-    assert dict(zip(settings["reg.method"], settings["asked"], strict=True)) == {
+    assert dict(zip(settings["reg.method"], settings["schedule.epochs"], strict=True)) == {
         "dense": 2,
         "imp": 4,
     }
+
+
+def test_runs_are_compared_with_dense_ones_of_as_many_epochs_in_all_rounds() -> None:
+    """Two rounds of 2 epochs with those of 4; imp's config, or status.json, says how many."""
+    for epochs, accuracy in ((2, 0.9), (4, 0.95)):
+        dense = {"reg__method": "dense", "schedule__epochs": epochs}
+        leave(accuracies=[accuracy], densities=[1], **dense)
+    sparse = {"densities": [0.5], "reg__density": 0.5}
+    leave(accuracies=[0.88], reg__method="set", **sparse)
+    leave(accuracies=[0.94], reg__method="imp", reg__rounds=1, **sparse)
+    status(leave(accuracies=[0.93], reg__method="static", **sparse), epochs=4)
+    table = aggregate.by_setting(runs()).set_index("reg.method")
+    assert table["difference"].dropna().round(6).to_dict() == {
+        "imp": -0.01,
+        "set": -0.02,
+        "static": -0.02,
+    }
+    names = [name for name, _ in lines_of_methods(table.reset_index())]
+    assert names == [
+        *("dense, epochs 2", "dense, epochs 4", "imp, epochs 4", "set, epochs 2"),
+        "static, epochs 4",
+    ]
+    assert len(filters.where(runs(), "epochs=4")) == 3
 
 
 def test_labels_of_steered_runs_beside_others() -> None:
@@ -337,7 +405,12 @@ def test_means_over_seeds(sweep: pd.DataFrame) -> None:
 def test_a_setting_without_a_finished_run_has_the_figures_of_its_last_epoch() -> None:
     leave(accuracies=[0.5, 0.6], densities=[1, 0.9], state="interrupted")
     (row,) = aggregate.by_setting(runs()).to_dict("records")
-    assert (row["finished"], row["accuracy"], row["epochs"], row["asked"]) == (0, 0.6, 2, 2)
+    assert (row["finished"], row["accuracy"], row["epochs"], row["schedule.epochs"]) == (
+        0,
+        0.6,
+        2,
+        2,
+    )
 
 
 def test_the_baseline_has_the_same_settings_otherwise() -> None:
@@ -382,6 +455,7 @@ def test_a_baseline_differs_in_options_of_sparsity_only() -> None:
     own = {key for key in others if key.startswith("reg.")} | {
         "schedule.threshold_decay",
         "schedule.threshold_clip",
+        "schedule.epochs",  # of a round: those of all rounds are a column, and the same here
     }
     assert {key for key, setting in others.items() if pd.notna(differences[setting])} == own
     assert [differences[others[key]] for key in own] == pytest.approx([-0.1] * len(own))

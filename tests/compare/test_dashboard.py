@@ -48,7 +48,7 @@ def test_methods_are_compared_at_each_density() -> None:
         return [as_text(part) for part in parts if "by density asked for" in str(part.key)]
 
     (table,) = tables(list(runs.index))
-    assert "lenet_300_100 on mnist, accuracy % by density asked for, dense 98.00" in table
+    assert "lenet_300_100 on mnist, accuracy % by density asked for; dense: 98.00" in table
     bold = re.findall(r'"([^"]+)"}, "type": "Th"', table)
     assert bold == ["method", "10 %", "5 %", "94.00", "96.00"]
     assert tables([name for name in runs.index if "rigl" in name]) == []

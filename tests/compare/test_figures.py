@@ -259,7 +259,7 @@ def test_a_line_per_method() -> None:
     runs = with_labels(there.runs)
     figure = against_density(aggregate.by_setting(runs))
     named = {trace["name"]: trace for trace in figure["data"] if trace["showlegend"]}
-    assert list(named) == ["dst", "rigl", "set", "dense, mean"]
+    assert list(named) == ["dense, mean", "dst", "rigl", "set"]
     rigl, colour = named["rigl"], style.look(method_hue("rigl"), 0)["color"]
     assert rigl["line"]["color"] == colour
     assert list(rigl["x"]) == [0.05, 0.1]

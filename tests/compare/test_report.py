@@ -9,6 +9,7 @@ import pytest
 
 from dstrun.compare import aggregate
 from dstrun.compare.labels import with_labels
+from dstrun.compare.report.method_table import BEST
 from dstrun.compare.report.report import MARKDOWN, report_layers, report_settings
 from dstrun.compare.report.table import columns, title
 from dstrun.compare.run_tables import Store
@@ -49,13 +50,13 @@ def test_methods_by_density(command: Command) -> None:
     leave_methods(seeds=2)
     header, dense, sparser, *_ = table(command("report", "outputs/made").out)
     assert header == [
-        *("method", "density asked", "runs", "accuracy %", "remaining %", "Δ dense"),
+        *("method", "asked %", "runs", "accuracy %", "remaining %", "Δ dense"),
         *("multiply-adds %", "epoch", "time"),
     ]
     assert dense[:2] == ["dense", "2"]
-    assert sparser[:3] == ["dst", "0.05", "2"]
+    assert sparser[:3] == ["dst", "5", "2"]
     outcome = command("report", "--methods")
-    title = "lenet_300_100 on mnist, accuracy % by density asked for, dense 97.50 ± 0.71"
+    title = "lenet_300_100 on mnist, accuracy % by density asked for; dense: 97.50 ± 0.71"
     assert outcome.out.splitlines()[0] == title
     assert table(outcome.out) == [
         ["method", "10 %", "5 %"],
@@ -63,11 +64,11 @@ def test_methods_by_density(command: Command) -> None:
         ["rigl", "95.50 ± 0.71*", "91.50 ± 0.71"],
         ["set", "93.50 ± 0.71", "89.50 ± 0.71"],
     ]
-    assert outcome.out.rstrip().endswith("*: the most accurate at its density")
+    assert outcome.out.rstrip().endswith(f"*: {BEST}")
     marked = command("report", "--methods", "--markdown").out.splitlines()
     assert marked[3] == "| rigl | **95.50 ± 0.71** | 91.50 ± 0.71 |"
     best = list(csv.DictReader(io.StringIO(command("report", "--methods", "--csv").out)))[1]
-    assert (best["network"], best["method"], best["density_asked"], best["best"]) == (
+    assert (best["network"], best["method"], best["reg.density"], best["best"]) == (
         "lenet_300_100 on mnist",
         "dst",
         "0.05",
@@ -387,8 +388,8 @@ def test_a_run_with_a_target_density_is_labelled_by_it(command: Command) -> None
     leave(reg__target_density=0.1, reg__alpha=1e-3, created=1)
     leave(reg__alpha=1e-3, created=2)
     header, *rows = table(command("report").out)
-    assert header[:3] == ["α", "target density", "runs"]
-    assert [row[:2] for row in rows] == [["1e-3", "1"], ["0.05", "1"], ["0.1", "1"]]
+    assert header[:3] == ["α", "asked %", "runs"]
+    assert [row[:2] for row in rows] == [["1e-3", "1"], ["5", "1"], ["10", "1"]]
 
 
 def test_an_option_that_no_run_has_is_no_column(command: Command) -> None:
@@ -441,7 +442,7 @@ def on_a_terminal(command: Command, monkeypatch: pytest.MonkeyPatch, *words: str
     return [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in lines]
 
 
-def test_a_narrow_terminal_shows_figures_before_options_and_names_the_others(
+def test_a_narrow_terminal_shows_what_tells_rows_apart_and_names_what_it_leaves_out(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for seed in range(3):
@@ -460,14 +461,36 @@ def test_a_narrow_terminal_shows_figures_before_options_and_names_the_others(
         )
     lines = on_a_terminal(command, monkeypatch, "outputs")
     assert max(map(len, lines[1:])) <= 80  # below the title
-    note = "left out at 80 columns: lr, batch size, training images; --csv has all, or a wider "
-    assert note in " ".join(lines)
-    header = next(line for line in lines if "accuracy" in line)
-    assert re.split(r"\s{2,}", header.strip()) == NARROW_HEADER
+    assert "left out at 80 columns: lr, time, epoch; --csv has all, or a wider terminal" in lines
+    header, *_ = table("\n".join(lines[1:]))
+    assert header == ["settings", "α", *NARROW_HEADER[1:-2]]
+    text = " ".join(" ".join(lines).split())
+    assert "all, batch size 9" in text, "folded"
     whole = command("report", "outputs").out
     assert "left out" not in whole
     assert re.search(r"α +training images +batch size +lr +runs", whole)
     assert re.search(r"\n 1e-3 +all", whole)
+
+
+def test_a_narrow_terminal_folds_long_names_and_keeps_epochs_that_differ(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In both tables of methods; nothing is wider than 80 columns, and no two rows look alike."""
+    leave_methods(seeds=2)
+    for schedule, drop in (("cosine", 0.1), ("cosine", 0.2), ("constant", 0.1)):
+        options = {"reg__drop_schedule": schedule, "reg__drop": drop, "reg__until": 0.5}
+        densities = {"reg__layer_densities": {"features.17": 0.5}}
+        leave(reg__method="rigl", reg__density=0.1, reg__every=50, **options, **densities)
+    leave(reg__method="imp", reg__density=0.1, reg__rounds=1)
+    lines = on_a_terminal(command, monkeypatch, "outputs")
+    assert all(len(line) <= 80 or "by density asked for" in line for line in lines)
+    header, *_ = table("\n".join(lines[1:]))
+    assert (header[:2], header[-1]) == (["method", "settings"], "epoch")
+    lines = on_a_terminal(command, monkeypatch, "--methods")
+    assert max(map(len, lines[1:])) <= 80
+    first = next(place for place, line in enumerate(lines) if line.startswith(" rigl, layer"))
+    assert lines[first + 1].startswith(" every 50, drop")
+    assert any(line.startswith(" imp, epochs 4 ") for line in lines)
 
 
 def test_a_narrow_terminal_shows_as_many_settings_as_fit_side_by_side(

@@ -14,13 +14,7 @@ import numpy as np
 import pandas as pd
 
 from dstrun.compare.filters import sort_rows
-from dstrun.compare.labels import (
-    ROUNDS,
-    distinguishing_options,
-    epochs_asked,
-    is_dense,
-    varying_options,
-)
+from dstrun.compare.labels import EPOCHS, distinguishing_options, is_dense, varying_options
 from dstrun.runs.identity import SETTINGS
 from dstrun.runs.status import FAILED, FINISHED, RUNNING
 
@@ -43,6 +37,7 @@ SPARSITY_OPTIONS = {  # of a method alone: a dense run has none of them
     if key.startswith("reg.") or "reg.method" in option.metadata["when"]
 }
 FRONT = "on the Pareto front: no other row is as accurate and sparser"
+BASELINE = ("group", "setting", EPOCHS)  # what a dense baseline is found by
 LEAST_LAYERS = 4  # fewer have no order worth a correlation
 
 
@@ -53,16 +48,17 @@ def by_setting(
 
     Means are over finished runs; without one they are over the runs that have figures, and
     `finished` is 0. Columns: group, model, data, method, α and the options that vary; setting,
-    names, runs, finished, running, failed, asked (epochs); for each figure in AVERAGED its mean and
-    `<figure>_std`; difference, in accuracy, from the mean of the dense runs `among` all that have
-    the same setting otherwise, those of the same group if there are any. Dense settings come first.
+    names, runs, finished, running, failed; for each figure in AVERAGED its mean and `<figure>_std`;
+    difference, in accuracy, from the mean of the dense runs `among` all that trained for as many
+    epochs in all and have the same setting otherwise, those of the same group if there are any.
+    Dense settings come first.
     """
     varying = (*distinguishing_options(runs), *varying_options(runs))
-    keys = list(dict.fromkeys([*FIRST, *(key for key in varying if key != "seed"), *more]))
+    keys = list(dict.fromkeys([*FIRST, *(key for key in varying if key != "seed"), *more, EPOCHS]))
     by = ["group", "setting", *more]
     runs_by_state = _with_counts(runs)
     groups = runs_by_state.groupby(by, sort=False, dropna=False)
-    table = groups[[*(key for key in keys if key not in by), "asked"]].first()
+    table = groups[[key for key in keys if key not in by]].first()
     table = table.assign(names=groups["names"].agg(list))
     table = table.join(groups[["runs", *COUNTED]].sum()).join(_figures(runs_by_state, by))
     table = table.reset_index()
@@ -71,9 +67,8 @@ def by_setting(
 
 
 def _with_counts(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs with the columns to count: runs, finished, running, failed; names; asked."""
-    asked = [epochs_asked(row) for row in runs.reindex(columns=ROUNDS).to_dict("records")]
-    runs = runs.assign(names=runs["run"], asked=asked, runs=1)
+    """Return the runs with the columns to count: runs, finished, running, failed; and names."""
+    runs = runs.assign(names=runs["run"], runs=1)
     for word, state in COUNTED.items():
         runs[word] = (runs["state"] == state).astype(int)
     return runs
@@ -104,8 +99,8 @@ def _difference(table: pd.DataFrame, runs: pd.DataFrame) -> pd.Series:
     NaN without a baseline or without a finished run.
     """
     dense, baselines = _dense_accuracies(runs), []
-    for group, setting in zip(table["group"], table["setting"], strict=True):
-        shared = _without_sparsity(setting)
+    for group, setting, epochs in zip(*(table[key] for key in BASELINE), strict=True):
+        shared = _without_sparsity(setting, epochs)
         baselines.append(dense.get((group, shared), dense.get(("", shared))))
     wanted = ~is_dense(table) & (table["finished"] > 0)
     return (table["accuracy"] - pd.Series(baselines, dtype=float)).where(wanted)
@@ -118,18 +113,22 @@ def _dense_accuracies(runs: pd.DataFrame) -> dict[tuple[str, str], float]:
     """
     dense = runs[is_dense(runs) & (runs["state"] == FINISHED) & runs["test_accuracy"].notna()]
     found: dict[tuple[str, str], list[float]] = {}
-    columns = (dense["group"], dense["setting"], dense["test_accuracy"])
-    for group, setting, accuracy in zip(*columns, strict=True):
-        shared = _without_sparsity(setting)
+    columns = (dense[key] for key in (*BASELINE, "test_accuracy"))
+    for group, setting, epochs, accuracy in zip(*columns, strict=True):
+        shared = _without_sparsity(setting, epochs)
         found.setdefault((group, shared), []).append(accuracy)
         found.setdefault(("", shared), []).append(accuracy)
     return {place: float(np.mean(accuracies)) for place, accuracies in found.items()}
 
 
-def _without_sparsity(setting: str) -> str:
-    """Return the part of a setting that a sparse run shares with its dense baseline."""
+def _without_sparsity(setting: str, epochs: float) -> str:
+    """Return the part of a setting that a sparse run shares with its dense baseline.
+
+    `epochs` are those of all rounds.
+    """
     options = json.loads(setting)
     shared = {key: options[key] for key in options if key not in SPARSITY_OPTIONS}
+    shared[EPOCHS] = str(epochs)
     return json.dumps(shared, sort_keys=True)
 
 

@@ -37,7 +37,6 @@ INTERNAL = (
     "kind",
     "setting",
     "names",
-    "asked",
     "hover",
     "label",
     "setting_label",

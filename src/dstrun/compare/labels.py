@@ -1,7 +1,6 @@
 """Labels of runs in tables and figures, made from the options in which the runs vary."""
 
 import zlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,10 +8,9 @@ import pandas as pd
 
 from dstrun.runs.identity import NAMED_BY_OTHERS, SETTINGS
 from dstrun.runs.labels import NAMES, is_of_method, option_label, value_label
-from dstrun.runs.rounds import Rounds
 
 DENSE = "dense"  # the method without sparsity; its runs are the baselines
-ROUNDS = ["schedule.epochs", "reg.rounds", "reg.rewind_epoch"]
+EPOCHS = "schedule.epochs"
 LEAST_DIFFERENCE = 5e-7  # between the two densities of a network that is masked in part
 DENSITIES = ("reg.density", "reg.target_density")  # words for the density asked for
 METHOD_HUES = 1000  # hues from here on are those of methods, below those of settings
@@ -35,14 +33,6 @@ def cell_text(value: object, key: str = "") -> str:
     if value is pd.NA:
         return ""
     return value_label(value.item() if isinstance(value, np.generic) else value, key)
-
-
-def epochs_asked(row: Mapping[str, Any]) -> float:
-    """Return the epochs that a run, a row of a table, has in the end: those of all its rounds."""
-    epochs, prunings, again = (row.get(key, np.nan) for key in ROUNDS)
-    if pd.isna(epochs) or pd.isna(prunings) or pd.isna(again):
-        return epochs
-    return Rounds(int(epochs), int(prunings) + 1, int(again)).total
 
 
 def is_dense(table: pd.DataFrame) -> pd.Series:
@@ -180,6 +170,6 @@ def _progress(row: dict[str, Any]) -> str:
     """Return state and epochs: 'finished, 1 of 2 epochs', or 'running' before the first epoch."""
     if np.isnan(row["epoch"]):
         return str(row["state"])
-    asked = epochs_asked(row)
+    asked = row[EPOCHS]
     epochs = "1 epoch" if asked == 1 else f"{cell_text(asked)} epochs"
     return f"{row['state']}, {row['epoch']:.0f} of {epochs}"

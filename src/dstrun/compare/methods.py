@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
 from dstrun.compare.labels import (
-    DENSE,
     DENSITIES,
+    EPOCHS,
     cell_text,
     is_dense,
     sparse_methods,
@@ -15,17 +16,19 @@ from dstrun.compare.labels import (
 from dstrun.runs.labels import NAMES, option_label
 
 ASKED = DENSITIES[0]
+FIGURES = ("density", "accuracy", "accuracy_std", "count")
 OF_A_LINE = ("seed", "reg.method", "reg.alpha", *DENSITIES, *NAMES)  # not in the name of a line
 
 
 def lines_of_methods(settings: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield each sparse method with its rows; apart where an option but the density varies in it.
+    """Yield each method with its rows; apart where an option but the density varies in it.
 
-    `settings` is the table of `aggregate.by_setting`, of one model and data.
+    `settings` is the table of `aggregate.by_setting`, of one model and data. Where not all of them
+    trained for as many epochs, these are in every name.
     """
     keys = [key for key in ("group", *varying_options(settings)) if key not in OF_A_LINE]
-    for method, rows in settings[~is_dense(settings)].groupby("reg.method", sort=False):
-        own = [key for key in keys if rows[key].nunique(dropna=False) > 1]
+    for method, rows in settings.groupby("reg.method", sort=False):
+        own = [key for key in keys if key == EPOCHS or rows[key].nunique(dropna=False) > 1]
         blocks = rows.groupby(own, sort=False, dropna=False) if own else [((), rows)]
         for values, block in blocks:
             named = zip(own, values, strict=True)
@@ -36,19 +39,31 @@ def lines_of_methods(settings: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame
 def by_density(settings: pd.DataFrame) -> pd.DataFrame:
     """Return accuracies by method and density asked for, of one model and data.
 
-    A row for each line of `lines_of_methods` and density, of settings with finished runs; first
-    that of the dense ones, whose density is 1. Columns: method, density_asked, density, accuracy,
-    accuracy_std, count, best: whether it is the most accurate at its density. Empty without two
-    methods and two densities.
+    A row for each line of `lines_of_methods` and density, of settings with finished runs. Columns:
+    method, reg.method, reg.density, which is 1 of dense runs, density, accuracy, accuracy_std,
+    count; best: whether none at its density is more accurate by over a standard error of the
+    difference, √(s²/n + s'²/n'). Empty without two methods and two densities.
     """
-    settings = settings[settings["finished"] > 0]
+    settings = settings[(settings["finished"] > 0) & settings["accuracy"].notna()]
     if ASKED not in settings or len(sparse_methods(settings)) < 2:
         return pd.DataFrame()
-    blocks = [settings[is_dense(settings)].head(1).assign(method=DENSE, **{ASKED: 1.0})]
+    settings = settings.assign(**{ASKED: settings[ASKED].mask(is_dense(settings), 1.0)})
+    blocks = []
     for name, rows in lines_of_methods(settings):
         blocks.append(rows[rows[ASKED].notna()].assign(method=name))
-    table = pd.concat(blocks, ignore_index=True).rename(columns={ASKED: "density_asked"})
-    table = table[["method", "density_asked", "density", "accuracy", "accuracy_std", "count"]]
-    groups = table.groupby("density_asked")["accuracy"]
-    is_best = table["accuracy"] == groups.transform("max")
-    return table.assign(best=is_best & (groups.transform("count") > 1))
+    table = pd.concat(blocks, ignore_index=True)
+    table = table[["method", "reg.method", ASKED, *FIGURES]]
+    return table.assign(best=_is_best(table))
+
+
+def _is_best(table: pd.DataFrame) -> pd.Series:
+    """Return for each row whether it is among the best at its density; False for one alone there.
+
+    Without standard deviations only the most accurate is.
+    """
+    groups = table.groupby(ASKED)["accuracy"]
+    top = table.loc[groups.transform("idxmax")].set_axis(table.index)
+    less = top["accuracy"] - table["accuracy"]
+    variances = [some["accuracy_std"] ** 2 / some["count"] for some in (table, top)]
+    is_close = less <= np.sqrt(sum(variances))
+    return (is_close | (less == 0)) & (groups.transform("count") > 1)

@@ -14,6 +14,7 @@ from dstrun.config.check import check
 from dstrun.config.options import OPTIONS, Config, flat, value_of
 from dstrun.config.sparsity import asked_density
 from dstrun.runs.identity import SETTINGS, applies, settings
+from dstrun.runs.rounds import rounds_of
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, changed_files, holder
 from dstrun.runs.target_density import as_asked
 from dstrun.system.errors import InputError, error_line, printable
@@ -103,7 +104,7 @@ class Run:
             return {}
         state = status.get("state") or (FINISHED if summary else INTERRUPTED)
         row = self._facts(status) | {"state": printable(state), "recorded_state": state}
-        return row | self._options(config) | self._figures(summary)
+        return row | self._options(config, status) | self._figures(summary)
 
     def _facts(self, status: Mapping[str, Any]) -> dict[str, Any]:
         """Return the name and place of the run, and the facts in status.json as printable text."""
@@ -131,10 +132,12 @@ class Run:
         figures["total_seconds"] = self.epochs["seconds"].sum() if has_epochs else None
         return figures
 
-    def _options(self, config: Mapping[str, Any]) -> dict[str, Any]:
+    def _options(self, config: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options that apply to the run, and `setting`.
 
         The latter is every option that can change its figures, except the seed, as text.
+        `schedule.epochs` is that of all rounds, which for an installed package's method only
+        status.json has.
         """
         given = flat(config)
         known = {key: value for key, value in given.items() if key in OPTIONS}
@@ -147,6 +150,7 @@ class Run:
             setting = dict(given)
         else:
             known, setting = _applicable_options(checked), settings(checked) | unknown
+            known["schedule.epochs"] = status.get("epochs", rounds_of(checked).total)
         setting.pop("seed", None)
         options = {key: _cell(value) for key, value in known.items() if key in SHOWN_OPTIONS}
         return options | {"setting": _as_json(setting)}

@@ -27,6 +27,7 @@ WORD_FOR_ZERO = {
     "data.train_limit": "all",
     "data.test_limit": "all",
 }
+NOTHING = ("none", "{}", "[]")  # values of options that are left out like a missing one
 NAMES = ("model.name", "data.name")
 ALWAYS = (*NAMES, "reg.alpha", "seed")  # in every label, wherever runs differ in them
 COMMON = 0.75  # a value that more than this share of the runs have is left out of their labels
@@ -60,15 +61,16 @@ def is_of_method(key: str) -> bool:
 
 
 def value_label(value: object, key: str = "") -> str:
-    """Return the value of an option in few characters; '' for None and NaN, which are no value.
+    """Return a value in few characters; '' for None and NaN, which are no value.
 
-    α (`key` reg.alpha) always has a power of ten.
+    `key` is its option, if it is of one: α always has a power of ten, and 'none' or an empty list
+    is no value.
     """
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Real):
         return _number_label(float(value), key)
-    return "" if value is None else str(value)
+    return "" if value is None or (key and str(value) in NOTHING) else str(value)
 
 
 def _number_label(number: float, key: str) -> str:

@@ -28,16 +28,18 @@ def against_density(settings: pd.DataFrame) -> Figure:
     panels = Panels([pair_name(pair) for pair, _ in pairs], columns=2)
     for panel, (_, some) in enumerate(pairs):
         seen: dict[str, int] = {}
+        dense = is_dense(some)
+        reach = [some.loc[~dense, "density"].min() / 1.2, some.loc[~dense, "density"].max() * 1.2]
         for name, rows in lines_of_methods(some):
+            for accuracy in rows.loc[dense, "accuracy"]:
+                panels.add(panel, line(reach, [accuracy] * 2, f"{name}, mean", DASHED))
+            if dense[rows.index].all():
+                continue
             method = str(rows["reg.method"].iloc[0])
             style = look(method_hue(method), seen.setdefault(method, 0))
             seen[method] += 1
             for trace in _line_with_band(name, rows.sort_values("density"), style):
                 panels.add(panel, trace)
-        dense = is_dense(some)
-        reach = [some.loc[~dense, "density"].min() / 1.2, some.loc[~dense, "density"].max() * 1.2]
-        for accuracy in some.loc[dense, "accuracy"]:
-            panels.add(panel, line(reach, [accuracy] * 2, "dense, mean", DASHED))
         panels.y(panel, range=range_around(some["accuracy"]))
     title = "remaining weights (%, log scale)"
     panels.x(type="log", tickvals=DECADES, tickformat=PERCENT, title=title)

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from dstrun.compare.labels import DENSE
-from dstrun.compare.methods import by_density
+from dstrun.compare.methods import ASKED, by_density
 from dstrun.compare.report.table import escape_line, frame_csv, markdown_table, percent
 from dstrun.system.errors import printable
 
-BEST = "the most accurate at its density"
+BEST = "none at its density is better by over a standard error of the difference"
 Marks = list[tuple[int, int]]  # places of cells, line and column
 
 
@@ -29,20 +29,22 @@ def tables(settings: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def title(network: str, table: pd.DataFrame) -> str:
     """Return what the cells are, and the accuracy of the dense runs."""
-    dense = table[table["method"] == DENSE].to_dict("records")
-    words = [f", dense {percent(row['accuracy'], row['accuracy_std'])}" for row in dense]
-    return f"{network}, accuracy % by density asked for{''.join(words)}"
+    words = [f"{network}, accuracy % by density asked for"]
+    for row in table[table["reg.method"] == DENSE].to_dict("records"):
+        accuracy = percent(row["accuracy"], row["accuracy_std"])
+        words.append(f"{printable(row['method'])}: {accuracy}")
+    return "; ".join(words)
 
 
 def lines(head: str, table: pd.DataFrame) -> tuple[list[list[str]], Marks]:
     """Return a header, of `head` and densities, and a line per method; the places of the best."""
-    sparse = table[table["method"] != DENSE]
-    densities = sorted(sparse["density_asked"].unique(), reverse=True)
+    sparse = table[table["reg.method"] != DENSE]
+    densities = sorted(sparse[ASKED].unique(), reverse=True)
     found, best = [[head, *(f"{100 * one:g} %" for one in densities)]], []
     for method, rows in sparse.groupby("method", sort=False):
         cells = [printable(method)]
         for column, density in enumerate(densities, start=1):
-            here = rows[rows["density_asked"] == density].to_dict("records")
+            here = rows[rows[ASKED] == density].to_dict("records")
             cells.append(percent(here[0]["accuracy"], here[0]["accuracy_std"]) if here else "")
             if here and here[0]["best"]:
                 best.append((len(found), column))

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from dstrun.compare.aggregate import front
-from dstrun.compare.labels import cell_text, is_partly_masked
-from dstrun.runs.labels import heading, quantity
+from dstrun.compare.labels import DENSITIES, EPOCHS, cell_text, is_partly_masked
+from dstrun.runs.labels import heading, option_label, quantity
 from dstrun.system.errors import printable
 from dstrun.system.files import csv_text
 from dstrun.system.terminal import duration
@@ -22,7 +22,8 @@ FIGURES = {
     "difference": "Δ dense",
     "flops": "multiply-adds %",
 }
-HEADERS = FIGURES | {"seconds": "time", "epochs": "epoch"}
+SETTINGS = "settings"  # the column of `with_settings`
+HEADERS = FIGURES | dict.fromkeys(DENSITIES, "asked %") | {"seconds": "time", "epochs": "epoch"}
 INTERNAL = ["setting", "names"]  # columns that are not shown
 
 
@@ -53,14 +54,26 @@ def columns(rows: pd.DataFrame) -> list[str]:
 
 
 def _options(rows: pd.DataFrame) -> list[str]:
-    """Return the options that any setting has and that vary for one model and data; α always."""
+    """Return the options that any setting has and that vary for one model and data; α always.
+
+    Not the epochs, which have a column anyhow.
+    """
     pairs = rows.groupby(["model.name", "data.name"], dropna=False)
     found = []
     for key in rows.columns[: rows.columns.get_loc("setting")]:
         varies = key == "reg.alpha" or len(pairs) == 1 or (pairs[key].nunique() > 1).any()
-        if key not in NAMES and varies and rows[key].notna().any():
+        if key not in (*NAMES, EPOCHS) and varies and rows[key].notna().any():
             found.append(key)
     return found
+
+
+def with_settings(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """Return the rows with one column in which the options `keys` are words."""
+    told = []
+    for row in rows.to_dict("records"):
+        own = (option_label(key, row[key]) for key in keys if cell_text(row[key], key))
+        told.append(", ".join(own))
+    return rows.assign(**{SETTINGS: told})
 
 
 def _counts(rows: pd.DataFrame) -> list[str]:
@@ -108,6 +121,8 @@ def _cell(key: str, row: dict[str, Any]) -> str:
         return _signed(value) if key == "difference" else percent(value, row[f"{key}_std"])
     if key in ("runs", "running", "failed", "epochs"):
         return _count(key, row)
+    if key in DENSITIES:
+        return cell_text(100 * value) if value else ""
     return duration(value) if key == "seconds" else cell_text(value, key)
 
 
@@ -118,7 +133,7 @@ def _count(key: str, row: dict[str, Any]) -> str:
         finished = row["finished"]
         return cell_text(value) if finished == value else f"{finished:.0f} of {value:.0f}"
     if key == "epochs":
-        return f"{value:.0f}" if value == row["asked"] else f"{value:.0f} of {row['asked']:.0f}"
+        return f"{value:.0f}" if value == row[EPOCHS] else f"{value:.0f} of {row[EPOCHS]:.0f}"
     return cell_text(value) if value else ""
 
 

@@ -10,27 +10,44 @@ from rich.table import Table
 from rich.text import Text
 
 from dstrun.compare.aggregate import FRONT
+from dstrun.compare.labels import EPOCHS
 from dstrun.compare.report.method_table import BEST
-from dstrun.compare.report.table import NAMES, columns, header, is_on_front, lines
+from dstrun.compare.report.table import (
+    NAMES,
+    SETTINGS,
+    columns,
+    header,
+    is_on_front,
+    lines,
+    with_settings,
+)
 from dstrun.runs.labels import quantity
 from dstrun.system.streams import legible
 from dstrun.system.terminal import print_whole
 
 GAP = 3  # characters between two columns
+LEAST_WORDS = 12  # characters of a column of words, which is folded before it gets narrower
+LASTING = ("reg.alpha", "reg.density", "reg.target_density")  # options that stay columns
 DISPENSABLE = ("seconds", "epochs", "flops", "difference", "running", "failed", "runs")
 
 
 def print_settings(title: str, rows: pd.DataFrame) -> None:
     """Print a title and the table of settings, with rows of the front in bold or marked by '*'.
 
-    A terminal that is too narrow gets no columns of least importance, and a line that names them.
+    A terminal that is too narrow gets no columns of least importance, and a line that names them;
+    what tells two rows apart stays.
     """
     console = Console(highlight=False, soft_wrap=True)
     width, keys = console.width, columns(rows)
-    left_out = _drop_columns(rows, keys, width) if console.is_terminal else []
     mark, best = "" if console.is_terminal else "*", is_on_front(rows)
+    left_out: list[str] = []
+    if console.is_terminal:
+        rows, keys, left_out = _fit(rows, keys, width)
     console.print(Text(title))
-    print_whole(console, _settings_table(rows, keys, best, mark))
+    table = _settings_table(rows, keys, best, mark)
+    if console.is_terminal and SETTINGS in keys:
+        _fold(table, keys.index(SETTINGS), lines(rows, keys), width)
+    print_whole(console, table)
     if any(best):
         console.print(f"{mark or 'bold'}: {FRONT}")
     if left_out:
@@ -42,7 +59,7 @@ def _settings_table(
 ) -> Table:
     """Return the table, with a line between models and data whose rows are together."""
     head, *body = lines(rows, keys)
-    table = _table(head, sum(key in NAMES for key in keys))
+    table = _table(head, sum(key in (*NAMES, SETTINGS) for key in keys))
     pairs = rows[["model.name", "data.name"]].agg(tuple, axis=1)
     starts = pairs.ne(pairs.shift()).tolist()
     are_together, accuracy = sum(starts) == pairs.nunique(), keys.index("accuracy")
@@ -56,42 +73,82 @@ def _settings_table(
     return table
 
 
-def _drop_columns(rows: pd.DataFrame, keys: list[str], width: int) -> list[str]:
-    """Remove columns from `keys` until the table is no wider, and return their headers."""
-    left_out = []
-    while _width(lines(rows, keys)) > width and (key := _least_important(keys)):
-        keys.remove(key)
-        left_out.append(header(key))
-    return left_out
+def _fit(
+    rows: pd.DataFrame, keys: Sequence[str], width: int
+) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Return rows and columns for a table of that width, and the headers of those left out.
 
-
-def _least_important(keys: Sequence[str]) -> str | None:
-    """Return the column to leave out first; None if the rest is to stay.
-
-    Options go first, from the last on, then figures.
+    Options that tell no two rows apart go first, from the last on. The others then share one
+    column, which can be folded, and figures go.
     """
-    for key in reversed(keys):
-        if "." in key and key not in (*NAMES, "reg.alpha", "reg.density"):
-            return key
-    return next((key for key in DISPENSABLE if key in keys), None)
+    keys, left_out = list(keys), []
+
+    def is_too_wide(least: int = 0) -> bool:
+        cells = lines(rows, keys)
+        words = keys.index(SETTINGS) if least and SETTINGS in keys else -1
+        return _width(cells, words, least) > width
+
+    options = [key for key in keys if "." in key and key not in (*NAMES, *LASTING)]
+    for key in reversed(options):
+        if is_too_wide() and _is_idle(rows, keys, key):
+            keys.remove(key)
+            options.remove(key)
+            left_out.append(header(key))
+    if options and is_too_wide():
+        place = sum(key in NAMES for key in keys)
+        rows = with_settings(rows, options)
+        keys = [key for key in keys if key not in options]
+        keys.insert(place, SETTINGS)
+    kept = [] if rows[EPOCHS].nunique() <= 1 else ["epochs"]
+    for key in DISPENSABLE:
+        if key in keys and key not in kept and is_too_wide(LEAST_WORDS):
+            keys.remove(key)
+            left_out.append(header(key))
+    return rows, keys, left_out
+
+
+def _is_idle(rows: pd.DataFrame, keys: Sequence[str], key: str) -> bool:
+    """Return whether rows that differ in an option's column differ in another one too."""
+    names = [one for one in keys if one in rows.columns[: rows.columns.get_loc("setting")]]
+    rest = [one for one in (*names, EPOCHS) if one != key]
+    return len(rows[rest].drop_duplicates()) == len(rows[[*rest, key]].drop_duplicates())
+
+
+def _fold(table: Table, place: int, lines: Sequence[Sequence[str]], width: int) -> None:
+    """Give a column of words the width that the others leave, if it is wider."""
+    room = width - _width(lines, place, 0)
+    column = table.columns[place]
+    if max(cell_len(line[place]) for line in lines) > room:
+        column.no_wrap, column.width = False, max(room, LEAST_WORDS)
 
 
 def print_methods(
     title: str, lines: Sequence[Sequence[str]], best: Sequence[tuple[int, int]]
 ) -> None:
-    """Print a table of methods with its title, the cells of `best` in bold or marked by '*'."""
+    """Print a table of methods with its title, the cells of `best` in bold or marked by '*'.
+
+    On a terminal that is too narrow, names are folded, then densities are left out.
+    """
     console = Console(highlight=False, soft_wrap=True)
-    mark = "" if console.is_terminal else "*"
+    mark, width, room = "" if console.is_terminal else "*", console.width, len(lines[0])
     console.print(Text(title))
-    table = _table(lines[0], 1)
+    while console.is_terminal and room > 2:
+        if _width([line[:room] for line in lines], 0, LEAST_WORDS) <= width:
+            break
+        room -= 1
+    table = _table(lines[0][:room], 1)
     for row, line in enumerate(lines[1:], start=1):
         cells = []
-        for column, cell in enumerate(line):
+        for column, cell in enumerate(line[:room]):
             is_best = (row, column) in best
             cells.append(Text(legible(cell) + mark * is_best, style="bold" if is_best else ""))
         table.add_row(*cells)
+    if console.is_terminal:
+        _fold(table, 0, [line[:room] for line in lines], width)
     print_whole(console, table)
     console.print(f"{mark or 'bold'}: {BEST}")
+    if left_out := lines[0][room:]:
+        _print_left_out(width, ", ".join(left_out))
 
 
 def print_layers(lines: Sequence[Sequence[str]]) -> None:
@@ -139,6 +196,9 @@ def _table(head: Sequence[str], words: int) -> Table:
     return table
 
 
-def _width(lines: Sequence[Sequence[str]]) -> int:
-    """Return the width of a table of these lines."""
-    return sum(max(map(cell_len, cells)) + GAP for cells in zip(*lines, strict=True))
+def _width(lines: Sequence[Sequence[str]], words: int = -1, least: int = 0) -> int:
+    """Return the width of a table of these lines, whose column `words` has that width at most."""
+    widths = [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
+    if words >= 0:
+        widths[words] = min(widths[words], least)
+    return sum(widths) + GAP * len(widths)
