@@ -516,6 +516,23 @@ def test_a_run_without_a_name_meets_only_unequal() -> None:
     assert len(filters.where(runs(), "name!=mine")) == 1
 
 
+def test_of_several_methods_the_choice_is_one_each_at_the_lowest_density_of_all() -> None:
+    """RigL goes to 1 %, GMP to 10 % and, unfinished, 5 %; DST with a fixed α is at 12 %."""
+    for place, density in enumerate((0.5, 0.1, 0.01)):
+        leave(densities=[density] * 2, reg__method="rigl", reg__density=density, created=place)
+    for place, (density, state) in enumerate(((0.2, "finished"), (0.1, "finished"), (0.05, ""))):
+        options = {"reg__method": "gmp", "reg__density": density, "created": 3 + place}
+        leave(densities=[density] * 2, state=state or "failed", **options)
+    leave(densities=[0.12] * 2, reg__alpha=1e-3, created=7)
+    found = runs()
+    chosen = found.loc[aggregate.choose_runs(found, 1)]
+    assert dict(zip(chosen["reg.method"], chosen["density"], strict=True)) == {
+        "dst": 0.12,
+        "gmp": 0.1,
+        "rigl": 0.1,
+    }
+
+
 def test_a_choice_is_spread_over_density(sweep: pd.DataFrame) -> None:
     assert [sweep.loc[name, "label"] for name in aggregate.choose_runs(sweep, 8)] == [
         "α 1e-3, seed 0",

@@ -23,6 +23,7 @@ from dstrun.compare.figures.pareto import accuracy_density, kept_against_accurac
 from dstrun.compare.labels import method_hue, with_labels
 from dstrun.compare.paper import published_densities, published_rows
 from dstrun.compare.run_tables import Store
+from dstrun.config.sparsity_options import METHODS
 from dstrun.runs.metrics import LAYERS
 from tests.helpers.folders import layer_row, leave, leave_methods, rows
 
@@ -266,6 +267,8 @@ def test_a_line_per_method() -> None:
     assert np.round(rigl["y"], 6).tolist() == [0.915, 0.955]
     (band,) = [one for one in figure["data"] if one.get("fill") and one["fillcolor"] == colour]
     assert band["x"] == [0.05, 0.1, 0.1, 0.05]
+    assert np.round(named["set"]["x"], 6).tolist() == [0.051, 0.102], "beside it"
+    assert named["set"]["hovertext"][0] == "set<br>remaining 5.00%<br>89.50% ± 0.71 (2)"
     assert np.round(band["y"], 4).tolist() == [0.9221, 0.9621, 0.9479, 0.9079]
     assert set(named["dense, mean"]["y"]) == {0.975}
     assert figure["layout"]["xaxis"]["type"] == "log"
@@ -355,6 +358,8 @@ def test_looks_differ() -> None:
         for look in (style.look(s, r) for s in range(6) for r in range(5))
     }
     assert len(looks) == 30
+    methods = [style.look(method_hue(method), 3) for method in METHODS]
+    assert len({(look["color"], look["dash"]) for look in methods}) == len(METHODS)
     assert style.look(6, 0) != style.look(0, 0)
 
 
@@ -424,7 +429,8 @@ def test_density_and_accuracy_on_two_axes(store: Store, runs: pd.DataFrame) -> N
 
 def test_parameters_and_multiply_adds_against_accuracy(runs: pd.DataFrame) -> None:
     figure = kept_against_accuracy(runs)
-    assert marks(figure, "y")["x"] == [410, 410, 90, 130, 30], "known of finished runs"
+    kept = [round(410 * share, 3) for share in marks(figure, "y")["x"]]
+    assert kept == [410, 410, 90, 130, 30], "known of finished runs"
     assert marks(figure, "y2")["x"] == [0.5, 0.5, 0.1, 0.15, 0.025, 0.45]
     assert marks(figure, "y2")["y"] == [0.97, 0.99, 0.96, 0.98, 0.9, 0.2]
 

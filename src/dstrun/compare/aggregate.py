@@ -14,7 +14,13 @@ import numpy as np
 import pandas as pd
 
 from dstrun.compare.filters import sort_rows
-from dstrun.compare.labels import EPOCHS, distinguishing_options, is_dense, varying_options
+from dstrun.compare.labels import (
+    EPOCHS,
+    distinguishing_options,
+    is_dense,
+    sparse_methods,
+    varying_options,
+)
 from dstrun.runs.identity import SETTINGS
 from dstrun.runs.status import FAILED, FINISHED, RUNNING
 
@@ -154,19 +160,33 @@ def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def choose_runs(runs: pd.DataFrame, count: int) -> list[str]:
-    """Return the names of at most `count` runs to show layer by layer.
+    """Return the names of some runs to show layer by layer, in the order of settings.
 
-    One run a setting, spread evenly over density, in the order of settings. Sparse runs are
-    preferred to dense ones, finished runs to others.
+    Of one method at most `count`, one a setting, spread evenly over density; of several one each,
+    at the lowest density that all of them reach. Sparse runs are preferred to dense ones, finished
+    runs to others.
     """
     with_figures = runs[runs["epoch"].notna()]
     sparse = with_figures[~is_dense(with_figures)]
     able = sparse if len(sparse) else with_figures
     able = able.assign(open=able["state"] != FINISHED).sort_values(["open", "seed"], kind="stable")
     ones = able.drop_duplicates(["group", "setting"]).sort_values("density")
-    places = np.linspace(0, len(ones) - 1, min(count, len(ones)))
-    chosen = ones.iloc[np.unique(places.round().astype(int))]
+    if len(sparse_methods(ones)) > 1:
+        chosen = _one_per_method(ones[~ones["open"]] if not ones["open"].all() else ones)
+    else:
+        places = np.linspace(0, len(ones) - 1, min(count, len(ones)))
+        chosen = ones.iloc[np.unique(places.round().astype(int))]
     return [str(name) for name in sort_rows(chosen, [*PAIR, *varying_options(chosen)])["run"]]
+
+
+def _one_per_method(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the run of each method, of each model and data, next to the density all reach."""
+    chosen = []
+    for _, some in runs[runs["density"] > 0].groupby(PAIR, sort=False):
+        densities = np.log(some["density"]).groupby(some["reg.method"])
+        reached = densities.min().max()
+        chosen += [(own - reached).abs().idxmin() for _, own in densities]
+    return runs.loc[chosen]
 
 
 def by_layer(layers: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

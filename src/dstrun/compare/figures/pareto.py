@@ -53,25 +53,24 @@ def accuracy_density(runs: pd.DataFrame, published: pd.DataFrame | None = None) 
 
 
 def kept_against_accuracy(runs: pd.DataFrame) -> Figure:
-    """Return accuracy against the parameters and the multiply-adds that are kept.
+    """Return accuracy against the shares of parameters and multiply-adds that are kept.
 
     A row of panels per model and data.
     """
+    runs = runs.assign(parameters_share=runs["parameters_kept"] / runs["parameters"])
     pairs = list(by_pair(runs[runs["test_accuracy"].notna()]))
     titles: list[str] = []
     for pair, _ in pairs:
         titles += [pair_name(pair)] * 2
     panels = Panels(titles, columns=2)
     for row, (_, some) in enumerate(pairs):
-        left, right = 2 * row, 2 * row + 1
-        for panel, column in ((left, "parameters_kept"), (right, "flops_fraction")):
+        shares = {"parameters": "parameters_share", "multiply-adds": "flops_fraction"}
+        for panel, (what, column) in enumerate(shares.items(), start=2 * row):
             for trace in _marks(some[some[column].notna()], column):
                 panels.add(panel, trace)
             panels.y(panel, range=range_around(finished_runs(some)["test_accuracy"]))
-        title = "parameters kept (number, log scale)"
-        panels.x(left, type="log", title=title, dtick="D2", exponentformat="SI")
-        title = "multiply-adds kept (% of dense, log scale)"
-        panels.x(right, type="log", title=title, tickvals=DECADES, tickformat=PERCENT)
+            title = f"{what} kept (% of dense, log scale)"
+            panels.x(panel, type="log", title=title, tickvals=DECADES, tickformat=PERCENT)
     panels.y(tickformat=PERCENT, title=ACCURACY)
     return panels.figure()
 

@@ -67,13 +67,13 @@ def look(hue: int, kind: int) -> dict[str, str]:
 
     A setting has a colour, as long as there are enough, and a seed a dash and a symbol. Dense
     settings, whose numbers go down from −1, are grey. A method has a colour and a symbol, and a
-    setting of it a dash.
+    setting of it a dash, which methods of one colour begin with different ones of.
     """
     if hue >= METHOD_HUES:
         turn, colour = divmod(hue - METHOD_HUES, len(METHOD_COLOURS))
         return {
             "color": METHOD_COLOURS[colour],
-            "dash": DASHES[kind % len(DASHES)],
+            "dash": DASHES[(kind + turn) % len(DASHES)],
             "symbol": SYMBOLS[turn % len(SYMBOLS)],
         }
     turn, colour = divmod(hue if hue >= 0 else -1 - hue, len(COLOURS))

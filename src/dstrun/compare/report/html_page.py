@@ -92,7 +92,7 @@ def _figures(store: Store, runs: pd.DataFrame) -> list[str]:
         _sections(catalogue.overview(runs)),
         _sections(catalogue.layers(store, runs)),
         _sections(catalogue.curves(store, runs)),
-        "<h2>Layer by layer</h2><p>Runs spread over density.</p>",
+        f"<h2>Layer by layer</h2><p>Runs, {catalogue.which_layered(runs)}.</p>",
     ]
     for name in choose_runs(runs, catalogue.LAYERED):
         summary = f"<summary>{escape(runs.loc[name, 'label'])} · {escape(name)}</summary>"
