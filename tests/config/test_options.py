@@ -205,7 +205,7 @@ THEIRS = SimpleNamespace(names=["theirs"])  # entry points of an installed packa
 def test_an_option_is_part_of_a_run_where_it_can_change_a_figure(
     monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
-    monkeypatch.setattr("dstrun.config.check.entry_points", lambda group: THEIRS)
+    monkeypatch.setattr("dstrun.config.groups.entry_points", lambda group: THEIRS)
     when = OPTIONS[key].metadata["when"]
     applies = (
         [more for value, more in WHERE[when[0]].items() if value in when[1:]] if when else [{}]
@@ -463,7 +463,7 @@ def test_a_method_gets_the_options_that_are_for_it(
 
 
 def test_a_method_of_another_package_gets_reg_args(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dstrun.config.check.entry_points", lambda group: THEIRS)
+    monkeypatch.setattr("dstrun.config.groups.entry_points", lambda group: THEIRS)
     monkeypatch.setattr("dstrun.runs.method.lookup", lambda *_: Theirs)
     made = make_method(check({"reg.method": "theirs", "reg.density": 0.5, "reg.args": {"beta": 1}}))
     assert isinstance(made, Theirs)

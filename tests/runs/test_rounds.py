@@ -1,8 +1,11 @@
 """What a run's epochs are within rounds of training."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from dstrun.config.check import check
+from dstrun.methods.base import Method
 from dstrun.runs.rounds import Rounds, rounds_of
 
 
@@ -46,3 +49,16 @@ def test_a_config_asks_for_a_round_more_than_prunings() -> None:
     words = {"reg.density": 0.1, "reg.rounds": 3, "reg.rewind_epoch": 2, "schedule.epochs": 5}
     assert rounds_of(check({"reg.method": "imp", **words})) == Rounds(5, 4, 2)
     assert rounds_of(check({"reg.method": "gmp", **words})) == Rounds(5)
+
+
+def test_a_method_of_another_package_is_asked_for_its_rounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Theirs(Method):
+        rounds, rewind_epoch = 3, 2
+
+    theirs = SimpleNamespace(names=["theirs"])
+    monkeypatch.setattr("dstrun.config.groups.entry_points", lambda group: theirs)
+    monkeypatch.setattr("dstrun.runs.method.lookup", lambda *_: Theirs)
+    config = check({"reg.method": "theirs", "schedule.epochs": 5})
+    assert rounds_of(config) == Rounds(5, 3, 2)

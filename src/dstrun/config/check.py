@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -21,6 +20,7 @@ from omegaconf import (
 )
 from omegaconf.errors import OmegaConfBaseException, UnsupportedValueType, ValidationError
 
+from dstrun.config.groups import entry_names
 from dstrun.config.keys import check_key
 from dstrun.config.messages import expected, explained, near, quoted
 from dstrun.config.options import OPTIONS, Config, flat, value_of
@@ -132,7 +132,9 @@ def _scalar(value: Any, wanted: Any) -> Any:
 
 def _check_value(key: str, value: Any, meta: Mapping[str, Any]) -> None:
     """Raise InputError for a value that its option does not allow."""
-    if meta["choices"] and value not in (known := (*meta["choices"], *_entry_points(meta))):
+    if meta["choices"] and value not in (
+        known := (*meta["choices"], *entry_names(meta["entry_points"]))
+    ):
         wanted = f"one of {', '.join(known)}"
         raise InputError(f"{key}: got {value!r}, expected {wanted}{near(value, known)}")
     check_text(key, value, meta)
@@ -140,12 +142,6 @@ def _check_value(key: str, value: Any, meta: Mapping[str, Any]) -> None:
         is_number = isinstance(number, int | float) and not isinstance(number, bool)
         if is_number and not _is_within(number, meta):
             raise InputError(f"{key}: got {value}, expected {expected(key)}")
-
-
-def _entry_points(meta: Mapping[str, Any]) -> list[str]:
-    """Return the names that installed packages add to the choices of an option."""
-    group = meta["entry_points"]
-    return sorted(entry_points(group=group).names) if group else []
 
 
 def _is_within(number: float, meta: Mapping[str, Any]) -> bool:

@@ -25,9 +25,9 @@ def option(
     `low` and `high` are inclusive bounds, `above` and `below` exclusive ones, of a number or of
     each number in a list. A text, or each text in a list, must match `pattern` as a whole; `words`
     describes the pattern in messages. `when` = (key, value, …): the option applies only if that key
-    has one of these values. `entry_points`: the group of entry points whose names are choices too.
-    `identity`: whether the option is part of a run's identity, or a function that returns the part
-    of the value that is.
+    has one of these values. `entry_points`: the group, such as reg, for which the names of
+    installed packages are choices too. `identity`: whether the option is part of a run's identity,
+    or a function that returns the part of the value that is.
     """
     metadata = {
         "default": default,

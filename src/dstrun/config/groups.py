@@ -85,10 +85,8 @@ def _refuse_ending(group: str, name: str) -> None:
 
 
 def entry_names(group: str) -> list[str]:
-    """Return the names that installed packages register for a group."""
-    if group not in ENTRY_POINTS:
-        return []
-    return list(entry_points(group=ENTRY_POINTS[group]).names)
+    """Return the names that installed packages register for a group, sorted."""
+    return sorted(entry_points(group=ENTRY_POINTS[group]).names) if group in ENTRY_POINTS else []
 
 
 def sweep_group(sweep: str | None) -> str:

@@ -73,7 +73,7 @@ class RegConfig:
         "dst",
         "Method that makes the network sparse (dense: none), or that of an installed package",
         choices=METHODS,
-        entry_points="dstrun.methods",
+        entry_points="reg",
     )
     density: float = option(
         0.0,

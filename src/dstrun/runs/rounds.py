@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dstrun.config.options import Config
+from dstrun.methods import METHODS
+from dstrun.runs.method import make_method
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,15 @@ class Rounds:
 
 
 def rounds_of(config: Config) -> Rounds:
-    """Return the rounds that a config asks for; those of an installed package's method are one."""
+    """Return the rounds that a config asks for.
+
+    A method of an installed package is made and asked, which imports torch. Raises InputError where
+    it cannot be made.
+    """
     epochs, reg = config.schedule.epochs, config.reg
-    if reg.method != "imp":
+    if reg.method == "imp":
+        return Rounds(epochs, reg.rounds + 1, reg.rewind_epoch)
+    if reg.method in METHODS:
         return Rounds(epochs)
-    return Rounds(epochs, reg.rounds + 1, reg.rewind_epoch)
+    method = make_method(config)
+    return Rounds(epochs, method.rounds, method.rewind_epoch)
