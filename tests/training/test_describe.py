@@ -6,8 +6,11 @@ from dstrun.config.check import check
 from dstrun.config.sections import ScheduleConfig
 from dstrun.training import describe
 from dstrun.training.describe import Size
+from tests.helpers.commands import Command
 
 SIZE = Size(parameters=12, masked=10, added=4)
+
+TINY = ("schedule.epochs=1", "data.train_limit=64", "data.test_limit=64", "threads=1")
 
 
 def test_data_is_told_with_its_parts_and_classes() -> None:
@@ -85,3 +88,22 @@ def test_a_gpu_is_told_with_memory_number_format_and_compilation() -> None:
     assert describe.device_line(*card, fast, ("79 GiB", "bf16")) == (
         "cuda:0, NVIDIA H100 (79 GiB), bf16, channels_last, compile=step"
     )
+
+
+def test_a_run_that_stayed_dense_is_told_what_prunes_more(command: Command) -> None:
+    line = (
+        "  sparser  almost nothing was pruned: a reg.threshold_start nearer to 0, "
+        "more schedule.weight_decay or more epochs prune more"
+    )
+    assert line in " ".join(command(*TINY, "reg=str").out.split("\n"))
+    assert describe.advice(check({"reg.method": "dst"}), 0.999).endswith(
+        ": a higher reg.alpha or more epochs prune more"
+    )
+    for options, density in (
+        ({"reg.method": "dst"}, 0.99),
+        ({"reg.method": "dst", "schedule.epochs": 0}, 1.0),
+        ({"reg.method": "dst", "reg.density": 0.999}, 0.999),
+        ({"reg.method": "dense"}, 1.0),
+        ({"reg.method": "l1", "reg.density": 0.999, "reg.start": 0.5}, 0.999),
+    ):
+        assert describe.advice(check(options), density) == ""

@@ -7,12 +7,19 @@ from typing import Any, NamedTuple
 
 from dstrun.config.options import Config
 from dstrun.config.sections import ScheduleConfig
+from dstrun.config.sparsity import asked_density
 from dstrun.runs.labels import quantity
 from dstrun.runs.rounds import Rounds, rounds_of
 from dstrun.system.errors import error_line, first_line
 
 # torch's words after the name of an operation, under use_deterministic_algorithms
 WITHOUT_DETERMINISTIC_FORM = " does not have a deterministic implementation"
+ALMOST_DENSE = 0.995
+SPARSER = {  # of methods that are asked for no density: what prunes more
+    "dst": "a higher reg.alpha",
+    "str": "a reg.threshold_start nearer to 0, more schedule.weight_decay",
+    "l1": "a higher reg.l1, a higher reg.cutoff",
+}
 NAMED = 3  # how many classes, options or weights left dense a line names
 
 
@@ -133,6 +140,14 @@ def failure_line(error: BaseException) -> str:
         f"deterministic=true: {operation} has no form on this device that repeats bit for bit; "
         "deterministic=false or device=cpu computes it"
     )
+
+
+def advice(config: Config, density: float) -> str:
+    """Return what prunes more where a run without a density to reach stayed dense, else ''."""
+    way = SPARSER.get(config.reg.method, "")
+    if not way or asked_density(config.reg) or density < ALMOST_DENSE or not config.schedule.epochs:
+        return ""
+    return f"almost nothing was pruned: {way} or more epochs prune more"
 
 
 def next_commands(folder: Path, sparse: bool) -> dict[str, str]:

@@ -157,9 +157,9 @@ class Recorder:
         self._console.show_layers([asdict(layer) for layer in layers], courses, left_dense)
         result = describe.result_line(summary, duration(summary["total_seconds"]))
         self._console.say(result, style="bold green")
-        self._console.show_facts(
-            describe.next_commands(self._folder.path, self._trainer.method.has_masks)
-        )
+        has_masks = self._trainer.method.has_masks
+        advice = {"sparser": describe.advice(self._folder.config, summary["density"])}
+        self._console.show_facts(advice | describe.next_commands(self._folder.path, has_masks))
         self._console.say(str(self._folder))
 
     def _density_curves(self, total: int) -> dict[str, list[float]]:
