@@ -8,6 +8,7 @@ from rich.table import Table
 
 from dstrun.export.benchmark import Timing
 
+LARGE = 0.9  # of the file with dense weights
 COUNTS = ("weights", "kept", "multiply_adds", "multiply_adds_kept")
 
 
@@ -46,10 +47,12 @@ def result_lines(target: Path, record: dict[str, Any]) -> str:
     words += f", {record['bytes'] / record['bytes_dense']:.1%} of the dense file"
     if record["shrunk"]:
         words += f"; {record['parameters_shrunk']:,} of {record['parameters']:,} parameters"
-    if record["bytes"] > record["bytes_dense"] and record["format"] in ("torch", "onnx"):
-        shrink = "" if record["shrunk"] else "--shrink leaves out dead parts; "
-        words += f"\nlarger than the dense weights: {shrink}"
-        words += "--format sparse (.safetensors) stores only the kept weights"
+    is_large = record["bytes"] > LARGE * record["bytes_dense"]
+    if is_large and record["bytes_packed"] < LARGE * record["bytes"]:
+        can_shrink = record["format"] != "safetensors" and not record["shrunk"]
+        shrink = "--shrink leaves out dead parts; " if can_shrink else ""
+        words += f"\npruned weights are stored as zeros: {shrink}--format sparse (.safetensors) "
+        words += f"stores only the kept ones, {record['bytes_packed']:,} bytes"
     return (
         f"{words}\nchecked on {record['images']:,} test images: "
         f"largest difference {record['largest_difference']:.2g}, "
