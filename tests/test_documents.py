@@ -218,6 +218,7 @@ def test_the_workspace_for_wandb_has_the_dashboards_views() -> None:
     assert workspace.sections[1].panels[0].metric_regex == r"density/\d+\..*"
 
 
+@pytest.mark.slow  # .ci/run runs it: it reads all of docs/runs
 def test_results_and_what_is_said_of_them_are_what_the_runs_come_to(
     command: Command, monkeypatch: Any
 ) -> None:

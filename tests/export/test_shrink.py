@@ -54,9 +54,7 @@ SHARES = [(1, 0), (0.5, 0.3), (0.05, 0.5), (0.002, 0.9), (0, 1)]
 @pytest.mark.parametrize(
     ("name", "density", "dead"),
     [
-        pytest.param(
-            name, *shares, marks=[pytest.mark.slow] * (name == "resnet50" and shares != (0.5, 0.3))
-        )
+        pytest.param(name, *shares, marks=[pytest.mark.slow] * (name == "resnet50"))
         for name in SHRINKABLE
         for shares in SHARES
     ],

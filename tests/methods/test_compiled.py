@@ -94,9 +94,8 @@ whole = partial(CompiledUpdate, batch_size=BATCH)
 slow = pytest.mark.slow
 
 
-@pytest.mark.parametrize(
-    "granularity", ["neuron", pytest.param("layer", marks=slow), pytest.param("weight", marks=slow)]
-)
+@slow  # of neurons, in a run that has more: test_steered_guarded_and_frozen_compiled_as_plain
+@pytest.mark.parametrize("granularity", ["neuron", "layer", "weight"])
 def test_compiled_masks_train_as_plain_ones(granularity: str) -> None:
     plain = trained(Update, dst("off", granularity))
     assert_same(trained(Update, dst("mask", granularity)), plain)

@@ -122,8 +122,14 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("name", FIXED)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        pytest.param(name, options, marks=[pytest.mark.slow] * bool(options and name != "rigl"))
+        for name in FIXED
+        for options in OPTIONS
+    ],
+)
 def test_pruned_weights_are_0_without_momentum(name: str, options: dict[str, Any]) -> None:
     """After 30 steps with weight decay, which would move them, in masks that have moved."""
     wanted = config_of(name, schedule__epochs=5, schedule__weight_decay=0.1, **options)

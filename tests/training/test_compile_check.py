@@ -92,12 +92,20 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-OF_METHODS = [{**config_options(name), "schedule__momentum": 0.9} for name in NAMES]
+OF_METHODS = [
+    pytest.param(
+        "step",
+        {**config_options(name), "schedule__momentum": 0.9},
+        marks=[pytest.mark.slow] * (name != "rigl"),
+        id=name,
+    )
+    for name in NAMES
+]
 
 
 @pytest.mark.parametrize(
     ("compile", "options"),
-    [*product(("mask", "step"), OPTIONS), *(("step", options) for options in OF_METHODS)],
+    [*product(("mask", "step"), OPTIONS), *OF_METHODS],
 )
 def test_training_after_the_comparison_is_training_without_it(
     monkeypatch: pytest.MonkeyPatch, compile: str, options: dict[str, Any]
