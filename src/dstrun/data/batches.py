@@ -13,6 +13,7 @@ them and copies them over: a quarter of the bytes that the step reads, while ear
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from math import ceil
 
 import torch
@@ -32,7 +33,9 @@ class Batches:
 
     `on_host`: keep the images on the host, where a GPU is short of memory; the batches are the
     same. `pad`: black pixels around an image before a random crop; `flip`: mirror half of the
-    images; both only in `shuffled`. `mean` and `std` have one value, or one per channel.
+    images; both only in `shuffled`. `mean` and `std` have one value, or one per channel. `part`:
+    (rank, ranks); where several train together, `shuffled` yields a rank's part of each batch, see
+    `part_of`, and `in_order` every so-many-th batch.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Batches:
         pad: int = 0,
         flip: bool = False,
         seed: int = 0,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         self._device = device
         self._pins = on_host and torch.cuda.is_available()
@@ -55,7 +59,7 @@ class Batches:
         self._mean, self._std = (torch.tensor(v, device=device).view(-1, 1, 1) for v in (mean, std))
         self._normalised = any(mean) or any(value != 1 for value in std)
         self.batch_size, self._pad, self._flip, self._seed = batch_size, pad, flip, seed
-        self.images = len(split)
+        self.images, self._part = len(split), part
 
     def __len__(self) -> int:
         """Return the batches per epoch; batch norm cannot train on a last batch of one image,
@@ -64,24 +68,40 @@ class Batches:
         count = ceil(self.images / self.batch_size)
         return count - 1 if self.images % self.batch_size == 1 and count > 1 else count
 
-    def shuffled(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+    def size(self, batch: int) -> int:
+        """Return how many images a batch of an epoch has, on all ranks together."""
+        return min(self.batch_size, self.images - batch * self.batch_size)
+
+    def shuffled(self, epoch: int, start: int = 0, *, whole: bool = False) -> Iterator[Batch]:
         """Yield the batches of an epoch from number `start` on, augmented.
 
-        Order and augmentation depend on (seed, epoch) only.
+        Order and augmentation depend on (seed, epoch) only. whole: all of every batch, on any rank.
         """
-        generator = torch.Generator().manual_seed(_mixed_seed(self._seed, epoch))
+        rank, ranks = (0, 1) if whole else self._part
+        generator = torch.Generator().manual_seed(mixed_seed(self._seed, epoch))
         order = torch.randperm(self.images, generator=generator)
-        where = order.to(self._images.device)
-        order = order.to(self._device)
         shifts = torch.randint(2 * self._pad + 1, (2, self.images), generator=generator)
-        shifts = shifts.to(self._device)
         flips: Tensor | None = None
         if self._flip:
-            flips = (torch.rand(self.images, generator=generator) < 0.5).to(self._device)
-        together = max(1, ASSEMBLED_BYTES // (4 * self._images[0].numel() * self.batch_size))
+            flips = torch.rand(self.images, generator=generator) < 0.5
+        sizes = [self.size(batch) for batch in range(len(self))]
+        if ranks > 1:
+            parts = [part_of(size, rank, ranks) for size in sizes]
+            own = [
+                batch * self.batch_size + place
+                for batch, part in enumerate(parts)
+                for place in part
+            ]
+            order, shifts = order[own], shifts[:, own]
+            flips = None if flips is None else flips[own]
+            sizes = [len(part) for part in parts]
+        where = order.to(self._images.device)
+        order, shifts = order.to(self._device), shifts.to(self._device)
+        flips = None if flips is None else flips.to(self._device)
+        together = max(1, ASSEMBLED_BYTES // (4 * self._images[0].numel() * sizes[0]))
         for batch in range(start, len(self), together):
             end = min(batch + together, len(self))
-            piece = slice(batch * self.batch_size, end * self.batch_size)
+            piece = slice(batch * sizes[0], batch * sizes[0] + sum(sizes[batch:end]))
             pixels = self._on_device(self._images.index_select(0, where[piece]))
             if self._pad or flips is not None:
                 pixels = self._cropped(
@@ -89,13 +109,14 @@ class Batches:
                 )
             images, labels = self._floats(pixels), self._labels[order[piece]]
             yield from zip(
-                images.split(self.batch_size), labels.split(self.batch_size), strict=True
+                images.split(sizes[batch:end]), labels.split(sizes[batch:end]), strict=True
             )
 
     def in_order(self) -> Iterator[Batch]:
         """Yield every image once, in the split's order, without augmentation."""
-        size = self.batch_size
-        for pixels, labels in zip(self._images.split(size), self._labels.split(size), strict=True):
+        size, (rank, ranks) = self.batch_size, self._part
+        batches = zip(self._images.split(size), self._labels.split(size), strict=True)
+        for pixels, labels in islice(batches, rank, None, ranks):
             yield self._floats(self._on_device(pixels)), labels
 
     def _on_device(self, pixels: Tensor) -> Tensor:
@@ -126,9 +147,22 @@ class Batches:
         return images.sub_(self._mean).div_(self._std) if self._normalised else images
 
 
-def _mixed_seed(seed: int, epoch: int) -> int:
-    """Return a 32-bit hash of both: the CPU's generator reads 32 bits, and seeds 0, 1, … with
-    epochs 0, 1, … must not repeat one another.
+def part_of(images: int, rank: int, ranks: int) -> range:
+    """Return the places of a rank's part in a batch of so many images.
+
+    The parts are as equal as they can be, the larger ones first. Each rank has the whole of a batch
+    of less than two images a rank: batch norm cannot train on one.
     """
-    digest = hashlib.blake2b(f"{seed} {epoch}".encode(), digest_size=4).digest()
+    if images < 2 * ranks:
+        return range(images)
+    least, more = divmod(images, ranks)
+    start = rank * least + min(rank, more)
+    return range(start, start + least + (rank < more))
+
+
+def mixed_seed(*numbers: int) -> int:
+    """Return a 32-bit hash of a seed and others: the CPU's generator reads 32 bits, and seeds 0,
+    1, … with epochs 0, 1, … must not repeat one another.
+    """
+    digest = hashlib.blake2b(" ".join(map(str, numbers)).encode(), digest_size=4).digest()
     return int.from_bytes(digest, "little")

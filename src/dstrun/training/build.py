@@ -23,6 +23,7 @@ from dstrun.training.initial_weights import set_initial_weights
 from dstrun.training.learning_rate import Rate, make_rate
 from dstrun.training.optim import make_optimiser
 from dstrun.training.prepare import Prepared
+from dstrun.training.ranks import ALONE, Ranks
 from dstrun.training.step import Update
 
 # of pixels in a batch of a held-out split: on a CPU it fills the cores and stays near the caches,
@@ -43,11 +44,18 @@ def training_objects(config: Config, prepared: Prepared) -> tuple[nn.Module, Met
     return model.to(prepared.device), method
 
 
-def make_batches(config: Config, prepared: Prepared) -> tuple[Batches, dict[str, Callable]]:
+def make_batches(
+    config: Config, prepared: Prepared, ranks: Ranks = ALONE
+) -> tuple[Batches, dict[str, Callable]]:
     """Return training batches, and for each held-out split a function that yields its batches."""
     data, size = config.data, config.schedule.batch_size
     on_device = partial(
-        Batches, device=prepared.device, on_host=prepared.on_host, mean=data.mean, std=data.std
+        Batches,
+        device=prepared.device,
+        on_host=prepared.on_host,
+        mean=data.mean,
+        std=data.std,
+        part=(ranks.rank, ranks.size),
     )
     train = on_device(prepared.splits.train, size, pad=data.pad, flip=data.flip, seed=config.seed)
     usual = EVALUATION_BYTES[prepared.device.type] // torch.Size(prepared.shape).numel()
@@ -90,7 +98,12 @@ def make_rate_for(config: Config, steps_per_epoch: int) -> Rate:
 
 
 def make_update(
-    config: Config, model: nn.Module, method: Method, optimiser: Optimizer, device: torch.device
+    config: Config,
+    model: nn.Module,
+    method: Method,
+    optimiser: Optimizer,
+    device: torch.device,
+    ranks: Ranks = ALONE,
 ) -> Update:
     """Return the training step that `schedule` asks for."""
     schedule = config.schedule
@@ -99,6 +112,7 @@ def make_update(
         "accumulate": schedule.accumulate,
         "clip": schedule.clip,
         "label_smoothing": schedule.label_smoothing,
+        "ranks": ranks,
     }
     if schedule.compile == "step":
         return CompiledUpdate(model, method, optimiser, schedule.batch_size, **options)

@@ -23,8 +23,8 @@ class CompiledUpdate(Update):
 
     An epoch's last batch is smaller than the others and is computed as by Update: compiling again
     for it would cost more than it saves. The optimiser's part is in the call for plain SGD; with
-    another optimiser, with `accumulate` or `clip`, the call is forward and backward pass. A step in
-    which the method moves masks is computed as by Update, too. On a GPU
+    another optimiser, with `accumulate` or `clip`, and on several ranks, the call is forward and
+    backward pass. A step in which the method moves masks is computed as by Update, too. On a GPU
     its kernels are replayed as one CUDA graph, but for `accumulate`, since a replay writes its
     results over those of the one before.
     """
@@ -49,17 +49,20 @@ class CompiledUpdate(Update):
         self._smallest = batch_size // self._accumulate
         self._compiled = compiled(self._gradients)
         self._descent: TracedSGD | None = None
-        if isinstance(optimiser, torch.optim.SGD) and self._accumulate == 1 and self._clip == 0:
+        is_plain = self._accumulate == 1 and self._clip == 0 and self._ranks.size == 1
+        if isinstance(optimiser, torch.optim.SGD) and is_plain:
             self._descent = TracedSGD(optimiser, self._parameters)
             self._lr = torch.zeros((), device=device)
             keep_address(self._lr)
             self._whole: Callable = compiled(self._update)
 
-    def __call__(self, images: Tensor, labels: Tensor, lr: float) -> tuple[Tensor, Tensor]:
-        """Make one step at the learning rate `lr`."""
+    def __call__(
+        self, images: Tensor, labels: Tensor, lr: float, of: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Make one step at the learning rate `lr`; `of`: images of the batch on all ranks."""
         is_small = len(images) < self._smallest
         if self._descent is None or is_small or self.method.is_update_step:
-            return super().__call__(images, labels, lr)
+            return super().__call__(images, labels, lr, of)
         if self._parameters[0].grad is not None:
             self.optimiser.zero_grad()  # gradients that a step computed as by Update has left
         self._lr.fill_(lr)

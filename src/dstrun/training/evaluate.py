@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dstrun.training.ranks import ALONE, Ranks
+
 Autocast = Callable[[], AbstractContextManager]
 
 
@@ -20,13 +22,18 @@ def make_autocast(precision: str, device: torch.device) -> Autocast:
 
 @torch.no_grad()  # not inference_mode: a model may keep for its training what it makes here
 def evaluate(
-    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], autocast: Autocast = nullcontext
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    autocast: Autocast = nullcontext,
+    ranks: Ranks = ALONE,
 ) -> tuple[float, float]:
     """Return (mean cross-entropy in nats, share of images classified right), in evaluation mode.
 
-    The device is read once, at the end. Raises ValueError where there is no batch.
+    The device is read once, at the end. ranks: each gives its own batches, and all return the
+    figures of all of them. Raises ValueError where there is no batch.
     """
-    totals: Tensor | None = None
+    device = next(model.parameters()).device
+    totals = torch.zeros(2, dtype=torch.float64, device=device)
     images, training = 0, model.training
     model.eval()
     try:
@@ -34,14 +41,14 @@ def evaluate(
             with autocast():
                 logits = model(pixels)
             loss = F.cross_entropy(logits.float(), labels, reduction="sum").double()
-            batch = torch.stack([loss, correct(logits, labels)])
-            totals = batch if totals is None else totals + batch
+            totals = totals + torch.stack([loss, correct(logits, labels)])
             images += len(labels)
     finally:
         model.train(training)
-    if totals is None:
+    totals = torch.cat([totals, totals.new_full((1,), images)])
+    loss_sum, right, images = ranks.sum(totals).tolist()
+    if not images:
         raise ValueError("there is nothing to evaluate on")
-    loss_sum, right = totals.tolist()
     return loss_sum / images, right / images
 
 

@@ -23,15 +23,20 @@ from dstrun.methods.mask_stats import (
 )
 from dstrun.runs.rounds import Rounds
 from dstrun.training.evaluate import evaluate
+from dstrun.training.ranks import ALONE, Ranks
 from dstrun.training.step import Update
 
 Images = Iterator[tuple[Tensor, Tensor]]
 
 
 class TrainingBatches(Protocol):
-    """Training data: `len` batches of images and labels an epoch, shuffled by its number."""
+    """Training data: `len` batches of images and labels an epoch, shuffled by its number.
+
+    size: images of a batch on all ranks, of which `shuffled` yields this rank's.
+    """
 
     def __len__(self) -> int: ...
+    def size(self, batch: int) -> int: ...
     def shuffled(self, epoch: int, start: int = 0) -> Images: ...
 
 
@@ -92,6 +97,7 @@ def train(
     *,
     rounds: Rounds,
     progress: Progress,
+    ranks: Ranks = ALONE,
     log_steps: int = 0,
     between_steps: Callable[[Progress], bool] = lambda progress: False,
 ) -> Iterator[Record]:
@@ -103,7 +109,7 @@ def train(
     """
     model, method = update.model, update.method
     if rounds.total == 0:
-        yield _epoch_record(update, progress, splits, lr=rate(0))
+        yield _epoch_record(update, progress, splits, ranks, lr=rate(0))
     while progress.epoch < rounds.total:
         model.train()
         lap = time.perf_counter()
@@ -112,8 +118,9 @@ def train(
             method.end_round(number - 1)  # after the checkpoint of the epoch before
         for images, labels in batches.shuffled(epoch, start=progress.batch):
             method.before_step(progress.step)
-            loss, right = update(images, labels, rate(progress.step))
-            progress.add(loss, right, len(images))
+            size = batches.size(progress.batch)
+            loss, right = update(images, labels, rate(progress.step), of=size)
+            progress.add(loss, right, size)
             is_asked = between_steps(progress)
             is_last = progress.batch >= len(batches)
             is_logged = log_steps > 0 and progress.step % log_steps == 0 and not is_last
@@ -126,7 +133,7 @@ def train(
                 lap = time.perf_counter()
         figures = _training_figures(progress, lap, rate)
         progress.next_epoch()
-        yield _epoch_record(update, progress, splits, **figures)
+        yield _epoch_record(update, progress, splits, ranks, **figures)
 
 
 def _training_figures(
@@ -148,6 +155,7 @@ def _epoch_record(
     update: Update,
     progress: Progress,
     splits: dict[str, Callable[[], Images]],
+    ranks: Ranks,
     **figures: float | None,
 ) -> Record:
     lap = time.perf_counter()
@@ -158,7 +166,7 @@ def _epoch_record(
     figures["density_model"] = model_density(layers, left_dense)
     figures |= method.metrics()
     for name, split in splits.items():
-        loss, accuracy = evaluate(model, split(), update.autocast)
+        loss, accuracy = evaluate(model, split(), update.autocast, ranks)
         figures[f"{name}_loss"], figures[f"{name}_accuracy"] = loss, accuracy
     figures["seconds"] = (figures.get("seconds") or 0.0) + time.perf_counter() - lap
     return Record("epoch", progress.epoch, progress.step, layers, figures)

@@ -1,6 +1,7 @@
 """One training step: a batch in, loss and number right out, the model changed.
 
-    forward → cross-entropy + penalty → backward → method.on_gradients → optimiser → after_step
+    forward → cross-entropy + penalty → backward → mean over ranks → method.on_gradients →
+    optimiser → after_step
 
 Nothing here waits for the device. `compiled_step` has the same step as one compiled call.
 """
@@ -16,6 +17,9 @@ from torch.optim import Optimizer
 from dstrun.methods.base import Method
 from dstrun.training.evaluate import Autocast, correct
 from dstrun.training.optim import LR_FACTOR
+from dstrun.training.ranks import ALONE, Ranks
+
+STATISTICS = ("running_mean", "running_var")  # buffers of batch norm
 
 
 class Update:
@@ -23,7 +27,7 @@ class Update:
 
     Both are those before the step. `accumulate` is the number of pieces a batch is computed in;
     `clip` > 0 bounds the norm of the gradient. `label_smoothing` is the share of a label that is
-    spread over all classes.
+    spread over all classes. ranks: the processes that train together, each on its part of a batch.
     """
 
     def __init__(
@@ -36,29 +40,42 @@ class Update:
         accumulate: int = 1,
         clip: float = 0.0,
         label_smoothing: float = 0.0,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.model, self.method, self.optimiser = model, method, optimiser
         self.autocast, self._accumulate, self._clip = autocast, accumulate, clip
-        self._label_smoothing = label_smoothing
+        self._label_smoothing, self._ranks = label_smoothing, ranks
+        named = model.named_buffers()
+        self._statistics = [one for name, one in named if name.rpartition(".")[2] in STATISTICS]
         self._parameters = [one for one in model.parameters() if one.requires_grad]
 
-    def __call__(self, images: Tensor, labels: Tensor, lr: float) -> tuple[Tensor, Tensor]:
-        """Make one step at the learning rate `lr`."""
+    def __call__(
+        self, images: Tensor, labels: Tensor, lr: float, of: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Make one step at the learning rate `lr`; `of`: images of the batch on all ranks."""
+        parts = self._ranks.size if len(images) < of else 1  # else the batch is whole
+        weight = parts * len(images) / max(of, len(images))  # of this part in the mean over ranks
         for group in self.optimiser.param_groups:
             group["lr"] = lr * group.get(LR_FACTOR, 1.0)
         self.optimiser.zero_grad()
         losses: list[Tensor] = []
         rights: list[Tensor] = []
         for piece, piece_labels, share in self._pieces(images, labels):
+            share *= weight
             loss, right = self._backward(piece, piece_labels, share, penalised=not losses)
             losses.append(loss if share == 1 else loss * share)
             rights.append(right)
+        if len(losses) == 1:
+            loss, right = losses[0], rights[0]
+        else:
+            loss, right = torch.stack(losses).sum(), torch.stack(rights).sum()
+        if self._ranks.size > 1:
+            right = right.float() * parts
+            self._average([loss, right])
         if self._finish_gradients():
             self.optimiser.step()
         self.method.after_step()
-        if len(losses) == 1:
-            return losses[0], rights[0]
-        return torch.stack(losses).sum(), torch.stack(rights).sum()
+        return loss, right
 
     def _pieces(self, images: Tensor, labels: Tensor) -> Sequence[tuple[Tensor, Tensor, float]]:
         """Return (images, labels, share of the batch) of each piece a batch is computed in."""
@@ -84,10 +101,15 @@ class Update:
         with self.autocast():
             logits = self.model(images)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=self._label_smoothing)
-        total = loss * share if share < 1 else loss
+        total = loss * share if share != 1 else loss
         if penalised:
             total = self.method.regularised(total)
         return total, loss.detach(), correct(logits.detach(), labels)
+
+    def _average(self, figures: Sequence[Tensor]) -> None:
+        """Set gradients, statistics of batch norm, and figures to their means over the ranks."""
+        gradients = [one.grad for one in self._parameters if one.grad is not None]
+        self._ranks.average_([*gradients, *self._statistics, *figures])
 
     def _finish_gradients(self) -> bool:
         """Show complete gradients to the method and clip them; return if a step is to follow."""

@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from dstrun.config.options import Config
 from dstrun.data import Batches
+from dstrun.data.batches import mixed_seed
 from dstrun.runs import checkpoint
 from dstrun.runs.rounds import Rounds
 from dstrun.training.build import (
@@ -21,6 +24,7 @@ from dstrun.training.build import (
 )
 from dstrun.training.loop import Progress, Record, train
 from dstrun.training.prepare import Prepared
+from dstrun.training.ranks import ALONE, Ranks
 
 BEFORE_TRAINING = -1  # epoch whose order of batches a method sees before the first step
 
@@ -30,7 +34,8 @@ Data = tuple[Batches, dict[str, Callable]]
 class Trainer:
     """A run's objects: at the start, or as `state`, the content of a checkpoint, has them.
 
-    `data` of another trainer of the same run saves a second copy of it on the device.
+    `data` of another trainer of the same run saves a second copy of it on the device. ranks: the
+    processes that train together; weights and buffers are those of the first.
     """
 
     def __init__(
@@ -39,20 +44,25 @@ class Trainer:
         prepared: Prepared,
         state: dict[str, Any] | None = None,
         data: Data | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self._config, self._device = config, prepared.device
+        self._config, self._device, self._ranks = config, prepared.device, ranks
         begins = config if state is None else replace(config, init=None)
         self.model, self.method = training_objects(begins, prepared)
-        self.data = data or make_batches(config, prepared)
+        ranks.broadcast_([*self.model.parameters(), *self.model.buffers()])
+        self.data = data or make_batches(config, prepared, ranks)
         self.batches, self._splits = self.data
         optimiser = make_optimiser_for(config, self.model, self.method)
-        self.update = make_update(config, self.model, self.method, optimiser, self._device)
+        self.update = make_update(config, self.model, self.method, optimiser, self._device, ranks)
         epoch = len(self.batches)
         self.rounds = Rounds(config.schedule.epochs, self.method.rounds, self.method.rewind_epoch)
         self.method.begin(self.rounds.total * epoch, optimiser, epoch)
         self.progress = Progress()
         if state is None:
-            self.method.initialise(self.model, self.batches.shuffled(BEFORE_TRAINING))
+            images = self.batches.shuffled(BEFORE_TRAINING, whole=True)
+            self.method.initialise(self.model, images)
+            if not ranks.is_first:  # which goes on with the generator that drew the weights
+                torch.manual_seed(mixed_seed(config.seed, ranks.rank))
         else:
             self._restore(state)
 
@@ -61,16 +71,22 @@ class Trainer:
         self.update.optimiser.load_state_dict(state["optimiser"])
         self.method.load_state_dict(state["method"])
         self.progress = Progress(**state["progress"])
-        checkpoint.set_generators(state["generators"], self._device)
+        states = [state["generators"], *state.get("generators_of_others", [])]
+        if self._ranks.rank < len(states):
+            checkpoint.set_generators(states[self._ranks.rank], self._device)
+        else:  # of a run that goes on with more ranks
+            torch.manual_seed(mixed_seed(self._config.seed, self._ranks.rank, self.progress.step))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what training resumes from bit for bit."""
+        """Return what training resumes from bit for bit; every rank must ask for it."""
+        first, *others = self._ranks.gather(checkpoint.generators(self._device))
         return {
             "model": self.model.state_dict(),
             "optimiser": self.update.optimiser.state_dict(),
             "method": self.method.state_dict(),
             "progress": self.progress.state_dict(),
-            "generators": checkpoint.generators(self._device),
+            "generators": first,
+            "generators_of_others": others,
             "device": self._device.type,
         }
 
@@ -86,6 +102,7 @@ class Trainer:
             self._splits if evaluates else {},
             rounds=self.rounds,
             progress=self.progress,
+            ranks=self._ranks,
             log_steps=config.log.steps if evaluates else 0,
             between_steps=between_steps,
         )
