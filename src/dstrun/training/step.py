@@ -100,7 +100,8 @@ class Update:
         """Return the scalar to differentiate, the mean loss, and the number classified right."""
         with self.autocast():
             logits = self.model(images)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self._label_smoothing)
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=self._label_smoothing)
         total = loss * share if share != 1 else loss
         if penalised:
             total = self.method.regularised(total)

@@ -1,0 +1,116 @@
+"""Two processes that train one run together, against one process."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dstrun import models
+from dstrun.config.check import check
+from dstrun.data import BUILDERS, Batches, Split
+from dstrun.data.batches import part_of
+from dstrun.training.loop import Record
+from dstrun.training.prepare import prepare
+from dstrun.training.ranks import ALONE, Ranks
+from dstrun.training.trainer import Trainer
+from tests.helpers.methods import NAMES, config_options
+from tests.helpers.ranks import compute_in_fp64, on_ranks
+from tests.helpers.tiny import BASE, Tiny, tiny_data
+
+Options = dict[str, Any]
+Trained = tuple[dict[str, Tensor], list[dict[str, float | None]]]
+
+
+def trained(ranks: Ranks, options: Options) -> Trained:
+    """Return a run's weights and masks, in fp64, and its rows."""
+    models.BUILDERS["tiny"], BUILDERS["tiny"] = Tiny, tiny_data
+    config = check(BASE | {"schedule.momentum": 0.9} | options)
+    undo = compute_in_fp64()
+    try:
+        trainer = Trainer(config, prepare(config), ranks=ranks)
+        records: list[Record] = list(trainer.records(lambda progress: False))
+    finally:
+        undo()
+        del models.BUILDERS["tiny"], BUILDERS["tiny"]
+    return trainer.model.state_dict(), [record.figures for record in records]
+
+
+def all_trained(ranks: Ranks, runs: list[Options]) -> list[Trained]:
+    return [trained(ranks, options) for options in runs]
+
+
+def assert_as_one_process(runs: list[Options]) -> None:
+    """Two ranks are bit for bit the same, and as one process that computes batches in halves.
+
+    But for batch norm's running statistics, which one process moves twice in a step.
+    """
+    first, second = on_ranks(2, all_trained, runs)
+    for options, (state, rows), (other, other_rows) in zip(runs, first, second, strict=True):
+        alone, _ = trained(ALONE, options | {"schedule.accumulate": 2})
+        for name, value in alone.items():
+            assert torch.equal(state[name], other[name]), (options, name)
+            if "running_" not in name and "num_batches" not in name:
+                torch.testing.assert_close(
+                    state[name], value, rtol=0, atol=1e-10, msg=f"{options}: {name}"
+                )
+        for row, other_row in zip(rows, other_rows, strict=True):
+            for name in row.keys() - {"seconds", "images_per_second"}:
+                assert row[name] == other_row[name], (options, name)
+
+
+def test_two_ranks_train_as_one_process() -> None:
+    """36 images in batches of 7, of which the last has one image and is left out."""
+    assert_as_one_process(
+        [
+            {"reg.alpha": 1e-2, "schedule.batch_size": 7},
+            {"reg.target_density": 0.3, "reg.guard": 0.9, "reg.freeze": 0.5},
+        ]
+    )
+
+
+@pytest.mark.slow
+def test_every_method_trains_on_two_ranks_as_in_one_process() -> None:
+    assert_as_one_process([config_options(name) for name in NAMES])
+
+
+def numbered(count: int) -> Split:
+    images = torch.arange(count, dtype=torch.uint8).view(-1, 1, 1, 1)
+    return Split(images.expand(-1, 1, 2, 2), torch.arange(count))
+
+
+@pytest.mark.parametrize("images", [8, 9, 11, 12, 13, 15])
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+@pytest.mark.parametrize("start", [0, 1])
+def test_parts_of_a_batch_are_the_batch(images: int, ranks: int, start: int) -> None:
+    """Of 4 images or fewer: whole on each of three ranks; pixels are the labels."""
+    split, cpu = numbered(images), torch.device("cpu")
+    whole = list(Batches(split, 6, cpu, seed=1, flip=True).shuffled(2, start))
+    parts = [
+        list(Batches(split, 6, cpu, seed=1, flip=True, part=(rank, ranks)).shuffled(2, start))
+        for rank in range(ranks)
+    ]
+    for (_, labels), *mine in zip(whole, *parts, strict=True):
+        for pixels, own in mine:
+            assert (pixels[:, 0, 0, 0] * 255).round().tolist() == own.tolist()
+        if len(labels) < 2 * ranks:
+            assert all(own.equal(labels) for _, own in mine)
+        else:
+            assert torch.cat([own for _, own in mine]).equal(labels)
+
+
+@pytest.mark.parametrize(
+    ("images", "ranks", "sizes"),
+    [(6, 3, [2, 2, 2]), (7, 3, [3, 2, 2]), (8, 3, [3, 3, 2]), (5, 3, [5, 5, 5]), (1, 1, [1])],
+)
+def test_parts_differ_by_an_image_at_most(images: int, ranks: int, sizes: list[int]) -> None:
+    assert [len(part_of(images, rank, ranks)) for rank in range(ranks)] == sizes
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 9])
+def test_every_held_out_image_is_on_one_rank(ranks: int) -> None:
+    seen: list[int] = []
+    for rank in range(ranks):
+        batches = Batches(numbered(10), 3, torch.device("cpu"), part=(rank, ranks))
+        seen += [int(label) for _, labels in batches.in_order() for label in labels]
+    assert sorted(seen) == list(range(10))
