@@ -134,6 +134,9 @@ class Repeated:
     def __len__(self) -> int:
         return 10**9
 
+    def size(self, batch: int) -> int:
+        return len(self.images)
+
     def shuffled(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         while True:
             yield self.images, self.labels

@@ -3,17 +3,22 @@
 import os
 import pickle
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, multiprocessing, nn
 from torch import distributed as dist
-from torch import multiprocessing, nn
 
-from dstrun.data.batches import Batches
+from dstrun.config.options import Config
+from dstrun.methods.base import Method
 from dstrun.training import trainer
+from dstrun.training.build import make_batches
+from dstrun.training.prepare import Prepared, prepare
 from dstrun.training.ranks import Ranks
+from dstrun.training.trainer import Trainer
 
 
 def on_ranks(count: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
@@ -47,18 +52,37 @@ def _run(rank: int, count: int, here: Path, work: Callable[..., Any], arguments:
     dist.destroy_process_group()
 
 
-def compute_in_fp64() -> Callable[[], None]:
-    """Make trainers compute in fp64 from here on; return what undoes it."""
-    objects, floats = trainer.training_objects, Batches._floats
+def fp64_trainer(config: Config, ranks: Ranks) -> Trainer:
+    """Return the objects of a run that computes in fp64."""
+    prepared = prepare(config)
+    batches, splits = make_batches(config, prepared, ranks)
+    held_out = {name: partial(_in_fp64, split) for name, split in splits.items()}
+    original = trainer.training_objects
 
-    def training_objects(*arguments: Any) -> tuple[nn.Module, Any]:
-        model, method = objects(*arguments)
+    def training_objects(config: Config, prepared: Prepared) -> tuple[nn.Module, Method]:
+        model, method = original(config, prepared)
         return model.double(), method
 
     trainer.training_objects = training_objects
-    Batches._floats = lambda self, pixels: floats(self, pixels).double()  # type: ignore
+    try:
+        return Trainer(config, prepared, data=(Fp64Batches(batches), held_out), ranks=ranks)
+    finally:
+        trainer.training_objects = original
 
-    def undo() -> None:
-        trainer.training_objects, Batches._floats = objects, floats
 
-    return undo
+class Fp64Batches:
+    """Training batches whose images are in fp64."""
+
+    def __init__(self, batches: Any) -> None:
+        self._batches, self.size = batches, batches.size
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def shuffled(self, *epoch: int, **options: Any) -> Iterator[tuple[Tensor, Tensor]]:
+        return _in_fp64(partial(self._batches.shuffled, *epoch, **options))
+
+
+def _in_fp64(batches: Callable[[], Iterator[Any]]) -> Iterator[tuple[Tensor, Tensor]]:
+    for images, labels in batches():
+        yield images.double(), labels

@@ -11,11 +11,9 @@ from dstrun.config.check import check
 from dstrun.data import BUILDERS, Batches, Split
 from dstrun.data.batches import part_of
 from dstrun.training.loop import Record
-from dstrun.training.prepare import prepare
 from dstrun.training.ranks import ALONE, Ranks
-from dstrun.training.trainer import Trainer
 from tests.helpers.methods import NAMES, config_options
-from tests.helpers.ranks import compute_in_fp64, on_ranks
+from tests.helpers.ranks import fp64_trainer, on_ranks
 from tests.helpers.tiny import BASE, Tiny, tiny_data
 
 Options = dict[str, Any]
@@ -26,13 +24,11 @@ def trained(ranks: Ranks, options: Options) -> Trained:
     """Return a run's weights and masks, in fp64, and its rows."""
     models.BUILDERS["tiny"], BUILDERS["tiny"] = Tiny, tiny_data
     config = check(BASE | {"schedule.momentum": 0.9} | options)
-    undo = compute_in_fp64()
     try:
-        trainer = Trainer(config, prepare(config), ranks=ranks)
-        records: list[Record] = list(trainer.records(lambda progress: False))
+        trainer = fp64_trainer(config, ranks)
     finally:
-        undo()
         del models.BUILDERS["tiny"], BUILDERS["tiny"]
+    records: list[Record] = list(trainer.records(lambda progress: False))
     return trainer.model.state_dict(), [record.figures for record in records]
 
 
@@ -59,6 +55,7 @@ def assert_as_one_process(runs: list[Options]) -> None:
                 assert row[name] == other_row[name], (options, name)
 
 
+@pytest.mark.slow  # imports torch three times
 def test_two_ranks_train_as_one_process() -> None:
     """36 images in batches of 7, of which the last has one image and is left out."""
     assert_as_one_process(

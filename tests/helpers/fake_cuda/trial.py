@@ -183,6 +183,10 @@ class PhasedBatches:
     def __len__(self) -> int:
         return len(self._batches)
 
+    def size(self, batch: int) -> int:
+        """Return how many images a batch has."""
+        return self._batches.size(batch)
+
     def shuffled(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of an epoch."""
         self._watch.enter("batches")
