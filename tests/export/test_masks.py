@@ -96,6 +96,32 @@ def test_the_table_of_overlap(command: Command) -> None:
     assert (whole["kept"], whole["other_kept"], whole["both"]) == ("4", "7", "4")
 
 
+def test_of_several_methods_means_over_pairs_of_runs_are_a_matrix(command: Command) -> None:
+    """SET's runs keep 4 of 8 weights each, of which 2 are both's; RigL's keep those of the first.
+
+    RigL with RigL 4 of 4; with SET 4 of 4 and 2 of 6, a mean of 2/3; SET with SET 2 of 6. By chance
+    2 of 6 in each. With a seventh run, of another density, there are no pairs.
+    """
+    first, second = [[1.0, 0, 1, 0], [0, 1, 1, 0]], [[1.0, 1, 0, 0], [0, 0, 1, 1]]
+    for method, seed, weights in (
+        *(("rigl", 0, first), ("rigl", 1, first), ("set", 0, first)),
+        *(("set", 1, second), ("dense", 0, first)),
+    ):
+        trained(weights, reg__method=method, reg__density=0.5, seed=seed, created=seed)
+    lines = command("report", "--overlap").out.splitlines()
+    assert lines[0] == "50 % asked for: mean overlap % of pairs of runs, by chance 33.3 to 33.3"
+    cells = [line.split() for line in lines]
+    assert ["setting", "runs", "1", "2"] in cells
+    assert ["1", "rigl", "2", "100.0"] in cells
+    assert ["2", "set", "2", "66.7", "33.3"] in cells
+    assert any(line.startswith(" rigl, seed 0") for line in lines)
+    for seed in range(3):
+        trained(first, reg__method="set", reg__density=0.25, seed=seed, created=9)
+    outcome = command("report", "--overlap", "--markdown").out
+    assert "| 2 set | 2 | 66.7 | 33.3 |" in outcome
+    assert "other run" not in outcome
+
+
 def test_of_very_many_pairs_the_first_are_printed(command: Command) -> None:
     """12 runs are 66 pairs."""
     for seed in range(12):

@@ -5,12 +5,13 @@ Masks of these densities a and b in every layer l of N weights that know nothing
     chance = Σ a b N / Σ (a + b − a b) N
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
+from dstrun.compare.labels import sparse_methods, with_labels
 from dstrun.runs.labels import quantity
 from dstrun.system.errors import InputError
 
@@ -85,4 +86,40 @@ def lines(table: pd.DataFrame, labels: Mapping[str, str]) -> Sequence[Sequence[s
         cells += [by_layer.loc[layer, "overlap"] for layer in layers]
         words = ["" if cell != cell else f"{100 * cell:.2f}" for cell in cells]
         found.append([labels[run], labels[other], *words])
+    return found
+
+
+def matrices(
+    masks: Mapping[str, Masks], runs: pd.DataFrame
+) -> Iterator[tuple[str, Sequence[Sequence[str]]]]:
+    """Yield for each density asked for a title and the lines of a matrix of settings.
+
+    A cell is the mean overlap in percent of the pairs of runs of two settings, on the diagonal of
+    one. Nothing for runs of one method.
+    """
+    runs = runs.loc[[*masks]]
+    if len(sparse_methods(runs)) < 2:
+        return
+    for density, some in runs.groupby("reg.density", dropna=False):
+        names = with_labels(some)["setting_label"]
+        if names.nunique() > 1:
+            table = overlap({name: masks[name] for name in some.index})
+            whole = table[table["layer"] == ""]
+            asked = "no density" if density != density else f"{100 * density:g} %"
+            chance = f"{100 * whole['chance'].min():.1f} to {100 * whole['chance'].max():.1f}"
+            title = f"{asked} asked for: mean overlap % of pairs of runs, by chance {chance}"
+            yield title, _matrix(whole, names)
+
+
+def _matrix(pairs: pd.DataFrame, names: pd.Series) -> list[list[str]]:
+    """Return a header and a line per setting, with its number of runs, up to the diagonal."""
+    settings = list(dict.fromkeys(names))
+    one, other = (pairs[key].map(names).map(settings.index) for key in ("run", "other"))
+    places = [np.maximum(one, other), np.minimum(one, other)]
+    means = pairs["overlap"].groupby(places).mean().dropna().to_dict()
+    numbers = range(len(settings))
+    found = [["setting", "runs", *(str(1 + number) for number in numbers)]]
+    for row, name in enumerate(settings):
+        cells = [f"{100 * means[row, to]:.1f}" if (row, to) in means else "" for to in numbers]
+        found.append([f"{1 + row} {name}", str((names == name).sum()), *cells])
     return found

@@ -5,7 +5,7 @@ fractions.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +20,7 @@ from dstrun.system.errors import InputError, printable
 from dstrun.system.streams import write_utf8_to_files
 
 PAIRS = 60  # of runs whose overlap is printed
+FEW_RUNS = 6  # with whose pairs, at most, matrices of their overlap are followed
 NOTES = 5  # notes on unreadable files that are printed
 TABLE, CSV, MARKDOWN = "table", "csv", "markdown"
 
@@ -116,6 +117,7 @@ def report_overlap(
 ) -> None:
     """Print how much the masks of each two runs overlap, and how much they would by chance.
 
+    Of several methods a matrix of settings for each density, and the pairs only of a few runs.
     `read_masks` reads those of a run's folder. The other arguments are those of `report_settings`.
     Raise InputError for runs of several models, without masks or without a checkpoint.
     """
@@ -123,14 +125,25 @@ def report_overlap(
     overlap.refuse_other_models(runs)
     read = {name: read_masks(Path(runs.loc[name, "folder"])) for name in runs.index}
     masks = {name: own for name, own in read.items() if own}
-    table = overlap.overlap(masks)
     if form == CSV:
-        sys.stdout.write(frame_csv(table))
-    else:
-        _print_overlap(overlap.lines(table, runs["label"]), form)
+        sys.stdout.write(frame_csv(overlap.overlap(masks)))
+    elif not _print_matrices(masks, runs, form) or len(masks) <= FEW_RUNS:
+        _print_overlap(overlap.lines(overlap.overlap(masks), runs["label"]), form)
     if dense := len(read) - len(masks):
         print(f"dstrun: overlap: {quantity(dense, 'run')} without masks left out", file=sys.stderr)
     _print_notes(store.notes)
+
+
+def _print_matrices(masks: Mapping[str, overlap.Masks], runs: pd.DataFrame, form: str) -> bool:
+    """Print the matrices of overlap, and return whether there are any."""
+    has_some = False
+    for title, lines in overlap.matrices(masks, runs):
+        if form == MARKDOWN:
+            print(f"{title}\n\n{layer_table.markdown(lines)}\n")
+        else:
+            terminal.print_matrix(title, lines)
+        has_some = True
+    return has_some
 
 
 def _print_overlap(lines: Sequence[Sequence[str]], form: str) -> None:

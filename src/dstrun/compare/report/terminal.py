@@ -156,6 +156,12 @@ def print_layers(lines: Sequence[Sequence[str]]) -> None:
     _print_first_columns(lines, words=1, least=2, noun="setting")
 
 
+def print_matrix(title: str, lines: Sequence[Sequence[str]]) -> None:
+    """Print a matrix with its title, with as many settings as a terminal has room for."""
+    Console(highlight=False, soft_wrap=True).print(Text(title))
+    _print_first_columns(lines, words=1, least=3, noun="setting")
+
+
 def print_overlap(lines: Sequence[Sequence[str]]) -> None:
     """Print the lines of a table of overlap, with as many layers as a terminal has room for."""
     _print_first_columns(lines, words=2, least=4, noun="layer")
