@@ -344,6 +344,17 @@ def test_a_limit_that_nothing_reaches_is_noted(limits: dict[str, Any], notes: li
     assert list(prepare(config(**limits)).splits.notes) == notes
 
 
+def test_more_images_to_score_by_than_there_are_are_noted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    note = f"note: reg.images={TRAIN + 1} is more than there are: {TRAIN} train images"
+    own = {"reg__density": 0.5, "reg__images": TRAIN + 1, "schedule__epochs": 0}
+    finished(reg__method="snip", **own)
+    assert note in capsys.readouterr().out
+    finished(reg__method="static", **own)
+    assert "more than there are" not in capsys.readouterr().out
+
+
 @of("data.validation")
 def test_a_validation_split_is_held_out_of_training_and_none_of_the_test_images() -> None:
     found = images_of(data__validation=0.25)

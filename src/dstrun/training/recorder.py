@@ -10,6 +10,7 @@ import torch
 from dstrun.methods.flops import multiply_adds
 from dstrun.methods.mask_stats import LayerFigures, model_density, weights_left_dense
 from dstrun.runs.folder import RunFolder
+from dstrun.runs.identity import applies
 from dstrun.runs.metrics import LAYERS, METRICS, VALIDATION, Rows, number, wandb_row
 from dstrun.runs.status import Status
 from dstrun.runs.target_density import as_asked
@@ -76,6 +77,9 @@ class Recorder:
         notes = []
         for note in self._prepared.splits.notes:
             notes.append(note if note.startswith("data.") else f"data.root: {note}")
+        asked, count = self._config.reg.images, len(self._prepared.splits.train)
+        if applies(self._config, "reg.images") and asked > count:
+            notes.append(f"reg.images={asked} is more than there are: {count:,} train images")
         for note in [*notes, *self._prepared.trial.notes, *self._prepared.notes]:
             self._console.say(f"note: {note}", style="yellow")
 
