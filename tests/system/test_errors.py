@@ -1,5 +1,6 @@
 """Mistakes in a user's package: exit code 2, one line with entry point, file and line, no files."""
 
+import json
 import sys
 from importlib import invalidate_caches
 from pathlib import Path
@@ -209,3 +210,21 @@ def test_a_mistake_in_a_method_is_one_line(
     assert (outcome.code, outcome.err.count("\n"), outcome.out) == (2, 1, "")
     assert outcome.err.startswith(f"dstrun: {line}")
     assert not Path("outputs").exists()
+
+
+@pytest.mark.usefixtures("package")
+def test_code_of_a_package_that_has_changed_since_is_told(command: Command) -> None:
+    offer(METHOD + "class mine(Static): pass", "mine = stripes:mine", group="dstrun.methods")
+    words = ("reg=mine", "reg.density=0.1", "schedule.epochs=0", "data.train_limit=64")
+    assert command(*words).code == 0
+    again = command(*words)
+    assert ("finished already" in again.out, again.err) == (True, "")
+    Path("stripes.py").write_text(METHOD + "class mine(Static): changed = True")
+    again = command(*words)
+    told = "the code of reg.method=mine has changed since\n"
+    assert ("finished already" in again.out, again.err.endswith(told)) == (True, True)
+    (folder,) = Path("outputs/single").iterdir()
+    for damaged in ([], {"reg.method": None}, None):
+        status = json.loads((folder / "status.json").read_text()) | {"code": damaged}
+        (folder / "status.json").write_text(json.dumps(status))
+        assert command(*words).code == 0

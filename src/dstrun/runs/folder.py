@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from dstrun.config.check import check, is_text
 from dstrun.config.compose import load_saved_config
 from dstrun.config.options import Config, flat, value_of
+from dstrun.runs.code_record import changed_code
 from dstrun.runs.data_record import refuse_other_data
 from dstrun.runs.identity import SETTINGS, run_name, settings
 from dstrun.runs.log import close_log, open_log
@@ -93,9 +94,13 @@ class RunFolder:
         """Return the content of status.json; {} where it cannot be read."""
         return read_json(self.path / STATUS_FILE)
 
-    def changed_results(self) -> list[str]:
-        """Return a line for each result file that is not as the finished run left it."""
-        return changed_files(self.path, self.read_status(), RESULT_FILES)
+    def changes(self) -> list[str]:
+        """Return a line for each result file, and each package's code, that is not as it was when
+        the run finished.
+        """
+        status = self.read_status()
+        files = changed_files(self.path, status, RESULT_FILES)
+        return [*files, *changed_code(self.config, status.get("code", {}))]
 
     def recorded_data(self) -> dict[str, Any]:
         """Return what the run was trained on, as status.json says; {} where it does not."""

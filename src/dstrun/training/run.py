@@ -116,7 +116,7 @@ def run_as_job(config: Config, default_group: str) -> None:
 
 def _report_finished(folder: RunFolder) -> Path:
     print(f"{folder}: finished already (overwrite=true starts over)")
-    for line in folder.changed_results():
+    for line in folder.changes():
         print(f"{folder}: {line}", file=sys.stderr)
     return folder.path
 

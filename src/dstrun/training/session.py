@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from dstrun.config.options import Config
 from dstrun.runs import checkpoint
+from dstrun.runs.code_record import code_of
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.identity import compiles
 from dstrun.runs.log import close_log, open_log
@@ -57,6 +58,8 @@ class Session:
         try:
             threads = self._folder.config.threads or self._status.content.get("threads", 0)
             record = {"threads": set_threads(threads), "data": self._prepared.data}
+            if code := code_of(self._config):
+                record["code"] = code
             self._folder = replace(self._folder, config=self._folder.write_config())
             self._status.begin(**record, **facts(self._prepared.device))
             self._stop_file.unlink(missing_ok=True)
