@@ -37,6 +37,21 @@ def config(**sections: Any) -> Config:
     return Config(**(base | sections))
 
 
+def test_packages_are_looked_at_for_a_choice_of_none_of_ours_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It takes 6 ms, and reading a run, which checks its config, 2."""
+    looked: list[str] = []
+    monkeypatch.setattr(
+        "dstrun.config.check.entry_names", lambda group: looked.append(group) or ["theirs"]
+    )
+    plain = dataclasses.asdict(config())
+    check(plain)
+    assert looked == []
+    check(plain | {"reg": {"method": "theirs"}})
+    assert looked == ["dstrun.methods"]
+
+
 def test_defaults_pass_their_own_check() -> None:
     assert check(OmegaConf.structured(config())) == config()
 

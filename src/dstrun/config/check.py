@@ -132,11 +132,12 @@ def _scalar(value: Any, wanted: Any) -> Any:
 
 def _check_value(key: str, value: Any, meta: Mapping[str, Any]) -> None:
     """Raise InputError for a value that its option does not allow."""
-    if meta["choices"] and value not in (
-        known := (*meta["choices"], *entry_names(meta["entry_points"]))
-    ):
-        wanted = f"one of {', '.join(known)}"
-        raise InputError(f"{key}: got {value!r}, expected {wanted}{near(value, known)}")
+    own = meta["choices"]
+    if own and value not in own:
+        known = (*own, *entry_names(meta["entry_points"]))  # 6 ms: only where it is none of ours
+        if value not in known:
+            wanted = f"one of {', '.join(known)}"
+            raise InputError(f"{key}: got {value!r}, expected {wanted}{near(value, known)}")
     check_text(key, value, meta)
     for number in value if isinstance(value, list) else [value]:
         is_number = isinstance(number, int | float) and not isinstance(number, bool)
