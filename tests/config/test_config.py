@@ -49,7 +49,7 @@ def test_packages_are_looked_at_for_a_choice_of_none_of_ours_alone(
     check(plain)
     assert looked == []
     check(plain | {"reg": {"method": "theirs"}})
-    assert looked == ["dstrun.methods"]
+    assert looked == ["reg"]
 
 
 def test_defaults_pass_their_own_check() -> None:
