@@ -14,16 +14,13 @@ from dstrun.sweep.worker import WorkerSettings, threads_per_slot
 from dstrun.system.errors import InputError, Interrupted
 from dstrun.system.signals import StopRequest
 
-# The options that decide whether a job can start.
+# The options that decide whether a network can be trained, and with the others, whether a job can.
+OF_NETWORK = ("model.", "data.", "reg.exclude", "init", "schedule.precision")
 CHECKED_OPTIONS = (
-    "model.",
-    "data.",
+    *OF_NETWORK,
     "reg.method",
     "reg.granularity",
-    "reg.exclude",
-    "init",
     "schedule.compile",
-    "schedule.precision",
     "schedule.channels_last",
 )
 
@@ -47,7 +44,7 @@ def check_start(jobs: Sequence[Job], stop: StopRequest) -> StartCheck:
     worker_settings = WorkerSettings(None, threads_per_slot(1))
     process = fork_context().Process(
         target=_check_jobs,
-        args=(_to_check(jobs), devices, worker_settings, writer),
+        args=(_to_check(jobs, CHECKED_OPTIONS), devices, worker_settings, writer),
     )
     process.start()
     writer.close()
@@ -70,25 +67,25 @@ def check_start(jobs: Sequence[Job], stop: StopRequest) -> StartCheck:
 def rehearse_start(jobs: Sequence[Job]) -> list[str]:
     """Return notes for a dry run; raise InputError for a job that would be refused on any device.
 
-    In this process, which imports torch if a job is new.
+    In this process, which imports torch if a job is new. Each network is tried once.
     """
     notes: dict[str, None] = {}  # as a set in order
-    for alike in _to_check(jobs):
+    for alike in _to_check(jobs, OF_NETWORK):
         from dstrun.training.prepare import rehearse
 
         notes |= dict.fromkeys(rehearse(*alike))
     return list(notes)
 
 
-def _to_check(jobs: Sequence[Job]) -> list[list[Config]]:
-    """Return the configs of new jobs of which each can fail to start for a reason of its own.
+def _to_check(jobs: Sequence[Job], options: tuple[str, ...]) -> list[list[Config]]:
+    """Return the configs of new jobs that differ in the options or in `reg`.
 
-    Those of a group differ in options of `reg` alone.
+    Those of a group differ in `reg` alone.
     """
     chosen: dict[str, dict[str, Config]] = {}
     for job in jobs:
         if RunFolder(job.folder, job.config).state() == NEW:
-            alike = chosen.setdefault(repr(_settings(job, CHECKED_OPTIONS)), {})
+            alike = chosen.setdefault(repr(_settings(job, options)), {})
             alike.setdefault(repr(_settings(job, ("reg.",))), job.config)
     return [list(alike.values()) for alike in chosen.values()]
 
