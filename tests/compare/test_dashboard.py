@@ -54,6 +54,7 @@ def test_methods_are_compared_at_each_density() -> None:
     assert tables([name for name in runs.index if "rigl" in name]) == []
 
 
+@pytest.mark.slow
 def test_it_serves_until_it_is_interrupted() -> None:
     leave()
     command = [sys.executable, "-m", "dstrun", "dashboard", "outputs", "--port", "0"]

@@ -479,6 +479,7 @@ def test_names_are_shown_as_text() -> None:
 
 @pytest.mark.parametrize("count", [1, 3, 6])
 @pytest.mark.parametrize("dark", [True, False])
+@pytest.mark.slow
 def test_plotly_accepts_every_figure(
     store: Store, runs: pd.DataFrame, count: int, dark: bool
 ) -> None:

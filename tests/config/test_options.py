@@ -72,6 +72,12 @@ def of(*options: str) -> Callable[[Callable], Callable]:
 ELSEWHERE = {
     "retry": "sweep/test_sweep.py::test_a_run_that_diverges_costs_itself_only",
     "overwrite": "sweep/test_sweep.py::test_the_same_sweep_again_does_what_is_new",
+    "schedule.label_smoothing": (
+        "training/test_step.py::test_a_share_of_each_label_is_spread_over_all_classes"
+    ),
+    "schedule.decay_norm_and_bias": (
+        "training/test_optim.py::test_norm_and_biases_need_not_decay_while_thresholds_do"
+    ),
 }  # option: the test that sees it
 
 
@@ -146,6 +152,8 @@ OTHER: dict[str, Any] = {
     "schedule.milestones": [2],
     "schedule.gamma": 0.5,
     "schedule.warmup": 1.0,
+    "schedule.label_smoothing": 0.5,
+    "schedule.decay_norm_and_bias": False,
     "schedule.clip": 0.5,
     "schedule.threshold_clip": 0.5,
     "schedule.precision": "bf16",

@@ -422,6 +422,7 @@ def test_images_of_any_shape_are_taken(shape: tuple[int, int, int]) -> None:
     assert check(Splits(split, split, 3)).shape == shape
 
 
+@pytest.mark.slow
 def test_other_images_of_the_same_name_are_not_the_same_run(command: Command) -> None:
     """Compare classes, counts, names and sizes of files with the record of a finished run; a copy
     is the same.
@@ -475,6 +476,7 @@ def _forget_what_it_was_trained_on(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("from_status", [True, False])
+@pytest.mark.slow
 def test_data_that_changed_before_a_run_is_resumed(
     command: Command, monkeypatch: pytest.MonkeyPatch, from_status: bool
 ) -> None:
@@ -958,6 +960,7 @@ def test_mnist_is_the_real_one() -> None:
 
 
 @needs_cifar10
+@pytest.mark.slow
 def test_cifar10_is_the_real_one() -> None:
     splits = check(BUILDERS["cifar10"](Path(os.environ["DSTRUN_DATA"])))
     assert (len(splits.train), len(splits.test), splits.shape, splits.classes) == (

@@ -73,6 +73,7 @@ torch.save({name: value.detach() for name, value in outputs.items()}, "outputs.p
 """
 
 
+@pytest.mark.slow
 def test_every_format(command: Command, run: Path) -> None:
     images = torch.rand(7, 1, 28, 28)
     expected = masked_outputs(run, images)

@@ -85,6 +85,7 @@ def a_disk() -> Iterator[Callable[[str], Path]]:
         yield place
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up(command: Command, a_disk: Path) -> None:
     """Leave too little space for the first file, first rows, first and second checkpoint."""
     states = fill_up(command, a_disk, [0, 16_384, 600_000, 3_000_000])

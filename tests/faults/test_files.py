@@ -162,6 +162,7 @@ def try_commands(command: Callable, folder: Path, count: int, chance: random.Ran
     shutil.rmtree(kept)
 
 
+@pytest.mark.slow
 def test_a_few_damaged_files(finished: Path) -> None:
     outcome = try_readers(finished, FEW, random.Random(0))
     assert outcome["reported"] > FEW / 2

@@ -108,6 +108,7 @@ def survive(kills: int, seed: int) -> Counter:
     return met
 
 
+@pytest.mark.slow
 def test_a_few_kills() -> None:
     assert sum(survive(FEW, seed=0).values()) == FEW
 

@@ -35,6 +35,7 @@ def with_little_memory(words: list[str], more: int) -> tuple[int, str]:
     return ended(forked([*words, "wandb.mode=disabled"], before)), Path("said").read_text()
 
 
+@pytest.mark.slow
 def test_out_of_memory_names_the_batch_and_a_way_out(command: Command) -> None:
     """Use 64 channels of 28×28 floats for 1,024 images: 200 MB a layer."""
     words = [
@@ -99,6 +100,7 @@ def test_a_secret_of_the_environment_is_refused(
         assert not Path("outputs").exists()
 
 
+@pytest.mark.slow
 def test_data_that_has_gone_costs_nothing(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +130,7 @@ def test_data_that_has_gone_costs_nothing(
 
 
 @pytest.mark.parametrize("years", [-1, 1])
+@pytest.mark.slow
 def test_a_clock_that_is_set_back_or_forth(
     command: Command, trained: Trained, monkeypatch: pytest.MonkeyPatch, years: int
 ) -> None:

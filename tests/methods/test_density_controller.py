@@ -122,6 +122,7 @@ def test_steering_goes_on_from_its_state() -> None:
 
 
 @pytest.mark.parametrize("alpha", [1e-6, 1.0])
+@pytest.mark.slow
 def test_a_run_ends_at_the_density_asked_for_whatever_alpha_it_starts_from(
     command: Command, alpha: float
 ) -> None:
@@ -164,6 +165,7 @@ def test_frozen_masks_without_a_target(command: Command) -> None:
 
 
 @pytest.mark.parametrize("epoch", [2, 9])
+@pytest.mark.slow
 def test_a_steered_run_goes_on_as_if_nothing_had_been(
     command: Command, trained: Trained, monkeypatch: pytest.MonkeyPatch, epoch: int
 ) -> None:

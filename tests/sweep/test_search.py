@@ -73,6 +73,7 @@ def test_a_search_goes_on_with_its_history_and_writes_its_front(command: Command
     )
 
 
+@pytest.mark.slow
 def test_a_diverging_trial_is_stopped_early_and_is_no_failure(command: Command) -> None:
     outcome = command(
         "-m", *SMALL, "schedule.lr=1e30,2e30", "hydra.sweeper.trials=1", "n_jobs=1", "group=far"
@@ -82,6 +83,7 @@ def test_a_diverging_trial_is_stopped_early_and_is_no_failure(command: Command) 
     assert "0 on the front; 0 trials finished, 1 stopped early, 0 failed" in outcome.out
 
 
+@pytest.mark.slow
 def test_a_launcher_that_starts_nothing_uses_up_no_trial(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

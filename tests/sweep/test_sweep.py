@@ -105,6 +105,7 @@ def test_a_grid_leaves_a_run_a_combination_and_a_summary(command: Command) -> No
     assert "epoch 2/2" in (run / "train.log").read_text()
 
 
+@pytest.mark.slow
 def test_the_same_sweep_again_does_what_is_new(
     command: Command, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,12 +165,14 @@ def test_sockets_of_a_sweep_have_room_where_tmpdir_is_too_long(
         forkserver.short_temporary_folder().__enter__()
 
 
+@pytest.mark.slow
 def test_a_sweeps_file_is_a_grid_whose_axes_the_command_line_replaces(command: Command) -> None:
     outcome = command("sweep=quick", "reg.alpha=1e-3", "seed=3,4", *SMALL)
     assert outcome.code == 0
     assert {row["seed"] for row in rows(Path("outputs/quick/summary.csv"))} == {"3", "4"}
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_costs_itself_only(command: Command) -> None:
     words = ["-m", "schedule.lr=0.01,1e30", *SMALL]
     outcome = command(*words)
@@ -269,6 +272,7 @@ def test_what_cannot_be_used_is_one_line_and_nothing_is_begun(
 
 
 @pytest.mark.parametrize("there", [False, True])
+@pytest.mark.slow
 def test_a_full_disk_is_met_before_anything_is_begun(
     command: Command, monkeypatch: pytest.MonkeyPatch, there: bool
 ) -> None:
@@ -347,6 +351,7 @@ def test_two_copies_of_a_sweep_share_the_work(command: Command) -> None:
     assert all("6 of 6 runs finished" in output for output in outputs)
 
 
+@pytest.mark.slow
 def test_a_run_that_somebody_else_is_at_work_on_is_waited_for(
     command: Command, trained: Trained
 ) -> None:

@@ -49,6 +49,7 @@ def quick() -> Rows:
     return found("--networks", "lenet_300_100", "--cases", *QUICK, "--faults")
 
 
+@pytest.mark.slow
 def test_training_neither_mixes_devices_nor_waits_in_a_step(quick: Rows) -> None:
     for case in QUICK:
         row = quick["lenet_300_100", case]

@@ -97,6 +97,7 @@ def counts(options: Mapping[str, Any], name: str = "lenet_300_100") -> tuple[Cou
         ),
     ],
 )
+@pytest.mark.slow
 def test_nothing_is_compiled_twice(options: dict[str, Any], whole: Counts, resumed: Counts) -> None:
     assert counts(options) == (whole, resumed)
 

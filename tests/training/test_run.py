@@ -411,6 +411,7 @@ def test_a_damaged_checkpoint_means_starting_over(command: Command, trained: Tra
 
 
 @pytest.mark.parametrize("damage", ["newest", "rows"])
+@pytest.mark.slow
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     command: Command, trained: Trained, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:

@@ -103,6 +103,7 @@ assert not rest & set(sys.modules), rest & set(sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_a_plain_run_imports_only_what_training_takes() -> None:
     """Few packages have to be brought to a machine without a network."""
     done = subprocess.run([sys.executable, "-c", PLAIN], capture_output=True, text=True)

@@ -32,7 +32,7 @@ def evaluate(
     The device is read once, at the end. ranks: each gives its own batches, and all return the
     figures of all of them. Raises ValueError where there is no batch.
     """
-    device = next(model.parameters()).device
+    device = next((one.device for one in model.parameters()), torch.device("cpu"))
     totals = torch.zeros(2, dtype=torch.float64, device=device)
     images, training = 0, model.training
     model.eval()
