@@ -45,6 +45,7 @@ def table(out: str) -> list[list[str]]:
     return [re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if "  " in line.strip()]
 
 
+@pytest.mark.slow
 def test_methods_by_density(command: Command) -> None:
     """Below the table, or alone; one column for the density asked for, none for ΔT."""
     leave_methods(seeds=2)

@@ -118,6 +118,7 @@ def test_a_traced_mask_has_the_gradients_of_a_plain_one(dtype: torch.dtype) -> N
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", pytest.param("adam", marks=slow)])
+@pytest.mark.slow
 def test_a_compiled_update_trains_as_a_plain_one(optimiser: str) -> None:
     plain = trained(Update, dst("off"), optimiser)
     assert_same(

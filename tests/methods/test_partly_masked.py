@@ -78,6 +78,7 @@ COUNTS = {
 
 
 @pytest.mark.parametrize("build", COUNTS)
+@pytest.mark.slow
 def test_every_figure_equals_a_count_by_hand(
     command: Command, monkeypatch: pytest.MonkeyPatch, made_up_data: None, build: Callable
 ) -> None:

@@ -176,6 +176,7 @@ def test_only_the_runs_own_copies_are_removed(monkeypatch: pytest.MonkeyPatch) -
     assert sorted(path.name for path in Path("all/wandb").iterdir()) == sorted(others)
 
 
+@pytest.mark.slow
 def test_an_offline_wandb_run_has_a_density_of_every_layer_at_every_epoch(command: Command) -> None:
     """Check the run as it was started last; rows of the start before are not uploaded."""
     words = [*QUICK, "wandb.mode=offline", "wandb.tags=[a,b]"]

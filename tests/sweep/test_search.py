@@ -128,6 +128,7 @@ def test_a_launcher_that_starts_nothing_uses_up_no_trial(
         (["data=mnist", "data.root=gone", *SPACE], "data.root: MNIST is not there"),
     ],
 )
+@pytest.mark.slow
 def test_a_search_that_cannot_be_made(command: Command, words: list[str], line: str) -> None:
     outcome = command("-m", *SMALL, *words)
     assert outcome.code == 2

@@ -205,6 +205,7 @@ def test_a_sweep_has_each_note_once_and_none_on_what_some_run_uses() -> None:
     assert (len(sweep_notes(many)), sweep_notes(many)[-1]) == (9, "11 more notes")
 
 
+@pytest.mark.slow
 def test_notes_are_said_at_the_start_and_before_a_dry_run(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
