@@ -606,6 +606,57 @@ def methods() -> Iterator[Claim]:
     yield passage, *SNFS_ERRORS.values(), *ours.values()
     near = [abs(ours[at] - theirs) < 0.1 for at, theirs in SNFS_ERRORS.items()]
     yield "each less than 0.1 points from theirs", all(near)
+    yield from lenet_by_methods()
+
+
+PRUNED = ("gmp", "granet", "acdc", "one_shot", "imp")
+SPARSE_AT_START = ("static", "set", "rigl", "snfs", "dsr", "snip", "grasp", "synflow")
+
+
+def lenet_by_methods() -> Iterator[Claim]:
+    table = settings("methods")
+    yield (
+        "one schedule (a one-cycle learning rate up to 0.05), three seeds",
+        (table["runs"].eq(3).all() and table["finished"].eq(3).all()),
+    )
+    dense = one("methods", "method=dense").accuracy
+    found = table.set_index(["reg.method", "reg.density"])["accuracy"]
+
+    def lost(methods: Iterable[str], density: float) -> list[float]:
+        points = sorted(dense - found[method, density] for method in methods)
+        return [points[0], points[-1]]
+
+    yield (
+        "(`gmp`, `granet`, `acdc`, `one_shot`, `imp`) lose {:.1f} to {:.1f} points at 5 % "
+        "and {:.1f} to {:.1f} at 1 %",
+        *lost(PRUNED, 0.05),
+        *lost(PRUNED, 0.01),
+    )
+    yield (
+        "`dsr`, `snip`, `grasp`, `synflow`) {:.1f} to {:.1f} and {:.1f} to {:.1f}.",
+        *lost(SPARSE_AT_START, 0.05),
+        *lost(SPARSE_AT_START, 0.01),
+    )
+    best = {at: found.xs(at, level="reg.density").idxmax() for at in (0.02, 0.01)}
+    yield "`dst` is the most accurate at 2 and 1 %", [*best.values()] == ["dst", "dst"]
+    densities = (0.1, 0.05, 0.02, 0.01)
+    yield (
+        "SET is above static at every density",
+        (all(found["set", at] > found["static", at] for at in densities)),
+    )
+    yield (
+        "RigL is below SET at 10, 5 and 2 %",
+        ([found["rigl", at] < found["set", at] for at in densities] == [True] * 3 + [False]),
+    )
+    (rare,) = runs("rigl_every")["test_accuracy"]
+    (often,) = runs("methods", "method=rigl reg.density=0.05 seed=0")["test_accuracy"]
+    yield (
+        "RigL has {:.2f} % at 5 % (n = 1, seed 0; with 100 steps this seed has {:.2f} %)",
+        100 * rare,
+        100 * often,
+    )
+    worst = runs("methods", "method=dsr reg.density=0.01").nsmallest(1, "test_accuracy")
+    yield "has one run of {:.0f} %", 100 * worst["test_accuracy"].item()
 
 
 CLAIMS: dict[str, Callable[[], Iterable[Claim]]] = {
