@@ -57,6 +57,7 @@ def test_training_neither_mixes_devices_nor_waits_in_a_step(quick: Rows) -> None
         assert len(row["launches"]) == 6
 
 
+@pytest.mark.slow
 def test_a_step_launches_no_more_kernels_than_it_did(quick: Rows) -> None:
     assert quick["lenet_300_100", "dense"]["launches"][1] <= LAUNCHES["lenet_300_100"][0]
     assert quick["lenet_300_100", CASE]["launches"][1] <= 157
@@ -71,6 +72,7 @@ def test_a_foreach_operation_counts_as_one_kernel_where_shapes_are_equal() -> No
     assert kernels_of_foreach((rows, torch.zeros(()))) == 1
 
 
+@pytest.mark.slow
 def test_the_bytes_at_the_peak_of_a_step_are_those_of_its_tensors(quick: Rows) -> None:
     """Weights, gradients and momentum of LeNet-300-100, and two and a half batches of images."""
     parameters, images = 4 * 266_610, 4 * 160 * 28 * 28
@@ -78,6 +80,7 @@ def test_the_bytes_at_the_peak_of_a_step_are_those_of_its_tensors(quick: Rows) -
     assert 3 * parameters + images < peak < 4 * parameters + images
 
 
+@pytest.mark.slow
 def test_mistakes_put_in_on_purpose_are_found(quick: Rows) -> None:
     row = quick["lenet_300_100", "faults"]
     waits = "\n".join(row["waits_in_steps"])
