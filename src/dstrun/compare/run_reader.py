@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from dstrun.compare.csv_reader import Frame
+from dstrun.compare.labels import EPOCHS
 from dstrun.config.check import check
 from dstrun.config.options import OPTIONS, Config, flat, value_of
 from dstrun.config.sparsity import asked_density
@@ -150,7 +151,7 @@ class Run:
             setting = dict(given)
         else:
             known, setting = _applicable_options(checked), settings(checked) | unknown
-            known["schedule.epochs"] = status.get("epochs", rounds_of(checked).total)
+            known[EPOCHS] = status.get("epochs", rounds_of(checked).total)
         setting.pop("seed", None)
         options = {key: _cell(value) for key, value in known.items() if key in SHOWN_OPTIONS}
         return options | {"setting": _as_json(setting)}

@@ -49,7 +49,7 @@ class CompiledUpdate(Update):
         self._smallest = batch_size // self._accumulate
         self._compiled = compiled(self._gradients)
         self._descent: TracedSGD | None = None
-        is_plain = self._accumulate == 1 and self._clip == 0 and self._ranks.size == 1
+        is_plain = self._accumulate == 1 and self._clip == 0 and self.ranks.size == 1
         if isinstance(optimiser, torch.optim.SGD) and is_plain:
             self._descent = TracedSGD(optimiser, self._parameters)
             self._lr = torch.zeros((), device=device)

@@ -23,7 +23,6 @@ from dstrun.methods.mask_stats import (
 )
 from dstrun.runs.rounds import Rounds
 from dstrun.training.evaluate import evaluate
-from dstrun.training.ranks import ALONE, Ranks
 from dstrun.training.step import Update
 
 Images = Iterator[tuple[Tensor, Tensor]]
@@ -97,7 +96,6 @@ def train(
     *,
     rounds: Rounds,
     progress: Progress,
-    ranks: Ranks = ALONE,
     log_steps: int = 0,
     between_steps: Callable[[Progress], bool] = lambda progress: False,
 ) -> Iterator[Record]:
@@ -109,7 +107,7 @@ def train(
     """
     model, method = update.model, update.method
     if rounds.total == 0:
-        yield _epoch_record(update, progress, splits, ranks, lr=rate(0))
+        yield _epoch_record(update, progress, splits, lr=rate(0))
     while progress.epoch < rounds.total:
         model.train()
         lap = time.perf_counter()
@@ -133,7 +131,7 @@ def train(
                 lap = time.perf_counter()
         figures = _training_figures(progress, lap, rate)
         progress.next_epoch()
-        yield _epoch_record(update, progress, splits, ranks, **figures)
+        yield _epoch_record(update, progress, splits, **figures)
 
 
 def _training_figures(
@@ -155,7 +153,6 @@ def _epoch_record(
     update: Update,
     progress: Progress,
     splits: dict[str, Callable[[], Images]],
-    ranks: Ranks,
     **figures: float | None,
 ) -> Record:
     lap = time.perf_counter()
@@ -166,7 +163,7 @@ def _epoch_record(
     figures["density_model"] = model_density(layers, left_dense)
     figures |= method.metrics()
     for name, split in splits.items():
-        loss, accuracy = evaluate(model, split(), update.autocast, ranks)
+        loss, accuracy = evaluate(model, split(), update.autocast, update.ranks)
         figures[f"{name}_loss"], figures[f"{name}_accuracy"] = loss, accuracy
     figures["seconds"] = (figures.get("seconds") or 0.0) + time.perf_counter() - lap
     return Record("epoch", progress.epoch, progress.step, layers, figures)

@@ -31,9 +31,9 @@ def make_optimiser(
     the group's LR_FACTOR, which is there if it is not 1. decay_norm_and_bias: whether the model's
     own parameters of less than two dimensions decay. Raises ValueError for another name.
     """
-    of_method = {id(parameter) for group in apart for parameter in group.parameters}
-    vectors = [p for p in model.parameters() if p.dim() < 2 and id(p) not in of_method]
     if not decay_norm_and_bias:
+        of_method = {id(parameter) for group in apart for parameter in group.parameters}
+        vectors = [p for p in model.parameters() if p.dim() < 2 and id(p) not in of_method]
         apart = [*apart, Group(vectors, decay=0.0)]
     groups: list[dict[str, Any]] = [{"params": [], "weight_decay": weight_decay}]
     own: set[int] = set()

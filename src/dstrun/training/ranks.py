@@ -49,14 +49,6 @@ class Ranks:
             dist.all_reduce(tensor)
         return tensor
 
-    def any(self, flag: bool) -> bool:
-        """Return whether the flag is true on any rank. Waits for all of them, not for a device."""
-        if self.size == 1:
-            return flag
-        flags = torch.tensor([flag], dtype=torch.int32)
-        dist.all_reduce(flags, dist.ReduceOp.MAX)
-        return bool(flags.item())
-
     def broadcast_(self, tensors: Sequence[Tensor]) -> None:
         """Set tensors to those of the first rank."""
         if self.size > 1:

@@ -13,6 +13,7 @@ from dstrun.runs.folder import RunFolder
 from dstrun.runs.identity import compiles
 from dstrun.runs.log import close_log, open_log
 from dstrun.runs.metrics import last_row
+from dstrun.runs.rounds import rounds_of
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, Status
 from dstrun.runs.wandb_logger import Tracker, remove_local_copies, start_wandb
 from dstrun.runs.wandb_options import wandb_init, wandb_options
@@ -58,6 +59,7 @@ class Session:
         try:
             threads = self._folder.config.threads or self._status.content.get("threads", 0)
             record = {"threads": set_threads(threads), "data": self._prepared.data}
+            record["epochs"] = rounds_of(self._config).total
             if code := code_of(self._config):
                 record["code"] = code
             self._folder = replace(self._folder, config=self._folder.write_config())
@@ -96,7 +98,6 @@ class Session:
                 f"begun on {state['device']}: the figures to come may differ in their last digits"
             )
         self._status.confirm()
-        self._status.write(epochs=trainer.rounds.total)
         if not state and last_row(self._folder.path / METRICS_FILE):
             self._count_restart()
         marks = state["files"] if state else {}

@@ -44,7 +44,7 @@ class Update:
     ) -> None:
         self.model, self.method, self.optimiser = model, method, optimiser
         self.autocast, self._accumulate, self._clip = autocast, accumulate, clip
-        self._label_smoothing, self._ranks = label_smoothing, ranks
+        self._label_smoothing, self.ranks = label_smoothing, ranks
         named = model.named_buffers()
         self._statistics = [one for name, one in named if name.rpartition(".")[2] in STATISTICS]
         self._parameters = [one for one in model.parameters() if one.requires_grad]
@@ -53,7 +53,7 @@ class Update:
         self, images: Tensor, labels: Tensor, lr: float, of: int = 0
     ) -> tuple[Tensor, Tensor]:
         """Make one step at the learning rate `lr`; `of`: images of the batch on all ranks."""
-        parts = self._ranks.size if len(images) < of else 1  # else the batch is whole
+        parts = self.ranks.size if len(images) < of else 1  # else the batch is whole
         weight = parts * len(images) / max(of, len(images))  # of this part in the mean over ranks
         for group in self.optimiser.param_groups:
             group["lr"] = lr * group.get(LR_FACTOR, 1.0)
@@ -69,7 +69,7 @@ class Update:
             loss, right = losses[0], rights[0]
         else:
             loss, right = torch.stack(losses).sum(), torch.stack(rights).sum()
-        if self._ranks.size > 1:
+        if self.ranks.size > 1:
             right = right.float() * parts
             self._average([loss, right])
         if self._finish_gradients():
@@ -110,7 +110,7 @@ class Update:
     def _average(self, figures: Sequence[Tensor]) -> None:
         """Set gradients, statistics of batch norm, and figures to their means over the ranks."""
         gradients = [one.grad for one in self._parameters if one.grad is not None]
-        self._ranks.average_([*gradients, *self._statistics, *figures])
+        self.ranks.average_([*gradients, *self._statistics, *figures])
 
     def _finish_gradients(self) -> bool:
         """Show complete gradients to the method and clip them; return if a step is to follow."""

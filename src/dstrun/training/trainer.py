@@ -102,7 +102,6 @@ class Trainer:
             self._splits if evaluates else {},
             rounds=self.rounds,
             progress=self.progress,
-            ranks=self._ranks,
             log_steps=config.log.steps if evaluates else 0,
             between_steps=between_steps,
         )

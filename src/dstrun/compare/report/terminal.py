@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dstrun.compare.aggregate import FRONT
-from dstrun.compare.labels import EPOCHS
+from dstrun.compare.labels import DENSITIES, EPOCHS
 from dstrun.compare.report.method_table import BEST
 from dstrun.compare.report.table import (
     NAMES,
@@ -27,7 +27,7 @@ from dstrun.system.terminal import print_whole
 
 GAP = 3  # characters between two columns
 LEAST_WORDS = 12  # characters of a column of words, which is folded before it gets narrower
-LASTING = ("reg.alpha", "reg.density", "reg.target_density")  # options that stay columns
+LASTING = ("reg.alpha", *DENSITIES)  # options that stay columns
 DISPENSABLE = ("seconds", "epochs", "flops", "difference", "running", "failed", "runs")
 
 
