@@ -23,6 +23,8 @@ def exit_with(error: BaseException) -> NoReturn:
     if TRACEBACK and isinstance(error, Exception):
         traceback.print_exception(error)
         sys.exit(getattr(error, "exit_code", 1))
+    if os.environ.get("RANK", "0") != "0" and isinstance(error, InputError):
+        sys.exit(error.exit_code)  # the first rank says it
     if isinstance(error, InputError):
         print(f"dstrun: {printable(error)}", file=sys.stderr)
     elif isinstance(error, KeyboardInterrupt) and not isinstance(error, Interrupted):

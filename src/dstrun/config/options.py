@@ -89,6 +89,12 @@ class Config:
     device: str = option(
         "auto", "Device: auto (a GPU if there is one), cpu, cuda, cuda:1, …", identity=False
     )
+    devices: int = option(
+        1,
+        "Number of GPUs, or of processes on the CPU, that train one run together",
+        low=1,
+        identity=False,
+    )
     threads: int = option(
         0, "Number of CPU threads (0: torch's choice)", low=0, high=4096, identity=False
     )

@@ -126,7 +126,7 @@ def _eager_gradients(
 
     `seed` replaces the state of the generators.
     """
-    alike = Trainer(config, prepared, trainer.state_dict(), trainer.data)
+    alike = Trainer(config, prepared, trainer.state_dict(), trainer.data, trainer.ranks)
     if seed is not None:
         torch.manual_seed(seed)
     return _step_gradients(alike, batch)

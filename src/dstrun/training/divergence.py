@@ -9,6 +9,7 @@ from torch import nn
 from dstrun.config.options import Config
 from dstrun.training.build import Prepared
 from dstrun.training.loop import Progress
+from dstrun.training.ranks import ALONE, Ranks
 from dstrun.training.trainer import Data, Trainer
 
 
@@ -26,20 +27,21 @@ def find_first_nonfinite(
     last: int,
     give_up: Callable[[], bool],
     data: Data | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[int, list[str]]:
     """Return (step, names) of the first parameters or buffers to hold NaN or infinity.
 
     Trains again from `state`, or from the start, to the step `last`, and looks at everything after
     every step, which waits for the device each time. (0, []) where nothing is found, since a GPU
     need not repeat itself bit for bit, or where `give_up()` says so. `data`: that of the run's own
-    trainer, so that a GPU need not hold the images twice.
+    trainer, so that a GPU need not hold the images twice. All ranks search together.
     """
-    trainer = Trainer(config, prepared, state, data)
+    trainer = Trainer(config, prepared, state, data, ranks)
     found: list[str] = []
 
     def check_step(progress: Progress) -> bool:
         found.extend(not_finite(trainer.model))
-        return bool(found) or progress.step >= last or give_up()
+        return ranks.any(found or progress.step >= last or give_up())
 
     for record in trainer.records(check_step, evaluates=False):
         if record.kind == "pause":

@@ -8,13 +8,23 @@ communication. There is no wrapper around the model: torch's averages in `backwa
 `autograd.grad`, and fails where thresholds are frozen.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
+
+FROM_LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
+
+
+class RanksDifferError(RuntimeError):
+    """Ranks whose weights, masks or other parts of the model are no longer the same."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +59,46 @@ class Ranks:
             dist.all_reduce(tensor)
         return tensor
 
+    def highest(self, *numbers: int) -> list[int]:
+        """Return the highest of each number over all ranks.
+
+        Waits for all of them, not for a device.
+        """
+        if self.size == 1:
+            return list(numbers)
+        found = torch.tensor(numbers, dtype=torch.int32)
+        dist.all_reduce(found, dist.ReduceOp.MAX)
+        return found.tolist()
+
+    def any(self, flag: object) -> bool:
+        """Return whether the flag is true on any rank, as `highest`."""
+        return bool(self.highest(bool(flag))[0])
+
+    @torch.no_grad()
     def broadcast_(self, tensors: Sequence[Tensor]) -> None:
         """Set tensors to those of the first rank."""
         if self.size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, src=0)
+
+    def tell(self, value: Any = None) -> Any:
+        """Return the first rank's value on every rank."""
+        if self.size == 1:
+            return value
+        found = [value]
+        dist.broadcast_object_list(found, src=0)
+        return found[0]
+
+    def check_equal(self, named: dict[str, Tensor]) -> None:
+        """Raise RanksDifferError where a tensor is not the same on all ranks, bit for bit."""
+        if self.size == 1:
+            return
+        sums = [_sum_of_bits(tensor) for tensor in named.values()]
+        all_sums = self.gather(torch.stack(sums).tolist())
+        for name, *found in zip(named, *all_sums, strict=True):
+            if len(set(found)) > 1:
+                other = next(rank for rank, one in enumerate(found) if one != found[0])
+                raise RanksDifferError(f"{name} is not the same on ranks 0 and {other}")
 
     def gather(self, state: Any) -> list[Any]:
         """Return what every rank gives, in their order, on every rank."""
@@ -65,3 +110,42 @@ class Ranks:
 
 
 ALONE = Ranks()
+
+
+def _sum_of_bits(tensor: Tensor) -> Tensor:
+    """Return the sum of a tensor's bytes, each weighted by its place: a 0-dim integer tensor."""
+    whole = tensor.detach().contiguous().view(-1).view(torch.uint8).long()
+    places = torch.arange(1, len(whole) + 1, device=whole.device)
+    return (whole * (places % 65_521)).sum()
+
+
+def local_rank() -> int | None:
+    """Return this process's place among those of a launcher on this machine; None without one."""
+    if not all(name in os.environ for name in FROM_LAUNCHER) or os.environ["WORLD_SIZE"] == "1":
+        return None
+    return int(os.environ["LOCAL_RANK"])
+
+
+@contextmanager
+def joined(device: str) -> Iterator[Ranks]:
+    """Yield the ranks that torch's launcher has started; this process alone without one.
+
+    device: that of this rank, cpu or cuda:1.
+    """
+    if local_rank() is None:
+        yield ALONE
+        return
+    own = torch.device(device)
+    if own.type == "cuda":
+        dist.init_process_group("cpu:gloo,cuda:nccl", device_id=own)
+    else:
+        dist.init_process_group("gloo")
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def is_of_lost_rank(error: BaseException) -> bool:
+    """Return whether an error says that another rank has ended."""
+    return any(words in str(error) for words in LOST)

@@ -24,18 +24,23 @@ from dstrun.runs.wandb_options import OF_ONE_RUN, wandb_options
 from dstrun.system.errors import (
     BusyError,
     InputError,
+    Interrupted,
     RunFailedError,
     error_line,
     first_line,
     mismatch,
     print_notes,
+    printable,
 )
+from dstrun.system.gpu import find_gpu, gpu_names
 from dstrun.system.machine import set_threads
 from dstrun.training.build import make_batches, training_objects
 from dstrun.training.config_notes import gpu_notes
-from dstrun.training.describe import density_words
+from dstrun.training.describe import density_words, failure_line
 from dstrun.training.evaluate import evaluate, make_autocast
+from dstrun.training.follower import follow
 from dstrun.training.prepare import Prepared, prepare, rehearse
+from dstrun.training.ranks import Ranks, is_of_lost_rank, joined, local_rank
 from dstrun.training.session import Session
 
 
@@ -46,17 +51,30 @@ def run(
 
     Raises InputError before anything is written; after that RunFailedError, with the traceback in
     the folder, and Interrupted once a request to stop has been met with a checkpoint. Notes are
-    printed once nothing is wrong; with `advises`, one on what is faster on a GPU is among them.
+    printed once nothing is wrong; with `advises`, one on what is faster on a GPU is among them. Of
+    the processes that a launcher has started, the first decides, and the others follow.
     """
+    config = _on_device_of_rank(config)
     folder = RunFolder.of(config, default_group)
-    state = folder.state()
+    with joined(config.device) as ranks:
+        if ranks.is_first:
+            _train(folder, notes, advises, ranks)
+        elif (begun := ranks.tell()) is not None:
+            _follow(begun, ranks)
+    return folder.path
+
+
+def _train(folder: RunFolder, notes: Sequence[str], advises: bool, ranks: Ranks) -> None:
+    """Train as the first rank, or alone; tell the others where there is nothing to train."""
+    config, state = folder.config, folder.state()
     if config.dry_run:
-        more = rehearse(folder.config) if state == NEW else []
+        more = rehearse(config) if state == NEW else []
         print(f"{folder}: {state}")
         print_notes([*notes, *more])
-        return folder.path
+        return ranks.tell()
     if state == FINISHED and not config.overwrite:
-        return _report_finished(folder)
+        _report_finished(folder)
+        return ranks.tell()
     if state == RUNNING:
         raise BusyError(f"{folder} is being written by {holder(folder.path)}")
     wandb_options(config)
@@ -69,11 +87,40 @@ def run(
         raise InputError(f"outputs: {error}") from error
     try:
         if folder.state() == FINISHED and not config.overwrite:  # by another process meanwhile
-            return _report_finished(folder)
-        Session(folder, prepared, status).run()
+            _report_finished(folder)
+            return ranks.tell()
+        Session(folder, prepared, status, ranks).run()
     finally:
         status.release()
-    return folder.path
+
+
+def _follow(folder: RunFolder, ranks: Ranks) -> None:
+    """Train as another rank than the first, and say what only this one can know."""
+    folder = replace(folder, config=_on_device_of_rank(folder.config))
+    try:
+        follow(folder, _prepare(folder), ranks)
+    except Interrupted:
+        raise
+    except Exception as error:
+        if not is_of_lost_rank(error):
+            print(f"dstrun: rank {ranks.rank}: {printable(failure_line(error))}", file=sys.stderr)
+        raise RunFailedError(str(error)) from error
+
+
+def _on_device_of_rank(config: Config) -> Config:
+    """Return the config with the GPU that belongs to this process, if a launcher has started it."""
+    local = local_rank()
+    if local is None:
+        return config
+    kind = config.device.partition(":")[0]
+    if kind == "cpu" or (kind == "auto" and not find_gpu()[0]):
+        return replace(config, device="cpu")
+    if local >= len(gpus := gpu_names()):
+        raise InputError(
+            f"devices: expected a GPU for each process, and there are {len(gpus)} for number "
+            f"{local}; device=cpu trains without"
+        )
+    return replace(config, device=gpus[local])
 
 
 def _prepare(folder: RunFolder) -> Prepared:
@@ -114,11 +161,10 @@ def run_as_job(config: Config, default_group: str) -> None:
         raise RunFailedError(line) from error
 
 
-def _report_finished(folder: RunFolder) -> Path:
+def _report_finished(folder: RunFolder) -> None:
     print(f"{folder}: finished already (overwrite=true starts over)")
     for line in folder.changes():
         print(f"{folder}: {line}", file=sys.stderr)
-    return folder.path
 
 
 def evaluate_run(path: Path, config: Config) -> None:

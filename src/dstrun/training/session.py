@@ -35,15 +35,23 @@ from dstrun.training.describe import failure_line
 from dstrun.training.divergence import find_first_nonfinite, not_finite
 from dstrun.training.loop import Progress, Record
 from dstrun.training.prepare import Prepared
+from dstrun.training.ranks import ALONE, Ranks, is_of_lost_rank
 from dstrun.training.recorder import Recorder
 from dstrun.training.trainer import Trainer
 
 
 class Session:
-    """The training of one run, whose folder this process owns by `status`."""
+    """The training of one run, whose folder this process owns by `status`.
 
-    def __init__(self, folder: RunFolder, prepared: Prepared, status: Status) -> None:
+    ranks: the processes that train it together, of which this is the first; `follow` is what the
+    others do.
+    """
+
+    def __init__(
+        self, folder: RunFolder, prepared: Prepared, status: Status, ranks: Ranks = ALONE
+    ) -> None:
         self._folder, self._prepared, self._status = folder, prepared, status
+        self._ranks = ranks
         self._stop_file = folder.path / STOP_FILE
         self._log = open_log(folder.path)
         self._console = RunConsole(self._log)
@@ -60,6 +68,7 @@ class Session:
             threads = self._folder.config.threads or self._status.content.get("threads", 0)
             record = {"threads": set_threads(threads), "data": self._prepared.data}
             record["epochs"] = rounds_of(self._config).total
+            record["ranks"] = self._ranks.size
             if code := code_of(self._config):
                 record["code"] = code
             self._folder = replace(self._folder, config=self._folder.write_config())
@@ -91,8 +100,9 @@ class Session:
         if self._config.overwrite:
             checkpoint.remove(self._folder.path)
             (self._folder.path / SUMMARY_FILE).unlink(missing_ok=True)
+        self._ranks.tell(self._folder)  # the others wait for it, before they read the checkpoint
         state = checkpoint.load_resumable(self._folder.path, self._console.say)
-        trainer = Trainer(self._config, self._prepared, state)
+        trainer = Trainer(self._config, self._prepared, state, ranks=self._ranks)
         if state and state["device"] != self._prepared.device.type:
             self._console.say(
                 f"begun on {state['device']}: the figures to come may differ in their last digits"
@@ -157,7 +167,7 @@ class Session:
         self._console.show_step(progress.step, recorder.figures_so_far)
         if self._status.lost:
             self._status.confirm()
-        return bool(stop) or self._is_checkpoint_due()
+        return self._ranks.any(bool(stop) or self._is_checkpoint_due())
 
     def _is_checkpoint_due(self) -> bool:
         every = self._config.checkpoint.every
@@ -178,7 +188,9 @@ class Session:
         by_file = is_epoch and self._stop_file.exists()
         if by_file:
             stop.signal = signal.SIGTERM
-        if self._is_save_wanted(stop):
+        saves, number = self._ranks.highest(self._is_save_wanted(stop), stop.signal or 0)
+        stop.signal = number or None
+        if saves:
             if not is_epoch:
                 self._check_finite(trainer, stop)
             self._save(trainer, recorder)
@@ -214,7 +226,13 @@ class Session:
             "repeating the steps since then to find the first bad one"
         )
         first, names = find_first_nonfinite(
-            self._config, self._prepared, state, step, lambda: bool(stop), trainer.data
+            self._config,
+            self._prepared,
+            state,
+            step,
+            lambda: bool(stop),
+            trainer.data,
+            self._ranks,
         )
         when = f"by step {step}"
         if names:
@@ -237,6 +255,8 @@ class Session:
 
     def _describe(self, error: Exception) -> str:
         """Return an error in one line, with advice where memory or a deterministic form lacks."""
+        if is_of_lost_rank(error):
+            return "another rank has ended"
         if not is_out_of_memory(error):
             return failure_line(error)
         schedule = self._config.schedule

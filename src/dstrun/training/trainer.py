@@ -46,7 +46,7 @@ class Trainer:
         data: Data | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
-        self._config, self._device, self._ranks = config, prepared.device, ranks
+        self._config, self._device, self.ranks = config, prepared.device, ranks
         begins = config if state is None else replace(config, init=None)
         self.model, self.method = training_objects(begins, prepared)
         ranks.broadcast_([*self.model.parameters(), *self.model.buffers()])
@@ -72,14 +72,14 @@ class Trainer:
         self.method.load_state_dict(state["method"])
         self.progress = Progress(**state["progress"])
         states = [state["generators"], *state.get("generators_of_others", [])]
-        if self._ranks.rank < len(states):
-            checkpoint.set_generators(states[self._ranks.rank], self._device)
+        if self.ranks.rank < len(states):
+            checkpoint.set_generators(states[self.ranks.rank], self._device)
         else:  # of a run that goes on with more ranks
-            torch.manual_seed(mixed_seed(self._config.seed, self._ranks.rank, self.progress.step))
+            torch.manual_seed(mixed_seed(self._config.seed, self.ranks.rank, self.progress.step))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what training resumes from bit for bit; every rank must ask for it."""
-        first, *others = self._ranks.gather(checkpoint.generators(self._device))
+        first, *others = self.ranks.gather(checkpoint.generators(self._device))
         return {
             "model": self.model.state_dict(),
             "optimiser": self.update.optimiser.state_dict(),
@@ -93,9 +93,12 @@ class Trainer:
     def records(
         self, between_steps: Callable[[Progress], bool], evaluates: bool = True
     ) -> Iterator[Record]:
-        """Return `train` from here to the last epoch; without `evaluates` nothing is measured."""
+        """Yield the records of `train` from here to the last epoch.
+
+        Without `evaluates` nothing is measured. Raises RanksDifferError, at the end of an epoch.
+        """
         config, per_epoch = self._config, len(self.batches)
-        return train(
+        for record in train(
             self.update,
             self.batches,
             self.rounds.of_steps(make_rate_for(config, per_epoch), per_epoch),
@@ -104,4 +107,7 @@ class Trainer:
             progress=self.progress,
             log_steps=config.log.steps if evaluates else 0,
             between_steps=between_steps,
-        )
+        ):
+            if record.kind == "epoch":
+                self.ranks.check_equal(self.model.state_dict())
+            yield record
