@@ -59,8 +59,8 @@ def run(
     with joined(config.device) as ranks:
         if ranks.is_first:
             _train(folder, notes, advises, ranks)
-        elif (begun := ranks.tell()) is not None:
-            _follow(begun, ranks)
+        else:
+            _follow(ranks)
     return folder.path
 
 
@@ -94,11 +94,13 @@ def _train(folder: RunFolder, notes: Sequence[str], advises: bool, ranks: Ranks)
         status.release()
 
 
-def _follow(folder: RunFolder, ranks: Ranks) -> None:
-    """Train as another rank than the first, and say what only this one can know."""
-    folder = replace(folder, config=_on_device_of_rank(folder.config))
+def _follow(ranks: Ranks) -> None:
+    """Train what the first rank trains, if anything, and say what only this one can know."""
     try:
-        follow(folder, _prepare(folder), ranks)
+        folder = ranks.tell()
+        if folder is not None:
+            folder = replace(folder, config=_on_device_of_rank(folder.config))
+            follow(folder, _prepare(folder), ranks)
     except Interrupted:
         raise
     except Exception as error:
