@@ -41,7 +41,7 @@ def find_first_nonfinite(
 
     def check_step(progress: Progress) -> bool:
         found.extend(not_finite(trainer.model))
-        return ranks.any(found or progress.step >= last or give_up())
+        return bool(ranks.highest(bool(found) or progress.step >= last or give_up())[0])
 
     for record in trainer.records(check_step, evaluates=False):
         if record.kind == "pause":

@@ -3,8 +3,7 @@
 Whatever all ranks do together, `Session` does on the first one in the same order.
 """
 
-from dstrun.runs import checkpoint
-from dstrun.runs.folder import RunFolder
+from dstrun.config.options import Config
 from dstrun.runs.identity import compiles
 from dstrun.system.errors import DivergedError, Interrupted
 from dstrun.system.machine import keep_freed_memory, set_threads
@@ -12,48 +11,45 @@ from dstrun.system.signals import stop_request
 from dstrun.training.compile_check import compare_with_eager
 from dstrun.training.divergence import find_first_nonfinite, not_finite
 from dstrun.training.prepare import Prepared
-from dstrun.training.ranks import Ranks
+from dstrun.training.ranks import AnyRank, Ranks
 from dstrun.training.trainer import Trainer
 
 
-def follow(folder: RunFolder, prepared: Prepared, ranks: Ranks) -> None:
+def follow(config: Config, prepared: Prepared, ranks: Ranks) -> None:
     """Train to the end of the run, or to where the first rank or a signal stops it.
 
     Raises Interrupted, and DivergedError where the model is no longer finite.
     """
-    config = folder.config
     keep_freed_memory()
     set_threads(config.threads)
     with stop_request() as stop:
-        trainer = Trainer(config, prepared, _state(folder), ranks=ranks)
+        trainer = Trainer(config, prepared, ranks.tell(), ranks=ranks)
         if compiles(config) and trainer.rounds.total:
             compare_with_eager(config, prepared, trainer)
-        for record in trainer.records(lambda progress: ranks.any(stop)):
+        asked = AnyRank(ranks)
+        for record in trainer.records(lambda progress: asked(stop)):
+            asked.last()
             if record.kind == "epoch":
-                _check_finite(folder, prepared, trainer)
+                _check_finite(config, prepared, trainer)
             if trainer.progress.epoch == trainer.rounds.total:
                 break
             saves, number = ranks.highest(bool(stop), stop.signal or 0)
             if saves:
-                _check_finite(folder, prepared, trainer)
+                _check_finite(config, prepared, trainer)
                 trainer.state_dict()
             if number:
                 raise Interrupted(number)
         trainer.state_dict()
 
 
-def _state(folder: RunFolder) -> dict | None:
-    return checkpoint.load_resumable(folder.path, lambda line: None)
-
-
-def _check_finite(folder: RunFolder, prepared: Prepared, trainer: Trainer) -> None:
+def _check_finite(config: Config, prepared: Prepared, trainer: Trainer) -> None:
     """Help the first rank to find the step, and raise DivergedError."""
     if not not_finite(trainer.model):
         return
     find_first_nonfinite(
-        folder.config,
+        config,
         prepared,
-        _state(folder),
+        trainer.ranks.tell(),
         trainer.progress.step,
         lambda: False,
         trainer.data,

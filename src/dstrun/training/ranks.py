@@ -20,6 +20,7 @@ from torch import distributed as dist
 
 FROM_LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
+WORDS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of an element
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
 
 
@@ -70,10 +71,6 @@ class Ranks:
         dist.all_reduce(found, dist.ReduceOp.MAX)
         return found.tolist()
 
-    def any(self, flag: object) -> bool:
-        """Return whether the flag is true on any rank, as `highest`."""
-        return bool(self.highest(bool(flag))[0])
-
     @torch.no_grad()
     def broadcast_(self, tensors: Sequence[Tensor]) -> None:
         """Set tensors to those of the first rank."""
@@ -112,11 +109,39 @@ class Ranks:
 ALONE = Ranks()
 
 
+class AnyRank:
+    """Whether a flag was true on any rank at the call before: no rank waits for the slowest."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self._ranks = ranks
+        self._flag = torch.zeros(1, dtype=torch.uint8)
+        self._pending: dist.Work | None = None
+
+    def __call__(self, flag: object) -> bool:
+        """Return the answer to the last call, and ask anew where it is no; alone, the flag."""
+        if self._ranks.size == 1:
+            return bool(flag)
+        if self.last():
+            return True
+        self._flag.fill_(bool(flag))
+        self._pending = dist.all_reduce(self._flag, dist.ReduceOp.MAX, async_op=True)
+        return False
+
+    def last(self) -> bool:
+        """Wait for the last call, and return whether its flag was true on any rank."""
+        if self._pending is None:
+            return False
+        self._pending.wait()
+        self._pending = None
+        return bool(self._flag.item())
+
+
 def _sum_of_bits(tensor: Tensor) -> Tensor:
-    """Return the sum of a tensor's bytes, each weighted by its place: a 0-dim integer tensor."""
-    whole = tensor.detach().contiguous().view(-1).view(torch.uint8).long()
-    places = torch.arange(1, len(whole) + 1, device=whole.device)
-    return (whole * (places % 65_521)).sum()
+    """Return the sum of a tensor's words, each weighted by its place: a 0-dim integer tensor."""
+    words = WORDS.get(tensor.element_size(), torch.uint8)
+    whole = tensor.detach().contiguous().view(-1).view(words)
+    places = torch.arange(1, len(whole) + 1, device=whole.device) % 65_521
+    return (whole * places).sum()
 
 
 def local_rank() -> int | None:

@@ -100,7 +100,7 @@ def _follow(ranks: Ranks) -> None:
         folder = ranks.tell()
         if folder is not None:
             folder = replace(folder, config=_on_device_of_rank(folder.config))
-            follow(folder, _prepare(folder), ranks)
+            follow(folder.config, _prepare(folder), ranks)
     except Interrupted:
         raise
     except Exception as error:

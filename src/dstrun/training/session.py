@@ -35,7 +35,7 @@ from dstrun.training.describe import failure_line
 from dstrun.training.divergence import find_first_nonfinite, not_finite
 from dstrun.training.loop import Progress, Record
 from dstrun.training.prepare import Prepared
-from dstrun.training.ranks import ALONE, Ranks, is_of_lost_rank
+from dstrun.training.ranks import ALONE, AnyRank, Ranks, is_of_lost_rank
 from dstrun.training.recorder import Recorder
 from dstrun.training.trainer import Trainer
 
@@ -51,7 +51,7 @@ class Session:
         self, folder: RunFolder, prepared: Prepared, status: Status, ranks: Ranks = ALONE
     ) -> None:
         self._folder, self._prepared, self._status = folder, prepared, status
-        self._ranks = ranks
+        self._ranks, self._asked = ranks, AnyRank(ranks)
         self._stop_file = folder.path / STOP_FILE
         self._log = open_log(folder.path)
         self._console = RunConsole(self._log)
@@ -100,8 +100,8 @@ class Session:
         if self._config.overwrite:
             checkpoint.remove(self._folder.path)
             (self._folder.path / SUMMARY_FILE).unlink(missing_ok=True)
-        self._ranks.tell(self._folder)  # the others wait for it, before they read the checkpoint
-        state = checkpoint.load_resumable(self._folder.path, self._console.say)
+        self._ranks.tell(self._folder)
+        state = self._ranks.tell(checkpoint.load_resumable(self._folder.path, self._console.say))
         trainer = Trainer(self._config, self._prepared, state, ranks=self._ranks)
         if state and state["device"] != self._prepared.device.type:
             self._console.say(
@@ -167,7 +167,7 @@ class Session:
         self._console.show_step(progress.step, recorder.figures_so_far)
         if self._status.lost:
             self._status.confirm()
-        return self._ranks.any(bool(stop) or self._is_checkpoint_due())
+        return self._asked(stop or self._is_checkpoint_due())
 
     def _is_checkpoint_due(self) -> bool:
         every = self._config.checkpoint.every
@@ -181,6 +181,7 @@ class Session:
         Looks at the model, which waits for the device, at each epoch's end and before each save.
         """
         is_epoch = record.kind == "epoch"
+        self._asked.last()  # what is asked for is agreed on below
         if is_epoch:
             self._check_finite(trainer, stop)
         if trainer.progress.epoch == trainer.rounds.total:
@@ -217,7 +218,7 @@ class Session:
         broken, step = not_finite(trainer.model), trainer.progress.step
         if not broken:
             return
-        state = checkpoint.load_resumable(self._folder.path, self._console.say)
+        state = self._ranks.tell(checkpoint.load_resumable(self._folder.path, self._console.say))
         kept = "there is no checkpoint yet"
         if state:
             kept = f"the checkpoint of step {state['progress']['step']} is kept"
