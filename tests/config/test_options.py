@@ -71,6 +71,9 @@ def of(*options: str) -> Callable[[Callable], Callable]:
 
 ELSEWHERE = {
     "retry": "sweep/test_sweep.py::test_a_run_that_diverges_costs_itself_only",
+    "devices": (
+        "training/test_ranks_run.py::test_stopped_killed_and_resumed_it_is_the_undisturbed_run"
+    ),
     "overwrite": "sweep/test_sweep.py::test_the_same_sweep_again_does_what_is_new",
     "schedule.label_smoothing": (
         "training/test_step.py::test_a_share_of_each_label_is_spread_over_all_classes"
@@ -163,6 +166,7 @@ OTHER: dict[str, Any] = {
     "init": "outputs/single/x",
     "device": "auto",
     "threads": 2,
+    "devices": 2,
     "deterministic": True,
     "outputs": "elsewhere",
     "group": "other",
@@ -183,6 +187,7 @@ NO_PART_OF_A_RUN = {
     "data.download",
     "device",
     "threads",
+    "devices",
     "outputs",
     "group",
     "name",

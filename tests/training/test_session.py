@@ -178,7 +178,9 @@ def test_where_a_run_has_diverged_as_far_as_that_is_found(
     monkeypatch.setattr("dstrun.training.session.not_finite", lambda model: next(told))
     monkeypatch.setattr(
         "dstrun.training.session.find_first_nonfinite",
-        lambda config, prepared, state, last, stop, data: asked.extend([last, data]) or found,
+        lambda config, prepared, state, last, stop, data, ranks: (
+            asked.extend([last, data]) or found
+        ),
     )
     with pytest.raises(RunFailedError) as failed:
         run(config(checkpoint__every=every), default_group="single")

@@ -94,7 +94,7 @@ def _train(arguments: Sequence[str]) -> None:
         return
     config, notes = _single_run(composed)
     if config.devices > 1 and "WORLD_SIZE" not in os.environ:
-        from dstrun.cli.launch import launch
+        from dstrun.training.launch import launch
 
         launch(arguments, config.devices)
         return

@@ -106,6 +106,13 @@ def device_line(
     return ", ".join([device, f"{name} ({memory})", *words])
 
 
+def ranks_line(ranks: int, images: int) -> str:
+    """Return '2, each with 50 of the 100 images of a step'; '' for one rank."""
+    if ranks == 1:
+        return ""
+    return f"{ranks}, each with {images / ranks:g} of the {images} images of a step"
+
+
 def density_words(masked: float, model: float | None, style: str = ".2%") -> str:
     """Return 'density 4.25%', or the densities of masked layers and of the model if they differ.
 

@@ -99,6 +99,7 @@ class Recorder:
             "device": describe.device_line(
                 device, name, threads, config.schedule, self._prepared.gpu
             ),
+            "ranks": describe.ranks_line(trainer.ranks.size, config.schedule.batch_size),
             "resuming": f"at step {step:,} of {steps:,}" if step else "",
         }
 

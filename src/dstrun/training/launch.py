@@ -5,6 +5,10 @@ import os
 import sys
 from collections.abc import Sequence
 
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
 from dstrun.system.cores import usable_cores
 from dstrun.system.errors import Interrupted, RunFailedError
 
@@ -17,10 +21,6 @@ def launch(words: Sequence[str], count: int) -> None:
     Raises RunFailedError, with the exit code of the rank that failed first, and KeyboardInterrupt
     after a signal.
     """
-    from torch.distributed.elastic.multiprocessing import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
     logging.disable(logging.ERROR)  # the ranks have said what is wrong
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // count)))
     config = LaunchConfig(
