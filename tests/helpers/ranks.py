@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from dstrun.training.trainer import Trainer
 
 def on_ranks(count: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
     """Return what `work(ranks, *arguments)`, of a module, returns in each of `count` processes."""
-    here = Path.cwd()
+    here = Path(mkdtemp(dir=Path.cwd()))
     context = multiprocessing.get_context("spawn")
     processes = [
         context.Process(target=_run, args=(rank, count, here, work, arguments))

@@ -1,5 +1,6 @@
 """Two processes that train one run together, against one process."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,8 +9,9 @@ from torch import Tensor
 
 from dstrun import models
 from dstrun.config.check import check
-from dstrun.data import BUILDERS, Batches, Split
+from dstrun.data import BUILDERS, Batches, Split, Splits
 from dstrun.data.batches import part_of
+from dstrun.training.compiled_step import CompiledUpdate
 from dstrun.training.loop import Record
 from dstrun.training.ranks import ALONE, Ranks
 from tests.helpers.methods import NAMES, config_options
@@ -23,11 +25,12 @@ Trained = tuple[dict[str, Tensor], list[dict[str, float | None]]]
 def trained(ranks: Ranks, options: Options) -> Trained:
     """Return a run's weights and masks, in fp64, and its rows."""
     models.BUILDERS["tiny"], BUILDERS["tiny"] = Tiny, tiny_data
+    BUILDERS["random"] = random_data
     config = check(BASE | {"schedule.momentum": 0.9} | options)
     try:
         trainer = fp64_trainer(config, ranks)
     finally:
-        del models.BUILDERS["tiny"], BUILDERS["tiny"]
+        del models.BUILDERS["tiny"], BUILDERS["tiny"], BUILDERS["random"]
     records: list[Record] = list(trainer.records(lambda progress: False))
     return trainer.model.state_dict(), [record.figures for record in records]
 
@@ -69,6 +72,68 @@ def test_two_ranks_train_as_one_process() -> None:
 @pytest.mark.slow
 def test_every_method_trains_on_two_ranks_as_in_one_process() -> None:
     assert_as_one_process([config_options(name) for name in NAMES])
+
+
+NETWORKS: dict[str, Options] = {
+    "lenet5": {"data.args": {"shape": (1, 28, 28)}},
+    "wide_resnet": {"model.args": {"depth": 10, "width": 1}},
+    "resnet50": {"schedule.lr": 1e-3},
+    "lstm": {"model.args": {"hidden": 128}, "schedule.optimiser": "adam", "schedule.lr": 1e-3},
+}
+
+
+@pytest.mark.slow  # ResNet-50 in fp64 takes a minute
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_trains_on_two_ranks_as_in_one_process(name: str) -> None:
+    """For 50 steps, with a target density, the guard, and masks frozen in the last half."""
+    steered = {"reg.target_density": 0.3, "reg.guard": 0.9, "reg.freeze": 0.5}
+    run = {"model.name": name, "model.builder": name, "schedule.batch_size": 8}
+    data = {"data.name": "random", "data.builder": "random", "schedule.epochs": 10}
+    assert_as_one_process([run | data | steered | NETWORKS[name]])
+
+
+def random_data(root: Path, shape: tuple[int, int, int] = (3, 32, 32)) -> Splits:
+    """Return 40 random images and labels to train on, and 8 to test on."""
+    generator = torch.Generator().manual_seed(0)
+
+    def split(count: int) -> Split:
+        images = torch.randint(256, (count, *shape), generator=generator, dtype=torch.uint8)
+        return Split(images, torch.arange(count) % 4)
+
+    return Splits(split(40), split(8), 4)
+
+
+@pytest.mark.slow  # compiles in both processes
+def test_a_compiled_step_trains_on_two_ranks_as_a_plain_one() -> None:
+    """36 images in batches of 16, in halves; the last, of 4, is computed as by Update."""
+    options = {"schedule.batch_size": 16, "reg.alpha": 1e-3, "schedule.epochs": 2}
+    found = on_ranks(2, compiled, options | {"schedule.compile": "step"})
+    plain = on_ranks(2, trained, options)
+    for (calls, (state, _)), (other, _) in zip(found, plain, strict=True):
+        assert calls == 2 * 2  # of 3 steps an epoch, the last with 4 images
+        for name, value in other.items():
+            torch.testing.assert_close(state[name], value, rtol=0, atol=1e-10, msg=name)
+
+
+def compiled(ranks: Ranks, options: Options) -> tuple[int, Trained]:
+    """Return how often a compiled call was made, and what `trained` does."""
+    calls = 0
+    original = CompiledUpdate.__init__
+
+    def init(self: CompiledUpdate, *words: Any, **options: Any) -> None:
+        original(self, *words, **options)
+        own = self._compiled
+
+        def count(*words: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            return own(*words)
+
+        self._compiled = count
+
+    CompiledUpdate.__init__ = init  # type: ignore[method-assign]
+    run = trained(ranks, options)
+    return calls, run
 
 
 def numbered(count: int) -> Split:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.sgd import sgd
 
+from dstrun.data.batches import part_of
 from dstrun.methods.base import Method
 from dstrun.methods.compiler import compile_for, keep_address
 from dstrun.methods.weight_mask import MASK, WeightMask
@@ -46,7 +47,8 @@ class CompiledUpdate(Update):
             is_replayed=self._accumulate == 1,
             orders_loops=not _has_threshold_per_weight(model),  # on which torch 2.11 fails
         )
-        self._smallest = batch_size // self._accumulate
+        own = part_of(batch_size, self.ranks.rank, self.ranks.size)
+        self._smallest = len(own) // self._accumulate
         self._compiled = compiled(self._gradients)
         self._descent: TracedSGD | None = None
         is_plain = self._accumulate == 1 and self._clip == 0 and self.ranks.size == 1
