@@ -13,7 +13,13 @@ DENSE, EAGER, MASK = "dense", "DST, eager", "DST, compile=mask"
 DENSE_STEP, STEP = "dense, compile=step", "DST, compile=step"  # keys of VARIANTS in common.py
 ALL = (DENSE, EAGER, MASK, DENSE_STEP, STEP)
 BF16 = ("schedule.precision=bf16", "schedule.channels_last=true")
-DATA = {"vgg16": "cifar10", "wrn_16_8": "cifar10", "lenet_300_100": "mnist", "lstm_a": "mnist"}
+DATA = {
+    "vgg16": "cifar10",
+    "wrn_16_8": "cifar10",
+    "lenet_300_100": "mnist",
+    "lstm_a": "mnist",
+    "resnet50": "imagenet",
+}
 
 
 @dataclass(frozen=True)
@@ -42,10 +48,11 @@ def timing(
     return Part(name, "speed", "speed", arguments)
 
 
-EAGER_ONLY, THREE = (DENSE, EAGER), (DENSE, EAGER, MASK)
+EAGER_ONLY, THREE, COMPILED = (DENSE, EAGER), (DENSE, EAGER, MASK), (DENSE_STEP, STEP)
 SPEED = (  # what matters most comes first, so that a cut at the budget costs the least
     timing("vgg16", 64, "bf16", epochs=True),
     timing("wrn_16_8", 64, "bf16"),
+    timing("resnet50", 256, "bf16", COMPILED),
     timing("vgg16", 512, "bf16", epochs=True),
     timing("wrn_16_8", 128, "bf16"),
     timing("vgg16", 128, "bf16", epochs=True),

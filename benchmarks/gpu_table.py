@@ -108,6 +108,7 @@ def other_cells(part: Content, variant: str) -> list[str]:
 GOALS: tuple[tuple[str, str, str, float], ...] = (
     ("DST / dense, VGG-16, bf16, compiled, batch 64", "vgg16 64 bf16", "ratio", 1.06),
     ("DST / dense, WRN-16-8, bf16, compiled, batch 64", "wrn_16_8 64 bf16", "ratio", 1.06),
+    ("DST / dense, ResNet-50, bf16, compiled, batch 256", "resnet50 256 bf16", "ratio", 1.08),
     ("seconds an epoch of VGG-16, batch 64", "vgg16 64 bf16", "epoch", 2.5),
     ("seconds an epoch of VGG-16, batch 512", "vgg16 512 bf16", "epoch", 1.0),
 )

@@ -125,7 +125,7 @@ def evaluation_memory(child: Child, name: str, one: Training, data: str) -> dict
     """Return the peak of evaluating a few batches of the size that a run evaluates in."""
     if not child.is_cuda:
         return {}
-    _, splits = make_batches(one.config, prepared(child, 64, 4096, data))
+    _, splits = make_batches(one.config, prepared(child, 64, 1024, data))
     before = begin_peak(child)
     evaluate(one.model, splits["test"](), one.one_update.autocast)
     return {"evaluation_peak_mib": {name: peak(one, before)}}
