@@ -12,8 +12,8 @@ from dstrun.config.check import check
 from dstrun.data import BUILDERS, Batches, Split, Splits
 from dstrun.data.batches import part_of
 from dstrun.training.compiled_step import CompiledUpdate
-from dstrun.training.loop import Record
-from dstrun.training.ranks import ALONE, Ranks
+from dstrun.training.loop import Progress, Record
+from dstrun.training.ranks import ALONE, Ranks, RanksDifferError
 from tests.helpers.methods import NAMES, config_options
 from tests.helpers.ranks import fp64_trainer, on_ranks
 from tests.helpers.tiny import BASE, Tiny, tiny_data
@@ -72,6 +72,30 @@ def test_two_ranks_train_as_one_process() -> None:
 @pytest.mark.slow
 def test_every_method_trains_on_two_ranks_as_in_one_process() -> None:
     assert_as_one_process([config_options(name) for name in NAMES])
+
+
+def perturbed(ranks: Ranks) -> list[str]:
+    """Return what stops a run whose second rank changes a weight in its second epoch."""
+    models.BUILDERS["tiny"], BUILDERS["tiny"] = Tiny, tiny_data
+    trainer = fp64_trainer(check(BASE), ranks)
+
+    def change(progress: Progress) -> bool:
+        if (ranks.rank, progress.epoch, progress.batch) == (1, 1, 2):
+            with torch.no_grad():
+                trainer.model.fc.bias[1] += 1e-9  # type: ignore[index, union-attr]
+        return False
+
+    records = trainer.records(change)
+    assert next(records).kind == "epoch"
+    with pytest.raises(RanksDifferError) as stopped:
+        next(records)
+    return [str(stopped.value)]
+
+
+@pytest.mark.slow  # imports torch twice
+def test_ranks_that_no_longer_agree_are_stopped_at_the_end_of_the_epoch() -> None:
+    """Averaged gradients keep them apart by as much as they are."""
+    assert on_ranks(2, perturbed) == [["fc.bias is not the same on ranks 0 and 1"]] * 2
 
 
 NETWORKS: dict[str, Options] = {

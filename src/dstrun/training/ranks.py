@@ -21,7 +21,8 @@ from torch import distributed as dist
 FROM_LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 WORDS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of an element
-LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
+# in the errors of a collective operation whose other ranks have ended
+LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "ncclRemoteError")
 
 
 class RanksDifferError(RuntimeError):
