@@ -81,6 +81,9 @@ ELSEWHERE = {
     "schedule.decay_norm_and_bias": (
         "training/test_optim.py::test_norm_and_biases_need_not_decay_while_thresholds_do"
     ),
+    "schedule.ema": (
+        "training/test_average.py::test_figures_are_those_of_the_average_and_training_is_as_without"
+    ),
 }  # option: the test that sees it
 
 
@@ -146,6 +149,7 @@ OTHER: dict[str, Any] = {
     "schedule.accumulate": 2,
     "schedule.optimiser": "adamw",
     "schedule.lr": 0.5,
+    "schedule.lr_per": 3,
     "schedule.momentum": 0.5,
     "schedule.nesterov": True,
     "schedule.betas": [0.5, 0.6],
@@ -157,6 +161,7 @@ OTHER: dict[str, Any] = {
     "schedule.warmup": 1.0,
     "schedule.label_smoothing": 0.5,
     "schedule.decay_norm_and_bias": False,
+    "schedule.ema": 0.5,
     "schedule.clip": 0.5,
     "schedule.threshold_clip": 0.5,
     "schedule.precision": "bf16",
@@ -574,6 +579,20 @@ def moved(lr: float = 0.1, **options: Any) -> dict[str, Tensor]:
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     update(*batches[0], lr)
     return {name: parameter.detach() - before[name] for name, parameter in model.named_parameters()}
+
+
+@of("schedule.lr_per")
+def test_the_learning_rate_grows_with_the_batch_where_that_is_asked_for() -> None:
+    """Rates of 0.5 per 3 images, in batches of 6, which no part of a batch changes."""
+    scaled = {"schedule__lr": 0.5, "schedule__lr_per": 3, "schedule__accumulate": 2}
+    rate = make_rate_for(config(**scaled, schedule__warmup=1.0), 4)
+    assert [rate(step) for step in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    assert make_rate_for(config(**scaled, schedule__rate="onecycle"), 10)(5) == 1.0  # its peak
+    (record,) = epochs_of(**scaled, schedule__epochs=1)
+    assert record.figures["lr"] == 1.0
+    for wrong in (-1, 0.5, "batch"):
+        with pytest.raises(InputError, match=r"schedule.lr_per: got .*, expected a whole number"):
+            config(schedule__lr_per=wrong)
 
 
 @of("schedule.accumulate")

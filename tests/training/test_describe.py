@@ -35,6 +35,11 @@ def test_the_schedule_is_told_with_its_recipe() -> None:
     assert describe.schedule_line(config, 23, "lenet5-mnist", changed) == (
         f"{words}; recipe lenet5-mnist but for reg.alpha, schedule.lr, schedule.epochs and 2 more"
     )
+    config.schedule.batch_size, config.schedule.lr_per, config.schedule.ema = 1024, 64, 0.999
+    assert describe.schedule_line(config, 23, None) == (
+        "1 epoch of 23 steps, 1024 images each; sgd, learning rate 0.16 (cosine), "
+        "0.01 per 64 images; weights averaged, decay 0.999"
+    )
 
 
 def test_weights_without_a_mask_are_counted_and_some_are_named() -> None:

@@ -82,6 +82,12 @@ class ScheduleConfig:
     )
     optimiser: str = option("sgd", "Optimiser", choices=("sgd", "adam", "adamw"))
     lr: float = option(0.01, "Base learning rate (onecycle: peak learning rate)", above=0)
+    lr_per: int = option(
+        0,
+        "Batch size that schedule.lr is for: the rate is schedule.lr · schedule.batch_size / "
+        "schedule.lr_per (0: schedule.lr as it stands)",
+        low=0,
+    )
     momentum: float = option(0.9, "Momentum of SGD", low=0, below=1, when=WITH_SGD)
     nesterov: bool = option(False, "Nesterov momentum", when=WITH_SGD)
     betas: list[float] = option(
@@ -125,6 +131,13 @@ class ScheduleConfig:
         low=0,
         below=1,
     )
+    ema: float = option(
+        0.0,
+        "Decay of an exponential moving average of the weights, which is then what is evaluated, "
+        "exported and saved as the network (0: none). In step k it is at most (1 + k) / (10 + k)",
+        low=0,
+        below=1,
+    )
     clip: float = option(0.0, "Upper bound on the norm of the gradient (0: none)", low=0)
     threshold_clip: float = option(
         0.0,
@@ -150,3 +163,8 @@ class ScheduleConfig:
         "backward pass with the masks (step)",
         choices=("off", "mask", "step"),
     )
+
+    @property
+    def base_lr(self) -> float:
+        """The learning rate in effect, scaled with the batch (Goyal et al., 2017) if asked to."""
+        return self.lr * self.batch_size / self.lr_per if self.lr_per else self.lr

@@ -62,8 +62,13 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def load_newest(folder: Path) -> dict[str, Any]:
-    """Return the state in checkpoint.pt of a run folder. Raises as `load` does."""
-    return load(folder / CHECKPOINT_FILE)
+    """Return the state in checkpoint.pt of a run folder, for use. Raises as `load` does.
+
+    Its model has the averages of a run with `schedule.ema`, as those of the run's figures do.
+    """
+    state = load(folder / CHECKPOINT_FILE)
+    state["model"] |= state.get("average", {}).get("weights", {})
+    return state
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def make_optimiser_for(config: Config, model: nn.Module, method: Method) -> Opti
         schedule.optimiser,
         model,
         method.groups(),
-        lr=schedule.lr,
+        lr=schedule.base_lr,
         momentum=schedule.momentum,
         nesterov=schedule.nesterov,
         betas=schedule.betas,
@@ -88,7 +88,7 @@ def make_rate_for(config: Config, steps_per_epoch: int) -> Rate:
     schedule = config.schedule
     return make_rate(
         schedule.rate,
-        lr=schedule.lr,
+        lr=schedule.base_lr,
         epochs=schedule.epochs,
         steps_per_epoch=steps_per_epoch,
         milestones=schedule.milestones,

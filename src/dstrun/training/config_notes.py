@@ -199,7 +199,7 @@ def _late_milestones(config: Config) -> Iterator[str]:
     late = [milestone for milestone in schedule.milestones if milestone >= epochs]
     if epochs and late and schedule.rate == "multistep":
         verb = "lie" if len(late) > 1 else "lies"
-        stays = f": the rate stays {schedule.lr:g}" if late == schedule.milestones else ""
+        stays = f": the rate stays {schedule.base_lr:g}" if late == schedule.milestones else ""
         places = ", ".join(map(str, late))
         yield f"schedule.milestones: {places} {verb} after the last epoch, {epochs}{stays}"
 
@@ -211,7 +211,7 @@ def _beyond_the_end(config: Config) -> Iterator[str]:
         return
     what = "a round" if rounds_of(config).count > 1 else "the run"
     if schedule.warmup >= epochs:
-        reached = "" if schedule.warmup == epochs else f" and does not reach {schedule.lr:g}"
+        reached = "" if schedule.warmup == epochs else f" and does not reach {schedule.base_lr:g}"
         yield (
             f"schedule.warmup: the rate rises over {schedule.warmup:g} epochs, "
             f"and {what} has {epochs}: it never falls{reached}"

@@ -76,7 +76,11 @@ def schedule_line(
     epochs = f"{quantity(schedule.epochs, 'epoch')} of {quantity(steps, 'step')}"
     rounds = f"{count} rounds of " if (count := rounds_of(config).count) > 1 else ""
     words = f"{rounds}{epochs}, {schedule.batch_size} images each"
-    words += f"; {schedule.optimiser}, learning rate {schedule.lr:g} ({schedule.rate})"
+    words += f"; {schedule.optimiser}, learning rate {schedule.base_lr:g} ({schedule.rate})"
+    if schedule.lr_per:
+        words += f", {schedule.lr:g} per {schedule.lr_per} images"
+    if schedule.ema:
+        words += f"; weights averaged, decay {schedule.ema:g}"
     more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
     but_for = f" but for {', '.join(changed[:NAMED])}{more}" if changed else ""
     return words + (f"; recipe {recipe}{but_for}" if recipe else "")

@@ -1,6 +1,6 @@
 """The training loop: a generator of Records.
 
-    a step:   batch → update of the weights
+    a step:   batch → update of the weights → their average, if there is one
     an epoch: its steps, then the held-out splits, then one reading of what the device has summed up
 
 The caller owns files, progress bar and W&B, and may save `progress` with model, optimiser and
@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
+from dstrun.methods.base import Method
 from dstrun.methods.mask_stats import (
     LayerFigures,
     masked_density,
@@ -22,6 +23,7 @@ from dstrun.methods.mask_stats import (
     weights_left_dense,
 )
 from dstrun.runs.rounds import Rounds
+from dstrun.training.average import NO_AVERAGE, Average
 from dstrun.training.evaluate import evaluate
 from dstrun.training.step import Update
 
@@ -96,42 +98,59 @@ def train(
     *,
     rounds: Rounds,
     progress: Progress,
+    average: Average = NO_AVERAGE,
     log_steps: int = 0,
     between_steps: Callable[[Progress], bool] = lambda progress: False,
 ) -> Iterator[Record]:
     """Train from `progress` to the end of all rounds; yield a Record at each epoch's end.
 
-    `splits` names what to evaluate on then ("test", "validation"), under the update's autocast.
-    `between_steps` is called after every step and asks for one more Record by returning True; every
-    `log_steps` steps there is one too. Without epochs the model is evaluated once.
+    `splits` names what to evaluate on then ("test", "validation"), under the update's autocast and
+    with the `average` of the weights, which the model has in the end. `between_steps` is called
+    after every step and asks for one more Record by returning True; every `log_steps` steps there
+    is one too. Without epochs the model is evaluated once.
     """
-    model, method = update.model, update.method
+    method = update.method
     if rounds.total == 0:
-        yield _epoch_record(update, progress, splits, lr=rate(0))
+        yield _epoch_record(update, progress, splits, average, lr=rate(0))
     while progress.epoch < rounds.total:
-        model.train()
         lap = time.perf_counter()
-        number, epoch = rounds.place(progress.epoch)
-        if number and progress.batch == 0 and rounds.is_first(progress.epoch):
-            method.end_round(number - 1)  # after the checkpoint of the epoch before
+        epoch = _begin_epoch(update, average, rounds, progress)
         for images, labels in batches.shuffled(epoch, start=progress.batch):
             method.before_step(progress.step)
             size = batches.size(progress.batch)
             loss, right = update(images, labels, rate(progress.step), of=size)
+            average.update()
             progress.add(loss, right, size)
             is_asked = between_steps(progress)
             is_last = progress.batch >= len(batches)
             is_logged = log_steps > 0 and progress.step % log_steps == 0 and not is_last
             if is_asked or is_logged:
                 # measure() waits for the device, so before the clock is read
-                layers = method.measure() if is_logged else []
+                layers = _measure(method, average) if is_logged else []
                 progress.seconds += time.perf_counter() - lap
                 kind: Literal["step", "pause"] = "step" if is_logged else "pause"
                 yield Record(kind, progress.epoch + 1, progress.step, layers)
                 lap = time.perf_counter()
         figures = _training_figures(progress, lap, rate)
         progress.next_epoch()
-        yield _epoch_record(update, progress, splits, **figures)
+        yield _epoch_record(update, progress, splits, average, **figures)
+    average.keep()
+
+
+def _begin_epoch(update: Update, average: Average, rounds: Rounds, progress: Progress) -> int:
+    """Return the epoch under way, within its round; end the round before where one begins."""
+    update.model.train()
+    number, epoch = rounds.place(progress.epoch)
+    if number and progress.batch == 0 and rounds.is_first(progress.epoch):
+        update.method.end_round(number - 1)  # after the checkpoint of the epoch before
+        average.restart()
+    return epoch
+
+
+def _measure(method: Method, average: Average) -> list[LayerFigures]:
+    """Return the figures of all layers, with the average of the weights if there is one."""
+    with average.in_model():
+        return method.measure()
 
 
 def _training_figures(
@@ -153,17 +172,19 @@ def _epoch_record(
     update: Update,
     progress: Progress,
     splits: dict[str, Callable[[], Images]],
+    average: Average,
     **figures: float | None,
 ) -> Record:
     lap = time.perf_counter()
     model, method = update.model, update.method
-    layers = method.measure()
+    layers = _measure(method, average)
     left_dense = sum(weights_left_dense(model, method.left_dense).values())
     figures["density"] = masked_density(layers)
     figures["density_model"] = model_density(layers, left_dense)
     figures |= method.metrics()
-    for name, split in splits.items():
-        loss, accuracy = evaluate(model, split(), update.autocast, update.ranks)
-        figures[f"{name}_loss"], figures[f"{name}_accuracy"] = loss, accuracy
+    with average.in_model():
+        for name, split in splits.items():
+            loss, accuracy = evaluate(model, split(), update.autocast, update.ranks)
+            figures[f"{name}_loss"], figures[f"{name}_accuracy"] = loss, accuracy
     figures["seconds"] = (figures.get("seconds") or 0.0) + time.perf_counter() - lap
     return Record("epoch", progress.epoch, progress.step, layers, figures)

@@ -1,7 +1,7 @@
 """Everything that changes while a run trains: made from a config, saved, restored, and moved on.
 
-model, method, optimiser, progress, generators   what a checkpoint holds
-batches, splits, rate                            what they are trained and evaluated on
+model, method, optimiser, average, progress, generators   what a checkpoint holds
+batches, splits, rate                                     what they are trained and evaluated on
 """
 
 from collections.abc import Callable, Iterator
@@ -15,6 +15,7 @@ from dstrun.data import Batches
 from dstrun.data.batches import mixed_seed
 from dstrun.runs import checkpoint
 from dstrun.runs.rounds import Rounds
+from dstrun.training.average import Average
 from dstrun.training.build import (
     make_batches,
     make_optimiser_for,
@@ -65,6 +66,7 @@ class Trainer:
                 torch.manual_seed(mixed_seed(config.seed, ranks.rank))
         else:
             self._restore(state)
+        self.average = Average(self.model, config.schedule.ema, state and state.get("average"))
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
@@ -79,11 +81,14 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what training resumes from bit for bit; every rank must ask for it."""
+        with self.average.in_model():  # whose masks tell of which gradients there are norms
+            method = self.method.state_dict()
         first, *others = self.ranks.gather(checkpoint.generators(self._device))
         return {
             "model": self.model.state_dict(),
             "optimiser": self.update.optimiser.state_dict(),
-            "method": self.method.state_dict(),
+            "method": method,
+            "average": self.average.state_dict(),
             "progress": self.progress.state_dict(),
             "generators": first,
             "generators_of_others": others,
@@ -105,6 +110,7 @@ class Trainer:
             self._splits if evaluates else {},
             rounds=self.rounds,
             progress=self.progress,
+            average=self.average,
             log_steps=config.log.steps if evaluates else 0,
             between_steps=between_steps,
         ):
