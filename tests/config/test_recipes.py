@@ -92,6 +92,19 @@ IMAGENET = {
     "schedule.rate": "multistep",
     "schedule.milestones": [30, 60, 80],
 }
+COSINE = IMAGENET | {  # the milestones stay, without effect
+    "schedule.epochs": 100,
+    "schedule.lr": 0.256,
+    "schedule.lr_per": 256,
+    "schedule.momentum": 0.875,
+    "schedule.weight_decay": 2**-15,
+    "schedule.decay_norm_and_bias": False,
+    "schedule.rate": "cosine",
+    "schedule.warmup": 5.0,
+    "schedule.label_smoothing": 0.1,
+    "schedule.precision": "bf16",
+    "schedule.channels_last": True,
+}
 DIGITS = {"reg.alpha": 2e-3, "schedule.lr": 0.05, "schedule.rate": "onecycle"}
 SHIFTED = {"data.pad": 1, "schedule.rate": "onecycle"}
 DECAYED = SHIFTED | {"schedule.weight_decay": 1e-4, "schedule.threshold_decay": 0.0}
@@ -129,6 +142,7 @@ EXPERIMENTS = {
     "lstm_b-mnist": LSTM | SHIFTED | {"schedule.lr": 0.005, "reg.target_density": 0.0095},
     "vgg16-cifar10": FASTER | {"reg.target_density": 0.035},
     "wrn_16_8-cifar10": FASTER | {"reg.target_density": 0.045},
+    "resnet50-imagenet": COSINE | {"schedule.threshold_decay": 0.0, "reg.target_density": 0.1},
 }
 SPARSE_MOMENTUM: dict[str, Any] = {
     "reg.method": "snfs",
@@ -171,6 +185,14 @@ def test_the_papers_schedule_for_the_lenets_is_the_base_value() -> None:
         1,
     )
     assert schedule.gamma == 0.1
+
+
+def test_a_schedule_for_imagenet_takes_the_place_of_the_papers() -> None:
+    words = pair("resnet50-imagenet").split()
+    config = compose(*words, "schedule=imagenet_cosine")
+    assert settings(config) == COSINE
+    assert config.schedule.base_lr == 1.024
+    assert compose(*words).schedule.base_lr == 0.1
 
 
 def test_every_recipe_and_every_experiment_is_in_the_tables_here() -> None:

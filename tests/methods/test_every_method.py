@@ -105,7 +105,7 @@ def test_pruned_weights_that_go_on_learning_are_masked() -> None:
 def test_stopped_and_killed_and_started_again_it_is_the_undisturbed_run(
     name: str, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = [*LONG, *words(name)]
+    asked = [*LONG, *words(name), "schedule.ema=0.9"]
     assert command(*asked, "group=whole").code == 0
     assert stop_at(command, monkeypatch, 14, signal.SIGTERM, asked).code != 0
     kill_in_epoch(3, asked)

@@ -372,7 +372,9 @@ def test_resnet50_begins_untrained_and_its_new_first_convolution_as_the_others(
     monkeypatch.setattr("torchvision.models.resnet50", resnet50)
     torch.manual_seed(0)
     first = BUILDERS["resnet50"]((2, 64, 64), 7).conv1.weight
-    assert asked == [{"weights": None, "num_classes": 7}]
+    BUILDERS["resnet50"]((3, 64, 64), 7, zero_init_residual=True)
+    usual = {"weights": None, "num_classes": 7, "zero_init_residual": False}
+    assert asked == [usual, usual | {"zero_init_residual": True}]
     assert first.std().item() == pytest.approx(sqrt(2 / (64 * 49)), rel=0.04)
     assert first.abs().max() > 3 * sqrt(2 / (64 * 49)), (
         "not even, which would end at √3 standard deviations"
