@@ -65,6 +65,7 @@ def test_two_ranks_train_as_one_process() -> None:
         [
             {"reg.alpha": 1e-2, "schedule.batch_size": 7},
             {"reg.target_density": 0.3, "reg.guard": 0.9, "reg.freeze": 0.5},
+            {"reg.alpha": 1e-2, "schedule.ema": 0.9},
         ]
     )
 
