@@ -37,8 +37,10 @@ from dstrun.training.build import (
 from dstrun.training.compiled_step import CompiledUpdate
 from dstrun.training.loop import Record
 from dstrun.training.prepare import prepare
+from dstrun.training.ranks import Ranks
 from dstrun.training.run import run
 from dstrun.training.step import Update
+from dstrun.training.trainer import Trainer
 from tests.helpers.gpus import emulate_gpus
 from tests.helpers.methods import LEAST
 from tests.helpers.runs import rows
@@ -166,6 +168,7 @@ OTHER: dict[str, Any] = {
     "schedule.threshold_clip": 0.5,
     "schedule.precision": "bf16",
     "schedule.channels_last": True,
+    "schedule.sync_bn": True,
     "schedule.compile": "mask",
     "seed": 1,
     "init": "outputs/single/x",
@@ -725,6 +728,19 @@ def test_channels_lie_innermost() -> None:
     for last in (False, True):
         weight = training(schedule__channels_last=last).model.conv2.weight
         assert weight.is_contiguous(memory_format=torch.channels_last) == last
+
+
+@of("schedule.sync_bn")
+def test_batch_norm_over_all_ranks_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.distributed.broadcast", lambda tensor, src: None)
+    prepared = prepare(config())
+    for ranks, kind in ((Ranks(0, 2), nn.SyncBatchNorm), (Ranks(), nn.BatchNorm2d)):
+        trains = Trainer(config(schedule__sync_bn=True), prepared, ranks=ranks)
+        assert type(trains.model.norm) is kind
+        trained = trains.update.optimiser.param_groups[0]["params"]
+        assert any(trains.model.norm.weight is one for one in trained)
+    with pytest.raises(InputError, match=r"^schedule.sync_bn: got true, which takes GPUs, and dev"):
+        prepare(config(schedule__sync_bn=True))
 
 
 @of("schedule.compile")

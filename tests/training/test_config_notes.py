@@ -66,6 +66,7 @@ def config(model: str = "lenet5", data: str = "mnist", **sections: Any) -> Confi
         ),
         ("data.root", {"data_section": DataConfig("digits", "digits")}, "come with scikit-learn"),
         ("wandb.tags", {"wandb": WandbConfig(mode="disabled")}, "W&B is turned off by wandb.mode"),
+        ("schedule.sync_bn", {"schedule": ScheduleConfig(sync_bn=True)}, "devices is 1"),
         (
             "deterministic",
             {"deterministic": True, "device": "cpu"},

@@ -131,6 +131,11 @@ class ScheduleConfig:
         low=0,
         below=1,
     )
+    sync_bn: bool = option(
+        False,
+        "Batch norm over the images of all ranks (devices > 1), by torch's SyncBatchNorm. Without "
+        "it every rank normalises its own, and only the running statistics are averaged",
+    )
     ema: float = option(
         0.0,
         "Decay of an exponential moving average of the weights, which is then what is evaluated, "

@@ -1,5 +1,6 @@
 """Notes on a checked config: options without effect, schedules longer than the run, no recipe."""
 
+import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from types import MappingProxyType
@@ -163,6 +164,10 @@ def _reason_in_training(config: Config, key: str) -> str | None:
         "reg.exclude": (is_dense, "a dense run has no masks"),
         "reg.guard": (reg.floor == 0, "reg.floor is 0, so thresholds are never reset"),
         "schedule.threshold_decay": (schedule.weight_decay == 0, "schedule.weight_decay is 0"),
+        "schedule.sync_bn": (
+            schedule.sync_bn and config.devices == 1 and "WORLD_SIZE" not in os.environ,
+            "devices is 1",
+        ),
         "schedule.compile": (
             schedule.compile != "off" and not compiles(config),
             f"{reg.method} has no masks to compile; schedule.compile=step compiles its step",

@@ -126,7 +126,7 @@ def rehearse(config: Config, *others: Config) -> list[str]:
     `others` differ from the config in `reg` alone. Nothing is downloaded: without the data only a
     note says that network and method are not checked.
     """
-    schedule = replace(config.schedule, compile="off")
+    schedule = replace(config.schedule, compile="off", sync_bn=False)
     data = replace(config.data, download=False)
     try:
         check_alike(replace(config, device="cpu", schedule=schedule, data=data), *others)
@@ -144,7 +144,7 @@ def note_on_device(name: str) -> str:
 
 
 def _check_schedule(config: Config, device: torch.device) -> None:
-    """Raise InputError where the device cannot compile, or not compute in the precision."""
+    """Raise InputError for what the device cannot do: compile, synchronise, a precision."""
     schedule = config.schedule
     if compiles(config):
         if missing := missing_for_compilation(device):
@@ -154,6 +154,8 @@ def _check_schedule(config: Config, device: torch.device) -> None:
             )
         # torch 2.11 advises TF32 in matrix products when it compiles: other figures than without
         warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
+    if schedule.sync_bn and device.type != "cuda":
+        raise InputError(f"schedule.sync_bn: got true, which takes GPUs, and device is {device}")
     if schedule.precision == "bf16" and device.type == "cuda" and not has_bf16():
         name = torch.cuda.get_device_name(device)
         raise InputError(

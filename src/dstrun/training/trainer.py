@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from dstrun.config.options import Config
 from dstrun.data import Batches
@@ -50,6 +51,8 @@ class Trainer:
         self._config, self._device, self.ranks = config, prepared.device, ranks
         begins = config if state is None else replace(config, init=None)
         self.model, self.method = training_objects(begins, prepared)
+        if config.schedule.sync_bn and ranks.size > 1:
+            self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
         ranks.broadcast_([*self.model.parameters(), *self.model.buffers()])
         self.data = data or make_batches(config, prepared, ranks)
         self.batches, self._splits = self.data
