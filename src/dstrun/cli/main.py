@@ -93,11 +93,6 @@ def _train(arguments: Sequence[str]) -> None:
         call_by_hydra(words, _task)
         return
     config, notes = _single_run(composed)
-    if config.devices > 1 and "WORLD_SIZE" not in os.environ:
-        from dstrun.training.launch import launch
-
-        launch(arguments, config.devices)
-        return
     from dstrun.training.run import run
 
     run(config, default_group="single", notes=notes)

@@ -13,15 +13,19 @@ from dstrun.training.prepare import note_on_device
 DEVICES_WITH_GPUS = {"auto", "cuda"}
 
 
-def gpus_for(devices: Set[str]) -> list[str] | None:
-    """Return the GPUs for jobs on `devices`; [] where all use the CPU.
+def gpus_for(devices: Set[str], ranks: int = 1) -> list[str] | None:
+    """Return the GPUs for jobs on `devices`, for each slot those of a job; [] where all use the
+    CPU.
 
-    None where a job names a GPU of its own. One job that may use a GPU is enough for one job per
-    GPU at a time: a job per core would share them.
+    A slot is as CUDA_VISIBLE_DEVICES has it: "2", or "2,3" for jobs of two ranks. None where a job
+    names a GPU of its own. One job that may use a GPU is enough for one job per slot at a time: a
+    job per core would share them.
     """
     if not devices <= DEVICES_WITH_GPUS | {"cpu"}:
         return None
-    return visible_gpus() if devices & DEVICES_WITH_GPUS else []
+    gpus = visible_gpus() if devices & DEVICES_WITH_GPUS else []
+    ends = range(ranks, len(gpus) + 1, ranks)
+    return [",".join(gpus[end - ranks : end]) for end in ends]
 
 
 def notes_on_devices(configs: Sequence[Config]) -> list[str]:

@@ -136,6 +136,7 @@ class Planner:
         jobs: dict[Path, Job] = {}
         for words in combinations:
             config = self._config(words)
+            self._refuse_other_devices(config)
             folder = RunFolder.of(config, self.default_group)
             job = jobs.setdefault(folder.path, Job(tuple(words), folder.config, folder.path))
             root = job.config.data.root
@@ -177,6 +178,17 @@ class Planner:
         if not is_interpolated:
             plain = OmegaConf.to_container(task, resolve=True)
         return plain, is_interpolated  # type: ignore[return-value]
+
+    def _refuse_other_devices(self, config: Config) -> None:
+        """Raise InputError for another number of ranks than the sweep's, by which slots are
+        made.
+        """
+        shared = self._master.devices
+        if config.devices != shared:
+            raise InputError(
+                f"devices: got {config.devices} for a run, but all runs of a sweep share "
+                f"{shared}; give devices={config.devices} on the command line, or a sweep for each"
+            )
 
     def _refuse_another_launcher(self, config: DictConfig, words: Sequence[str]) -> None:
         """Raise InputError where an override, such as an experiment, chooses another launcher or

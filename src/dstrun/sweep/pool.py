@@ -4,6 +4,8 @@
         ├── slot 0: job, job, …      forking a job takes 0.02 s; importing torch would take 2 s
         └── slot 1: job, job, …      each slot has a share of the cores, and a GPU or a share of one
 
+With `devices=N` a slot has N GPUs, on which its job starts N ranks.
+
 A failing job does not affect the others; its error is recorded in its run folder. When the pool is
 asked to stop, every job saves a checkpoint and exits; a job does the same when this process has
 ended. The state of a job is read from its run folder.
@@ -32,7 +34,7 @@ from dstrun.sweep.worker import (
     SECONDS_TO_STOP,
     WorkerSettings,
     run_job,
-    threads_per_slot,
+    threads_each,
 )
 from dstrun.system.cores import usable_cores
 from dstrun.system.errors import InputError, Interrupted, print_notes
@@ -55,7 +57,8 @@ def run_jobs(jobs: Sequence[Job], default_group: str, notes: Sequence[str] = ())
     if not jobs:
         return
     check_wandb_variables(jobs)
-    start_forkserver(threads_per_slot(jobs_at_a_time(jobs, [])), _preloaded(jobs))
+    ranks = jobs[0].config.devices
+    start_forkserver(threads_each(jobs_at_a_time(jobs, []) * ranks), _preloaded(jobs))
     with stop_request() as stop:
         gpus, more_notes = check_start(jobs, stop)
         print_notes([*notes, *more_notes])
@@ -98,12 +101,14 @@ def check_wandb_variables(jobs: Sequence[Job]) -> None:
 
 
 def jobs_at_a_time(jobs: Sequence[Job], gpus: Sequence[str] | None) -> int:
-    """Return how many jobs to run at a time: `n_jobs`, else one per GPU, else one per core.
+    """Return how many jobs to run at a time: `n_jobs`, else one for each of `gpus`.
 
-    `gpus`: [] for jobs on the CPU; None, where it is unknown how many fit, means one at a time.
+    `gpus`: [] for jobs on the CPU, of which each rank gets a core; None, where it is unknown how
+    many fit, means one at a time.
     """
-    fitting = 1 if gpus is None else len(gpus) or usable_cores()
-    return min(jobs[0].config.n_jobs or fitting, len(jobs))
+    config = jobs[0].config
+    fitting = 1 if gpus is None else len(gpus) or max(1, usable_cores() // config.devices)
+    return min(config.n_jobs or fitting, len(jobs))
 
 
 @dataclass(eq=False)
@@ -125,12 +130,12 @@ class _Pool:
     """Slots, running jobs, jobs that wait for a slot, and jobs that another process is running."""
 
     def __init__(
-        self, jobs: Sequence[Job], default_group: str, gpu_of_slot: Sequence[str | None]
+        self, jobs: Sequence[Job], default_group: str, gpus_of_slot: Sequence[str | None]
     ) -> None:
         self._pending, self._default_group = deque(jobs), default_group
-        self._gpu_of_slot = gpu_of_slot
+        self._gpus_of_slot = gpus_of_slot
         self._started_at = now()
-        self._free_slots = list(range(len(gpu_of_slot)))[::-1]
+        self._free_slots = list(range(len(gpus_of_slot)))[::-1]
         self._running: list[_Worker] = []
         self._elsewhere: list[tuple[float, Job]] = []  # time of the next check, job
 
@@ -186,8 +191,8 @@ class _Pool:
     def _start(self, job: Job) -> None:
         slot = self._free_slots.pop()
         reader, writer = multiprocessing.Pipe(duplex=False)
-        threads = threads_per_slot(len(self._gpu_of_slot))
-        worker_settings = WorkerSettings(self._gpu_of_slot[slot], threads)
+        threads = threads_each(len(self._gpus_of_slot) * job.config.devices)
+        worker_settings = WorkerSettings(self._gpus_of_slot[slot], threads)
         process = fork_context().Process(
             target=run_job, args=(job.config, self._default_group, worker_settings, writer)
         )

@@ -79,10 +79,17 @@ def search(
     of_search = _Search(study, planner, launch, space, fixed, prune)
     of_search.run(
         trials,
-        batch or sample.config.n_jobs or min(usable_cores(), MAX_BATCH),
+        batch or sample.config.n_jobs or default_batch(sample.config.devices),
         partial(make_sampler, sampler, seed),
     )
     of_search.report()
+
+
+def default_batch(devices: int) -> int:
+    """Return how many trials of `devices` ranks to run at a time: one per core and rank, at most
+    4.
+    """
+    return min(max(1, usable_cores() // devices), MAX_BATCH)
 
 
 def _check_options(trials: int, sampler: str, batch: int) -> None:

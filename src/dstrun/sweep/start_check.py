@@ -1,7 +1,8 @@
 """Check of a sweep's jobs before any of them starts, and the GPUs that they may use."""
 
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from dstrun.runs.folder import NEW, RunFolder
 from dstrun.runs.identity import settings
 from dstrun.sweep.forkserver import fork_context
 from dstrun.sweep.plan import Job
-from dstrun.sweep.worker import WorkerSettings, threads_per_slot
+from dstrun.sweep.worker import WorkerSettings, threads_each
 from dstrun.system.errors import InputError, Interrupted
 from dstrun.system.signals import StopRequest
 
@@ -26,7 +27,7 @@ CHECKED_OPTIONS = (
 
 
 class StartCheck(NamedTuple):
-    """GPUs for the jobs, as `jobs_at_a_time` takes them, and notes on devices."""
+    """GPUs for each slot, as `gpus_for` returns them, and notes on devices."""
 
     gpus: list[str] | None
     notes: list[str]
@@ -39,12 +40,12 @@ def check_start(jobs: Sequence[Job], stop: StopRequest) -> StartCheck:
     not be forked. GPUs is None, too, where that process has been killed; an error then appears in
     the jobs.
     """
-    devices = {job.config.device for job in jobs}
+    by_device = {job.config.device: job.config for job in jobs}
     reader, writer = multiprocessing.Pipe(duplex=False)
-    worker_settings = WorkerSettings(None, threads_per_slot(1))
+    worker_settings = WorkerSettings(None, threads_each(1))
     process = fork_context().Process(
         target=_check_jobs,
-        args=(_to_check(jobs, CHECKED_OPTIONS), devices, worker_settings, writer),
+        args=(_to_check(jobs, CHECKED_OPTIONS), by_device, worker_settings, writer),
     )
     process.start()
     writer.close()
@@ -101,25 +102,30 @@ def _settings(job: Job, beginnings: tuple[str, ...]) -> dict[str, Any]:
 
 def _check_jobs(
     groups: Sequence[Sequence[Config]],
-    devices: set[str],
+    by_device: Mapping[str, Config],
     settings: WorkerSettings,
     answer: Connection,
 ) -> None:
-    """Send (StartCheck, error): error says why the first unusable config fails, or is None."""
+    """Send (StartCheck, error): error says why the first unusable config fails, or is None.
+
+    `by_device`: a config for each of the jobs' devices.
+    """
     settings.apply()
     from dstrun.sweep.devices import gpus_for, notes_on_devices
-
-    error = _first_input_error(groups)
-    firsts = [first for first, *_ in groups]
-    answer.send((StartCheck(gpus_for(devices), notes_on_devices(firsts)), error))
-
-
-def _first_input_error(groups: Sequence[Sequence[Config]]) -> str | None:
+    from dstrun.training.launch import check_devices
     from dstrun.training.prepare import check_alike
 
-    for alike in groups:
+    checks = [partial(check_devices, config) for config in by_device.values()]
+    error = _first_input_error([*checks, *(partial(check_alike, *alike) for alike in groups)])
+    firsts = [first for first, *_ in groups]
+    ranks = max(config.devices for config in by_device.values())
+    answer.send((StartCheck(gpus_for(by_device.keys(), ranks), notes_on_devices(firsts)), error))
+
+
+def _first_input_error(checks: Sequence[Callable[[], object]]) -> str | None:
+    for check in checks:
         try:
-            check_alike(*alike)
+            check()
         except InputError as error:
             return str(error)
         except Exception:  # raised again in the job's own process, which logs the traceback

@@ -25,9 +25,13 @@ SECONDS_TO_STOP = 60  # for a job to finish its step and write its checkpoint
 
 @dataclass
 class WorkerSettings:
-    """Settings of a worker process: its GPU (None: all), CPU threads, folder and environment."""
+    """Settings of a worker process: its GPUs, CPU threads, folder and environment.
 
-    gpu: str | None
+    gpus: as CUDA_VISIBLE_DEVICES has them, one for each of the job's ranks (None: all).
+    threads: of each rank.
+    """
+
+    gpus: str | None
     threads: int
     folder: str = field(default_factory=os.getcwd)
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
@@ -53,8 +57,9 @@ class WorkerSettings:
         """
         os.environ.update(self.environment)
         os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(self.threads))
-        if self.gpu is not None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
+        os.environ["OMP_NUM_THREADS"] = str(self.threads)  # of ranks, which are processes
+        if self.gpus is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = self.gpus
 
 
 def _stop_with_parent() -> None:
@@ -89,8 +94,8 @@ def run_job(
         sys.exit(error.exit_code)
 
 
-def threads_per_slot(slots: int) -> int:
-    """Return a slot's share of the cores, or OMP_NUM_THREADS where that is lower."""
+def threads_each(processes: int) -> int:
+    """Return a process's share of the cores, or OMP_NUM_THREADS where that is lower."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
-    share = max(1, usable_cores() // slots)
+    share = max(1, usable_cores() // processes)
     return min(share, int(wanted)) if wanted.isdigit() and int(wanted) else share

@@ -11,6 +11,7 @@ from typing import Any
 # schedulers can send the last two before a time limit or pre-emption
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 KEPT = (signal.SIGTERM, signal.SIGHUP)  # an earlier handler of these stays
+DELAYED = (signal.SIGUSR1, signal.SIGUSR2)  # an earlier handler of these is called afterwards
 
 
 class StopRequest:
@@ -26,6 +27,11 @@ class StopRequest:
 
     def __bool__(self) -> bool:
         return self.signal is not None
+
+
+def stays(number: int) -> bool:
+    """Return whether a stop signal has an earlier handler that stays: see `stop_request`."""
+    return number in KEPT and signal.getsignal(number) is not signal.SIG_DFL
 
 
 @contextmanager
@@ -44,15 +50,14 @@ def stop_request() -> Iterator[StopRequest]:
         return
     before: dict[int, Any] = {}
     for stopping in STOPPING:
-        has_handler = signal.getsignal(stopping) is not signal.SIG_DFL
-        if stopping not in KEPT or not has_handler:
+        if not stays(stopping):
             before[stopping] = signal.signal(stopping, request.note)
     try:
         yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if request.signal in (signal.SIGUSR1, signal.SIGUSR2) and callable(before[request.signal]):
+        if request.signal in DELAYED and callable(before[request.signal]):
             signal.raise_signal(request.signal)
 
 

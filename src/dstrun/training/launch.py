@@ -1,44 +1,186 @@
-"""Ranks on this machine, through torch's launcher: `devices=N` is `torchrun` with as many."""
+"""Ranks of one run on this machine, through torch's launcher: `devices=N` is `torchrun` with as
+many.
+
+    launch  →  a process a rank, which calls `run` as well  →  the error of the rank that failed
+
+Torch's launcher watches the ranks, ends all when one has failed, and passes signals on. Call and
+errors go through files, so that the ranks share the config and an error is reported once.
+"""
 
 import logging
 import os
+import pickle
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from torch.distributed.elastic.multiprocessing import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
+from dstrun.config.options import Config
 from dstrun.system.cores import usable_cores
-from dstrun.system.errors import Interrupted, RunFailedError
+from dstrun.system.errors import (
+    InputError,
+    Interrupted,
+    RunFailedError,
+    error_line,
+)
+from dstrun.system.gpu import find_gpu, gpu_names
+from dstrun.system.signals import DELAYED, STOPPING, stays
+from dstrun.system.streams import accept_all_text
+from dstrun.training.ranks import is_of_lost_rank
 
 GRACE = 0.1  # seconds between two looks at the ranks
+SECONDS_TO_STOP = "25"  # of ranks that cannot go on, before they are killed
+ANY_DEVICE = ("auto", "cuda", "cpu")
+OTHER_ENDED = "another rank has ended"  # as a run's folder has it
+CALL = "call"
+PASSED_ON = (InputError, RunFailedError, KeyboardInterrupt, OSError)
 
 
-def launch(words: Sequence[str], count: int) -> None:
-    """Run `dstrun WORDS` in `count` processes that train together, and exit as they do.
+class RankFailedError(RunFailedError):
+    """The failure of a rank that the run's folder does not know of."""
 
-    Raises RunFailedError, with the exit code of the rank that failed first, and KeyboardInterrupt
-    after a signal.
+
+def check_devices(config: Config) -> None:
+    """Raise InputError where this machine lacks the devices that the ranks of a run need."""
+    if config.devices == 1:
+        return
+    if config.device not in ANY_DEVICE:
+        raise InputError(
+            f"device: got {config.device}, expected one of {', '.join(ANY_DEVICE)} with "
+            f"devices={config.devices}"
+        )
+    if config.device == "cpu" or (config.device == "auto" and not find_gpu()[0]):
+        return
+    if config.devices > (count := len(gpu_names())):
+        raise InputError(
+            f"devices: got {config.devices}, expected at most the number of GPUs that torch can "
+            f"use, {count}; device=cpu trains without"
+        )
+
+
+def launch(call: Callable[[], object], count: int) -> None:
+    """Call `call` in `count` processes that train together, and return when all have.
+
+    Raises what a rank has raised, the first one's if several have; RankFailedError where that is
+    the failure of another rank, which the first could not know; Interrupted after a signal.
     """
-    logging.disable(logging.ERROR)  # the ranks have said what is wrong
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import elastic_launch
+
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // count)))
-    config = LaunchConfig(
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", SECONDS_TO_STOP)
+    with TemporaryDirectory(prefix="dstrun-") as folder, _own_handlers():
+        Path(folder, CALL).write_bytes(pickle.dumps(call))
+        try:
+            elastic_launch(_settings(count), sys.executable)("-m", __name__, folder)
+        except ChildFailedError as error:
+            codes = {rank: one.exitcode for rank, one in error.failures.items()}
+            raise error_of_ranks(codes, Path(folder)) from None
+        except SignalException as error:
+            raise Interrupted(error.sigval) from None
+
+
+def _settings(count: int) -> Any:
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+    from torch.distributed.launcher.api import LaunchConfig
+
+    return LaunchConfig(
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=count,
         run_id=f"dstrun-{os.getpid()}",
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
+        local_addr="localhost",
         max_restarts=0,
         monitor_interval=GRACE,
+        signals_to_handle=",".join(one.name for one in STOPPING if not stays(one)),
+        logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
     )
+
+
+@contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Restore the handlers of signals after the block; silence torch's launcher inside it.
+
+    The ranks have said what is wrong. A delayed signal then gets to its earlier handler, as after
+    `stop_request`.
+    """
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in STOPPING}
+    disabled, stopped_by = logging.root.manager.disable, 0
+    logging.disable(logging.ERROR)
     try:
-        elastic_launch(config, sys.executable)("-m", "dstrun", *words)
-    except ChildFailedError as error:
-        _, failure = error.get_first_failure()
-        failed = RunFailedError(str(error))
-        failed.exit_code = failure.exitcode if failure.exitcode > 0 else 1
-        raise failed from error
-    except SignalException as error:
-        raise Interrupted(error.sigval) from error
+        yield
+    except Interrupted as error:
+        stopped_by = error.args[0]
+        raise
+    finally:
+        logging.disable(disabled)
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            if stopped_by in DELAYED and callable(before[stopped_by]):
+                signal.raise_signal(stopped_by)
+
+
+def error_of_ranks(codes: Mapping[int, int], folder: Path) -> BaseException:
+    """Return what to raise for the exit codes of ranks, −n for signal n, and their errors.
+
+    The launcher ends by SIGTERM those ranks that have not failed.
+    """
+    for rank, code in codes.items():
+        if code < 0 and code != -signal.SIGTERM:
+            line = f"rank {rank} was killed by {signal.Signals(-code).name}"
+            if code == -signal.SIGKILL:
+                line += " (if memory ran out: a smaller schedule.batch_size needs less)"
+            return RankFailedError(line)
+    errors = _read_errors(sorted(codes), folder)
+    for rank, error in errors.items():
+        if not is_of_lost_rank(error) and OTHER_ENDED not in str(error):
+            is_unknown = rank and isinstance(error, RunFailedError)
+            return RankFailedError(f"rank {rank}: {error}") if is_unknown else error
+    if errors:
+        return next(iter(errors.values()))
+    rank, code = next(iter(codes.items()))
+    if code == -signal.SIGTERM:
+        return Interrupted(signal.SIGTERM)
+    return RankFailedError(f"rank {rank} ended with exit code {code}")
+
+
+def _read_errors(ranks: Sequence[int], folder: Path) -> dict[int, BaseException]:
+    """Return the errors that ranks have left, by rank."""
+    files = {rank: folder / str(rank) for rank in ranks}
+    return {rank: pickle.loads(file.read_bytes()) for rank, file in files.items() if file.is_file()}
+
+
+def _main(folder: Path) -> None:
+    """Be a rank: make the call in a folder, and leave there what it raises."""
+    threading.Thread(target=_stop_without, args=(os.getppid(),), daemon=True).start()
+    accept_all_text()
+    try:
+        pickle.loads((folder / CALL).read_bytes())()
+    except (Exception, KeyboardInterrupt) as error:
+        is_passed_on = isinstance(error, PASSED_ON)
+        if not is_passed_on or os.environ.get("HYDRA_FULL_ERROR") == "1":
+            traceback.print_exc()
+        raised = error if is_passed_on else RunFailedError(error_line(error))
+        (folder / os.environ["RANK"]).write_bytes(pickle.dumps(raised))
+        sys.exit(getattr(error, "exit_code", 1))
+
+
+def _stop_without(launcher: int) -> None:
+    """Stop this process by SIGTERM when its launcher has been killed."""
+    while os.getppid() == launcher:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]))

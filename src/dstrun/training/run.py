@@ -8,9 +8,10 @@ Nothing is written before everything that can be checked has been.
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from dstrun.training.config_notes import gpu_notes
 from dstrun.training.describe import density_words, failure_line
 from dstrun.training.evaluate import evaluate, make_autocast
 from dstrun.training.follower import follow
+from dstrun.training.launch import RankFailedError, check_devices, launch
 from dstrun.training.prepare import Prepared, prepare, rehearse
 from dstrun.training.ranks import Ranks, is_of_lost_rank, joined, local_rank
 from dstrun.training.session import Session
@@ -54,6 +56,10 @@ def run(
     printed once nothing is wrong; with `advises`, one on what is faster on a GPU is among them. Of
     the processes that a launcher has started, the first decides, and the others follow.
     """
+    folder = RunFolder.of(config, default_group)
+    if config.devices > 1 and local_rank() is None and _is_to_train(folder):
+        _train_on_ranks(folder, partial(run, config, default_group, notes, advises))
+        return folder.path
     config = _on_device_of_rank(config)
     folder = RunFolder.of(config, default_group)
     with joined(config.device) as ranks:
@@ -62,6 +68,26 @@ def run(
         else:
             _follow(ranks)
     return folder.path
+
+
+def _is_to_train(folder: RunFolder) -> bool:
+    """Return whether there is something to train, by several ranks where they are asked for."""
+    config = folder.config
+    return not config.dry_run and (config.overwrite or folder.state() != FINISHED)
+
+
+def _train_on_ranks(folder: RunFolder, call: Callable[[], object]) -> None:
+    """Make the call in a process for each of the run's devices; record what the folder cannot
+    know: how a rank failed.
+    """
+    check_devices(folder.config)
+    try:
+        launch(call, folder.config.devices)
+    except RankFailedError as error:
+        print(f"{folder}: failed, {error}", file=sys.stderr)
+        with suppress(OSError, InputError):  # a full disk, or another run's folder
+            folder.record_failure(str(error), str(error))
+        raise
 
 
 def _train(folder: RunFolder, notes: Sequence[str], advises: bool, ranks: Ranks) -> None:
