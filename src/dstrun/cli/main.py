@@ -127,8 +127,10 @@ def _train_job(composed: Any, hydra: Any) -> None:
     config = check(composed)
     if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
         config.overwrite = False  # the job resumes after a restart
+    from dstrun.training.launch import use_tasks
     from dstrun.training.run import run_as_job
 
+    use_tasks()
     try:
         run_as_job(config, default_group=sweep_group(hydra.runtime.choices.get("sweep")))
     except BusyError as error:

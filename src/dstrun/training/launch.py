@@ -17,11 +17,12 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from dstrun.config.options import Config
+from dstrun.config.options import Config, flat
 from dstrun.system.cores import usable_cores
 from dstrun.system.errors import (
     InputError,
@@ -32,7 +33,7 @@ from dstrun.system.errors import (
 from dstrun.system.gpu import find_gpu, gpu_names
 from dstrun.system.signals import DELAYED, STOPPING, stays
 from dstrun.system.streams import accept_all_text
-from dstrun.training.ranks import is_of_lost_rank
+from dstrun.training.ranks import Ranks, is_of_lost_rank, local_rank
 
 GRACE = 0.1  # seconds between two looks at the ranks
 SECONDS_TO_STOP = "25"  # of ranks that cannot go on, before they are killed
@@ -62,6 +63,49 @@ def check_devices(config: Config) -> None:
             f"devices: got {config.devices}, expected at most the number of GPUs that torch can "
             f"use, {count}; device=cpu trains without"
         )
+
+
+def use_tasks() -> None:
+    """Let the tasks of a job of submitit, such as SLURM's, be ranks; a task alone changes nothing.
+
+    Each sees all GPUs of its node.
+    """
+    if not os.environ.get("SUBMITIT_EXECUTOR"):
+        return
+    from submitit.helpers import TorchDistributedEnvironment
+
+    ranks = TorchDistributedEnvironment()
+    if ranks.world_size > 1:
+        ranks.export(set_cuda_visible_devices=False, overwrite=True)
+
+
+def as_launched(config: Config) -> Config:
+    """Return the config of a run whose ranks torchrun or SLURM has started; any other unchanged.
+
+    Raise InputError for another number of ranks than `devices`. Ranks that torchrun starts again
+    resume.
+    """
+    if local_rank() is None:
+        return config
+    started = int(os.environ["WORLD_SIZE"])
+    if config.devices not in (1, started):
+        raise InputError(
+            f"devices: got {config.devices}, but {started} ranks have been started; leave it out"
+        )
+    restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    return replace(config, overwrite=config.overwrite and not restarted)
+
+
+def refuse_other_commands(config: Config, ranks: Ranks) -> None:
+    """Raise InputError, on every rank, where the ranks have been started by different commands."""
+    all_options = ranks.gather(flat(asdict(config)))
+    for rank, options in enumerate(all_options):
+        for key, value in options.items():
+            if key != "device" and value != (first := all_options[0].get(key)):
+                raise InputError(
+                    f"{key}: got {value!r} on rank {rank} and {first!r} on rank 0, expected the "
+                    "same command on all ranks"
+                )
 
 
 def launch(call: Callable[[], object], count: int) -> None:

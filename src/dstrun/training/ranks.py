@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from dstrun.system.errors import InputError
+
 FROM_LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 WORDS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of an element
@@ -146,10 +148,20 @@ def _sum_of_bits(tensor: Tensor) -> Tensor:
 
 
 def local_rank() -> int | None:
-    """Return this process's place among those of a launcher on this machine; None without one."""
-    if not all(name in os.environ for name in FROM_LAUNCHER) or os.environ["WORLD_SIZE"] == "1":
+    """Return this process's place among those of a launcher on this machine; None without one.
+
+    Raise InputError where the environment is not as a launcher sets it.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1":
         return None
-    return int(os.environ["LOCAL_RANK"])
+    given = {name: os.environ.get(name, "") for name in FROM_LAUNCHER}
+    for name, value in given.items():
+        if not value or (name != "MASTER_ADDR" and not value.isdecimal()):
+            raise InputError(
+                f"{name}: got {value!r} in the environment, where WORLD_SIZE is "
+                f"{given['WORLD_SIZE']!r}; torchrun sets {', '.join(FROM_LAUNCHER)}"
+            )
+    return int(given["LOCAL_RANK"])
 
 
 @contextmanager

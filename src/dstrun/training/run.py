@@ -40,7 +40,13 @@ from dstrun.training.config_notes import gpu_notes
 from dstrun.training.describe import density_words, failure_line
 from dstrun.training.evaluate import evaluate, make_autocast
 from dstrun.training.follower import follow
-from dstrun.training.launch import RankFailedError, check_devices, launch
+from dstrun.training.launch import (
+    RankFailedError,
+    as_launched,
+    check_devices,
+    launch,
+    refuse_other_commands,
+)
 from dstrun.training.prepare import Prepared, prepare, rehearse
 from dstrun.training.ranks import Ranks, is_of_lost_rank, joined, local_rank
 from dstrun.training.session import Session
@@ -56,6 +62,7 @@ def run(
     printed once nothing is wrong; with `advises`, one on what is faster on a GPU is among them. Of
     the processes that a launcher has started, the first decides, and the others follow.
     """
+    config = as_launched(config)
     folder = RunFolder.of(config, default_group)
     if config.devices > 1 and local_rank() is None and _is_to_train(folder):
         _train_on_ranks(folder, partial(run, config, default_group, notes, advises))
@@ -63,6 +70,7 @@ def run(
     config = _on_device_of_rank(config)
     folder = RunFolder.of(config, default_group)
     with joined(config.device) as ranks:
+        refuse_other_commands(config, ranks)
         if ranks.is_first:
             _train(folder, notes, advises, ranks)
         else:
