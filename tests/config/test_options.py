@@ -86,6 +86,8 @@ ELSEWHERE = {
     "schedule.ema": (
         "training/test_average.py::test_figures_are_those_of_the_average_and_training_is_as_without"
     ),
+    "data.stream": "data/test_streamed_runs.py::test_a_run_trains_on_a_stream",
+    "data.workers": "data/test_streamed_runs.py::test_processes_read_for_a_run",
 }  # option: the test that sees it
 
 
@@ -109,6 +111,8 @@ OTHER: dict[str, Any] = {
     "data.download": True,
     "data.train_limit": 9,
     "data.test_limit": 9,
+    "data.stream": True,
+    "data.workers": 3,
     "data.validation": 0.25,
     "data.size": 16,
     "data.mean": [0.5],
@@ -192,6 +196,7 @@ OTHER: dict[str, Any] = {
 }
 NO_PART_OF_A_RUN = {
     "data.root",
+    "data.workers",
     "data.download",
     "device",
     "threads",

@@ -48,6 +48,19 @@ class DataConfig:
     test_limit: int = option(
         0, "Number of test images, the same ones for every seed (0: all)", low=0
     )
+    stream: bool = option(
+        False,
+        "Whether to read images from their files when they are needed, random crops of them in "
+        "training, instead of all at the start (folder)",
+    )
+    workers: int = option(
+        -1,
+        "Number of processes that read the images of a stream (-1: one per core, 0: none but the "
+        "run's own)",
+        low=-1,
+        high=1024,
+        identity=False,
+    )
     validation: float = option(
         0.0,
         "Fraction of each class held out of training for validation (0: none)",

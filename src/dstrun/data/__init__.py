@@ -1,9 +1,9 @@
 """Data sets: files on disk → uint8 tensors → batches on the device.
 
 A builder takes the root folder, `data.args`, and those of the keywords `download`, `size`,
-`train_limit` and `test_limit` that it has parameters for; it returns `Splits`. `BUILDERS` maps the
-names that `data.builder` may have to them; other packages add theirs through the entry-point group
-`dstrun.data`.
+`train_limit`, `test_limit` and `stream` that it has parameters for; it returns `Splits`. `BUILDERS`
+maps the names that `data.builder` may have to them; other packages add theirs through the
+entry-point group `dstrun.data`.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,9 @@ from dstrun.data.batches import Batches
 from dstrun.data.checks import check, note_missing_classes
 from dstrun.data.digits import digits
 from dstrun.data.folder import folder
-from dstrun.data.splits import Split, Splits
+from dstrun.data.image_reader import ImageReader
+from dstrun.data.splits import FileSplit, Split, Splits
+from dstrun.data.streamed_batches import StreamedBatches
 from dstrun.data.torchvision_sets import published_set
 from dstrun.system.errors import DataError
 
@@ -22,8 +24,11 @@ __all__ = [
     "Batches",
     "Builder",
     "DataError",
+    "FileSplit",
+    "ImageReader",
     "Split",
     "Splits",
+    "StreamedBatches",
     "check",
     "note_missing_classes",
 ]

@@ -1,5 +1,7 @@
 """Batches of a split that is on the device as one uint8 tensor: no worker, no copy from the host.
 
+`Order` is what batches of all kinds share.
+
     epoch = one permutation, and a crop offset and a flip for each image, all drawn at its start
             from (seed, epoch)
     batch = a slice of it; several batches at a time are gathered, padded, cropped, flipped and
@@ -15,6 +17,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from math import ceil
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,38 +31,28 @@ ASSEMBLED_BYTES = 2**22
 Batch = tuple[Tensor, Tensor]
 
 
-class Batches:
-    """Batches of images (B, C, H, W), as floats (pixel / 255 − mean) / std, and labels (B,).
+class Order:
+    """Order of the images of each epoch, by (seed, epoch), and a rank's part of each batch.
 
-    `on_host`: keep the images on the host, where a GPU is short of memory; the batches are the
-    same. `pad`: black pixels around an image before a random crop; `flip`: mirror half of the
-    images; both only in `shuffled`. `mean` and `std` have one value, or one per channel. `part`:
-    (rank, ranks); where several train together, `shuffled` yields a rank's part of each batch, see
-    `part_of`, and `in_order` every so-many-th batch.
+    `part`: (rank, ranks), of processes that train together: see `part_of`. `mean` and `std` have
+    one value, or one per channel.
     """
 
     def __init__(
         self,
-        split: Split,
+        images: int,
         batch_size: int,
         device: torch.device,
         *,
-        on_host: bool = False,
         mean: Sequence[float] = (0.0,),
         std: Sequence[float] = (1.0,),
-        pad: int = 0,
-        flip: bool = False,
         seed: int = 0,
         part: tuple[int, int] = (0, 1),
     ) -> None:
-        self._device = device
-        self._pins = on_host and torch.cuda.is_available()
-        self._images = split.images if on_host else split.images.to(device)
-        self._labels = split.labels.to(device)
+        self.images, self.batch_size, self._device = images, batch_size, device
+        self._seed, self._part = seed, part
         self._mean, self._std = (torch.tensor(v, device=device).view(-1, 1, 1) for v in (mean, std))
         self._normalised = any(mean) or any(value != 1 for value in std)
-        self.batch_size, self._pad, self._flip, self._seed = batch_size, pad, flip, seed
-        self.images, self._part = len(split), part
 
     def __len__(self) -> int:
         """Return the batches per epoch; batch norm cannot train on a last batch of one image,
@@ -72,29 +65,67 @@ class Batches:
         """Return how many images a batch of an epoch has, on all ranks together."""
         return min(self.batch_size, self.images - batch * self.batch_size)
 
+    def _draw(self, epoch: int) -> tuple[Tensor, torch.Generator]:
+        """Return the order of the images in an epoch, and the generator for what else it draws."""
+        generator = torch.Generator().manual_seed(mixed_seed(self._seed, epoch))
+        return torch.randperm(self.images, generator=generator), generator
+
+    def _places(self, whole: bool) -> list[range]:
+        """Return the places in the order of this rank's part of each batch, or of all of it."""
+        rank, ranks = (0, 1) if whole else self._part
+        found = []
+        for batch in range(len(self)):
+            part, start = part_of(self.size(batch), rank, ranks), batch * self.batch_size
+            found.append(range(start + part.start, start + part.stop))
+        return found
+
+    def _floats(self, pixels: Tensor) -> Tensor:
+        images = pixels.float().div_(255)
+        return images.sub_(self._mean).div_(self._std) if self._normalised else images
+
+
+class Batches(Order):
+    """Batches of images (B, C, H, W), as floats (pixel / 255 − mean) / std, and labels (B,).
+
+    `on_host`: keep the images on the host, where a GPU is short of memory; the batches are the
+    same. `pad`: black pixels around an image before a random crop; `flip`: mirror half of the
+    images; both only in `shuffled`. `order`: options of `Order`; where several ranks train
+    together, `shuffled` yields a rank's part of each batch, and `in_order` every so-many-th batch.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        device: torch.device,
+        *,
+        on_host: bool = False,
+        pad: int = 0,
+        flip: bool = False,
+        **order: Any,
+    ) -> None:
+        super().__init__(len(split), batch_size, device, **order)
+        self._pins = on_host and torch.cuda.is_available()
+        self._images = split.images if on_host else split.images.to(device)
+        self._labels = split.labels.to(device)
+        self._pad, self._flip = pad, flip
+
     def shuffled(self, epoch: int, start: int = 0, *, whole: bool = False) -> Iterator[Batch]:
         """Yield the batches of an epoch from number `start` on, augmented.
 
         Order and augmentation depend on (seed, epoch) only. whole: all of every batch, on any rank.
         """
-        rank, ranks = (0, 1) if whole else self._part
-        generator = torch.Generator().manual_seed(mixed_seed(self._seed, epoch))
-        order = torch.randperm(self.images, generator=generator)
+        order, generator = self._draw(epoch)
         shifts = torch.randint(2 * self._pad + 1, (2, self.images), generator=generator)
         flips: Tensor | None = None
         if self._flip:
             flips = torch.rand(self.images, generator=generator) < 0.5
-        sizes = [self.size(batch) for batch in range(len(self))]
-        if ranks > 1:
-            parts = [part_of(size, rank, ranks) for size in sizes]
-            own = [
-                batch * self.batch_size + place
-                for batch, part in enumerate(parts)
-                for place in part
-            ]
+        parts = self._places(whole)
+        sizes = [len(part) for part in parts]
+        if sum(sizes) < len(order):
+            own = [place for part in parts for place in part]
             order, shifts = order[own], shifts[:, own]
             flips = None if flips is None else flips[own]
-            sizes = [len(part) for part in parts]
         where = order.to(self._images.device)
         order, shifts = order.to(self._device), shifts.to(self._device)
         flips = None if flips is None else flips.to(self._device)
@@ -141,10 +172,6 @@ class Batches:
         # one index for all channels: a quarter of the time of padded[images, channels, rows, …]
         places = places.view(count, 1, -1).expand(-1, channels, -1)
         return padded.flatten(2).gather(2, places).view(pixels.shape)
-
-    def _floats(self, pixels: Tensor) -> Tensor:
-        images = pixels.float().div_(255)
-        return images.sub_(self._mean).div_(self._std) if self._normalised else images
 
 
 def part_of(images: int, rank: int, ranks: int) -> range:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dstrun.data.splits import Split, Splits
+from dstrun.data.splits import FileSplit, Split, Splits
 from dstrun.system.errors import DataError
 
 CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
@@ -30,14 +30,16 @@ def check(splits: Any) -> Splits:
             f"classes is {splits.classes!r}, {_kind(splits.classes)}, expected a whole number (int)"
         )
     for name, split in (("train", splits.train), ("test", splits.test)):
-        if not isinstance(split, Split):
+        if not isinstance(split, Split | FileSplit):
             raise DataError(f"{name} is {_kind(split)}, expected dstrun.Split(images, labels)")
-        _check_images(name, split.images)
-        _check_labels(name, split.labels, len(split.images), splits.classes)
+        if isinstance(split, Split):
+            _check_images(name, split.images)
+        images = split.images if isinstance(split, Split) else split.places
+        _check_labels(name, split.labels, len(images), splits.classes)
     if splits.classes < 2:
         raise DataError(f"there is {splits.classes} class, expected at least 2")
     _check_texts(splits)
-    train, test = (tuple(split.images.shape[1:]) for split in (splits.train, splits.test))
+    train, test = splits.train.shape, splits.test.shape
     if train != test:
         raise DataError(f"train images are {train}, test images {test}")
     return splits

@@ -1,28 +1,21 @@
-"""Tree of images with one folder per class, read into memory once. `image_tree` lists its files.
+"""Tree of images with one folder per class: read into memory once, or streamed from its files.
 
-Images are rotated as their EXIF orientation says, as viewers show them, and converted to RGB: alpha
-is dropped, and of an animation or a file of several pages the first is read. The shorter side is
-scaled to `size` pixels, and the centre square is cut out.
+`image_tree` lists the files, `image_files` decodes them.
 """
 
 import os
 import warnings
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from dstrun.data.splits import Split, Splits, limited_indices, stratified_split
+from dstrun.data.image_files import Undecodable, read_square
+from dstrun.data.splits import FileSplit, Split, Splits, limited_indices, stratified_split
 from dstrun.system.errors import DataError
-from dstrun.system.image_tree import TEST, TRAIN, WHOLE, Part, list_tree
-
-if TYPE_CHECKING:
-    from PIL import Image
+from dstrun.system.image_tree import WHOLE, Tree, comma_list, list_tree
 
 HELD_OUT = 0.2  # of each class, for testing, of a tree without parts
 MEMORY_SHARE = 0.8  # of this machine, that the images of a split may take
@@ -33,70 +26,81 @@ def folder(
     size: int = 32,
     train_limit: int = 0,
     test_limit: int = 0,
+    stream: bool = False,
     undecodable: float = 0.0,
 ) -> Splits:
-    """Return the tree below `root` as splits of (3, size, size) images.
+    """Return the tree below `root` as splits of (3, size, size) images, or with `stream` of files.
 
     The limits are applied before any image is decoded. Up to a share `undecodable`, in [0, 1), of
-    each split may be images that cannot be decoded: they are left out, and noted. Raise DataError
-    for more of them, a tree without images, an empty class, a class that only the test part has,
-    and images that memory cannot hold.
+    each split may be images that cannot be decoded: they are left out, and noted; of a stream once
+    they are met. Raise DataError for more of them, a tree without images, an empty class, a class
+    that only the test part has, and images that memory cannot hold; of a stream, for a class that
+    only the training part has, too.
     """
     if not (isinstance(undecodable, int | float) and 0 <= undecodable < 1):
         raise ValueError(f"undecodable is {undecodable!r}, expected a share ≥ 0 and < 1")
     tree = list_tree(root)
-    if WHOLE in tree.parts:
-        train, test = _split(tree.parts[WHOLE])
-    else:
-        train, test = _files(tree.parts[TRAIN]), _files(tree.parts[TEST])
-    train_split, train_notes = _decode("training", *train, train_limit, size, undecodable)
-    test_split, test_notes = _decode("test", *test, test_limit, size, undecodable)
+    train, test = _file_splits(tree, size, undecodable)
+    if stream:
+        _refuse_untested(tree, test)
+    train = train.subset(limited_indices(len(train), train_limit))
+    test = test.subset(limited_indices(len(test), test_limit))
+    if stream:
+        return Splits(train, test, len(tree.classes), tree.notes, tree.classes, tree.facts)
+    train_split, train_notes = _decode("training", train)
+    test_split, test_notes = _decode("test", test)
     notes = (*tree.notes, *train_notes, *test_notes)
     return Splits(train_split, test_split, len(tree.classes), notes, tree.classes, tree.facts)
 
 
-def _files(part: Part) -> tuple[list[str], Tensor]:
-    return list(part.files), torch.tensor(part.labels)
+def _file_splits(tree: Tree, size: int, undecodable: float) -> tuple[FileSplit, FileSplit]:
+    """Return the files for training, and for testing: a share of each class without parts."""
+    found = []
+    for part in tree.parts.values():
+        labels = torch.tensor(part.labels)
+        found.append(FileSplit(part.files, labels, torch.arange(len(labels)), size, undecodable))
+    if WHOLE in tree.parts:
+        train, test = (
+            found[0].subset(some) for some in stratified_split(found[0].labels, HELD_OUT)
+        )
+    else:
+        train, test = found
+    return train, test
 
 
-def _split(part: Part) -> tuple[tuple[list[str], Tensor], tuple[list[str], Tensor]]:
-    """Return files and labels for training, and for testing, of a tree without parts."""
-    files, labels = _files(part)
-    train, test = stratified_split(labels, HELD_OUT)
-    train_files = [files[index] for index in train]
-    test_files = [files[index] for index in test]
-    return (train_files, labels[train]), (test_files, labels[test])
+def _refuse_untested(tree: Tree, test: FileSplit) -> None:
+    """Raise DataError for a class without a test image, as of a tree of which a part is missing."""
+    counts = test.labels.bincount(minlength=len(tree.classes))
+    if names := [name for name, count in zip(tree.classes, counts, strict=True) if not count]:
+        raise DataError(f"the test part has no image of {comma_list(names, 5)}")
 
 
-def _decode(
-    part: str, files: Sequence[str], labels: Tensor, limit: int, size: int, undecodable: float
-) -> tuple[Split, list[str]]:
+def _decode(part: str, files: FileSplit) -> tuple[Split, tuple[str, ...]]:
     """Return the images that can be decoded, and a note on the others.
 
-    Raise DataError where more than a share `undecodable` cannot be decoded.
+    Raise DataError where more than the allowed share cannot be decoded.
     """
-    indices = limited_indices(len(files), limit)
-    images, reasons = _read_all([files[index] for index in indices], size)
-    split = Split(images, labels[indices])
+    images, reasons = _read_all(files)
+    split, undecodable = Split(images, files.labels), files.undecodable
     if not reasons:
-        return split, []
-    broken, total = len(reasons), len(indices)
+        return split, ()
+    broken, total = len(reasons), len(files)
     note = f"{broken} of {total:,} {part} images cannot be decoded ({next(iter(reasons.values()))}"
     note += f", and {broken - 1} more)" if broken > 1 else ")"
     if broken > undecodable * total:
         raise DataError(f"{note}{_advice(broken, total, undecodable)}")
     good = [place for place in range(total) if place not in reasons]
-    return split.subset(torch.tensor(good)), [f"{note}: left out"]
+    return split.subset(torch.tensor(good)), (f"{note}: left out",)
 
 
-def _read_all(files: Sequence[str], size: int) -> tuple[Tensor, dict[int, str]]:
+def _read_all(files: FileSplit) -> tuple[Tensor, dict[int, str]]:
     """Return the images, uint8 (N, 3, size, size), and why some cannot be decoded, by index."""
-    _require_memory(len(files), size)
-    images = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
+    _require_memory(len(files), files.size)
+    images = torch.empty(len(files), *files.shape, dtype=torch.uint8)
 
     def read(index: int) -> str | None:
         try:
-            images[index] = _read(Path(files[index]), size)
+            images[index] = read_square(Path(files.file(index)), files.size)
         except Undecodable as error:
             return str(error)
         return None
@@ -114,7 +118,7 @@ def _require_memory(images: int, size: int) -> None:
     if needed > memory * MEMORY_SHARE:
         raise DataError(
             f"{images:,} images of {size}×{size} take {needed / 2**30:.0f} GiB, this machine has "
-            f"{memory / 2**30:.0f}: lower data.size or set data.train_limit"
+            f"{memory / 2**30:.0f}: lower data.size, set data.train_limit or data.stream=true"
         )
 
 
@@ -125,33 +129,3 @@ def _advice(broken: int, images: int, allowed: float) -> str:
     needed = min(ceil(round(1000 * broken / images, 6)) / 1000, broken / (broken + 1))
     more = f", more than data.args.undecodable={allowed:g} allows" if allowed else ""
     return f"{more}; data.args.undecodable={needed:g} leaves them out"
-
-
-class Undecodable(Exception):
-    """An image file that cannot be decoded; the message, one line, says which and why."""
-
-
-def _read(path: Path, size: int) -> Tensor:
-    """Return one image, uint8 (3, size, size)."""
-    from PIL import Image, ImageOps
-    from torchvision.transforms.functional import pil_to_tensor
-
-    try:
-        with Image.open(path) as image:
-            # Pillow would clip values above 255, and turn NaN into 0.
-            if image.mode.startswith(("F", "I")):
-                raise ValueError("has floating-point or 16-bit pixels, expected 8 bits per channel")
-            return pil_to_tensor(ImageOps.fit(_rotated(image).convert("RGB"), (size, size)))
-    except Exception as error:  # Pillow raises a dozen kinds for damaged files
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise Undecodable(f"{path}: {reason}") from error
-
-
-def _rotated(image: "Image.Image") -> "Image.Image":
-    """Return the image in its EXIF orientation, or unchanged where the EXIF data is damaged."""
-    from PIL import ImageOps
-
-    image.load()
-    with suppress(Exception):  # struct.error, TypeError and others, for damaged EXIF data
-        ImageOps.exif_transpose(image, in_place=True)
-    return image

@@ -1,7 +1,7 @@
-"""Splits of a data set: uint8 images (N, C, H, W) with int64 labels (N,)."""
+"""Splits of a data set: uint8 images (N, C, H, W), or their files, with int64 labels (N,)."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,44 @@ class Split:
         """Return the examples at these indices."""
         return Split(self.images[indices], self.labels[indices])
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of an image, (channels, height, width)."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+
+@dataclass(frozen=True)
+class FileSplit:
+    """One split of a tree that is too large for memory: files in place of images.
+
+    `files`: paths, of which `places`, int64 (N,), are those of the split. `size`: side of the
+    square that is cut from an image, pixels. `undecodable`: share of the split that may be images
+    that cannot be decoded.
+    """
+
+    files: Sequence[str]
+    labels: Tensor
+    places: Tensor
+    size: int
+    undecodable: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: Tensor) -> "FileSplit":
+        """Return the examples at these indices."""
+        return replace(self, labels=self.labels[indices], places=self.places[indices])
+
+    def file(self, index: int) -> str:
+        """Return the path of an example."""
+        return self.files[int(self.places[index])]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of an image, (channels, height, width)."""
+        return 3, self.size, self.size
+
 
 @dataclass(frozen=True)
 class Splits:
@@ -32,8 +70,8 @@ class Splits:
     status.json.
     """
 
-    train: Split
-    test: Split
+    train: Split | FileSplit
+    test: Split | FileSplit
     classes: int
     notes: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
@@ -42,8 +80,7 @@ class Splits:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Return (channels, height, width) of an image."""
-        channels, height, width = self.train.images.shape[1:]
-        return channels, height, width
+        return self.train.shape
 
 
 def limited_indices(count: int, limit: int) -> Tensor:

@@ -191,8 +191,9 @@ class _Pool:
     def _start(self, job: Job) -> None:
         slot = self._free_slots.pop()
         reader, writer = multiprocessing.Pipe(duplex=False)
-        threads = threads_each(len(self._gpus_of_slot) * job.config.devices)
-        worker_settings = WorkerSettings(self._gpus_of_slot[slot], threads)
+        processes = len(self._gpus_of_slot) * job.config.devices
+        threads = threads_each(processes)
+        worker_settings = WorkerSettings(self._gpus_of_slot[slot], threads, processes)
         process = fork_context().Process(
             target=run_job, args=(job.config, self._default_group, worker_settings, writer)
         )

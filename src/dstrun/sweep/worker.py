@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 
 from dstrun.config.options import Config
-from dstrun.system.cores import usable_cores
+from dstrun.system.cores import share_among, usable_cores
 from dstrun.system.errors import BusyError, Interrupted, RunFailedError
 from dstrun.system.streams import accept_all_text
 
@@ -29,10 +29,12 @@ class WorkerSettings:
 
     gpus: as CUDA_VISIBLE_DEVICES has them, one for each of the job's ranks (None: all).
     threads: of each rank.
+    processes: of all jobs that run at a time.
     """
 
     gpus: str | None
     threads: int
+    processes: int = 1
     folder: str = field(default_factory=os.getcwd)
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
@@ -49,6 +51,7 @@ class WorkerSettings:
         from dstrun.system.machine import share_cores
 
         share_cores(self.threads)
+        share_among(self.processes)
 
     def set_environment(self) -> None:
         """Set the environment variables of the sweep's process, with a share of the machine.

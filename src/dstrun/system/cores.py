@@ -1,4 +1,4 @@
-"""Number of CPU cores that this process may use."""
+"""Number of CPU cores that this process may use, alone or beside others of the same command."""
 
 import os
 from pathlib import Path
@@ -19,3 +19,21 @@ def usable_cores(group: Path = Path("/sys/fs/cgroup")) -> int:
         return max(1, min(cores, int(quota) // int(period)))
     except (OSError, ValueError):  # no such file, or "max": no quota
         return cores
+
+
+_jobs = 1  # of a sweep that run at a time, this one among them
+
+
+def share_among(jobs: int) -> None:
+    """Count on so many jobs of a sweep at a time, each with its share of the cores."""
+    global _jobs
+    _jobs = jobs
+
+
+def own_cores() -> int:
+    """Return this process's share of the usable cores: beside other jobs, or ranks of a launcher.
+
+    At least 1.
+    """
+    ranks = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return max(1, usable_cores() // _jobs // max(1, int(ranks) if ranks.isdecimal() else 1))

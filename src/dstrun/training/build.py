@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from dstrun.config.options import Config
-from dstrun.data import Batches
+from dstrun.data import Batches, FileSplit, ImageReader, StreamedBatches
 from dstrun.methods.base import Method
 from dstrun.runs.identity import compiles
 from dstrun.runs.method import make_method
@@ -46,25 +46,33 @@ def training_objects(config: Config, prepared: Prepared) -> tuple[nn.Module, Met
 
 def make_batches(
     config: Config, prepared: Prepared, ranks: Ranks = ALONE
-) -> tuple[Batches, dict[str, Callable]]:
+) -> tuple[Batches | StreamedBatches, dict[str, Callable]]:
     """Return training batches, and for each held-out split a function that yields its batches."""
     data, size = config.data, config.schedule.batch_size
-    on_device = partial(
-        Batches,
-        device=prepared.device,
-        on_host=prepared.on_host,
-        mean=data.mean,
-        std=data.std,
-        part=(ranks.rank, ranks.size),
-    )
-    train = on_device(prepared.splits.train, size, pad=data.pad, flip=data.flip, seed=config.seed)
+    batches = _of_kind(config, prepared, ranks)
+    train = batches(prepared.splits.train, size, pad=data.pad, flip=data.flip, seed=config.seed)
     usual = EVALUATION_BYTES[prepared.device.type] // torch.Size(prepared.shape).numel()
     size = max(size // config.schedule.accumulate, usual, 1)
     splits: dict[str, Callable] = {}
     if prepared.validation:
-        splits["validation"] = on_device(prepared.validation, size).in_order
-    splits["test"] = on_device(prepared.splits.test, size).in_order
+        splits["validation"] = batches(prepared.validation, size).in_order
+    splits["test"] = batches(prepared.splits.test, size).in_order
     return train, splits
+
+
+def _of_kind(config: Config, prepared: Prepared, ranks: Ranks) -> Callable[..., Any]:
+    """Return what makes the batches of a split: of files, or of images in memory."""
+    options: dict[str, Any] = {
+        "device": prepared.device,
+        "mean": config.data.mean,
+        "std": config.data.std,
+        "part": (ranks.rank, ranks.size),
+    }
+    if isinstance(prepared.splits.train, FileSplit):
+        pins = prepared.device.type == "cuda"
+        reader = ImageReader(config.data.size, prepared.workers, pins)
+        return partial(StreamedBatches, reader=reader, **options)
+    return partial(Batches, on_host=prepared.on_host, **options)
 
 
 def make_optimiser_for(config: Config, model: nn.Module, method: Method) -> Optimizer:

@@ -8,15 +8,15 @@ from typing import Any
 from dstrun import data
 from dstrun.config.registry import accepted_options, check_arguments, lookup
 from dstrun.config.sections import DataConfig
-from dstrun.data import Split, Splits
+from dstrun.data import FileSplit, Split, Splits
 from dstrun.data.splits import limited_indices, stratified_split
 from dstrun.system.errors import InputError, user_code_error
 
 # Options of `data` that are passed to every builder with a parameter of that name.
-BUILDER_OPTIONS = ("download", "size", "train_limit", "test_limit")
+BUILDER_OPTIONS = ("download", "size", "train_limit", "test_limit", "stream")
 
 
-def load_data(wanted: DataConfig) -> tuple[Splits, Split | None]:
+def load_data(wanted: DataConfig) -> tuple[Splits, Split | FileSplit | None]:
     """Return the splits that `wanted` describes, and a validation split if it asks for one.
 
     The validation split is taken out of the training split. Raises InputError for data that are
@@ -37,7 +37,7 @@ def _check_channels(wanted: DataConfig, channels: int) -> None:
             raise InputError(f"data.{name}: got {count} values, expected 1{hint}")
 
 
-def _hold_out(splits: Splits, fraction: float) -> tuple[Splits, Split]:
+def _hold_out(splits: Splits, fraction: float) -> tuple[Splits, Split | FileSplit]:
     """Return the splits with less to train on, and a fraction of each class for validation."""
     rest, held_out = stratified_split(splits.train.labels, fraction)
     if not len(rest) or not len(held_out):
@@ -80,7 +80,7 @@ def _limit(splits: Splits, wanted: DataConfig) -> Splits:
     limited: dict[str, Any] = {}
     notes = []
     for name, limit in {"train": wanted.train_limit, "test": wanted.test_limit}.items():
-        split: Split = getattr(splits, name)
+        split: Split | FileSplit = getattr(splits, name)
         count = len(split)
         if limit > count:
             notes.append(

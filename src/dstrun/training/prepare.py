@@ -12,11 +12,13 @@ from torch import nn
 from dstrun import models
 from dstrun.config.options import Config
 from dstrun.config.registry import check_arguments, lookup
-from dstrun.config.sections import ScheduleConfig
-from dstrun.data import Split, Splits
+from dstrun.config.sections import DataConfig, ScheduleConfig
+from dstrun.data import FileSplit, Split, Splits
+from dstrun.data.image_reader import missing_memory
 from dstrun.methods.masked_layers import Maskable, maskable, sparsify
 from dstrun.runs.identity import compiles
 from dstrun.runs.method import make_method
+from dstrun.system.cores import own_cores
 from dstrun.system.errors import InputError
 from dstrun.system.gpu import find_gpu, free_memory, has_bf16, number_format, total_memory
 from dstrun.system.machine import choose_device, missing_for_compilation
@@ -33,16 +35,18 @@ SHARE_FOR_DATA = 0.5  # of a GPU's free memory; the rest is the training step's
 class Prepared:
     """Device, data and the model's builder; nothing is trained yet.
 
-    on_host: whether the images stay on the host, for lack of memory on the GPU. gpu: its memory and
+    on_host: whether the images stay on the host, for lack of memory on the GPU. workers: processes
+    that read the images of a stream. gpu: its memory and
     number format, in words, or (). notes: what a user may not expect of the device.
     """
 
     device: torch.device
     splits: Splits
-    validation: Split | None
+    validation: Split | FileSplit | None
     build_model: Callable[[], nn.Module]
     trial: Trial = Trial()
     on_host: bool = False
+    workers: int = 0
     gpu: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -89,7 +93,9 @@ def prepare(config: Config, resumes: bool = False) -> Prepared:
     check_arguments("model.args", name, builder, splits.shape, splits.classes, **arguments)
     build_model = partial(builder, splits.shape, splits.classes, **arguments)
     trial = _try_model(config, build_model, splits, resumes)
-    short = _note_on_memory(device, [splits.train, splits.test, *filter(None, [validation])])
+    short = _note_on_memory(
+        device, [splits.train, splits.test, *([validation] if validation else [])]
+    )
     return Prepared(
         device,
         splits,
@@ -97,6 +103,7 @@ def prepare(config: Config, resumes: bool = False) -> Prepared:
         build_model,
         trial,
         on_host=bool(short),
+        workers=_workers(config.data) if isinstance(splits.train, FileSplit) else 0,
         gpu=_gpu_words(config.schedule, device),
         notes=tuple(filter(None, (note_on_device(config.device), short))),
     )
@@ -171,17 +178,26 @@ def _gpu_words(schedule: ScheduleConfig, device: torch.device) -> tuple[str, ...
     return f"{total_memory() / 2**30:.0f} GiB", number_format(schedule.precision)
 
 
-def _note_on_memory(device: torch.device, splits: Sequence[Split]) -> str:
+def _note_on_memory(device: torch.device, splits: Sequence[Split | FileSplit]) -> str:
     """Return a note if the images take too much of what is free on a GPU: they stay on the host."""
     if device.type != "cuda":
         return ""
-    size, free = sum(split.images.nbytes for split in splits), free_memory()
+    kept = [split.images.nbytes for split in splits if isinstance(split, Split)]
+    size, free = sum(kept), free_memory()
     if size <= SHARE_FOR_DATA * free:
         return ""
     return (
         f"device: the images, {size / 2**20:,.0f} MiB, stay in the host's memory, since "
         f"{free / 2**20:,.0f} MiB are free on {device}; batches are copied while it computes"
     )
+
+
+def _workers(data: DataConfig) -> int:
+    """Return the number of processes that read images; InputError where memory for them lacks."""
+    workers = own_cores() if data.workers < 0 else data.workers
+    if workers and (lack := missing_memory(workers, data.size)):
+        raise InputError(f"data.workers: {workers} need {lack}; data.workers=0 reads without")
+    return workers
 
 
 def _try_model(

@@ -80,7 +80,9 @@ class Session:
                 except BusyError:  # another process has taken over the run
                     raise
                 except Exception as error:
-                    raise RunFailedError(self._record_failure(error)) from error
+                    failed = RunFailedError(self._record_failure(error))
+                    failed.exit_code = getattr(error, "exit_code", failed.exit_code)
+                    raise failed from error
                 except KeyboardInterrupt:
                     self._status.end(INTERRUPTED)
                     raise
@@ -258,6 +260,8 @@ class Session:
         """Return an error in one line, with advice where memory or a deterministic form lacks."""
         if is_of_lost_rank(error):
             return "another rank has ended"
+        if isinstance(error, InputError):
+            return str(error)
         if not is_out_of_memory(error):
             return failure_line(error)
         schedule = self._config.schedule

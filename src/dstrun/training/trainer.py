@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from dstrun.config.options import Config
-from dstrun.data import Batches
+from dstrun.data import Batches, StreamedBatches
 from dstrun.data.batches import mixed_seed
 from dstrun.runs import checkpoint
 from dstrun.runs.rounds import Rounds
@@ -30,7 +30,7 @@ from dstrun.training.ranks import ALONE, Ranks
 
 BEFORE_TRAINING = -1  # epoch whose order of batches a method sees before the first step
 
-Data = tuple[Batches, dict[str, Callable]]
+Data = tuple[Batches | StreamedBatches, dict[str, Callable]]
 
 
 class Trainer:

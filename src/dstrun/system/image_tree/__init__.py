@@ -22,10 +22,11 @@ from pathlib import Path
 
 from dstrun.system.errors import DataError
 from dstrun.system.image_tree.lister import Lister
+from dstrun.system.image_tree.messages import comma_list
 from dstrun.system.image_tree.names import TEST, TRAIN
 from dstrun.system.image_tree.tree import WHOLE, Part, Tree
 
-__all__ = ["TEST", "TRAIN", "WHOLE", "Part", "Tree", "list_tree"]
+__all__ = ["TEST", "TRAIN", "WHOLE", "Part", "Tree", "comma_list", "list_tree"]
 
 MOST_KNOWN = 8  # trees kept in memory; one of a million images takes some 200 MB
 # the trees that this process has listed, with the times of change of their folders

@@ -1,0 +1,138 @@
+"""Batches of images that are read when they are needed: the same in any number of processes."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dstrun.data import BUILDERS, FileSplit, ImageReader, StreamedBatches
+from dstrun.data.image_files import centre_box, random_box
+from dstrun.system.errors import InputError
+
+SIDE = 8
+CPU = torch.device("cpu")
+
+
+def tree(root: Path, each: int = 9, classes: int = 2) -> Path:
+    """Write random images of mixed sizes and modes, for training and a third for testing."""
+    draws = np.random.default_rng(0)
+    for part, count in (("train", each), ("val", each // 3)):
+        for name in range(classes):
+            folder = root / part / f"c{name}"
+            folder.mkdir(parents=True)
+            for number in range(count):
+                size = draws.integers(10, 40, 2)
+                image = Image.fromarray(draws.integers(0, 256, (*size, 3), np.uint8))
+                mode, ending = [("RGB", "jpg"), ("L", "jpg"), ("CMYK", "jpg"), ("P", "png")][
+                    number % 4
+                ]
+                image.convert(mode).save(folder / f"{number}.{ending}")
+    return root
+
+
+def train_split(root: Path, **options: Any) -> FileSplit:
+    return BUILDERS["folder"](root, size=SIDE, stream=True, **options).train
+
+
+def batches(split: FileSplit, size: int = 4, workers: int = 0, **options: Any) -> StreamedBatches:
+    reader = ImageReader(SIDE, workers)
+    return StreamedBatches(split, size, CPU, reader=reader, flip=True, **options)
+
+
+def joined(found: Any) -> tuple[Tensor, Tensor]:
+    images, labels = zip(*found, strict=True)
+    return torch.cat(images), torch.cat(labels)
+
+
+def same(one: Any, other: Any) -> bool:
+    return all(map(torch.equal, joined(one), joined(other)))
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_parts_of_ranks_are_together_the_batches_of_one(tmp_path: Path, workers: int) -> None:
+    split = train_split(tree(tmp_path))
+    alone = batches(split)
+    ranks = [batches(split, part=(rank, 2), workers=workers) for rank in (0, 1)]
+    for epoch in (0, 1):
+        parts = zip(*(one.shuffled(epoch) for one in ranks), strict=True)
+        for batch, both in zip(alone.shuffled(epoch), parts, strict=True):
+            assert same([batch], both if len(batch[1]) > 3 else both[:1])
+    tested = sorted(
+        (float(image.sum()), int(label))
+        for one in ranks
+        for images, labels in one.in_order()
+        for image, label in zip(images, labels, strict=True)
+    )
+    images, labels = joined(alone.in_order())
+    whole = zip(images, labels, strict=True)
+    assert tested == sorted((float(image.sum()), int(label)) for image, label in whole)
+    assert len(tested) == 18
+
+
+def test_an_epoch_goes_on_at_any_batch(tmp_path: Path) -> None:
+    split = train_split(tree(tmp_path))
+    found = list(batches(split, seed=3).shuffled(1))
+    assert same(found[2:], batches(split, seed=3).shuffled(1, start=2))
+    assert not same(found, batches(split, seed=3).shuffled(0))
+    assert not same(found, batches(split, seed=4).shuffled(1))
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(3, marks=pytest.mark.slow)])
+def test_another_epoch_may_be_read_in_between(tmp_path: Path, workers: int) -> None:
+    split = train_split(tree(tmp_path))
+    expected, other = list(batches(split).shuffled(0)), list(batches(split).shuffled(1))
+    ours = batches(split, workers=workers)
+    under_way = ours.shuffled(0)
+    found = [next(under_way), next(under_way)]
+    assert same([next(ours.shuffled(1))], other[:1])
+    found += under_way
+    assert same(found, expected)
+    assert same(ours.shuffled(1), other)
+
+
+def test_a_random_box_is_a_function_of_its_seed_within_the_image() -> None:
+    boxes = [random_box(random.Random(seed), 50, 40) for seed in range(500)]
+    assert boxes[0] == random_box(random.Random(0), 50, 40)
+    shares = []
+    for left, top, right, bottom in boxes:
+        assert 0 <= left < right <= 50
+        assert 0 <= top < bottom <= 40
+        shares.append((right - left) * (bottom - top) / 2000)
+        assert 0.7 < (right - left) / (bottom - top) < 1.43  # 3/4 to 4/3, to whole pixels
+    assert 0.06 < min(shares) < 0.12
+    assert max(shares) > 0.9
+
+
+def test_where_no_random_box_fits_the_centre_is_taken() -> None:
+    assert random_box(random.Random(0), 1000, 30) == (480, 0, 520, 30)
+    assert random_box(random.Random(0), 30, 1000) == (0, 480, 30, 520)
+
+
+def test_evaluation_is_on_the_centre_of_the_image_scaled_to_256() -> None:
+    assert centre_box(512, 256) == (144, 16, 368, 240)  # 224×224 of the middle 256×256
+    assert centre_box(100, 400) == (6, 156, 94, 244)
+
+
+def test_a_damaged_image_is_named_and_only_left_out_where_that_is_allowed(tmp_path: Path) -> None:
+    broken = tree(tmp_path) / "train" / "c1" / "4.jpg"
+    broken.write_bytes(broken.read_bytes()[:200])
+    with pytest.raises(InputError) as refused:
+        list(batches(train_split(tmp_path)).shuffled(0))
+    assert str(refused.value).startswith(f"data.root: cannot decode {broken}: ")
+    assert str(refused.value).endswith("; data.args.undecodable=0.056 leaves it out")
+    ours = batches(train_split(tmp_path, undecodable=0.056))
+    said: list[str] = []
+    ours.say = said.append
+    for epoch in (0, 1):
+        images, labels = joined(ours.shuffled(epoch))
+        assert len(images) == 17
+        assert labels.bincount().tolist() == [9, 8]
+    assert len(joined(ours.in_order())[0]) == 17
+    assert len(said) == 1
+    assert said[0].startswith(f"data.root: cannot decode {broken}: ")
+    assert said[0].endswith(": left out")
