@@ -16,6 +16,7 @@ from dstrun.system.errors import InputError
 
 SIDE = 8
 CPU = torch.device("cpu")
+SAID: list[str] = []
 
 
 def tree(root: Path, each: int = 9, classes: int = 2) -> Path:
@@ -40,7 +41,7 @@ def train_split(root: Path, **options: Any) -> FileSplit:
 
 
 def batches(split: FileSplit, size: int = 4, workers: int = 0, **options: Any) -> StreamedBatches:
-    reader = ImageReader(SIDE, workers)
+    reader = ImageReader(SIDE, workers, say=SAID.append)
     return StreamedBatches(split, size, CPU, reader=reader, flip=True, **options)
 
 
@@ -126,13 +127,12 @@ def test_a_damaged_image_is_named_and_only_left_out_where_that_is_allowed(tmp_pa
     assert str(refused.value).startswith(f"data.root: cannot decode {broken}: ")
     assert str(refused.value).endswith("; data.args.undecodable=0.056 leaves it out")
     ours = batches(train_split(tmp_path, undecodable=0.056))
-    said: list[str] = []
-    ours.say = said.append
+    SAID.clear()
     for epoch in (0, 1):
         images, labels = joined(ours.shuffled(epoch))
         assert len(images) == 17
         assert labels.bincount().tolist() == [9, 8]
     assert len(joined(ours.in_order())[0]) == 17
-    assert len(said) == 1
-    assert said[0].startswith(f"data.root: cannot decode {broken}: ")
-    assert said[0].endswith(": left out")
+    assert len(SAID) == 1
+    assert SAID[0].startswith(f"data.root: cannot decode {broken}: ")
+    assert SAID[0].endswith(": left out")

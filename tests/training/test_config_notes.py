@@ -46,6 +46,17 @@ def config(model: str = "lenet5", data: str = "mnist", **sections: Any) -> Confi
         ("schedule.gamma", {}, "it is for schedule.rate=multistep, and schedule.rate is constant"),
         ("schedule.threshold_decay", {}, "schedule.weight_decay is 0"),
         (
+            "data.stream",
+            {"data_section": DataConfig("m", "mnist", stream=True)},
+            "all fits in memory",
+        ),
+        ("data.workers", {}, "data.stream is false"),
+        (
+            "data.pad",
+            {"data_section": DataConfig("f", "folder", stream=True)},
+            "the images of a stream are cropped at random anyway",
+        ),
+        (
             "schedule.compile",
             {"reg": RegConfig("dense"), "schedule": ScheduleConfig(compile="mask")},
             "dense has no masks to compile; schedule.compile=step compiles its step",

@@ -225,3 +225,15 @@ def test_where_a_weight_breaks_is_found_by_training_again(
         == found
     )
     assert next(looks) == min(broken, last, given_up) + 1
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_wait_for_data_is_a_share_of_the_training_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of clocks that go on by 14 and by 1 when read: one before, one after an epoch's updates; two
+    for each of six batches, and for the end.
+    """
+    for name, step in (("time.perf_counter", 14), ("time.monotonic", 1)):
+        ticks = count(step=step)
+        monkeypatch.setattr(name, lambda ticks=ticks: float(next(ticks)))
+    records = training(schedule__epochs=2).records(lambda _: False)
+    assert [record.figures["data_wait"] for record in records] == [0.5, 0.5]

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dstrun.data.image_files import Undecodable, centre_box, random_box, read_crop
-from dstrun.system.errors import InputError, error_line
+from dstrun.system.errors import InputError, error_line, print_note
 
 AHEAD = 2  # pieces that a process reads before they are asked for
 PIECE = 32  # images that a process reads at a time
@@ -74,10 +74,17 @@ class ImageReader:
     """Reads pieces in the order in which they are asked for; one for all splits of a run.
 
     workers: processes that read, 0: none but this one. pins: whether to copy what is read to pinned
-    memory, for a GPU.
+    memory, for a GPU. say: what is told of images that are left out.
     """
 
-    def __init__(self, size: int, workers: int, pins: bool = False) -> None:
+    def __init__(
+        self,
+        size: int,
+        workers: int,
+        pins: bool = False,
+        say: Callable[[str], None] = print_note,
+    ) -> None:
+        self.say = say
         self._size, self._workers, self._pins = size, workers, pins
         self._wanted: Iterable[list[Wanted]] = ()
         self._turn = object()

@@ -8,7 +8,7 @@ So an epoch goes on at any batch without a reader's state, and no number of work
 what is trained on.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from math import ceil
 from typing import Any
@@ -19,14 +19,14 @@ from torch import Tensor
 from dstrun.data.batches import Batch, Order, mixed_seed
 from dstrun.data.image_reader import PIECE, ImageReader, Wanted
 from dstrun.data.splits import FileSplit
-from dstrun.system.errors import InputError, print_notes
+from dstrun.system.errors import InputError
 
 
 class StreamedBatches(Order):
     """Batches as `Batches` has them, of files that `reader` reads.
 
     `flip`: mirror half of the images in `shuffled`, where each is a random crop, whatever `pad` is.
-    An image that cannot be decoded is left out of its batch, and `say` is told of it once; one more
+    An image that cannot be decoded is left out of its batch, and the reader says so once; one more
     than the split allows raises InputError.
     """
 
@@ -44,7 +44,6 @@ class StreamedBatches(Order):
         super().__init__(len(split), batch_size, device, **order)
         self._split, self._reader, self._flip = split, reader, flip
         self._left_out: set[int] = set()
-        self.say: Callable[[str], None] = lambda line: print_notes([line])
 
     def shuffled(self, epoch: int, start: int = 0, *, whole: bool = False) -> Iterator[Batch]:
         """Yield the batches of an epoch from number `start` on, augmented.
@@ -111,4 +110,4 @@ class StreamedBatches(Order):
                 f"data.root: cannot decode {reason}; data.args.undecodable={share:g} leaves "
                 f"{'it' if count == 1 else 'such images'} out"
             )
-        self.say(f"data.root: cannot decode {reason}: left out")
+        self._reader.say(f"data.root: cannot decode {reason}: left out")

@@ -30,6 +30,7 @@ METRICS = (
     "images_per_second",
 )
 VALIDATION = ("validation_loss", "validation_accuracy")
+STREAMED = ("data_wait",)
 STEERED = ("alpha",)
 ADDED = ("density_model",)  # columns that runs of earlier versions lack
 ADDED_LAYERS = ("explored", "grown", "dropped", "gradient_norm")  # as ADDED, of layers.csv
@@ -129,6 +130,7 @@ WANDB_KEYS = {
     "flops_fraction": "flops/model",
     "penalty": "penalty",
     "alpha": "alpha",
+    "data_wait": "data_wait",
     "train_loss": "loss/train",
     "train_accuracy": "accuracy/train",
     "validation_loss": "loss/validation",

@@ -91,7 +91,12 @@ def _short(file: Path) -> str:
 def print_notes(lines: Iterable[str]) -> None:
     """Print notes on standard error, one line each."""
     for line in lines:
-        print(f"dstrun: note: {printable(line)}", file=sys.stderr)
+        print_note(line)
+
+
+def print_note(line: str) -> None:
+    """Print a note on standard error."""
+    print(f"dstrun: note: {printable(line)}", file=sys.stderr)
 
 
 class InputError(Exception):

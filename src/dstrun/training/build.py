@@ -70,7 +70,7 @@ def _of_kind(config: Config, prepared: Prepared, ranks: Ranks) -> Callable[..., 
     }
     if isinstance(prepared.splits.train, FileSplit):
         pins = prepared.device.type == "cuda"
-        reader = ImageReader(config.data.size, prepared.workers, pins)
+        reader = ImageReader(config.data.size, prepared.workers, pins, prepared.say)
         return partial(StreamedBatches, reader=reader, **options)
     return partial(Batches, on_host=prepared.on_host, **options)
 

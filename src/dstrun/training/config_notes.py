@@ -151,6 +151,14 @@ def _reason_in_data(config: Config, key: str) -> str | None:
         return WITHOUT_DOWNLOAD["digits"]
     if key == "data.size" and data.builder in WITH_FIXED_SIZE:
         return f"the images of {data.name} have a fixed size"
+    if data.builder in (*WITH_FIXED_SIZE, "folder"):
+        reasons = {
+            "data.stream": (data.stream and data.builder != "folder", "all fits in memory"),
+            "data.workers": (not data.stream, "data.stream is false"),
+            "data.pad": (data.stream, "the images of a stream are cropped at random anyway"),
+        }
+        applies_not, reason = reasons.get(key, (False, ""))
+        return reason if applies_not else None
     return None
 
 

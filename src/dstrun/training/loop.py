@@ -43,7 +43,10 @@ class TrainingBatches(Protocol):
 
 @dataclass
 class Progress:
-    """Epochs and steps done, and batches, images and sums of the epoch under way."""
+    """Epochs and steps done, and batches, images and sums of the epoch under way.
+
+    `waited`: seconds of its `seconds` in which the host waited for batches.
+    """
 
     epoch: int = 0
     step: int = 0
@@ -52,6 +55,7 @@ class Progress:
     loss_sum: Tensor | float = 0.0
     right: Tensor | int = 0
     seconds: float = 0.0
+    waited: float = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """Return the fields, for a checkpoint."""
@@ -72,7 +76,7 @@ class Progress:
         """Count an epoch and clear what belonged to it."""
         self.epoch += 1
         self.batch = self.images = self.right = 0
-        self.loss_sum = self.seconds = 0.0
+        self.loss_sum = self.seconds = self.waited = 0.0
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def train(
     while progress.epoch < rounds.total:
         lap = time.perf_counter()
         epoch = _begin_epoch(update, average, rounds, progress)
-        for images, labels in batches.shuffled(epoch, start=progress.batch):
+        for images, labels in _timed(batches.shuffled(epoch, start=progress.batch), progress):
             method.before_step(progress.step)
             size = batches.size(progress.batch)
             loss, right = update(images, labels, rate(progress.step), of=size)
@@ -153,6 +157,17 @@ def _measure(method: Method, average: Average) -> list[LayerFigures]:
         return method.measure()
 
 
+def _timed(batches: Images, progress: Progress) -> Images:
+    """Yield the batches, and add the time until each is there to `progress.waited`."""
+    while True:
+        since = time.monotonic()
+        batch = next(batches, None)
+        progress.waited += time.monotonic() - since
+        if batch is None:
+            return
+        yield batch
+
+
 def _training_figures(
     progress: Progress, lap: float, rate: Callable[[int], float]
 ) -> dict[str, float | None]:
@@ -165,6 +180,7 @@ def _training_figures(
         "train_accuracy": right / progress.images,
         "seconds": seconds,
         "images_per_second": progress.images / seconds,
+        "data_wait": progress.waited / seconds,
     }
 
 

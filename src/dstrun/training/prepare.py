@@ -14,12 +14,13 @@ from dstrun.config.options import Config
 from dstrun.config.registry import check_arguments, lookup
 from dstrun.config.sections import DataConfig, ScheduleConfig
 from dstrun.data import FileSplit, Split, Splits
+from dstrun.data.image_files import decoder
 from dstrun.data.image_reader import missing_memory
 from dstrun.methods.masked_layers import Maskable, maskable, sparsify
 from dstrun.runs.identity import compiles
 from dstrun.runs.method import make_method
 from dstrun.system.cores import own_cores
-from dstrun.system.errors import InputError
+from dstrun.system.errors import InputError, print_note
 from dstrun.system.gpu import find_gpu, free_memory, has_bf16, number_format, total_memory
 from dstrun.system.machine import choose_device, missing_for_compilation
 from dstrun.training.evaluate import make_autocast
@@ -36,8 +37,8 @@ class Prepared:
     """Device, data and the model's builder; nothing is trained yet.
 
     on_host: whether the images stay on the host, for lack of memory on the GPU. workers: processes
-    that read the images of a stream. gpu: its memory and
-    number format, in words, or (). notes: what a user may not expect of the device.
+    that read the images of a stream; say: what is told of those that cannot be decoded. gpu: its
+    memory and number format, in words, or (). notes: what a user may not expect of the device.
     """
 
     device: torch.device
@@ -47,6 +48,7 @@ class Prepared:
     trial: Trial = Trial()
     on_host: bool = False
     workers: int = 0
+    say: Callable[[str], None] = print_note
     gpu: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -54,6 +56,11 @@ class Prepared:
     def shape(self) -> tuple[int, int, int]:
         """Shape of an image, (channels, height, width)."""
         return self.splits.shape
+
+    @property
+    def decoder(self) -> str:
+        """Package that decodes the images of a stream, with its version; '' without a stream."""
+        return decoder() if isinstance(self.splits.train, FileSplit) else ""
 
     @property
     def images(self) -> dict[str, Any]:

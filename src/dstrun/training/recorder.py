@@ -11,7 +11,7 @@ from dstrun.methods.flops import multiply_adds
 from dstrun.methods.mask_stats import LayerFigures, model_density, weights_left_dense
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.identity import applies
-from dstrun.runs.metrics import LAYERS, METRICS, VALIDATION, Rows, number, wandb_row
+from dstrun.runs.metrics import LAYERS, METRICS, STREAMED, VALIDATION, Rows, number, wandb_row
 from dstrun.runs.status import Status
 from dstrun.runs.target_density import as_asked
 from dstrun.runs.wandb_logger import Tracker
@@ -46,9 +46,8 @@ class Recorder:
         model, method = trainer.model, trainer.method
         self._work = multiply_adds(model, torch.zeros(1, *prepared.shape, device=prepared.device))
         self._left_dense = weights_left_dense(model, method.left_dense)
-        columns = (
-            METRICS + (VALIDATION if prepared.validation else ()) + tuple(method.metric_columns)
-        )
+        columns = METRICS + (VALIDATION if prepared.validation else ())
+        columns += (STREAMED if prepared.decoder else ()) + tuple(method.metric_columns)
         self._metrics = self._open(METRICS_FILE, columns, marks)
         self._layers = self._open(LAYERS_FILE, LAYERS, marks)
 
@@ -141,6 +140,8 @@ class Recorder:
         if record.kind == "epoch":
             figures = record.figures | {"epoch": record.epoch, "step": record.step}
             figures["flops_fraction"] = self._work.fraction(record.layers)
+            if not self._prepared.decoder:
+                figures.pop("data_wait", None)
             self._metrics.append([figures])
             rounds = self._trainer.rounds
             note = describe.round_words(rounds, record.epoch - 1)

@@ -50,7 +50,8 @@ class Session:
     def __init__(
         self, folder: RunFolder, prepared: Prepared, status: Status, ranks: Ranks = ALONE
     ) -> None:
-        self._folder, self._prepared, self._status = folder, prepared, status
+        self._folder, self._status = folder, status
+        self._prepared = replace(prepared, say=self._note)
         self._ranks, self._asked = ranks, AnyRank(ranks)
         self._stop_file = folder.path / STOP_FILE
         self._log = open_log(folder.path)
@@ -69,6 +70,9 @@ class Session:
             record = {"threads": set_threads(threads), "data": self._prepared.data}
             record["epochs"] = rounds_of(self._config).total
             record["ranks"] = self._ranks.size
+            self._decoder_before = self._status.content.get("decoder")
+            if self._prepared.decoder:
+                record["decoder"] = self._prepared.decoder
             if code := code_of(self._config):
                 record["code"] = code
             self._folder = replace(self._folder, config=self._folder.write_config())
@@ -109,6 +113,9 @@ class Session:
             self._console.say(
                 f"begun on {state['device']}: the figures to come may differ in their last digits"
             )
+        before, now = self._decoder_before, self._prepared.decoder
+        if state and before and now and before != now:
+            self._console.say(f"begun with {before}: pixels of {now} may differ in their last bits")
         self._status.confirm()
         if not state and last_row(self._folder.path / METRICS_FILE):
             self._count_restart()
@@ -131,6 +138,9 @@ class Session:
         self._stop_file.unlink(missing_ok=True)
         recorder.finish()
         return trainer
+
+    def _note(self, line: str) -> None:
+        self._console.say(f"note: {line}", style="yellow")
 
     def _count_restart(self) -> None:
         """Count that logged rows will be logged again: W&B tells restarts apart by the run's id."""
