@@ -608,6 +608,7 @@ def methods() -> Iterator[Claim]:
     near = [abs(ours[at] - theirs) < 0.1 for at, theirs in SNFS_ERRORS.items()]
     yield "each less than 0.1 points from theirs", all(near)
     yield from lenet_by_methods()
+    yield from wrn_by_methods()
 
 
 PRUNED = ("gmp", "granet", "acdc", "one_shot", "imp")
@@ -658,6 +659,32 @@ def lenet_by_methods() -> Iterator[Claim]:
     )
     worst = runs("methods", "method=dsr reg.density=0.01").nsmallest(1, "test_accuracy")
     yield "has one run of {:.0f} %", 100 * worst["test_accuracy"].item()
+
+
+def wrn_by_methods() -> Iterator[Claim]:
+    found = {}
+    for name, at in product(("gmp", "dst", "rigl", "static", "set"), (0.1, 0.05)):
+        (found[name, at],) = runs("methods_wrn", f"method={name} reg.density={at}")["test_accuracy"]
+    (dense,) = runs("methods_wrn", "method=dense")["test_accuracy"]
+    order = sorted((value, name) for (name, at), value in found.items() if at == 0.05)
+    named = " < ".join(f"`{name}`" for _, name in order)
+    yield f"At 5 % the order is {named};", True
+    at_ten = sorted((value, name) for (name, at), value in found.items() if at == 0.1)
+    yield (
+        "at 10 % the first three are the same and `set` and `static` are {:.1f} points apart",
+        [name for _, name in order[:3]] == [name for _, name in at_ten[:3]],
+        100 * abs(found["set", 0.1] - found["static", 0.1]),
+    )
+    least = min(found[name, at] for name, at in found if name in ("static", "set"))
+    others = [found[name, at] for name, at in found if name in ("rigl", "gmp")]
+    yield "are above RigL, GMP and even the dense network", bool(least > max(*others, dense))
+    training = epochs("methods_wrn").query("epoch == 12")["train_accuracy"]
+    yield (
+        "accuracies on the training images are {:.0f} to {:.0f} %",
+        len(training) == 11,
+        100 * training.min(),
+        100 * training.max(),
+    )
 
 
 CLAIMS: dict[str, Callable[[], Iterable[Claim]]] = {

@@ -16,7 +16,7 @@ from tests.helpers.child import ended, forked
 from tests.helpers.commands import Command, Outcome
 
 QUICK = ["schedule.epochs=2", "data.train_limit=200", "data.test_limit=100"]
-TIMES = {"seconds", "images_per_second"}
+TIMES = {"seconds", "images_per_second", "data_wait"}
 LONG = [
     "schedule.epochs=4",
     "log.steps=3",

@@ -192,8 +192,7 @@ def test_the_search_for_a_divergence_repeats_the_rounds(monkeypatch: pytest.Monk
         "dstrun.training.divergence.not_finite",
         lambda model: again.append(model.fc.weight.detach().clone()) or [],
     )
-    wanted = config(**TINY)
-    find_first_nonfinite(wanted, prepare(wanted), found[2], 4 * STEPS, lambda: False)
+    find_first_nonfinite(trainer, found[2], 4 * STEPS, lambda: False)
     assert len(again) == STEPS
     for ours, theirs in zip(again, weights[3 * STEPS : 4 * STEPS], strict=True):
         assert ours.equal(theirs)

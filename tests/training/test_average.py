@@ -189,7 +189,7 @@ def test_resumed_after_any_step_it_is_the_undisturbed_run(name: str) -> None:
 
 
 def figures_of(record: Record) -> tuple:
-    times = ("seconds", "images_per_second")
+    times = ("seconds", "images_per_second", "data_wait")
     figures = {name: one for name, one in record.figures.items() if name not in times}
     return record.kind, record.step, record.layers, figures
 

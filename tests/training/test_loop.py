@@ -182,13 +182,10 @@ def test_figures_of_layers_are_the_same_in_a_run_that_was_resumed(method: str, s
 def test_where_nothing_breaks_nothing_is_found_and_nothing_is_tested(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    wanted = config()
-    assert find_first_nonfinite(wanted, prepare(wanted), None, 3, lambda: False) == (0, [])
     trains = training(log__steps=1)
-    with monkeypatch.context() as patch:  # no images but those that are given
+    with monkeypatch.context() as patch:  # no images but those that are there
         patch.setattr("dstrun.training.trainer.make_batches", lambda *_: 1 / 0)
-        prepared, data = prepare(wanted), trains.data
-        assert find_first_nonfinite(wanted, prepared, None, 3, lambda: False, data) == (0, [])
+        assert find_first_nonfinite(trains, None, 3, lambda: False) == (0, [])
     trains.model.batches.clear()
     records = list(trains.records(lambda _: False, evaluates=False))
     assert [record.kind for record in records] == ["epoch", "epoch"]
@@ -219,11 +216,7 @@ def test_where_a_weight_breaks_is_found_by_training_again(
         "dstrun.training.divergence.not_finite",
         lambda model: ["fc.weight"] * (next(looks) == broken),
     )
-    wanted = config()
-    assert (
-        find_first_nonfinite(wanted, prepare(wanted), None, last, lambda: next(asked) >= given_up)
-        == found
-    )
+    assert find_first_nonfinite(training(), None, last, lambda: next(asked) >= given_up) == found
     assert next(looks) == min(broken, last, given_up) + 1
 
 

@@ -16,6 +16,7 @@ from dstrun.training.loop import Progress, Record
 from dstrun.training.ranks import ALONE, Ranks, RanksDifferError
 from tests.helpers.methods import NAMES, config_options
 from tests.helpers.ranks import fp64_trainer, on_ranks
+from tests.helpers.runs import TIMES
 from tests.helpers.tiny import BASE, Tiny, tiny_data
 
 Options = dict[str, Any]
@@ -54,7 +55,7 @@ def assert_as_one_process(runs: list[Options]) -> None:
                     state[name], value, rtol=0, atol=1e-10, msg=f"{options}: {name}"
                 )
         for row, other_row in zip(rows, other_rows, strict=True):
-            for name in row.keys() - {"seconds", "images_per_second"}:
+            for name in row.keys() - TIMES:
                 assert row[name] == other_row[name], (options, name)
 
 
@@ -102,7 +103,8 @@ def test_ranks_that_no_longer_agree_are_stopped_at_the_end_of_the_epoch() -> Non
 NETWORKS: dict[str, Options] = {
     "lenet5": {"data.args": {"shape": (1, 28, 28)}},
     "wide_resnet": {"model.args": {"depth": 10, "width": 1}},
-    "resnet50": {"schedule.lr": 1e-3},
+    # otherwise differences grow from step to step: batch norm of a half has four values in the end
+    "resnet50": {"model.args": {"zero_init_residual": True}, "schedule.lr": 1e-3},
     "lstm": {"model.args": {"hidden": 128}, "schedule.optimiser": "adam", "schedule.lr": 1e-3},
 }
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -100,3 +101,11 @@ def test_what_is_wrong_is_one_line_of_the_first_rank() -> None:
     code, _, err = run("devices=2", "device=cuda")
     assert (code, err.count("\n")) == (2, 1), err
     assert err.startswith("dstrun: devices: expected a GPU for each process, and there are 0")
+
+
+def test_a_run_that_diverges_on_two_ranks_says_where_and_ends() -> None:
+    code, _, err = run(*ON_TWO, "group=whole", "schedule.lr=1e30")
+    assert (code, err.count("\n")) == (1, 0), err
+    status = json.loads((only_run("outputs/whole") / "status.json").read_text())
+    assert status["state"] == "failed"
+    assert re.match(r"DivergedError: NaN or infinite from step \d+, in epoch 1: ", status["error"])

@@ -175,12 +175,10 @@ def test_where_a_run_has_diverged_as_far_as_that_is_found(
         return made[-1]
 
     monkeypatch.setattr("dstrun.training.trainer.make_batches", make)
-    monkeypatch.setattr("dstrun.training.session.not_finite", lambda model: next(told))
+    monkeypatch.setattr("dstrun.training.divergence.not_finite", lambda model: next(told))
     monkeypatch.setattr(
-        "dstrun.training.session.find_first_nonfinite",
-        lambda config, prepared, state, last, stop, data, ranks: (
-            asked.extend([last, data]) or found
-        ),
+        "dstrun.training.divergence.find_first_nonfinite",
+        lambda run, state, last, stop: asked.extend([last, run.data]) or found,
     )
     with pytest.raises(RunFailedError) as failed:
         run(config(checkpoint__every=every), default_group="single")
@@ -372,8 +370,8 @@ def test_a_run_that_fails_at_its_summary_has_nothing_to_train_again(
 def test_what_is_not_finite_is_not_saved_in_mid_epoch_either(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("dstrun.training.session.not_finite", lambda model: ["fc.weight"])
-    monkeypatch.setattr("dstrun.training.session.find_first_nonfinite", lambda *_: (0, []))
+    monkeypatch.setattr("dstrun.training.divergence.not_finite", lambda model: ["fc.weight"])
+    monkeypatch.setattr("dstrun.training.divergence.find_first_nonfinite", lambda *_: (0, []))
     with pytest.raises(RunFailedError, match="NaN or infinite by step 1: fc"):
         run(config(checkpoint__every=1e-9), default_group="single")
     assert not list(Path("outputs").rglob(CHECKPOINT_FILE))

@@ -157,14 +157,14 @@ def _reason_in_data(config: Config, key: str) -> str | None:
             "data.workers": (not data.stream, "data.stream is false"),
             "data.pad": (data.stream, "the images of a stream are cropped at random anyway"),
         }
-        applies_not, reason = reasons.get(key, (False, ""))
-        return reason if applies_not else None
+        holds, reason = reasons.get(key, (False, ""))
+        return reason if holds else None
     return None
 
 
 def _reason_in_training(config: Config, key: str) -> str | None:
     reg, schedule = config.reg, config.schedule
-    is_dense = reg.method == "dense"
+    is_dense, is_launched = reg.method == "dense", "WORLD_SIZE" in os.environ
     by_groups = ":" in reg.structure, f"every layer has the density of {reg.structure}"
     reasons = {
         "reg.distribution": by_groups,
@@ -172,10 +172,7 @@ def _reason_in_training(config: Config, key: str) -> str | None:
         "reg.exclude": (is_dense, "a dense run has no masks"),
         "reg.guard": (reg.floor == 0, "reg.floor is 0, so thresholds are never reset"),
         "schedule.threshold_decay": (schedule.weight_decay == 0, "schedule.weight_decay is 0"),
-        "schedule.sync_bn": (
-            schedule.sync_bn and config.devices == 1 and "WORLD_SIZE" not in os.environ,
-            "devices is 1",
-        ),
+        "schedule.sync_bn": (config.devices == 1 and not is_launched, "devices is 1"),
         "schedule.compile": (
             schedule.compile != "off" and not compiles(config),
             f"{reg.method} has no masks to compile; schedule.compile=step compiles its step",

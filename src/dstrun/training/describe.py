@@ -10,7 +10,9 @@ from dstrun.config.sections import ScheduleConfig
 from dstrun.config.sparsity import asked_density
 from dstrun.runs.labels import quantity
 from dstrun.runs.rounds import Rounds, rounds_of
-from dstrun.system.errors import error_line, first_line
+from dstrun.system.errors import InputError, error_line, first_line
+from dstrun.system.machine import is_out_of_memory
+from dstrun.training.ranks import OTHER_ENDED, is_of_lost_rank
 
 # torch's words after the name of an operation, under use_deterministic_algorithms
 WITHOUT_DETERMINISTIC_FORM = " does not have a deterministic implementation"
@@ -142,8 +144,23 @@ def result_line(summary: Mapping[str, Any], time: str) -> str:
     return "  ".join([*words, time])
 
 
-def failure_line(error: BaseException) -> str:
-    """Return an error in one line, with advice where `deterministic` is its reason."""
+def failure_line(error: BaseException, config: Config, device: str) -> str:
+    """Return an error of a run in one line.
+
+    With advice where memory, or a form of an operation that repeats bit for bit, lacks.
+    """
+    if is_of_lost_rank(error):
+        return OTHER_ENDED
+    if isinstance(error, InputError):
+        return str(error)
+    if is_out_of_memory(error):
+        schedule = config.schedule
+        pieces = f" in {schedule.accumulate} pieces" if schedule.accumulate > 1 else ""
+        return (
+            f"out of memory at schedule.batch_size={schedule.batch_size}{pieces} on {device}: "
+            f"schedule.accumulate={2 * schedule.accumulate} computes the same batches in smaller "
+            "pieces"
+        )
     operation, found, _ = first_line(error).partition(WITHOUT_DETERMINISTIC_FORM)
     if not found:
         return error_line(error)

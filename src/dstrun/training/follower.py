@@ -5,11 +5,11 @@ Whatever all ranks do together, `Session` does on the first one in the same orde
 
 from dstrun.config.options import Config
 from dstrun.runs.identity import compiles
-from dstrun.system.errors import DivergedError, Interrupted
+from dstrun.system.errors import Interrupted
 from dstrun.system.machine import keep_freed_memory, set_threads
 from dstrun.system.signals import stop_request
 from dstrun.training.compile_check import compare_with_eager
-from dstrun.training.divergence import find_first_nonfinite, not_finite
+from dstrun.training.divergence import check_finite
 from dstrun.training.prepare import Prepared
 from dstrun.training.ranks import AnyRank, Ranks
 from dstrun.training.trainer import Trainer
@@ -30,29 +30,13 @@ def follow(config: Config, prepared: Prepared, ranks: Ranks) -> None:
         for record in trainer.records(lambda progress: asked(stop)):
             asked.last()
             if record.kind == "epoch":
-                _check_finite(config, prepared, trainer)
+                check_finite(trainer)
             if trainer.progress.epoch == trainer.rounds.total:
                 break
             saves, number = ranks.highest(bool(stop), stop.signal or 0)
             if saves:
-                _check_finite(config, prepared, trainer)
+                check_finite(trainer)
                 trainer.state_dict()
             if number:
                 raise Interrupted(number)
         trainer.state_dict()
-
-
-def _check_finite(config: Config, prepared: Prepared, trainer: Trainer) -> None:
-    """Help the first rank to find the step, and raise DivergedError."""
-    if not not_finite(trainer.model):
-        return
-    find_first_nonfinite(
-        config,
-        prepared,
-        trainer.ranks.tell(),
-        trainer.progress.step,
-        lambda: False,
-        trainer.data,
-        trainer.ranks,
-    )
-    raise DivergedError("NaN or infinite")

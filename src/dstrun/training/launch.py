@@ -33,12 +33,11 @@ from dstrun.system.errors import (
 from dstrun.system.gpu import find_gpu, gpu_names
 from dstrun.system.signals import DELAYED, STOPPING, stays
 from dstrun.system.streams import accept_all_text
-from dstrun.training.ranks import Ranks, is_of_lost_rank, local_rank
+from dstrun.training.ranks import OTHER_ENDED, Ranks, is_of_lost_rank, local_rank
 
 GRACE = 0.1  # seconds between two looks at the ranks
 SECONDS_TO_STOP = "25"  # of ranks that cannot go on, before they are killed
 ANY_DEVICE = ("auto", "cuda", "cpu")
-OTHER_ENDED = "another rank has ended"  # as a run's folder has it
 CALL = "call"
 PASSED_ON = (InputError, RunFailedError, KeyboardInterrupt, OSError)
 

@@ -26,6 +26,8 @@ WORDS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of an eleme
 # in the errors of a collective operation whose other ranks have ended
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "ncclRemoteError")
 
+OTHER_ENDED = "another rank has ended"  # the error of a run whose rank has not failed itself
+
 
 class RanksDifferError(RuntimeError):
     """Ranks whose weights, masks or other parts of the model are no longer the same."""

@@ -74,7 +74,7 @@ def run(
         if ranks.is_first:
             _train(folder, notes, advises, ranks)
         else:
-            _follow(ranks)
+            _follow(config, ranks)
     return folder.path
 
 
@@ -128,7 +128,7 @@ def _train(folder: RunFolder, notes: Sequence[str], advises: bool, ranks: Ranks)
         status.release()
 
 
-def _follow(ranks: Ranks) -> None:
+def _follow(config: Config, ranks: Ranks) -> None:
     """Train what the first rank trains, if anything, and say what only this one can know."""
     try:
         folder = ranks.tell()
@@ -139,7 +139,8 @@ def _follow(ranks: Ranks) -> None:
         raise
     except Exception as error:
         if not is_of_lost_rank(error):
-            print(f"dstrun: rank {ranks.rank}: {printable(failure_line(error))}", file=sys.stderr)
+            line = printable(failure_line(error, config, config.device))
+            print(f"dstrun: rank {ranks.rank}: {line}", file=sys.stderr)
         raise RunFailedError(str(error)) from error
 
 

@@ -5,6 +5,7 @@ import time
 import traceback
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from dstrun.config.options import Config
 from dstrun.runs import checkpoint
@@ -19,23 +20,22 @@ from dstrun.runs.wandb_logger import Tracker, remove_local_copies, start_wandb
 from dstrun.runs.wandb_options import wandb_init, wandb_options
 from dstrun.system.errors import (
     BusyError,
-    DivergedError,
     InputError,
     Interrupted,
     RunFailedError,
     StoppedByFile,
 )
 from dstrun.system.files import sha256
-from dstrun.system.machine import facts, is_out_of_memory, keep_freed_memory, set_threads
+from dstrun.system.machine import facts, keep_freed_memory, set_threads
 from dstrun.system.run_files import METRICS_FILE, RESULT_FILES, STOP_FILE, SUMMARY_FILE
 from dstrun.system.signals import StopRequest, stop_request
 from dstrun.training.compile_check import compare_with_eager
 from dstrun.training.console import RunConsole
 from dstrun.training.describe import failure_line
-from dstrun.training.divergence import find_first_nonfinite, not_finite
+from dstrun.training.divergence import check_finite
 from dstrun.training.loop import Progress, Record
 from dstrun.training.prepare import Prepared
-from dstrun.training.ranks import ALONE, AnyRank, Ranks, is_of_lost_rank
+from dstrun.training.ranks import ALONE, AnyRank, Ranks
 from dstrun.training.recorder import Recorder
 from dstrun.training.trainer import Trainer
 
@@ -107,7 +107,7 @@ class Session:
             checkpoint.remove(self._folder.path)
             (self._folder.path / SUMMARY_FILE).unlink(missing_ok=True)
         self._ranks.tell(self._folder)
-        state = self._ranks.tell(checkpoint.load_resumable(self._folder.path, self._console.say))
+        state = self._ranks.tell(self._load_state())
         trainer = Trainer(self._config, self._prepared, state, ranks=self._ranks)
         if state and state["device"] != self._prepared.device.type:
             self._console.say(
@@ -222,65 +222,21 @@ class Session:
         self._saved_at = time.monotonic()
 
     def _check_finite(self, trainer: Trainer, stop: StopRequest) -> None:
-        """Raise DivergedError, before anything is saved, for a parameter that is not finite.
+        """Raise DivergedError, before anything is saved, for a parameter that is not finite."""
+        check_finite(trainer, self._load_state, self._console.say, lambda: bool(stop))
 
-        Finding the first step takes training again from the last checkpoint, at most
-        `checkpoint.every` and an epoch old.
-        """
-        broken, step = not_finite(trainer.model), trainer.progress.step
-        if not broken:
-            return
-        state = self._ranks.tell(checkpoint.load_resumable(self._folder.path, self._console.say))
-        kept = "there is no checkpoint yet"
-        if state:
-            kept = f"the checkpoint of step {state['progress']['step']} is kept"
-        self._console.say(
-            f"NaN or infinite by step {step}; {kept}; "
-            "repeating the steps since then to find the first bad one"
-        )
-        first, names = find_first_nonfinite(
-            self._config,
-            self._prepared,
-            state,
-            step,
-            lambda: bool(stop),
-            trainer.data,
-            self._ranks,
-        )
-        when = f"by step {step}"
-        if names:
-            when = f"from step {first}, in epoch {(first - 1) // len(trainer.batches) + 1}"
-        else:
-            names = broken
-        where = f"{names[0]} and {len(names) - 1} more" if len(names) > 1 else names[0]
-        advice = "a lower schedule.lr may help"
-        raise DivergedError(f"NaN or infinite {when}: {where}; {kept}; {advice}")
+    def _load_state(self) -> dict[str, Any] | None:
+        return checkpoint.load_resumable(self._folder.path, self._console.say)
 
     def _record_failure(self, error: Exception) -> str:
         """Record a failure in log, console and status.json; return it in one line."""
-        line = self._describe(error)
+        line = failure_line(error, self._config, str(self._prepared.device))
         self._log.error(traceback.format_exc())
         self._console.stop()
         self._console.say(f"{self._folder}: failed, {line} (traceback in train.log)", style="red")
         with suppress(OSError):  # on a full disk the state stays running, of a dead process
             self._status.end(FAILED, error=line)
         return line
-
-    def _describe(self, error: Exception) -> str:
-        """Return an error in one line, with advice where memory or a deterministic form lacks."""
-        if is_of_lost_rank(error):
-            return "another rank has ended"
-        if isinstance(error, InputError):
-            return str(error)
-        if not is_out_of_memory(error):
-            return failure_line(error)
-        schedule = self._config.schedule
-        pieces = f" in {schedule.accumulate} pieces" if schedule.accumulate > 1 else ""
-        return (
-            f"out of memory at schedule.batch_size={schedule.batch_size}{pieces} on "
-            f"{self._prepared.device}: schedule.accumulate={2 * schedule.accumulate} computes "
-            "the same batches in smaller pieces"
-        )
 
     def _end(self, trainer: Trainer, stop: StopRequest) -> None:
         """Record that the run is finished, and keep of its checkpoint the model alone."""

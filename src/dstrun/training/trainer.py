@@ -48,7 +48,7 @@ class Trainer:
         data: Data | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
-        self._config, self._device, self.ranks = config, prepared.device, ranks
+        self.config, self.prepared, self.ranks = config, prepared, ranks
         begins = config if state is None else replace(config, init=None)
         self.model, self.method = training_objects(begins, prepared)
         if config.schedule.sync_bn and ranks.size > 1:
@@ -57,7 +57,9 @@ class Trainer:
         self.data = data or make_batches(config, prepared, ranks)
         self.batches, self._splits = self.data
         optimiser = make_optimiser_for(config, self.model, self.method)
-        self.update = make_update(config, self.model, self.method, optimiser, self._device, ranks)
+        self.update = make_update(
+            config, self.model, self.method, optimiser, self.prepared.device, ranks
+        )
         epoch = len(self.batches)
         self.rounds = Rounds(config.schedule.epochs, self.method.rounds, self.method.rewind_epoch)
         self.method.begin(self.rounds.total * epoch, optimiser, epoch)
@@ -78,15 +80,15 @@ class Trainer:
         self.progress = Progress(**state["progress"])
         states = [state["generators"], *state.get("generators_of_others", [])]
         if self.ranks.rank < len(states):
-            checkpoint.set_generators(states[self.ranks.rank], self._device)
+            checkpoint.set_generators(states[self.ranks.rank], self.prepared.device)
         else:  # of a run that goes on with more ranks
-            torch.manual_seed(mixed_seed(self._config.seed, self.ranks.rank, self.progress.step))
+            torch.manual_seed(mixed_seed(self.config.seed, self.ranks.rank, self.progress.step))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what training resumes from bit for bit; every rank must ask for it."""
         with self.average.in_model():  # whose masks tell of which gradients there are norms
             method = self.method.state_dict()
-        first, *others = self.ranks.gather(checkpoint.generators(self._device))
+        first, *others = self.ranks.gather(checkpoint.generators(self.prepared.device))
         return {
             "model": self.model.state_dict(),
             "optimiser": self.update.optimiser.state_dict(),
@@ -95,7 +97,7 @@ class Trainer:
             "progress": self.progress.state_dict(),
             "generators": first,
             "generators_of_others": others,
-            "device": self._device.type,
+            "device": self.prepared.device.type,
         }
 
     def records(
@@ -105,7 +107,7 @@ class Trainer:
 
         Without `evaluates` nothing is measured. Raises RanksDifferError, at the end of an epoch.
         """
-        config, per_epoch = self._config, len(self.batches)
+        config, per_epoch = self.config, len(self.batches)
         for record in train(
             self.update,
             self.batches,
