@@ -100,7 +100,9 @@ def test_what_is_wrong_is_one_line_of_the_first_rank() -> None:
     assert err.startswith("dstrun: data")
     code, _, err = run("devices=2", "device=cuda")
     assert (code, err.count("\n")) == (2, 1), err
-    assert err.startswith("dstrun: devices: expected a GPU for each process, and there are 0")
+    assert err.startswith(
+        "dstrun: devices: got 2, expected at most the number of GPUs that torch can"
+    )
 
 
 def test_a_run_that_diverges_on_two_ranks_says_where_and_ends() -> None:

@@ -24,6 +24,7 @@ from dstrun.runs.status import FINISHED, RUNNING, Status, holder
 from dstrun.runs.wandb_options import OF_ONE_RUN, wandb_options
 from dstrun.system.errors import (
     BusyError,
+    DivergedError,
     InputError,
     Interrupted,
     RunFailedError,
@@ -48,8 +49,10 @@ from dstrun.training.launch import (
     refuse_other_commands,
 )
 from dstrun.training.prepare import Prepared, prepare, rehearse
-from dstrun.training.ranks import Ranks, is_of_lost_rank, joined, local_rank
+from dstrun.training.ranks import Ranks, RanksDifferError, is_of_lost_rank, joined, local_rank
 from dstrun.training.session import Session
+
+OF_ALL_RANKS = (DivergedError, RanksDifferError)  # which the first one says
 
 
 def run(
@@ -138,7 +141,7 @@ def _follow(config: Config, ranks: Ranks) -> None:
     except Interrupted:
         raise
     except Exception as error:
-        if not is_of_lost_rank(error):
+        if not isinstance(error, OF_ALL_RANKS) and not is_of_lost_rank(error):
             line = printable(failure_line(error, config, config.device))
             print(f"dstrun: rank {ranks.rank}: {line}", file=sys.stderr)
         raise RunFailedError(str(error)) from error
