@@ -8,7 +8,7 @@ import pytest
 
 from dstrun.runs.data_record import differences
 from dstrun.system.errors import DataError
-from dstrun.system.image_tree import Tree, list_tree
+from dstrun.system.image_tree import Tree, index, list_tree, lister
 from dstrun.system.image_tree.names import role_of
 
 
@@ -62,7 +62,7 @@ def test_parts_are_known_by_their_names(train: str, test: str) -> None:
     tree = list_tree(grow("tree", *parts(train, test)))
     assert tree.classes == ("cat", "dog", "owl")
     assert counts(tree) == {"train": 6, "test": 3}
-    assert tree.parts["train"].labels == (0, 0, 1, 1, 2, 2)
+    assert tree.parts["train"].counts == (2, 2, 2)
     assert tree.fingerprint == list_tree(grow("plain", *parts("train", "test"))).fingerprint
 
 
@@ -177,9 +177,9 @@ def test_what_is_passed_over_is_counted() -> None:
     )
     tree = list_tree(Path("tree"))
     assert counts(tree) == {"train": 9, "test": 3}
-    assert tree.parts["train"].files[:5] == tuple(
+    assert tree.parts["train"].files[:5] == [
         f"tree/train/cat/{name}" for name in ("0.png", "1.png", "4.jfif", "5.JPE", "deep/er/3.JPG")
-    )
+    ]
     assert tree.notes == (
         "in tree not used: docs, val",
         "skipped 1 image in tree, outside of class folders",
@@ -204,14 +204,14 @@ def test_links_are_followed_and_loops_of_links_end() -> None:
     os.mkfifo("tree/dog/pipe.png")
     tree = list_tree(Path("tree"))
     assert tree.classes == ("cat", "dog", "owl")
-    files = [
-        file
-        for file, label in zip(tree.parts["all"].files, tree.parts["all"].labels, strict=True)
-        if label == 0
+    files = tree.parts["all"].files
+    assert list(files)[: tree.parts["all"].counts[0]] == [
+        "tree/cat/1.png",
+        "tree/cat/3.png",
+        "tree/cat/more/2.png",
     ]
-    assert files == ["tree/cat/1.png", "tree/cat/3.png", "tree/cat/more/2.png"]
-    assert "tree/dog/gone.png" in tree.parts["all"].files, "which will be said not to be readable"
-    assert "tree/dog/pipe.png" not in tree.parts["all"].files
+    assert "tree/dog/gone.png" in files, "which will be said not to be readable"
+    assert "tree/dog/pipe.png" not in files
     assert tree.notes == (
         "skipped 2 files (1 no ending, 1 .png) and 1 link to a folder above or beside its class",
     )
@@ -241,7 +241,7 @@ def test_links_between_trees_and_to_folders_inside_a_class_stay() -> None:
     Path("tree/test").symlink_to("train")
     tree = list_tree(Path("tree"))
     assert tree.notes == ()
-    assert tree.parts["train"].labels == tree.parts["test"].labels == (0, 0, 0, 1, 2)
+    assert tree.parts["train"].counts == tree.parts["test"].counts == (3, 1, 1)
 
 
 def test_a_class_that_is_a_link_to_its_own_tree_is_refused() -> None:
@@ -301,3 +301,54 @@ def test_how_trees_differ_is_said_in_words() -> None:
     ]
     assert differences(small, fewer)[0] == "3 classes, and there are 2 now"
     assert differences({}, small) == differences({"tree_images": 3, "class_names": 1}, small) == []
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Every tree has an index, in this folder, and no process remembers one."""
+    monkeypatch.setattr(index, "LARGE", 1)
+    monkeypatch.setattr(index, "SETTLED", 0)
+    monkeypatch.setattr("dstrun.system.image_tree.MOST_KNOWN", 0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def listed(monkeypatch: pytest.MonkeyPatch, root: Path) -> tuple[Tree, bool]:
+    """Return a tree, and whether its folders were read."""
+    read: list[Path] = []
+    reads = lister.read_folder
+    monkeypatch.setattr(lister, "read_folder", lambda folder: read.append(folder) or reads(folder))
+    return list_tree(root), bool(read)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_large_tree_is_listed_once(
+    monkeypatch: pytest.MonkeyPatch, cache: Path, whole: bool
+) -> None:
+    root = grow("tree", *(["cat/1.png", "dog/\udce9.png"] if whole else parts("train", "test")))
+    first, was_read = listed(monkeypatch, root)
+    assert was_read
+    assert listed(monkeypatch, root) == (first, False)
+    (file,) = cache.rglob("*.index")
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    assert listed(monkeypatch, root) == (first, True), "the index is damaged"
+    grow("tree", "cat/new.png" if whole else "train/cat/new.png")
+    second, was_read = listed(monkeypatch, root)
+    assert was_read
+    assert second.fingerprint != first.fingerprint
+    assert listed(monkeypatch, root) == (second, False)
+
+
+def test_no_index_of_a_small_tree_or_of_one_that_just_changed_or_without_a_cache(
+    monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    root = grow("tree", *parts("train", "test"))
+    for name, value in (("LARGE", 10), ("SETTLED", 10**12)):
+        with monkeypatch.context() as patched:
+            patched.setattr(index, name, value)
+            list_tree(root)
+        assert not cache.exists()
+    cache.write_text("in the way")
+    assert counts(list_tree(root)) == {"train": 6, "test": 3}

@@ -57,7 +57,8 @@ def _file_splits(tree: Tree, size: int, undecodable: float) -> tuple[FileSplit, 
     """Return the files for training, and for testing: a share of each class without parts."""
     found = []
     for part in tree.parts.values():
-        labels = torch.tensor(part.labels)
+        counts = torch.tensor(part.counts)
+        labels = torch.arange(len(counts)).repeat_interleave(counts)
         found.append(FileSplit(part.files, labels, torch.arange(len(labels)), size, undecodable))
     if WHOLE in tree.parts:
         train, test = (

@@ -21,6 +21,7 @@ import os
 from pathlib import Path
 
 from dstrun.system.errors import DataError
+from dstrun.system.image_tree.index import read_index, write_index
 from dstrun.system.image_tree.lister import Lister
 from dstrun.system.image_tree.messages import comma_list
 from dstrun.system.image_tree.names import TEST, TRAIN
@@ -28,7 +29,7 @@ from dstrun.system.image_tree.tree import WHOLE, Part, Tree
 
 __all__ = ["TEST", "TRAIN", "WHOLE", "Part", "Tree", "comma_list", "list_tree"]
 
-MOST_KNOWN = 8  # trees kept in memory; one of a million images takes some 200 MB
+MOST_KNOWN = 8  # trees kept in memory; one of a million images takes some 50 MB
 # the trees that this process has listed, with the times of change of their folders
 _KNOWN: dict[tuple[str, Path], tuple[Tree, dict[Path, int]]] = {}
 
@@ -36,13 +37,13 @@ _KNOWN: dict[tuple[str, Path], tuple[Tree, dict[Path, int]]] = {}
 def list_tree(root: Path) -> Tree:
     """Return the tree of images below a folder; raise DataError for one that no run can use.
 
-    A tree is listed once in a process, and again after a folder in it has changed, since many runs
-    of a sweep need the same tree.
+    A tree is listed once in a process, a large one once on a machine (`index`), and again after a
+    folder in it has changed, since many runs of a sweep need the same tree.
     """
     place = os.path.abspath(root), root
-    tree, times = _KNOWN.get(place, (None, {}))
-    if tree is not None and all(_changed(folder) == time for folder, time in times.items()):
-        return tree
+    for known in (_KNOWN.get(place), read_index(root) if place not in _KNOWN else None):
+        if known and all(_changed(folder) == time for folder, time in known[1].items()):
+            return _remember(place, *known)
     if not root.is_dir():
         raise DataError(f"there is no folder {root}")
     lister = Lister()
@@ -50,9 +51,15 @@ def list_tree(root: Path) -> Tree:
         tree = lister.tree(root)
     except OSError as error:
         raise DataError(str(error)) from error
-    while len(_KNOWN) >= MOST_KNOWN:
+    write_index(root, tree, lister.times)
+    return _remember(place, tree, lister.times)
+
+
+def _remember(place: tuple[str, Path], tree: Tree, times: dict[Path, int]) -> Tree:
+    """Keep a tree for this process, and return it."""
+    _KNOWN[place] = tree, times
+    while len(_KNOWN) > MOST_KNOWN:
         _KNOWN.pop(next(iter(_KNOWN)))
-    _KNOWN[place] = tree, lister.times
     return tree
 
 

@@ -1,0 +1,107 @@
+"""Images a second that are read for training: a stream against torchvision's ImageFolder.
+
+    python benchmarks/loader.py ROOT [--workers 2] [--rounds 5] [--batches 20] [--json FILE]
+
+ROOT has train/CLASS/* and val/CLASS/*. Both sides do the same work: decode, a random crop of 224×224
+pixels, mirror half, floats, normalise; both by as many processes. In each round both read as many
+batches of 64 images, in turn; the ratio is that of a round. The clock begins once the other side is
+at rest and what this one has read ahead is used up.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from common import config_of, report, seconds, spread
+from torch.utils.data import DataLoader
+from torchvision import datasets, transforms
+
+from dstrun.data.image_files import decoder
+from dstrun.training.build import make_batches
+from dstrun.training.load_data import load_data
+from dstrun.training.prepare import Prepared
+
+BATCH = 64
+AHEAD = 2  # batches that a process of a DataLoader reads before they are asked for
+REST = 3  # seconds in which they are read
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batches", type=int, default=20, help="of 64 images, in a round")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    sides = {
+        "ImageFolder": _endless(image_folder(options.root, options.workers)),
+        "stream": _endless(stream(options.root, options.workers)),
+    }
+    for batches in sides.values():
+        next(batches)  # starts its processes
+    ahead, rounds = AHEAD * options.workers, []
+    for _ in range(options.rounds):
+        rounds.append(
+            {name: _speed(batches, options.batches, ahead) for name, batches in sides.items()}
+        )
+    ratios = [found["stream"] / found["ImageFolder"] for found in rounds]
+    rows = []
+    for name in sides:
+        speed, _, _ = spread([found[name] for found in rounds])
+        ratio, low, high = spread(ratios) if name == "stream" else (1.0, 1.0, 1.0)
+        rows.append({"loader": name, "images/s": speed, "ratio": ratio, "low": low, "high": high})
+    title = f"{options.root}: batches of {BATCH}, {options.workers} processes"
+    report(title, rows, options.json, decoder=decoder())
+
+
+def image_folder(root: Path, workers: int) -> Callable[[int], Iterator]:
+    """Return what yields the batches of an epoch as torchvision's examples load them."""
+    steps = [
+        transforms.RandomResizedCrop(224),
+        transforms.RandomHorizontalFlip(),
+        transforms.ToTensor(),
+        transforms.Normalize(MEAN, STD),
+    ]
+    images = datasets.ImageFolder(root / "train", transforms.Compose(steps))
+    loader = DataLoader(
+        images, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0
+    )
+    return lambda epoch: iter(loader)
+
+
+def stream(root: Path, workers: int) -> Callable[[int], Iterator]:
+    """Return what yields the batches of an epoch as a run reads them."""
+    config = config_of(
+        [
+            *("model=resnet50", "data=imagenet", "device=cpu", f"data.root={root.resolve()}"),
+            *(f"schedule.batch_size={BATCH}", "data.args.undecodable=0.01"),
+        ]
+    )
+    splits, _ = load_data(config.data)
+    prepared = Prepared(torch.device("cpu"), splits, None, torch.nn.Identity, workers=workers)
+    return make_batches(config, prepared)[0].shuffled
+
+
+def _endless(epochs: Callable[[int], Iterator]) -> Iterator:
+    epoch = 0
+    while True:
+        yield from epochs(epoch)
+        epoch += 1
+
+
+def _speed(batches: Iterator, count: int, ahead: int) -> float:
+    """Return images a second of `count` batches after `ahead` others."""
+    time.sleep(REST)
+    for _ in range(ahead):
+        next(batches)
+    return BATCH * count / seconds(lambda: [next(batches) for _ in range(count)])
+
+
+if __name__ == "__main__":
+    main()
