@@ -2,8 +2,8 @@
 
     python benchmarks/loader.py ROOT [--workers 2] [--rounds 5] [--batches 20] [--json FILE]
 
-ROOT has train/CLASS/* and val/CLASS/*. Both sides do the same work: decode, a random crop of 224×224
-pixels, mirror half, floats, normalise; both by as many processes. In each round both read as many
+ROOT has train/CLASS/* and val/CLASS/*. Both sides do the same work in as many processes: decode, a
+random crop of 224×224 pixels, mirror half, floats, normalise. In each round both read as many
 batches of 64 images, in turn; the ratio is that of a round. The clock begins once the other side is
 at rest and what this one has read ahead is used up.
 """

@@ -1,7 +1,7 @@
 """Batches of images that are read when they are needed: the same in any number of processes."""
 
-import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from dstrun.data import BUILDERS, FileSplit, ImageReader, StreamedBatches
-from dstrun.data.image_files import centre_box, random_box
+from dstrun.data.image_reader import missing_memory
+from dstrun.system import cores
 from dstrun.system.errors import InputError
 
 SIDE = 8
@@ -96,29 +97,6 @@ def test_another_epoch_may_be_read_in_between(tmp_path: Path, workers: int) -> N
     assert same(ours.shuffled(1), other)
 
 
-def test_a_random_box_is_a_function_of_its_seed_within_the_image() -> None:
-    boxes = [random_box(random.Random(seed), 50, 40) for seed in range(500)]
-    assert boxes[0] == random_box(random.Random(0), 50, 40)
-    shares = []
-    for left, top, right, bottom in boxes:
-        assert 0 <= left < right <= 50
-        assert 0 <= top < bottom <= 40
-        shares.append((right - left) * (bottom - top) / 2000)
-        assert 0.7 < (right - left) / (bottom - top) < 1.43  # 3/4 to 4/3, to whole pixels
-    assert 0.06 < min(shares) < 0.12
-    assert max(shares) > 0.9
-
-
-def test_where_no_random_box_fits_the_centre_is_taken() -> None:
-    assert random_box(random.Random(0), 1000, 30) == (480, 0, 520, 30)
-    assert random_box(random.Random(0), 30, 1000) == (0, 480, 30, 520)
-
-
-def test_evaluation_is_on_the_centre_of_the_image_scaled_to_256() -> None:
-    assert centre_box(512, 256) == (144, 16, 368, 240)  # 224×224 of the middle 256×256
-    assert centre_box(100, 400) == (6, 156, 94, 244)
-
-
 def test_a_damaged_image_is_named_and_only_left_out_where_that_is_allowed(tmp_path: Path) -> None:
     broken = tree(tmp_path) / "train" / "c1" / "4.jpg"
     broken.write_bytes(broken.read_bytes()[:200])
@@ -136,3 +114,45 @@ def test_a_damaged_image_is_named_and_only_left_out_where_that_is_allowed(tmp_pa
     assert len(SAID) == 1
     assert SAID[0].startswith(f"data.root: cannot decode {broken}: ")
     assert SAID[0].endswith(": left out")
+
+
+def test_processes_that_cannot_be_started_are_told_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(process: Any) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("multiprocessing.context.ForkServerProcess.start", refuse)
+    with pytest.raises(InputError) as refused:
+        next(batches(train_split(tree(tmp_path)), workers=3).shuffled(0))
+    assert str(refused.value) == (
+        "data.workers: cannot start 3 processes (BlockingIOError: [Errno 11] Resource temporarily "
+        "unavailable); data.workers=0 needs none"
+    )
+
+
+def test_shared_memory_that_is_too_small_is_told_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Two pieces of 32 images each for three processes, and the one that is being copied."""
+    needed = 7 * 32 * 3 * 224 * 224
+    for free, words in ((needed, ""), (needed - 1, f"32 MiB of {tmp_path}, where 32 MiB are free")):
+        usage = SimpleNamespace(free=free)
+        monkeypatch.setattr("shutil.disk_usage", lambda folder, usage=usage: usage)
+        assert missing_memory(3, 224, tmp_path).startswith(words)
+        assert bool(missing_memory(3, 224, tmp_path)) == bool(words)
+    assert missing_memory(3, 224, tmp_path / "none") == ""
+
+
+def test_processes_share_the_cores_with_other_jobs_and_ranks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cores, "usable_cores", lambda: 16)
+    assert cores.own_cores() == 16
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert cores.own_cores() == 4
+    cores.share_among(2)
+    assert cores.own_cores() == 2
+    cores.share_among(9)
+    assert cores.own_cores() == 1
+    cores.share_among(1)

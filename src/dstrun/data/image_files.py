@@ -40,9 +40,21 @@ class Undecodable(Exception):
     """An image file that cannot be decoded; the message, one line, says which and why."""
 
 
+@cache
+def jpeg_decoder() -> Any:
+    """Return torchcodec's decoder of JPEGs, bytes → uint8 (3, height, width); None without it."""
+    if not find_spec("torchcodec"):
+        return None
+    try:
+        from torchcodec.decoders import decode_jpeg
+    except Exception:  # a version for another torch
+        return None
+    return decode_jpeg
+
+
 def decoder() -> str:
     """Return the package that decodes JPEGs, with its version: 'torchcodec 0.17.0'."""
-    package = "torchcodec" if _torchcodec() else "pillow"
+    package = "torchcodec" if jpeg_decoder() else "pillow"
     return f"{package} {version(package)}"
 
 
@@ -123,7 +135,7 @@ def _crop(image: "Image.Image", content: bytes, size: int, box_of: BoxOf) -> Ten
         if by > 1:
             image.draft(None, (image.width // by, image.height // by))
             box = left // by, top // by, right // by, bottom // by
-        elif decode := _torchcodec():
+        elif decode := jpeg_decoder():
             with suppress(Exception):  # Pillow says what is wrong, or reads it
                 return decode(content)[:, top:bottom, left:right].permute(1, 2, 0)
     else:
@@ -139,18 +151,6 @@ def _scaled(pixels: Tensor, size: int) -> Tensor:
     """
     batch = pixels.permute(2, 0, 1)[None].contiguous(memory_format=torch.channels_last)
     return F.interpolate(batch, (size, size), mode="bilinear", antialias=True)[0].permute(1, 2, 0)
-
-
-@cache
-def _torchcodec() -> Any:
-    """Return torchcodec's decoder of JPEGs, or None."""
-    if not find_spec("torchcodec"):
-        return None
-    try:
-        from torchcodec.decoders import decode_jpeg
-    except Exception:  # a version for another torch
-        return None
-    return decode_jpeg
 
 
 def _refuse_deep(image: "Image.Image") -> None:
