@@ -4,6 +4,7 @@ import os
 import pickle
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
@@ -87,3 +88,15 @@ class Fp64Batches:
 def _in_fp64(batches: Callable[[], Iterator[Any]]) -> Iterator[tuple[Tensor, Tensor]]:
     for images, labels in batches():
         yield images.double(), labels
+
+
+def ranks_of(launcher: int) -> dict[int, int]:
+    """Return the processes that a launcher, dstrun's or torchrun's, has started, by rank."""
+    found = {}
+    with suppress(OSError):  # one has just ended
+        for child in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split():
+            variables = Path(f"/proc/{child}/environ").read_text(errors="replace").split("\0")
+            for variable in variables:
+                if variable.startswith("RANK="):
+                    found[int(variable.removeprefix("RANK="))] = int(child)
+    return found

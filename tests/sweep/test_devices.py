@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dstrun.runs.status import FINISHED
-from dstrun.sweep import pool
+from dstrun.sweep import pool, worker
 from dstrun.sweep.devices import gpus_for, notes_on_devices
 from dstrun.sweep.forkserver import PRELOADED
 from dstrun.sweep.plan import Job
@@ -99,10 +99,31 @@ def test_jobs_at_a_time_follow_the_gpus(
 ) -> None:
     emulate_gpus(monkeypatch, count=2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    monkeypatch.setattr(pool, "usable_cores", lambda: 8)
+    monkeypatch.setattr(worker, "usable_cores", lambda: 8)
     assert gpus_for(set(devices.split())) == gpus
     jobs = [Job((), config(device=device), Path()) for device in 8 * devices.split()]
     assert pool.jobs_at_a_time(jobs, gpus) == at_a_time
+
+
+@pytest.mark.parametrize(
+    ("device", "ranks", "slots", "at_a_time"),
+    [
+        ("auto", 2, ["0,1", "2,3", "4,5", "6,7"], 4),
+        ("cuda", 8, ["0,1,2,3,4,5,6,7"], 1),
+        ("auto", 3, ["0,1,2", "3,4,5"], 2),  # and two GPUs are left over
+        ("cpu", 2, [], 5),
+        ("cpu", 16, [], 1),
+    ],
+)
+def test_a_slot_has_a_gpu_or_a_core_for_each_rank(
+    monkeypatch: pytest.MonkeyPatch, device: str, ranks: int, slots: list[str], at_a_time: int
+) -> None:
+    emulate_gpus(monkeypatch, count=8)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(worker, "usable_cores", lambda: 10)
+    assert gpus_for({device}, ranks) == slots
+    jobs = 9 * [Job((), config(device=device, devices=ranks), Path())]
+    assert pool.jobs_at_a_time(jobs, slots) == at_a_time
 
 
 def test_a_gpu_whose_driver_is_too_old_is_no_place_for_a_job(
@@ -181,7 +202,11 @@ def test_a_job_has_its_share_of_cores_for_the_compiler_and_its_gpu(
         job: dict[str, str] = {}
         monkeypatch.setattr("os.environ", job)
         WorkerSettings("MIG-1a-b", 3, environment=of_the_user).set_environment()
-        assert job == {COMPILE_THREADS: expected, "CUDA_VISIBLE_DEVICES": "MIG-1a-b"}
+        assert job == {
+            COMPILE_THREADS: expected,
+            "OMP_NUM_THREADS": "3",
+            "CUDA_VISIBLE_DEVICES": "MIG-1a-b",
+        }
 
 
 @pytest.mark.parametrize(("compile", "shares"), [("off", True), ("mask", False), ("step", False)])

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.ranks import ranks_of
 from tests.helpers.runs import LONG, assert_broken_equals_whole, only_run, rows
 
 pytestmark = pytest.mark.slow  # every run imports torch three times
@@ -29,13 +31,19 @@ def run(*words: str) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def rank_of(launcher: int, rank: int) -> int:
-    """Return the process of a rank."""
-    children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
-    for child in children:
-        if f"RANK={rank}".encode() in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
-            return int(child)
-    raise AssertionError(f"there is no rank {rank} among {children}")
+def torchrun(
+    nodes: int, node: int, *words: str, options: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """Start torchrun with two ranks in all, or with the part of one of two machines."""
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nnodes={nodes}", *options]
+    port = 20_000 + os.getpid() % 20_000  # other tests may run beside this one
+    command += [f"--node-rank={node}", f"--nproc-per-node={2 // nodes}", f"--master-port={port}"]
+    return subprocess.Popen(
+        [*command, "-m", "dstrun", *LONG, "device=cpu", "threads=1", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def wait_for_epoch(epoch: int, process: subprocess.Popen[str]) -> None:
@@ -63,17 +71,51 @@ def test_stopped_killed_and_resumed_it_is_the_undisturbed_run() -> None:
     for epoch, rank in ((2, 1), (3, 0)):
         killed = start(*ON_TWO, "group=broken")
         wait_for_epoch(epoch, killed)
-        os.kill(rank_of(killed.pid, rank), signal.SIGKILL)
+        os.kill(ranks_of(killed.pid)[rank], signal.SIGKILL)
         since = time.monotonic()
         killed.communicate(timeout=60)
         assert killed.returncode == 1
         assert time.monotonic() - since < 30
         status = json.loads((only_run("outputs/broken") / "status.json").read_text())
-        if rank:
-            assert (status["state"], status["error"]) == ("failed", "another rank has ended")
+        assert status["state"] == "failed"
+        assert status["error"].startswith(f"rank {rank} was killed by SIGKILL")
 
     assert run(*ON_TWO, "group=broken")[0] == 0
     assert_broken_equals_whole()
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_torchrun_is_the_same_run(nodes: int) -> None:
+    """Two machines are two launchers on this one."""
+    assert run(*ON_TWO, "group=whole")[0] == 0
+    processes = [torchrun(nodes, node, "group=broken") for node in range(nodes)]
+    for process in processes:
+        said, _ = process.communicate(timeout=100)
+        assert process.returncode == 0, said
+    assert_broken_equals_whole()
+
+
+def test_ranks_that_torchrun_starts_again_go_on_from_the_checkpoint() -> None:
+    assert run(*ON_TWO, "group=whole")[0] == 0
+    process = torchrun(1, 0, "group=broken", "overwrite=true", options=["--max-restarts=1"])
+    wait_for_epoch(3, process)
+    checkpoint = only_run("outputs/broken") / "checkpoint.pt"
+    assert checkpoint.is_file()
+    os.kill(ranks_of(process.pid)[1], signal.SIGKILL)
+    said, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, said
+    assert_broken_equals_whole()
+    assert "resumed" in (only_run("outputs/broken") / "train.log").read_text()
+
+
+def test_machines_with_different_commands_are_refused() -> None:
+    processes = [torchrun(2, node, f"seed={node}") for node in range(2)]
+    for process in processes:
+        said, _ = process.communicate(timeout=100)
+        assert process.returncode == 1  # torchrun's
+        assert said.count("dstrun: seed: got ") == 1
+        assert "exitcode  : 2" in said
+    assert not Path("outputs").exists()
 
 
 def test_it_goes_on_with_another_number_of_ranks() -> None:

@@ -34,9 +34,9 @@ from dstrun.sweep.worker import (
     SECONDS_TO_STOP,
     WorkerSettings,
     run_job,
+    slots_of_cpu,
     threads_each,
 )
-from dstrun.system.cores import usable_cores
 from dstrun.system.errors import InputError, Interrupted, print_notes
 from dstrun.system.files import read_json
 from dstrun.system.run_files import STATUS_FILE
@@ -107,7 +107,7 @@ def jobs_at_a_time(jobs: Sequence[Job], gpus: Sequence[str] | None) -> int:
     many fit, means one at a time.
     """
     config = jobs[0].config
-    fitting = 1 if gpus is None else len(gpus) or max(1, usable_cores() // config.devices)
+    fitting = 1 if gpus is None else len(gpus) or slots_of_cpu(config.devices)
     return min(config.n_jobs or fitting, len(jobs))
 
 

@@ -34,7 +34,7 @@ from dstrun.sweep.study import (
     without_warnings,
 )
 from dstrun.sweep.sweep import Launch, launch_and_wait
-from dstrun.system.cores import usable_cores
+from dstrun.sweep.worker import slots_of_cpu
 from dstrun.system.errors import DivergedError, InputError, RunFailedError, print_notes
 from dstrun.system.files import csv_text, read_json, write_text
 from dstrun.system.run_files import STATUS_FILE, SUMMARY_FILE
@@ -79,17 +79,10 @@ def search(
     of_search = _Search(study, planner, launch, space, fixed, prune)
     of_search.run(
         trials,
-        batch or sample.config.n_jobs or default_batch(sample.config.devices),
+        batch or sample.config.n_jobs or min(slots_of_cpu(sample.config.devices), MAX_BATCH),
         partial(make_sampler, sampler, seed),
     )
     of_search.report()
-
-
-def default_batch(devices: int) -> int:
-    """Return how many trials of `devices` ranks to run at a time: one per core and rank, at most
-    4.
-    """
-    return min(max(1, usable_cores() // devices), MAX_BATCH)
 
 
 def _check_options(trials: int, sampler: str, batch: int) -> None:

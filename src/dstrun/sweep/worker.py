@@ -97,6 +97,11 @@ def run_job(
         sys.exit(error.exit_code)
 
 
+def slots_of_cpu(ranks: int) -> int:
+    """Return how many jobs of `ranks` processes run at a time, a core for each; at least one."""
+    return max(1, usable_cores() // ranks)
+
+
 def threads_each(processes: int) -> int:
     """Return a process's share of the cores, or OMP_NUM_THREADS where that is lower."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")

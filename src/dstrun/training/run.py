@@ -89,12 +89,16 @@ def _is_to_train(folder: RunFolder) -> bool:
 
 def _train_on_ranks(folder: RunFolder, call: Callable[[], object]) -> None:
     """Make the call in a process for each of the run's devices; record what the folder cannot
-    know: how a rank failed.
+    know: how a rank failed, unless it did after the end of the run.
     """
     check_devices(folder.config)
+    started = folder.read_status().get("started")
     try:
         launch(call, folder.config.devices)
     except RankFailedError as error:
+        status = folder.read_status()
+        if status.get("state") == FINISHED and status["started"] != started:
+            return
         print(f"{folder}: failed, {error}", file=sys.stderr)
         with suppress(OSError, InputError):  # a full disk, or another run's folder
             folder.record_failure(str(error), str(error))
