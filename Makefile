@@ -13,7 +13,7 @@ FAST := -m "not slow and not faults and not browser" -n 2 --dist worksteal \
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check fast coverage mutants oldest proof commands faults browser gpu gpukit docs clean
+.PHONY: help install run test check fast coverage mutants oldest proof commands faults ranks browser gpu gpukit docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ commands: $(INSTALLED) ## every command of the README and the docs, as written; 
 
 faults: $(INSTALLED) ## kills, damaged files and wild command lines by the thousand: under an hour on two cores
 	$(BIN)/pytest -m faults -n 2 -rP
+
+ranks: $(INSTALLED) ## two ranks on real data: killed 20 times and resumed, and against one rank; a quarter of an hour
+	$(BIN)/pytest -m faults tests/faults/test_ranks_killed.py -rP
 
 browser: $(INSTALLED) ## the dashboard in headless Chromium, which Debian has and root may install here
 	command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y chromium; } || true
