@@ -1,11 +1,13 @@
 """Two processes that train one run together, against one process."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dstrun import models
 from dstrun.config.check import check
@@ -13,7 +15,9 @@ from dstrun.data import BUILDERS, Batches, Split, Splits
 from dstrun.data.batches import part_of
 from dstrun.training.compiled_step import CompiledUpdate
 from dstrun.training.loop import Progress, Record
+from dstrun.training.prepare import prepare
 from dstrun.training.ranks import ALONE, Ranks, RanksDifferError
+from dstrun.training.trainer import Trainer
 from tests.helpers.methods import NAMES, config_options
 from tests.helpers.ranks import fp64_trainer, on_ranks
 from tests.helpers.runs import TIMES
@@ -98,6 +102,47 @@ def perturbed(ranks: Ranks) -> list[str]:
 def test_ranks_that_no_longer_agree_are_stopped_at_the_end_of_the_epoch() -> None:
     """Averaged gradients keep them apart by as much as they are."""
     assert on_ranks(2, perturbed) == [["fc.bias is not the same on ranks 0 and 1"]] * 2
+
+
+class Dropping(Tiny):
+    """A network that begins at other weights in every process, and drops images' pixels."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
+        torch.manual_seed(os.getpid())
+        super().__init__(shape, classes)
+        torch.manual_seed(0)
+        self.draws: list[float] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training:
+            self.draws.append(float(torch.rand(())))
+        return super().forward(F.dropout(images, 0.5, self.training))
+
+
+def broken_and_whole(ranks: Ranks) -> tuple[list[float], list[float], dict, dict]:
+    """Return draws of a run of two epochs and of one that is resumed after one; both models."""
+    models.BUILDERS["tiny"], BUILDERS["tiny"] = Dropping, tiny_data
+    config = check(BASE)
+    prepared = prepare(config)
+    whole = Trainer(config, prepared, ranks=ranks)
+    list(whole.records(lambda progress: False))
+    broken = Trainer(config, prepared, ranks=ranks)
+    next(broken.records(lambda progress: False))
+    resumed = Trainer(config, prepared, broken.state_dict(), ranks=ranks)
+    list(resumed.records(lambda progress: False))
+    draws = broken.model.draws[-6:] + resumed.model.draws  # type: ignore[operator]
+    return whole.model.draws, draws, whole.model.state_dict(), resumed.model.state_dict()  # type: ignore[return-value]
+
+
+@pytest.mark.slow
+def test_each_rank_draws_for_itself_and_goes_on_with_its_own_generator() -> None:
+    """All begin at the weights of the first."""
+    drawn = []
+    for draws, again, whole, resumed in on_ranks(2, broken_and_whole):
+        assert draws[-12:] == again[-12:]
+        assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+        drawn.append(draws[-12:])
+    assert not set(drawn[0]) & set(drawn[1])
 
 
 NETWORKS: dict[str, Options] = {
