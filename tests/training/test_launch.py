@@ -51,7 +51,12 @@ def set_all(monkeypatch: pytest.MonkeyPatch, **changed: str | None) -> None:
         ("auto", 1, ""),
         ("cuda:1", 1, ""),
         ("auto", 2, ""),
-        ("cpu", 9, ""),
+        ("cpu", 3, ""),
+        (
+            "cpu",
+            4,
+            "devices: 4 ranks need two images of a batch each, expected schedule.batch_size ≥ 8",
+        ),
         ("cuda:1", 2, "device: got cuda:1, expected one of auto, cuda, cpu with devices=2"),
         ("cuda", 3, "devices: got 3, expected at most the number of GPUs that torch can use, 2"),
     ],

@@ -40,7 +40,8 @@ def check_start(jobs: Sequence[Job], stop: StopRequest) -> StartCheck:
     not be forked. GPUs is None, too, where that process has been killed; an error then appears in
     the jobs.
     """
-    by_device = {job.config.device: job.config for job in jobs}
+    by_size = sorted((job.config for job in jobs), key=lambda one: -one.schedule.batch_size)
+    by_device = {config.device: config for config in by_size}
     reader, writer = multiprocessing.Pipe(duplex=False)
     worker_settings = WorkerSettings(None, threads_each(1))
     process = fork_context().Process(
@@ -108,7 +109,7 @@ def _check_jobs(
 ) -> None:
     """Send (StartCheck, error): error says why the first unusable config fails, or is None.
 
-    `by_device`: a config for each of the jobs' devices.
+    `by_device`: a config for each of the jobs' devices, that of the smallest batches.
     """
     settings.apply()
     from dstrun.sweep.devices import gpus_for, notes_on_devices

@@ -47,9 +47,12 @@ class RankFailedError(RunFailedError):
 
 
 def check_devices(config: Config) -> None:
-    """Raise InputError where this machine lacks the devices that the ranks of a run need."""
+    """Raise InputError where this machine lacks the devices that the ranks of a run need, or a
+    batch the images.
+    """
     if config.devices == 1:
         return
+    _check_batch(config, config.devices)
     if config.device not in ANY_DEVICE:
         raise InputError(
             f"device: got {config.device}, expected one of {', '.join(ANY_DEVICE)} with "
@@ -61,6 +64,14 @@ def check_devices(config: Config) -> None:
         raise InputError(
             f"devices: got {config.devices}, expected at most the number of GPUs that torch can "
             f"use, {count}; device=cpu trains without"
+        )
+
+
+def _check_batch(config: Config, ranks: int) -> None:
+    if 2 * ranks > (size := config.schedule.batch_size):
+        raise InputError(
+            f"devices: {ranks} ranks need two images of a batch each, expected schedule.batch_size "
+            f"≥ {2 * ranks}, got {size}"
         )
 
 
@@ -91,6 +102,7 @@ def as_launched(config: Config) -> Config:
         raise InputError(
             f"devices: got {config.devices}, but {started} ranks have been started; leave it out"
         )
+    _check_batch(config, started)
     restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
     return replace(config, overwrite=config.overwrite and not restarted)
 
