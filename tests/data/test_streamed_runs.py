@@ -1,6 +1,13 @@
 """Runs that read their images when they need them."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +15,7 @@ import pytest
 
 from tests.helpers.commands import Command
 from tests.helpers.data import image_files
-from tests.helpers.runs import only_run, rows
+from tests.helpers.runs import only_run, rows, stop_at
 
 WORDS = ["model=lenet5", "data=folder", "data.size=28", "schedule.batch_size=4", "data.stream=true"]
 
@@ -92,3 +99,66 @@ def test_a_damaged_image_ends_a_run_in_a_line_or_is_noted_in_its_log(command: Co
     row = rows(only_run("outputs/less") / "metrics.csv")[0]
     assert 0 < float(row["data_wait"]) < 1
     assert json.loads((only_run("outputs/less") / "status.json").read_text())["decoder"]
+
+
+def test_a_run_that_goes_on_with_another_decoder_says_so(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trees(train=5, val=2)
+    words = [*WORDS, "data.root=birds", "data.workers=0", "schedule.epochs=2"]
+    assert stop_at(command, monkeypatch, 2, signal.SIGTERM, words).code == 143
+    file = only_run("outputs/broken") / "status.json"
+    status = json.loads(file.read_text())
+    file.write_text(json.dumps(status | {"decoder": "pillow 1.0"}))
+    outcome = command(*words, "group=broken")
+    assert outcome.code == 0
+    line = f"begun with pillow 1.0: pixels of {status['decoder']} may differ in their last bits"
+    assert line in outcome.out
+    assert json.loads(file.read_text())["decoder"] == status["decoder"]
+
+
+def marked(mark: str) -> list[int]:
+    """Return the processes with this word in their environment."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark.encode() in (place / "environ").read_bytes():
+                found.append(int(place.name))
+    return found
+
+
+def wait_for(condition: Callable[[], object], seconds: float) -> bool:
+    until = time.monotonic() + seconds
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.1)
+    return bool(condition())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_signal_is_the_trainers_to_answer_and_leaves_no_process(
+    command: Command, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Send it to the whole group, as a terminal or a scheduler does; the run goes on exactly."""
+    trees(train=16, val=4)
+    words = [
+        *WORDS,
+        "data.root=birds",
+        "data.workers=2",
+        "schedule.epochs=15",
+        "checkpoint.every=0",
+    ]
+    started = [sys.executable, "-m", "dstrun", *words, "device=cpu", "wandb.mode=disabled"]
+    mark = f"STREAM_{number}_{os.getpid()}"
+    run = subprocess.Popen(
+        [*started, "group=broken"], env={**os.environ, mark: "1"}, start_new_session=True
+    )
+    assert wait_for(lambda: list(Path("outputs").rglob("checkpoint.pt")), 90)
+    os.killpg(run.pid, number)
+    code = run.wait(timeout=60)
+    assert code == (-number if number == signal.SIGKILL else 128 + number)
+    assert wait_for(lambda: not marked(mark), 15)
+    for group in ("broken", "whole"):
+        assert command(*words, f"group={group}").code == 0
+    assert losses("broken") == losses("whole")
+    assert len(losses("whole")) == 15
