@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
 from statistics import mean, stdev
@@ -53,15 +54,14 @@ def finished(*words: str) -> float:
 
 
 def kill_a_rank(process: subprocess.Popen[str], seconds: float, chance: random.Random) -> str:
-    """Kill a rank so many seconds after the start, as soon as there are both; return what it met.
+    """Kill a rank so many seconds after both have started; return what it met.
 
     "" where the run has ended before.
     """
-    until = time.monotonic() + seconds
-    while process.poll() is None and (
-        len(ranks := ranks_of(process.pid)) < 2 or time.monotonic() < until
-    ):
+    while process.poll() is None and len(ranks := ranks_of(process.pid)) < 2:
         time.sleep(0.01)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
     if process.poll() is not None:
         said, _ = process.communicate()
         assert process.returncode == 0, said

@@ -54,7 +54,7 @@ def test_a_killed_rank_ends_its_own_job_alone() -> None:
     wait_for_checkpoints(2, sweep)
     launcher, _ = next(iter(ranks_here()))
     os.kill(ranks_here()[launcher, 1], signal.SIGKILL)
-    said, _ = sweep.communicate(timeout=200)
+    said, _ = sweep.communicate(timeout=900)
     assert sweep.returncode == 1, said
     assert "1 of 2 runs finished, 1 failed" in said
     assert "rank 1 was killed by SIGKILL" in said
@@ -68,7 +68,7 @@ def test_a_stopped_sweep_stops_all_ranks_with_a_checkpoint() -> None:
     sweep = start("seed=0,1", "n_jobs=2", "schedule.epochs=200")
     wait_for_checkpoints(2, sweep)
     sweep.send_signal(signal.SIGINT)
-    said, _ = sweep.communicate(timeout=100)
+    said, _ = sweep.communicate(timeout=900)
     assert sweep.returncode == 128 + signal.SIGINT, said
     assert not ranks_here()
     for file in Path("outputs/grid").glob("*/status.json"):
@@ -83,11 +83,11 @@ def test_slurm_gives_each_rank_a_task(monkeypatch: pytest.MonkeyPatch, nodes: in
     monkeypatch.setenv("FAKE_SLURM", str(Path("slurm").absolute()))
     monkeypatch.setenv("PATH", f"{FAKE_SLURM}{os.pathsep}{os.environ['PATH']}")
     here = start("seed=0,1", "group=here")
-    assert here.communicate(timeout=200)
+    assert here.communicate(timeout=900)
     assert here.returncode == 0
     words = ["hydra/launcher=slurm", f"hydra.launcher.nodes={nodes}", "group=there"]
     there = start("seed=0,1", *words)
-    said, _ = there.communicate(timeout=200)
+    said, _ = there.communicate(timeout=900)
     assert there.returncode == 0, said
     asked = Path("slurm/1.asked").read_text()
     for name, each in (("nodes", nodes), ("ntasks-per-node", 2 // nodes)):
@@ -100,20 +100,3 @@ def test_slurm_gives_each_rank_a_task(monkeypatch: pytest.MonkeyPatch, nodes: in
         other = Path("outputs/there", run.name)
         assert without_times(other / "metrics.csv") == without_times(run / "metrics.csv")
         assert read_json(other / "status.json")["ranks"] == 2
-
-
-def test_ranks_that_do_not_fill_the_nodes_are_refused() -> None:
-    pytest.importorskip("submitit")
-    sweep = start("seed=0,1", "devices=3", "hydra/launcher=slurm", "hydra.launcher.nodes=2")
-    said, _ = sweep.communicate(timeout=100)
-    assert (sweep.returncode, said) == (
-        2,
-        "dstrun: devices: got 3, expected a multiple of hydra.launcher.nodes=2\n",
-    )
-
-
-def test_all_runs_of_a_sweep_have_as_many_ranks() -> None:
-    sweep = start("devices=1,2")
-    said, _ = sweep.communicate(timeout=100)
-    assert (sweep.returncode, said.count("\n")) == (2, 1)
-    assert said.startswith("dstrun: devices: got 2 for a run, but all runs of a sweep share 1")

@@ -166,6 +166,25 @@ def test_a_sweep_does_not_run_on_ranks(command: Command, monkeypatch: pytest.Mon
     assert ended.err.startswith("dstrun: devices: 2 ranks have been started, but a sweep starts")
 
 
+def test_all_runs_of_a_sweep_have_as_many_ranks(command: Command) -> None:
+    ended = command("-m", "devices=1,2")
+    assert (ended.code, ended.err) == (
+        2,
+        "dstrun: devices: got 2 for a run, but all runs of a sweep share 1; give devices=2 on the "
+        "command line, or a sweep for each\n",
+    )
+
+
+def test_ranks_that_do_not_fill_the_nodes_are_refused(command: Command) -> None:
+    pytest.importorskip("submitit")
+    words = ["hydra/launcher=slurm", "hydra.launcher.nodes=2"]
+    ended = command("-m", "seed=0,1", "devices=3", *words)
+    assert (ended.code, ended.err) == (
+        2,
+        "dstrun: devices: got 3, expected a multiple of hydra.launcher.nodes=2\n",
+    )
+
+
 def test_a_rank_lets_the_first_one_say_what_is_wrong(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -90,7 +90,7 @@ def test_torchrun_is_the_same_run(nodes: int) -> None:
     assert run(*ON_TWO, "group=whole")[0] == 0
     processes = [torchrun(nodes, node, "group=broken") for node in range(nodes)]
     for process in processes:
-        said, _ = process.communicate(timeout=100)
+        said, _ = process.communicate(timeout=900)
         assert process.returncode == 0, said
     assert_broken_equals_whole()
 
@@ -102,7 +102,7 @@ def test_ranks_that_torchrun_starts_again_go_on_from_the_checkpoint() -> None:
     checkpoint = only_run("outputs/broken") / "checkpoint.pt"
     assert checkpoint.is_file()
     os.kill(ranks_of(process.pid)[1], signal.SIGKILL)
-    said, _ = process.communicate(timeout=100)
+    said, _ = process.communicate(timeout=900)
     assert process.returncode == 0, said
     assert_broken_equals_whole()
     assert "resumed" in (only_run("outputs/broken") / "train.log").read_text()
@@ -111,7 +111,7 @@ def test_ranks_that_torchrun_starts_again_go_on_from_the_checkpoint() -> None:
 def test_machines_with_different_commands_are_refused() -> None:
     processes = [torchrun(2, node, f"seed={node}") for node in range(2)]
     for process in processes:
-        said, _ = process.communicate(timeout=100)
+        said, _ = process.communicate(timeout=900)
         assert process.returncode == 1  # torchrun's
         assert said.count("dstrun: seed: got ") == 1
         assert "exitcode  : 2" in said
