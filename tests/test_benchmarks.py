@@ -81,3 +81,11 @@ def test_sweep_compares_whole_sweeps(benchmark: Callable[..., dict[str, Any]]) -
         "between two runs",
         "3 finished runs recognised",
     ]
+
+
+@pytest.mark.slow
+def test_loader_compares_two_readers(benchmark: Callable[..., dict[str, Any]]) -> None:
+    words = ["--workers", "0", "--rounds", "1", "--batches", "1", "--images", "160"]
+    theirs, ours = benchmark("loader.py", *words)["rows"]
+    assert (theirs["loader"], ours["loader"]) == ("ImageFolder", "stream")
+    assert ours["ratio"] == pytest.approx(ours["images/s"] / theirs["images/s"])
