@@ -1,5 +1,7 @@
 """Batches of images that are read when they are needed: the same in any number of processes."""
 
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dstrun.data import BUILDERS, FileSplit, ImageReader, StreamedBatches
+from dstrun.data import BUILDERS, Batches, FileSplit, ImageReader, Split, StreamedBatches
 from dstrun.data.image_reader import missing_memory
 from dstrun.system import cores
 from dstrun.system.errors import InputError
@@ -76,6 +78,33 @@ def test_parts_of_ranks_are_together_the_batches_of_one(tmp_path: Path, workers:
     assert len(tested) == 18
 
 
+def test_the_order_is_that_of_images_in_memory_and_draws_nothing_of_torchs(tmp_path: Path) -> None:
+    """With every image a class of its own."""
+    split = replace(train_split(tree(tmp_path)), labels=torch.arange(18))
+    images = torch.zeros(18, 1, 2, 2, dtype=torch.uint8)
+    kept = Batches(Split(images, split.labels), 4, CPU, seed=5)
+    state = torch.get_rng_state()
+    for epoch in (0, 1):
+        found = joined(batches(split, seed=5).shuffled(epoch))[1]
+        assert torch.equal(found, joined(kept.shuffled(epoch))[1])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_half_of_the_images_are_mirrored_and_all_normalised(tmp_path: Path) -> None:
+    split = train_split(tree(tmp_path))
+    plain = StreamedBatches(split, 18, CPU, reader=ImageReader(SIDE, 0))
+    ((images, _),) = plain.shuffled(0)
+    ((flipped, _),) = batches(split, 18, mean=[0.5], std=[0.25]).shuffled(0)
+    flipped = flipped * 0.25 + 0.5
+    mirrored = [
+        torch.allclose(b, a.flip(2), atol=1e-6) for a, b in zip(images, flipped, strict=True)
+    ]
+    same = [torch.allclose(b, a, atol=1e-6) for a, b in zip(images, flipped, strict=True)]
+    assert all(one != other for one, other in zip(mirrored, same, strict=True))
+    assert 4 < sum(mirrored) < 14
+    assert images.is_contiguous()
+
+
 def test_an_epoch_goes_on_at_any_batch(tmp_path: Path) -> None:
     split = train_split(tree(tmp_path))
     found = list(batches(split, seed=3).shuffled(1))
@@ -114,6 +143,15 @@ def test_a_damaged_image_is_named_and_only_left_out_where_that_is_allowed(tmp_pa
     assert len(SAID) == 1
     assert SAID[0].startswith(f"data.root: cannot decode {broken}: ")
     assert SAID[0].endswith(": left out")
+
+
+def test_a_batch_without_any_whole_image_is_only_skipped_in_evaluation(tmp_path: Path) -> None:
+    for file in (tree(tmp_path) / "train" / "c0").iterdir():
+        file.write_bytes(b"")
+    split = train_split(tmp_path, undecodable=0.5)
+    assert [len(labels) for _, labels in batches(split, 3).in_order()] == [3, 3, 3]
+    with pytest.raises(InputError, match="cannot decode any of 2 images of a step"):
+        list(chain.from_iterable(batches(split, 2).shuffled(epoch) for epoch in range(20)))
 
 
 def test_processes_that_cannot_be_started_are_told_in_a_line(

@@ -69,7 +69,11 @@ class StreamedBatches(Order):
 
         found = self._reader.read(pieces)
         for indices in batches:
-            yield self._assembled(indices, islice(found, ceil(len(indices) / PIECE)))
+            images, labels = self._assembled(indices, islice(found, ceil(len(indices) / PIECE)))
+            if len(labels):
+                yield images, labels
+            elif epoch is not None:  # other ranks wait for this step
+                raise InputError(f"data.root: cannot decode any of {len(indices)} images of a step")
 
     def _wanted(self, index: int, epoch: int | None) -> Wanted:
         seed = None if epoch is None else mixed_seed(self._seed, epoch, index)
