@@ -19,6 +19,7 @@ from dstrun.methods.dst import masking
 from dstrun.system.errors import RunFailedError
 from dstrun.training.compile_check import CompiledStepError, compare_with_eager, differences
 from dstrun.training.prepare import prepare
+from dstrun.training.ranks import Ranks
 from dstrun.training.run import run
 from dstrun.training.trainer import Trainer
 from tests.helpers.methods import NAMES, config_options
@@ -129,6 +130,25 @@ def test_training_after_the_comparison_is_training_without_it(
             trainer = trainer_of(wanted, copy.deepcopy(trainer.state_dict()))
         ends.append(values(trainer.state_dict()))
     assert all(map(torch.equal, *ends))
+
+
+def test_another_rank_than_the_first_keeps_its_own_random_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Second(Ranks):
+        def gather(self, state: Any) -> list[Any]:
+            return [first, state]
+
+        def average_(self, tensors: Any) -> None: ...
+        def broadcast_(self, tensors: Any) -> None: ...
+
+    compile_to(monkeypatch, faithful)
+    wanted = config(schedule__compile="step")
+    first = {"cpu": torch.get_rng_state()}
+    trainer = Trainer(wanted, prepare(wanted), ranks=Second(1, 2))
+    own = torch.get_rng_state()
+    assert "equal to those" in compared(wanted, trainer)
+    assert torch.equal(torch.get_rng_state(), own)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

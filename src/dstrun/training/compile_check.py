@@ -185,8 +185,11 @@ class _Snapshot:
         self._values = [tensor.detach().clone() for tensor in self._tensors]
 
     def _of_others(self) -> dict[str, Any]:
-        state = self._trainer.state_dict()
-        return {name: state[name] for name in ("method", "generators")}
+        device = self._trainer.prepared.device
+        return {
+            "method": self._trainer.state_dict()["method"],
+            "generators": checkpoint.generators(device),  # of this rank
+        }
 
     def _live_tensors(self) -> list[Tensor]:
         model = self._trainer.model
