@@ -23,6 +23,7 @@ from dstrun.system.signals import StopRequest
 from dstrun.training.build import make_batches
 from dstrun.training.compile_check import compare_with_eager
 from dstrun.training.console import RunConsole
+from dstrun.training.ranks import Ranks
 from dstrun.training.recorder import Recorder
 from dstrun.training.run import run
 from tests.helpers.methods import config_options
@@ -348,6 +349,22 @@ def test_a_stop_file_counts_at_an_epochs_end_and_is_taken_away(
     run(config(schedule__epochs=3, log__steps=1), default_group="single")
     assert [row["epoch"] for row in rows(folder / "metrics.csv")] == ["1", "2", "3"]
     assert not (folder / STOP_FILE).exists()
+
+
+def test_a_signal_that_comes_while_ranks_agree_is_met_a_step_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def highest(ranks: Ranks, *numbers: int) -> list[int]:
+        if not asked:
+            signal.raise_signal(signal.SIGTERM)
+        asked.append(numbers)
+        return list(numbers)
+
+    asked: list[Sequence[int]] = []
+    monkeypatch.setattr(Ranks, "highest", highest)
+    with pytest.raises(Interrupted):
+        run(config(schedule__epochs=3), default_group="single")
+    assert asked == [(0, 0), (1, signal.SIGTERM)]
 
 
 def test_a_run_that_fails_at_its_summary_has_nothing_to_train_again(

@@ -202,16 +202,16 @@ class Session:
         if by_file:
             stop.signal = signal.SIGTERM
         saves, number = self._ranks.highest(self._is_save_wanted(stop), stop.signal or 0)
-        stop.signal = number or None
         if saves:
             if not is_epoch:
                 self._check_finite(trainer, stop)
             self._save(trainer, recorder)
-        if stop.signal:
+        if number:  # a signal that has come since then counts at the next step, on all ranks
+            stop.signal = number
             self._console.stop()
             where = f"{self._folder}: interrupted at step {record.step}"
             self._console.say(f"{where}; run the same command to resume", style="yellow")
-            raise (StoppedByFile if by_file else Interrupted)(stop.signal)
+            raise (StoppedByFile if by_file else Interrupted)(number)
 
     def _is_save_wanted(self, stop: StopRequest) -> bool:
         return bool(stop) or self._is_checkpoint_due() or self._config.checkpoint.every == 0
