@@ -1,7 +1,11 @@
 """Ranks of a run: what is refused before they start, and what their ends mean."""
 
+import os
 import pickle
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,9 @@ from dstrun.system.errors import (
 )
 from dstrun.system.files import write_json
 from dstrun.training.launch import (
+    PROGRAM,
     RankFailedError,
+    _stop_without,
     as_launched,
     check_devices,
     error_of_ranks,
@@ -157,6 +163,27 @@ def test_the_error_is_that_of_the_rank_that_failed_first(
     assert type(found) is type(expected)
     assert str(found).startswith(str(expected))
     assert found.exit_code == expected.exit_code  # type: ignore[attr-defined]
+
+
+def test_a_rank_whose_launcher_was_killed_before_it_had_begun_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[int] = []
+    monkeypatch.setattr(
+        "dstrun.training.launch.os.kill", lambda process, number: sent.append(number)
+    )
+    _stop_without(launcher=0)
+    assert sent == [signal.SIGTERM]
+
+
+@pytest.mark.slow  # imports torch
+def test_a_rank_that_is_interrupted_while_it_is_importing_says_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path), str(os.getpid())]
+    rank = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while "libtorch" not in Path(f"/proc/{rank.pid}/maps").read_text():
+        time.sleep(0.005)
+    rank.send_signal(signal.SIGINT)
+    assert (rank.communicate(timeout=60)[1], rank.returncode) == ("", -signal.SIGINT)
 
 
 def test_a_sweep_does_not_run_on_ranks(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,11 @@ GRACE = 0.1  # seconds between two looks at the ranks
 SECONDS_TO_STOP = "25"  # of ranks that cannot go on, before they are killed
 ANY_DEVICE = ("auto", "cuda", "cpu")
 CALL = "call"
+# what a rank runs; Ctrl-C ends one that is still importing without a traceback
+PROGRAM = (
+    "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "from dstrun.training.launch import main; main()"
+)
 PASSED_ON = (InputError, RunFailedError, KeyboardInterrupt, OSError)
 
 
@@ -134,7 +139,9 @@ def launch(call: Callable[[], object], count: int) -> None:
     with TemporaryDirectory(prefix="dstrun-") as folder, _own_handlers():
         Path(folder, CALL).write_bytes(pickle.dumps(call))
         try:
-            elastic_launch(_settings(count), sys.executable)("-m", __name__, folder)
+            elastic_launch(_settings(count), sys.executable)(
+                "-c", PROGRAM, folder, str(os.getpid())
+            )
         except ChildFailedError as error:
             codes = {rank: one.exitcode for rank, one in error.failures.items()}
             raise error_of_ranks(codes, Path(folder)) from None
@@ -215,9 +222,13 @@ def _read_errors(ranks: Sequence[int], folder: Path) -> dict[int, BaseException]
     return {rank: pickle.loads(file.read_bytes()) for rank, file in files.items() if file.is_file()}
 
 
-def _main(folder: Path) -> None:
-    """Be a rank: make the call in a folder, and leave there what it raises."""
-    threading.Thread(target=_stop_without, args=(os.getppid(),), daemon=True).start()
+def main() -> None:
+    """Be a rank: make the call in the folder that the launcher names, and leave there what it
+    raises.
+    """
+    folder, launcher = Path(sys.argv[1]), int(sys.argv[2])
+    threading.Thread(target=_stop_without, args=(launcher,), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     accept_all_text()
     try:
         pickle.loads((folder / CALL).read_bytes())()
@@ -231,11 +242,7 @@ def _main(folder: Path) -> None:
 
 
 def _stop_without(launcher: int) -> None:
-    """Stop this process by SIGTERM when its launcher has been killed."""
+    """Stop this process by SIGTERM when its launcher has been killed, be it before this began."""
     while os.getppid() == launcher:
         time.sleep(1)
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-if __name__ == "__main__":
-    _main(Path(sys.argv[1]))
