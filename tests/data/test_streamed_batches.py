@@ -189,8 +189,7 @@ def test_processes_share_the_cores_with_other_jobs_and_ranks(
     assert cores.own_cores() == 16
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     assert cores.own_cores() == 4
-    cores.share_among(2)
+    monkeypatch.setenv(cores.SHARED_BY, "8")
     assert cores.own_cores() == 2
-    cores.share_among(9)
+    monkeypatch.setenv(cores.SHARED_BY, "99")
     assert cores.own_cores() == 1
-    cores.share_among(1)

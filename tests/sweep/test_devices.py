@@ -205,6 +205,7 @@ def test_a_job_has_its_share_of_cores_for_the_compiler_and_its_gpu(
         assert job == {
             COMPILE_THREADS: expected,
             "OMP_NUM_THREADS": "3",
+            "DSTRUN_SHARED_BY": "1",
             "CUDA_VISIBLE_DEVICES": "MIG-1a-b",
         }
 

@@ -19,6 +19,7 @@ from dstrun.models import BUILDERS
 from dstrun.training.build import make_update
 from dstrun.training.compiled_step import CompiledUpdate
 from dstrun.training.optim import make_optimiser
+from dstrun.training.ranks import Ranks
 from dstrun.training.step import Update
 
 
@@ -404,3 +405,25 @@ def test_updates_are_those_of_a_loop_in_plain_torch(
     for name, parameter in model.named_parameters():
         assert torch.equal(trained["update"][name], trained["plain torch"][name]), name
         assert not torch.equal(trained["update"][name], parameter), f"{name} is trained"
+
+
+@pytest.mark.parametrize(
+    ("of", "found", "weight"),
+    [(8, 4, 1), (8, 3, 3 / 4), (7, 4, 8 / 7), (3, 3, 1), (3, 2, 2 / 3)],
+    ids=["half", "half, an image left out", "larger half", "too few for two", "with one left out"],
+)
+def test_a_ranks_part_counts_by_its_share_of_the_batch(
+    monkeypatch: pytest.MonkeyPatch, of: int, found: int, weight: float
+) -> None:
+    """Of two ranks, whose mean is the sum over the batch divided by `of`."""
+    monkeypatch.setattr(Ranks, "average_", lambda ranks, tensors: None)
+    gradients = []
+    for ranks in (Ranks(0, 2), Ranks()):
+        torch.manual_seed(0)
+        model, method = nn.Linear(4, 3), Dense()
+        method.prepare(model)
+        optimiser = make_optimiser("sgd", model, method.groups(), lr=0.1)
+        update = Update(model, method, optimiser, ranks=ranks)
+        update(torch.eye(4)[:found], torch.arange(found) % 3, 0.1, of=of if ranks.size > 1 else 0)
+        gradients.append(model.weight.grad)
+    torch.testing.assert_close(gradients[0], gradients[1] * weight)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 
 from dstrun.config.options import Config
-from dstrun.system.cores import share_among, usable_cores
+from dstrun.system.cores import SHARED_BY, usable_cores
 from dstrun.system.errors import BusyError, Interrupted, RunFailedError
 from dstrun.system.streams import accept_all_text
 
@@ -51,7 +51,6 @@ class WorkerSettings:
         from dstrun.system.machine import share_cores
 
         share_cores(self.threads)
-        share_among(self.processes)
 
     def set_environment(self) -> None:
         """Set the environment variables of the sweep's process, with a share of the machine.
@@ -61,6 +60,7 @@ class WorkerSettings:
         os.environ.update(self.environment)
         os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(self.threads))
         os.environ["OMP_NUM_THREADS"] = str(self.threads)  # of ranks, which are processes
+        os.environ[SHARED_BY] = str(self.processes)
         if self.gpus is not None:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.gpus
 

@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# Environment variable, for the ranks of a job too: processes of a sweep that train at a time.
+SHARED_BY = "DSTRUN_SHARED_BY"
+
 
 def usable_cores(group: Path = Path("/sys/fs/cgroup")) -> int:
     """Return the number of cores of the process's affinity, at most the quota of its container.
@@ -21,19 +24,10 @@ def usable_cores(group: Path = Path("/sys/fs/cgroup")) -> int:
         return cores
 
 
-_jobs = 1  # of a sweep that run at a time, this one among them
-
-
-def share_among(jobs: int) -> None:
-    """Count on so many jobs of a sweep at a time, each with its share of the cores."""
-    global _jobs
-    _jobs = jobs
-
-
 def own_cores() -> int:
-    """Return this process's share of the usable cores: beside other jobs, or ranks of a launcher.
+    """Return this process's share of the usable cores beside jobs of a sweep and ranks, at least 1.
 
-    At least 1.
+    SHARED_BY counts the ranks of all jobs, LOCAL_WORLD_SIZE, of torch's launcher, those of a run.
     """
-    ranks = os.environ.get("LOCAL_WORLD_SIZE", "")
-    return max(1, usable_cores() // _jobs // max(1, int(ranks) if ranks.isdecimal() else 1))
+    counts = [os.environ.get(name, "") for name in (SHARED_BY, "LOCAL_WORLD_SIZE")]
+    return max(1, usable_cores() // max(1, *(int(one) for one in counts if one.isdecimal()), 1))
