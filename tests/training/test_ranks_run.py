@@ -105,7 +105,7 @@ def test_ranks_that_torchrun_starts_again_go_on_from_the_checkpoint() -> None:
     said, _ = process.communicate(timeout=900)
     assert process.returncode == 0, said
     assert_broken_equals_whole()
-    assert "resumed" in (only_run("outputs/broken") / "train.log").read_text()
+    assert "resuming" in (only_run("outputs/broken") / "train.log").read_text()
 
 
 def test_machines_with_different_commands_are_refused() -> None:

@@ -12,11 +12,13 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from dstrun.system.errors import InputError
 
@@ -26,6 +28,7 @@ WORDS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of an eleme
 # in the errors of a collective operation whose other ranks have ended
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "ncclRemoteError")
 
+TIME_TO_JOIN = timedelta(minutes=10)  # for the ranks of all machines
 OTHER_ENDED = "another rank has ended"  # the error of a run whose rank has not failed itself
 
 
@@ -176,12 +179,20 @@ def joined(device: str) -> Iterator[Ranks]:
         yield ALONE
         return
     own = torch.device(device)
+    store, rank, size = next(rendezvous("env://", timeout=TIME_TO_JOIN))
+    # torchrun's store still has the addresses of ranks that have ended
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    ours = {
+        "store": dist.PrefixStore(f"attempt {attempt}", store),
+        "rank": rank,
+        "world_size": size,
+    }
     if own.type == "cuda":
-        dist.init_process_group("cpu:gloo,cuda:nccl", device_id=own)
+        dist.init_process_group("cpu:gloo,cuda:nccl", device_id=own, **ours)
     else:
-        dist.init_process_group("gloo")
+        dist.init_process_group("gloo", **ours)
     try:
-        yield Ranks(dist.get_rank(), dist.get_world_size())
+        yield Ranks(rank, size)
     finally:
         dist.destroy_process_group()
 
