@@ -21,14 +21,13 @@ from dstrun.system.errors import (
 )
 from dstrun.system.files import write_json
 from dstrun.training.launch import (
-    PROGRAM,
     RankFailedError,
-    _stop_without,
     as_launched,
     check_devices,
     error_of_ranks,
     refuse_other_commands,
 )
+from dstrun.training.launched import CALL, PROGRAM, _take_signals
 from dstrun.training.ranks import FROM_LAUNCHER, Ranks, local_rank
 from tests.helpers.commands import Command
 from tests.helpers.gpus import emulate_gpus
@@ -151,6 +150,7 @@ ENDED = RunFailedError("another rank has ended")
         ({0: 143, 1: 143}, {0: StoppedByFile(15), 1: Interrupted(15)}, StoppedByFile(15)),
         ({0: 1}, {0: ENDED}, ENDED),
         ({0: -signal.SIGTERM, 1: -15}, {}, Interrupted(15)),
+        ({0: -signal.SIGUSR1, 1: -15}, {}, Interrupted(signal.SIGUSR1)),
         ({1: 3, 0: -15}, {}, RankFailedError("rank 1 ended with exit code 3")),
     ],
 )
@@ -170,14 +170,15 @@ def test_a_rank_whose_launcher_was_killed_before_it_had_begun_ends(
 ) -> None:
     sent: list[int] = []
     monkeypatch.setattr(
-        "dstrun.training.launch.os.kill", lambda process, number: sent.append(number)
+        "dstrun.training.launched.os.kill", lambda process, number: sent.append(number)
     )
-    _stop_without(launcher=0)
+    _take_signals(0, Path())
     assert sent == [signal.SIGTERM]
 
 
 @pytest.mark.slow  # imports torch
 def test_a_rank_that_is_interrupted_while_it_is_importing_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / CALL).write_bytes(pickle.dumps(check_devices))
     command = [sys.executable, "-c", PROGRAM, str(tmp_path), str(os.getpid())]
     rank = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while "libtorch" not in Path(f"/proc/{rank.pid}/maps").read_text():

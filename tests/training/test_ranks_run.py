@@ -153,3 +153,33 @@ def test_a_run_that_diverges_on_two_ranks_says_where_and_ends() -> None:
     status = json.loads((only_run("outputs/whole") / "status.json").read_text())
     assert status["state"] == "failed"
     assert re.match(r"DivergedError: NaN or infinite from step \d+, in epoch 1: ", status["error"])
+
+
+SLOW_SAVE = """
+import importlib.abc, sys, time
+
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "dstrun.training.session":
+            from dstrun.runs import checkpoint
+            save = checkpoint.save
+            checkpoint.save = lambda *arguments: (time.sleep(4), save(*arguments))
+
+sys.meta_path.insert(0, Slow())
+"""
+
+
+def test_a_stopped_run_has_the_time_that_its_checkpoint_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("sitecustomize.py").write_text(SLOW_SAVE)
+    monkeypatch.setenv("PYTHONPATH", f"{Path.cwd()}:{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "1")
+    stopped = start(*ON_TWO, "checkpoint.every=1000", "group=broken")
+    wait_for_epoch(1, stopped)
+    stopped.send_signal(signal.SIGTERM)
+    stopped.communicate(timeout=60)
+    assert stopped.returncode == 128 + signal.SIGTERM
+    folder = only_run("outputs/broken")
+    assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+    assert (folder / "checkpoint.pt").is_file()

@@ -3,8 +3,9 @@ many.
 
     launch  →  a process a rank, which calls `run` as well  →  the error of the rank that failed
 
-Torch's launcher watches the ranks, ends all when one has failed, and passes signals on. Call and
-errors go through files, so that the ranks share the config and an error is reported once.
+Torch's launcher watches the ranks and ends all when one has failed. Call, stop signals and errors
+go through files, so that the ranks share the config, have the time that a checkpoint takes, and an
+error is reported once.
 """
 
 import logging
@@ -13,38 +14,24 @@ import pickle
 import signal
 import sys
 import threading
-import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FrameType
 from typing import Any
 
 from dstrun.config.options import Config, flat
 from dstrun.system.cores import usable_cores
-from dstrun.system.errors import (
-    InputError,
-    Interrupted,
-    RunFailedError,
-    error_line,
-)
+from dstrun.system.errors import InputError, Interrupted, RunFailedError
 from dstrun.system.gpu import find_gpu, gpu_names
 from dstrun.system.signals import DELAYED, STOPPING, stays
-from dstrun.system.streams import accept_all_text
+from dstrun.training.launched import CALL, GRACE, PROGRAM, SIGNALS
 from dstrun.training.ranks import OTHER_ENDED, Ranks, is_of_lost_rank, local_rank
 
-GRACE = 0.1  # seconds between two looks at the ranks
 SECONDS_TO_STOP = "25"  # of ranks that cannot go on, before they are killed
 ANY_DEVICE = ("auto", "cuda", "cpu")
-CALL = "call"
-# what a rank runs; Ctrl-C ends one that is still importing without a traceback
-PROGRAM = (
-    "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); "
-    "from dstrun.training.launch import main; main()"
-)
-PASSED_ON = (InputError, RunFailedError, KeyboardInterrupt, OSError)
 
 
 class RankFailedError(RunFailedError):
@@ -136,7 +123,7 @@ def launch(call: Callable[[], object], count: int) -> None:
 
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // count)))
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", SECONDS_TO_STOP)
-    with TemporaryDirectory(prefix="dstrun-") as folder, _own_handlers():
+    with TemporaryDirectory(prefix="dstrun-") as folder, _own_handlers(Path(folder)) as signals:
         Path(folder, CALL).write_bytes(pickle.dumps(call))
         try:
             elastic_launch(_settings(count), sys.executable)(
@@ -147,6 +134,8 @@ def launch(call: Callable[[], object], count: int) -> None:
             raise error_of_ranks(codes, Path(folder)) from None
         except SignalException as error:
             raise Interrupted(error.sigval) from None
+        if signals:  # too late for this run, but not for those after it
+            raise Interrupted(signals[-1])
 
 
 def _settings(count: int) -> Any:
@@ -163,33 +152,41 @@ def _settings(count: int) -> Any:
         local_addr="localhost",
         max_restarts=0,
         monitor_interval=GRACE,
-        signals_to_handle=",".join(one.name for one in STOPPING if not stays(one)),
+        signals_to_handle="SIGQUIT",  # it would kill ranks that take longer than a failed one may
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
     )
 
 
 @contextmanager
-def _own_handlers() -> Iterator[None]:
-    """Restore the handlers of signals after the block; silence torch's launcher inside it.
+def _own_handlers(folder: Path) -> Iterator[list[int]]:
+    """Pass stop signals in the block on to the ranks and yield them; silence torch's launcher.
 
     The ranks have said what is wrong. A delayed signal then gets to its earlier handler, as after
     `stop_request`.
     """
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in STOPPING}
+    before: dict[int, Any] = {}
+    signals: list[int] = []
+
+    def pass_on(number: int, _: FrameType | None) -> None:
+        signals.append(number)
+        with (folder / SIGNALS).open("a") as file:
+            file.write(f"{number}\n")
+
+    if threading.current_thread() is threading.main_thread():
+        before = {one: signal.signal(one, pass_on) for one in STOPPING if not stays(one)}
     disabled, stopped_by = logging.root.manager.disable, 0
     logging.disable(logging.ERROR)
     try:
-        yield
+        yield signals
     except Interrupted as error:
         stopped_by = error.args[0]
         raise
     finally:
         logging.disable(disabled)
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            if stopped_by in DELAYED and callable(before[stopped_by]):
-                signal.raise_signal(stopped_by)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if stopped_by in DELAYED and callable(before.get(stopped_by)):
+            signal.raise_signal(stopped_by)
 
 
 def error_of_ranks(codes: Mapping[int, int], folder: Path) -> BaseException:
@@ -198,7 +195,7 @@ def error_of_ranks(codes: Mapping[int, int], folder: Path) -> BaseException:
     The launcher ends by SIGTERM those ranks that have not failed.
     """
     for rank, code in codes.items():
-        if code < 0 and code != -signal.SIGTERM:
+        if code < 0 and -code not in STOPPING:
             line = f"rank {rank} was killed by {signal.Signals(-code).name}"
             if code == -signal.SIGKILL:
                 line += " (if memory ran out: a smaller schedule.batch_size needs less)"
@@ -211,8 +208,8 @@ def error_of_ranks(codes: Mapping[int, int], folder: Path) -> BaseException:
     if errors:
         return next(iter(errors.values()))
     rank, code = next(iter(codes.items()))
-    if code == -signal.SIGTERM:
-        return Interrupted(signal.SIGTERM)
+    if -code in STOPPING:  # before there was anything to save
+        return Interrupted(-code)
     return RankFailedError(f"rank {rank} ended with exit code {code}")
 
 
@@ -220,29 +217,3 @@ def _read_errors(ranks: Sequence[int], folder: Path) -> dict[int, BaseException]
     """Return the errors that ranks have left, by rank."""
     files = {rank: folder / str(rank) for rank in ranks}
     return {rank: pickle.loads(file.read_bytes()) for rank, file in files.items() if file.is_file()}
-
-
-def main() -> None:
-    """Be a rank: make the call in the folder that the launcher names, and leave there what it
-    raises.
-    """
-    folder, launcher = Path(sys.argv[1]), int(sys.argv[2])
-    threading.Thread(target=_stop_without, args=(launcher,), daemon=True).start()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    accept_all_text()
-    try:
-        pickle.loads((folder / CALL).read_bytes())()
-    except (Exception, KeyboardInterrupt) as error:
-        is_passed_on = isinstance(error, PASSED_ON)
-        if not is_passed_on or os.environ.get("HYDRA_FULL_ERROR") == "1":
-            traceback.print_exc()
-        raised = error if is_passed_on else RunFailedError(error_line(error))
-        (folder / os.environ["RANK"]).write_bytes(pickle.dumps(raised))
-        sys.exit(getattr(error, "exit_code", 1))
-
-
-def _stop_without(launcher: int) -> None:
-    """Stop this process by SIGTERM when its launcher has been killed, be it before this began."""
-    while os.getppid() == launcher:
-        time.sleep(1)
-    os.kill(os.getpid(), signal.SIGTERM)

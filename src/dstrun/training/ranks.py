@@ -10,7 +10,7 @@ communication. There is no wrapper around the model: torch's averages in `backwa
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -93,6 +93,13 @@ class Ranks:
         found = [value]
         dist.broadcast_object_list(found, src=0)
         return found[0]
+
+    def end_together(self) -> None:
+        """Wait until the first rank has done all: launchers give the others seconds once one of
+        them has ended by a signal.
+        """
+        with suppress(RuntimeError):  # it has failed
+            self.tell()
 
     def check_equal(self, named: dict[str, Tensor]) -> None:
         """Raise RanksDifferError where a tensor is not the same on all ranks, bit for bit."""

@@ -74,10 +74,15 @@ def run(
     folder = RunFolder.of(config, default_group)
     with joined(config.device) as ranks:
         refuse_other_commands(config, ranks)
-        if ranks.is_first:
-            _train(folder, notes, advises, ranks)
-        else:
-            _follow(config, ranks)
+        try:
+            if ranks.is_first:
+                _train(folder, notes, advises, ranks)
+            else:
+                _follow(config, ranks)
+        except Interrupted:
+            ranks.end_together()
+            raise
+        ranks.end_together()
     return folder.path
 
 
