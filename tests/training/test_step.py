@@ -70,6 +70,25 @@ def test_what_is_told_of_a_batch_is_its_mean_loss_and_how_many_were_right(pieces
     assert right.item() == 3
 
 
+@pytest.mark.parametrize(("of", "there", "share"), [(3, 3, 1.0), (3, 2, 2 / 3), (4, 2, 1.0)])
+def test_an_image_that_is_left_out_of_a_batch_that_both_ranks_have_counts_nothing(
+    of: int, there: int, share: float
+) -> None:
+    """Of three images, too few for two ranks, both have all, and of four each has two."""
+
+    class Alike(Ranks):
+        def average_(self, tensors: Any) -> None: ...
+
+    model = nn.Linear(1, 2, bias=False)
+    model.weight.data.zero_()
+    method = DynamicSparseTraining(0.0)
+    method.prepare(model, past=[])
+    optimiser = make_optimiser("sgd", model, method.groups(), lr=0.1)
+    update = Update(model, method, optimiser, ranks=Alike(0, 2))
+    loss, _ = update(torch.ones(there, 1), torch.zeros(there, dtype=torch.long), 0.0, of)
+    assert loss.item() == pytest.approx(share * math.log(2))
+
+
 def test_a_share_of_each_label_is_spread_over_all_classes() -> None:
     """Logits 0 and ln 3 have probabilities 1/4 and 3/4. The label 1 is 0.8 + 0.2 / 2 = 0.9 of it:
     − 0.1 ln 1/4 − 0.9 ln 3/4; the gradient of the logits is 1/4 − 0.1 and 3/4 − 0.9.

@@ -180,11 +180,16 @@ def part_of(images: int, rank: int, ranks: int) -> range:
     The parts are as equal as they can be, the larger ones first. Each rank has the whole of a batch
     of less than two images a rank: batch norm cannot train on one.
     """
-    if images < 2 * ranks:
+    if not is_divided(images, ranks):
         return range(images)
     least, more = divmod(images, ranks)
     start = rank * least + min(rank, more)
     return range(start, start + least + (rank < more))
+
+
+def is_divided(images: int, ranks: int) -> bool:
+    """Return whether each rank has a part of a batch of so many images, and not the whole."""
+    return images >= 2 * ranks
 
 
 def mixed_seed(*numbers: int) -> int:

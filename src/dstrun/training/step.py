@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from dstrun.data.batches import part_of
+from dstrun.data.batches import is_divided
 from dstrun.methods.base import Method
 from dstrun.training.evaluate import Autocast, correct
 from dstrun.training.optim import LR_FACTOR
@@ -54,9 +54,8 @@ class Update:
         self, images: Tensor, labels: Tensor, lr: float, of: int = 0
     ) -> tuple[Tensor, Tensor]:
         """Make one step at the learning rate `lr`; `of`: images of the batch on all ranks."""
-        of, ranks = of or len(images), self.ranks
-        parts = ranks.size if len(part_of(of, ranks.rank, ranks.size)) < of else 1
-        weight = parts * len(images) / of  # of this part, or of all, in the mean over ranks
+        parts = self.ranks.size if is_divided(of, self.ranks.size) else 1
+        weight = parts * len(images) / max(of, len(images))  # of this part in the mean over ranks
         for group in self.optimiser.param_groups:
             group["lr"] = lr * group.get(LR_FACTOR, 1.0)
         self.optimiser.zero_grad()
