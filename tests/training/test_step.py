@@ -70,7 +70,9 @@ def test_what_is_told_of_a_batch_is_its_mean_loss_and_how_many_were_right(pieces
     assert right.item() == 3
 
 
-@pytest.mark.parametrize(("of", "there", "share"), [(3, 3, 1.0), (3, 2, 2 / 3), (4, 2, 1.0)])
+@pytest.mark.parametrize(
+    ("of", "there", "share"), [(3, 3, 1.0), (3, 2, 2 / 3), (4, 2, 1.0), (4, 0, 0.0)]
+)
 def test_an_image_that_is_left_out_of_a_batch_that_both_ranks_have_counts_nothing(
     of: int, there: int, share: float
 ) -> None:

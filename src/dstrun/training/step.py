@@ -64,6 +64,8 @@ class Update:
         for piece, piece_labels, share in self._pieces(images, labels):
             share *= weight
             loss, right = self._backward(piece, piece_labels, share, penalised=not losses)
+            if not len(piece):  # all images of the part are damaged: the mean of none is NaN
+                loss = torch.zeros_like(loss)
             losses.append(loss if share == 1 else loss * share)
             rights.append(right)
         if len(losses) == 1:
