@@ -31,7 +31,7 @@ def compose_single(words: Sequence[str]) -> DictConfig | None:
 
     None where Hydra itself must act: for a multirun, a flag, an option of Hydra, and a config with
     a mode or callbacks of Hydra. For any other config `hydra.main` would do the same but compose
-    everything twice, the first time to find the mode: 0.15 s. Raise InputError for what Hydra or
+    everything twice, the first time to find the mode: 0.1 s. Raise InputError for what Hydra or
     the schema refuses.
     """
     if _is_for_hydra(words):

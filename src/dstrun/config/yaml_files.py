@@ -5,6 +5,8 @@ decimal, and the option that a scalar belongs to determines whether it is text.
 """
 
 import re
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +89,14 @@ def read_yaml(file: Path, package: str = "") -> dict[str, Any]:
 
     Raise InputError for a file that is empty, no YAML, or no mapping.
     """
+    return deepcopy(_parsed(read_text(file), file, package))
+
+
+@cache  # 1 ms a file, and a command reads ten of them, some twice
+def _parsed(text: str, file: Path, package: str) -> dict[str, Any]:
+    """Return the mapping in the text of a YAML file; raise InputError as `read_yaml` does."""
     try:
-        loader = Loader(read_text(file))
+        loader = Loader(text)
         try:
             node = loader.get_single_node()
             if node is None:  # only comments
