@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from dstrun.config.check import check
-from dstrun.runs.folder import RunFolder
 from dstrun.runs.identity import run_name
 from dstrun.runs.metrics import LAYERS, METRICS, Rows
 from dstrun.system.files import write_json
+from dstrun.system.run_files import CONFIG_FILE
 
 BASE = {
     "model.name": "lenet_300_100",
@@ -37,7 +40,8 @@ def leave(
     config = check(BASE | {key.replace("__", "."): value for key, value in options.items()})
     run = folder / run_name(config)
     run.mkdir(parents=True)
-    RunFolder(run, config).write_config()
+    text = yaml.dump(asdict(config), Dumper=yaml.CSafeDumper, sort_keys=False)
+    (run / CONFIG_FILE).write_text(text)  # `write_config` takes 9 ms
     epochs = list(enumerate(zip(accuracies, densities, strict=True), start=1))
     figures: list[dict[str, Any]] = [
         {
