@@ -158,20 +158,22 @@ def test_options_in_which_runs_vary(sweep: pd.DataFrame) -> None:
 def test_of_several_methods_the_options_do_not_vary_with_the_method() -> None:
     """DST's target is the density that others are asked for; ΔT tells RigL from SET alone."""
     leave_methods()
-    assert varying_options(runs()) == ["reg.method", "reg.density"]
-    assert list(runs()["label"])[:4] == [
+    found = runs()
+    assert varying_options(found) == ["reg.method", "reg.density"]
+    assert list(found["label"])[:4] == [
         "dense, seed 0",
         "rigl, density 0.1, seed 0",
         "set, density 0.1, seed 0",
         "dst, density 0.1, seed 0",
     ]
-    table = aggregate.by_setting(runs())
+    table = aggregate.by_setting(found)
     assert list(table["reg.method"]) == ["dense", *["dst"] * 2, *["rigl"] * 2, *["set"] * 2]
     assert list(table["reg.density"])[1:] == [0.05, 0.1] * 3
     assert "reg.target_density" not in table
     leave(reg__method="rigl", reg__density=0.1, reg__every=50, created=9)
-    assert varying_options(runs()) == ["reg.method", "reg.density", "reg.every"]
-    alone = runs()[runs()["reg.method"] == "dst"]
+    found = runs()
+    assert varying_options(found) == ["reg.method", "reg.density", "reg.every"]
+    alone = found[found["reg.method"] == "dst"]
     assert varying_options(alone) == ["reg.target_density"]
 
 
@@ -198,10 +200,11 @@ def test_runs_that_were_asked_for_no_density_are_in_no_column_of_it() -> None:
     leave_methods()
     leave(reg__method="dst", reg__alpha=1e-3, created=98)
     leave(reg__method="imp", reg__density=0.1, reg__rounds=3, state="running", created=97)
-    table = by_density(aggregate.by_setting(runs()))
+    found = runs()
+    table = by_density(aggregate.by_setting(found))
     assert sorted(table["reg.density"].unique()) == [0.05, 0.1, 1.0]
     assert "imp" not in set(table["method"]), "which has not been pruned yet"
-    fixed = runs()[lambda some: some["reg.density"].isna() | (some["reg.method"] != "dst")]
+    fixed = found[found["reg.density"].isna() | (found["reg.method"] != "dst")]
     table = by_density(aggregate.by_setting(fixed))
     assert set(table["method"]) == {"dense", "rigl", "set"}
     assert table["reg.density"].notna().all()
