@@ -422,6 +422,21 @@ def test_a_run_goes_on_with_the_threads_it_had(monkeypatch: pytest.MonkeyPatch) 
     assert asked == [0, 3]
 
 
+def test_all_ranks_have_the_threads_that_the_first_had_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[Any] = []
+
+    def tell(ranks: Ranks, value: Any = None) -> Any:
+        told.append(value)
+        return value
+
+    monkeypatch.setattr("dstrun.training.session.set_threads", lambda threads: threads or 7)
+    monkeypatch.setattr(Ranks, "tell", tell)
+    run(config(), default_group="single")
+    assert told[0].config.threads == 7
+
+
 def test_a_full_disk_at_the_end_takes_nothing_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither from a run that is finished nor from what is said of one that has failed."""
 

@@ -106,7 +106,8 @@ class Session:
         if self._config.overwrite:
             checkpoint.remove(self._folder.path)
             (self._folder.path / SUMMARY_FILE).unlink(missing_ok=True)
-        self._ranks.tell(self._folder)
+        threads = self._status.content["threads"]  # of an earlier start, perhaps elsewhere
+        self._ranks.tell(replace(self._folder, config=replace(self._config, threads=threads)))
         state = self._ranks.tell(self._load_state())
         trainer = Trainer(self._config, self._prepared, state, ranks=self._ranks)
         if state and state["device"] != self._prepared.device.type:
