@@ -203,8 +203,11 @@ def error_of_ranks(codes: Mapping[int, int], folder: Path) -> BaseException:
     errors = _read_errors(sorted(codes), folder)
     for rank, error in errors.items():
         if not is_of_lost_rank(error) and OTHER_ENDED not in str(error):
-            is_unknown = rank and isinstance(error, RunFailedError)
-            return RankFailedError(f"rank {rank}: {error}") if is_unknown else error
+            if not rank or not isinstance(error, RunFailedError):
+                return error
+            failed = RankFailedError(f"rank {rank}: {error}")
+            failed.exit_code = error.exit_code
+            return failed
     if errors:
         return next(iter(errors.values()))
     rank, code = next(iter(codes.items()))

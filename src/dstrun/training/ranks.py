@@ -20,7 +20,7 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from dstrun.system.errors import InputError
+from dstrun.system.errors import InputError, first_line
 
 FROM_LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -180,24 +180,22 @@ def local_rank() -> int | None:
 def joined(device: str) -> Iterator[Ranks]:
     """Yield the ranks that torch's launcher has started; this process alone without one.
 
-    device: that of this rank, cpu or cuda:1.
+    device: that of this rank, cpu or cuda:1. Raises InputError where they cannot be reached.
     """
     if local_rank() is None:
         yield ALONE
         return
     own = torch.device(device)
-    store, rank, size = next(rendezvous("env://", timeout=TIME_TO_JOIN))
+    on_gpu = {"backend": "cpu:gloo,cuda:nccl", "device_id": own}
+    options: dict[str, Any] = on_gpu if own.type == "cuda" else {"backend": "gloo"}
     # torchrun's store still has the addresses of ranks that have ended
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    ours = {
-        "store": dist.PrefixStore(f"attempt {attempt}", store),
-        "rank": rank,
-        "world_size": size,
-    }
-    if own.type == "cuda":
-        dist.init_process_group("cpu:gloo,cuda:nccl", device_id=own, **ours)
-    else:
-        dist.init_process_group("gloo", **ours)
+    try:
+        store, rank, size = next(rendezvous("env://", timeout=TIME_TO_JOIN))
+        store = dist.PrefixStore(f"attempt {attempt}", store)
+        dist.init_process_group(store=store, rank=rank, world_size=size, **options)
+    except RuntimeError as error:
+        raise InputError(f"ranks: cannot reach one another: {first_line(error)}") from error
     try:
         yield Ranks(rank, size)
     finally:

@@ -153,7 +153,9 @@ def _follow(config: Config, ranks: Ranks) -> None:
         if not isinstance(error, OF_ALL_RANKS) and not is_of_lost_rank(error):
             line = printable(failure_line(error, config, config.device))
             print(f"dstrun: rank {ranks.rank}: {line}", file=sys.stderr)
-        raise RunFailedError(str(error)) from error
+        failed = RunFailedError(str(error))
+        failed.exit_code = getattr(error, "exit_code", failed.exit_code)
+        raise failed from error
 
 
 def _on_device_of_rank(config: Config) -> Config:

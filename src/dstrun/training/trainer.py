@@ -67,6 +67,7 @@ class Trainer:
         if state is None:
             images = self.batches.shuffled(BEFORE_TRAINING, whole=True)
             self.method.initialise(self.model, images)
+            ranks.broadcast_([*self.model.parameters(), *self.model.buffers()])
             if not ranks.is_first:  # which goes on with the generator that drew the weights
                 torch.manual_seed(mixed_seed(config.seed, ranks.rank))
         else:
