@@ -9,7 +9,12 @@ from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_store import ConfigStore
 
 from dstrun.config.groups import find_choice
-from dstrun.config.sources import StructuredConfigSource, register_plugins
+from dstrun.config.sources import (
+    FileConfigSource,
+    ImportlibResourcesConfigSource,
+    StructuredConfigSource,
+    register_plugins,
+)
 from dstrun.config.yaml_files import header_package, read_text, read_yaml
 from dstrun.system.errors import InputError
 from tests.helpers.commands import Command
@@ -302,3 +307,12 @@ def test_a_files_mode_of_hydra_holds_and_a_run_without_one_is_composed_once(
     assert "seed 2  new" in command("experiment=several", "dry_run=true").out
     monkeypatch.setattr("hydra.main", lambda **_: pytest.fail("Hydra composes twice"))
     assert "-s3-" in command("experiment=one", "dry_run=true").out
+
+
+def test_a_job_of_a_launcher_may_register_hydras_sources_after_ours() -> None:
+    """Hydra refuses another class for a scheme by its name; a job is unpickled first."""
+    register_plugins()
+    for source in (FileConfigSource, ImportlibResourcesConfigSource, StructuredConfigSource):
+        hydras = source.__mro__[1]
+        SourcesRegistry.instance().register(hydras)
+        assert SourcesRegistry.instance().types[hydras.scheme()] is source

@@ -76,8 +76,13 @@ class FileConfigSource(file_config_source.FileConfigSource):
         return _read(file, config_path.rpartition("/")[0], self)
 
 
-class PackagedSource(importlib_resources_config_source.ImportlibResourcesConfigSource):
-    """The config files of a package: Hydra's own, each of which is read once a process."""
+class ImportlibResourcesConfigSource(
+    importlib_resources_config_source.ImportlibResourcesConfigSource
+):
+    """The config files of a package: Hydra's own, each of which is read once a process.
+
+    It has the name of Hydra's class, which a job registers later, in vain.
+    """
 
     def load_config(self, config_path: str) -> ConfigResult:
         """Return the content of a file."""
@@ -198,7 +203,7 @@ def register_plugins() -> None:
     plugins, store = Plugins.instance(), ConfigStore.instance()
     for plugin in (SearchPath, SweepSource, PluginSource):
         plugins.register(plugin)
-    for source in (FileConfigSource, PackagedSource, StructuredConfigSource):
+    for source in (FileConfigSource, ImportlibResourcesConfigSource, StructuredConfigSource):
         SourcesRegistry.instance().types[source.scheme()] = source
     for module, name in HYDRA_PLUGINS.items():  # Hydra finds none in an editable install
         plugins.register(getattr(import_module(f"hydra_plugins.{module}"), name))
