@@ -18,6 +18,7 @@ from torchvision.transforms import functional as transforms
 
 from dstrun.data import BUILDERS, Batches, DataError, Split, Splits, torchvision_sets
 from dstrun.data.checks import check, note_missing_classes
+from dstrun.data.digits import digits
 from dstrun.data.splits import limited_indices, stratified_split
 from dstrun.training.console import RunConsole
 from tests.helpers.commands import Command
@@ -262,7 +263,7 @@ def test_digits_without_scikit_learn_are_refused_in_a_line(monkeypatch: pytest.M
     with pytest.raises(
         DataError, match=r"^the digits are part of scikit-learn, which is not installed$"
     ):
-        BUILDERS["digits"](Path())
+        digits(Path())
 
 
 PIXELS, LABELS = torch.zeros(6, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 2] * 2)
