@@ -13,6 +13,7 @@ the slowest link in the ring, in one direction.
 
 import argparse
 from math import ceil
+from pathlib import Path
 
 import torch
 from common import config_of, report, training
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--decoded", type=float, required=True, help="images a second and core")
     parser.add_argument("--images", type=int, default=1_281_167, help="of an epoch")
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4, 8, 16])
+    parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     schedule = config_of(options.words).schedule
     moved = bytes_of_step(options.words)
@@ -52,7 +54,7 @@ def main() -> None:
             }
         )
     title = f"{' '.join(options.words)}: {steps:,} steps, {moved / 1e6:.1f} MB in an all-reduce"
-    report(title, rows, None)
+    report(title, rows, options.json)
 
 
 def bytes_of_step(words: list[str]) -> int:

@@ -89,3 +89,27 @@ def test_loader_compares_two_readers(benchmark: Callable[..., dict[str, Any]]) -
     theirs, ours = benchmark("loader.py", *words)["rows"]
     assert (theirs["loader"], ours["loader"]) == ("ImageFolder", "stream")
     assert ours["ratio"] == pytest.approx(ours["images/s"] / theirs["images/s"])
+
+
+def test_scaling_is_the_arithmetic_of_its_docstring(
+    benchmark: Callable[..., dict[str, Any]],
+) -> None:
+    """266,200 weights, 410 biases and 410 thresholds in fp32; 100 images in two steps of 64."""
+    words = ["model=lenet_300_100", "data=mnist", "schedule.epochs=9", "schedule.batch_size=64"]
+    given = ["--images-a-second", "640", "--link", "0.001", "--decoded", "100", "--images", "100"]
+    alone, two = benchmark("scaling.py", *words, *given, "--ranks", "1", "2")["rows"]
+    moved = 4 * (266_200 + 410 + 410)
+    assert (alone["computing, ms"], alone["all-reduce, ms"]) == (100, 0)
+    assert two["computing, ms"] == 50
+    assert two["all-reduce, ms"] == pytest.approx(1e3 * moved / 1e6)
+    assert alone["hours"] == pytest.approx(18 * 0.1 / 3600)
+    assert (alone["images/s"], alone["cores that decode"]) == (640, 7)
+
+
+@pytest.mark.slow  # imports torch twice
+def test_ranks_compares_steps(benchmark: Callable[..., dict[str, Any]]) -> None:
+    words = ["model=lenet_300_100", "data=mnist", "schedule.batch_size=4", "--rounds", "2"]
+    (row,) = benchmark("ranks.py", *words)["rows"]
+    assert row["gradients, MiB"] == pytest.approx(4 * (266_200 + 410 + 410) / 2**20)
+    assert row["ratio"] > 0
+    assert row["all-reduce, ms"] > 0
