@@ -401,7 +401,7 @@ def test_help_on_a_method_lists_its_options_with_their_values(command: Command) 
     shown = dict(words)
     assert own.items() <= {key.removeprefix("reg."): value for key, value in shown.items()}.items()
     assert not shown.keys() & {"reg.method", "reg.alpha", "reg.scope", "seed"}
-    assert "threshold_decay 1.0 " in command("help", "reg=str").out
+    assert "threshold_decay      1.0 " in command("help", "reg=str").out
     Path("conf/reg").mkdir(parents=True)
     Path("conf/reg/mine.yaml").write_text("method: rigl\nevery: 7\n")
     assert re.search("reg.every +7 ", command("--help", "reg=mine").out)

@@ -744,7 +744,7 @@ def test_batch_norm_over_all_ranks_is_torchs(monkeypatch: pytest.MonkeyPatch) ->
         assert type(trains.model.norm) is kind
         trained = trains.update.optimiser.param_groups[0]["params"]
         assert any(trains.model.norm.weight is one for one in trained)
-    with pytest.raises(InputError, match=r"^schedule.sync_bn: got true, which takes GPUs, and dev"):
+    with pytest.raises(InputError, match=r"^schedule.sync_bn: got true, which needs GPUs, and dev"):
         prepare(config(schedule__sync_bn=True))
 
 

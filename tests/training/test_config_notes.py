@@ -48,7 +48,7 @@ def config(model: str = "lenet5", data: str = "mnist", **sections: Any) -> Confi
         (
             "data.stream",
             {"data_section": DataConfig("m", "mnist", stream=True)},
-            "all fits in memory",
+            "its images are always in memory",
         ),
         ("data.workers", {}, "data.stream is false"),
         (

@@ -1,6 +1,9 @@
 """Lines about a run at its start and its end."""
 
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from dstrun.config.check import check
 from dstrun.config.sections import ScheduleConfig
@@ -112,3 +115,29 @@ def test_a_run_that_stayed_dense_is_told_what_prunes_more(command: Command) -> N
         ({"reg.method": "l1", "reg.density": 0.999, "reg.start": 0.5}, 0.999),
     ):
         assert describe.advice(check(options), density) == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "lines"),
+    [
+        ({"device": "cpu", "ranks": 2, "decoder": "pillow 12"}, []),
+        (
+            {"device": "cpu"},
+            ["begun on 1 rank: the figures to come may differ in their last digits"],
+        ),
+        (
+            {"device": "cuda", "ranks": 2},
+            ["begun on cuda: the figures to come may differ in their last digits"],
+        ),
+        (
+            {"device": "cpu", "ranks": 2, "decoder": "torchcodec 1"},
+            ["begun with torchcodec 1: pixels of pillow 12 may differ in their last bits"],
+        ),
+    ],
+)
+def test_what_a_run_no_longer_has_of_its_beginning(
+    before: dict[str, Any], lines: list[str]
+) -> None:
+    """A run of an earlier version has no ranks in status.json."""
+    now = {"device": "cpu", "ranks": 2, "decoder": "pillow 12"}
+    assert list(describe.begun_otherwise(before, now)) == lines

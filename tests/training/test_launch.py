@@ -60,7 +60,7 @@ def set_all(monkeypatch: pytest.MonkeyPatch, **changed: str | None) -> None:
         (
             "cpu",
             4,
-            "devices: 4 ranks need two images of a batch each, expected schedule.batch_size ≥ 8",
+            "devices: each of 4 ranks needs two images of a batch, expected schedule.batch_size",
         ),
         ("cuda:1", 2, "device: got cuda:1, expected one of auto, cuda, cpu with devices=2"),
         ("cuda", 3, "devices: got 3, expected at most the number of GPUs that torch can use, 2"),

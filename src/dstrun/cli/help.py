@@ -16,7 +16,7 @@ from dstrun.runs.identity import applies
 from dstrun.system.errors import InputError
 
 WIDTH = 120  # columns
-KEY_WIDTH, BASE_WIDTH = 25, 22
+KEY_WIDTH, BASE_WIDTH = 30, 22
 
 USAGE = """\
 dstrun trains sparse networks by Dynamic Sparse Training.

@@ -146,8 +146,8 @@ class ScheduleConfig:
     )
     sync_bn: bool = option(
         False,
-        "Batch norm over the images of all ranks (devices > 1), by torch's SyncBatchNorm. Without "
-        "it every rank normalises its own, and only the running statistics are averaged",
+        "Batch norm over the images of all ranks (GPUs, devices > 1), by torch's SyncBatchNorm. "
+        "Without it every rank normalises its own, and only the running statistics are averaged",
     )
     ema: float = option(
         0.0,

@@ -153,7 +153,10 @@ def _reason_in_data(config: Config, key: str) -> str | None:
         return f"the images of {data.name} have a fixed size"
     if data.builder in (*WITH_FIXED_SIZE, "folder"):
         reasons = {
-            "data.stream": (data.stream and data.builder != "folder", "all fits in memory"),
+            "data.stream": (
+                data.stream and data.builder != "folder",
+                "its images are always in memory",
+            ),
             "data.workers": (not data.stream, "data.stream is false"),
             "data.pad": (data.stream, "the images of a stream are cropped at random anyway"),
         }

@@ -1,6 +1,6 @@
 """Lines of the console about a run: what is trained, and the result."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Any, NamedTuple
@@ -142,6 +142,20 @@ def result_line(summary: Mapping[str, Any], time: str) -> str:
     words.append(f"multiply-adds {summary['flops_fraction']:.2%}")
     words.append(f"{summary['parameters_kept']:,} of {summary['parameters']:,} parameters")
     return "  ".join([*words, time])
+
+
+def begun_otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a resumed run was begun with and no longer has, of status.json: device, ranks,
+    decoder.
+    """
+    figures = "the figures to come may differ in their last digits"
+    if before["device"] != now["device"]:
+        yield f"begun on {before['device']}: {figures}"
+    if before.get("ranks", 1) != now["ranks"]:
+        yield f"begun on {quantity(before.get('ranks', 1), 'rank')}: {figures}"
+    decoders = before.get("decoder"), now.get("decoder")
+    if all(decoders) and decoders[0] != decoders[1]:
+        yield f"begun with {decoders[0]}: pixels of {decoders[1]} may differ in their last bits"
 
 
 def failure_line(error: BaseException, config: Config, device: str) -> str:

@@ -28,7 +28,7 @@ from dstrun.system.errors import InputError, Interrupted, RunFailedError
 from dstrun.system.gpu import find_gpu, gpu_names
 from dstrun.system.signals import DELAYED, STOPPING, stays
 from dstrun.training.launched import CALL, GRACE, PROGRAM, SIGNALS
-from dstrun.training.ranks import OTHER_ENDED, Ranks, is_of_lost_rank, local_rank
+from dstrun.training.ranks import OTHER_ENDED, RUN_ID, Ranks, is_of_lost_rank, local_rank
 
 SECONDS_TO_STOP = "25"  # of ranks that cannot go on, before they are killed
 ANY_DEVICE = ("auto", "cuda", "cpu")
@@ -55,15 +55,15 @@ def check_devices(config: Config) -> None:
     if config.devices > (count := len(gpu_names())):
         raise InputError(
             f"devices: got {config.devices}, expected at most the number of GPUs that torch can "
-            f"use, {count}; device=cpu trains without"
+            f"use, {count}; device=cpu trains on the CPU"
         )
 
 
 def _check_batch(config: Config, ranks: int) -> None:
     if 2 * ranks > (size := config.schedule.batch_size):
         raise InputError(
-            f"devices: {ranks} ranks need two images of a batch each, expected schedule.batch_size "
-            f"≥ {2 * ranks}, got {size}"
+            f"devices: each of {ranks} ranks needs two images of a batch, expected "
+            f"schedule.batch_size ≥ {2 * ranks}, got {size}"
         )
 
 
@@ -97,6 +97,22 @@ def as_launched(config: Config) -> Config:
     _check_batch(config, started)
     restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
     return replace(config, overwrite=config.overwrite and not restarted)
+
+
+def on_device_of_rank(config: Config) -> Config:
+    """Return the config with the GPU that belongs to this process, if a launcher has started it."""
+    local = local_rank()
+    if local is None:
+        return config
+    kind = config.device.partition(":")[0]
+    if kind == "cpu" or (kind == "auto" and not find_gpu()[0]):
+        return replace(config, device="cpu")
+    if local >= len(gpus := gpu_names()):
+        raise InputError(
+            f"devices: expected a GPU for each process, and there are {len(gpus)} for number "
+            f"{local}; device=cpu trains on the CPU"
+        )
+    return replace(config, device=gpus[local])
 
 
 def refuse_other_commands(config: Config, ranks: Ranks) -> None:
@@ -146,7 +162,7 @@ def _settings(count: int) -> Any:
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=count,
-        run_id=f"dstrun-{os.getpid()}",
+        run_id=f"{RUN_ID}{os.getpid()}",
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         local_addr="localhost",
@@ -169,7 +185,7 @@ def _own_handlers(folder: Path) -> Iterator[list[int]]:
 
     def pass_on(number: int, _: FrameType | None) -> None:
         signals.append(number)
-        with (folder / SIGNALS).open("a") as file:
+        with (folder / SIGNALS).open("a", encoding="ascii") as file:
             file.write(f"{number}\n")
 
     if threading.current_thread() is threading.main_thread():

@@ -50,7 +50,7 @@ def _take_signals(launcher: int, folder: Path) -> None:
     taken = 0
     while os.getppid() == launcher:
         with suppress(FileNotFoundError):
-            for word in (folder / SIGNALS).read_text().split()[taken:]:
+            for word in (folder / SIGNALS).read_text(encoding="ascii").split()[taken:]:
                 taken += 1
                 os.kill(os.getpid(), int(word))
         time.sleep(GRACE)

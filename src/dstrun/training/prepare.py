@@ -169,7 +169,7 @@ def _check_schedule(config: Config, device: torch.device) -> None:
         # torch 2.11 advises TF32 in matrix products when it compiles: other figures than without
         warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
     if schedule.sync_bn and device.type != "cuda":
-        raise InputError(f"schedule.sync_bn: got true, which takes GPUs, and device is {device}")
+        raise InputError(f"schedule.sync_bn: got true, which needs GPUs, and device is {device}")
     if schedule.precision == "bf16" and device.type == "cuda" and not has_bf16():
         name = torch.cuda.get_device_name(device)
         raise InputError(

@@ -28,6 +28,7 @@ WORDS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of an eleme
 # in the errors of a collective operation whose other ranks have ended
 LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "ncclRemoteError")
 
+RUN_ID = "dstrun-"  # how the names begin that `launch` gives to torch's launcher
 TIME_TO_JOIN = timedelta(minutes=10)  # for the ranks of all machines
 OTHER_ENDED = "another rank has ended"  # the error of a run whose rank has not failed itself
 
@@ -174,6 +175,11 @@ def local_rank() -> int | None:
                 f"{given['WORLD_SIZE']!r}; torchrun sets {', '.join(FROM_LAUNCHER)}"
             )
     return int(given["LOCAL_RANK"])
+
+
+def is_of_own_launcher() -> bool:
+    """Return whether `launch` has started this rank, and tells how it ends; not so torchrun."""
+    return os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(RUN_ID)
 
 
 @contextmanager

@@ -34,7 +34,6 @@ from dstrun.system.errors import (
     print_notes,
     printable,
 )
-from dstrun.system.gpu import find_gpu, gpu_names
 from dstrun.system.machine import set_threads
 from dstrun.training.build import make_batches, training_objects
 from dstrun.training.config_notes import gpu_notes
@@ -46,10 +45,18 @@ from dstrun.training.launch import (
     as_launched,
     check_devices,
     launch,
+    on_device_of_rank,
     refuse_other_commands,
 )
 from dstrun.training.prepare import Prepared, prepare, rehearse
-from dstrun.training.ranks import Ranks, RanksDifferError, is_of_lost_rank, joined, local_rank
+from dstrun.training.ranks import (
+    Ranks,
+    RanksDifferError,
+    is_of_lost_rank,
+    is_of_own_launcher,
+    joined,
+    local_rank,
+)
 from dstrun.training.session import Session
 
 OF_ALL_RANKS = (DivergedError, RanksDifferError)  # which the first one says
@@ -70,7 +77,7 @@ def run(
     if config.devices > 1 and local_rank() is None and _is_to_train(folder):
         _train_on_ranks(folder, partial(run, config, default_group, notes, advises))
         return folder.path
-    config = _on_device_of_rank(config)
+    config = on_device_of_rank(config)
     folder = RunFolder.of(config, default_group)
     with joined(config.device) as ranks:
         refuse_other_commands(config, ranks)
@@ -145,33 +152,18 @@ def _follow(config: Config, ranks: Ranks) -> None:
     try:
         folder = ranks.tell()
         if folder is not None:
-            folder = replace(folder, config=_on_device_of_rank(folder.config))
+            folder = replace(folder, config=on_device_of_rank(folder.config))
             follow(folder.config, _prepare(folder), ranks)
     except Interrupted:
         raise
     except Exception as error:
-        if not isinstance(error, OF_ALL_RANKS) and not is_of_lost_rank(error):
+        is_told = isinstance(error, OF_ALL_RANKS) or is_of_lost_rank(error) or is_of_own_launcher()
+        if not is_told:
             line = printable(failure_line(error, config, config.device))
             print(f"dstrun: rank {ranks.rank}: {line}", file=sys.stderr)
         failed = RunFailedError(str(error))
         failed.exit_code = getattr(error, "exit_code", failed.exit_code)
         raise failed from error
-
-
-def _on_device_of_rank(config: Config) -> Config:
-    """Return the config with the GPU that belongs to this process, if a launcher has started it."""
-    local = local_rank()
-    if local is None:
-        return config
-    kind = config.device.partition(":")[0]
-    if kind == "cpu" or (kind == "auto" and not find_gpu()[0]):
-        return replace(config, device="cpu")
-    if local >= len(gpus := gpu_names()):
-        raise InputError(
-            f"devices: expected a GPU for each process, and there are {len(gpus)} for number "
-            f"{local}; device=cpu trains without"
-        )
-    return replace(config, device=gpus[local])
 
 
 def _prepare(folder: RunFolder) -> Prepared:

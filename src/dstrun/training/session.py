@@ -31,11 +31,11 @@ from dstrun.system.run_files import METRICS_FILE, RESULT_FILES, STOP_FILE, SUMMA
 from dstrun.system.signals import StopRequest, stop_request
 from dstrun.training.compile_check import compare_with_eager
 from dstrun.training.console import RunConsole
-from dstrun.training.describe import failure_line
+from dstrun.training.describe import begun_otherwise, failure_line
 from dstrun.training.divergence import check_finite
 from dstrun.training.loop import Progress, Record
 from dstrun.training.prepare import Prepared
-from dstrun.training.ranks import ALONE, AnyRank, Ranks
+from dstrun.training.ranks import ALONE, OTHER_ENDED, AnyRank, Ranks, is_of_own_launcher
 from dstrun.training.recorder import Recorder
 from dstrun.training.trainer import Trainer
 
@@ -70,7 +70,7 @@ class Session:
             record = {"threads": set_threads(threads), "data": self._prepared.data}
             record["epochs"] = rounds_of(self._config).total
             record["ranks"] = self._ranks.size
-            self._decoder_before = self._status.content.get("decoder")
+            self._before = dict(self._status.content)
             if self._prepared.decoder:
                 record["decoder"] = self._prepared.decoder
             if code := code_of(self._config):
@@ -110,13 +110,11 @@ class Session:
         self._ranks.tell(replace(self._folder, config=replace(self._config, threads=threads)))
         state = self._ranks.tell(self._load_state())
         trainer = Trainer(self._config, self._prepared, state, ranks=self._ranks)
-        if state and state["device"] != self._prepared.device.type:
-            self._console.say(
-                f"begun on {state['device']}: the figures to come may differ in their last digits"
-            )
-        before, now = self._decoder_before, self._prepared.decoder
-        if state and before and now and before != now:
-            self._console.say(f"begun with {before}: pixels of {now} may differ in their last bits")
+        if state:
+            before = self._before | {"device": state["device"]}
+            now = {**self._status.content, "device": self._prepared.device.type}
+            for line in begun_otherwise(before, now):
+                self._console.say(line)
         self._status.confirm()
         if not state and last_row(self._folder.path / METRICS_FILE):
             self._count_restart()
@@ -234,7 +232,9 @@ class Session:
         line = failure_line(error, self._config, str(self._prepared.device))
         self._log.error(traceback.format_exc())
         self._console.stop()
-        self._console.say(f"{self._folder}: failed, {line} (traceback in train.log)", style="red")
+        if line != OTHER_ENDED or not is_of_own_launcher():
+            line_of_run = f"{self._folder}: failed, {line} (traceback in train.log)"
+            self._console.say(line_of_run, style="red")
         with suppress(OSError):  # on a full disk the state stays running, of a dead process
             self._status.end(FAILED, error=line)
         return line

@@ -50,7 +50,7 @@ def list_tree(root: Path) -> Tree:
     try:
         tree = lister.tree(root)
     except OSError as error:
-        raise DataError(str(error)) from error
+        raise DataError(f"cannot read {error.filename or root}: {error.strerror}") from error
     write_index(root, tree, lister.times)
     return _remember(place, tree, lister.times)
 
