@@ -151,7 +151,9 @@ def test_a_signal_is_the_trainers_to_answer_and_leaves_no_process(
     started = [sys.executable, "-m", "dstrun", *words, "device=cpu", "wandb.mode=disabled"]
     mark = f"STREAM_{number}_{os.getpid()}"
     run = subprocess.Popen(
-        [*started, "group=broken"], env={**os.environ, mark: "1"}, start_new_session=True
+        [*started, "group=broken"],
+        env={**os.environ, mark: "1", "OMP_NUM_THREADS": "1"},  # as many threads as in this process
+        start_new_session=True,
     )
     assert wait_for(lambda: list(Path("outputs").rglob("checkpoint.pt")), 90)
     os.killpg(run.pid, number)

@@ -87,7 +87,7 @@ def test_mistakes_put_in_on_purpose_are_found(quick: Rows) -> None:
     assert "item in training.loop.train (step)" in waits
     assert "a copy from the device in training.loop.train (step)" in waits
     assert "an index of booleans in training.step.Update.__call__ (step)" in waits
-    assert "item in training.loop.train (between steps)" in "\n".join(row["unexpected_waits"])
+    assert "item in training.loop._measure (between steps)" in "\n".join(row["unexpected_waits"])
     mixed = "\n".join(row["mixed"])
     assert "aten.index.Tensor in training.step.Update.__call__ (step)" in mixed
     assert "aten.stack.default in training.divergence.not_finite" in mixed

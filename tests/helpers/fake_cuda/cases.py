@@ -101,6 +101,7 @@ MAY_WAIT = {
     ),
     "setup": (
         "data.batches.Batches.__init__",
+        "data.batches.Order.__init__",
         "data.batches.Batches.shuffled",
         "methods.fixed.at_start.AtStart._choose",
         "methods.fixed.at_start.some_of_each_class",
