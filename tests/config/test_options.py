@@ -127,6 +127,8 @@ OTHER: dict[str, Any] = {
     "reg.target_density": 0.5,
     "reg.freeze": 0.5,
     "reg.exclude": ["fc"],
+    "reg.include": ["fc"],
+    "reg.tied": "share",
     "reg.density": 0.5,
     "reg.distribution": "uniform",
     "reg.layer_densities": {"fc": 0.5},
@@ -474,6 +476,25 @@ def test_what_is_masked_and_how_hard_thresholds_are_pushed() -> None:
     loss = torch.zeros(())
     for alpha in (0.0, 0.25):  # exp(−0) of eight thresholds
         assert method(reg__alpha=alpha).regularised(loss).item() == 8 * alpha
+
+
+@of("reg.include", "reg.tied")
+def test_embeddings_are_masked_where_named_and_tied_weights_where_they_share() -> None:
+    def names(**options: Any) -> list[str]:
+        model = nn.ModuleDict({"tokens": nn.Embedding(5, 3), "head": nn.Linear(3, 5)})
+        model["last"] = nn.Linear(5, 5)
+        if "reg__tied" in options:
+            model["head"].weight = model["tokens"].weight
+        density = {"reg__density": 0.5} if options["reg__method"] == "rigl" else {}
+        method = make_method(config(**options, **density))
+        method.prepare(model, past=[])
+        return [layer.layer for layer in method.measure()]
+
+    for name in ("dst", "rigl", "str", "dense"):
+        assert names(reg__method=name) == ["head", "last"]
+        assert names(reg__method=name, reg__include=["tok*"]) == ["tokens", "head", "last"]
+        assert names(reg__method=name, reg__tied="leave") == ["last"]
+        assert names(reg__method=name, reg__tied="share") == ["tokens", "last"]
 
 
 FOR_METHODS = {

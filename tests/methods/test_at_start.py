@@ -9,7 +9,13 @@ from torch import Tensor, nn
 
 from dstrun import models
 from dstrun.methods import method_class
-from dstrun.methods.fixed.at_start import AtStart, Batches, first_images, some_of_each_class
+from dstrun.methods.fixed.at_start import (
+    AtStart,
+    Batches,
+    Weights,
+    first_images,
+    some_of_each_class,
+)
 from dstrun.methods.fixed.distribution import NAMED
 from dstrun.methods.snip import Snip
 from dstrun.training.trainer import BEFORE_TRAINING
@@ -86,8 +92,8 @@ def test_scores_are_those_of_training_but_for_synflow(name: str, trains: bool) -
 class Least(AtStart):
     """Keeps the weights of least magnitude."""
 
-    def scores(self, network: nn.Module, weights: list[Tensor]) -> list[Tensor]:
-        return [-weight.detach().abs() for weight in weights]
+    def scores(self, network: nn.Module, weights: Weights) -> list[Tensor]:
+        return [-one.weight.detach().abs() for one in weights]
 
 
 def test_what_is_pruned_does_not_come_back() -> None:
@@ -195,7 +201,7 @@ def test_ten_of_each_class_are_as_many_as_the_network_has_outputs() -> None:
     method = made("snip", model, images=0)
     seen: list[Tensor] = []
     method.gradients = lambda network, weights: (  # type: ignore[attr-defined]
-        seen.extend(labels for _, labels in method._pieces) or iter([[weights[0].detach()]])
+        seen.extend(labels for _, labels in method._pieces) or iter([[weights[0].weight.detach()]])
     )
     method.initialise(model, batches((4,), size=7))
     assert torch.cat(seen).bincount().tolist() == [10, 10, 10]

@@ -11,7 +11,7 @@ from dstrun import models
 from dstrun.methods.fixed.distribution import Shapes, layer_counts, layer_densities
 from dstrun.methods.fixed.method import shapes_of
 from dstrun.methods.flops import multiply_adds
-from dstrun.methods.masked_layers import maskable
+from dstrun.methods.layer_selection import maskable
 
 IMAGENET, CIFAR, MNIST = ((3, 224, 224), 1000), ((3, 32, 32), 10), ((1, 28, 28), 10)
 NETWORKS: dict[str, tuple[str, tuple, dict[str, int]]] = {

@@ -138,7 +138,7 @@ def test_pruned_weights_are_0_without_momentum(name: str, options: dict[str, Any
     assert trainer.progress.step >= 30
     pruned = 0
     for layer in trainer.method.layers:
-        moments = trainer.method.moments(layer.weight)
+        moments = trainer.method.moments(layer)
         assert len(moments) == (2 if "adam" in wanted.schedule.optimiser else 1)
         if trainer.method.has_dense_momentum:  # which is what it grows by
             moments = []

@@ -7,6 +7,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from dstrun.methods.grasp import Grasp
+from dstrun.methods.layer_weights import all_weights
 
 IMAGES, LABELS = torch.linspace(-1, 1, 15, dtype=torch.float64).view(5, 3), torch.arange(5) % 2
 TEMPERATURE = 2.0
@@ -37,7 +38,7 @@ def test_scores_are_weights_times_the_hessian_times_the_gradient() -> None:
     copy = method.network(method.plain(model))
     method.see(copy, zip(IMAGES.split(3), LABELS.split(3), strict=True))
     for _ in range(2):
-        scores = method.scores(copy, [copy[0].weight, copy[2].weight])
+        scores = method.scores(copy, list(all_weights(copy).values()))
         found = torch.cat([score.flatten() for score in scores])
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-15)
 

@@ -13,7 +13,15 @@ from torch.nn.utils import prune
 
 from dstrun.methods.dst.masking import ThresholdMask
 from dstrun.methods.dst.method import DynamicSparseTraining
-from dstrun.methods.masked_layers import MaskedConv2d, MaskedLinear, load_plain, maskable, sparsify
+from dstrun.methods.layer_selection import maskable
+from dstrun.methods.masked_layers import (
+    MaskedConv2d,
+    MaskedLinear,
+    load_plain,
+    masked_layers,
+    plain,
+    sparsify,
+)
 from dstrun.models import BUILDERS
 
 
@@ -100,22 +108,72 @@ def test_a_computed_weight_is_left_dense() -> None:
     assert maskable(model).left_dense == {"3.weight_orig": reason}
 
 
-def test_tied_weights_are_left_dense() -> None:
+def tied() -> nn.Sequential:
     model = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 5), nn.Linear(5, 5))
     model[1].weight = model[0].weight
-    selection = sparsify(model)
+    return model
+
+
+def test_tied_weights_are_left_dense() -> None:
+    selection = sparsify(tied())
     assert list(selection.layers) == ["2"]
-    assert selection.left_dense == {
-        "0.weight": "a parameter of Embedding",
-        "1.weight": "tied to another module",
+    reason = "tied to another module"
+    assert selection.left_dense == {"0.weight": reason, "1.weight": reason}
+
+
+def test_tied_weights_share_a_mask_when_asked() -> None:
+    model = tied()
+    selection = sparsify(model, tied="share")
+    assert list(selection.layers) == list(masked_layers(model)) == ["0", "2"]
+    assert not selection.left_dense
+    assert model[0].mask is model[1].mask
+    model[0].mask.threshold.data.fill_(0.5)
+    sparse = plain(model)
+    assert torch.equal(sparse[1](model[0](torch.arange(5))), model[1](model[0](torch.arange(5))))
+    assert sparse[0].weight is sparse[1].weight
+    assert torch.equal(sparse[0].weight, model[0].weight.where(model[0].weight.abs() > 0.5, 0.0))
+    copied = copy.deepcopy(model)
+    assert copied[0].mask is copied[1].mask
+
+
+def test_weights_tied_to_what_has_no_mask_are_named() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.ConvTranspose1d(3, 3, 1), nn.Linear(3, 2))
+    model[1].weight = nn.Parameter(torch.ones(3, 3))
+    model[0].weight = model[1].weight
+    left = maskable(model, tied="share").left_dense
+    assert left["0.weight"] == "tied to a layer whose rows are its columns"
+    model[2].other = model[0].weight
+    left = maskable(model, tied="share").left_dense
+    assert left["0.weight"] == "tied to 2.other, which can have no mask"
+    assert maskable(model, tied="share", exclude=["0"]).left_dense["1.weight"]
+    with pytest.raises(ValueError, match="tied: got 'both', expected one of leave, share"):
+        maskable(model, tied="both")
+
+
+def test_an_embedding_is_masked_where_it_is_named() -> None:
+    model = nn.ModuleDict({"tokens": nn.Embedding(5, 3), "head": nn.Linear(3, 5)})
+    assert list(maskable(model).layers) == ["head"]
+    assert maskable(model).left_dense == {
+        "tokens.weight": "an embedding, masked where include names it"
     }
+    assert list(maskable(model, include=["tok*"]).layers) == ["tokens", "head"]
+    assert list(maskable(model, include=["tokens"], exclude=["head"]).layers) == ["tokens"]
 
 
-def test_attention_is_left_dense_and_the_rest_of_a_transformer_is_masked_in_inference_too() -> None:
+def test_a_name_in_include_that_cannot_be_masked_is_refused() -> None:
+    model = nn.ModuleDict({"tokens": nn.Embedding(5, 3, sparse=True), "head": nn.Linear(3, 5)})
+    with pytest.raises(ValueError, match=r"include: tokens\.weight can have no mask: an emb"):
+        maskable(model, include=["tokens"])
+    with pytest.raises(ValueError, match="include: 'toks' matches no layer; the layers are tokens"):
+        maskable(model, include=["toks"])
+
+
+def test_the_feed_forward_part_of_a_transformer_is_masked_in_inference_too() -> None:
     layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
     selection = sparsify(layer)
-    assert list(selection.layers) == ["linear1", "linear2"]
-    assert set(selection.left_dense) == {"self_attn.in_proj_weight", "self_attn.out_proj.weight"}
+    attention = [f"self_attn.in_proj_weight.{part}" for part in "qkv"]
+    assert list(selection.layers) == [*attention, "self_attn.out_proj", "linear1", "linear2"]
+    assert not selection.left_dense
     for child in (layer.linear1, layer.linear2):
         child.mask.threshold.data.fill_(0.2)
     x = torch.randn(2, 3, 8)

@@ -14,7 +14,7 @@ from dstrun.methods import METHODS, method_class
 from dstrun.methods.base import MaskedMethod, Method
 from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.methods.masked_layers import load_plain
-from dstrun.methods.weight_mask import WeightMask, compute_dtype, is_of_mask, masked_names
+from dstrun.methods.weight_mask import WeightMask, compute_dtype, is_of_mask, saved_masks
 from dstrun.runs.method import make_method
 from dstrun.training.step import Update
 from tests.helpers.methods import LEAST
@@ -210,7 +210,7 @@ def test_masks_are_found_in_a_state_and_answer_for_the_weights() -> None:
     method = Static()
     method.prepare(model)
     state = model.state_dict()
-    assert masked_names(state) == ["0", "1"]
+    assert list(saved_masks(state)) == ["0", "1"]
     assert [is_of_mask(key) for key in ("0.mask.keep", "mask.keep", "0.weight", "masks.x")] == [
         True,
         True,

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from dstrun.methods.layer_weights import all_weights
 from dstrun.methods.snip import Snip
 
 WEIGHTS = [[0.5, 0.75], [4.0, -1.0]]
@@ -23,7 +24,7 @@ def test_scores_are_gradient_times_weight() -> None:
     method.begin(1, torch.optim.SGD(model.parameters(), lr=0.1))
     network = method.network(method.plain(model))
     method.see(network, iter([(IMAGES.double(), LABELS)]))
-    (scores,) = method.scores(network, [network[0].weight])
+    (scores,) = method.scores(network, list(all_weights(network).values()))
     expected = torch.tensor([[0.25, 0.75], [2.0, 1.0]], dtype=torch.float64)
     torch.testing.assert_close(scores, expected, rtol=0, atol=1e-12)
     method.initialise(model, iter([(IMAGES.double(), LABELS)]))
@@ -40,7 +41,7 @@ def test_pieces_of_images_add_up_to_the_gradient_of_all() -> None:
     network = method.network(method.plain(model))
     weights = [network[0].weight, network[2].weight]
     method.see(network, zip(images.split(3), labels.split(3), strict=True))
-    scores = method.scores(network, weights)
+    scores = method.scores(network, list(all_weights(network).values()))
     loss = nn.functional.cross_entropy(network(images[:7]), labels[:7])
     for score, weight, gradient in zip(
         scores, weights, torch.autograd.grad(loss, weights), strict=True

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from dstrun.methods.layer_weights import all_weights
 from dstrun.methods.synflow import Synflow
 
 FIRST = [[3.0, -2.5, 0.5], [2.0, 1.75, -2.5]]
@@ -37,8 +38,7 @@ def test_scores_are_the_flow_through_each_weight() -> None:
     method = prepared(model)
     network = method.network(method.plain(model))
     method.see(network, batches())
-    weights: list[Tensor] = [network[0].weight, network[1].weight]
-    first, second = method.scores(network, weights)
+    first, second = method.scores(network, list(all_weights(network).values()))
     assert first.tolist() == [[2 * 3.0, 2 * 2.5, 2 * 0.5], [2.0, 1.75, 2.5]]
     assert second.tolist() == [[2 * 6.0, 6.25]]
     assert first.dtype == second.dtype == torch.float64
@@ -99,7 +99,7 @@ def test_batch_norm_counts_with_the_statistics_of_the_start_and_magnitudes() -> 
     method.prepare(model, past=[])
     network = method.network(method.plain(model))
     method.see(network, iter([(torch.ones(3, 2), torch.zeros(3))]))
-    first, second = method.scores(network, [network[0].weight, network[2].weight])
+    first, second = method.scores(network, list(all_weights(network).values()))
     assert first.tolist() == [[10 * 0.5, 10 * 3.0]]
     assert second.tolist() == [[5 * (2 * 3.5 + 0.5)]]
 

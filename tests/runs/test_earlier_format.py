@@ -49,5 +49,5 @@ def test_a_run_of_an_earlier_version_is_resumed(capsys: pytest.CaptureFixture[st
     assert len(resumed) == len(undisturbed) == 4
     for column in ("train_loss", "penalty", "test_loss", "density", "alpha"):
         expected = [float(row[column]) for row in undisturbed]
-        assert [float(row[column]) for row in resumed] == pytest.approx(expected, rel=1e-3)
+        assert [float(row[column]) for row in resumed] == pytest.approx(expected, rel=1e-2)
     assert (folder / CHECKPOINT_FILE).is_file()

@@ -43,7 +43,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.model, self.method = (
-            nn.Sequential(nn.Linear(4, 5), nn.Conv1d(1, 1, 5)),
+            nn.Sequential(nn.Linear(4, 5), nn.Embedding(1, 5)),
             DynamicSparseTraining(0.5),
         )
         self.method.prepare(self.model, past=[])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dstrun.methods.dst.method import DynamicSparseTraining
-from dstrun.methods.masked_layers import maskable
+from dstrun.methods.layer_selection import maskable
 from dstrun.models.lstm import LSTMLayer
 from dstrun.training.optim import make_optimiser
 
@@ -85,8 +85,9 @@ def two_layers(kind: str) -> nn.Sequential:
 def test_fifty_steps_are_the_same_bit_for_bit_while_the_guard_fires(kind: str) -> None:
     alpha = 0.05
     ours, theirs = two_layers(kind), two_layers(kind)
-    for name, layer in maskable(theirs).layers.items():
+    for name, weight in maskable(theirs).layers.items():
         parent, _, child = name.rpartition(".")
+        layer = weight.module
         apply = conv(layer) if isinstance(layer, nn.Conv2d) else F.linear
         setattr(theirs.get_submodule(parent), child, Reference(layer, apply))
     references = [module for module in theirs.modules() if isinstance(module, Reference)]

@@ -125,6 +125,12 @@ class RegConfig:
         when=WITH_DST,
     )
     exclude: list[str] = option([], "Glob patterns of the names of layers that stay dense")
+    include: list[str] = option([], "Glob patterns of the names of embeddings that get a mask")
+    tied: str = option(
+        "leave",
+        "Whether weights that layers share stay dense (leave) or have one mask (share)",
+        choices=("leave", "share"),
+    )
     distribution: str = option(
         "erk",
         "Distribution of the density over layers",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from dstrun.methods.weight_mask import MASK, masked_names
+from dstrun.methods.weight_mask import SavedMask, saved_masks
 from dstrun.runs import checkpoint
 from dstrun.runs.folder import load_config
 from dstrun.runs.method import make_method
@@ -25,17 +25,12 @@ def read_masks(folder: Path) -> dict[str, np.ndarray]:
         return {}
     try:
         state = checkpoint.load_newest(folder)["model"]
-        return {name: _mask(method, state, name) for name in masked_names(state)}
+        return {name: _mask(method, state, one) for name, one in saved_masks(state).items()}
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"{folder}: {first_line(error)}") from error
 
 
-def _mask(method: Any, state: dict[str, Tensor], name: str) -> np.ndarray:
-    """Return the mask of one layer."""
-    layer = f"{name}." if name else ""  # the model itself may be the layer
-    prefix = f"{layer}{MASK}."
-    weight = state[f"{layer}weight"]
-    mask = method.make_mask(weight)
-    own = {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
-    mask.load_state_dict(own)
-    return mask.kept(weight).numpy()
+def _mask(method: Any, state: dict[str, Tensor], saved: SavedMask) -> np.ndarray:
+    """Return the mask of one weight, rows first."""
+    weight = saved.weight(state)
+    return saved.load(method.make_mask(weight), state).kept(weight).numpy()

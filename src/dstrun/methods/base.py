@@ -18,22 +18,17 @@ A method overrides what it needs; one with masks derives from `MaskedMethod`.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from dstrun.methods.layer_selection import LEAVE, maskable
+from dstrun.methods.layer_weights import LayerWeight
 from dstrun.methods.mask_history import MaskHistory
 from dstrun.methods.mask_stats import LayerFigures, measure
-from dstrun.methods.masked_layers import (
-    Maskable,
-    MaskedLayer,
-    maskable,
-    masked_layers,
-    plain,
-    sparsify,
-)
+from dstrun.methods.masked_layers import masked_layers, plain, sparsify
 from dstrun.methods.weight_mask import WeightMask
 
 
@@ -49,8 +44,8 @@ class Group:
 class Method:
     """A method without masks, whose calls do nothing: the dense baseline is no more than this.
 
-    exclude: globs of layer names that are left dense. `left_dense` names every weight without a
-    mask, with the reason. compile: what goes to torch.compile (off, mask, step).
+    exclude, include, tied: as `maskable` has them. `left_dense` names every weight without a mask,
+    with the reason. compile: what goes to torch.compile (off, mask, step).
     """
 
     metric_columns: tuple[str, ...] = ()  # columns of metrics.csv that `metrics` adds
@@ -60,9 +55,17 @@ class Method:
     rounds = 1  # of training, each over all epochs
     rewind_epoch = 0  # at which rounds after the first begin
 
-    def __init__(self, exclude: Sequence[str] = (), compile: str = "off") -> None:
+    def __init__(
+        self,
+        exclude: Sequence[str] = (),
+        compile: str = "off",
+        *,
+        include: Sequence[str] = (),
+        tied: str = LEAVE,
+    ) -> None:
         self._exclude, self._compile = exclude, compile
-        self._layers: dict[str, Maskable] = {}
+        self._include, self._tied = include, tied
+        self._layers: dict[str, LayerWeight] = {}
         self._history = MaskHistory()
         self.left_dense: dict[str, str] = {}
 
@@ -70,7 +73,7 @@ class Method:
         """Return the method and its settings in words, for the console."""
         return "dense: no masks, the baseline"
 
-    def check(self, layers: Mapping[str, Maskable]) -> None:
+    def check(self, layers: Mapping[str, LayerWeight]) -> None:
         """Raise ValueError, which begins with an option's name, where it does not fit the layers.
 
         layers: those that have or will have a mask.
@@ -80,7 +83,7 @@ class Method:
         self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None
     ) -> None:
         """Choose the layers to report; nothing of the model changes."""
-        selection = maskable(model, self._exclude, past or ())
+        selection = maskable(model, self._exclude, past or (), self._include, self._tied)
         self._layers, self.left_dense = selection.layers, selection.left_dense
 
     def make_mask(self, weight: Tensor) -> WeightMask:
@@ -144,11 +147,16 @@ class Method:
     def measure(self) -> list[LayerFigures]:
         """Return the figures of every layer; waits for the device."""
         masks = self._masks_now()
-        return measure(masks, masks, {}, norms=self._history.norms(self._weights_now(), masks))
+        return measure(masks, masks, {}, norms=self._history.norms(self._gradients_now(), masks))
 
     def _weights_now(self) -> dict[str, Tensor]:
-        """Return the weights of the reported layers."""
+        """Return the weights of the reported layers, rows first."""
         return {name: layer.weight for name, layer in self._layers.items()}
+
+    def _gradients_now(self) -> dict[str, Tensor]:
+        """Return the gradients of reported layers that have one, rows first."""
+        found = {name: layer.gradient for name, layer in self._layers.items()}
+        return {name: gradient for name, gradient in found.items() if gradient is not None}
 
     def _masks_now(self) -> dict[str, Tensor]:
         """Return which weights of the reported layers take part; may be the masks themselves."""
@@ -161,7 +169,7 @@ class Method:
 
         gradient_norms: of the last step, which a measurement before the next one reads.
         """
-        return {"gradient_norms": self._history.norms(self._weights_now(), self._masks_now())}
+        return {"gradient_norms": self._history.norms(self._gradients_now(), self._masks_now())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore `state_dict`, after `begin` and after the model's own state."""
@@ -173,10 +181,6 @@ class MaskedMethod(Method):
 
     has_masks = True
 
-    def __init__(self, exclude: Sequence[str] = (), compile: str = "off") -> None:
-        super().__init__(exclude, compile)
-        self._masked: dict[str, MaskedLayer] = {}
-
     def prepare(
         self, model: nn.Module, *, example: Any = None, past: Sequence[str] | None = None
     ) -> None:
@@ -187,14 +191,21 @@ class MaskedMethod(Method):
         are known. Raises ValueError for a model with masks or with nothing to mask, RuntimeError
         for a second model.
         """
-        if self._masked:
+        if self._layers:
             raise RuntimeError(
                 "prepare() has been called: a method belongs to one model, "
                 "make another for the next"
             )
-        selection = sparsify(model, self.make_mask, self._exclude, example=example, past=past or ())
+        selection = sparsify(
+            model,
+            self.make_mask,
+            self._exclude,
+            example=example,
+            past=past or (),
+            include=self._include,
+            tied=self._tied,
+        )
         self._layers, self.left_dense = selection.layers, selection.left_dense
-        self._masked = {name: cast(MaskedLayer, layer) for name, layer in self._layers.items()}
 
     def plain(self, model: nn.Module) -> nn.Module:
         """Return a copy of the model, or of a copy of it, without masks.
@@ -223,10 +234,11 @@ class MaskedMethod(Method):
         Churn, grown and dropped count from the measurement before, at first from a mask that keeps
         everything.
         """
-        return self._history.measure(self._weights_now(), self._masks_now(), self._thresholds())
+        masks = self._masks_now()
+        return self._history.measure(self._gradients_now(), masks, self._thresholds())
 
     def _masks_now(self) -> dict[str, Tensor]:
-        return {name: layer.mask.kept(layer.weight) for name, layer in self._masked.items()}
+        return {name: layer.mask.kept(layer.weight) for name, layer in self._layers.items()}
 
     def _thresholds(self) -> dict[str, Tensor]:
         """Return the thresholds to report, by layer."""

@@ -76,7 +76,7 @@ class GraNet(Static, MagnitudePruning):
         """Keep the dense gradients of an update step, and mask gradients."""
         if self.is_update_step:
             for layer in self.layers:
-                gradient = gradients[layer.place]
+                gradient = layer.in_gradients(gradients)
                 blank = torch.zeros_like(layer.weight)
                 self._gradients.append(blank if gradient is None else gradient.abs())
         return super().on_gradients(gradients)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dstrun.methods.fixed.at_start import AtStartByImages, added
+from dstrun.methods.fixed.at_start import AtStartByImages, Weights, added
 
 
 class Grasp(AtStartByImages):
@@ -28,7 +28,7 @@ class Grasp(AtStartByImages):
         super().__init__(density, images=images, **options)
         self.temperature = temperature
 
-    def scores(self, network: nn.Module, weights: list[Tensor]) -> list[Tensor]:
+    def scores(self, network: nn.Module, weights: Weights) -> list[Tensor]:
         """Return W ⊙ H G, whose highest are kept.
 
         Raises RuntimeError for a network without second derivatives.
@@ -43,5 +43,8 @@ class Grasp(AtStartByImages):
                 if not re.search("derivative|differentiate", str(error)):
                     raise
                 raise RuntimeError(f"grasp needs second derivatives: {error}") from error
-        found = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
-        return [w.detach() * product for w, product in zip(weights, found, strict=True)]
+        scores = []
+        for one in weights:
+            weight, found = one.weight.detach(), one.gradient
+            scores.append(torch.zeros_like(weight) if found is None else weight * found)
+        return scores

@@ -5,7 +5,7 @@
     second loss  `zero_grad` that leaves the thresholds' gradients
     any          a call of the method that is left out
 
-A check ends after two steps and costs nothing then. A layer is any module with `weight` and `mask`.
+A check ends after two steps and costs nothing then. A layer is a `LayerWeight`.
 """
 
 import warnings
@@ -83,7 +83,9 @@ class LoopCheck:
         self._check_moments()
         self._steps += 1
         self._owes_after_step = False
-        moved = {n: layer for n, layer in self._layers.items() if id(layer.weight) in self._moved}
+        moved = {
+            n: layer for n, layer in self._layers.items() if id(layer.parameter) in self._moved
+        }
         if self._optimiser_is_right or not moved:
             return
         left = []
@@ -148,7 +150,7 @@ def _check_graph(layers: Mapping[str, Any], loss: Tensor, unread: Set[str]) -> N
     for name, layer in layers.items():
         if id(layer.mask.threshold) in masked and name not in unread:
             asked.add(name)
-        elif id(layer.weight) in reached:
+        elif id(layer.parameter) in reached:
             past.append(name)
     if hides:
         return
@@ -191,7 +193,7 @@ def _reached(loss: Tensor) -> tuple[set[int], set[int], bool]:
 def _check_gradients(layers: Mapping[str, Any]) -> None:
     """Raise RuntimeError where zero_grad cleared the gradients of weights and no threshold's."""
     kept = [name for name, layer in layers.items() if layer.mask.threshold.grad is not None]
-    if kept and all(layer.weight.grad is None for layer in layers.values()):
+    if kept and all(layer.gradient is None for layer in layers.values()):
         raise RuntimeError(
             f"zero_grad() has left the gradients of the thresholds of {_names(kept)}, which add up "
             "step by step: call it of an optimiser made over model.parameters() after "

@@ -32,20 +32,21 @@ class MaskHistory:
         """Forget gradients of an earlier step."""
         self._norms = {}
 
-    def norms(self, weights: Tensors, masks: Tensors) -> dict[str, Tensor]:
+    def norms(self, gradients: Tensors, masks: Tensors) -> dict[str, Tensor]:
         """Return the norm of the gradient of kept weights, of layers that have a gradient."""
         norms = dict(self._norms)
-        for name, weight in weights.items():
-            if weight.grad is not None:
-                norms[name] = gradient_norm(weight.grad, masks[name])
+        for name, gradient in gradients.items():
+            norms[name] = gradient_norm(gradient, masks[name])
         return norms
 
-    def measure(self, weights: Tensors, masks: Tensors, thresholds: Tensors) -> list[LayerFigures]:
+    def measure(
+        self, gradients: Tensors, masks: Tensors, thresholds: Tensors
+    ) -> list[LayerFigures]:
         """Return the figures of all layers; the next ones count from here."""
         masks = {name: mask.clone() for name, mask in masks.items()}  # which change in place
         before = self._before or {name: torch.ones_like(mask) for name, mask in masks.items()}
         self.explore(masks)
-        norms = self.norms(weights, masks)
+        norms = self.norms(gradients, masks)
         figures = measure(masks, before, thresholds, self._explored, norms)
         self._before = masks
         return figures

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dstrun.methods.layer_kinds import kind_of
+
 
 @dataclass(frozen=True)
 class LayerFigures:
@@ -123,8 +125,21 @@ def model_density(layers: Sequence[LayerFigures], left_dense: int) -> float:
 
 
 def weights_left_dense(model: nn.Module, names: Iterable[str]) -> dict[str, int]:
-    """Return the size of each named parameter; one with several names is there once."""
-    found: dict[nn.Parameter, str] = {}
+    """Return the size of each named parameter, or part of one; one of several names is there
+    once.
+    """
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    found: dict[tuple[nn.Parameter, str], tuple[str, int]] = {}
     for name in names:
-        found.setdefault(model.get_parameter(name), name)
-    return {name: parameter.numel() for parameter, name in found.items()}
+        whole, _, part = (name, "", "") if name in parameters else name.rpartition(".")
+        parameter = parameters[whole]
+        parts = 1 if not part else _number_of_parts(model, whole)
+        found.setdefault((parameter, part), (name, parameter.numel() // parts))
+    return dict(found.values())
+
+
+def _number_of_parts(model: nn.Module, name: str) -> int:
+    """Return how many parts a parameter of that name consists of."""
+    layer, _, parameter = name.rpartition(".")
+    kind = kind_of(type(model.get_submodule(layer)))
+    return len((kind.parts(parameter) if kind else "") or "1")

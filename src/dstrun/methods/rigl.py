@@ -47,7 +47,7 @@ class RigL(Set):
         if not self.is_update_step:
             return super().on_gradients(gradients)
         for layer in self.layers:
-            gradient = gradients[layer.place]
+            gradient = layer.in_gradients(gradients)
             if gradient is not None:
                 self.regrow(layer, gradient.abs())
         return False

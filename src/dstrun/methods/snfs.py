@@ -79,12 +79,12 @@ class SNFS(Static):
         for layer, less, more in zip(self.layers, dropped, grown, strict=True):
             stays = strongest(layer, layer.kept - less)
             layer.kept += more - less
-            scores = self.momentum(layer.weight).abs().masked_fill(stays, inf)
+            scores = self.momentum(layer).abs().masked_fill(stays, inf)
             self.move(layer, keep_highest(scores, layer.kept))
 
     def _shares(self) -> list[float]:
         """Return each layer's part of the mean |momentum| of kept weights; they add up to 1."""
-        sums = [(self.momentum(x.weight).abs() * x.mask.factor).sum() for x in self.layers]
+        sums = [(self.momentum(x).abs() * x.mask.factor).sum() for x in self.layers]
         totals = zip(torch.stack(sums).tolist(), self.layers, strict=True)
         means = [total / max(layer.kept, 1) for total, layer in totals]
         return [mean / (sum(means) or 1.0) for mean in means]

@@ -8,13 +8,13 @@ do not come back (de Jorge et al., 2021, Iterative SNIP).
 
 from torch import Tensor, nn
 
-from dstrun.methods.fixed.at_start import AtStartByImages, added
+from dstrun.methods.fixed.at_start import AtStartByImages, Weights, added
 
 
 class Snip(AtStartByImages):
     """Masks by the sensitivity of the loss."""
 
-    def scores(self, network: nn.Module, weights: list[Tensor]) -> list[Tensor]:
+    def scores(self, network: nn.Module, weights: Weights) -> list[Tensor]:
         """Return |G ⊙ W|."""
         gradients = added(self.gradients(network, weights))
-        return [(g * w.detach()).abs() for g, w in zip(gradients, weights, strict=True)]
+        return [(g * w.weight.detach()).abs() for g, w in zip(gradients, weights, strict=True)]

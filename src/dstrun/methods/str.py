@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dstrun.methods.base import Group, MaskedMethod
+from dstrun.methods.layer_selection import LEAVE
 from dstrun.methods.weight_mask import WeightMask, compute_dtype
 
 
@@ -52,13 +53,15 @@ class STR(MaskedMethod):
         compile: str = "off",
         threshold_decay: float = 1.0,
         seed: int = 0,
+        include: Sequence[str] = (),
+        tied: str = LEAVE,
     ) -> None:
-        super().__init__(exclude, compile)
+        super().__init__(exclude, compile, include=include, tied=tied)
         self._start, self._decay = threshold_start, threshold_decay
 
     def describe(self) -> str:
         """Return 'str, 3 soft thresholds from sigmoid(-3200) on'."""
-        count = len(self._masked)
+        count = len(self._layers)
         return f"str, {count} soft thresholds from sigmoid({self._start:g}) on"
 
     def make_mask(self, weight: Tensor) -> SoftThreshold:
@@ -67,11 +70,11 @@ class STR(MaskedMethod):
 
     def added_parameters(self) -> list[nn.Parameter]:
         """Return s of every layer."""
-        return [cast(SoftThreshold, layer.mask).level for layer in self._masked.values()]
+        return [cast(SoftThreshold, layer.mask).level for layer in self._layers.values()]
 
     def groups(self) -> list[Group]:
         """Return s of every layer, with its weight decay."""
         return [Group(self.added_parameters(), decay=self._decay)]
 
     def _thresholds(self) -> dict[str, Tensor]:
-        return dict(zip(self._masked, map(torch.sigmoid, self.added_parameters()), strict=True))
+        return dict(zip(self._layers, map(torch.sigmoid, self.added_parameters()), strict=True))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dstrun.methods.fixed.at_start import AtStart, Batches
+from dstrun.methods.fixed.at_start import AtStart, Batches, Weights, gradients_of
 
 
 class Synflow(AtStart):
@@ -39,8 +39,8 @@ class Synflow(AtStart):
         images, _ = next(batches)
         self._ones = torch.ones_like(images[:1], dtype=torch.float64)
 
-    def scores(self, network: nn.Module, weights: list[Tensor]) -> list[Tensor]:
+    def scores(self, network: nn.Module, weights: Weights) -> list[Tensor]:
         """Return ∂R/∂|W| ⊙ |W|."""
         flow = network(self._ones).sum()
-        gradients = torch.autograd.grad(flow, weights, materialize_grads=True)
-        return [g * w.detach() for g, w in zip(gradients, weights, strict=True)]
+        gradients = gradients_of(flow, weights)
+        return [g * w.weight.detach() for g, w in zip(gradients, weights, strict=True)]

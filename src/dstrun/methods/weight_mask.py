@@ -1,12 +1,17 @@
 """Base class of masks: what a masked layer asks, whichever method decides which weights take part.
 
-A mask is the child `mask` of its layer, so its state has keys such as `fc1.mask.threshold`.
+A mask is the child `mask` of its layer, so its state has keys such as `fc1.mask.threshold`. A layer
+of several weights has one below that for each, as in `attention.mask.in_proj_weight.q.threshold`.
 """
+
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 MASK = "mask"  # name of the child of a masked layer
+LAYOUT = "layout"  # name of the buffer that says which part of a parameter a mask is of
 
 
 class WeightMask(nn.Module):
@@ -32,13 +37,59 @@ def compute_dtype(weight: Tensor) -> torch.dtype:
     return weight.dtype
 
 
-def masked_names(state: dict[str, Tensor]) -> list[str]:
-    """Return the names of the layers that have a mask in a model's state dictionary."""
-    found: dict[str, None] = {}
+def part_of(tensor: Tensor, rows: int, part: int, parts: int) -> Tensor:
+    """Return a view of one of equal `parts` of the first dimension, with dimension `rows` first."""
+    if parts > 1:
+        tensor = tensor.unflatten(0, (parts, -1)).select(0, part)
+    return tensor.transpose(0, rows) if rows else tensor
+
+
+@dataclass(frozen=True)
+class SavedMask:
+    """A mask in the state dictionary of a model.
+
+    prefix: of its keys. parameter: key of the parameter that it belongs to. layout: arguments of
+    `part_of`, which gives the weight.
+    """
+
+    prefix: str
+    parameter: str
+    layout: tuple[int, int, int]
+
+    def weight(self, state: dict[str, Tensor]) -> Tensor:
+        """Return the weight in a state dictionary, rows first: a view of it."""
+        return part_of(state[self.parameter], *self.layout)
+
+    def load(self, mask: WeightMask, state: dict[str, Tensor]) -> WeightMask:
+        """Load the state into a mask made for the weight, and return it."""
+        own = {key: state[key] for key in state if key.startswith(self.prefix)}
+        own.pop(f"{self.prefix}{LAYOUT}", None)
+        mask.load_state_dict({key.removeprefix(self.prefix): own[key] for key in own})
+        return mask
+
+
+def saved_masks(state: dict[str, Tensor]) -> dict[str, SavedMask]:
+    """Return the masks in a model's state dictionary, by the names of their layers."""
+    found: dict[str, SavedMask] = {}
     for key in state:
-        if is_of_mask(key):
-            found.setdefault(key.rpartition(f".{MASK}.")[0])
-    return list(found)
+        if not is_of_mask(key):
+            continue
+        prefix = key.rpartition(".")[0]
+        layer, _, below = f".{prefix}".rpartition(f".{MASK}")
+        layer, below = layer.removeprefix("."), below.removeprefix(".")
+        name = ".".join(filter(None, [layer, below]))
+        if name not in found:
+            parameter = ".".join(filter(None, [layer, below.partition(".")[0] or "weight"]))
+            found[name] = SavedMask(f"{prefix}.", parameter, _layout(state, prefix))
+    return found
+
+
+def _layout(state: dict[str, Any], prefix: str) -> tuple[int, int, int]:
+    layout = state.get(f"{prefix}.{LAYOUT}")
+    if layout is None:
+        return 0, 0, 1
+    rows, part, parts = layout.tolist()
+    return rows, part, parts
 
 
 def is_of_mask(key: str) -> bool:

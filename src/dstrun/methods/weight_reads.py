@@ -7,8 +7,7 @@
                  or at the first call, is NaN as well
 
 It finds a weight that another module reads as `layer.weight`, whatever function it is passed to.
-A layer is any module with a `weight` and a child `mask`, which has a `threshold` and is called with
-the weight.
+A layer is a `LayerWeight`, whose mask has a `threshold`.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -42,19 +41,28 @@ def read_in_training(layers: Mapping[str, Any], step: Callable[[], None]) -> Rea
     """
     copies = {}
     for name, layer in layers.items():
-        layer.weight.grad = layer.mask.threshold.grad = None
+        layer.parameter.grad = layer.mask.threshold.grad = None
         copies[name] = layer.weight.detach().requires_grad_(layer.weight.requires_grad)
     with _substitution(layers, copies) as asked:
         step()
     reading = Reading(past=[], unused=[], detached=[])
     for name, layer in layers.items():
-        if layer.weight.grad is not None:
+        if _is_reached(layer):
             reading.past.append(name)
         elif name not in asked:
             reading.unused.append(name)
         if name in asked and layer.mask.threshold.grad is None:
             reading.detached.append(name)
     return reading
+
+
+def _is_reached(layer: Any) -> bool:
+    """Return whether a gradient has come past the mask of a weight; waits for the device.
+
+    The parts of a parameter that have no mask bring zeros to the others.
+    """
+    gradient = layer.gradient
+    return gradient is not None and (layer.is_whole or bool(gradient.any()))
 
 
 @torch.no_grad()

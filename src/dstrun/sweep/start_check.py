@@ -16,7 +16,15 @@ from dstrun.system.errors import InputError, Interrupted
 from dstrun.system.signals import StopRequest
 
 # The options that decide whether a network can be trained, and with the others, whether a job can.
-OF_NETWORK = ("model.", "data.", "reg.exclude", "init", "schedule.precision")
+OF_NETWORK = (
+    "model.",
+    "data.",
+    "reg.exclude",
+    "reg.include",
+    "reg.tied",
+    "init",
+    "schedule.precision",
+)
 CHECKED_OPTIONS = (
     *OF_NETWORK,
     "reg.method",

@@ -172,7 +172,9 @@ def _reason_in_training(config: Config, key: str) -> str | None:
     reasons = {
         "reg.distribution": by_groups,
         "reg.layer_densities": by_groups,
-        "reg.exclude": (is_dense, "a dense run has no masks"),
+        **dict.fromkeys(
+            ("reg.exclude", "reg.include", "reg.tied"), (is_dense, "a dense run has no masks")
+        ),
         "reg.guard": (reg.floor == 0, "reg.floor is 0, so thresholds are never reset"),
         "schedule.threshold_decay": (schedule.weight_decay == 0, "schedule.weight_decay is 0"),
         "schedule.sync_bn": (config.devices == 1 and not is_launched, "devices is 1"),

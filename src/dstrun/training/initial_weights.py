@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from dstrun.config.options import Config
 from dstrun.config.sparsity_options import RANDOM_START, WITH_STRUCTURE, RegConfig
 from dstrun.methods.fixed.selection import has_structure
+from dstrun.methods.layer_weights import LayerWeight
 from dstrun.methods.masked_layers import masked_layers
-from dstrun.methods.weight_mask import MASK, is_of_mask, masked_names
+from dstrun.methods.weight_mask import MASK, is_of_mask, saved_masks
 from dstrun.runs import checkpoint
 from dstrun.runs.folder import load_config
 from dstrun.runs.method import make_method
@@ -39,7 +40,7 @@ def _fitting(config: Config, run: str, model: nn.Module) -> dict[str, Tensor]:
     own, found = model.state_dict(), {}
     try:
         state = checkpoint.load_newest(Path(run))["model"]
-        if masked_names(state):
+        if saved_masks(state):
             state = _with_masks_taken(config, run, state, own)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"init: {error}") from error
@@ -48,7 +49,7 @@ def _fitting(config: Config, run: str, model: nn.Module) -> dict[str, Tensor]:
             found[name] = state[name]
         elif not is_of_mask(name):
             raise InputError(f"init: {name} of {run} does not fit this model")
-    if config.reg.method in RANDOM_START and masked_names(state):
+    if config.reg.method in RANDOM_START and saved_masks(state):
         structure = config.reg.structure if config.reg.method in WITH_STRUCTURE else "none"
         _check_structure(config.reg, structure, run, state, model)
         if ":" not in structure:  # which decides on the density
@@ -67,20 +68,13 @@ def _with_masks_taken(
     if fits and other.reg.method == config.reg.method in WITH_THRESHOLDS:
         return state
     method = make_method(replace(other, schedule=replace(other.schedule, compile="off")))
-    found = {name: value for name, value in state.items() if not is_of_mask(name)}
-    for layer in masked_names(state):
-        weight, beginning = state[f"{layer}.weight"], f"{layer}.{MASK}."
-        mask = method.make_mask(weight)
-        mask.load_state_dict(
-            {
-                name.removeprefix(beginning): value
-                for name, value in state.items()
-                if name.startswith(beginning)
-            }
-        )
-        found[f"{layer}.weight"] = mask(weight)
+    found = {name: value.clone() for name, value in state.items() if not is_of_mask(name)}
+    for saved in saved_masks(state).values():
+        weight = saved.weight(state)
+        mask = saved.load(method.make_mask(weight), state)
+        saved.weight(found).copy_(mask(weight))
         if config.reg.method in RANDOM_START:
-            found[f"{beginning}keep"] = mask.kept(weight)
+            found[f"{saved.prefix}keep"] = mask.kept(weight)
     if config.reg.method in RANDOM_START:
         keeps = {name: value for name, value in own.items() if name.endswith(f".{MASK}.keep")}
         found = {name: torch.ones_like(value) for name, value in keeps.items()} | found
@@ -91,9 +85,9 @@ def _check_structure(
     reg: RegConfig, structure: str, run: str, state: dict[str, Tensor], model: nn.Module
 ) -> None:
     """Raise InputError where masks that are taken over lack the structure that was asked for."""
-    for layer, module in masked_layers(model).items():
-        keep = state.get(f"{layer}.{MASK}.keep")
-        keep = torch.ones_like(module.weight, dtype=torch.bool) if keep is None else keep
+    for layer, one in masked_layers(model).items():
+        keep = _kept(one, state)
+        keep = torch.ones_like(one.weight, dtype=torch.bool) if keep is None else keep
         if not has_structure(keep, structure):
             raise InputError(
                 f"init: {reg.method} takes over the masks of {run}, and that of {layer} is not "
@@ -101,15 +95,21 @@ def _check_structure(
             )
 
 
+def _kept(weight: LayerWeight, state: dict[str, Tensor]) -> Tensor | None:
+    """Return the mask of a weight in another run's state, None where it has none."""
+    saved = saved_masks(state).get(weight.name)
+    return state[f"{saved.prefix}keep"] if saved else None
+
+
 def _check_density(reg: RegConfig, run: str, state: dict[str, Tensor], model: nn.Module) -> None:
     """Raise InputError where masks that are taken over have another density than was asked for."""
     name = "initial_density" if reg.method == "granet" else "density"
     kept = total = 0
     layers = masked_layers(model)
-    for layer, module in layers.items():
-        keep = state.get(f"{layer}.{MASK}.keep")
-        total += module.weight.numel()
-        kept += module.weight.numel() if keep is None else int(keep.sum())
+    for one in layers.values():
+        keep = _kept(one, state)
+        total += one.weight.numel()
+        kept += one.weight.numel() if keep is None else int(keep.sum())
     wanted, density = getattr(reg, name), kept / total
     if abs(density - wanted) > ROUNDING * wanted + len(layers) / total:
         raise InputError(

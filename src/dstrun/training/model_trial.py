@@ -19,15 +19,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dstrun.methods.layer_weights import LayerWeight
 from dstrun.methods.loop_check import never_kept
-from dstrun.methods.masked_layers import MaskedLayer, masked_layers
+from dstrun.methods.masked_layers import masked_layers
 from dstrun.methods.weight_reads import Reading, read_in_evaluation, read_in_training
 from dstrun.system.errors import InputError, printable, user_code_error
 from dstrun.training.model_trial_passes import Case, build, evaluate, train_step
 
 MANY_ZEROS = 0.001  # share of a layer's weights; an initialiser may draw a 0 or two
 
-Layers = Mapping[str, MaskedLayer]
+Layers = Mapping[str, LayerWeight]
 
 
 @dataclass(frozen=True)

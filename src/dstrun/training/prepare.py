@@ -16,7 +16,9 @@ from dstrun.config.sections import DataConfig, ScheduleConfig
 from dstrun.data import FileSplit, Split, Splits
 from dstrun.data.image_files import decoder
 from dstrun.data.image_reader import missing_memory
-from dstrun.methods.masked_layers import Maskable, maskable, sparsify
+from dstrun.methods.layer_selection import maskable
+from dstrun.methods.layer_weights import LayerWeight
+from dstrun.methods.masked_layers import sparsify
 from dstrun.runs.identity import compiles
 from dstrun.runs.method import make_method
 from dstrun.system.cores import own_cores
@@ -116,7 +118,7 @@ def prepare(config: Config, resumes: bool = False) -> Prepared:
     )
 
 
-def check_method(config: Config, layers: Mapping[str, Maskable]) -> None:
+def check_method(config: Config, layers: Mapping[str, LayerWeight]) -> None:
     """Raise InputError where the options of `reg` do not fit the layers that are to have masks."""
     try:
         make_method(config).check(layers)
@@ -129,7 +131,8 @@ def check_alike(config: Config, *others: Config) -> None:
     prepared = prepare(config)
     if others:
         model = prepared.build_model()
-        layers = maskable(model, config.reg.exclude, prepared.trial.past).layers
+        reg, past = config.reg, prepared.trial.past
+        layers = maskable(model, reg.exclude, past, reg.include, reg.tied).layers
         for other in others:
             check_method(other, layers)
 
@@ -236,8 +239,10 @@ def _try_model(
 
     def finish(model: nn.Module) -> None:
         try:
-            selection = sparsify(model, exclude=reg.exclude)
+            selection = sparsify(model, exclude=reg.exclude, include=reg.include, tied=reg.tied)
         except ValueError as error:
+            if str(error).startswith("include:"):
+                raise InputError(f"reg.{error}") from error
             raise InputError(f"{'reg.exclude' if reg.exclude else option}: {error}") from error
         check_method(config, selection.layers)
         set_initial_weights(config, model)

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dstrun.methods.compiler import compiled
 from dstrun.methods.dst import masking
 from dstrun.methods.dst.masking import ThresholdMask
+from dstrun.methods.layer_weights import LayerWeight
 from dstrun.methods.weight_mask import compute_dtype
 
 
@@ -39,7 +40,8 @@ class CompiledMasks:
 
     def __init__(self, factor: float) -> None:
         self._factor = factor
-        self._weights: list[Tensor] = []
+        self._layers: list[LayerWeight] = []  # in the order of the masks
+        self._parameters: list[nn.Parameter] = []  # theirs
         self._masks: list[CompiledMask] = []
         self._waiting: dict[int, Tensor] = {}  # W ⊙ M by the place of its layer
         self._first: int | None = None  # the layer that a forward pass asks for first
@@ -51,11 +53,15 @@ class CompiledMasks:
         """Leave out tensors of an autograd graph, which cannot be copied."""
         return self.__dict__ | {"_waiting": {}, "penalty": None}
 
-    def add(self, mask: "CompiledMask", weight: Tensor) -> int:
-        """Add a layer and return its place."""
+    def add(self, mask: "CompiledMask") -> int:
+        """Add a mask and return its place, which is that of its layer."""
         self._masks.append(mask)
-        self._weights.append(weight)
         return len(self._masks) - 1
+
+    def take_layers(self, layers: Sequence[LayerWeight]) -> None:
+        """Take the layers, whose parameters stay the same objects in all of a run."""
+        self._layers = list(layers)
+        self._parameters = [layer.parameter for layer in layers]
 
     def compute(self, floor: float, counts: bool) -> Tensor:
         """Reset thresholds of layers at their floor, then compute every W ⊙ M and L_s.
@@ -66,7 +72,9 @@ class CompiledMasks:
         self._graph = _Graph()
         settings = self._graph, floor, self._factor, counts, self._dtype
         with torch.enable_grad():  # a pass without gradients may leave masks to one with them
-            results = _ResetAndMask.apply(*settings, *self._weights, *thresholds)
+            pairs = zip(self._layers, self._parameters, strict=True)
+            weights = [layer.of(parameter) for layer, parameter in pairs]
+            results = _ResetAndMask.apply(*settings, *weights, *thresholds)
         *products, penalty, kept = results
         self._waiting = dict(enumerate(products))
         self.penalty = penalty
@@ -77,7 +85,10 @@ class CompiledMasks:
 
         None too for another weight than the layer's own, as functional_call passes.
         """
-        if weight is not self._weights[place]:
+        if not self._parameters:
+            return None
+        own = self._parameters[place]
+        if weight is not own and weight._base is not own:
             return None
         self._drop_used()
         if not self._waiting and self._first in (None, place):  # a new forward pass
@@ -113,7 +124,7 @@ class CompiledMask(ThresholdMask):
 
     def __init__(self, weight: Tensor, granularity: str, group: CompiledMasks) -> None:
         super().__init__(weight, granularity)
-        self._group, self._place = group, group.add(self, weight)
+        self._group, self._place = group, group.add(self)
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return W ⊙ M, computed with the other layers' in training."""

@@ -20,6 +20,7 @@ from dstrun.methods.dst.masking import (
     shift_to_density,
 )
 from dstrun.methods.dst.with_target import BOUND_WITH_TARGET, with_target
+from dstrun.methods.layer_selection import LEAVE
 from dstrun.methods.loop_check import LoopCheck
 from dstrun.system.numbers import short
 
@@ -57,12 +58,14 @@ class DynamicSparseTraining(MaskedMethod):
         freeze: float = 1.0,
         threshold_clip: float = 0.0,
         threshold_decay: float = 1.0,
+        include: Sequence[str] = (),
+        tied: str = LEAVE,
     ) -> None:
         if not alpha >= 0:
             raise ValueError(f"alpha is {alpha}, expected a number ≥ 0")
         if not 0 <= target_density < 1:
             raise ValueError(f"target_density is {target_density}, expected 0 ≤ number < 1")
-        super().__init__(exclude, compile)
+        super().__init__(exclude, compile, include=include, tied=tied)
         if target_density:
             floor, guard, freeze = with_target(target_density, floor, guard, freeze)
         self._alpha, self._granularity = alpha, granularity
@@ -72,7 +75,6 @@ class DynamicSparseTraining(MaskedMethod):
         self._controller: DensityController | None = None
         self._frozen_from: int | None = None
         self._compiled = CompiledMasks(guard) if compile == "mask" else None
-        self._weights: list[nn.Parameter] = []
         self._masks: list[ThresholdMask] = []
         self._places: list[int] = []  # of the thresholds among the trainable parameters
         self._check: LoopCheck | None = None
@@ -109,11 +111,16 @@ class DynamicSparseTraining(MaskedMethod):
         before, a call left out, a layer read past its mask.
         """
         super().prepare(model, example=example, past=past)
-        for layer in self._masked.values():
-            self._weights.append(cast(nn.Parameter, layer.weight))
-            self._masks.append(layer.mask)  # type: ignore[arg-type]
+        self._masks = [cast(ThresholdMask, layer.mask) for layer in self._layers.values()]
+        if self._compiled:
+            self._compiled.take_layers(list(self._layers.values()))
         self._bound_gradients(model)
-        self._check = LoopCheck(self._masked, self._freeze < 1) if past is None else None
+        self._check = LoopCheck(self._layers, self._freeze < 1) if past is None else None
+
+    @property
+    def _weights(self) -> list[Tensor]:
+        """The masked weights, rows first."""
+        return [layer.weight for layer in self._layers.values()]
 
     def _bound_gradients(self, model: nn.Module) -> None:
         """Find the thresholds among the gradients, and the bound on them."""
@@ -136,7 +143,7 @@ class DynamicSparseTraining(MaskedMethod):
             self._frozen_from = min(max(round(self._freeze * steps), 1), steps - 1)
         if self._target:
             total = sum(weight.numel() for weight in self._weights)
-            device = self._weights[0].device
+            device = self._masks[0].threshold.device
             end = self._frozen_from or steps
             self._controller = DensityController(self._target, self._alpha, total, end, device)
 
@@ -195,7 +202,7 @@ class DynamicSparseTraining(MaskedMethod):
     def _unread(self) -> set[str]:
         """Return the layers whose W ⊙ M was computed with the others' and never asked for."""
         places = self._compiled.unread() if self._compiled else set()
-        return {name for place, name in enumerate(self._masked) if place in places}
+        return {name for place, name in enumerate(self._layers) if place in places}
 
     def on_gradients(self, gradients: Sequence[Tensor | None]) -> bool:
         """Clamp each threshold's gradient to ±threshold_clip, in place."""
@@ -237,7 +244,7 @@ class DynamicSparseTraining(MaskedMethod):
             return []
         reset = reset_at_floor
         if self._compile == "step" and not torch.compiler.is_compiling():
-            reset = compiled(reset_at_floor, self._weights[0].device)
+            reset = compiled(reset_at_floor, self._masks[0].threshold.device)
         return reset(self._weights, self.added_parameters(), self._floor, self._guard)
 
     @torch.no_grad()
@@ -248,7 +255,7 @@ class DynamicSparseTraining(MaskedMethod):
         return {"penalty": float(penalty), "alpha": float(self.alpha)}
 
     def _thresholds(self) -> dict[str, Tensor]:
-        return dict(zip(self._masked, self.added_parameters(), strict=True))
+        return dict(zip(self._layers, self.added_parameters(), strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the masks of the last measurement and, with a target, the controller's state."""

@@ -8,9 +8,9 @@ generators stay as they are.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import ceil, inf
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,11 @@ from torch.nn import functional as F
 from dstrun.methods.fixed.distribution import NAMED, Shapes, refuse_less_than
 from dstrun.methods.fixed.method import FixedMaskMethod
 from dstrun.methods.fixed.selection import select_share
+from dstrun.methods.layer_weights import LayerWeight, all_weights
 
 OF_EACH_CLASS = 10
 Batches = Iterator[tuple[Tensor, Tensor]]
+Weights = Sequence[LayerWeight]
 
 
 class AtStart(FixedMaskMethod):
@@ -62,8 +64,8 @@ class AtStart(FixedMaskMethod):
         """Return the network that is scored, made of a plain copy of the model."""
         return copy.train()
 
-    def scores(self, network: nn.Module, weights: list[Tensor]) -> list[Tensor]:
-        """Return a score for every weight; those that are pruned already are 0 in `weights`."""
+    def scores(self, network: nn.Module, weights: Weights) -> list[Tensor]:
+        """Return a score for every weight, rows first; those that are pruned already are 0."""
         raise NotImplementedError
 
     def see(self, network: nn.Module, batches: Batches) -> None:
@@ -98,9 +100,11 @@ class AtStart(FixedMaskMethod):
 
     def _choose(self, network: nn.Module) -> list[Tensor]:
         """Return the masks, and leave 0 for pruned weights in the network."""
-        modules = [network.get_submodule(layer.name) for layer in self.layers]
-        weights = [cast(Tensor, module.weight).requires_grad_() for module in modules]
-        keeps = [torch.ones_like(weight, dtype=torch.bool) for weight in weights]
+        by_name = all_weights(network)
+        weights = [by_name[layer.name] for layer in self.layers]
+        for one in weights:
+            one.parameter.requires_grad_()
+        keeps = [torch.ones_like(one.weight, dtype=torch.bool) for one in weights]
         for number in range(1, self._rounds + 1):
             scores = self.scores(network, weights)
             for layer, score in zip(self.layers, scores, strict=True):
@@ -110,8 +114,8 @@ class AtStart(FixedMaskMethod):
             density = self.density ** (number / self._rounds)
             keeps = select_share(scores, density, structure=self.structure)
             with torch.no_grad():
-                for weight, keep in zip(weights, keeps, strict=True):
-                    weight.mul_(keep)
+                for one, keep in zip(weights, keeps, strict=True):
+                    one.weight.mul_(keep)
         return keeps
 
 
@@ -156,15 +160,24 @@ class AtStartByImages(AtStart):
         self._pieces = []
 
     def gradients(
-        self, network: nn.Module, weights: list[Tensor], create_graph: bool = False
+        self, network: nn.Module, weights: Weights, create_graph: bool = False
     ) -> Iterator[tuple[Tensor, ...]]:
         """Yield the gradients of each piece's share of the mean loss."""
         for images, labels in self._pieces:
             loss = F.cross_entropy(network(images) / self.temperature, labels)
             loss = loss * (len(images) / self._seen)
-            yield torch.autograd.grad(
-                loss, weights, create_graph=create_graph, materialize_grads=True
-            )
+            yield gradients_of(loss, weights, create_graph)
+
+
+def gradients_of(
+    output: Tensor, weights: Weights, create_graph: bool = False
+) -> tuple[Tensor, ...]:
+    """Return the gradients of a scalar with respect to weights, rows first."""
+    parameters = [one.parameter for one in weights]
+    found = torch.autograd.grad(
+        output, parameters, create_graph=create_graph, materialize_grads=True
+    )
+    return tuple(one.of(gradient) for one, gradient in zip(weights, found, strict=True))
 
 
 def added(parts: Iterator[tuple[Tensor, ...]]) -> list[Tensor]:

@@ -20,21 +20,36 @@ from dstrun.methods.fixed.distribution import Shapes, refuse_less_than_rows, ref
 from dstrun.methods.fixed.mask import FixedMask, multiply
 from dstrun.methods.fixed.selection import keep_highest
 from dstrun.methods.fixed.step_check import StepCheck
-from dstrun.methods.masked_layers import Maskable
+from dstrun.methods.layer_selection import LEAVE
+from dstrun.methods.layer_weights import LayerWeight
 
 
 @dataclass
 class Layer:
     """A masked layer: weight (c_o, …), mask, and the number of weights it keeps.
 
-    place: of the weight among the trainable parameters, and so among gradients.
+    place: of the weight's parameter among the trainable ones, and so among gradients.
     """
 
-    name: str
-    weight: nn.Parameter
+    source: LayerWeight
     mask: FixedMask
     place: int
     kept: int
+
+    @property
+    def name(self) -> str:
+        """The name of the layer."""
+        return self.source.name
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight, rows first: the parameter itself, or a view of it."""
+        return self.source.weight
+
+    def in_gradients(self, gradients: Sequence[Tensor | None]) -> Tensor | None:
+        """Return the layer's gradient, rows first, of those of all trainable parameters."""
+        gradient = gradients[self.place]
+        return None if gradient is None else self.source.of(gradient)
 
 
 class FixedMaskMethod(MaskedMethod):
@@ -59,8 +74,10 @@ class FixedMaskMethod(MaskedMethod):
         exclude: Sequence[str] = (),
         compile: str = "off",
         seed: int = 0,
+        include: Sequence[str] = (),
+        tied: str = LEAVE,
     ) -> None:
-        super().__init__(exclude, compile)
+        super().__init__(exclude, compile, include=include, tied=tied)
         if not 0 < density <= 1:
             raise ValueError(f"density: got {density:g}, expected 0 < number ≤ 1")
         if structure != "none" and not self.keeps_structure:
@@ -86,10 +103,10 @@ class FixedMaskMethod(MaskedMethod):
         """Return a mask of one weight that keeps all of it."""
         return FixedMask(weight)
 
-    def check(self, layers: Mapping[str, Maskable]) -> None:
+    def check(self, layers: Mapping[str, LayerWeight]) -> None:
         """Raise ValueError, which begins with the option's name, where the options do not fit."""
         for name, layer in layers.items():
-            if not layer.weight.requires_grad:
+            if not layer.parameter.requires_grad:
                 raise ValueError(
                     f"exclude: the weight of {name} is not trained, since its requires_grad is "
                     f"False; reg.exclude=[{name}] leaves it dense"
@@ -114,10 +131,9 @@ class FixedMaskMethod(MaskedMethod):
         super().prepare(model, example=example, past=past)
         self.check(self._layers)
         trainable = [id(one) for one in model.parameters() if one.requires_grad]
-        for name, layer in self._masked.items():
-            weight, mask = cast(nn.Parameter, layer.weight), cast(FixedMask, layer.mask)
-            place = trainable.index(id(weight))
-            self.layers.append(Layer(name, weight, mask, place, weight.numel()))
+        for layer in self._layers.values():
+            mask, place = cast(FixedMask, layer.mask), trainable.index(id(layer.parameter))
+            self.layers.append(Layer(layer, mask, place, layer.weight.numel()))
         self._check = StepCheck(self) if past is None else None
         self._is_own_loop = past is None
 
@@ -154,7 +170,7 @@ class FixedMaskMethod(MaskedMethod):
         if self.has_dense_momentum:
             return True
         for layer in self.layers:
-            gradient = gradients[layer.place]
+            gradient = layer.in_gradients(gradients)
             if gradient is not None:
                 ours.append(gradient)
                 factors.append(layer.mask.factor)
@@ -169,7 +185,7 @@ class FixedMaskMethod(MaskedMethod):
             self._history.explore({layer.name: layer.mask.keep})
         stays = (keep & layer.mask.keep).to(layer.weight.dtype)
         changed: list[Tensor] = [] if self.learns_pruned else [layer.weight]
-        changed += [] if self.has_dense_momentum else self.moments(layer.weight)
+        changed += [] if self.has_dense_momentum else self.moments(layer)
         for tensor in changed:
             tensor.mul_(stays)
         layer.mask.set(keep)
@@ -179,21 +195,27 @@ class FixedMaskMethod(MaskedMethod):
         weights = [layer.weight for layer in self.layers]
         multiply(weights, [layer.mask.factor for layer in self.layers])
 
-    def moments(self, weight: nn.Parameter) -> list[Tensor]:
+    def moments(self, layer: Layer) -> list[Tensor]:
         """Return the optimiser's state of a weight that has its shape: momentum, Adam's moments."""
-        assert self._optimiser is not None
-        state = self._optimiser.state.get(weight, {})
-        values = [value for value in state.values() if isinstance(value, Tensor)]
-        return [value for value in values if value.shape == weight.shape]
+        return list(self._state(layer).values())
 
-    def momentum(self, weight: nn.Parameter) -> Tensor:
+    def momentum(self, layer: Layer) -> Tensor:
         """Return the momentum of a weight, of Adam m / (√v + 1e-8): 0 without a step."""
-        assert self._optimiser is not None
-        state = self._optimiser.state.get(weight, {})
+        state = self._state(layer)
         if "exp_avg" in state:
             return state["exp_avg"] / (state["exp_avg_sq"].sqrt() + 1e-8)
         buffer = state.get("momentum_buffer")
-        return torch.zeros_like(weight) if buffer is None else buffer
+        return torch.zeros_like(layer.weight) if buffer is None else buffer
+
+    def _state(self, layer: Layer) -> dict[str, Tensor]:
+        """Return the optimiser's tensors of the parameter's shape, those of the weight, by name."""
+        assert self._optimiser is not None
+        parameter = layer.source.parameter
+        found = {}
+        for name, value in self._optimiser.state.get(parameter, {}).items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                found[name] = layer.source.of(value)
+        return found
 
     @torch.no_grad()
     def reset_optimiser(self) -> None:
@@ -222,6 +244,6 @@ def strongest(layer: Layer, count: int) -> Tensor:
     return keep_highest(magnitudes, count)
 
 
-def shapes_of(layers: Mapping[str, Maskable]) -> Shapes:
+def shapes_of(layers: Mapping[str, LayerWeight]) -> Shapes:
     """Return the shapes of layers' weights."""
     return {name: tuple(layer.weight.shape) for name, layer in layers.items()}

@@ -29,7 +29,9 @@ class StepCheck:
         """Check the state in which an optimiser with weights of the method begins its step."""
         method = self._method()
         trained = {id(one) for group in optimiser.param_groups for one in group["params"]}
-        if method is None or trained.isdisjoint(id(layer.weight) for layer in method.layers):
+        if method is None or trained.isdisjoint(
+            id(layer.source.parameter) for layer in method.layers
+        ):
             return
         _check_calls(method, self._last)
         self._last = method.step
@@ -51,7 +53,7 @@ def _check_calls(method: Any, last: int) -> None:
     if method.step <= last:
         raise RuntimeError("call before_step(step), at every step, counted from 0")
     for layer in method.layers:
-        pruned, gradient = ~layer.mask.keep, layer.weight.grad
+        pruned, gradient = ~layer.mask.keep, layer.source.gradient
         if (layer.weight * pruned).any() and not method.learns_pruned:
             raise RuntimeError(
                 f"pruned weights of {layer.name} have been trained: call after_step(), "

@@ -1,0 +1,129 @@
+"""Table of the types of layers that can have masks: which parameters, in rows of which dimension.
+
+A mask sees a weight with its rows, the output neurons or filters, first:
+
+    rows = 0    parameter (rows, …)            Linear, convolutions, recurrent layers
+    rows = 1    parameter (inputs, rows, …)    transposed convolutions
+    parts       parameter (parts · rows, …)    one weight each: q, k, v of attention, gates
+
+Other packages add types through the entry-point group `dstrun.layers`: an entry is named after the
+type, `package.module.Type`, and is a `Kind`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+
+from dstrun.models.recurrent import RecurrentLinear
+from dstrun.system.errors import InputError, user_code_error
+
+GROUP = "dstrun.layers"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a type of layer has its weights.
+
+    weights: globs of parameter names, each with the names of the parts that its first dimension
+        consists of, one letter a part; "" for a parameter that is one weight.
+    rows: dimension of the output neurons, 0 or 1.
+    reads: children whose weights the forward pass reads itself.
+    if_asked: masked only where `include` names the layer.
+    reason: returns why a layer can have no mask, "" where it can.
+    """
+
+    weights: Mapping[str, str] = field(default_factory=lambda: {"weight": ""})
+    rows: int = 0
+    reads: tuple[str, ...] = ()
+    if_asked: bool = False
+    reason: Callable[[Any], str] = lambda module: ""
+
+    def parts(self, parameter: str) -> str | None:
+        """Return the parts of a parameter, "" for one weight, None for one that has no mask."""
+        for pattern, parts in self.weights.items():
+            if fnmatchcase(parameter, pattern):
+                return parts
+        return None
+
+
+def _grouped(layer: nn.ConvTranspose2d) -> str:
+    """Return why a transposed convolution in groups has no mask: a filter is no row there."""
+    return f"a transposed convolution of {layer.groups} groups" if layer.groups > 1 else ""
+
+
+def _sparse(layer: nn.Embedding) -> str:
+    return "an embedding with sparse gradients" if layer.sparse else ""
+
+
+def _gates(letters: str) -> Kind:
+    """Return the kind of recurrent layers and cells: a weight for each gate."""
+    return Kind({"weight_ih*": letters, "weight_hh*": letters, "weight_hr*": ""})
+
+
+PLAIN = Kind()
+TRANSPOSED = Kind(rows=1, reason=_grouped)
+LSTM, GRU, RNN = _gates("ifgo"), _gates("rzn"), _gates("")  # gates in the order of torch
+ATTENTION = Kind({"in_proj_weight": "qkv", "?_proj_weight": ""}, reads=("out_proj",))
+WINDOWS = Kind({}, reads=("qkv", "proj"))
+
+TYPES: dict[type[nn.Module], Kind] = {
+    nn.Linear: PLAIN,
+    NonDynamicallyQuantizableLinear: PLAIN,
+    RecurrentLinear: PLAIN,
+    nn.Bilinear: PLAIN,
+    nn.Conv1d: PLAIN,
+    nn.Conv2d: PLAIN,
+    nn.Conv3d: PLAIN,
+    nn.ConvTranspose1d: TRANSPOSED,
+    nn.ConvTranspose2d: TRANSPOSED,
+    nn.ConvTranspose3d: TRANSPOSED,
+    nn.LSTM: LSTM,
+    nn.LSTMCell: LSTM,
+    nn.GRU: GRU,
+    nn.GRUCell: GRU,
+    nn.RNN: RNN,
+    nn.RNNCell: RNN,
+    nn.MultiheadAttention: ATTENTION,
+    nn.Embedding: Kind(if_asked=True, reason=_sparse),
+}
+NAMES: dict[str, Kind] = {
+    "torchvision.models.swin_transformer.ShiftedWindowAttention": WINDOWS,
+    "torchvision.models.swin_transformer.ShiftedWindowAttentionV2": WINDOWS,
+    "transformers.pytorch_utils.Conv1D": Kind(rows=1),
+    "timm.layers.linear.Linear": PLAIN,
+    "timm.layers.conv2d_same.Conv2dSame": PLAIN,
+}
+
+
+def kind_of(layer: type[nn.Module]) -> Kind | None:
+    """Return the kind of a type of layer, None for one that the table does not have.
+
+    A subclass is another type: it may compute its weight otherwise. Raise InputError for an entry
+    point that cannot be loaded.
+    """
+    if layer in TYPES:
+        return TYPES[layer]
+    name = f"{layer.__module__}.{layer.__qualname__}"
+    return NAMES.get(name) or kinds_of_packages().get(name)
+
+
+@cache
+def kinds_of_packages() -> dict[str, Kind]:
+    """Return the kinds that installed packages register."""
+    found = {}
+    for entry in entry_points(group=GROUP):
+        subject = f"the entry point `{GROUP}: {entry.name} = {entry.value}`"
+        try:
+            kind = entry.load()
+        except (Exception, SystemExit) as error:  # importing a user's module may raise anything
+            raise InputError(f"{subject} cannot be loaded: {user_code_error(error)}") from error
+        if not isinstance(kind, Kind):
+            raise InputError(f"{subject} is a {type(kind).__name__}, expected a Kind")
+        found[entry.name] = kind
+    return found
