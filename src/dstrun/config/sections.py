@@ -6,7 +6,16 @@ from typing import Any
 from dstrun.config.field import option
 from dstrun.config.sparsity_options import WITH_DST, with_method
 
-MODEL_BUILDERS = ("lenet_300_100", "lenet5", "lstm", "vgg", "wide_resnet", "resnet50")
+MODEL_BUILDERS = (
+    "lenet_300_100",
+    "lenet5",
+    "lstm",
+    "vgg",
+    "wide_resnet",
+    "resnet50",
+    "vit",
+    "gpt",
+)
 DATA_BUILDERS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "folder")
 # The gradient of a live filter's threshold is about this; that of a dead filter behind batch norm
 # is 3.5 and more.

@@ -1,19 +1,21 @@
 """Networks: plain torch modules, initialised when built, without masks and config.
 
-A builder takes the image shape (channels, height, width), the number of classes and the model's own
-arguments (`model.args`), and raises ValueError for arguments that it cannot use. `BUILDERS` maps
-the names that `model.builder` may have to them; other packages add theirs through the entry-point
-group `dstrun.models`.
+A builder takes the shape of an example, (channels, height, width) of an image or (length,) of a
+text, the number of classes and the model's own arguments (`model.args`), and raises ValueError for
+arguments that it cannot use. `BUILDERS` maps the names that `model.builder` may have to them; other
+packages add theirs through the entry-point group `dstrun.models`.
 """
 
 from collections.abc import Callable
 
 from torch import nn
 
+from dstrun.models.gpt import GPT
 from dstrun.models.lenet import LeNet5, LeNet300100
 from dstrun.models.lstm import LSTMClassifier
 from dstrun.models.resnet import resnet50
 from dstrun.models.vgg import VGG
+from dstrun.models.vit import ViT
 from dstrun.models.wide_resnet import WideResNet
 
 Builder = Callable[..., nn.Module]
@@ -25,4 +27,6 @@ BUILDERS: dict[str, Builder] = {
     "vgg": VGG,
     "wide_resnet": WideResNet,
     "resnet50": resnet50,
+    "vit": ViT,
+    "gpt": GPT,
 }
