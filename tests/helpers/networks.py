@@ -81,6 +81,37 @@ def wide_resnet(state: State, images: Tensor, training: bool) -> Tensor:
     return linear(state, "fc", rectified(batch_norm(state, "bn", maps, training)).mean((2, 3)))
 
 
+def cifar_resnet(state: State, images: Tensor, training: bool) -> Tensor:
+    """Return the logits of a residual network for CIFAR (He et al., 2016), shortcuts of option A.
+
+    Where a block doubles the channels, its shortcut is every second pixel between zeros.
+    """
+    maps = convolution(state, "conv1", images, padding=1)
+    maps = rectified(batch_norm(state, "bn1", maps, training))
+    blocks = sum(name.endswith("conv2.weight") for name in state)
+    for block in range(blocks):
+        name, stride = f"blocks.{block}", 2 if block in (blocks // 3, 2 * blocks // 3) else 1
+        inner = convolution(state, f"{name}.conv1", maps, stride, padding=1)
+        inner = rectified(batch_norm(state, f"{name}.bn1", inner, training))
+        inner = convolution(state, f"{name}.conv2", inner, padding=1)
+        inner = batch_norm(state, f"{name}.bn2", inner, training)
+        if stride == 2:
+            seen = maps[:, :, ::2, ::2]
+            zeros = torch.zeros_like(seen[:, : seen.shape[1] // 2])
+            maps = torch.cat([zeros, seen, zeros], dim=1)
+        maps = rectified(inner + maps)
+    return linear(state, "fc", maps.mean((2, 3)))
+
+
+def mlp(state: State, images: Tensor, training: bool) -> Tensor:
+    """Return the logits of linear layers fc1, fc2, … with ReLU between them."""
+    layers = sum(name.endswith("weight") for name in state)
+    hidden = images.flatten(1)
+    for number in range(1, layers):
+        hidden = rectified(linear(state, f"fc{number}", hidden))
+    return linear(state, f"fc{layers}", hidden)
+
+
 def linear(state: State, name: str, rows: Tensor) -> Tensor:
     return rows @ state[f"{name}.weight"].T + state[f"{name}.bias"]
 

@@ -67,6 +67,19 @@ def wide_resnet(blocks: int, width: int) -> Layers:
     return layers | {"fc": ((10, inputs), (10,))}
 
 
+def cifar_resnet(blocks: int) -> Layers:
+    """Return the layers of three groups of blocks of 16, 32 and 64 channels."""
+    layers: Layers = {"conv1": ((16, 3, 3, 3), (16, 32, 32))}
+    inputs = 16
+    for block in range(3 * blocks):
+        group, name = block // blocks, f"blocks.{block}"
+        filters, maps = 16 << group, (32 >> group,) * 2
+        layers[f"{name}.conv1"] = ((filters, inputs, 3, 3), (filters, *maps))
+        layers[f"{name}.conv2"] = ((filters, filters, 3, 3), (filters, *maps))
+        inputs = filters
+    return layers | {"fc": ((10, 64), (10,))}
+
+
 # Named as in conf/model: parameters in all, and the layers. ResNet-50 is compared with
 # torchvision's below.
 PAPER: dict[str, tuple[int, Layers]] = {
@@ -86,6 +99,10 @@ PAPER: dict[str, tuple[int, Layers]] = {
     "lstm_a": (213_258, lstm(128)),
     "lstm_b": (819_722, lstm(256)),
     "vgg16": (14_987_722, vgg((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))),
+    "vgg19": (20_298_698, vgg((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))),
+    "resnet20": (269_722, cifar_resnet(3)),  # He et al., 2016, table 6: 0.27 M
+    "resnet32": (464_154, cifar_resnet(5)),  # 0.46 M
+    "resnet56": (853_018, cifar_resnet(9)),  # 0.85 M
     "wrn_16_8": (10_961_370, wide_resnet(2, 8)),
     "wrn_22_2": (1_079_642, wide_resnet(3, 2)),
     "wrn_28_8": (23_354_842, wide_resnet(4, 8)),
@@ -169,6 +186,8 @@ def test_depths_of_vgg_are_configurations_a_b_d_and_e(
         ("lstm", {}, {"hidden": 128}),
         ("vgg", {}, {"depth": 16}),
         ("wide_resnet", {}, {"depth": 16, "width": 8}),
+        ("cifar_resnet", {}, {"depth": 20}),
+        ("mlp", {}, {"widths": [512, 512]}),
     ],
 )
 def test_arguments_have_the_papers_values_unless_given(
@@ -197,6 +216,15 @@ def test_arguments_have_the_papers_values_unless_given(
         ),
         ("wide_resnet", CIFAR, {"depth": 12}, "depth is 12 and width 8, expected"),
         ("wide_resnet", CIFAR, {"width": 0}, "depth is 16 and width 0, expected"),
+        ("cifar_resnet", CIFAR, {"depth": 18}, "depth is 18, expected 8, 14, 20, 26, 32, …"),
+        ("cifar_resnet", CIFAR, {"depth": 2}, "depth is 2, expected 8, 14, 20, 26, 32, …"),
+        ("mlp", MNIST, {"widths": [9, 0]}, "widths is [9, 0], expected a list of whole numbers"),
+        ("mlp", MNIST, {"widths": [9.0]}, "widths is [9.0], expected a list of whole numbers"),
+        ("mlp", MNIST, {"widths": 512}, "widths is 512, expected a list of whole numbers from 1"),
+        ("mlp", MNIST, {"widths": "512"}, "widths is 512, expected a list of whole numbers"),
+        ("resnet18", CIFAR, {"stem": "s"}, "stem is 's', expected one of auto, small, large"),
+        ("mobilenet_v2", CIFAR, {"stem": "s"}, "stem is 's', expected one of auto, small, large"),
+        ("mobilenet_v2", CIFAR, {"width": 0}, "width is 0, expected more than 0"),
     ],
 )
 def test_what_a_builder_cannot_take_is_refused(
@@ -211,6 +239,9 @@ SMALLEST = [
     ("vgg", {"depth": 11}),
     ("lstm", {"hidden": 1}),
     ("wide_resnet", {"depth": 10, "width": 1}),
+    ("cifar_resnet", {"depth": 8}),
+    ("mlp", {"widths": []}),
+    ("mlp", {"widths": [1]}),
 ]
 
 
@@ -232,7 +263,10 @@ COMPARED: dict[str, tuple[str, Shape, dict[str, Any], Network]] = {
     "vgg11": ("vgg", (3, 18, 34), {"depth": 11}, networks.vgg),
     "wrn_10_1": ("wide_resnet", (3, 9, 6), {"depth": 10, "width": 1}, networks.wide_resnet),
     "wrn_16_2": ("wide_resnet", (3, 9, 6), {"depth": 16, "width": 2}, networks.wide_resnet),
+    "resnet14": ("cifar_resnet", (3, 9, 6), {"depth": 14}, networks.cifar_resnet),
+    "mlp": ("mlp", (2, 5, 3), {"widths": [90, 70, 60]}, networks.mlp),
 }
+UNLIKE_PYTORCH = ("lstm", "resnet14")  # which have an initialisation of their own
 
 
 @cache
@@ -295,7 +329,7 @@ def fan_in(weight: Tensor) -> int:
     return weight[0].numel()
 
 
-@pytest.mark.parametrize("name", [name for name in COMPARED if name != "lstm"])
+@pytest.mark.parametrize("name", [name for name in COMPARED if name not in UNLIKE_PYTORCH])
 def test_weights_and_biases_begin_as_pytorchs_do(name: str) -> None:
     """Check uniform weights and biases in ±1/√fan-in (PyTorch's kaiming_uniform_ of slope √5)."""
     for key, module in first(name).named_modules():
@@ -309,7 +343,12 @@ def test_weights_and_biases_begin_as_pytorchs_do(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "maps", "vectors"),
-    [("vgg11", 0.5, 1.0), ("wrn_10_1", 1.0, None), ("wrn_16_2", 1.0, None)],
+    [
+        ("vgg11", 0.5, 1.0),
+        ("wrn_10_1", 1.0, None),
+        ("wrn_16_2", 1.0, None),
+        ("resnet14", 1.0, None),
+    ],
 )
 def test_batch_norms_begin_where_the_paper_has_them(
     name: str, maps: float, vectors: float | None
@@ -379,3 +418,15 @@ def test_resnet50_begins_untrained_and_its_new_first_convolution_as_the_others(
     assert first.abs().max() > 3 * sqrt(2 / (64 * 49)), (
         "not even, which would end at √3 standard deviations"
     )
+
+
+# Residual networks for CIFAR
+
+
+def test_a_cifar_resnet_begins_with_a_variance_of_two_over_fan_in() -> None:
+    for key, module in first("resnet14").named_modules():
+        if isinstance(module, nn.Conv2d):
+            n, std = module.weight.numel(), sqrt(2 / fan_in(module.weight))
+            assert module.weight.std().item() / std == pytest.approx(1, abs=5 / sqrt(2 * n)), key
+            assert module.weight.abs().max() > 2.2 * std, "not even"
+    assert uniform(1 / 8, first("resnet14").fc.weight)

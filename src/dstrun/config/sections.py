@@ -13,6 +13,10 @@ MODEL_BUILDERS = (
     "vgg",
     "wide_resnet",
     "resnet50",
+    "resnet18",
+    "cifar_resnet",
+    "mobilenet_v2",
+    "mlp",
     "vit",
     "gpt",
 )

@@ -10,10 +10,13 @@ from collections.abc import Callable
 
 from torch import nn
 
+from dstrun.models.cifar_resnet import CIFARResNet
 from dstrun.models.gpt import GPT
 from dstrun.models.lenet import LeNet5, LeNet300100
 from dstrun.models.lstm import LSTMClassifier
-from dstrun.models.resnet import resnet50
+from dstrun.models.mlp import MLP
+from dstrun.models.mobilenet import mobilenet_v2
+from dstrun.models.resnet import resnet18, resnet50
 from dstrun.models.vgg import VGG
 from dstrun.models.vit import ViT
 from dstrun.models.wide_resnet import WideResNet
@@ -27,6 +30,10 @@ BUILDERS: dict[str, Builder] = {
     "vgg": VGG,
     "wide_resnet": WideResNet,
     "resnet50": resnet50,
+    "resnet18": resnet18,
+    "cifar_resnet": CIFARResNet,
+    "mobilenet_v2": mobilenet_v2,
+    "mlp": MLP,
     "vit": ViT,
     "gpt": GPT,
 }

@@ -1,6 +1,8 @@
-"""ResNet-50 of torchvision, for any number of input channels."""
+"""Residual networks of torchvision, for any number of input channels."""
 
 from torch import nn
+
+from dstrun.models.stem import first_convolution, is_small
 
 
 def resnet50(
@@ -15,6 +17,28 @@ def resnet50(
 
     model = build(weights=None, num_classes=classes, zero_init_residual=zero_init_residual)
     if shape[0] != 3:
-        model.conv1 = nn.Conv2d(shape[0], 64, 7, stride=2, padding=3, bias=False)
-        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+        model.conv1 = first_convolution(shape[0], 64, 7, stride=2)
+    return model
+
+
+def resnet18(
+    shape: tuple[int, int, int],
+    classes: int,
+    stem: str = "auto",
+    zero_init_residual: bool = False,
+) -> nn.Module:
+    """Return an untrained ResNet-18 that begins with maps of the images' size where they are small.
+
+    stem: small, a first convolution of 3×3 with stride 1 and no pooling; large, as for ImageNet;
+    auto, by the longest side of the images, up to 64 pixels being small.
+    """
+    small = is_small(shape, stem)
+    from torchvision.models import resnet18 as build  # takes 1.6 s
+
+    model = build(weights=None, num_classes=classes, zero_init_residual=zero_init_residual)
+    if small:
+        model.conv1 = first_convolution(shape[0], 64, 3, stride=1)
+        model.maxpool = nn.Identity()
+    elif shape[0] != 3:
+        model.conv1 = first_convolution(shape[0], 64, 7, stride=2)
     return model
