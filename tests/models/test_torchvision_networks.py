@@ -30,7 +30,13 @@ def count(model: nn.Module) -> int:
         ("resnet18", IMAGENET, 1000, {}, 11_689_512),  # torchvision's page
         ("resnet18", CIFAR, 10, {}, 11_173_962),  # pytorch-cifar's ResNet18
         ("mobilenet_v2", IMAGENET, 1000, {}, 3_504_872),  # torchvision's page
-        ("mobilenet_v2", IMAGENET, 1000, {"width": 1.4}, 6_108_776),  # timm's mobilenetv2_140: 6.11 M
+        (
+            "mobilenet_v2",
+            IMAGENET,
+            1000,
+            {"width": 1.4},
+            6_108_776,
+        ),  # timm's mobilenetv2_140: 6.11 M
         ("mobilenet_v2", CIFAR, 10, {}, 2_236_682),
     ],
 )

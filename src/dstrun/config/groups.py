@@ -12,6 +12,7 @@ from dstrun.config.literals import find_spelling
 from dstrun.system.errors import InputError
 
 AD_HOC = "grid"
+PACKAGES = ("timm", "torchvision")  # whose models are choices: model=timm:NAME
 ENTRY_POINTS = {"model": "dstrun.models", "data": "dstrun.data", "reg": "dstrun.methods"}
 
 
@@ -42,14 +43,20 @@ def _file_names(group: str) -> set[str]:
     return {file.stem for folder in folders(group) for file in folder.glob("*.yaml")}
 
 
+def is_of_package(group: str, name: str) -> bool:
+    """Return whether a name is that of a model in a package: PACKAGE:NAME, known or not."""
+    package, colon, own = name.partition(":")
+    return group == "model" and package in PACKAGES and bool(colon and own)
+
+
 def find_choice(group: str, name: str) -> str:
     """Return the choice of a group that is meant by another spelling, a file name or a path.
 
     A name that is a choice, or that means none, is returned unchanged. Raise InputError for a file
     in a folder that is not searched, or with another ending than .yaml.
     """
-    if name in _file_names(group) or _is_nested(group, name):  # entry points take 10 ms to list
-        return name
+    if is_of_package(group, name) or name in _file_names(group) or _is_nested(group, name):
+        return name  # entry points, below, take 10 ms to list
     known = choices(group)
     if name in known:
         return name

@@ -1,28 +1,66 @@
 """Builders by name: those of dstrun and those that installed packages register as entry points."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, Protocol
 
 from dstrun.config.messages import near
 from dstrun.config.options import OPTIONS
 from dstrun.system.errors import InputError, user_code_error
 
 
-def lookup(option: str, name: str, builtin: Mapping[str, Callable], group: str) -> Callable:
-    """Return the builder of a name, from `builtin` or the entry points of `group`.
+class Package(Protocol):
+    """A package with builders of its own: names, a function that takes a name, what to install."""
 
-    Raise InputError for an unknown name and for an entry point that cannot be loaded.
+    @property
+    def names(self) -> Callable[[], Collection[str]]: ...
+    @property
+    def build(self) -> Callable: ...
+    @property
+    def install(self) -> str: ...
+
+
+def lookup(
+    option: str,
+    name: str,
+    builtin: Mapping[str, Callable],
+    group: str,
+    packages: Mapping[str, Package] | None = None,
+) -> Callable:
+    """Return the builder of a name: one of `builtin`, or of the entry points of `group`.
+
+    packages: those whose builders are called PACKAGE:NAME. Raise InputError for an unknown name,
+    for an entry point that cannot be loaded, and for a package that is missing.
     """
     if name in builtin:
         return builtin[name]
+    package, colon, own = name.partition(":")
+    if colon and package in (packages or {}):
+        return _of_package(option, package, own, (packages or {})[package])
     entries = entry_points(group=group)
     if name not in entries.names:
         known = sorted({*builtin, *entries.names})
         hint = f"{near(name, known)} (known: {', '.join(known)})"
         raise InputError(f"{option}: there is no {name!r}{hint}")
     return _load(option, entries[name])
+
+
+def _of_package(option: str, name: str, own: str, package: Package) -> Callable:
+    """Return what builds `own` of a package; raise InputError where that cannot be found."""
+    try:
+        known = package.names()
+    except ModuleNotFoundError as error:
+        problem = f"{name}:{own} needs the package {error.name}, which is not installed"
+        raise InputError(f"{option}: {problem}: pip install {package.install}") from error
+    except Exception as error:  # of another version, or damaged
+        raise InputError(
+            f"{option}: {name} cannot be imported: {user_code_error(error)}"
+        ) from error
+    if own not in known:
+        raise InputError(f"{option}: {name} has no model {own!r}{near(own, known)}")
+    return partial(package.build, own)
 
 
 def _load(option: str, entry: EntryPoint) -> Callable:

@@ -36,7 +36,8 @@ class ModelConfig:
     name: str = option("", "Label of the network in run names, tables and plots")
     builder: str = option(
         "",
-        f"Registered builder: {', '.join(MODEL_BUILDERS)}, or that of an installed package",
+        f"Registered builder: {', '.join(MODEL_BUILDERS)}, timm:NAME or torchvision:NAME with a "
+        "name of theirs, or that of an installed package",
     )
     args: dict[str, Any] = option({}, "Keyword arguments of the builder")
 

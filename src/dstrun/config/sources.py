@@ -22,7 +22,14 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-from dstrun.config.groups import ENTRY_POINTS, entry_names, folders, packaged_folder, sweep_group
+from dstrun.config.groups import (
+    ENTRY_POINTS,
+    entry_names,
+    folders,
+    is_of_package,
+    packaged_folder,
+    sweep_group,
+)
 from dstrun.config.options import Config
 from dstrun.config.registry import default_options, lookup
 from dstrun.config.yaml_files import header_package, read_text, read_yaml
@@ -173,8 +180,13 @@ class PluginSource(NamedSource):
         """Return the names of a group's entry points."""
         return entry_names(group)
 
+    def is_config(self, config_path: str) -> bool:
+        """Return whether a path is that of a choice; of PACKAGE:NAME only the package is known."""
+        group, _, name = config_path.removesuffix(".yaml").partition("/")
+        return is_of_package(group, name) or super().is_config(config_path)
+
     def load_config(self, config_path: str) -> ConfigResult:
-        """Return the options of a choice: the entry point as name and builder, or as method.
+        """Return the options of a choice: its name as that of the builder, too, or as method.
 
         A method's defaults are those of its class.
         """

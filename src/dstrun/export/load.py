@@ -26,7 +26,7 @@ from dstrun.export.csr import to_csr
 from dstrun.export.packing import pack, unpack
 from dstrun.methods.base import Method
 from dstrun.methods.masked_layers import load_plain
-from dstrun.models import BUILDERS
+from dstrun.models import BUILDERS, PACKAGES
 from dstrun.runs import checkpoint
 from dstrun.runs.folder import load_config
 from dstrun.runs.method import make_method
@@ -52,7 +52,7 @@ class About:
 
     def build(self) -> nn.Module:
         """Return the plain model, untrained."""
-        build = lookup("model.builder", self.builder, BUILDERS, "dstrun.models")
+        build = lookup("model.builder", self.builder, BUILDERS, "dstrun.models", PACKAGES)
         return build(tuple(self.shape), self.classes, **self.args)
 
 

@@ -3,7 +3,8 @@
 A builder takes the shape of an example, (channels, height, width) of an image or (length,) of a
 text, the number of classes and the model's own arguments (`model.args`), and raises ValueError for
 arguments that it cannot use. `BUILDERS` maps the names that `model.builder` may have to them; other
-packages add theirs through the entry-point group `dstrun.models`.
+packages add theirs through the entry-point group `dstrun.models`. `PACKAGES` has packages whose own
+networks are named such as `timm:resnet18`.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from dstrun.models.lenet import LeNet5, LeNet300100
 from dstrun.models.lstm import LSTMClassifier
 from dstrun.models.mlp import MLP
 from dstrun.models.mobilenet import mobilenet_v2
+from dstrun.models.packages import PACKAGES as PACKAGES
 from dstrun.models.resnet import resnet18, resnet50
 from dstrun.models.vgg import VGG
 from dstrun.models.vit import ViT
@@ -37,3 +39,9 @@ BUILDERS: dict[str, Builder] = {
     "vit": ViT,
     "gpt": GPT,
 }
+
+
+def is_ours(builder: Builder) -> bool:
+    """Return whether the text of a builder's ValueError is a sentence for the user."""
+    of_packages = [package.build for package in PACKAGES.values()]
+    return builder in BUILDERS.values() or builder in of_packages

@@ -98,7 +98,7 @@ def prepare(config: Config, resumes: bool = False) -> Prepared:
     _check_schedule(config, device)
     splits, validation = load_data(config.data)
     name, arguments = config.model.builder, config.model.args
-    builder = lookup("model.builder", name, models.BUILDERS, "dstrun.models")
+    builder = lookup("model.builder", name, models.BUILDERS, "dstrun.models", models.PACKAGES)
     check_arguments("model.args", name, builder, splits.shape, splits.classes, **arguments)
     build_model = partial(builder, splits.shape, splits.classes, **arguments)
     trial = _try_model(config, build_model, splits, resumes)
@@ -229,7 +229,7 @@ def _try_model(
         single,
         reg.exclude,
         autocast=make_autocast(config.schedule.precision, torch.device("cpu")),
-        is_builtin=build_model.func in models.BUILDERS.values(),
+        is_builtin=models.is_ours(build_model.func),
         prunes=reg.method != "dense" and not resumes,
     )
 
