@@ -20,7 +20,8 @@ MODEL_BUILDERS = (
     "vit",
     "gpt",
 )
-DATA_BUILDERS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "folder")
+
+DATA_BUILDERS = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "folder", "text")
 # The gradient of a live filter's threshold is about this; that of a dead filter behind batch norm
 # is 3.5 and more.
 DEFAULT_THRESHOLD_CLIP = 0.1

@@ -14,13 +14,17 @@ from dstrun.data.checks import check, note_missing_classes
 from dstrun.data.digits import digits
 from dstrun.data.folder import folder
 from dstrun.data.image_reader import ImageReader
-from dstrun.data.splits import FileSplit, Split, Splits
+from dstrun.data.splits import AnySplit, FileSplit, Split, Splits, TextSplit
 from dstrun.data.streamed_batches import StreamedBatches
+from dstrun.data.text import text
+from dstrun.data.text_batches import TextBatches
 from dstrun.data.torchvision_sets import published_set
 from dstrun.system.errors import DataError
 
 __all__ = [
     "BUILDERS",
+    "AnyBatches",
+    "AnySplit",
     "Batches",
     "Builder",
     "DataError",
@@ -29,11 +33,14 @@ __all__ = [
     "Split",
     "Splits",
     "StreamedBatches",
+    "TextBatches",
+    "TextSplit",
     "check",
     "note_missing_classes",
 ]
 
 Builder = Callable[..., Splits]
+AnyBatches = Batches | StreamedBatches | TextBatches
 
 BUILDERS: dict[str, Builder] = {
     "digits": digits,
@@ -42,4 +49,5 @@ BUILDERS: dict[str, Builder] = {
     "cifar10": partial(published_set, "CIFAR10"),
     "cifar100": partial(published_set, "CIFAR100"),
     "folder": folder,
+    "text": text,
 }

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dstrun.data.splits import FileSplit, Split, Splits
+from dstrun.data.splits import FileSplit, Split, Splits, TextSplit
 from dstrun.system.errors import DataError
 
 CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
@@ -29,6 +29,9 @@ def check(splits: Any) -> Splits:
         raise DataError(
             f"classes is {splits.classes!r}, {_kind(splits.classes)}, expected a whole number (int)"
         )
+    if isinstance(splits.train, TextSplit) or isinstance(splits.test, TextSplit):
+        _check_text(splits)
+        return splits
     for name, split in (("train", splits.train), ("test", splits.test)):
         if not isinstance(split, Split | FileSplit):
             raise DataError(f"{name} is {_kind(split)}, expected dstrun.Split(images, labels)")
@@ -47,6 +50,8 @@ def check(splits: Any) -> Splits:
 
 def note_missing_classes(splits: Splits) -> Splits:
     """Return the splits with a note of the classes without a training image."""
+    if isinstance(splits.train, TextSplit):
+        return splits
     counts = splits.train.labels.bincount(minlength=splits.classes)
     missing = (counts == 0).nonzero().flatten().tolist()
     if not missing:
@@ -56,6 +61,27 @@ def note_missing_classes(splits: Splits) -> Splits:
     more = " …" if len(missing) > NAMED else ""
     note = f"no training image of {len(missing)} of {splits.classes} classes ({named}{more})"
     return replace(splits, notes=(*splits.notes, note))
+
+
+def _check_text(splits: Splits) -> None:
+    """Raise DataError for splits of which one or both are texts, but not as a run takes them."""
+    for name, split in (("train", splits.train), ("test", splits.test)):
+        if not isinstance(split, TextSplit):
+            raise DataError(f"{name} is {_kind(split)}, expected dstrun.TextSplit as the other is")
+        text = split.text
+        if not isinstance(text, Tensor) or text.dtype != torch.uint8 or text.dim() != 1:
+            found = _kind(text)
+            if isinstance(text, Tensor):
+                found = f"{text.dtype} {tuple(text.shape)}"
+            raise DataError(f"the {name} text is {found}, expected a torch tensor, uint8 (N,)")
+        if not len(split):
+            raise DataError(f"the {name} text has {len(text)} bytes, expected at least 2")
+    if splits.classes != 256:
+        raise DataError(f"classes is {splits.classes}, expected 256, the values of a byte")
+    if splits.train.shape != splits.test.shape:
+        lengths = f"{splits.train.shape[0]} bytes, test sequences {splits.test.shape[0]}"
+        raise DataError(f"train sequences have {lengths}")
+    _check_texts(splits)
 
 
 def _check_texts(splits: Splits) -> None:

@@ -1,7 +1,8 @@
-"""Splits of a data set: uint8 images (N, C, H, W), or their files, with int64 labels (N,)."""
+"""Splits of a data set: text, or images, uint8 (N, C, H, W), or files, with labels, int64 (N,)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Any
 
 import torch
@@ -62,25 +63,82 @@ class FileSplit:
 
 
 @dataclass(frozen=True)
+class TextSplit:
+    """One split of a text: its bytes, uint8 (N,), in sequences of `length`.
+
+    Each byte but the first is to be predicted from those before it in its sequence.
+    """
+
+    text: Tensor
+    length: int
+
+    def __len__(self) -> int:
+        """Return the number of sequences, of which the last may be shorter."""
+        return max(0, ceil((len(self.text) - 1) / self.length))
+
+    def limited(self, limit: int) -> "TextSplit":
+        """Return the first `limit` sequences."""
+        return replace(self, text=self.text[: limit * self.length + 1])
+
+    def parted(self, share: float) -> tuple["TextSplit", "TextSplit"]:
+        """Return the text in two parts without a byte in common, the last a share of the sequences.
+
+        Either may have no sequence.
+        """
+        place = max(0, len(self.text) - round(share * len(self)) * self.length - 1)
+        return replace(self, text=self.text[:place]), replace(self, text=self.text[place:])
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Shape of a sequence, (length,)."""
+        return (self.length,)
+
+
+AnySplit = Split | FileSplit | TextSplit
+
+
+@dataclass(frozen=True)
 class Splits:
     """A data set: training split, test split, and the number of classes (labels 0 … classes − 1).
 
-    `notes`: remarks for the user that need not stop a run. `class_names`: in the order of the
-    labels, where they have names. `origin`: facts that identify the files; a run records them in
-    status.json.
+    Of a text the classes are the values of a byte. `notes`: remarks for the user that need not stop
+    a run. `class_names`: in the order of the labels, where they have names. `origin`: facts that
+    identify the files; a run records them in status.json.
     """
 
-    train: Split | FileSplit
-    test: Split | FileSplit
+    train: AnySplit
+    test: AnySplit
     classes: int
     notes: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
     origin: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Return (channels, height, width) of an image."""
+    def shape(self) -> tuple[int, ...]:
+        """Return (channels, height, width) of an image, or (length,) of a sequence of bytes."""
         return self.train.shape
+
+    @property
+    def task(self) -> str:
+        """Return what is learned: "classes" of images, or the "next_token" of a text."""
+        return "next_token" if isinstance(self.train, TextSplit) else "classes"
+
+
+def limited_split(split: AnySplit, limit: int) -> AnySplit:
+    """Return `limit` of the examples (0: all), the same for every seed; the first of a text."""
+    if limit == 0 or limit >= len(split):
+        return split
+    if isinstance(split, TextSplit):
+        return split.limited(limit)
+    return split.subset(limited_indices(len(split), limit))
+
+
+def held_out_split(split: AnySplit, share: float) -> tuple[AnySplit, AnySplit]:
+    """Return (rest, held out): a share of every class, or the end of a text."""
+    if isinstance(split, TextSplit):
+        return split.parted(share)
+    rest, held_out = stratified_split(split.labels, share)
+    return split.subset(rest), split.subset(held_out)
 
 
 def limited_indices(count: int, limit: int) -> Tensor:

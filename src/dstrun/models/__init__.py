@@ -40,6 +40,9 @@ BUILDERS: dict[str, Builder] = {
     "gpt": GPT,
 }
 
+# of BUILDERS: those whose networks take sequences of bytes, int64 (B, L), in place of images
+OF_SEQUENCES = ("gpt",)
+
 
 def is_ours(builder: Builder) -> bool:
     """Return whether the text of a builder's ValueError is a sentence for the user."""

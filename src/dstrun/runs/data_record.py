@@ -1,8 +1,9 @@
 """Record of a run's data, in status.json and checkpoints, compared with the data there are now.
 
-classes, class_names, shape   of the images; shape is (channels, height, width)
-train, validation, test       number of images in each split, limits applied
+classes, class_names, shape   of the images; shape is (channels, height, width), of text (length,)
+train, validation, test       number of images or sequences in each split, limits applied
 tree, tree_images             of a tree of images: fingerprint, and number of images in each part
+text, bytes                   of a folder of text: SHA-256, and number of bytes
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ IN_WORDS = {
     "train": "training images",
     "validation": "validation images",
     "test": "test images",
+    "bytes": "bytes of text",
 }
 OF_THE_NETWORK = ("classes", "class_names", "shape")  # the entries that a network depends on
 
@@ -29,18 +31,26 @@ def differences(recorded: Facts, now: Facts) -> list[str]:
 
     Entries that only one of them has are not compared.
     """
+    is_text = "text" in recorded or "text" in now
     recorded, now = _flatten(recorded), _flatten(now)
     differing = [key for key in recorded if key in now and recorded[key] != now[key]]
     lines, others = [], []
     for key in differing:
         if key in IN_WORDS:
-            lines.append(f"{recorded[key]} {IN_WORDS[key]}, and there are {now[key]} now")
+            words = IN_WORDS[key]
+            if is_text:
+                words = words.replace("images", "sequences").replace(
+                    "pixels an image", "bytes a sequence"
+                )
+            lines.append(f"{recorded[key]} {words}, and there are {now[key]} now")
         else:
             others.append(f"{key} {recorded[key]!r}, and it is {now[key]!r} now")
     if lines:
         return lines
     if "class_names" in differing:
         return [f"other classes ({_first_other_class(recorded, now)})"]
+    if "text" in differing:
+        return ["as many bytes of text, of which some are others now"]
     if "tree" in differing:
         return ["as many images, of which some have another name or size now"]
     return others

@@ -12,24 +12,29 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from dstrun.runs.tasks import CLASSES, TASKS, Task
 from dstrun.system.files import crc32, csv_text, read_csv
 
-METRICS = (
-    "epoch",
-    "step",
-    "lr",
-    "train_loss",
-    "penalty",
-    "train_accuracy",
-    "test_loss",
-    "test_accuracy",
-    "density",
-    "density_model",
-    "flops_fraction",
-    "seconds",
-    "images_per_second",
+BEFORE = ("epoch", "step", "lr", "train_loss", "penalty")
+AFTER = ("density", "density_model", "flops_fraction", "seconds", "images_per_second")
+
+
+def columns_of(task: Task, has_validation: bool = False) -> tuple[str, ...]:
+    """Return the columns of metrics.csv for a task, without those that a method adds."""
+    train = tuple(name for name in task.columns("train") if name not in BEFORE)
+    validation = task.columns("validation") if has_validation else ()
+    return (*BEFORE, *train, *task.columns("test"), *AFTER, *validation)
+
+
+METRICS = columns_of(CLASSES)
+VALIDATION = CLASSES.columns("validation")
+# losses and figures of all tasks, of which a file has those of its own task
+SPLITS = ("train", "validation", "test")
+OF_TASKS = tuple(
+    dict.fromkeys(
+        name for task in TASKS.values() for split in SPLITS for name in task.columns(split)
+    )
 )
-VALIDATION = ("validation_loss", "validation_accuracy")
 STREAMED = ("data_wait",)
 STEERED = ("alpha",)
 ADDED = ("density_model",)  # columns that runs of earlier versions lack
@@ -131,12 +136,7 @@ WANDB_KEYS = {
     "penalty": "penalty",
     "alpha": "alpha",
     "data_wait": "data_wait",
-    "train_loss": "loss/train",
-    "train_accuracy": "accuracy/train",
-    "validation_loss": "loss/validation",
-    "validation_accuracy": "accuracy/validation",
-    "test_loss": "loss/test",
-    "test_accuracy": "accuracy/test",
+    **{column: "/".join(reversed(column.split("_", 1))) for column in OF_TASKS},
 }
 WANDB_LAYER_KEYS = {
     "density": "density",

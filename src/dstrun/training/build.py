@@ -5,6 +5,7 @@ build → initialise → sparsify → device → optimiser, in that order.
 
 from collections.abc import Callable
 from functools import partial
+from math import prod
 from typing import Any
 
 import torch
@@ -12,7 +13,15 @@ from torch import nn
 from torch.optim import Optimizer
 
 from dstrun.config.options import Config
-from dstrun.data import Batches, FileSplit, ImageReader, StreamedBatches
+from dstrun.data import (
+    AnyBatches,
+    Batches,
+    FileSplit,
+    ImageReader,
+    StreamedBatches,
+    TextBatches,
+    TextSplit,
+)
 from dstrun.methods.base import Method
 from dstrun.runs.identity import compiles
 from dstrun.runs.method import make_method
@@ -26,8 +35,8 @@ from dstrun.training.prepare import Prepared
 from dstrun.training.ranks import ALONE, Ranks
 from dstrun.training.step import Update
 
-# of pixels in a batch of a held-out split: on a CPU it fills the cores and stays near the caches,
-# on a GPU an evaluation takes no more memory than a step
+# of pixels, or of logits of a text, in a batch of a held-out split: on a CPU it fills the cores and
+# stays near the caches, on a GPU an evaluation takes no more memory than a step
 EVALUATION_BYTES = {"cpu": 2**20, "cuda": 2**19}
 
 
@@ -46,12 +55,15 @@ def training_objects(config: Config, prepared: Prepared) -> tuple[nn.Module, Met
 
 def make_batches(
     config: Config, prepared: Prepared, ranks: Ranks = ALONE
-) -> tuple[Batches | StreamedBatches, dict[str, Callable]]:
+) -> tuple[AnyBatches, dict[str, Callable]]:
     """Return training batches, and for each held-out split a function that yields its batches."""
     data, size = config.data, config.schedule.batch_size
     batches = _of_kind(config, prepared, ranks)
-    train = batches(prepared.splits.train, size, pad=data.pad, flip=data.flip, seed=config.seed)
-    usual = EVALUATION_BYTES[prepared.device.type] // torch.Size(prepared.shape).numel()
+    is_text = isinstance(prepared.splits.train, TextSplit)
+    changes = {} if is_text else {"pad": data.pad, "flip": data.flip}
+    train = batches(prepared.splits.train, size, seed=config.seed, **changes)
+    bytes_of_one = prod(prepared.shape) * (prepared.splits.classes if is_text else 1)
+    usual = EVALUATION_BYTES[prepared.device.type] // bytes_of_one
     size = max(size // config.schedule.accumulate, usual, 1)
     splits: dict[str, Callable] = {}
     if prepared.validation:
@@ -61,13 +73,11 @@ def make_batches(
 
 
 def _of_kind(config: Config, prepared: Prepared, ranks: Ranks) -> Callable[..., Any]:
-    """Return what makes the batches of a split: of files, or of images in memory."""
-    options: dict[str, Any] = {
-        "device": prepared.device,
-        "mean": config.data.mean,
-        "std": config.data.std,
-        "part": (ranks.rank, ranks.size),
-    }
+    """Return what makes the batches of a split: of text, of files, or of images in memory."""
+    options: dict[str, Any] = {"device": prepared.device, "part": (ranks.rank, ranks.size)}
+    if isinstance(prepared.splits.train, TextSplit):
+        return partial(TextBatches, **options)
+    options |= {"mean": config.data.mean, "std": config.data.std}
     if isinstance(prepared.splits.train, FileSplit):
         pins = prepared.device.type == "cuda"
         reader = ImageReader(config.data.size, prepared.workers, pins, prepared.say)

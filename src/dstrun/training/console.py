@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from dstrun.runs.tasks import CLASSES, Task
 from dstrun.system.terminal import LastingConsole, duration, print_whole
 from dstrun.training.describe import density_words
 from dstrun.training.layer_table import layer_table
@@ -24,8 +25,10 @@ TERMINAL_EVERY, LINE_EVERY = 1.0, 30.0  # seconds between two updates of the pro
 class RunConsole:
     """Console of one run. `log` gets every line as well, without colours."""
 
-    def __init__(self, log: logging.Logger, console: Console | None = None) -> None:
-        self._log = log
+    def __init__(
+        self, log: logging.Logger, console: Console | None = None, task: Task = CLASSES
+    ) -> None:
+        self._log, self._task = log, task
         self._console = console or LastingConsole(highlight=False, soft_wrap=True)
         self._bar: Bar | None = None
         self._clock: Clock | None = None
@@ -48,14 +51,15 @@ class RunConsole:
         """Start to show progress, from `step` of `steps` on; each has `batch_size` images."""
         is_terminal = self._console.is_terminal
         self._epochs = epochs
-        self._clock = Clock(steps, step, batch_size, TERMINAL_EVERY if is_terminal else LINE_EVERY)
+        every = TERMINAL_EVERY if is_terminal else LINE_EVERY
+        self._clock = Clock(steps, step, batch_size, every, self._task.examples)
         if is_terminal:
             self._bar = Bar(self._console, steps, step, epochs)
 
     def show_step(self, step: int, figures: Callable[[], Mapping[str, float]]) -> None:
         """Show progress once a second on a terminal, else every 30 s.
 
-        `figures` returns epoch, loss, accuracy and density so far. Since it waits for the device,
+        `figures` returns epoch, loss, headline and density so far. Since it waits for the device,
         it is called only when progress is due, and the next time is put off by 50 times as long as
         it took, at most by 30 s.
         """
@@ -63,7 +67,11 @@ class RunConsole:
             return
         began = time.monotonic()
         now = figures()
-        words = [f"loss {now['loss']:.4f}", f"accuracy {now['accuracy']:.2%}"]
+        headline = self._task.headline
+        words = [
+            f"loss {now['loss']:.4f}",
+            f"{headline.title} {headline.shown(now[headline.name])}",
+        ]
         words.append(density_words(now["density"], now.get("density_model")))
         words += self._clock.pace(step)
         epoch = int(now["epoch"])
@@ -76,15 +84,16 @@ class RunConsole:
 
     def show_epoch(self, epoch: int, epochs: int, figures: dict[str, Any], note: str = "") -> None:
         """Print a line of the figures at the end of an epoch, and what else is to be said of it."""
-        words = [f"epoch {epoch:>{len(str(epochs))}}/{epochs}"]
+        headline, words = self._task.headline, [f"epoch {epoch:>{len(str(epochs))}}/{epochs}"]
         if (loss := figures.get("train_loss")) is not None:
             words.append(f"loss {loss:.4f}")
         for split in ("validation", "test"):
-            if (accuracy := figures.get(f"{split}_accuracy")) is not None:
-                words.append(f"{split} {accuracy:7.2%}")
+            if (value := figures.get(headline.column(split))) is not None:
+                unit = "" if headline.is_share else f" {headline.title}"
+                words.append(f"{split} {headline.shown(value, 7)}{unit}")
         words.append(density_words(figures["density"], figures.get("density_model"), style="7.2%"))
         if speed := figures.get("images_per_second"):
-            words.append(f"{speed:,.0f} images/s")
+            words.append(f"{speed:,.0f} {self._task.examples}/s")
         words.append(f"{figures['seconds']:.1f} s")
         self.say("  ".join([*words, note]).rstrip())
         if self._bar:
@@ -141,10 +150,13 @@ class Bar:
 
 
 class Clock:
-    """Time of the next progress, and speed of training since the start."""
+    """Time of the next progress, and speed of training since the start, in `examples` a second."""
 
-    def __init__(self, steps: int, step: int, batch_size: int, every: float) -> None:
+    def __init__(
+        self, steps: int, step: int, batch_size: int, every: float, examples: str = "images"
+    ) -> None:
         self.steps, self._batch_size, self._every = steps, batch_size, every
+        self._examples = examples
         self._first, self._began = step, time.monotonic()
         self._due = self._began + every
 
@@ -157,10 +169,10 @@ class Clock:
         self._due = time.monotonic() + max(self._every, seconds)
 
     def pace(self, step: int) -> list[str]:
-        """Return images per second since the start, evaluation included, and the time left."""
+        """Return examples per second since the start, evaluation included, and the time left."""
         seconds = (time.monotonic() - self._began) / max(step - self._first, 1)
         return [
-            f"{self._batch_size / seconds:,.0f} images/s",
+            f"{self._batch_size / seconds:,.0f} {self._examples}/s",
             f"{duration((self.steps - step) * seconds)} left",
         ]
 

@@ -10,6 +10,7 @@ from dstrun.config.sections import ScheduleConfig
 from dstrun.config.sparsity import asked_density
 from dstrun.runs.labels import quantity
 from dstrun.runs.rounds import Rounds, rounds_of
+from dstrun.runs.tasks import task_of
 from dstrun.system.errors import InputError, error_line, first_line
 from dstrun.system.machine import is_out_of_memory
 from dstrun.training.ranks import OTHER_ENDED, is_of_lost_rank
@@ -36,7 +37,8 @@ class Size(NamedTuple):
 def data_line(name: str, data: Mapping[str, Any]) -> str:
     """Return 'pets: 40 training and 10 test images of 3×32×32, 2 classes (cat, dog)'.
 
-    data: the record of the data in status.json.
+    Of a text: 'kjv: 30,000 training and 3,000 test sequences of 128 bytes'. data: the record of the
+    data in status.json.
     """
     parts = {"training": data["train"], "validation": data["validation"], "test": data["test"]}
     counts = [f"{count:,} {part}" for part, count in parts.items() if count]
@@ -44,6 +46,8 @@ def data_line(name: str, data: Mapping[str, Any]) -> str:
     some = [*classes[:NAMED], "…"] if len(classes) > NAMED else classes
     named = f" ({', '.join(some)})" if classes else ""
     shape = "×".join(map(str, data["shape"]))
+    if len(data["shape"]) == 1:
+        return f"{name}: {_enumeration(counts)} sequences of {shape} bytes"
     return f"{name}: {_enumeration(counts)} images of {shape}, {data['classes']} classes{named}"
 
 
@@ -67,17 +71,21 @@ def dense_line(weights: Mapping[str, int], reasons: Mapping[str, str], masked: i
 
 
 def schedule_line(
-    config: Config, steps: int, recipe: str | None, changed: Sequence[str] = ()
+    config: Config,
+    steps: int,
+    recipe: str | None,
+    changed: Sequence[str] = (),
+    examples: str = "images",
 ) -> str:
     """Return '20 epochs of 23 steps, 64 images each; sgd, learning rate 0.01 (constant); recipe …'.
 
-    steps: those of an epoch.
+    steps: those of an epoch. examples: what a batch consists of.
     recipe, changed: name of the recipe, and options that have other values than in it.
     """
     schedule = config.schedule
     epochs = f"{quantity(schedule.epochs, 'epoch')} of {quantity(steps, 'step')}"
     rounds = f"{count} rounds of " if (count := rounds_of(config).count) > 1 else ""
-    words = f"{rounds}{epochs}, {schedule.batch_size} images each"
+    words = f"{rounds}{epochs}, {schedule.batch_size} {examples} each"
     words += f"; {schedule.optimiser}, learning rate {schedule.base_lr:g} ({schedule.rate})"
     if schedule.lr_per:
         words += f", {schedule.lr:g} per {schedule.lr_per} images"
@@ -112,11 +120,11 @@ def device_line(
     return ", ".join([device, f"{name} ({memory})", *words])
 
 
-def ranks_line(ranks: int, images: int) -> str:
+def ranks_line(ranks: int, images: int, examples: str = "images") -> str:
     """Return '2, each with 50 of the 100 images of a step'; '' for one rank."""
     if ranks == 1:
         return ""
-    return f"{ranks}, each with {images / ranks:g} of the {images} images of a step"
+    return f"{ranks}, each with {images / ranks:g} of the {images} {examples} of a step"
 
 
 def density_words(masked: float, model: float | None, style: str = ".2%") -> str:
@@ -134,10 +142,10 @@ def result_line(summary: Mapping[str, Any], time: str) -> str:
 
     summary: the content of summary.json.
     """
-    words = []
+    words, headline = [], task_of(summary).headline
     for split in ("validation", "test"):
-        if (accuracy := summary.get(f"{split}_accuracy")) is not None:
-            words.append(f"{split} accuracy {accuracy:.2%}")
+        if (value := summary.get(headline.column(split))) is not None:
+            words.append(f"{split} {headline.title} {headline.shown(value)}")
     words.append(density_words(summary["density"], summary["density_model"]))
     words.append(f"multiply-adds {summary['flops_fraction']:.2%}")
     words.append(f"{summary['parameters_kept']:,} of {summary['parameters']:,} parameters")

@@ -1,4 +1,4 @@
-"""Loss and accuracy of a model on a split."""
+"""Loss of a model on a split, and the share of its predictions that are right."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -6,8 +6,8 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from dstrun.training.loss import correct, summed_loss
 from dstrun.training.ranks import ALONE, Ranks
 
 Autocast = Callable[[], AbstractContextManager]
@@ -27,31 +27,27 @@ def evaluate(
     autocast: Autocast = nullcontext,
     ranks: Ranks = ALONE,
 ) -> tuple[float, float]:
-    """Return (mean cross-entropy in nats, share of images classified right), in evaluation mode.
+    """Return (mean cross-entropy in nats, share of predictions that are right), in evaluation mode.
 
-    The device is read once, at the end. ranks: each gives its own batches, and all return the
-    figures of all of them. Raises ValueError where there is no batch.
+    A prediction is that of an image, or of a byte of a text. The device is read once, at the end.
+    ranks: each gives its own batches, and all return the figures of all of them. Raises ValueError
+    where there is no batch.
     """
     device = next((one.device for one in model.parameters()), torch.device("cpu"))
     totals = torch.zeros(2, dtype=torch.float64, device=device)
-    images, training = 0, model.training
+    predictions, training = 0, model.training
     model.eval()
     try:
-        for pixels, labels in batches:
+        for inputs, labels in batches:
             with autocast():
-                logits = model(pixels)
-            loss = F.cross_entropy(logits.float(), labels, reduction="sum").double()
+                logits = model(inputs)
+            loss = summed_loss(logits.float(), labels).double()
             totals = totals + torch.stack([loss, correct(logits, labels)])
-            images += len(labels)
+            predictions += labels.numel()
     finally:
         model.train(training)
-    totals = torch.cat([totals, totals.new_full((1,), images)])
-    loss_sum, right, images = ranks.sum(totals).tolist()
-    if not images:
+    totals = torch.cat([totals, totals.new_full((1,), predictions)])
+    loss_sum, right, predictions = ranks.sum(totals).tolist()
+    if not predictions:
         raise ValueError("there is nothing to evaluate on")
-    return loss_sum / images, right / images
-
-
-def correct(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return how many rows of logits (B, classes) are largest at their label: a 0-dim tensor."""
-    return (logits.argmax(1) == labels).sum()
+    return loss_sum / predictions, right / predictions

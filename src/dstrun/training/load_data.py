@@ -8,22 +8,23 @@ from typing import Any
 from dstrun import data
 from dstrun.config.registry import accepted_options, check_arguments, lookup
 from dstrun.config.sections import DataConfig
-from dstrun.data import FileSplit, Split, Splits
-from dstrun.data.splits import limited_indices, stratified_split
+from dstrun.data import AnySplit, Splits, TextSplit
+from dstrun.data.splits import held_out_split, limited_split
 from dstrun.system.errors import InputError, user_code_error
 
 # Options of `data` that are passed to every builder with a parameter of that name.
 BUILDER_OPTIONS = ("download", "size", "train_limit", "test_limit", "stream")
 
 
-def load_data(wanted: DataConfig) -> tuple[Splits, Split | FileSplit | None]:
+def load_data(wanted: DataConfig) -> tuple[Splits, AnySplit | None]:
     """Return the splits that `wanted` describes, and a validation split if it asks for one.
 
     The validation split is taken out of the training split. Raises InputError for data that are
     missing, damaged or unsuitable, and for an error in a user's own builder.
     """
     splits = _limit(_build(wanted), wanted)
-    _check_channels(wanted, splits.shape[0])
+    if not isinstance(splits.train, TextSplit):
+        _check_channels(wanted, splits.shape[0])
     return _hold_out(splits, wanted.validation) if wanted.validation else (splits, None)
 
 
@@ -37,15 +38,19 @@ def _check_channels(wanted: DataConfig, channels: int) -> None:
             raise InputError(f"data.{name}: got {count} values, expected 1{hint}")
 
 
-def _hold_out(splits: Splits, fraction: float) -> tuple[Splits, Split | FileSplit]:
-    """Return the splits with less to train on, and a fraction of each class for validation."""
-    rest, held_out = stratified_split(splits.train.labels, fraction)
+def _hold_out(splits: Splits, fraction: float) -> tuple[Splits, AnySplit]:
+    """Return the splits with less to train on, and for validation a fraction of each class, or of
+    a text its end.
+    """
+    rest, held_out = held_out_split(splits.train, fraction)
     if not len(rest) or not len(held_out):
-        images = f"{fraction} of each class of {len(splits.train)} images"
-        raise InputError(
-            f"data.validation: {images} leaves none to {'hold out' if len(rest) else 'train on'}"
-        )
-    return replace(splits, train=splits.train.subset(rest)), splits.train.subset(held_out)
+        whole = "each class of {} images"
+        if isinstance(splits.train, TextSplit):
+            whole = "{} sequences"
+        examples = f"{fraction} of {whole.format(len(splits.train))}"
+        purpose = "hold out" if len(rest) else "train on"
+        raise InputError(f"data.validation: {examples} leaves none to {purpose}")
+    return replace(splits, train=rest), held_out
 
 
 def _build(wanted: DataConfig) -> Splits:
@@ -79,12 +84,13 @@ def _limit(splits: Splits, wanted: DataConfig) -> Splits:
     """Return the splits with at most as many images as the limits; note limits without effect."""
     limited: dict[str, Any] = {}
     notes = []
+    examples = "sequences" if isinstance(splits.train, TextSplit) else "images"
     for name, limit in {"train": wanted.train_limit, "test": wanted.test_limit}.items():
-        split: Split | FileSplit = getattr(splits, name)
+        split: AnySplit = getattr(splits, name)
         count = len(split)
         if limit > count:
             notes.append(
-                f"data.{name}_limit={limit} is more than there are: {count:,} {name} images"
+                f"data.{name}_limit={limit} is more than there are: {count:,} {name} {examples}"
             )
-        limited[name] = split.subset(limited_indices(count, limit)) if 0 < limit < count else split
+        limited[name] = limited_split(split, limit)
     return data.note_missing_classes(replace(splits, **limited, notes=(*splits.notes, *notes)))

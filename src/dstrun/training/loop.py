@@ -23,6 +23,7 @@ from dstrun.methods.mask_stats import (
     weights_left_dense,
 )
 from dstrun.runs.rounds import Rounds
+from dstrun.runs.tasks import CLASSES, Task
 from dstrun.training.average import NO_AVERAGE, Average
 from dstrun.training.evaluate import evaluate
 from dstrun.training.step import Update
@@ -81,7 +82,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Record:
-    """Figures at one step; accuracies in [0, 1], losses in nats, seconds of wall time.
+    """Figures at one step; shares in [0, 1], losses in nats, seconds of wall time.
 
     kind: "epoch" at an epoch's end, "step" every log_steps steps (layers only), "pause" where the
     caller asked for it.
@@ -103,19 +104,20 @@ def train(
     rounds: Rounds,
     progress: Progress,
     average: Average = NO_AVERAGE,
+    task: Task = CLASSES,
     log_steps: int = 0,
     between_steps: Callable[[Progress], bool] = lambda progress: False,
 ) -> Iterator[Record]:
     """Train from `progress` to the end of all rounds; yield a Record at each epoch's end.
 
     `splits` names what to evaluate on then ("test", "validation"), under the update's autocast and
-    with the `average` of the weights, which the model has in the end. `between_steps` is called
-    after every step and asks for one more Record by returning True; every `log_steps` steps there
-    is one too. Without epochs the model is evaluated once.
+    with the `average` of the weights, which the model has in the end; `task` has their figures.
+    `between_steps` is called after every step and asks for one more Record by returning True; every
+    `log_steps` steps there is one too. Without epochs the model is evaluated once.
     """
     method = update.method
     if rounds.total == 0:
-        yield _epoch_record(update, progress, splits, average, lr=rate(0))
+        yield _epoch_record(update, progress, splits, average, task, lr=rate(0))
     while progress.epoch < rounds.total:
         lap = time.perf_counter()
         epoch = _begin_epoch(update, average, rounds, progress)
@@ -135,9 +137,9 @@ def train(
                 kind: Literal["step", "pause"] = "step" if is_logged else "pause"
                 yield Record(kind, progress.epoch + 1, progress.step, layers)
                 lap = time.perf_counter()
-        figures = _training_figures(progress, lap, rate)
+        figures = _training_figures(progress, lap, rate, task)
         progress.next_epoch()
-        yield _epoch_record(update, progress, splits, average, **figures)
+        yield _epoch_record(update, progress, splits, average, task, **figures)
     average.keep()
 
 
@@ -169,15 +171,14 @@ def _timed(batches: Images, progress: Progress) -> Images:
 
 
 def _training_figures(
-    progress: Progress, lap: float, rate: Callable[[int], float]
+    progress: Progress, lap: float, rate: Callable[[int], float], task: Task
 ) -> dict[str, float | None]:
     """Return the figures of the epoch just trained; its first reading waits for the device."""
     loss_sum, right = float(progress.loss_sum), float(progress.right)
     seconds = progress.seconds + time.perf_counter() - lap
     return {
         "lr": rate(progress.step - 1),
-        "train_loss": loss_sum / progress.images,
-        "train_accuracy": right / progress.images,
+        **task.in_training(loss_sum / progress.images, right / progress.images),
         "seconds": seconds,
         "images_per_second": progress.images / seconds,
         "data_wait": progress.waited / seconds,
@@ -189,6 +190,7 @@ def _epoch_record(
     progress: Progress,
     splits: dict[str, Callable[[], Images]],
     average: Average,
+    task: Task,
     **figures: float | None,
 ) -> Record:
     lap = time.perf_counter()
@@ -200,7 +202,7 @@ def _epoch_record(
     figures |= method.metrics()
     with average.in_model():
         for name, split in splits.items():
-            loss, accuracy = evaluate(model, split(), update.autocast, update.ranks)
-            figures[f"{name}_loss"], figures[f"{name}_accuracy"] = loss, accuracy
+            loss, right = evaluate(model, split(), update.autocast, update.ranks)
+            figures |= task.held_out(name, loss, right)
     figures["seconds"] = (figures.get("seconds") or 0.0) + time.perf_counter() - lap
     return Record("epoch", progress.epoch, progress.step, layers, figures)

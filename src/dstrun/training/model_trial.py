@@ -61,7 +61,7 @@ def try_model(
         model = new()
         layers = masked_layers(model)
         zeros = {name: int((layer.weight == 0).sum()) for name, layer in layers.items()}
-        images = torch.randn(2, *case.shape)
+        images = case.inputs()
         past = set(_try_evaluation(case, model, layers, images))
         _check_copies(case, model, new, images[:1])
         reading = _try_training(case, model, layers, images)
@@ -95,10 +95,12 @@ def _check_copies(
 ) -> None:
     """Raise InputError if a model that was tried with NaN in its weights still uses a copy of them.
 
-    It evaluates one image, as the last batch of a test may be, without autocast. NaN that a new
-    model gives as well are no copy.
+    It evaluates one image, as the last batch of a test may be, without autocast; of a text one
+    sequence that is shorter than others. NaN that a new model gives as well are no copy.
     """
     model.eval()
+    if case.is_of_sequences:
+        image = image[:, : (image.shape[1] + 1) // 2]
     if not evaluate(case, model, image, nullcontext).isnan().any():
         return
     second = new()
@@ -120,8 +122,9 @@ def _try_training(case: Case, model: nn.Module, layers: Layers, images: Tensor) 
             train_step(case, model, images[:1])
         except InputError as error:
             why = f": {user_code_error(error.__cause__)}" if error.__cause__ else ""
+            one = case.counted(images[:1]).replace("1", "one")
             raise InputError(
-                f"{case.single}, and {case.model} cannot train on one image{why}"
+                f"{case.single}, and {case.model} cannot train on {one}{why}"
             ) from error
     return reading
 

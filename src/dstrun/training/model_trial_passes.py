@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dstrun.system.errors import InputError, first_line, user_code_error
+from dstrun.training.loss import mean_loss
 
 Autocast = Callable[[], AbstractContextManager]
 
@@ -19,7 +19,7 @@ class Case:
     """Model, data and options that a trial is about.
 
     model, data: as they are given by, for messages: 'model=vgg16', 'data=cifar10'.
-    shape: of an image, (channels, height, width).
+    shape: of an image, (channels, height, width), or of a sequence of bytes, (length,).
     single: the reason for batches of one image, '' if there are none.
     is_builtin: the model is one of ours, whose ValueErrors are sentences for the user.
     prunes: the run is a new one of DST.
@@ -27,13 +27,29 @@ class Case:
 
     model: str
     data: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     classes: int
     single: str
     exclude: Sequence[str]
     autocast: Autocast
     is_builtin: bool
     prunes: bool
+
+    @property
+    def is_of_sequences(self) -> bool:
+        """Whether the model predicts every byte of a sequence."""
+        return len(self.shape) == 1
+
+    def inputs(self) -> Tensor:
+        """Return two images of noise, floats (2, C, H, W), or sequences, int64 (2, L)."""
+        if self.is_of_sequences:
+            return torch.randint(self.classes, (2, *self.shape))
+        return torch.randn(2, *self.shape)
+
+    def counted(self, inputs: Tensor) -> str:
+        """Return '2 images' or '1 sequence'."""
+        noun = "sequence" if self.is_of_sequences else "image"
+        return f"{len(inputs)} {noun}{'s' * (len(inputs) > 1)}"
 
 
 def build(case: Case, build_model: Callable[[], Any]) -> nn.Module:
@@ -51,16 +67,17 @@ def build(case: Case, build_model: Callable[[], Any]) -> nn.Module:
 
 
 def evaluate(case: Case, model: nn.Module, images: Tensor, autocast: Autocast) -> Tensor:
-    """Return the logits for images (N, C, H, W), without gradients; the model's mode is not set."""
+    """Return the logits for inputs, without gradients; the model's mode is not set."""
     with torch.no_grad(), autocast():  # no inference_mode: a model may keep tensors for training
         return _logits(case, model, images, "in evaluation")
 
 
 def train_step(case: Case, model: nn.Module, images: Tensor) -> None:
-    """Compute loss and gradients for images (N, C, H, W) with made-up labels."""
+    """Compute loss and gradients for inputs with made-up labels."""
     with case.autocast():
         logits = _logits(case, model, images, "in training")
-    loss = F.cross_entropy(logits.float(), torch.arange(len(images)) % case.classes)
+    labels = torch.arange(logits.shape[:-1].numel()) % case.classes
+    loss, _ = mean_loss(logits.float(), labels.view(logits.shape[:-1]))
     if not loss.requires_grad:
         question = "is it under no_grad, or detached?"
         raise InputError(f"{case.model}: its output in training has no gradient: {question}")
@@ -72,15 +89,15 @@ def train_step(case: Case, model: nn.Module, images: Tensor) -> None:
 
 
 def _logits(case: Case, model: nn.Module, images: Tensor, when: str) -> Tensor:
-    """Return the model's output for images; raise InputError if it cannot be trained on."""
-    count = f"{len(images)} image{'s' * (len(images) > 1)}"
+    """Return the model's output for inputs; raise InputError if it cannot be trained on."""
+    count = case.counted(images)
     try:
         logits = model(images.clone())  # a model may change them in place
     except Exception as error:
-        size = "×".join(map(str, case.shape))
+        size = "×".join(map(str, images.shape[1:]))
         problem = f"cannot take {count} of {case.data}, {size}, {when}: {user_code_error(error)}"
         raise InputError(f"{case.model}: {problem}") from error
-    expected = (len(images), case.classes)
+    expected = (*(images.shape if case.is_of_sequences else images.shape[:1]), case.classes)
     found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if found != expected:
         raise InputError(f"{case.model}: gives {found} for {count} {when}, expected {expected}")

@@ -7,13 +7,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dstrun import models
 from dstrun.config.options import Config
 from dstrun.config.registry import check_arguments, lookup
 from dstrun.config.sections import DataConfig, ScheduleConfig
-from dstrun.data import FileSplit, Split, Splits
+from dstrun.data import AnySplit, FileSplit, Split, Splits, TextSplit
 from dstrun.data.image_files import decoder
 from dstrun.data.image_reader import missing_memory
 from dstrun.methods.layer_selection import maskable
@@ -21,6 +21,7 @@ from dstrun.methods.layer_weights import LayerWeight
 from dstrun.methods.masked_layers import sparsify
 from dstrun.runs.identity import compiles
 from dstrun.runs.method import make_method
+from dstrun.runs.tasks import TASKS, Task
 from dstrun.system.cores import own_cores
 from dstrun.system.errors import InputError, print_note
 from dstrun.system.gpu import find_gpu, free_memory, has_bf16, number_format, total_memory
@@ -30,6 +31,7 @@ from dstrun.training.initial_weights import set_initial_weights
 from dstrun.training.load_data import load_data
 from dstrun.training.model_trial import Trial, try_model
 from dstrun.training.model_trial_passes import Case
+from dstrun.training.task_check import check_task
 
 SHARE_FOR_DATA = 0.5  # of a GPU's free memory; the rest is the training step's
 
@@ -45,7 +47,7 @@ class Prepared:
 
     device: torch.device
     splits: Splits
-    validation: Split | FileSplit | None
+    validation: AnySplit | None
     build_model: Callable[[], nn.Module]
     trial: Trial = Trial()
     on_host: bool = False
@@ -55,9 +57,20 @@ class Prepared:
     notes: tuple[str, ...] = ()
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Shape of an image, (channels, height, width)."""
+    def shape(self) -> tuple[int, ...]:
+        """Shape of an image, (channels, height, width), or of a sequence of bytes, (length,)."""
         return self.splits.shape
+
+    @property
+    def task(self) -> Task:
+        """What is learned, and the figures it is judged by."""
+        return TASKS[self.splits.task]
+
+    @property
+    def example(self) -> Tensor:
+        """A batch of one on the device, all 0: floats (1, C, H, W), or int64 (1, L) of a text."""
+        dtype = torch.int64 if isinstance(self.splits.train, TextSplit) else None
+        return torch.zeros(1, *self.shape, dtype=dtype, device=self.device)
 
     @property
     def decoder(self) -> str:
@@ -99,6 +112,7 @@ def prepare(config: Config, resumes: bool = False) -> Prepared:
     splits, validation = load_data(config.data)
     name, arguments = config.model.builder, config.model.args
     builder = lookup("model.builder", name, models.BUILDERS, "dstrun.models", models.PACKAGES)
+    check_task(config, splits)
     check_arguments("model.args", name, builder, splits.shape, splits.classes, **arguments)
     build_model = partial(builder, splits.shape, splits.classes, **arguments)
     trial = _try_model(config, build_model, splits, resumes)
@@ -188,7 +202,7 @@ def _gpu_words(schedule: ScheduleConfig, device: torch.device) -> tuple[str, ...
     return f"{total_memory() / 2**30:.0f} GiB", number_format(schedule.precision)
 
 
-def _note_on_memory(device: torch.device, splits: Sequence[Split | FileSplit]) -> str:
+def _note_on_memory(device: torch.device, splits: Sequence[AnySplit]) -> str:
     """Return a note if the images take too much of what is free on a GPU: they stay on the host."""
     if device.type != "cuda":
         return ""
@@ -220,7 +234,9 @@ def _try_model(
     """
     reg, option = config.reg, f"model={config.model.name}"
     single = "schedule.batch_size: got 1" if config.schedule.batch_size == 1 else ""
-    single = "data.train_limit: there is 1 image to train on" if len(splits.train) == 1 else single
+    if len(splits.train) == 1:
+        examples = TASKS[splits.task].examples.removesuffix("s")
+        single = f"data.train_limit: there is 1 {examples} to train on"
     case = Case(
         option,
         f"data={config.data.name}",

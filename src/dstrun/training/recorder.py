@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from math import inf
 from types import TracebackType
 from typing import Any
-
-import torch
 
 from dstrun.methods.flops import multiply_adds
 from dstrun.methods.mask_stats import LayerFigures, model_density, weights_left_dense
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.identity import applies
-from dstrun.runs.metrics import LAYERS, METRICS, STREAMED, VALIDATION, Rows, number, wandb_row
+from dstrun.runs.metrics import LAYERS, STREAMED, Rows, columns_of, number, wandb_row
 from dstrun.runs.status import Status
 from dstrun.runs.target_density import as_asked
+from dstrun.runs.tasks import Figure
 from dstrun.runs.wandb_logger import Tracker
 from dstrun.system.files import write_json
 from dstrun.system.run_files import LAYERS_FILE, METRICS_FILE, SUMMARY_FILE
@@ -44,9 +44,9 @@ class Recorder:
         self._folder, self._config = folder, folder.config
         self._prepared, self._trainer, self._console = prepared, trainer, console
         model, method = trainer.model, trainer.method
-        self._work = multiply_adds(model, torch.zeros(1, *prepared.shape, device=prepared.device))
+        self._work = multiply_adds(model, prepared.example)
         self._left_dense = weights_left_dense(model, method.left_dense)
-        columns = METRICS + (VALIDATION if prepared.validation else ())
+        columns = columns_of(prepared.task, has_validation=prepared.validation is not None)
         columns += (STREAMED if prepared.decoder else ()) + tuple(method.metric_columns)
         self._metrics = self._open(METRICS_FILE, columns, marks)
         self._layers = self._open(LAYERS_FILE, LAYERS, marks)
@@ -78,7 +78,8 @@ class Recorder:
             notes.append(note if note.startswith("data.") else f"data.root: {note}")
         asked, count = self._config.reg.images, len(self._prepared.splits.train)
         if applies(self._config, "reg.images") and asked > count:
-            notes.append(f"reg.images={asked} is more than there are: {count:,} train images")
+            examples = self._prepared.task.examples
+            notes.append(f"reg.images={asked} is more than there are: {count:,} train {examples}")
         for note in [*notes, *self._prepared.trial.notes, *self._prepared.notes]:
             self._console.say(f"note: {note}", style="yellow")
 
@@ -88,17 +89,18 @@ class Recorder:
         per_epoch = len(trainer.batches)
         step, steps = trainer.progress.step, trainer.rounds.total * per_epoch
         recipe, changed = recipe_of(config), changed_from_recipe(as_asked(config))
+        examples = self._prepared.task.examples
         device, name, threads = (status[key] for key in ("device", "device_name", "threads"))
         return {
             "data": describe.data_line(config.data.name, self._prepared.data),
             "model": describe.model_line(config, size, trainer.method.has_masks),
             "left dense": dense if trainer.method.has_masks else "",
             "method": trainer.method.describe(),
-            "schedule": describe.schedule_line(config, per_epoch, recipe, changed),
+            "schedule": describe.schedule_line(config, per_epoch, recipe, changed, examples),
             "device": describe.device_line(
                 device, name, threads, config.schedule, self._prepared.gpu
             ),
-            "ranks": describe.ranks_line(trainer.ranks.size, config.schedule.batch_size),
+            "ranks": describe.ranks_line(trainer.ranks.size, config.schedule.batch_size, examples),
             "resuming": f"at step {step:,} of {steps:,}" if step else "",
         }
 
@@ -115,17 +117,19 @@ class Recorder:
         return describe.Size(parameters, masked, sum(one.numel() for one in added))
 
     def figures_so_far(self) -> dict[str, float]:
-        """Return the epoch under way, its mean loss and accuracy, and the density now.
+        """Return the epoch under way, its mean loss and headline figure, and the density now.
 
         Waits for the device.
         """
+        headline = self._prepared.task.headline
         progress, method = self._trainer.progress, self._trainer.method
         kept, total = int(method.kept()), self._size().masked
         dense = sum(self._left_dense.values())
+        loss, right = (float(one) / progress.images for one in (progress.loss_sum, progress.right))
         return {
             "epoch": progress.epoch + 1,
-            "loss": float(progress.loss_sum) / progress.images,
-            "accuracy": float(progress.right) / progress.images,
+            "loss": loss,
+            headline.name: headline.of(loss, right),
             "density": kept / total,
             "density_model": (kept + dense) / (total + dense),
         }
@@ -209,7 +213,8 @@ class Recorder:
         if self._prepared.validation:
             reg = self._config.reg
             target = reg.target_density if reg.method == "dst" else rows[-1]["density"]
-            summary["best_by_validation"] = _best(rows, target or 0.0, total)
+            headline = self._prepared.task.headline
+            summary["best_by_validation"] = _best(rows, target or 0.0, total, headline)
         return summary
 
     def _reasons(self) -> dict[str, dict[str, Any]]:
@@ -222,12 +227,19 @@ class Recorder:
 
 
 def _best(
-    rows: Sequence[dict[str, float | None]], target: float, total: int
+    rows: Sequence[dict[str, float | None]], target: float, total: int, headline: Figure
 ) -> dict[str, float | None]:
-    """Return the epoch of the best validation accuracy, among those at the target if there is one.
+    """Return the epoch whose headline is best in validation, among those at the target if there is
+    one.
 
     A density is at its target within one weight of `total`, since counts are whole.
     """
     limit = target + 1 / total if target else 1.0
     at_target = [row for row in rows if (row["density"] or 0) <= limit]
-    return max(at_target or rows, key=lambda row: row["validation_accuracy"] or 0)
+    column = headline.column("validation")
+
+    def score(row: dict[str, float | None]) -> float:
+        value = row[column]
+        return -inf if value is None else headline.score(value)
+
+    return max(at_target or rows, key=score)

@@ -211,7 +211,7 @@ def _report_finished(folder: RunFolder) -> None:
 
 
 def evaluate_run(path: Path, config: Config) -> None:
-    """Print loss and accuracy of a run's checkpoint on its held-out splits.
+    """Print loss and figures of a run's checkpoint on its held-out splits.
 
     `config` is the run's own, with what eval may change in it. Raises InputError for any other
     change, and where checkpoint, model and data do not fit.
@@ -238,10 +238,12 @@ def evaluate_run(path: Path, config: Config) -> None:
     layers = method.measure()
     words = [str(path)]
     for name, split in splits.items():
-        loss, accuracy = evaluate(
+        loss, right = evaluate(
             model, split(), make_autocast(config.schedule.precision, prepared.device)
         )
-        words.append(f"{name} accuracy {accuracy:.2%}  {name} loss {loss:.4f}")
+        for figure in prepared.task.figures:
+            words.append(f"{name} {figure.title} {figure.shown(figure.of(loss, right))}")
+        words.append(f"{name} loss {loss:.4f}")
     left_dense = sum(weights_left_dense(model, method.left_dense).values())
     words.append(density_words(masked_density(layers), model_density(layers, left_dense)))
     print("  ".join(words))

@@ -55,7 +55,7 @@ class Session:
         self._ranks, self._asked = ranks, AnyRank(ranks)
         self._stop_file = folder.path / STOP_FILE
         self._log = open_log(folder.path)
-        self._console = RunConsole(self._log)
+        self._console = RunConsole(self._log, task=prepared.task)
         self._saved_at = time.monotonic()
 
     def run(self) -> None:

@@ -11,12 +11,12 @@ from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from dstrun.data.batches import is_divided
 from dstrun.methods.base import Method
-from dstrun.training.evaluate import Autocast, correct
+from dstrun.training.evaluate import Autocast
+from dstrun.training.loss import mean_loss
 from dstrun.training.optim import LR_FACTOR
 from dstrun.training.ranks import ALONE, Ranks
 
@@ -26,9 +26,11 @@ STATISTICS = ("running_mean", "running_var")  # buffers of batch norm
 class Update:
     """`update(images, labels, lr)` → (mean cross-entropy in nats, images classified right).
 
-    Both are those before the step. `accumulate` is the number of pieces a batch is computed in;
-    `clip` > 0 bounds the norm of the gradient. `label_smoothing` is the share of a label that is
-    spread over all classes. ranks: the processes that train together, each on its part of a batch.
+    Both are those before the step. Of sequences (B, L) the loss is that of a prediction, and each
+    counts as the share of its L predictions that are right. `accumulate` is the number of pieces a
+    batch is computed in; `clip` > 0 bounds the norm of the gradient. `label_smoothing` is the share
+    of a label that is spread over all classes. ranks: the processes that train together, each on
+    its part of a batch.
     """
 
     def __init__(
@@ -104,11 +106,11 @@ class Update:
         with self.autocast():
             logits = self.model(images)
         logits = logits if logits.dtype == torch.float64 else logits.float()
-        loss = F.cross_entropy(logits, labels, label_smoothing=self._label_smoothing)
+        loss, right = mean_loss(logits, labels, self._label_smoothing)
         total = loss * share if share != 1 else loss
         if penalised:
             total = self.method.regularised(total)
-        return total, loss.detach(), correct(logits.detach(), labels)
+        return total, loss.detach(), right
 
     def _average(self, figures: Sequence[Tensor]) -> None:
         """Set gradients, statistics of batch norm, and figures to their means over the ranks."""

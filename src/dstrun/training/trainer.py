@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from dstrun.config.options import Config
-from dstrun.data import Batches, StreamedBatches
+from dstrun.data import AnyBatches
 from dstrun.data.batches import mixed_seed
 from dstrun.runs import checkpoint
 from dstrun.runs.rounds import Rounds
@@ -30,7 +30,7 @@ from dstrun.training.ranks import ALONE, Ranks
 
 BEFORE_TRAINING = -1  # epoch whose order of batches a method sees before the first step
 
-Data = tuple[Batches | StreamedBatches, dict[str, Callable]]
+Data = tuple[AnyBatches, dict[str, Callable]]
 
 
 class Trainer:
@@ -117,6 +117,7 @@ class Trainer:
             rounds=self.rounds,
             progress=self.progress,
             average=self.average,
+            task=self.prepared.task,
             log_steps=config.log.steps if evaluates else 0,
             between_steps=between_steps,
         ):
