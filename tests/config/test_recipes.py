@@ -340,7 +340,7 @@ def test_command_line_beats_experiment_beats_recipe() -> None:
 def test_a_choice_of_model_or_data_is_called_by_its_name_and_has_a_builder(group: str) -> None:
     for name in choices(group):
         content = content_of(group, name)
-        assert content["name"] == name or name == "folder"
+        assert content["name"] == name or name in ("folder", "text")
         assert content["builder"] in {"model": models.BUILDERS, "data": data.BUILDERS}[group]
         check({f"{group}.{key}": value for key, value in content.items()})
 
@@ -357,7 +357,7 @@ def test_every_model_and_every_data_set_composes_with_a_recipe_or_without(
 ) -> None:
     config = compose(f"model={model}", f"data={data}", "data.root=somewhere/images")
     assert config.model.name == model
-    assert config.data.name == ("images" if data == "folder" else data)
+    assert config.data.name == ("images" if data in ("folder", "text") else data)
 
 
 def test_a_users_own_conf_wins_and_needs_no_recipe_but_may_have_one() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence, Set
 from dstrun.config.options import Config
 from dstrun.system.gpu import find_gpu, visible_gpus
 from dstrun.training.config_notes import gpu_notes
-from dstrun.training.prepare import note_on_device
+from dstrun.training.device_notes import note_on_device
 
 DEVICES_WITH_GPUS = {"auto", "cuda"}
 

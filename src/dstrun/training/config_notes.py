@@ -17,9 +17,11 @@ from dstrun.training.recipes import BASE, TUNED, nearest_recipes, recipe_of, val
 WITHOUT_DOWNLOAD = {
     "digits": "the digits come with scikit-learn",
     "folder": "data=folder only reads images on the disk",
+    "text": "data=text only reads files on the disk",
 }
+OF_IMAGES = ("stream", "workers", "size", "mean", "std", "pad", "flip")  # options of `data`
 WITH_FIXED_SIZE = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
-WITHOUT_CONVOLUTIONS = ("lenet_300_100", "lstm")
+WITHOUT_CONVOLUTIONS = ("lenet_300_100", "lstm", "gpt")
 FOR_SWEEPS = ("n_jobs", "retry")
 MOST = 8  # notes on a sweep
 WITH_TARGET = "there is a reg.target_density"
@@ -147,6 +149,8 @@ def _reason_in_data(config: Config, key: str) -> str | None:
     data = config.data
     if key == "data.download" and data.download:
         return WITHOUT_DOWNLOAD.get(data.builder)
+    if data.builder == "text" and key.removeprefix("data.") in OF_IMAGES:
+        return f"it is for images, and {data.name} is text"
     if key == "data.root" and data.builder == "digits":
         return WITHOUT_DOWNLOAD["digits"]
     if key == "data.size" and data.builder in WITH_FIXED_SIZE:
@@ -177,6 +181,10 @@ def _reason_in_training(config: Config, key: str) -> str | None:
         ),
         "reg.guard": (reg.floor == 0, "reg.floor is 0, so thresholds are never reset"),
         "schedule.threshold_decay": (schedule.weight_decay == 0, "schedule.weight_decay is 0"),
+        "schedule.channels_last": (
+            config.data.builder == "text",
+            f"it is for images, and {config.data.name} is text",
+        ),
         "schedule.sync_bn": (config.devices == 1 and not is_launched, "devices is 1"),
         "schedule.compile": (
             schedule.compile != "off" and not compiles(config),

@@ -1,7 +1,7 @@
 """What a run needs, checked before anything is trained or written: device, data and model."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from dstrun import models
 from dstrun.config.options import Config
 from dstrun.config.registry import check_arguments, lookup
-from dstrun.config.sections import DataConfig, ScheduleConfig
-from dstrun.data import AnySplit, FileSplit, Split, Splits, TextSplit
+from dstrun.config.sections import DataConfig
+from dstrun.data import AnySplit, FileSplit, Splits, TextSplit
 from dstrun.data.image_files import decoder
 from dstrun.data.image_reader import missing_memory
 from dstrun.methods.layer_selection import maskable
@@ -24,16 +24,15 @@ from dstrun.runs.method import make_method
 from dstrun.runs.tasks import TASKS, Task
 from dstrun.system.cores import own_cores
 from dstrun.system.errors import InputError, print_note
-from dstrun.system.gpu import find_gpu, free_memory, has_bf16, number_format, total_memory
+from dstrun.system.gpu import has_bf16
 from dstrun.system.machine import choose_device, missing_for_compilation
+from dstrun.training.device_notes import gpu_words, note_on_device, note_on_memory
 from dstrun.training.evaluate import make_autocast
 from dstrun.training.initial_weights import set_initial_weights
 from dstrun.training.load_data import load_data
 from dstrun.training.model_trial import Trial, try_model
 from dstrun.training.model_trial_passes import Case
 from dstrun.training.task_check import check_task
-
-SHARE_FOR_DATA = 0.5  # of a GPU's free memory; the rest is the training step's
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def prepare(config: Config, resumes: bool = False) -> Prepared:
     check_arguments("model.args", name, builder, splits.shape, splits.classes, **arguments)
     build_model = partial(builder, splits.shape, splits.classes, **arguments)
     trial = _try_model(config, build_model, splits, resumes)
-    short = _note_on_memory(
+    short = note_on_memory(
         device, [splits.train, splits.test, *([validation] if validation else [])]
     )
     return Prepared(
@@ -127,7 +126,7 @@ def prepare(config: Config, resumes: bool = False) -> Prepared:
         trial,
         on_host=bool(short),
         workers=_workers(config.data) if isinstance(splits.train, FileSplit) else 0,
-        gpu=_gpu_words(config.schedule, device),
+        gpu=gpu_words(config.schedule, device),
         notes=tuple(filter(None, (note_on_device(config.device), short))),
     )
 
@@ -168,12 +167,6 @@ def rehearse(config: Config, *others: Config) -> list[str]:
     return []
 
 
-def note_on_device(name: str) -> str:
-    """Return a note if auto is the CPU for an unusable driver; '' for any other device."""
-    _, reason = find_gpu() if name == "auto" else (True, "")
-    return f"device: the CPU is used, since {reason}" if reason else ""
-
-
 def _check_schedule(config: Config, device: torch.device) -> None:
     """Raise InputError for what the device cannot do: compile, synchronise, a precision."""
     schedule = config.schedule
@@ -193,27 +186,6 @@ def _check_schedule(config: Config, device: torch.device) -> None:
             f"schedule.precision: got 'bf16', in which {device}, {name}, cannot compute; "
             "expected fp32"
         )
-
-
-def _gpu_words(schedule: ScheduleConfig, device: torch.device) -> tuple[str, ...]:
-    """Return memory and number format of a GPU; () for the CPU."""
-    if device.type != "cuda":
-        return ()
-    return f"{total_memory() / 2**30:.0f} GiB", number_format(schedule.precision)
-
-
-def _note_on_memory(device: torch.device, splits: Sequence[AnySplit]) -> str:
-    """Return a note if the images take too much of what is free on a GPU: they stay on the host."""
-    if device.type != "cuda":
-        return ""
-    kept = [split.images.nbytes for split in splits if isinstance(split, Split)]
-    size, free = sum(kept), free_memory()
-    if size <= SHARE_FOR_DATA * free:
-        return ""
-    return (
-        f"device: the images, {size / 2**20:,.0f} MiB, stay in the host's memory, since "
-        f"{free / 2**20:,.0f} MiB are free on {device}; batches are copied while it computes"
-    )
 
 
 def _workers(data: DataConfig) -> int:

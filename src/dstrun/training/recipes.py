@@ -24,10 +24,11 @@ TUNED = ("schedule.lr", "reg.alpha")  # without a recipe these are the ones to c
 def recipe_of(config: Config) -> str | None:
     """Return the name of the recipe for the config's model and data; None if there is none.
 
-    It goes by the labels model.name and data.name. A user's model or data set whose label differs
-    from the name of its file has no recipe.
+    It goes by the labels model.name and data.name, of a folder of text by data=text. A user's model
+    or data set whose label differs from the name of its file has no recipe.
     """
-    name = f"{config.model.name}-{config.data.name}"
+    data = "text" if config.data.builder == "text" else config.data.name
+    name = f"{config.model.name}-{data}"
     return name if name in _recipe_files() else None
 
 
