@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from dstrun.compare import headlines
 from dstrun.compare.filters import sort_rows
 from dstrun.compare.labels import (
     EPOCHS,
@@ -23,10 +24,18 @@ from dstrun.compare.labels import (
 )
 from dstrun.runs.identity import SETTINGS
 from dstrun.runs.status import FAILED, FINISHED, RUNNING
+from dstrun.runs.tasks import ACCURACY, BITS_PER_BYTE, NEXT_TOKEN
 
+OF_TASKS = {  # columns of settings and of runs, by the headline of the runs that have them
+    ACCURACY: {"accuracy": "test_accuracy", "validation": "validation_accuracy"},
+    BITS_PER_BYTE: {
+        **{one.name: one.column() for one in NEXT_TOKEN.figures},
+        BITS_PER_BYTE.column("validation"): BITS_PER_BYTE.column("validation"),
+    },
+}
 AVERAGED = {
-    "accuracy": "test_accuracy",
-    "validation": "validation_accuracy",
+    **OF_TASKS[ACCURACY],
+    **OF_TASKS[BITS_PER_BYTE],
     "density": "density",
     "density_model": "density_model",
     "flops": "flops_fraction",
@@ -55,9 +64,9 @@ def by_setting(
     Means are over finished runs; without one they are over the runs that have figures, and
     `finished` is 0. Columns: group, model, data, method, α and the options that vary; setting,
     names, runs, finished, running, failed; for each figure in AVERAGED its mean and `<figure>_std`;
-    difference, in accuracy, from the mean of the dense runs `among` all that trained for as many
-    epochs in all and have the same setting otherwise, those of the same group if there are any.
-    Dense settings come first.
+    difference, of the headline, from the mean of the dense runs `among` all that trained for as
+    many epochs in all and have the same setting otherwise, those of the same group if there are
+    any. Dense settings come first.
     """
     varying = (*distinguishing_options(runs), *varying_options(runs))
     keys = list(dict.fromkeys([*FIRST, *(key for key in varying if key != "seed"), *more, EPOCHS]))
@@ -81,14 +90,21 @@ def _with_counts(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _figures(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Return mean and standard deviation of every figure, and how many accuracies there are."""
+    """Return mean and standard deviation of every figure, and how many headlines there are.
+
+    Of the figures of tasks, those that a run has; accuracies if there are none.
+    """
     groups = runs.groupby(list(by), sort=False, dropna=False)
     none_finished = groups["finished"].transform("sum") == 0
     counted = runs[(runs["finished"] == 1) | (none_finished & runs["epoch"].notna())]
     averages = counted.groupby(list(by), sort=False, dropna=False)
     figures = averages[list(AVERAGED.values())].agg(["mean", "std"])
     figures.columns = [name for figure in AVERAGED for name in (figure, f"{figure}_std")]
-    return figures.assign(count=averages["test_accuracy"].count())
+    shown = headlines.headlines_of(runs)
+    absent = [name for one in OF_TASKS if one not in shown for name in OF_TASKS[one]]
+    figures = figures.drop(columns=[f"{name}{end}" for name in absent for end in ("", "_std")])
+    counts = [averages[figure.column()].count() for figure in headlines.HEADLINES]
+    return figures.assign(count=sum(counts))
 
 
 def _in_order(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
@@ -100,31 +116,32 @@ def _in_order(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
 
 
 def _difference(table: pd.DataFrame, runs: pd.DataFrame) -> pd.Series:
-    """Return each sparse setting's accuracy minus that of its dense baseline.
+    """Return each sparse setting's headline, an accuracy say, minus that of its dense baseline.
 
     NaN without a baseline or without a finished run.
     """
-    dense, baselines = _dense_accuracies(runs), []
+    dense, baselines = _dense_headlines(runs), []
     for group, setting, epochs in zip(*(table[key] for key in BASELINE), strict=True):
         shared = _without_sparsity(setting, epochs)
         baselines.append(dense.get((group, shared), dense.get(("", shared))))
     wanted = ~is_dense(table) & (table["finished"] > 0)
-    return (table["accuracy"] - pd.Series(baselines, dtype=float)).where(wanted)
+    return (headlines.headline_values(table) - pd.Series(baselines, dtype=float)).where(wanted)
 
 
-def _dense_accuracies(runs: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """Return the mean accuracy of finished dense runs by (group, setting).
+def _dense_headlines(runs: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """Return the mean headline of finished dense runs by (group, setting).
 
     Settings are without the options of sparsity. The group '' is all groups together.
     """
-    dense = runs[is_dense(runs) & (runs["state"] == FINISHED) & runs["test_accuracy"].notna()]
+    reached = headlines.headline_values(runs)
+    dense = runs[is_dense(runs) & (runs["state"] == FINISHED) & reached.notna()]
     found: dict[tuple[str, str], list[float]] = {}
-    columns = (dense[key] for key in (*BASELINE, "test_accuracy"))
-    for group, setting, epochs, accuracy in zip(*columns, strict=True):
+    columns = [*(dense[key] for key in BASELINE), reached[dense.index]]
+    for group, setting, epochs, value in zip(*columns, strict=True):
         shared = _without_sparsity(setting, epochs)
-        found.setdefault((group, shared), []).append(accuracy)
-        found.setdefault(("", shared), []).append(accuracy)
-    return {place: float(np.mean(accuracies)) for place, accuracies in found.items()}
+        found.setdefault((group, shared), []).append(value)
+        found.setdefault(("", shared), []).append(value)
+    return {place: float(np.mean(reached)) for place, reached in found.items()}
 
 
 def _without_sparsity(setting: str, epochs: float) -> str:
@@ -138,17 +155,19 @@ def _without_sparsity(setting: str, epochs: float) -> str:
     return json.dumps(shared, sort_keys=True)
 
 
-def front(table: pd.DataFrame, accuracy: str = "accuracy", density: str = "density") -> pd.Series:
-    """Return for each row whether it is on the Pareto front.
+def front(table: pd.DataFrame) -> pd.Series:
+    """Return for each row of one task, of runs or of settings, whether it is on the Pareto front.
 
-    That is, no other row is as accurate and sparser, or as sparse and more accurate.
+    That is, no other row is as accurate and sparser, or as sparse and more accurate. In other tasks
+    the headline is in the place of accuracy, and lower is better where it says so.
     """
-    figures = table[[accuracy, density]].dropna()
-    figures = figures.sort_values([density, accuracy], ascending=[True, False])
-    best = figures[accuracy].cummax().shift(fill_value=-np.inf)
-    on = figures[figures[accuracy] > best]
-    points = set(zip(on[accuracy], on[density], strict=True))
-    rows = zip(table[accuracy], table[density], strict=True)
+    scores = headlines.headline_values(table) * headlines.headline_of(table).score(1.0)
+    figures = pd.DataFrame({"score": scores, "density": table["density"]}).dropna()
+    figures = figures.sort_values(["density", "score"], ascending=[True, False])
+    best = figures["score"].cummax().shift(fill_value=-np.inf)
+    on = figures[figures["score"] > best]
+    points = set(zip(on["score"], on["density"], strict=True))
+    rows = zip(scores, table["density"], strict=True)
     return pd.Series([point in points for point in rows], table.index)
 
 

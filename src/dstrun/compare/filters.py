@@ -10,10 +10,12 @@ import pandas as pd
 
 from dstrun.compare.labels import cell_text
 from dstrun.config.messages import near
+from dstrun.runs.metrics import SPLITS
+from dstrun.runs.tasks import FIGURES
 from dstrun.system.errors import InputError
 
 SHORT_NAMES = {  # what people type, beside the columns themselves
-    "accuracy": "test_accuracy",
+    **{figure.name: figure.column() for figure in FIGURES},
     "remaining": "density",
     "multiply_adds": "flops_fraction",
     "flops": "flops_fraction",
@@ -58,9 +60,7 @@ FRACTIONS = (
     "density",
     "density_model",
     "flops_fraction",
-    "test_accuracy",
-    "train_accuracy",
-    "validation_accuracy",
+    *(figure.column(split) for figure in FIGURES if figure.is_share for split in SPLITS),
 )
 COMPARISONS = {"<=": "le", ">=": "ge", "!=": "ne", "==": "eq", "=": "eq", "<": "lt", ">": "gt"}
 QUOTES = "\"'“”"

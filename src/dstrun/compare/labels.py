@@ -8,6 +8,7 @@ import pandas as pd
 
 from dstrun.runs.identity import NAMED_BY_OTHERS, SETTINGS
 from dstrun.runs.labels import NAMES, is_of_method, option_label, value_label
+from dstrun.runs.tasks import TASKS
 
 DENSE = "dense"  # the method without sparsity; its runs are the baselines
 EPOCHS = "schedule.epochs"
@@ -159,10 +160,14 @@ def _setting_label(row: dict[str, Any], keys: list[str], has_dense: bool, has_me
 
 def _figures(row: dict[str, Any]) -> list[str]:
     """Return the figures of a run's last epoch in words, and its state."""
-    words = {"accuracy": "test_accuracy", "remaining": "density", "multiply-adds": "flops_fraction"}
+    figures = []
+    for figure in (figure for task in TASKS.values() for figure in task.figures):
+        if not np.isnan(value := row[figure.column()]):
+            figures.append(f"{figure.title} {figure.shown(value)}")
+    words = {"remaining": "density", "multiply-adds": "flops_fraction"}
     if is_partly_masked(row):
         words["remaining of the whole model"] = "density_model"
-    figures = [f"{word} {row[key]:.2%}" for word, key in words.items() if not np.isnan(row[key])]
+    figures += [f"{word} {row[key]:.2%}" for word, key in words.items() if not np.isnan(row[key])]
     return [*figures, _progress(row)]
 
 

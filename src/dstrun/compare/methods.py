@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from dstrun.compare.headlines import headline_of, headline_values
 from dstrun.compare.labels import (
     DENSITIES,
     EPOCHS,
@@ -16,7 +17,6 @@ from dstrun.compare.labels import (
 from dstrun.runs.labels import NAMES, option_label
 
 ASKED = DENSITIES[0]
-FIGURES = ("density", "accuracy", "accuracy_std", "count")
 OF_A_LINE = ("seed", "reg.method", "reg.alpha", *DENSITIES, *NAMES)  # not in the name of a line
 
 
@@ -37,14 +37,14 @@ def lines_of_methods(settings: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame
 
 
 def by_density(settings: pd.DataFrame) -> pd.DataFrame:
-    """Return accuracies by method and density asked for, of one model and data.
+    """Return the headline, accuracy say, by method and density asked for, of one model and data.
 
     A row for each line of `lines_of_methods` and density, of settings with finished runs. Columns:
     method, reg.method, reg.density, which is 1 of dense runs, density, accuracy, accuracy_std,
-    count; best: whether none at its density is more accurate by over a standard error of the
+    count; best: whether none at its density is better by over a standard error of the
     difference, √(s²/n + s'²/n'). Empty without two methods and two densities.
     """
-    settings = settings[(settings["finished"] > 0) & settings["accuracy"].notna()]
+    settings = settings[(settings["finished"] > 0) & headline_values(settings).notna()]
     if ASKED not in settings or len(sparse_methods(settings)) < 2:
         return pd.DataFrame()
     settings = settings.assign(**{ASKED: settings[ASKED].mask(is_dense(settings), 1.0)})
@@ -52,18 +52,21 @@ def by_density(settings: pd.DataFrame) -> pd.DataFrame:
     for name, rows in lines_of_methods(settings):
         blocks.append(rows[rows[ASKED].notna()].assign(method=name))
     table = pd.concat(blocks, ignore_index=True)
-    table = table[["method", "reg.method", ASKED, *FIGURES]]
+    name = headline_of(table).name
+    table = table[["method", "reg.method", ASKED, "density", name, f"{name}_std", "count"]]
     return table.assign(best=_is_best(table))
 
 
 def _is_best(table: pd.DataFrame) -> pd.Series:
     """Return for each row whether it is among the best at its density; False for one alone there.
 
-    Without standard deviations only the most accurate is.
+    Without standard deviations only the best one is.
     """
-    groups = table.groupby(ASKED)["accuracy"]
-    top = table.loc[groups.transform("idxmax")].set_axis(table.index)
-    less = top["accuracy"] - table["accuracy"]
-    variances = [some["accuracy_std"] ** 2 / some["count"] for some in (table, top)]
+    scores = headline_values(table) * headline_of(table).score(1.0)
+    groups = scores.groupby(table[ASKED])
+    best = groups.transform("idxmax")
+    top = table.loc[best].set_axis(table.index)
+    less = scores[best].set_axis(table.index) - scores
+    variances = [headline_values(some, "_std") ** 2 / some["count"] for some in (table, top)]
     is_close = less <= np.sqrt(sum(variances))
     return (is_close | (less == 0)) & (groups.transform("count") > 1)

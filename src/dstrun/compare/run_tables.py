@@ -20,16 +20,19 @@ import pandas as pd
 from dstrun.compare.csv_reader import Kind, read_files, stack
 from dstrun.compare.run_reader import ROW_FILES, SHOWN_OPTIONS, TOTALS, Run
 from dstrun.config.options import OPTIONS
-from dstrun.runs.metrics import ADDED, ADDED_LAYERS, LAYERS, METRICS, STEERED, VALIDATION
+from dstrun.runs.metrics import ADDED, ADDED_LAYERS, LAYERS, METRICS, OF_TASKS, STEERED
 from dstrun.runs.status import changed_files
 from dstrun.system.errors import InputError
 from dstrun.system.run_files import CONFIG_FILE, LAYERS_FILE, METRICS_FILE, STATUS_FILE
 
 HOW_TO_GET_SOME = "`dstrun sweep=quick` makes some in outputs/quick"
 FACTS = ("run", "group", "folder", "setting", "state", "error", "device_name", "created", "ended")
-FIGURES = tuple(column for column in (*METRICS, *VALIDATION, *TOTALS) if column != "seconds")
+COLUMNS = tuple(dict.fromkeys((*METRICS, *OF_TASKS)))  # of metrics.csv, whatever the task
+FIGURES = tuple(column for column in (*COLUMNS, *TOTALS) if column != "seconds")
 NUMBERS = (*FIGURES, *(key for key in SHOWN_OPTIONS if OPTIONS[key].type in (int, float)))
-METRICS_CSV = Kind((*METRICS, *VALIDATION, *STEERED), optional=VALIDATION + STEERED + ADDED)
+LOSSES = ("train_loss", "test_loss")  # which a file of any task has
+OF_SOME_TASKS = tuple(column for column in OF_TASKS if column not in LOSSES)
+METRICS_CSV = Kind((*COLUMNS, *STEERED), optional=OF_SOME_TASKS + STEERED + ADDED)
 LAYERS_CSV = Kind(LAYERS, optional=ADDED_LAYERS, text="layer")
 
 

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dstrun.runs.rounds import rounds_of
+from dstrun.runs.tasks import task_of
 from dstrun.sweep.job_states import Entry
 from dstrun.system.files import read_csv
 from dstrun.system.run_files import METRICS_FILE, STOP_FILE
@@ -41,7 +42,7 @@ class EarlyStopping:
             self.stopped.add(entry.job.folder)
 
     def _curve(self, folder: Path) -> dict[int, Point]:
-        """Return accuracy and density by epoch of a run that has ended."""
+        """Return score and density by epoch of a run that has ended."""
         curve = self._curves[folder]
         if not curve:
             # A run that failed early has no file; a row may be cut.
@@ -52,8 +53,9 @@ class EarlyStopping:
 
 
 def _figures(row: Mapping[str, str]) -> Point:
-    """Return (validation accuracy, density) of a row of metrics.csv."""
-    return float(row["validation_accuracy"]), float(row["density"])
+    """Return (score in validation, density) of a row of metrics.csv: of a score more is better."""
+    headline = task_of(row).headline
+    return headline.score(float(row[headline.column("validation")])), float(row["density"])
 
 
 def _is_ahead(other: Point, point: Point) -> bool:

@@ -10,6 +10,7 @@ from dstrun.runs.labels import run_labels
 from dstrun.runs.metrics import last_row
 from dstrun.runs.rounds import rounds_of
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, RUNNING, holder
+from dstrun.runs.tasks import task_of
 from dstrun.sweep.plan import Job
 from dstrun.system.files import read_json
 from dstrun.system.run_files import METRICS_FILE, STATUS_FILE, SUMMARY_FILE
@@ -137,8 +138,9 @@ def result_text(entry: Entry) -> str:
 
 def _figures(row: dict[str, str]) -> list[str]:
     words = []
-    if row.get("test_accuracy"):
-        words.append(f"accuracy {float(row['test_accuracy']):7.2%}")
+    headline = task_of(row).headline
+    if value := row.get(headline.column()):
+        words.append(f"{headline.title} {headline.shown(float(value), 7)}")
     if row.get("density"):
         model = float(row["density_model"]) if row.get("density_model") else None
         words.append(density_words(float(row["density"]), model, style="7.2%"))

@@ -1,8 +1,8 @@
-"""Search for the Pareto front of accuracy and density over any options given as intervals.
+"""Search for the Pareto front of accuracy, or another headline, and density over intervals.
 
     ask Optuna for a batch of trials  →  the launcher runs them  →  tell Optuna  →  …  →  front.csv
 
-The accuracy is measured on a validation split, so that nothing is selected on the test set. The
+The headline is measured on a validation split, so that nothing is selected on the test set. The
 history is search.db in the group's folder, beside the run folders; the same command resumes it.
 """
 
@@ -12,14 +12,15 @@ from functools import partial
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from dstrun.config.groups import AD_HOC
 from dstrun.config.overrides import normalize_override
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.labels import quantity
 from dstrun.runs.status import FAILED, FINISHED
+from dstrun.runs.tasks import ACCURACY, task_of
 from dstrun.sweep.early_stopping import EarlyStopping
+from dstrun.sweep.front import front_figures, front_table
 from dstrun.sweep.monitor import Monitor
 from dstrun.sweep.plan import Job, Planner, in_grammar
 from dstrun.sweep.start_check import rehearse_start
@@ -42,7 +43,6 @@ from dstrun.system.run_files import STATUS_FILE, SUMMARY_FILE
 VALIDATION_SHARE = 0.1  # held out where the config holds out none
 SAMPLERS = ("tpe", "nsga2")
 MAX_BATCH = 4  # trials by default: in a larger batch more are chosen without each other's results
-FRONT_FIGURES = ("validation_accuracy", "density", "test_accuracy")
 
 
 def search(
@@ -150,18 +150,18 @@ class _Search:
 
     def report(self) -> None:
         """Write front.csv and print it as a table; raise RunFailedError if trials failed."""
-        keys = list(self._space)
+        keys, headline = list(self._space), ACCURACY
         rows = []
         for trial in sorted(self._study.best_trials, key=lambda trial: trial.values[1]):
             folder = self._job(trial).folder
             summary = read_json(folder / SUMMARY_FILE)
-            rows.append(
-                [folder.name, *map(trial.params.get, keys), *map(summary.get, FRONT_FIGURES)]
-            )
+            headline = task_of(summary).headline
+            figures = map(summary.get, front_figures(headline))
+            rows.append([folder.name, *map(trial.params.get, keys), *figures])
         file = self._job(self._study.trials[0]).folder.parent / "front.csv"
-        write_text(file, csv_text([["run", *keys, *FRONT_FIGURES], *rows]))
+        write_text(file, csv_text([["run", *keys, *front_figures(headline)], *rows]))
         console = Console(highlight=False, soft_wrap=True)
-        console.print(_front_table(keys, rows))
+        console.print(front_table(keys, rows, headline))
         counts = Counter(trial.state.name for trial in self._ended())
         console.print(
             f"{file}: {len(rows)} on the front; {quantity(counts['COMPLETE'], 'trial')} finished, "
@@ -231,18 +231,3 @@ class _Search:
 def _has_diverged(status: Mapping[str, Any]) -> bool:
     """Return whether a run has failed by a DivergedError; status.json records "KIND: message"."""
     return str(status.get("error")).partition(":")[0] == DivergedError.__name__
-
-
-def _front_table(keys: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    """Return the rows of front.csv as a table: settings as they are, figures in per cent."""
-    table = Table(title="Pareto front", title_justify="left")
-    for column in [*keys, "validation", "density", "test"]:
-        table.add_column(column.rpartition(".")[2], justify="right")
-    for row in rows:
-        cells = []
-        for value in row[1 : 1 + len(keys)]:
-            cells.append(f"{value:.3g}" if isinstance(value, float) else str(value))
-        for figure in row[1 + len(keys) :]:
-            cells.append("" if figure is None else f"{figure:.2%}")
-        table.add_row(*cells)
-    return table

@@ -10,6 +10,7 @@ from typing import Any
 
 from dstrun.config.options import OPTIONS, value_of
 from dstrun.config.values import parse_overrides
+from dstrun.runs.tasks import task_of
 from dstrun.sweep.plan import Planner, axis, in_grammar, override_of
 from dstrun.system.errors import InputError, error_line
 from dstrun.system.run_files import CONFIG_FILE
@@ -192,7 +193,8 @@ def objectives(figures: Mapping[str, float]) -> list[float]:
     On this scale 2 % and 4 % are as far apart as 20 % and 40 %; the Pareto front is the same on
     any scale.
     """
-    error = 1 - figures["validation_accuracy"]
+    headline = task_of(figures).headline
+    error = headline.error(figures[headline.column("validation")])
     return [log10(max(error, MIN_OBJECTIVE)), log10(max(figures["density"], MIN_OBJECTIVE))]
 
 

@@ -8,7 +8,7 @@ No pandas, which takes a second to import.
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from typing import Any
 from dstrun.config.options import OPTIONS, Config, value_of
 from dstrun.runs.folder import read_config
 from dstrun.runs.identity import NAMED_BY_OTHERS, applies, settings
-from dstrun.runs.metrics import METRICS, VALIDATION
+from dstrun.runs.metrics import AFTER, BEFORE, SPLITS
 from dstrun.runs.status import FINISHED, INTERRUPTED, RUNNING, holder
+from dstrun.runs.tasks import CLASSES, TASKS, task_of
 from dstrun.system.files import csv_text, read_json, write_text
 from dstrun.system.run_files import CONFIG_FILE, STATUS_FILE, SUMMARY_FILE
 
@@ -28,21 +29,20 @@ OF_THE_COURSE = ("lr", "penalty", "seconds", "images_per_second")  # of an epoch
 PROBE_BYTES = 1 << 18  # that must be free where runs are to be written
 
 
-def _figures() -> tuple[str, ...]:
-    """Return the columns of figures: those of metrics.csv, the test's after the validation's."""
-    of_epoch = [column for column in METRICS if column not in OF_THE_COURSE]
-    place = of_epoch.index("test_loss")
-    return (
-        *of_epoch[:place],
-        *VALIDATION,
-        *of_epoch[place:],
-        *TOTALS,
-        "penalty",
-        "total_seconds",
-    )
+def _figures(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the columns of figures: those of metrics.csv, the test's after the validation's.
 
-
-FIGURES = _figures()
+    They are those of the tasks of the rows that have figures.
+    """
+    done = [task_of(row).name for row in rows if "epoch" in row]
+    tasks = [task for task in TASKS.values() if task.name in done] or [CLASSES]
+    columns = [*BEFORE]
+    for split in SPLITS:
+        for task in tasks:
+            columns += task.columns(split)
+    columns += AFTER
+    of_epoch = [column for column in dict.fromkeys(columns) if column not in OF_THE_COURSE]
+    return [*of_epoch, *TOTALS, "penalty", "total_seconds"]
 
 
 class Summary:
@@ -108,7 +108,7 @@ class Summary:
 
     def _text(self) -> str:
         options = self._shown_options()
-        columns = ["run", "state", *options, *FIGURES, "error"]
+        columns = ["run", "state", *options, *_figures(self._rows.values()), "error"]
         lines: list[list[Any]] = [[*columns]]
         for folder, row in self._rows.items():
             if row:

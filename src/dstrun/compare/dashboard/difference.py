@@ -7,9 +7,9 @@ import pandas as pd
 
 from dstrun.compare.labels import cell_text, is_partly_masked
 from dstrun.compare.run_reader import SHOWN_OPTIONS
+from dstrun.runs.tasks import TASKS
 
 FIGURES = {
-    "accuracy": "test_accuracy",
     "remaining": "density",
     "remaining of the whole model": "density_model",
     "multiply-adds": "flops_fraction",
@@ -26,6 +26,9 @@ def facts_of(row: pd.Series, status: Mapping[str, Any]) -> dict[str, str]:
         facts[key] = cell_text(row[key])
     facts["git commit"] = str(status.get("git_commit") or "")
     facts["versions"] = _versions(status.get("versions"))
+    for figure in (figure for task in TASKS.values() for figure in task.figures):
+        value = row[figure.column()]
+        facts[figure.title] = figure.shown(value) if pd.notna(value) else ""
     for word, key in FIGURES.items():
         is_known = pd.notna(row[key]) and (key != "density_model" or is_partly_masked(row))
         facts[word] = f"{row[key]:.2%}" if is_known else ""

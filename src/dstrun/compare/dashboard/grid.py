@@ -7,11 +7,13 @@ from typing import Any
 import dash_ag_grid
 import pandas as pd
 
+from dstrun.compare.headlines import headlines_of
 from dstrun.compare.labels import distinguishing_options, is_partly_masked, varying_options
 from dstrun.runs.labels import column_label, heading
 
 NAMES = ("group", "model.name", "data.name", "reg.method")
 PERCENT = {"function": "params.value == null ? '' : d3.format('.2%')(params.value)"}
+FOUR_DIGITS = {"function": "params.value == null ? '' : d3.format('.4f')(params.value)"}
 MINUTES = {"function": "params.value == null ? '' : d3.format('.1f')(params.value / 60) + ' min'"}
 NUMBER = "params.value == null ? '' : dstrun.number(params.value, params.colDef.field)"
 RIGHT = {"type": "rightAligned"}
@@ -91,7 +93,10 @@ def columns(runs: pd.DataFrame) -> list[dict[str, Any]]:
 def _figures(runs: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Yield the columns of figures; two densities where some weights have no mask."""
     yield {"field": "epoch", **RIGHT}
-    yield {"field": "test_accuracy", "headerName": "accuracy", **LARGE_FIRST}
+    for figure in headlines_of(runs):
+        order = SMALL_FIRST if figure.is_lower_better else LARGE_FIRST
+        form = {} if figure.is_share else {"valueFormatter": FOUR_DIGITS}
+        yield {"field": figure.column(), "headerName": figure.title, **order, **form}
     if is_partly_masked(runs).any():
         yield {"field": "density", "headerName": "masked layers", **SMALL_FIRST}
         yield {"field": "density_model", "headerName": "whole model", **SMALL_FIRST}

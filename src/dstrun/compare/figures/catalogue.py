@@ -13,6 +13,7 @@ from dstrun.compare.figures.methods import against_density
 from dstrun.compare.figures.panels import Figure
 from dstrun.compare.figures.parallel import parallel_coordinates
 from dstrun.compare.figures.pareto import accuracy_density, kept_against_accuracy
+from dstrun.compare.headlines import headlines_of
 from dstrun.compare.labels import is_dense, sparse_methods
 from dstrun.compare.run_tables import Store
 
@@ -67,24 +68,26 @@ def overview(runs: pd.DataFrame) -> Iterator[View]:
     pairs = set(zip(runs["model.name"], runs["data.name"], strict=True))
     settings = aggregate.by_setting(usable)
     has_methods = len(sparse_methods(settings)) > 1
+    headline = " or ".join(figure.title for figure in headlines_of(usable)).capitalize()
+    caption = FRONT_CAPTION if headline == "Accuracy" else _of_any_figure(FRONT_CAPTION)
     yield View(
-        "Accuracy against what remains",
-        FRONT_CAPTION + OWN_FRONTS if has_methods else FRONT_CAPTION,
+        f"{headline} against what remains",
+        caption + OWN_FRONTS if has_methods else caption,
         accuracy_density(usable, paper.published_rows(pairs)),
     )
     if has_methods:
         yield View(
-            "Accuracy against density, by method", METHODS_CAPTION, against_density(settings)
+            f"{headline} against density, by method", METHODS_CAPTION, against_density(settings)
         )
     if (settings["reg.alpha"] > 0).any():
         yield View(
-            "Accuracy and what remains against α",
+            f"{headline} and what remains against α",
             "Marks are means over seeds, bars standard deviations.",
             against_alpha(settings, paper.published_densities(pairs)),
         )
     yield View(
-        "Accuracy against what is left to store and to compute",
-        KEPT_CAPTION,
+        f"{headline} against what is left to store and to compute",
+        KEPT_CAPTION if headline == "Accuracy" else KEPT_CAPTION.replace("image", "example"),
         kept_against_accuracy(usable),
     )
     if len(usable) > 1:
@@ -95,16 +98,26 @@ def overview(runs: pd.DataFrame) -> Iterator[View]:
         )
 
 
+def _of_any_figure(caption: str) -> str:
+    """Return the caption of a front in words for figures of which low values may be the better."""
+    words = {"more accurate": "better", "a far lower accuracy": "a far worse figure"}
+    for word, other in words.items():
+        caption = caption.replace(word, other)
+    return caption
+
+
 def curves(store: Store, runs: pd.DataFrame) -> Iterator[View]:
     """Yield figures of training by epoch."""
     usable = runs[runs["epoch"].notna()]
     some = usable.head(CURVES)
     epochs, share = store.epochs(some["run"]), _share(some, usable, "the first to start")
-    yield View(
-        "Density and accuracy",
-        f"{share}Dashed: density, left axis. Solid: test accuracy, right axis.",
-        density_and_accuracy(epochs, some),
-    )
+    for figure in headlines_of(some):
+        own = some[some[figure.column()].notna()] if len(headlines_of(some)) > 1 else some
+        yield View(
+            f"Density and {figure.title}",
+            f"{share}Dashed: density, left axis. Solid: test {figure.title}, right axis.",
+            density_and_accuracy(epochs, own),
+        )
     yield View(
         "Learning curves",
         f"{share}Click a name in the legend to hide its run, double-click to see it alone.",

@@ -1,4 +1,4 @@
-"""Figures of training by epoch: loss, accuracy, α and density.
+"""Figures of training by epoch: loss, accuracy or another figure, α and density.
 
 `epochs` is the store's table of the runs, and `runs` has their labels.
 """
@@ -9,36 +9,33 @@ from typing import Any
 import pandas as pd
 
 from dstrun.compare.figures.panels import Figure, Panels, curve
-from dstrun.compare.figures.pareto import ACCURACY
+from dstrun.compare.figures.pareto import axis_format, axis_title
 from dstrun.compare.figures.style import PERCENT, stroke
+from dstrun.compare.headlines import headline_of, headlines_of
 
-TITLES = {
-    "train_loss": "loss in training (nats)",
-    "test_loss": "test loss (nats)",
-    "train_accuracy": "accuracy in training (%)",
-    "test_accuracy": ACCURACY,
-}
-VALIDATION_TITLES = {
-    "validation_loss": "validation loss (nats)",
-    "validation_accuracy": "validation accuracy (%)",
-}
+LOSSES = {"train_loss": "loss in training (nats)", "test_loss": "test loss (nats)"}
 ALPHA_TITLE = "α, where it is steered (log scale)"
 RIGHT_AXIS: Mapping[str, Any] = {
     "overlaying": "y",
     "side": "right",
-    "tickformat": PERCENT,
     "tickmode": "auto",  # not at the heights of the left axis' ticks
     "showgrid": False,
     "anchor": "x",
-    "title": {"text": f"{ACCURACY}, solid"},
 }
 
 
 def learning_curves(epochs: pd.DataFrame, runs: pd.DataFrame) -> Figure:
-    """Return loss and accuracy in training and on held-out images, and an adjusted α, by epoch."""
-    titles = dict(TITLES)
-    if epochs["validation_accuracy"].notna().any():
-        titles |= VALIDATION_TITLES
+    """Return loss and headline in training and on held-out data, and an adjusted α, by epoch."""
+    shown = headlines_of(runs)
+    titles = dict(LOSSES)
+    for figure in shown:
+        if figure.in_training:
+            titles[figure.column("train")] = f"{figure.title} in training{' (%)' * figure.is_share}"
+        titles[figure.column()] = axis_title(figure)
+    validated = [one for one in shown if epochs[one.column("validation")].notna().any()]
+    if validated:
+        titles["validation_loss"] = "validation loss (nats)"
+    titles |= {one.column("validation"): axis_title(one, "validation") for one in validated}
     if epochs["alpha"].notna().any():
         titles["alpha"] = ALPHA_TITLE
     panels = Panels([""] * len(titles), columns=2)
@@ -66,19 +63,24 @@ def _add_curves(
 
 
 def density_and_accuracy(epochs: pd.DataFrame, runs: pd.DataFrame) -> Figure:
-    """Return density and test accuracy by epoch.
+    """Return density and headline by epoch, of runs of one task.
 
-    Dashed, left axis: density of the masked layers. Solid, right axis: test accuracy.
+    Dashed, left axis: density of the masked layers. Solid, right axis: test accuracy, say.
     """
-    panels = Panels([""])
+    panels, figure = Panels([""]), headline_of(runs)
     for run in runs.itertuples():
         mine, style = epochs[epochs["run"] == run.run], stroke(run.hue, run.kind)
         dashed, solid = style | {"dash": "dash"}, style | {"dash": "solid"}
         density = curve(mine["epoch"], mine["density"], run.label, dashed, percent=True)
-        accuracy = curve(mine["epoch"], mine["test_accuracy"], run.label, solid, percent=True)
+        options = {"percent": figure.is_share}
+        reached = curve(mine["epoch"], mine[figure.column()], run.label, solid, **options)
         panels.add(0, density | {"showlegend": False})
-        panels.add(0, accuracy | {"yaxis": "y2"})
+        panels.add(0, reached | {"yaxis": "y2"})
     panels.x(title="epoch")
     panels.y(tickformat=PERCENT, title="density (%), dashed", rangemode="tozero")
-    panels.layout |= {"yaxis2": dict(RIGHT_AXIS), "legend": {"x": 1.08}}
+    right: Mapping[str, Any] = {
+        "title": {"text": f"{axis_title(figure)}, solid"},
+        "tickformat": axis_format(figure),
+    }
+    panels.layout |= {"yaxis2": {**RIGHT_AXIS, **right}, "legend": {"x": 1.08}}
     return panels.figure()

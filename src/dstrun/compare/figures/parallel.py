@@ -8,10 +8,12 @@ import pandas as pd
 
 from dstrun.compare.figures.panels import ROW, Figure, Panels, Trace, line
 from dstrun.compare.figures.style import GREY, look, text
+from dstrun.compare.headlines import headline_values, headlines_of, written
 from dstrun.compare.labels import cell_text, varying_options
 from dstrun.runs.labels import column_label, heading
+from dstrun.runs.tasks import ACCURACY
+from dstrun.runs.tasks import Figure as TaskFigure
 
-FIGURES = ("density", "test_accuracy")
 TICKS = 12  # labels of an axis at most
 
 
@@ -19,14 +21,18 @@ class Axis(NamedTuple):
     """One vertical axis: the height of each run's value in [0, 1], and labels by height."""
 
     key: str
+    title: str
     heights: list[float]
     ticks: dict[float, str]
 
 
 def parallel_coordinates(runs: pd.DataFrame) -> Figure:
-    """Return a line per run through the options in which runs vary to its density and accuracy."""
-    usable = runs[runs["test_accuracy"].notna()]
-    axes = [_axis(key, usable[key]) for key in (*varying_options(usable), *FIGURES)]
+    """Return a line per run through the options in which runs vary to its density and headline."""
+    usable = runs[headline_values(runs).notna()]
+    axes = [_option_axis(key, usable[key]) for key in varying_options(usable)]
+    axes.append(_figure_axis("density", usable["density"]))
+    for figure in headlines_of(usable):
+        axes.append(_figure_axis(figure.column(), usable[figure.column()], figure))
     panels = Panels([""], height=ROW + 90)
     panels.layout["shapes"] = []
     for place, axis in enumerate(axes):
@@ -36,7 +42,7 @@ def parallel_coordinates(runs: pd.DataFrame) -> Figure:
     for colour in dict.fromkeys(colours):
         chosen = [place for place, own in enumerate(colours) if own == colour]
         panels.add(0, _lines(usable, axes, chosen, colour))
-    names = [text(_axis_title(axis.key)) for axis in axes]
+    names = [text(axis.title) for axis in axes]
     panels.x(tickvals=list(range(len(axes))), ticktext=names, side="top")
     panels.x(showgrid=False, zeroline=False, range=[-0.6, len(axes) - 0.5], tickangle=0)
     panels.y(visible=False)
@@ -80,22 +86,13 @@ def _vertical(place: int) -> dict[str, Any]:
     return {"type": "line", "x0": place, "x1": place, "y0": 0, "y1": 1, "line": style}
 
 
-def _axis_title(key: str) -> str:
-    """Return the title of an axis, with the unit of a figure."""
-    return f"{column_label(key)} (%)" if key in FIGURES else heading(key)
-
-
-def _axis(key: str, cells: pd.Series) -> Axis:
-    """Return the axis of a column."""
-    return _figure_axis(key, cells) if key in FIGURES else _option_axis(key, cells)
-
-
-def _figure_axis(key: str, cells: pd.Series) -> Axis:
-    """Return the axis of a figure, from its lowest value to its highest."""
+def _figure_axis(key: str, cells: pd.Series, figure: TaskFigure = ACCURACY) -> Axis:
+    """Return the axis of a figure, from its lowest value to its highest, with its unit."""
     low, high = cells.min(), cells.max()
     reach = (high - low) or 1
-    ticks = {step / 4: f"{100 * (low + reach * step / 4):.2f}" for step in range(5)}
-    return Axis(key, ((cells - low) / reach).tolist(), ticks)
+    ticks = {step / 4: written(figure, low + reach * step / 4) for step in range(5)}
+    title = f"{column_label(key)}{' (%)' * figure.is_share}"
+    return Axis(key, title, ((cells - low) / reach).tolist(), ticks)
 
 
 def _option_axis(key: str, cells: pd.Series) -> Axis:
@@ -106,4 +103,4 @@ def _option_axis(key: str, cells: pd.Series) -> Axis:
     places = {word: place / max(len(order) - 1, 1) for place, word in enumerate(order)}
     step = -(-len(order) // TICKS)
     ticks = {places[word]: word or "–" for word in order[::step]}
-    return Axis(key, [places[word] for word in words], ticks)
+    return Axis(key, heading(key), [places[word] for word in words], ticks)

@@ -1,10 +1,10 @@
-"""Figures of accuracy against density, parameters and multiply-adds.
+"""Figures of accuracy, or another headline, against density, parameters and multiply-adds.
 
 Functions from tables to figures without a theme. `runs` are runs with labels; fractions stay
 fractions, and axes say %. A run has the same look in every figure.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,10 +12,12 @@ import pandas as pd
 from dstrun.compare.aggregate import finished_runs, front
 from dstrun.compare.figures.panels import DECADES, Figure, Panels, Trace, line
 from dstrun.compare.figures.style import GREY, PERCENT, hover, look, spread, text
+from dstrun.compare.headlines import headline_of, headline_values
 from dstrun.compare.labels import METHOD_HUES, is_dense
 from dstrun.runs.status import FINISHED
+from dstrun.runs.tasks import ACCURACY
+from dstrun.runs.tasks import Figure as TaskFigure
 
-ACCURACY = "test accuracy (%)"
 LEGEND = 12  # settings that a legend names at most
 LEAST = 1e-5  # drawn for 0 on a logarithmic scale
 OUTLIER = 5  # interquartile ranges below the first quartile, from which a value is out of sight
@@ -29,7 +31,7 @@ def accuracy_density(runs: pd.DataFrame, published: pd.DataFrame | None = None) 
     With the Pareto front, the means of the dense runs and the paper's rows. Front, dense means and
     the first range of the axis are those of the finished runs.
     """
-    pairs = list(by_pair(runs[runs["test_accuracy"].notna()]))
+    pairs = list(by_pair(runs[headline_values(runs).notna()]))
     panels = Panels([pair_name(pair) for pair, _ in pairs], columns=2)
     for panel, (pair, some) in enumerate(pairs):
         finished = finished_runs(some)
@@ -39,17 +41,36 @@ def accuracy_density(runs: pd.DataFrame, published: pd.DataFrame | None = None) 
         reach = [min(_drawable(some["density"]).min(), 0.01), 1]
         for trace in [*_dense_means(finished, reach), *_marks(some, "density")]:
             panels.add(panel, trace)
-        accuracies = finished["test_accuracy"]
+        reached = headline_values(finished)
         if published is not None:
             rows = published[is_pair(published, pair) & (published["density"] < 1)]
             if len(rows):
                 panels.add(panel, _paper_marks(rows))
-                accuracies = pd.concat([accuracies, rows["accuracy"]])
-        panels.y(panel, range=range_around(accuracies))
+                reached = pd.concat([reached, rows["accuracy"]])
+        panels.y(panel, range=range_around(reached, headline_of(some)))
     title = "remaining weights (%, log scale)"
     panels.x(type="log", tickvals=DECADES, tickformat=PERCENT, title=title)
-    panels.y(tickformat=PERCENT, title=ACCURACY)
+    name_heights(panels, [headline_of(some) for _, some in pairs])
     return panels.figure()
+
+
+def name_heights(panels: Panels, shown: Sequence[TaskFigure]) -> None:
+    """Give the vertical axes a title and a format, by the figure that each panel shows."""
+    if all(figure == ACCURACY for figure in shown):
+        panels.y(tickformat=PERCENT, title=axis_title(ACCURACY))
+        return
+    for panel, figure in enumerate(shown):
+        panels.y(panel, title=axis_title(figure), tickformat=axis_format(figure))
+
+
+def axis_title(figure: TaskFigure, split: str = "test") -> str:
+    """Return 'test accuracy (%)'."""
+    return f"{split} {figure.title}{' (%)' * figure.is_share}"
+
+
+def axis_format(figure: TaskFigure) -> str | None:
+    """Return the format of an axis' ticks: plotly's own, but for shares."""
+    return PERCENT if figure.is_share else None
 
 
 def kept_against_accuracy(runs: pd.DataFrame) -> Figure:
@@ -58,7 +79,7 @@ def kept_against_accuracy(runs: pd.DataFrame) -> Figure:
     A row of panels per model and data.
     """
     runs = runs.assign(parameters_share=runs["parameters_kept"] / runs["parameters"])
-    pairs = list(by_pair(runs[runs["test_accuracy"].notna()]))
+    pairs = list(by_pair(runs[headline_values(runs).notna()]))
     titles: list[str] = []
     for pair, _ in pairs:
         titles += [pair_name(pair)] * 2
@@ -68,10 +89,12 @@ def kept_against_accuracy(runs: pd.DataFrame) -> Figure:
         for panel, (what, column) in enumerate(shares.items(), start=2 * row):
             for trace in _marks(some[some[column].notna()], column):
                 panels.add(panel, trace)
-            panels.y(panel, range=range_around(finished_runs(some)["test_accuracy"]))
+            panels.y(
+                panel, range=range_around(headline_values(finished_runs(some)), headline_of(some))
+            )
             title = f"{what} kept (% of dense, log scale)"
             panels.x(panel, type="log", title=title, tickvals=DECADES, tickformat=PERCENT)
-    panels.y(tickformat=PERCENT, title=ACCURACY)
+    name_heights(panels, [headline_of(some) for _, some in pairs for _ in range(2)])
     return panels.figure()
 
 
@@ -90,13 +113,16 @@ def pair_name(pair: Pair) -> str:
     return f"{pair[0]} on {pair[1]}"
 
 
-def range_around(values: pd.Series) -> list[float]:
+def range_around(reached: pd.Series, figure: TaskFigure = ACCURACY) -> list[float]:
     """Return a range of an axis with some room around the values, of which there is at least one.
 
-    Values far below the others, by five interquartile ranges, are left out of sight.
+    Values far worse than the others, by five interquartile ranges, are left out of sight.
     """
-    low, high = values.min(), values.max()
-    first, third = values.quantile(0.25), values.quantile(0.75)
+    if figure.is_lower_better:
+        low, high = range_around(-reached)
+        return [-high, -low]
+    low, high = reached.min(), reached.max()
+    first, third = reached.quantile(0.25), reached.quantile(0.75)
     if third > first:
         low = max(low, first - OUTLIER * (third - first))
     room = max(0.08 * (high - low), 0.002)
@@ -110,9 +136,9 @@ def _drawable(values: pd.Series) -> pd.Series:
 
 def _front(runs: pd.DataFrame) -> Trace:
     """Return the Pareto front as a line of steps."""
-    best = runs[front(runs, "test_accuracy", "density")].sort_values("density")
+    best = runs[front(runs)].sort_values("density")
     style = {"color": GREY, "width": 1.5, "shape": "hv"}
-    return line(best["density"], best["test_accuracy"], "Pareto front", style)
+    return line(best["density"], headline_values(best), "Pareto front", style)
 
 
 def _fronts_of_methods(runs: pd.DataFrame) -> Iterator[Trace]:
@@ -130,11 +156,11 @@ def _fronts_of_methods(runs: pd.DataFrame) -> Iterator[Trace]:
 
 
 def _dense_means(runs: pd.DataFrame, reach: list[float]) -> Iterator[Trace]:
-    """Yield a horizontal line at the mean accuracy of each dense setting."""
+    """Yield a horizontal line at the mean headline of each dense setting."""
     for _, some in runs[is_dense(runs)].groupby("series", sort=False):
-        accuracies = some["test_accuracy"]
-        mean, label = accuracies.mean(), some["setting_label"].iloc[0]
-        words = text(f"{label}: {spread(mean, accuracies.std(), len(some))}")
+        reached = headline_values(some)
+        mean, label = reached.mean(), some["setting_label"].iloc[0]
+        words = text(f"{label}: {spread(mean, reached.std(), len(some), headline_of(some))}")
         yield line(reach, [mean] * 2, "dense, mean", DASHED, words)
 
 
@@ -150,7 +176,7 @@ def _marks(runs: pd.DataFrame, x: str) -> Iterator[Trace]:
         yield {
             "type": "scatter",
             "x": _drawable(some[x]),
-            "y": some["test_accuracy"],
+            "y": headline_values(some),
             "mode": "markers",
             "marker": {"size": 10, "color": look(hue, 0)["color"], "symbol": symbols},
             "hovertext": [hover(lines) for lines in some["hover"]],

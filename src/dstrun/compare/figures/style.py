@@ -8,6 +8,7 @@ import numpy as np
 from plotly.colors import sample_colorscale
 
 from dstrun.compare.labels import METHOD_HUES
+from dstrun.runs.tasks import ACCURACY, Figure
 
 COLOURS = (  # Okabe and Ito's, which colour-blind people can tell apart
     "#0072b2",
@@ -57,9 +58,10 @@ def hover(lines: Sequence[str]) -> str:
     return "<br>".join(text(line) for line in lines)
 
 
-def spread(mean: float, std: float, count: float) -> str:
-    """Return mean, standard deviation and number of fractions: '97.91% ± 0.06 (3)'."""
-    return f"{mean:.2%}" + (f" ± {std * 100:.2f} ({count:.0f})" if np.isfinite(std) else "")
+def spread(mean: float, std: float, count: float, figure: Figure = ACCURACY) -> str:
+    """Return mean, standard deviation and number of values: '97.91% ± 0.06 (3)'."""
+    deviation = f"{std * 100:.2f}" if figure.is_share else figure.shown(std)
+    return figure.shown(mean) + (f" ± {deviation} ({count:.0f})" if np.isfinite(std) else "")
 
 
 def look(hue: int, kind: int) -> dict[str, str]:

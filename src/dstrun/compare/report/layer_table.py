@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from dstrun.compare.report.table import escape_line, frame_csv, markdown_table, percent
+from dstrun.compare.headlines import written
+from dstrun.compare.report.table import escape_line, frame_csv, markdown_table
+from dstrun.runs.tasks import ACCURACY
 from dstrun.system.errors import printable
 
 
@@ -14,7 +16,9 @@ def lines(network: str, rows: pd.DataFrame) -> list[list[str]]:
     `rows` is the table of `aggregate.by_layer`, `network` the model and data.
     """
     settings = rows.drop_duplicates("series")
-    cells = {(row.series, row.layer): percent(row.mean, row.std) for row in rows.itertuples()}
+    cells = {}
+    for row in rows.itertuples():
+        cells[row.series, row.layer] = written(ACCURACY, row.mean, row.std)  # a share, too
     table = [[f"{network}, remaining %", *settings["setting_label"]]]
     for layer in [*filter(None, dict.fromkeys(rows["layer"])), ""]:
         densities = [cells.get((series, layer), "") for series in settings["series"]]

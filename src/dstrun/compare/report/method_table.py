@@ -1,12 +1,15 @@
-"""Table of methods: a row per method, a column per density asked for, accuracies as cells."""
+"""Table of methods: a row per method, a column per density asked for, headlines as cells."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
+from dstrun.compare.headlines import headline_of, written
 from dstrun.compare.labels import DENSE
 from dstrun.compare.methods import ASKED, by_density
-from dstrun.compare.report.table import escape_line, frame_csv, markdown_table, percent
+from dstrun.compare.report.table import escape_line, frame_csv, markdown_table
+from dstrun.runs.tasks import Figure
 from dstrun.system.errors import printable
 
 BEST = "none at its density is better by over a standard error of the difference"
@@ -28,24 +31,28 @@ def tables(settings: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def title(network: str, table: pd.DataFrame) -> str:
-    """Return what the cells are, and the accuracy of the dense runs."""
-    words = [f"{network}, accuracy % by density asked for"]
+    """Return what the cells are, and that of the dense runs."""
+    figure = headline_of(table)
+    words = [f"{network}, {figure.title}{' %' * figure.is_share} by density asked for"]
     for row in table[table["reg.method"] == DENSE].to_dict("records"):
-        accuracy = percent(row["accuracy"], row["accuracy_std"])
-        words.append(f"{printable(row['method'])}: {accuracy}")
+        words.append(f"{printable(row['method'])}: {_cell(figure, row)}")
     return "; ".join(words)
+
+
+def _cell(figure: Figure, row: Mapping[str, Any]) -> str:
+    return written(figure, row[figure.name], row[f"{figure.name}_std"])
 
 
 def lines(head: str, table: pd.DataFrame) -> tuple[list[list[str]], Marks]:
     """Return a header, of `head` and densities, and a line per method; the places of the best."""
-    sparse = table[table["reg.method"] != DENSE]
+    sparse, figure = table[table["reg.method"] != DENSE], headline_of(table)
     densities = sorted(sparse[ASKED].unique(), reverse=True)
     found, best = [[head, *(f"{100 * one:g} %" for one in densities)]], []
     for method, rows in sparse.groupby("method", sort=False):
         cells = [printable(method)]
         for column, density in enumerate(densities, start=1):
             here = rows[rows[ASKED] == density].to_dict("records")
-            cells.append(percent(here[0]["accuracy"], here[0]["accuracy_std"]) if here else "")
+            cells.append(_cell(figure, here[0]) if here else "")
             if here and here[0]["best"]:
                 best.append((len(found), column))
         found.append(cells)

@@ -7,16 +7,24 @@ import numpy as np
 import pandas as pd
 
 from dstrun.compare.aggregate import front
+from dstrun.compare.headlines import headline_of_row, written, written_difference
 from dstrun.compare.labels import DENSITIES, EPOCHS, cell_text, is_partly_masked
 from dstrun.runs.labels import heading, option_label, quantity
+from dstrun.runs.tasks import ACCURACY, BITS_PER_BYTE, PERPLEXITY
 from dstrun.system.errors import printable
 from dstrun.system.files import csv_text
 from dstrun.system.terminal import duration
 
 NAMES = ("group", "model.name", "data.name", "reg.method")  # shown if there are several
+OF_TASKS = {  # figures of held-out data
+    "validation": (ACCURACY, "validation %"),
+    "accuracy": (ACCURACY, "accuracy %"),
+    "validation_bits_per_byte": (BITS_PER_BYTE, "validation bits per byte"),
+    "bits_per_byte": (BITS_PER_BYTE, "bits per byte"),
+    "perplexity": (PERPLEXITY, "perplexity"),
+}
 FIGURES = {
-    "validation": "validation %",
-    "accuracy": "accuracy %",
+    **{key: words for key, (_, words) in OF_TASKS.items()},
     "density": "remaining %",
     "density_model": "whole model %",
     "difference": "Δ dense",
@@ -42,7 +50,9 @@ def _images(runs: pd.DataFrame) -> str:
         return ""
     *first, last = ("all" if limit == 0 else f"{limit:,.0f}" for limit in limits)
     words = f"{', '.join(first)} or {last}" if first else last
-    return f" ({words} training image{'s' * (limits != [1])})"
+    texts = runs.loc[runs["data.builder"] == "text", "data.train_limit"]
+    noun = "sequence" if len(texts) == len(runs) else "image"
+    return f" ({words} training {noun}{'s' * (limits != [1])})"
 
 
 def columns(rows: pd.DataFrame) -> list[str]:
@@ -92,8 +102,10 @@ def _figures(rows: pd.DataFrame) -> list[str]:
         left_out.add("flops")
     if not is_partly_masked(rows).any():
         left_out.add("density_model")
-    left_out.update(key for key in ("validation", "difference") if not rows[key].notna().any())
-    return [key for key in FIGURES if key not in left_out]
+    for key in ("difference", *(key for key in OF_TASKS if key != "accuracy")):
+        if key not in rows or not rows[key].notna().any():
+            left_out.add(key)
+    return [key for key in FIGURES if key in rows and key not in left_out]
 
 
 def header(key: str) -> str:
@@ -117,8 +129,11 @@ def _cell(key: str, row: dict[str, Any]) -> str:
     value = row[key]
     if value is None or value != value:
         return ""
+    if key == "difference":
+        return written_difference(headline_of_row(row), value)
     if key in FIGURES:
-        return _signed(value) if key == "difference" else percent(value, row[f"{key}_std"])
+        figure, _ = OF_TASKS.get(key, (ACCURACY, ""))  # densities are shares, too
+        return written(figure, value, row[f"{key}_std"])
     if key in ("runs", "running", "failed", "epochs"):
         return _count(key, row)
     if key in DENSITIES:
@@ -137,16 +152,6 @@ def _count(key: str, row: dict[str, Any]) -> str:
     return cell_text(value) if value else ""
 
 
-def percent(mean: float, std: float | None) -> str:
-    """Return fractions in percent: '97.91 ± 0.06', or '97.91' without a standard deviation."""
-    return f"{100 * mean:.2f}" + (f" ± {100 * std:.2f}" if std is not None and std == std else "")
-
-
-def _signed(fraction: float) -> str:
-    """Return a difference in percent with its sign."""
-    return f"{100 * fraction:+.2f}"
-
-
 def is_on_front(rows: pd.DataFrame) -> list[bool]:
     """Return for each row whether it is on the Pareto front of its model and data.
 
@@ -163,8 +168,8 @@ def markdown(rows: pd.DataFrame) -> str:
     """Return the table in Markdown, rows of the front in bold."""
     keys = columns(rows)
     head, *body = (escape_line(line) for line in lines(rows, keys))
-    place = keys.index("accuracy")
-    for line, best in zip(body, is_on_front(rows), strict=True):
+    for line, best, row in zip(body, is_on_front(rows), rows.to_dict("records"), strict=True):
+        place = keys.index(headline_of_row(row).name)
         line[place] = f"**{line[place]}**" if best else line[place]
     return markdown_table([head, *body])
 

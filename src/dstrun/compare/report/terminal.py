@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dstrun.compare.aggregate import FRONT
+from dstrun.compare.headlines import headline_of_row
 from dstrun.compare.labels import DENSITIES, EPOCHS
 from dstrun.compare.report.method_table import BEST
 from dstrun.compare.report.table import (
@@ -28,7 +29,16 @@ from dstrun.system.terminal import print_whole
 GAP = 3  # characters between two columns
 LEAST_WORDS = 12  # characters of a column of words, which is folded before it gets narrower
 LASTING = ("reg.alpha", *DENSITIES)  # options that stay columns
-DISPENSABLE = ("seconds", "epochs", "flops", "difference", "running", "failed", "runs")
+DISPENSABLE = (
+    "perplexity",
+    "seconds",
+    "epochs",
+    "flops",
+    "difference",
+    "running",
+    "failed",
+    "runs",
+)
 
 
 def print_settings(title: str, rows: pd.DataFrame) -> None:
@@ -62,12 +72,12 @@ def _settings_table(
     table = _table(head, sum(key in (*NAMES, SETTINGS) for key in keys))
     pairs = rows[["model.name", "data.name"]].agg(tuple, axis=1)
     starts = pairs.ne(pairs.shift()).tolist()
-    are_together, accuracy = sum(starts) == pairs.nunique(), keys.index("accuracy")
-    for place, cells in enumerate(body):
+    are_together = sum(starts) == pairs.nunique()
+    for place, (cells, row) in enumerate(zip(body, rows.to_dict("records"), strict=True)):
         if place and are_together and starts[place]:
             table.add_section()
         if best[place]:
-            cells[accuracy] += mark
+            cells[keys.index(headline_of_row(row).name)] += mark
         style = "bold" if best[place] else ""
         table.add_row(*(Text(legible(cell)) for cell in cells), style=style)
     return table
