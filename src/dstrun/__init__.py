@@ -1,9 +1,10 @@
 """dstrun: an experiment runner for Dynamic Sparse Training.
 
 `dstrun.DynamicSparseTraining` adds the method to a training loop of your own, and `dstrun.method`
-any other, such as RigL. `dstrun.sparsify` and `dstrun.ThresholdMask` are DST's masks alone, and
-`dstrun.plain` returns the sparse network without masks. A data set of your own consists of
-`dstrun.Splits` and `dstrun.Split`. Importing the package does not import torch.
+any other, such as RigL; `dstrun.record` leaves a run folder of it. `dstrun.sparsify` and
+`dstrun.ThresholdMask` are DST's masks alone, and `dstrun.plain` returns the sparse network without
+masks. A data set of your own consists of `dstrun.Splits` and `dstrun.Split`. Importing the package
+does not import torch.
 """
 
 from importlib import import_module
@@ -17,6 +18,7 @@ _PUBLIC = {
     "ThresholdMask": "dstrun.methods.dst.masking",
     "DynamicSparseTraining": "dstrun.methods.dst.method",
     "method": "dstrun.runs.method",
+    "record": "dstrun.callbacks.record",
     "RecurrentLinear": "dstrun.models.recurrent",
     "load": "dstrun.export.load",
     "shrink": "dstrun.export.shrink",

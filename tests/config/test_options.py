@@ -86,6 +86,7 @@ ELSEWHERE = {
     "schedule.ema": (
         "training/test_average.py::test_figures_are_those_of_the_average_and_training_is_as_without"
     ),
+    "loop": "callbacks/test_record.py::test_a_run_of_another_loop_is_reported_and_not_run",
     "data.stream": "data/test_streamed_runs.py::test_a_run_trains_on_a_stream",
     "data.workers": "data/test_streamed_runs.py::test_processes_read_for_a_run",
 }  # option: the test that sees it
@@ -185,6 +186,7 @@ OTHER: dict[str, Any] = {
     "outputs": "elsewhere",
     "group": "other",
     "name": "other",
+    "loop": "own",
     "overwrite": True,
     "dry_run": True,
     "n_jobs": 2,

@@ -144,6 +144,17 @@ def test_the_check_ends_after_two_steps_or_with_its_method() -> None:
     assert method._check is None, "dstrun's own loop needs none"
 
 
+def test_gradients_are_shown_to_a_method_without_a_bound_on_them() -> None:
+    """A loop for all methods calls `on_gradients`: without a bound DST leaves them as they are."""
+    method = dstrun.method("dst", alpha=1e-3)
+    method.prepare(model := net())
+    method.regularised(model(X).sum()).backward()
+    gradients = [parameter.grad for parameter in model.parameters()]
+    before = [gradient.clone() for gradient in gradients]
+    assert method.on_gradients(gradients)
+    assert all(torch.equal(one, other) for one, other in zip(before, gradients, strict=True))
+
+
 def test_an_unknown_name_is_told_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="name is 'rigle', expected one of dst, dense, static"):
         dstrun.method("rigle", density=0.1)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import yaml
 from dstrun.compare.csv_reader import Frame
 from dstrun.compare.labels import EPOCHS
 from dstrun.config.check import check
-from dstrun.config.options import OPTIONS, Config, flat, value_of
+from dstrun.config.options import DSTRUN, OPTIONS, Config, flat, value_of
 from dstrun.config.sparsity import asked_density
 from dstrun.runs.identity import SETTINGS, applies, settings
 from dstrun.runs.rounds import rounds_of
@@ -150,8 +150,9 @@ class Run:
             self.notes.append(f"{CONFIG_FILE}: {error}")
             setting = dict(given)
         else:
-            known, setting = _applicable_options(checked), settings(checked) | unknown
-            known[EPOCHS] = status.get("epochs", rounds_of(checked).total)
+            options, setting = _applicable_options(checked), settings(checked) | unknown
+            options[EPOCHS] = status.get("epochs", rounds_of(checked).total)
+            known = options if checked.loop == DSTRUN else _given_options(options, known)
         setting.pop("seed", None)
         options = {key: _cell(value) for key, value in known.items() if key in SHOWN_OPTIONS}
         return options | {"setting": _as_json(setting)}
@@ -180,6 +181,11 @@ def _applicable_options(config: Config) -> dict[str, Any]:
     if config.reg.is_steered:
         del options["reg.alpha"]  # where it started; its course is in metrics.csv
     return options
+
+
+def _given_options(options: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """Return the options that the config of another training loop has: the rest is not known."""
+    return {key: value for key, value in options.items() if key in given}
 
 
 def _as_json(setting: Mapping[str, Any]) -> str:

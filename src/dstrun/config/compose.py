@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from dstrun.config.groups import packaged_folder
 from dstrun.config.hydra_errors import is_from_hydra, one_line
 from dstrun.config.keys import check_key
-from dstrun.config.options import GROUPS
+from dstrun.config.options import DSTRUN, GROUPS
 from dstrun.config.overrides import normalize_override, words_for_hydra
 from dstrun.config.sources import register_plugins
 from dstrun.config.values import SeveralValues, parse_overrides
@@ -114,6 +114,7 @@ def load_saved_config(file: Path, words: Sequence[str] = ()) -> dict[str, Any]:
     except Exception as error:  # a damaged file raises errors of the system, YAML or OmegaConf
         kind = type(error).__name__
         raise InputError(f"{file}: no config of a run can be read there ({kind})") from error
+    refuse_other_loop(config.get("loop", DSTRUN), f"{file.parent}: ")
     for word in words:
         override = _one_value(word)
         key = override.key_or_group
@@ -123,6 +124,15 @@ def load_saved_config(file: Path, words: Sequence[str] = ()) -> dict[str, Any]:
             check_key(key)
             OmegaConf.update(config, key, override.value())
     return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+
+
+def refuse_other_loop(loop: str, place: str = "") -> None:
+    """Raise InputError for a run that another training loop than dstrun's has made."""
+    if loop != DSTRUN:
+        raise InputError(
+            f"{place}loop: got {loop!r}, a run of another training loop, which dstrun reports and "
+            "cannot run, resume, evaluate or export"
+        )
 
 
 def _one_value(word: str) -> Override:

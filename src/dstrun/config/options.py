@@ -14,6 +14,8 @@ from dstrun.config.field import option
 from dstrun.config.sections import DataConfig, ModelConfig, ScheduleConfig
 from dstrun.config.sparsity_options import RegConfig
 
+DSTRUN = "dstrun"  # the loop of all runs but those that `dstrun.record` has recorded
+
 
 @dataclass
 class CheckpointConfig:
@@ -109,6 +111,12 @@ class Config:
         identity=False,
     )
     name: str | None = option(None, "Free-text label shown in W&B", identity=False)
+    loop: str = option(
+        DSTRUN,
+        "Training loop that made a run: another than dstrun's where `dstrun.record` recorded it. "
+        "Such a run can be reported and filtered, not run or evaluated",
+        pattern=r"\w[\w.-]*",
+    )
     overwrite: bool = option(
         False, "Whether to start over a run that exists already", identity=False
     )

@@ -54,6 +54,7 @@ class Method:
     is_update_step = False  # True: masks move in this step, which is then not compiled whole
     rounds = 1  # of training, each over all epochs
     rewind_epoch = 0  # at which rounds after the first begin
+    made_with: Mapping[str, Any] = {}  # arguments, by name, where they are known
 
     def __init__(
         self,

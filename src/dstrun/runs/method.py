@@ -1,6 +1,7 @@
 """The method of a run: `reg` of its config as an object of `dstrun.methods`."""
 
 import re
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from dstrun.config.check import check
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from dstrun.methods.base import Method
 
 NOT_PASSED = ("reg.method", "reg.args")
+OF_THRESHOLDS = ("schedule.threshold_decay", "schedule.threshold_clip")
 
 
 def method(name: str, **options: Any) -> "Method":
@@ -50,15 +52,59 @@ def method(name: str, **options: Any) -> "Method":
         raise ValueError(re.sub(r"\b(reg|schedule)\.", "", str(error))) from error
 
 
+def options_of(method: "Method") -> dict[str, Any]:
+    """Return {key: value} of the options of a run with this method, those at their default too.
+
+    Raises ValueError for a method that neither `method` nor the class of DST has made, and for
+    values that a run refuses.
+    """
+    if not method.made_with:
+        name = type(method).__name__
+        raise ValueError(f"method: got a {name} of unknown options, make it by dstrun.method(…)")
+    given: dict[str, Any] = {"reg.method": _name_of(type(method))}
+    for option, value in method.made_with.items():
+        if _is_option(option):
+            given[_key(option)] = value
+        else:
+            given.setdefault("reg.args", {})[option] = value
+    try:
+        config = check(given)
+    except InputError as error:
+        raise ValueError(str(error)) from error
+    found = {key: value_of(config, key) for key in OPTIONS if _is_of_method(config, key)}
+    return {key: value for key, value in found.items() if key in given or key.startswith("reg.")}
+
+
+def _name_of(kind: type) -> str:
+    """Return the name of a method's class in `reg.method`."""
+    place = f"{kind.__module__}:{kind.__qualname__}"
+    registered = {entry.value: entry.name for entry in entry_points(group="dstrun.methods")}
+    names = {value: name for name, value in METHODS.items()} | registered
+    if place not in names:
+        raise ValueError(
+            f"method: got {kind.__name__}, expected one of dstrun's methods, or of a package that "
+            f"registers it under dstrun.methods as {place}"
+        )
+    return names[place]
+
+
+def _is_of_method(config: Config, key: str) -> bool:
+    """Return whether an option is the method's, and has an effect."""
+    is_one = key.startswith("reg.") or key in ("schedule.compile", *OF_THRESHOLDS)
+    return is_one and applies(config, key)
+
+
 def make_method(config: Config) -> "Method":
     """Return the method that `reg` asks for, with every option that applies to it.
 
     Raises InputError where the method of an installed package cannot be made.
     """
     name, options = config.reg.method, _options(config)
-    if name in METHODS:
-        return method_class(name)(**options)
-    return _of_a_package(name, options, config.reg.args)
+    if name not in METHODS:
+        return _of_a_package(name, options, config.reg.args)
+    made = method_class(name)(**options)
+    made.made_with = options
+    return made
 
 
 def _of_a_package(name: str, options: dict[str, Any], arguments: dict[str, Any]) -> "Method":
@@ -86,6 +132,7 @@ def _of_a_package(name: str, options: dict[str, Any], arguments: dict[str, Any])
             f"reg.method: {name} is a {type(method).__name__}, "
             "expected a subclass of dstrun.methods.base.Method"
         )
+    method.made_with = passed
     return method
 
 
@@ -108,6 +155,10 @@ def _options(config: Config) -> dict[str, Any]:
 def _key(name: str) -> str:
     """Return the key of an argument that is an option of a run."""
     return next(key for key in (f"reg.{name}", f"schedule.{name}", name) if key in OPTIONS)
+
+
+def _is_option(name: str) -> bool:
+    return any(key in OPTIONS for key in (f"reg.{name}", f"schedule.{name}", name))
 
 
 def _of_reg(options: dict[str, Any]) -> set[str]:

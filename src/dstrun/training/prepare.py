@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dstrun import models
+from dstrun.config.compose import refuse_other_loop
 from dstrun.config.options import Config
 from dstrun.config.registry import check_arguments, lookup
 from dstrun.config.sections import DataConfig
@@ -102,6 +103,7 @@ def prepare(config: Config, resumes: bool = False) -> Prepared:
     With `resumes` the weights will come from the run's own checkpoint: `init`, and weights that are
     0 at the start, are then not looked at.
     """
+    refuse_other_loop(config.loop)
     config = replace(config, init=None) if resumes else config
     try:
         device = choose_device(config.device)

@@ -7,11 +7,12 @@ from types import TracebackType
 from typing import Any
 
 from dstrun.methods.flops import multiply_adds
-from dstrun.methods.mask_stats import LayerFigures, model_density, weights_left_dense
+from dstrun.methods.mask_stats import LayerFigures, weights_left_dense
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.identity import applies
 from dstrun.runs.metrics import LAYERS, STREAMED, Rows, columns_of, number, wandb_row
 from dstrun.runs.status import Status
+from dstrun.runs.summary import summarise
 from dstrun.runs.target_density import as_asked
 from dstrun.runs.tasks import Figure
 from dstrun.runs.wandb_logger import Tracker
@@ -183,47 +184,27 @@ class Recorder:
         return curves
 
     def _summary(self, layers: Sequence[LayerFigures]) -> dict[str, Any]:
-        """Return the last epoch's figures, the best by validation, and what was kept of how much.
-
-        `total` and `kept` are weights of masked layers, `weights` and `weights_kept` those of the
-        whole model.
-        """
+        """Return what `summarise` does, and the best epoch by validation if there is a split."""
         rows = []
         for row in self._metrics.read():
             rows.append({column: number(text) for column, text in row.items()})
         size = self._size()
-        kept = sum(layer.kept for layer in layers)
-        total = sum(layer.total for layer in layers)
-        weights = total + sum(self._left_dense.values())
-        summary: dict[str, Any] = {
-            **rows[-1],
-            "density_model": model_density(layers, weights - total),
-            "kept": kept,
-            "total": total,
-            "weights": weights,
-            "weights_kept": weights - (total - kept),
-            "parameters": size.parameters,
-            "parameters_kept": size.parameters - (total - kept),
-            "thresholds": size.added,
-            "multiply_adds": self._work.total,
-            "multiply_adds_kept": self._work.kept(layers),
-            "left_dense": self._reasons(),
-            "total_seconds": sum(row["seconds"] or 0 for row in rows),
-        }
+        summary = summarise(
+            rows,
+            layers,
+            left_dense=self._left_dense,
+            reasons=self._trainer.method.left_dense,
+            parameters=size.parameters,
+            thresholds=size.added,
+            work=self._work,
+        )
         if self._prepared.validation:
             reg = self._config.reg
             target = reg.target_density if reg.method == "dst" else rows[-1]["density"]
             headline = self._prepared.task.headline
-            summary["best_by_validation"] = _best(rows, target or 0.0, total, headline)
+            best = _best(rows, target or 0.0, summary["total"], headline)
+            summary["best_by_validation"] = best
         return summary
-
-    def _reasons(self) -> dict[str, dict[str, Any]]:
-        """Return size and reason of each weight without a mask."""
-        reasons = self._trainer.method.left_dense
-        found = {}
-        for name, count in self._left_dense.items():
-            found[name] = {"weights": count, "reason": reasons[name]}
-        return found
 
 
 def _best(

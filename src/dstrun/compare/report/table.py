@@ -45,7 +45,7 @@ def title(where: str, runs: pd.DataFrame) -> str:
 
 def _images(runs: pd.DataFrame) -> str:
     """Return ' (300, 1,000 or all training images)' for runs of limited data; '' for others."""
-    limits = sorted({*runs["data.train_limit"]}, key=lambda limit: (limit == 0, limit))
+    limits = sorted({*runs["data.train_limit"].dropna()}, key=lambda limit: (limit == 0, limit))
     if not any(limits):
         return ""
     *first, last = ("all" if limit == 0 else f"{limit:,.0f}" for limit in limits)

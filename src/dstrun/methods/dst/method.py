@@ -24,6 +24,18 @@ from dstrun.methods.layer_selection import LEAVE
 from dstrun.methods.loop_check import LoopCheck
 from dstrun.system.numbers import short
 
+MADE_WITH = (  # arguments that are options of a run
+    "alpha",
+    "granularity",
+    "floor",
+    "exclude",
+    "compile",
+    "guard",
+    "target_density",
+    "freeze",
+    "threshold_clip",
+    "threshold_decay",
+)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
@@ -61,6 +73,7 @@ class DynamicSparseTraining(MaskedMethod):
         include: Sequence[str] = (),
         tied: str = LEAVE,
     ) -> None:
+        self.made_with = {name: one for name, one in locals().items() if name in MADE_WITH}
         if not alpha >= 0:
             raise ValueError(f"alpha is {alpha}, expected a number ≥ 0")
         if not 0 <= target_density < 1:
@@ -205,7 +218,9 @@ class DynamicSparseTraining(MaskedMethod):
         return {name for place, name in enumerate(self._layers) if place in places}
 
     def on_gradients(self, gradients: Sequence[Tensor | None]) -> bool:
-        """Clamp each threshold's gradient to ±threshold_clip, in place."""
+        """Clamp each threshold's gradient to ±threshold_clip, in place, if it is given."""
+        if not self.reads_gradients:
+            return True
         ours = []
         for place in self._places:
             gradient = gradients[place]
