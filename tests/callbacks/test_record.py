@@ -226,7 +226,7 @@ def test_the_options_of_any_method_are_known_and_unknown_ones_are_refused() -> N
     )
     assert [config["reg"][key] for key in ("method", "density", "every")] == ["set", 0.5, 7]
     dense = yaml.safe_load((finished(method=dstrun.method("dense")) / "config.yaml").read_text())
-    assert dense["reg"] == {"method": "dense", "exclude": []}
+    assert dense["reg"] == {"method": "dense", "exclude": [], "include": [], "tied": "leave"}
 
     with pytest.raises(ValueError, match="got a Set of unknown options, make it by dst"):
         recording(method=Set(0.5))

@@ -513,13 +513,14 @@ def test_a_method_gets_the_options_that_are_for_it(
 ) -> None:
     """What it makes of them is in tests/methods."""
     monkeypatch.setattr("dstrun.runs.method.METHODS", [name])
-    monkeypatch.setattr("dstrun.runs.method.method_class", lambda _: dict)
+    monkeypatch.setattr("dstrun.runs.method.method_class", lambda _: SimpleNamespace)
     methods_of = dict(FOR_METHODS)
     if name == "l1":  # with reg.cutoff
         del methods_of["reg.density"]
     made = make_method(check(LEAST[name] | {key: OTHER[key] for key in methods_of}))
     for key, methods in methods_of.items():
-        assert made.get(key.removeprefix("reg.")) == (OTHER[key] if name in methods else None)
+        found = getattr(made, key.removeprefix("reg."), None)
+        assert found == (OTHER[key] if name in methods else None)
 
 
 def test_a_method_of_another_package_gets_reg_args(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,10 +110,10 @@ def train(
 ) -> Iterator[Record]:
     """Train from `progress` to the end of all rounds; yield a Record at each epoch's end.
 
-    `splits` names what to evaluate on then ("test", "validation"), under the update's autocast and
-    with the `average` of the weights, which the model has in the end; `task` has their figures.
-    `between_steps` is called after every step and asks for one more Record by returning True; every
-    `log_steps` steps there is one too. Without epochs the model is evaluated once.
+    `splits`: what to evaluate on then, by name, for the figures of `task`, under the update's
+    autocast and with the `average` of the weights, which the model has in the end. `between_steps`
+    is called after every step; where it returns True there is one more Record, and every
+    `log_steps` steps too. Without epochs the model is evaluated once.
     """
     method = update.method
     if rounds.total == 0:
@@ -127,8 +127,7 @@ def train(
             loss, right = update(images, labels, rate(progress.step), of=size)
             average.update()
             progress.add(loss, right, size)
-            is_asked = between_steps(progress)
-            is_last = progress.batch >= len(batches)
+            is_asked, is_last = between_steps(progress), progress.batch >= len(batches)
             is_logged = log_steps > 0 and progress.step % log_steps == 0 and not is_last
             if is_asked or is_logged:
                 # measure() waits for the device, so before the clock is read
