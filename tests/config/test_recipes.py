@@ -105,6 +105,55 @@ COSINE = IMAGENET | {  # the milestones stay, without effect
     "schedule.precision": "bf16",
     "schedule.channels_last": True,
 }
+HE = CIFAR | {
+    "schedule.epochs": 164,
+    "schedule.batch_size": 128,
+    "schedule.milestones": [82, 123],
+}
+USUAL = {
+    "data.pad": 4,
+    "data.flip": True,
+    "reg.alpha": 5e-6,
+    "schedule.epochs": 200,
+    "schedule.batch_size": 128,
+    "schedule.lr": 0.1,
+    "schedule.weight_decay": 5e-4,
+    "schedule.rate": "cosine",
+}
+ADAMW = {
+    "data.flip": True,
+    "reg.target_density": 0.1,
+    "schedule.optimiser": "adamw",
+    "schedule.weight_decay": 0.05,
+    "schedule.decay_norm_and_bias": False,
+    "schedule.rate": "cosine",
+    "schedule.label_smoothing": 0.1,
+}
+VIT = ADAMW | {
+    "data.pad": 4,
+    "schedule.epochs": 100,
+    "schedule.batch_size": 128,
+    "schedule.lr": 1e-3,
+    "schedule.warmup": 10.0,
+}
+DEIT = ADAMW | {
+    "schedule.epochs": 300,
+    "schedule.batch_size": 1024,
+    "schedule.lr": 5e-4,
+    "schedule.lr_per": 512,
+    "schedule.warmup": 5.0,
+    "schedule.precision": "bf16",
+}
+MLP = {
+    "data.pad": 4,
+    "data.flip": True,
+    "reg.alpha": 5e-5,
+    "schedule.epochs": 40,
+    "schedule.batch_size": 128,
+    "schedule.lr": 0.05,
+    "schedule.weight_decay": 5e-4,
+    "schedule.rate": "onecycle",
+}
 DIGITS = {"reg.alpha": 2e-3, "schedule.lr": 0.05, "schedule.rate": "onecycle"}
 SHIFTED = {"data.pad": 1, "schedule.rate": "onecycle"}
 DECAYED = SHIFTED | {"schedule.weight_decay": 1e-4, "schedule.threshold_decay": 0.0}
@@ -132,6 +181,17 @@ RECIPES: dict[str, dict[str, Any]] = {
     "wrn_16_8-cifar100": CIFAR,
     "wrn_28_8-cifar100": CIFAR,
     "resnet50-imagenet": IMAGENET,
+    "resnet20-cifar10": HE,
+    "resnet32-cifar10": HE,
+    "resnet56-cifar10": HE,
+    "resnet18-cifar10": USUAL,
+    "mobilenet_v2-cifar10": USUAL,
+    "vgg19-cifar10": CIFAR | {"schedule.batch_size": 128, "schedule.weight_decay": 5e-4},
+    "vit_tiny-cifar10": VIT,
+    "deit_small-imagenet": DEIT,
+    "mlp-mnist": {},
+    "mlp-cifar10": MLP,
+    "mlp-digits": DIGITS,
     "lenet_300_100-digits": DIGITS,
     "lenet5-digits": DIGITS,
 }

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dstrun.methods.fixed.at_start import AtStartByImages, Weights, added
 
@@ -33,6 +34,11 @@ class Grasp(AtStartByImages):
 
         Raises RuntimeError for a network without second derivatives.
         """
+        with sdpa_kernel(SDPBackend.MATH):
+            return self._scores(network, weights)
+
+    def _scores(self, network: nn.Module, weights: list[Tensor]) -> list[Tensor]:
+        """Return W ⊙ H G, by products whose second derivatives torch knows."""
         gradient = added(self.gradients(network, weights))
         network.zero_grad()
         for own in self.gradients(network, weights, create_graph=True):
