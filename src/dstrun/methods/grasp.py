@@ -4,7 +4,8 @@
 
 The weights of highest score are removed, so that the norm of the gradient falls least. H G is the
 gradient of the product of G with its own constant copy. The authors draw new weights for linear
-layers before they score; here the network is scored as it is.
+layers before they score; here the network is scored as it is. Attention is computed as matrix
+products, since torch's fused kernels have no second derivatives.
 """
 
 import re
@@ -37,7 +38,7 @@ class Grasp(AtStartByImages):
         with sdpa_kernel(SDPBackend.MATH):
             return self._scores(network, weights)
 
-    def _scores(self, network: nn.Module, weights: list[Tensor]) -> list[Tensor]:
+    def _scores(self, network: nn.Module, weights: Weights) -> list[Tensor]:
         """Return W ⊙ H G, by products whose second derivatives torch knows."""
         gradient = added(self.gradients(network, weights))
         network.zero_grad()
