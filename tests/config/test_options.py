@@ -80,6 +80,9 @@ ELSEWHERE = {
     "schedule.label_smoothing": (
         "training/test_step.py::test_a_share_of_each_label_is_spread_over_all_classes"
     ),
+    "schedule.mixup": (
+        "data/test_mixed_batches.py::test_a_run_trains_on_mixed_images_and_tests_on_plain_ones"
+    ),
     "schedule.decay_norm_and_bias": (
         "training/test_optim.py::test_norm_and_biases_need_not_decay_while_thresholds_do"
     ),
@@ -169,6 +172,7 @@ OTHER: dict[str, Any] = {
     "schedule.gamma": 0.5,
     "schedule.warmup": 1.0,
     "schedule.label_smoothing": 0.5,
+    "schedule.mixup": 0.5,
     "schedule.decay_norm_and_bias": False,
     "schedule.ema": 0.5,
     "schedule.clip": 0.5,

@@ -128,6 +128,7 @@ ADAMW = {
     "schedule.decay_norm_and_bias": False,
     "schedule.rate": "cosine",
     "schedule.label_smoothing": 0.1,
+    "schedule.mixup": 0.8,
 }
 VIT = ADAMW | {
     "data.pad": 4,

@@ -159,6 +159,13 @@ class ScheduleConfig:
         low=0,
         below=1,
     )
+    mixup: float = option(
+        0.0,
+        "Parameter a of the distribution Beta(a, a) of the shares in which two images of a batch, "
+        "and their labels, are mixed for training (0: not mixed). Training figures are those of "
+        "the mixed images",
+        low=0,
+    )
     sync_bn: bool = option(
         False,
         "Batch norm over the images of all ranks (GPUs, devices > 1), by torch's SyncBatchNorm. "

@@ -14,6 +14,7 @@ from dstrun.data.checks import check, note_missing_classes
 from dstrun.data.digits import digits
 from dstrun.data.folder import folder
 from dstrun.data.image_reader import ImageReader
+from dstrun.data.mixed_batches import MixedBatches
 from dstrun.data.splits import AnySplit, FileSplit, Split, Splits, TextSplit
 from dstrun.data.streamed_batches import StreamedBatches
 from dstrun.data.text import text
@@ -30,6 +31,7 @@ __all__ = [
     "DataError",
     "FileSplit",
     "ImageReader",
+    "MixedBatches",
     "Split",
     "Splits",
     "StreamedBatches",
@@ -40,7 +42,7 @@ __all__ = [
 ]
 
 Builder = Callable[..., Splits]
-AnyBatches = Batches | StreamedBatches | TextBatches
+AnyBatches = Batches | StreamedBatches | TextBatches | MixedBatches
 
 BUILDERS: dict[str, Builder] = {
     "digits": digits,

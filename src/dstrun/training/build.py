@@ -18,6 +18,7 @@ from dstrun.data import (
     Batches,
     FileSplit,
     ImageReader,
+    MixedBatches,
     StreamedBatches,
     TextBatches,
     TextSplit,
@@ -62,6 +63,8 @@ def make_batches(
     is_text = isinstance(prepared.splits.train, TextSplit)
     changes = {} if is_text else {"pad": data.pad, "flip": data.flip}
     train = batches(prepared.splits.train, size, seed=config.seed, **changes)
+    if mixup := config.schedule.mixup:
+        train = MixedBatches(train, mixup, prepared.splits.classes, config.seed)
     bytes_of_one = prod(prepared.shape) * (prepared.splits.classes if is_text else 1)
     usual = EVALUATION_BYTES[prepared.device.type] // bytes_of_one
     size = max(size // config.schedule.accumulate, usual, 1)

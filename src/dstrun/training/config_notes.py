@@ -21,7 +21,7 @@ WITHOUT_DOWNLOAD = {
 }
 OF_IMAGES = ("stream", "workers", "size", "mean", "std", "pad", "flip")  # options of `data`
 WITH_FIXED_SIZE = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
-WITHOUT_CONVOLUTIONS = ("lenet_300_100", "lstm", "gpt")
+WITHOUT_CONVOLUTIONS = ("lenet_300_100", "lstm", "mlp", "gpt")
 FOR_SWEEPS = ("n_jobs", "retry")
 MOST = 8  # notes on a sweep
 WITH_TARGET = "there is a reg.target_density"

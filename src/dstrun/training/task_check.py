@@ -1,4 +1,4 @@
-"""Check that network and method are for text, where the data are text."""
+"""Check that network, method and schedule are for text, where the data are text."""
 
 from dstrun import models
 from dstrun.config.options import Config
@@ -19,6 +19,11 @@ def check_task(config: Config, splits: Splits) -> None:
         raise InputError(
             f"model={model}: takes images, and data={data} has sequences of {splits.shape[0]} "
             "bytes; model=gpt takes them"
+        )
+    if config.schedule.mixup:
+        raise InputError(
+            f"schedule.mixup: got {config.schedule.mixup:g}, and bytes of text cannot be mixed; "
+            f"data={data} needs 0"
         )
     if config.reg.method == "synflow":
         raise InputError(
