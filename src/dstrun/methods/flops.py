@@ -61,7 +61,7 @@ def multiply_adds(model: nn.Module, example: Tensor) -> MultiplyAdds:
     counter.mod_tracker = _WholeModel()  # type: ignore[assignment]
     try:
         with (
-            _plain_attention(),
+            plain_attention(),
             torch.random.fork_rng([example.device] if example.is_cuda else []),
             counter,
         ):
@@ -92,8 +92,11 @@ class _WholeModel(nullcontext):
 
 
 @contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Make torch compute attention as matrix products: its counter lacks some fused kernels."""
+def plain_attention() -> Iterator[None]:
+    """Make torch compute attention as matrix products.
+
+    Its counter lacks some fused kernels, and these have no second derivatives.
+    """
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

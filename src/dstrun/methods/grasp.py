@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dstrun.methods.fixed.at_start import AtStartByImages, Weights, added
+from dstrun.methods.flops import plain_attention
 
 
 class Grasp(AtStartByImages):
@@ -35,7 +35,7 @@ class Grasp(AtStartByImages):
 
         Raises RuntimeError for a network without second derivatives.
         """
-        with sdpa_kernel(SDPBackend.MATH):
+        with plain_attention():
             return self._scores(network, weights)
 
     def _scores(self, network: nn.Module, weights: Weights) -> list[Tensor]:

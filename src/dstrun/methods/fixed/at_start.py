@@ -164,7 +164,8 @@ class AtStartByImages(AtStart):
     ) -> Iterator[tuple[Tensor, ...]]:
         """Yield the gradients of each piece's share of the mean loss."""
         for images, labels in self._pieces:
-            loss = F.cross_entropy(network(images) / self.temperature, labels)
+            logits = network(images) / self.temperature
+            loss = F.cross_entropy(logits.flatten(0, -2), labels.flatten())  # of a text: each byte
             loss = loss * (len(images) / self._seen)
             yield gradients_of(loss, weights, create_graph)
 
