@@ -1,5 +1,6 @@
 """A small network, its data, and runs of it in a loop of one's own."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,14 @@ from dstrun.methods.base import Method
 
 SETTINGS = {"model": "mlp", "data": "dots", "seed": 0, "schedule.epochs": 2}
 STEPS = 4  # an epoch
-X = torch.arange(96.0).view(6, 16) / 96
-Y = torch.arange(6) % 3
+BATCH = 6
+X = torch.sin(torch.arange(16.0 * BATCH * STEPS)).view(BATCH * STEPS, 16)
+Y = torch.arange(BATCH * STEPS) % 3
+
+
+def momentum(parameters: Any) -> torch.optim.Optimizer:
+    """Return SGD with momentum."""
+    return torch.optim.SGD(parameters, lr=0.3, momentum=0.9)
 
 
 def net() -> nn.Sequential:
@@ -31,17 +38,34 @@ def recording(method: Method | None = None, **options: Any) -> Recording:
     return dstrun.record(model, method, **options)
 
 
-def train(method: Method, model: nn.Module, epochs: int = 2, lr: float = 0.1) -> None:
-    """Train as docs/library.md says, on the same batch in every step."""
-    optimiser = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
-    method.begin(epochs * STEPS, optimiser, STEPS)
+def train(
+    method: Method,
+    model: nn.Module,
+    *,
+    epochs: int = 3,
+    pieces: int = 1,
+    clip: float = 0.0,
+    optimiser: Callable[..., torch.optim.Optimizer] = momentum,
+) -> nn.Module:
+    """Train as docs/library.md says, batches in order, each in as many pieces; return the model."""
+    optimisers = optimiser(model.parameters())
+    parameters = [one for one in model.parameters() if one.requires_grad]
+    method.begin(epochs * STEPS, optimisers, STEPS)
     for step in range(epochs * STEPS):
         method.before_step(step)
-        optimiser.zero_grad()
-        method.regularised(F.cross_entropy(model(X), Y)).backward()
-        if method.on_gradients([one.grad for one in model.parameters() if one.requires_grad]):
-            optimiser.step()
+        optimisers.zero_grad()
+        part = slice(step % STEPS * BATCH, (step % STEPS + 1) * BATCH)
+        for piece, (x, y) in enumerate(
+            zip(X[part].chunk(pieces), Y[part].chunk(pieces), strict=True)
+        ):
+            loss = F.cross_entropy(model(x), y) / pieces
+            (loss if piece else method.regularised(loss)).backward()
+        if method.on_gradients([one.grad for one in parameters]):
+            if clip:
+                nn.utils.clip_grad_norm_(parameters, clip)
+            optimisers.step()
         method.after_step()
+    return model
 
 
 def finished(outputs: Path | str = "outputs", **options: Any) -> Path:

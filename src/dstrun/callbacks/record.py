@@ -132,8 +132,8 @@ class Recording:
         self._resumed_at = step
         self._log.info(f"resuming at step {step}")
 
-    def log(self, *, epoch: float, step: int, **figures: Any) -> None:
-        """Write a row of metrics.csv, with the density of every layer in layers.csv.
+    def log(self, *, epoch: float, step: int, **figures: Any) -> list[LayerFigures]:
+        """Write a row of metrics.csv, and one for each layer of layers.csv; return the latter.
 
         epoch, step: how many are done. figures: columns of metrics.csv: lr, train_loss,
         train_accuracy, test_loss, test_accuracy, validation_loss, validation_accuracy, seconds
@@ -153,6 +153,7 @@ class Recording:
         metrics.append([self._method.metrics() | row])
         words = [f"{key} {value:.6g}" for key, value in row.items() if value is not None]
         self._log.info("  ".join(words))
+        return layers
 
     def log_layers(self, *, epoch: float, step: int) -> list[LayerFigures]:
         """Write rows of layers.csv alone, between epochs; return them."""

@@ -142,6 +142,11 @@ class Method:
 
     def kept(self) -> Tensor | int:
         """Return how many weights of the reported layers take part now."""
+        return self.total
+
+    @property
+    def total(self) -> int:
+        """Number of weights of the reported layers."""
         return sum(layer.weight.numel() for layer in self._layers.values())
 
     @torch.no_grad()
