@@ -22,6 +22,7 @@ from dstrun.methods.mask_stats import (
     model_density,
     weights_left_dense,
 )
+from dstrun.methods.masked_layers import sparsify
 from dstrun.models import BUILDERS
 from dstrun.models.lenet import LeNet300100
 
@@ -200,6 +201,13 @@ def test_weights_without_a_mask_count_for_the_model_once() -> None:
     layers = [LayerFigures("0", 2, 8)]
     assert masked_density(layers) == 2 / 8
     assert model_density(layers, sum(dense.values())) == (2 + 38) / (8 + 38)
+
+
+def test_parts_without_a_mask_count_for_themselves_in_a_layer_that_has_others() -> None:
+    model = nn.Sequential(nn.LSTM(4, 6))
+    selection = sparsify(model, exclude=["*_hh*", "*.f"])
+    dense = weights_left_dense(model, selection.left_dense)
+    assert dense == {"0.weight_ih_l0.f": 24, **{f"0.weight_hh_l0.{gate}": 36 for gate in "ifgo"}}
 
 
 def test_what_a_move_of_a_mask_grows_drops_and_explores() -> None:

@@ -1,15 +1,16 @@
 """Multiply-adds of a model for one example: by layer, and what masks leave of them.
 
-A weight of a linear layer is used once for each vector that the layer gets, a weight of a
-convolution once for each output position, a recurrent weight once for each time step. So a layer
-takes weights × positions multiply-adds, and kept × positions once its pruned weights are left out.
-All other products (attention, layers left dense) are counted by torch's FlopCounterMode.
+torch's FlopCounterMode counts all products. A weight is multiplied by at several positions
+(`weight_uses`), so that a layer takes weights × positions multiply-adds, and kept × positions once
+its pruned weights are left out. What is left of all products (attention scores, weights without a
+mask) stays as it is.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from math import prod
 from typing import Any
 
@@ -18,7 +19,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from dstrun.methods.layer_kinds import Kind, kind_of
+from dstrun.methods.layer_weights import LayerWeight, weights_of
 from dstrun.methods.mask_stats import LayerFigures
+from dstrun.methods.masked_layers import plain_type
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,8 @@ class MultiplyAdds:
     """Multiply-adds of a model for one example.
 
     total: of the whole model.
-    positions: how often each weight of a layer is used, by the name of the layer, for the linear
-        layers and 2-d convolutions that the forward pass calls.
+    positions: how often each weight of a layer is used, by the name of the layer in layers.csv, 0
+        for one that the forward pass does not call.
     """
 
     total: int
@@ -47,16 +51,11 @@ class MultiplyAdds:
 
 @torch.no_grad()
 def multiply_adds(model: nn.Module, example: Tensor) -> MultiplyAdds:
-    """Count the multiply-adds of `model` for `example`, a batch of one, (1, C, H, W).
+    """Count the multiply-adds of `model`, with masks or without, for `example`, a batch of one.
 
     The model's mode and torch's random generators are unchanged afterwards.
     """
-    positions: dict[str, int] = {}
-    handles = []
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            count = partial(_count_positions, positions, name)
-            handles.append(module.register_forward_hook(count))
+    uses = _Uses(model)
     training, counter = model.training, FlopCounterMode(display=False, custom_mapping=FUSED)
     counter.mod_tracker = _WholeModel()  # type: ignore[assignment]
     try:
@@ -68,17 +67,63 @@ def multiply_adds(model: nn.Module, example: Tensor) -> MultiplyAdds:
             model.eval()(example)
     finally:
         model.train(training)
-        for handle in handles:
+        uses.remove_hooks()
+    return MultiplyAdds(counter.get_total_flops() // 2, uses.positions())
+
+
+class _Uses:
+    """Counter of how often the layers of a model use their weights, by hooks.
+
+    A weight that layers share is used by all of them.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._weights: dict[str, tuple[int, str]] = {}  # (id of the parameter, part) by name
+        self._counts: dict[tuple[int, str], int] = {}
+        self._handles = []
+        for layer, module in model.named_modules():
+            kind = kind_of(plain_type(module))
+            if kind is None:
+                continue
+            own = [weight for _, weight in weights_of(layer, module, kind)]
+            for weight in own:
+                self._weights[weight.name] = id(weight.parameter), weight.part
+            count = partial(self._count, layer, own, kind)
+            self._handles.append(module.register_forward_hook(count, with_kwargs=True))
+
+    def _count(
+        self,
+        name: str,
+        own: Sequence[LayerWeight],
+        kind: Kind,
+        layer: nn.Module,
+        arguments: tuple[Any, ...],
+        named: dict[str, Any],
+        output: Any,
+    ) -> None:
+        """Add the uses of a call of a layer with its `own` weights, in a forward hook."""
+        uses: int | Mapping[str, int] = 0
+        if kind.uses:
+            bound = signature(plain_type(layer).forward).bind(layer, *arguments, **named)
+            uses = kind.uses(layer, bound.arguments, output)
+        elif len(own) == 1 and isinstance(output, Tensor):
+            uses = output.numel() // len(own[0].weight)
+        if isinstance(uses, int):
+            by_name = {weight.name: uses for weight in own}
+        else:
+            by_name = {".".join(filter(None, [name, key])): uses[key] for key in uses}
+        for known in by_name.keys() & self._weights.keys():
+            weight_key = self._weights[known]
+            self._counts[weight_key] = self._counts.get(weight_key, 0) + by_name[known]
+
+    def positions(self) -> dict[str, int]:
+        """Return the uses of each weight, by the name of its layer in layers.csv."""
+        return {name: self._counts.get(key, 0) for name, key in self._weights.items()}
+
+    def remove_hooks(self) -> None:
+        """Leave the model as it was."""
+        for handle in self._handles:
             handle.remove()
-    return MultiplyAdds(counter.get_total_flops() // 2, positions)
-
-
-def _count_positions(
-    positions: dict[str, int], name: str, layer: nn.Module, _: object, output: Tensor
-) -> None:
-    """Add to `positions`, in a forward hook, how often a call uses each weight of the layer."""
-    rows = len(layer.weight)  # type: ignore[arg-type]
-    positions[name] = positions.get(name, 0) + output.numel() // rows
 
 
 class _WholeModel(nullcontext):
@@ -114,9 +159,12 @@ def _lstm_layer(input: Sequence[int], *shapes: Any, **_: object) -> int:
 def _cudnn_layers(
     input: Sequence[int], shapes: Sequence[Sequence[int]], *_: object, **__: object
 ) -> int:
-    """Return the operations of recurrent layers on a GPU: all matrices at each of T · B steps."""
+    """Return the operations of recurrent layers on a GPU: all matrices at each of T · B steps.
+
+    input: (T, B, features), or (steps, features) of packed sequences.
+    """
     weights = sum(prod(shape) for shape in shapes if len(shape) == 2)
-    return 2 * input[0] * input[1] * weights
+    return 2 * prod(input[:-1]) * weights
 
 
 def _bilinear(first: Sequence[int], weight: Sequence[int], *_: object, **__: object) -> int:

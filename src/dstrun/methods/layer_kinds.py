@@ -20,6 +20,14 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
+from dstrun.methods.weight_uses import (
+    Uses,
+    each_input_position,
+    each_time_step,
+    each_token,
+    each_token_of_windows,
+    never,
+)
 from dstrun.models.recurrent import RecurrentLinear
 from dstrun.system.errors import InputError, user_code_error
 
@@ -36,6 +44,8 @@ class Kind:
     reads: children whose weights the forward pass reads itself.
     if_asked: masked only where `include` names the layer.
     reason: returns why a layer can have no mask, "" where it can.
+    uses: returns how often a call multiplies by each weight, see `weight_uses`; None for a layer of
+        one weight, used once for each output vector. Only counts of multiply-adds ask it.
     """
 
     weights: Mapping[str, str] = field(default_factory=lambda: {"weight": ""})
@@ -43,6 +53,7 @@ class Kind:
     reads: tuple[str, ...] = ()
     if_asked: bool = False
     reason: Callable[[Any], str] = lambda module: ""
+    uses: Uses | None = None
 
     def parts(self, parameter: str) -> str | None:
         """Return the parts of a parameter, "" for one weight, None for one that has no mask."""
@@ -63,14 +74,18 @@ def _sparse(layer: nn.Embedding) -> str:
 
 def _gates(letters: str) -> Kind:
     """Return the kind of recurrent layers and cells: a weight for each gate."""
-    return Kind({"weight_ih*": letters, "weight_hh*": letters, "weight_hr*": ""})
+    return Kind(
+        {"weight_ih*": letters, "weight_hh*": letters, "weight_hr*": ""}, uses=each_time_step
+    )
 
 
 PLAIN = Kind()
-TRANSPOSED = Kind(rows=1, reason=_grouped)
+TRANSPOSED = Kind(rows=1, reason=_grouped, uses=each_input_position)
 LSTM, GRU, RNN = _gates("ifgo"), _gates("rzn"), _gates("")  # gates in the order of torch
-ATTENTION = Kind({"in_proj_weight": "qkv", "?_proj_weight": ""}, reads=("out_proj",))
-WINDOWS = Kind({}, reads=("qkv", "proj"))
+ATTENTION = Kind(
+    {"in_proj_weight": "qkv", "?_proj_weight": ""}, reads=("out_proj",), uses=each_token
+)
+WINDOWS = Kind({}, reads=("qkv", "proj"), uses=each_token_of_windows)
 
 TYPES: dict[type[nn.Module], Kind] = {
     nn.Linear: PLAIN,
@@ -90,7 +105,7 @@ TYPES: dict[type[nn.Module], Kind] = {
     nn.RNN: RNN,
     nn.RNNCell: RNN,
     nn.MultiheadAttention: ATTENTION,
-    nn.Embedding: Kind(if_asked=True, reason=_sparse),
+    nn.Embedding: Kind(if_asked=True, reason=_sparse, uses=never),
 }
 NAMES: dict[str, Kind] = {
     "torchvision.models.swin_transformer.ShiftedWindowAttention": WINDOWS,

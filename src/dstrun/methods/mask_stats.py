@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dstrun.methods.layer_kinds import kind_of
+from dstrun.methods.masked_layers import plain_type
 
 
 @dataclass(frozen=True)
@@ -141,5 +142,5 @@ def weights_left_dense(model: nn.Module, names: Iterable[str]) -> dict[str, int]
 def _number_of_parts(model: nn.Module, name: str) -> int:
     """Return how many parts a parameter of that name consists of."""
     layer, _, parameter = name.rpartition(".")
-    kind = kind_of(type(model.get_submodule(layer)))
+    kind = kind_of(plain_type(model.get_submodule(layer)))
     return len((kind.parts(parameter) if kind else "") or "1")

@@ -111,6 +111,11 @@ def masked_type(plain: type[nn.Module]) -> type[MaskedLayer]:
     return _MADE[plain]
 
 
+def plain_type(layer: nn.Module) -> type[nn.Module]:
+    """Return the type of a layer, without masks if it has any."""
+    return layer.plain if isinstance(layer, MaskedLayer) else type(layer)
+
+
 def _new(plain: type[nn.Module]) -> nn.Module:
     return object.__new__(masked_type(plain))
 
