@@ -23,7 +23,7 @@ def summarise(
     left_dense, reasons: size of each weight without a mask, and why it has none. parameters,
     thresholds: the model's own, and those that the method added. work: None where the multiply-adds
     are not known. `total` and `kept` are weights of masked layers, `weights` and `weights_kept`
-    those of the whole model.
+    those of the whole model, of which `left_dense_share` has no mask.
     """
     kept = sum(layer.kept for layer in layers)
     total = sum(layer.total for layer in layers)
@@ -44,5 +44,6 @@ def summarise(
         "multiply_adds": work and work.total,
         "multiply_adds_kept": work and work.kept(layers),
         "left_dense": not_masked,
+        "left_dense_share": dense / (total + dense),
         "total_seconds": sum(row["seconds"] or 0 for row in rows),
     }
