@@ -20,7 +20,7 @@ from dstrun.config.compose import compose_single
 from dstrun.config.options import Config
 from dstrun.config.registry import lookup
 from dstrun.config.sparsity_options import WITH_UPDATES
-from dstrun.data import Split, Splits
+from dstrun.data import Split, Splits, TextSplit
 from dstrun.methods.base import Method
 from dstrun.runs.rounds import Rounds
 from dstrun.system.machine import choose_device, facts, keep_freed_memory, set_threads
@@ -81,25 +81,40 @@ def config_of(words: Sequence[str]) -> Config:
     return check(composed)
 
 
+def _shape(config: Config) -> tuple[int, ...]:
+    """Return the shape of an image, or the length of a sequence."""
+    if config.data.builder == "text":
+        return (config.data.args.get("length", 128),)
+    return SHAPES[config.data.name]
+
+
+def _empty(config: Config) -> Splits:
+    """Return a data set of the kind and the number of classes that is asked for."""
+    shape = _shape(config)
+    if config.data.builder == "text":
+        text = TextSplit(torch.zeros(shape[0] + 1, dtype=torch.uint8), *shape)
+        return Splits(text, text, 256)
+    nothing = Split(torch.zeros(1, *shape, dtype=torch.uint8), torch.zeros(1, dtype=torch.long))
+    classes = {"cifar100": 100, "imagenet": 1000}.get(config.data.name, 10)
+    return Splits(nothing, nothing, classes)
+
+
 def training(words: Sequence[str]) -> Training:
     """Return the training that `dstrun WORDS` would do, on one batch that is on the device."""
     config = config_of(words)
     keep_freed_memory()
     set_threads(config.threads)
-    device, shape = choose_device(config.device), SHAPES[config.data.name]
-    classes = {"cifar100": 100, "imagenet": 1000}.get(config.data.name, 10)
+    device, shape, splits = choose_device(config.device), _shape(config), _empty(config)
+    classes = splits.classes
     build = lookup("model.builder", config.model.builder, models.BUILDERS, "dstrun.models")
-    nothing = Split(torch.zeros(1, *shape, dtype=torch.uint8), torch.zeros(1, dtype=torch.long))
-    prepared = Prepared(
-        device,
-        Splits(nothing, nothing, classes),
-        None,
-        partial(build, shape, classes, **config.model.args),
-    )
+    prepared = Prepared(device, splits, None, partial(build, shape, classes, **config.model.args))
     model, method = training_objects(config, prepared)
     size = config.schedule.batch_size
-    images = torch.rand(size, *shape, device=device)
-    labels = torch.randint(classes, (size,), device=device)
+    if config.data.builder == "text":
+        images, labels = torch.randint(classes, (2, size, *shape), device=device).unbind()
+    else:
+        images = torch.rand(size, *shape, device=device)
+        labels = torch.randint(classes, (size,), device=device)
     asked = 0
 
     def enough(progress: Progress) -> bool:
