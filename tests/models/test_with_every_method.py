@@ -18,6 +18,7 @@ MODELS = {
     "resnet18": [],
     "vgg19": [],
 }
+GPT = ["model.args.depth=1", "model.args.width=8", "model.args.heads=2"]
 TWO_STEPS = [
     "data=cifar10",
     "schedule.epochs=1",
@@ -51,3 +52,27 @@ def test_a_model_makes_two_steps_with_its_recipe_and_any_method(
     assert [int(row["step"]) for row in epochs] == [2, 4, 6][:rounds]
     assert all(isfinite(float(row["train_loss"])) for row in epochs)
     assert f"recipe {model}-cifar10" in outcome.out
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(name, marks=[] if name == "dst" else pytest.mark.slow)
+        for name in NAMES
+        if name != "synflow"  # which is for images
+    ],
+)
+def test_a_language_model_makes_two_steps_with_its_recipe_and_any_method(
+    command: Command, method: str
+) -> None:
+    Path("text").mkdir()
+    for part, lines in (("train", 40), ("test", 20)):
+        (Path("text") / f"{part}.txt").write_text("all that is gold does not glitter\n" * lines)
+    images = ["reg.images=4"] * (method in ("snip", "grasp"))
+    words_of_text = ["data=text", "data.root=text", "data.args.length=16", *TWO_STEPS[1:]]
+    outcome = command("model=gpt", *GPT, *words_of_text, *words(method), *images)
+    assert outcome.code == 0, outcome.out + outcome.err
+    (run,) = Path("o/g").iterdir()
+    epochs = rows(run / "metrics.csv")
+    assert [int(row["step"]) for row in epochs] == [2, 4, 6][: 3 if method == "imp" else 1]
+    assert all(isfinite(float(row["train_loss"])) for row in epochs)

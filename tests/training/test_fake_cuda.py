@@ -102,7 +102,7 @@ def matrix() -> Rows:
 @pytest.mark.slow
 def test_no_network_or_option_mixes_devices_or_waits_in_a_step(matrix: Rows) -> None:
     assert {key: row["faults"] for key, row in matrix.items() if row["faults"]} == {}
-    assert len(matrix) == 5 * 30 + 2 * 2 + 1 + len(set(METHODS) - {"dense", "synflow"})
+    assert len(matrix) == 5 * 32 + 2 * 2 + 1 + len(set(METHODS) - {"dense", "synflow"})
 
 
 @pytest.mark.slow

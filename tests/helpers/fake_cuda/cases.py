@@ -49,6 +49,8 @@ CASES: dict[str, tuple[str, ...]] = {
     "clip": ("schedule.clip=1",),
     "threshold clip, adam": ("schedule.threshold_clip=0.1", "schedule.optimiser=adam"),
     "threshold decay, adamw": ("schedule.threshold_decay=0", "schedule.optimiser=adamw"),
+    "mixup": ("schedule.mixup=0.8",),
+    "mixup, step": ("schedule.mixup=0.8", "schedule.compile=step"),
     "nesterov": ("schedule.optimiser=sgd", "schedule.nesterov=true"),
     "deterministic": ("deterministic=true",),
     "mask": ("schedule.compile=mask",),
