@@ -33,10 +33,12 @@ from dstrun.compare.figures.layers import final_density, layer_density
 from dstrun.compare.figures.panels import Figure
 from dstrun.compare.figures.style import template
 from dstrun.compare.filters import where
+from dstrun.compare.headlines import written
 from dstrun.compare.labels import with_labels
 from dstrun.compare.paper import published_rows
-from dstrun.compare.report.table import markdown_table, percent
+from dstrun.compare.report.table import markdown_table
 from dstrun.methods import METHODS
+from dstrun.runs.tasks import ACCURACY
 from dstrun.system.files import sha256
 from dstrun.system.run_files import RESULT_FILES
 
@@ -168,10 +170,10 @@ def _arrow(settings: pd.DataFrame) -> str:
     """Return a cell: accuracy dense → sparse at its density, and the number of runs if under 3."""
     words, counts = {}, {}
     for row in settings.to_dict("records"):
-        words[row["reg.method"]] = percent(row["accuracy"], row["accuracy_std"])
+        words[row["reg.method"]] = written(ACCURACY, row["accuracy"], row["accuracy_std"])
         counts[row["reg.method"]] = int(row["runs"]) if pd.notna(row.get("runs")) else None
         if row["reg.method"] == "dst":
-            kept = percent(row["density"], row["density_std"])
+            kept = written(ACCURACY, row["density"], row["density_std"])
     few = [f"n = {n} {method}" for method, n in counts.items() if n is not None and n < 3]
     return f"{words.get('dense', 'not run')} → {words['dst']} at {kept}" + (
         f" ({', '.join(few)})" if few else ""

@@ -3,8 +3,8 @@
 `dstrun.DynamicSparseTraining` adds the method to a training loop of your own, and `dstrun.method`
 any other, such as RigL; `dstrun.record` leaves a run folder of it. `dstrun.sparsify` and
 `dstrun.ThresholdMask` are DST's masks alone, and `dstrun.plain` returns the sparse network without
-masks. A data set of your own consists of `dstrun.Splits` and `dstrun.Split`. Importing the package
-does not import torch.
+masks. A data set of your own consists of `dstrun.Splits` and `dstrun.Split`, or `dstrun.TextSplit`.
+Importing the package does not import torch.
 """
 
 from importlib import import_module
@@ -25,6 +25,7 @@ _PUBLIC = {
     "to_csr": "dstrun.export.csr",
     "Split": "dstrun.data.splits",
     "Splits": "dstrun.data.splits",
+    "TextSplit": "dstrun.data.splits",
 }
 __all__ = [*_PUBLIC, "__version__"]
 

@@ -156,6 +156,18 @@ MLP = {
     "schedule.rate": "onecycle",
 }
 DIGITS = {"reg.alpha": 2e-3, "schedule.lr": 0.05, "schedule.rate": "onecycle"}
+TEXT = {
+    "schedule.epochs": 1,
+    "schedule.batch_size": 32,
+    "schedule.optimiser": "adamw",
+    "schedule.lr": 1e-3,
+    "schedule.betas": [0.9, 0.99],
+    "schedule.weight_decay": 0.1,
+    "schedule.decay_norm_and_bias": False,
+    "schedule.rate": "cosine",
+    "schedule.warmup": 0.05,
+    "schedule.clip": 1.0,
+}
 SHIFTED = {"data.pad": 1, "schedule.rate": "onecycle"}
 DECAYED = SHIFTED | {"schedule.weight_decay": 1e-4, "schedule.threshold_decay": 0.0}
 FASTER = CIFAR | {
@@ -195,6 +207,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "mlp-digits": DIGITS,
     "lenet_300_100-digits": DIGITS,
     "lenet5-digits": DIGITS,
+    "gpt-text": TEXT,
 }
 EXPERIMENTS = {
     "lenet_300_100-mnist": DECAYED | {"schedule.lr": 0.1, "reg.target_density": 0.02},

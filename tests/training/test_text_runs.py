@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+import dstrun
+from dstrun.export.export import export
 from dstrun.runs import checkpoint
 from dstrun.runs.metrics import METRICS, wandb_row
 from dstrun.runs.tasks import BITS_PER_BYTE, CLASSES, NEXT_TOKEN, PERPLEXITY, TASKS, task_of
@@ -181,6 +183,27 @@ def test_grasp_scores_attention_whose_fused_kernel_has_no_second_derivative() ->
     changes = {"model.name": "gpt", "model.builder": "gpt", "model.args": small}
     wanted = config(reg__method="grasp", reg__density=0.5, reg__images=4, **changes)
     Trainer(wanted, prepare(wanted))
+
+
+@pytest.mark.parametrize("name", ["n.safetensors", "n.pt2"])
+def test_a_network_of_text_is_exported_and_gives_what_it_gave(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = run(config(reg__method="rigl", reg__density=0.5), "single")
+    capsys.readouterr()
+    export(folder, to=Path(name))
+    shown = capsys.readouterr().out
+    assert "checked on 16 test sequences: largest difference" in shown
+    assert "every byte the same, " in shown
+    network = dstrun.load(name)
+    state = checkpoint.load_newest(folder)["model"]
+    by_hand = Tokens((16,), 256).eval()
+    plain = {key: value for key, value in state.items() if key in by_hand.state_dict()}
+    by_hand.load_state_dict(plain)
+    inputs = torch.randint(256, (3, 16))
+    torch.testing.assert_close(network(inputs), by_hand(inputs))
+    with pytest.raises(InputError, match="shrink: this network takes tokens"):
+        export(folder, to=Path("small.pt2"), shrink=True)
 
 
 def test_a_model_that_takes_whole_sequences_alone_is_refused() -> None:

@@ -58,10 +58,16 @@ class DataConfig:
     )
     download: bool = option(False, "Whether to download a data set that is missing", identity=False)
     train_limit: int = option(
-        0, "Number of training images, the same ones for every seed (0: all)", low=0
+        0,
+        "Number of training images, the same ones for every seed, or of the first sequences of a "
+        "text (0: all)",
+        low=0,
     )
     test_limit: int = option(
-        0, "Number of test images, the same ones for every seed (0: all)", low=0
+        0,
+        "Number of test images, the same ones for every seed, or of the first sequences of a text "
+        "(0: all)",
+        low=0,
     )
     stream: bool = option(
         False,
@@ -78,7 +84,8 @@ class DataConfig:
     )
     validation: float = option(
         0.0,
-        "Fraction of each class held out of training for validation (0: none)",
+        "Fraction of each class, or the last of a text, held out of training for validation "
+        "(0: none)",
         low=0,
         below=1,
     )

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from dstrun.export import onnx
 from dstrun.export.csr import to_csr
+from dstrun.export.inputs import random, zeros
 from dstrun.export.shrink import CannotShrinkError, shrink
 
 BATCHES = (1, 64)
@@ -36,9 +37,7 @@ class Timing(NamedTuple):
     high: float
 
 
-def measure_timings(
-    model: nn.Module, shape: tuple[int, int, int], threads: int
-) -> Iterator[Timing]:
+def measure_timings(model: nn.Module, shape: tuple[int, ...], threads: int) -> Iterator[Timing]:
     """Yield timings of a plain model for images (C, H, W) on one thread, and on `threads`."""
     before = torch.get_num_threads()
     try:
@@ -47,18 +46,18 @@ def measure_timings(
             torch.set_num_threads(count)
             networks = _runnable(found, count, shape)
             for batch in BATCHES:
-                images = torch.randn(batch, *shape, generator=torch.Generator().manual_seed(0))
+                images = random(shape, batch)
                 for name, (low, median, high) in _measure_in_turns(networks, images).items():
                     yield Timing(name, count, batch, median, low, high)
     finally:
         torch.set_num_threads(before)
 
 
-def variants(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, MakeNetwork]:
+def variants(model: nn.Module, shape: tuple[int, ...]) -> dict[str, MakeNetwork]:
     """Return "dense" and the other forms of the model that this machine can make, by name."""
     plain: dict[str, nn.Module] = {"dense": model}
     with suppress(CannotShrinkError):
-        plain["shrunk"] = shrink(model, torch.zeros(1, *shape))
+        plain["shrunk"] = shrink(model, zeros(shape))
     found: dict[str, MakeNetwork] = {}
     for name, network in plain.items():
         found[name] = partial(_with_any_threads, network)
@@ -71,8 +70,13 @@ def variants(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, MakeNet
                 content = onnx.export_bytes(network, shape)
                 found[_variant("ONNX Runtime", name)] = partial(onnx.load_network, content)
     half = deepcopy(model).to(torch.bfloat16)
-    found["bf16"] = partial(_with_any_threads, lambda images: half(images.to(torch.bfloat16)))
+    found["bf16"] = partial(_with_any_threads, lambda inputs: half(_in_bf16(inputs)))
     return found
+
+
+def _in_bf16(inputs: Tensor) -> Tensor:
+    """Return inputs in bf16, but for tokens."""
+    return inputs.to(torch.bfloat16) if inputs.is_floating_point() else inputs
 
 
 def _variant(kind: str, network: str) -> str:
@@ -93,7 +97,7 @@ def _runnable(
     for name, make in found.items():
         with suppress(Exception):
             network = make(threads)
-            network(torch.zeros(2, *shape))
+            network(zeros(shape, 2))
             networks[name] = network
     return networks
 

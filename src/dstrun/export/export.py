@@ -127,10 +127,12 @@ def _refuse_difference(target: Path, result: dict[str, Any], tolerance: float) -
     if isnan(difference):
         raise InputError(f"to: {target} is not written: the network's outputs are not finite")
     if difference > tolerance or differs:
+        what = f"the class of {differs} of {result.get('images', 0):,} images"
+        if "sequences" in result:
+            what = f"{differs} bytes of {result['sequences']:,} sequences"
         raise InputError(
             f"to: {target} is not written: outputs differ from the masked model's by "
-            f"{difference:.2g} (tolerance {tolerance:g}), and the class of "
-            f"{differs} of {result['images']:,} images"
+            f"{difference:.2g} (tolerance {tolerance:g}), and {what}"
         )
 
 

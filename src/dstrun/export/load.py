@@ -40,12 +40,13 @@ METADATA = "dstrun"
 class About:
     """Description of a plain model and of its input: (pixels / 255 − mean) / std.
 
-    `shape`: (channels, height, width) of an image. `mean`, `std`: one value, or one per channel.
+    `shape`: (channels, height, width) of an image, or (length,) of a text, whose input is its
+    bytes, int64 (N, length). `mean`, `std`: one value, or one per channel.
     """
 
     builder: str
     args: dict[str, Any]
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     classes: int
     mean: list[float]
     std: list[float]

@@ -9,6 +9,8 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
+from dstrun.export.inputs import zeros
+
 OPSET = 20
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -19,11 +21,11 @@ def missing_packages() -> list[str]:
 
 
 def export_program(model: nn.Module, shape: tuple[int, ...]) -> torch.export.ExportedProgram:
-    """Return the model as a program for any number of images (C, H, W).
+    """Return the model as a program for any number of images (C, H, W), or sequences (L,).
 
     Raise torch's errors for a model that cannot be exported.
     """
-    example = torch.zeros(2, *shape)  # a batch of one would become a constant
+    example = zeros(shape, 2)  # a batch of one would become a constant
     batch = torch.export.Dim("batch", min=1)
     # torch warns of its own parts, and prints the graph on which it fails.
     with warnings.catch_warnings(), torch.no_grad(), redirect_stderr(io.StringIO()):

@@ -39,6 +39,8 @@ def shrink(model: nn.Module, example: Tensor) -> fx.GraphModule:
     that changes a tensor in place and reads it again.
     """
     _require_plain(model)
+    if not example.is_floating_point():
+        raise CannotShrinkError("this network takes tokens, expected one of images")
     pair = torch.randn(2, *example.shape[1:], generator=torch.Generator().manual_seed(0))
     traced = _trace(model, pair)
     try:

@@ -53,9 +53,12 @@ def result_lines(target: Path, record: dict[str, Any]) -> str:
         shrink = "--shrink leaves out dead parts; " if can_shrink else ""
         words += f"\npruned weights are stored as zeros: {shrink}--format sparse (.safetensors) "
         words += f"stores only the kept ones, {record['bytes_packed']:,} bytes"
+    figures = f"largest difference {record['largest_difference']:.2g}"
+    if "sequences" in record:
+        checked, right = f"{record['sequences']:,} test sequences", f"{record['right']:.2%} right"
+        return f"{words}\nchecked on {checked}: {figures}, every byte the same, {right}"
     return (
-        f"{words}\nchecked on {record['images']:,} test images: "
-        f"largest difference {record['largest_difference']:.2g}, "
+        f"{words}\nchecked on {record['images']:,} test images: {figures}, "
         f"every class the same, accuracy {record['accuracy']:.2%}"
     )
 

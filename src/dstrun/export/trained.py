@@ -1,7 +1,8 @@
 """Trained network of a run: with its masks, without them, and its test images."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dstrun.export import load
+from dstrun.export.inputs import zeros
 from dstrun.methods.mask_stats import LayerFigures
 from dstrun.runs import checkpoint
 from dstrun.runs.data_record import refuse_other_classes
@@ -38,8 +40,8 @@ class Trained:
 
     @property
     def example(self) -> Tensor:
-        """Return one image of zeros, (1, C, H, W)."""
-        return torch.zeros(1, *self.about.shape)
+        """Return one image of zeros, (1, C, H, W), or a sequence, (1, L)."""
+        return zeros(self.about.shape)
 
 
 def load_trained(folder: Path, changes: Sequence[str] = ()) -> Trained:
@@ -69,26 +71,38 @@ def load_trained(folder: Path, changes: Sequence[str] = ()) -> Trained:
     except (ValueError, KeyError) as error:
         raise InputError(f"{folder}: {first_line(error)}") from error
     _, splits = make_batches(config, prepared)
-    return Trained(folder, masked.eval(), plain, about, method.measure(), splits["test"])
+    batches = partial(_of_whole_examples, splits["test"], about.shape)
+    return Trained(folder, masked.eval(), plain, about, method.measure(), batches)
+
+
+def _of_whole_examples(
+    split: Callable[[], Iterable[tuple[Tensor, Tensor]]], shape: Sequence[int]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches without the last sequence of a text, which a file need not take."""
+    for inputs, labels in split():
+        if tuple(inputs.shape[1:]) == tuple(shape):
+            yield inputs, labels
 
 
 @torch.inference_mode()
 def compare_outputs(trained: Trained, exported: Network) -> dict[str, Any]:
-    """Compare a network with the masked model on every test image.
+    """Compare a network with the masked model on every test image, or sequence of a text.
 
-    Return the number of images, the largest difference of an output (NaN where one is), the number
-    of images with another class, and the accuracy of `exported`.
+    Return their number, the largest difference of an output (NaN where one is), the number of
+    predictions with another class or byte, and the share that is right of those of `exported`.
     """
-    largest, differs, images, right = torch.zeros(()), 0, 0, 0
+    largest, differs, examples, predictions, right = torch.zeros(()), 0, 0, 0, 0
     for batch, labels in trained.batches():
         expected, outputs = trained.masked(batch), exported(batch)
         largest = torch.maximum(largest, (expected - outputs).abs().max())  # keeps NaN
-        differs += int((expected.argmax(1) != outputs.argmax(1)).sum())
-        right += int((outputs.argmax(1) == labels).sum())
-        images += len(labels)
+        differs += int((expected.argmax(-1) != outputs.argmax(-1)).sum())
+        right += int((outputs.argmax(-1) == labels).sum())
+        examples += len(labels)
+        predictions += labels.numel()
+    is_text = len(trained.about.shape) == 1
     return {
-        "images": images,
+        "sequences" if is_text else "images": examples,
         "largest_difference": largest.item(),
         "top1_differs": differs,
-        "accuracy": right / images,
+        "right" if is_text else "accuracy": right / predictions,
     }
