@@ -16,6 +16,7 @@ from dstrun.config.groups import packaged_folder
 from dstrun.config.options import OPTIONS, Config, value_of
 from dstrun.config.sources import register_plugins
 from dstrun.config.yaml_files import Loader
+from dstrun.export.inputs import zeros
 from dstrun.training.prepare import prepare
 from dstrun.training.trainer import Trainer
 from tests.helpers.commands import Command
@@ -353,6 +354,7 @@ SHAPES = {
     "cifar10": ((3, 32, 32), 10),
     "cifar100": ((3, 32, 32), 100),
     "imagenet": ((3, 224, 224), 1000),
+    "text": ((128,), 256),
 }
 
 
@@ -363,7 +365,9 @@ def test_the_network_of_a_recipe_takes_its_images(name: str) -> None:
     chosen, (shape, classes) = content_of("model", model), SHAPES[images]
     with torch.device("meta"):
         network = models.BUILDERS[chosen["builder"]](shape, classes, **chosen.get("args", {}))
-        assert network(torch.zeros(2, *shape)).shape == (2, classes)
+        example = zeros(shape, 2)
+        predictions = example.shape if name == "gpt-text" else (2,)
+        assert network(example).shape == (*predictions, classes)
 
 
 def test_a_recipe_trains_from_dense_to_frozen_masks(command: Command, made_up_data: None) -> None:

@@ -12,15 +12,9 @@ from dstrun.runs.identity import applies, compiles
 from dstrun.runs.rounds import rounds_of
 from dstrun.runs.target_density import as_used
 from dstrun.runs.wandb_options import wandb_options
+from dstrun.training.data_notes import reason_in_data
 from dstrun.training.recipes import BASE, TUNED, nearest_recipes, recipe_of, value_words
 
-WITHOUT_DOWNLOAD = {
-    "digits": "the digits come with scikit-learn",
-    "folder": "data=folder only reads images on the disk",
-    "text": "data=text only reads files on the disk",
-}
-OF_IMAGES = ("stream", "workers", "size", "mean", "std", "pad", "flip")  # options of `data`
-WITH_FIXED_SIZE = ("digits", "mnist", "fashion_mnist", "cifar10", "cifar100")
 WITHOUT_CONVOLUTIONS = ("lenet_300_100", "lstm", "mlp", "gpt")
 FOR_SWEEPS = ("n_jobs", "retry")
 MOST = 8  # notes on a sweep
@@ -134,7 +128,7 @@ def _reason(config: Config, key: str, is_sweep: bool) -> str | None:
     if section == "wandb":
         return _reason_in_wandb(config, key)
     if section == "data":
-        return _reason_in_data(config, key)
+        return reason_in_data(config, key)
     return _reason_in_training(config, key)
 
 
@@ -143,30 +137,6 @@ def _reason_in_wandb(config: Config, key: str) -> str | None:
         return None
     by_option = config.wandb.mode == "disabled"
     return f"W&B is turned off by {'wandb.mode' if by_option else 'WANDB_MODE or WANDB_DISABLED'}"
-
-
-def _reason_in_data(config: Config, key: str) -> str | None:
-    data = config.data
-    if key == "data.download" and data.download:
-        return WITHOUT_DOWNLOAD.get(data.builder)
-    if data.builder == "text" and key.removeprefix("data.") in OF_IMAGES:
-        return f"it is for images, and {data.name} is text"
-    if key == "data.root" and data.builder == "digits":
-        return WITHOUT_DOWNLOAD["digits"]
-    if key == "data.size" and data.builder in WITH_FIXED_SIZE:
-        return f"the images of {data.name} have a fixed size"
-    if data.builder in (*WITH_FIXED_SIZE, "folder"):
-        reasons = {
-            "data.stream": (
-                data.stream and data.builder != "folder",
-                "its images are always in memory",
-            ),
-            "data.workers": (not data.stream, "data.stream is false"),
-            "data.pad": (data.stream, "the images of a stream are cropped at random anyway"),
-        }
-        holds, reason = reasons.get(key, (False, ""))
-        return reason if holds else None
-    return None
 
 
 def _reason_in_training(config: Config, key: str) -> str | None:
