@@ -9,34 +9,19 @@ from tempfile import TemporaryDirectory
 
 import torch
 from sklearn.datasets import load_digits
-from transformers import (
-    EvalPrediction,
-    Trainer,
-    TrainingArguments,
-    ViTConfig,
-    ViTForImageClassification,
-)
+from transformers import Trainer, TrainingArguments, ViTConfig, ViTForImageClassification
 
 import dstrun
 from dstrun.callbacks import HuggingFaceCallback
 
-EPOCHS, BATCH, TRAIN = 10, 50, 1500
+EPOCHS, BATCH, TRAIN, LR = 8, 25, 1500, 2e-3
 OUTPUTS = sys.argv[1] if len(sys.argv) > 1 else "outputs"
-
-
-def accuracy(prediction: EvalPrediction) -> dict[str, float]:
-    """Return the share of images classified right."""
-    right = prediction.predictions.argmax(1) == prediction.label_ids
-    return {"accuracy": float(right.mean())}
-
 
 torch.manual_seed(0)
 digits = load_digits()
-images = torch.tensor(digits.data).float().view(-1, 1, 8, 8) / 16
-examples = [
-    {"pixel_values": image, "labels": label}
-    for image, label in zip(images, digits.target.tolist(), strict=True)
-]
+images = torch.tensor(digits.data).float().view(-1, 1, 8, 8) / 8 - 1
+pairs = zip(images, digits.target.tolist(), strict=True)
+examples = [{"pixel_values": image, "labels": label} for image, label in pairs]
 config = ViTConfig(
     image_size=8,
     patch_size=2,
@@ -57,35 +42,29 @@ settings = {
     "schedule.epochs": EPOCHS,
     "schedule.batch_size": BATCH,
     "schedule.optimiser": "adamw",
-    "schedule.lr": 3e-3,
+    "schedule.lr": LR,
 }
-record = dstrun.record(
-    model,
-    method,
-    settings,
-    loop="transformers",
-    outputs=OUTPUTS,
-    example=images[:1],
-    overwrite=True,
-)
-with record as run, TemporaryDirectory() as checkpoints:
+options = {"loop": "transformers", "outputs": OUTPUTS, "example": images[:1], "overwrite": True}
+with dstrun.record(model, method, settings, **options) as run, TemporaryDirectory() as folder:
     arguments = TrainingArguments(
-        checkpoints,
+        folder,
         num_train_epochs=EPOCHS,
         per_device_train_batch_size=BATCH,
-        learning_rate=3e-3,
+        learning_rate=LR,
         eval_strategy="epoch",
         logging_strategy="epoch",
         save_strategy="no",
         report_to="none",
-        seed=0,
+        disable_tqdm=True,
     )
     trainer = Trainer(
         model,
         arguments,
         train_dataset=examples[:TRAIN],
         eval_dataset=examples[TRAIN:],
-        compute_metrics=accuracy,
+        compute_metrics=lambda got: {
+            "accuracy": (got.predictions.argmax(1) == got.label_ids).mean()
+        },
         callbacks=[HuggingFaceCallback(method, run)],
     )
     trainer.train()

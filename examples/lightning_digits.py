@@ -32,16 +32,14 @@ class Digits(LightningModule):
         return self.network(images)
 
     def training_step(self, batch: list[Tensor]) -> Tensor:
-        images, labels = batch
-        loss = cross_entropy(self(images), labels)
+        loss = cross_entropy(self(batch[0]), batch[1])
         self.log("train_loss", loss, on_step=False, on_epoch=True)
         return loss
 
     def validation_step(self, batch: list[Tensor]) -> None:
-        images, labels = batch
-        outputs = self(images)
-        self.log("test_loss", cross_entropy(outputs, labels))
-        self.log("test_accuracy", (outputs.argmax(1) == labels).float().mean())
+        outputs = self(batch[0])
+        self.log("test_loss", cross_entropy(outputs, batch[1]))
+        self.log("test_accuracy", (outputs.argmax(1) == batch[1]).float().mean())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.05, momentum=0.9)
@@ -62,16 +60,8 @@ settings = {
     "schedule.batch_size": BATCH,
     "schedule.lr": 0.05,
 }
-record = dstrun.record(
-    model,
-    method,
-    settings,
-    loop="lightning",
-    outputs=OUTPUTS,
-    example=images[:1],
-    overwrite=True,
-)
-with record as run:
+options = {"loop": "lightning", "outputs": OUTPUTS, "example": images[:1], "overwrite": True}
+with dstrun.record(model, method, settings, **options) as run:
     trainer = Trainer(
         accelerator="cpu",
         max_epochs=EPOCHS,
@@ -83,9 +73,5 @@ with record as run:
     )
     training = TensorDataset(images[:TRAIN], labels[:TRAIN])
     test = TensorDataset(images[TRAIN:], labels[TRAIN:])
-    trainer.fit(
-        model,
-        DataLoader(training, batch_size=BATCH, shuffle=True),
-        DataLoader(test, batch_size=len(test)),
-    )
+    trainer.fit(model, DataLoader(training, BATCH, shuffle=True), DataLoader(test, len(test)))
 print(run.folder)

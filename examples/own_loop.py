@@ -33,8 +33,8 @@ settings = {
     "schedule.batch_size": BATCH,
     "schedule.lr": 0.2,
 }
-record = dstrun.record(model, method, settings, outputs=OUTPUTS, example=images[:1], overwrite=True)
-with record as run:
+options = {"outputs": OUTPUTS, "example": images[:1], "overwrite": True}
+with dstrun.record(model, method, settings, **options) as run:
     step = 0
     for epoch in range(1, EPOCHS + 1):
         loss_sum = 0.0

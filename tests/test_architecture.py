@@ -202,6 +202,27 @@ assert not heavy & set(sys.modules)
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 
 
+def test_other_packages_trainers_are_not_imported_before_they_are_needed() -> None:
+    """And one that is not installed is named with what installs it."""
+    script = """
+import sys
+import dstrun
+import dstrun.callbacks
+heavy = {"torch", "transformers", "lightning", "accelerate"}
+assert not heavy & set(sys.modules)
+sys.modules.update(transformers=None, lightning=None)
+for name, extra in (("HuggingFaceCallback", "huggingface"), ("LightningCallback", "lightning")):
+    try:
+        getattr(dstrun.callbacks, name)
+    except ImportError as error:
+        assert str(error).endswith(f": pip install 'dstrun[{extra}]'"), error
+        assert "\\n" not in str(error)
+    else:
+        raise AssertionError(name)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 

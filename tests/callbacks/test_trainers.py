@@ -1,8 +1,10 @@
 """Methods in trainers of other packages: as in a loop of one's own, bit for bit, and resumed."""
 
-import warnings
+import copy
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,9 +15,9 @@ import dstrun
 from dstrun.methods.base import Method
 from dstrun.system.files import read_csv
 from tests.helpers.methods import NAMES
-from tests.helpers.own_runs import SETTINGS, STEPS, X, Y, net, train
+from tests.helpers.own_runs import SETTINGS, STEPS, X, Y, momentum, net, train
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.slow
 
 TRAINERS = ("by_hugging_face", "by_lightning")
 METHODS = [name for name in NAMES if name != "imp"]
@@ -33,9 +35,8 @@ MOVED = ("set", "rigl", "snfs", "dsr", "gmp", "granet")
 def trainer(request: pytest.FixtureRequest) -> Callable[..., Any]:
     for package in ("transformers", "lightning"):
         pytest.importorskip(package)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from tests.helpers import trainers
+    from tests.helpers import trainers
+
     return getattr(trainers, request.param)
 
 
@@ -46,7 +47,7 @@ def made(name: str) -> Method:
 
 def prepared(name: str) -> tuple[Method, nn.Module]:
     method, model = made(name), net()
-    method.prepare(model, past=[])
+    method.prepare(model, example=X[:2])
     if name in ("snip", "grasp", "synflow"):
         method.begin(1, torch.optim.SGD(model.parameters(), lr=0.1))
         method.initialise(model, iter([(X, Y)] * 200))
@@ -157,23 +158,70 @@ def test_a_run_has_a_row_an_epoch_and_the_log_has_densities(trainer: Callable[..
     assert float(logged["density/0"]) == pytest.approx(float(layers[-2]["density"]))
 
 
+PLAIN = {
+    "by_hugging_face": {
+        "fp16": False,
+        "world_size": 1,
+        "n_gpu": 1,
+        "deepspeed": None,
+        "fsdp": None,
+    },
+    "by_lightning": {"estimated_stepping_batches": 9, "world_size": 1, "precision": "bf16-mixed"},
+}
+
+
 @pytest.mark.parametrize(
-    ("options", "line"),
+    ("name", "options", "line"),
     [
-        ({"fp16": True}, "fp16"),
-        ({"n_gpu": 2}, "got 1 processes and 2 GPUs, expected one"),
+        ("by_hugging_face", {"fp16": True}, "fp16: gradients are scaled when a callback adds to"),
+        ("by_hugging_face", {"n_gpu": 2}, "Trainer: got 1 processes and 2 GPUs, expected one"),
+        ("by_hugging_face", {"world_size": 2}, "Trainer: got 2 processes and 1 GPUs"),
+        ("by_hugging_face", {"fsdp": "full_shard"}, "Trainer: deepspeed and FSDP split param"),
+        ("by_lightning", {"precision": "16-mixed"}, "precision: got 16-mixed, with scaled grad"),
+        ("by_lightning", {"world_size": 2}, "Lightning: got 2 devices, expected one"),
+        ("by_lightning", {"estimated_stepping_batches": inf}, "Lightning: got a run without an en"),
+        ("by_lightning", {"estimated_stepping_batches": -1}, "Lightning: got a run without an en"),
+        ("by_lightning", {"manual": True}, "Lightning: got manual optimisation, expected auto"),
     ],
 )
-def test_hugging_face_refuses_what_would_be_wrong(options: dict[str, Any], line: str) -> None:
+def test_what_would_be_wrong_is_refused(name: str, options: dict[str, Any], line: str) -> None:
     pytest.importorskip("transformers")
-    from types import SimpleNamespace
+    pytest.importorskip("lightning")
+    from dstrun.callbacks import HuggingFaceCallback, LightningCallback
 
-    from dstrun.callbacks import HuggingFaceCallback
-
-    defaults = {"fp16": False, "world_size": 1, "n_gpu": 1, "deepspeed": None, "fsdp": None}
-    callback: Any = HuggingFaceCallback(made("dst"))
+    given, module = SimpleNamespace(**PLAIN[name] | options), SimpleNamespace()
+    module.automatic_optimization = "manual" not in options
+    begin: Any = LightningCallback(made("dst")).on_train_start
+    arguments = (given, module)
+    if name == "by_hugging_face":
+        begin, arguments = HuggingFaceCallback(made("dst")).on_train_begin, (given, None, None)
     with pytest.raises(ValueError, match=line):
-        callback.on_train_begin(SimpleNamespace(**defaults | options), None, None)
+        begin(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "options"),
+    [("by_hugging_face", {"bf16": True}), ("by_lightning", {"precision": "bf16-mixed"})],
+    ids=TRAINERS,
+    indirect=["trainer"],
+)
+def test_it_trains_in_bf16(trainer: Callable[..., Any], options: dict[str, Any]) -> None:
+    method, model = prepared("dst")
+    trainer(method, model, **options)
+    assert int(method.kept()) / method.total == pytest.approx(0.3, abs=0.01)
+
+
+def test_an_evaluation_after_training_is_no_row() -> None:
+    for package in ("transformers", "lightning"):
+        pytest.importorskip(package)
+    from tests.helpers.trainers import by_hugging_face
+
+    method, model = prepared("rigl")
+    with record(method, model, "a") as run:
+        trainer = by_hugging_face(method, model, run=run, clip=0.5)
+        trainer.evaluate()
+    assert trainer.args.max_grad_norm == 0.5
+    assert len(list(read_csv(run.folder / "metrics.csv"))) == 3
 
 
 @pytest.mark.parametrize("trainer", TRAINERS, indirect=True)
@@ -189,5 +237,33 @@ def test_what_is_missing_is_told(trainer: Callable[..., Any]) -> None:
     method.prepare(model := net(), past=[])
     with pytest.raises(RuntimeError, match="threshold_decay=0 asks for a weight decay of 0"):
         trainer(method, model, optimiser=adamw)
+    method, model = prepared("dst")
+    with pytest.raises(RuntimeError, match="the model is a copy of the one that was prepared"):
+        trainer(method, copy.deepcopy(model))
+    dense = momentum(net().parameters())
+    method, model = prepared("dst")
+    dense.param_groups[0]["params"] = [model[0].weight, model[2].weight]
+    with pytest.raises(RuntimeError, match="the optimiser has the weights of 0, 2 and not their"):
+        trainer(method, model, optimiser=lambda _: dense)
     with pytest.raises(ValueError, match="compile: got 'mask', which needs a loop of your own"):
         trainer(dstrun.method("dst", alpha=1e-3, compile="mask"), net())
+
+
+def test_the_plain_model_is_saved_and_read_without_dstrun() -> None:
+    transformers = pytest.importorskip("transformers")
+    sizes = {"image_size": 8, "patch_size": 4, "num_channels": 1, "hidden_size": 16}
+    depth = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.ViTConfig(**sizes, **depth, num_labels=3)
+    model = transformers.ViTForImageClassification(config).eval()
+    method = dstrun.method("dst", alpha=1e-3)
+    method.prepare(model, example=torch.zeros(2, 1, 8, 8))
+    with torch.no_grad():
+        for threshold in method.added_parameters():
+            threshold.fill_(0.01)
+    method.plain(model).save_pretrained("sparse")
+    model.save_pretrained("masked")
+    images = torch.sin(torch.arange(128.0)).view(2, 1, 8, 8)
+    read = transformers.ViTForImageClassification.from_pretrained
+    outputs = model(images).logits
+    assert torch.equal(read("sparse")(images).logits, outputs)
+    assert not torch.allclose(read("masked")(images).logits, outputs), "docs: masks are ignored"

@@ -12,7 +12,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, SequentialSampler, TensorDataset
 
 from dstrun.callbacks import HuggingFaceCallback, LightningCallback
 from dstrun.callbacks.record import Recording
@@ -81,7 +81,6 @@ def by_hugging_face(
         "per_device_eval_batch_size": BATCH,
         "gradient_accumulation_steps": pieces,
         "max_grad_norm": clip,
-        "train_sampling_strategy": "sequential",
         "save_strategy": "no",
         "eval_strategy": "epoch",
         "logging_strategy": "epoch",
@@ -92,7 +91,7 @@ def by_hugging_face(
     examples = [{"x": x, "labels": y} for x, y in zip(X, Y, strict=True)]
     callbacks: list[Any] = [HuggingFaceCallback(method, run)]
     callbacks += [_Stop(stop)] if stop > 0 else []
-    trainer = transformers.Trainer(
+    trainer = _InOrder(
         model,
         transformers.TrainingArguments(str(folder), **common | options),
         train_dataset=examples,
@@ -102,6 +101,13 @@ def by_hugging_face(
     )
     trainer.train(resume_from_checkpoint=resume)
     return trainer
+
+
+class _InOrder(transformers.Trainer):
+    """Batches in the order of the data."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
+        return SequentialSampler(X)
 
 
 class _Stop(transformers.TrainerCallback):

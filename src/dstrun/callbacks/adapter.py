@@ -33,6 +33,7 @@ class Adapter:
             raise ValueError("compile: got 'mask', which needs a loop of your own, expected off")
         self._method, self._run = method, run
         self._parameters: list[nn.Parameter] = []
+        self._row = 0  # step of the last row
 
     def begin(
         self,
@@ -40,24 +41,27 @@ class Adapter:
         optimiser: Optimizer,
         steps: int,
         steps_per_epoch: int,
-        *,
-        step: int = 0,
         state: Mapping[str, Any] | None = None,
     ) -> None:
-        """Begin a run of `steps` steps, or resume it at `step` with the method's `state`.
+        """Begin a run of `steps` steps, or resume one with its `state_dict`.
 
         Raises RuntimeError for a model that was not prepared, and for a weight decay of thresholds
         that is not what the method asks for.
         """
         if self._method.has_masks and not masked_layers(model):
             raise RuntimeError("the model has no masks: call method.prepare(model) before training")
+        ours = {id(one) for one in self._method.added_parameters()}
+        if not ours <= {id(one) for one in model.parameters()}:
+            raise RuntimeError("the model is a copy of the one that was prepared: train that one")
         self._parameters = [one for one in model.parameters() if one.requires_grad]
         _check_decay(self._method, optimiser)
+        self._method.skip_step_check()
         self._method.begin(steps, optimiser, steps_per_epoch)
         if state is not None:
-            self._method.load_state_dict(dict(state))
-        if self._run and step:
-            self._run.resume(step)
+            self._method.load_state_dict(state["method"])
+            self._row = state["row"]
+            if self._run:
+                self._run.resume(self._row)
 
     @property
     def changes_gradients(self) -> bool:
@@ -100,13 +104,14 @@ class Adapter:
 
     def write(self, epoch: float, step: int, figures: Mapping[str, Any]) -> Sequence[LayerFigures]:
         """Record a row, if the run is recorded, and return the figures of every layer."""
+        self._row = step
         if self._run:
             return self._run.log(epoch=epoch, step=step, **figures)
         return self._method.measure()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint needs beside the model and the optimiser."""
-        return self._method.state_dict()
+        return {"method": self._method.state_dict(), "row": self._row}
 
 
 def renamed(figures: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

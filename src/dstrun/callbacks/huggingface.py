@@ -45,6 +45,7 @@ class HuggingFaceCallback(TrainerCallback):
         self._row: tuple[float, int] | None = None  # epoch and step of a row to come
         self._saved_at = -1  # step of the last checkpoint
         self._clip = 0.0
+        self._trains = False
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -71,9 +72,9 @@ class HuggingFaceCallback(TrainerCallback):
             getattr(optimiser, "optimizer", optimiser),  # in accelerate's wrapper
             state.max_steps,
             math.ceil(batches / args.gradient_accumulation_steps),
-            step=state.global_step,
-            state=_load(args, state.global_step) if state.global_step else None,
+            _load(args, state.global_step) if state.global_step else None,
         )
+        self._trains = True
         if self._adapter.changes_gradients:
             self._clip, args.max_grad_norm = args.max_grad_norm, 0.0
 
@@ -120,7 +121,7 @@ class HuggingFaceCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Write a row with the figures of an evaluation while it trains."""
-        if state.global_step:
+        if self._trains and state.global_step:
             self._figures |= renamed(kwargs["metrics"], self._names)
             self._note_row(state)
             self._write(args, state)
@@ -139,6 +140,7 @@ class HuggingFaceCallback(TrainerCallback):
         """Write the last row, and set `max_grad_norm` to what it was."""
         self._write(args, state)
         args.max_grad_norm = self._clip or args.max_grad_norm
+        self._trains = False
 
     def _note_row(self, state: TrainerState) -> None:
         self._row = (state.epoch or 0.0, state.global_step)

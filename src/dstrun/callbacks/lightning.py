@@ -65,8 +65,7 @@ class LightningCallback(Callback):
             trainer.optimizers[0],
             int(steps),
             math.ceil(batches / trainer.accumulate_grad_batches),
-            step=self._done,
-            state=self._state,
+            self._state,
         )
 
     def on_train_batch_start(

@@ -24,18 +24,7 @@ from dstrun.methods.layer_selection import LEAVE
 from dstrun.methods.loop_check import LoopCheck
 from dstrun.system.numbers import short
 
-MADE_WITH = (  # arguments that are options of a run
-    "alpha",
-    "granularity",
-    "floor",
-    "exclude",
-    "compile",
-    "guard",
-    "target_density",
-    "freeze",
-    "threshold_clip",
-    "threshold_decay",
-)
+NO_ARGUMENTS = ("self", "__class__")  # among the names in a constructor
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
@@ -73,7 +62,7 @@ class DynamicSparseTraining(MaskedMethod):
         include: Sequence[str] = (),
         tied: str = LEAVE,
     ) -> None:
-        self.made_with = {name: one for name, one in locals().items() if name in MADE_WITH}
+        self.made_with = {name: one for name, one in locals().items() if name not in NO_ARGUMENTS}
         if not alpha >= 0:
             raise ValueError(f"alpha is {alpha}, expected a number ≥ 0")
         if not 0 <= target_density < 1:
