@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dstrun.export import onnx
+from dstrun.export.about import About
 from dstrun.export.csr import to_csr
 from dstrun.export.inputs import random, zeros
 from dstrun.export.shrink import CannotShrinkError, shrink
@@ -37,27 +38,27 @@ class Timing(NamedTuple):
     high: float
 
 
-def measure_timings(model: nn.Module, shape: tuple[int, ...], threads: int) -> Iterator[Timing]:
-    """Yield timings of a plain model for images (C, H, W) on one thread, and on `threads`."""
+def measure_timings(model: nn.Module, about: About, threads: int) -> Iterator[Timing]:
+    """Yield timings of a plain model on one thread, and on `threads`."""
     before = torch.get_num_threads()
     try:
-        found = variants(model, shape)
+        found = variants(model, about)
         for count in sorted({1, threads}):
             torch.set_num_threads(count)
-            networks = _runnable(found, count, shape)
+            networks = _runnable(found, count, about)
             for batch in BATCHES:
-                images = random(shape, batch)
-                for name, (low, median, high) in _measure_in_turns(networks, images).items():
+                measured = _measure_in_turns(networks, about.random(batch))
+                for name, (low, median, high) in measured.items():
                     yield Timing(name, count, batch, median, low, high)
     finally:
         torch.set_num_threads(before)
 
 
-def variants(model: nn.Module, shape: tuple[int, ...]) -> dict[str, MakeNetwork]:
+def variants(model: nn.Module, about: About) -> dict[str, MakeNetwork]:
     """Return "dense" and the other forms of the model that this machine can make, by name."""
     plain: dict[str, nn.Module] = {"dense": model}
     with suppress(CannotShrinkError):
-        plain["shrunk"] = shrink(model, zeros(shape))
+        plain["shrunk"] = shrink(model, about.example())
     found: dict[str, MakeNetwork] = {}
     for name, network in plain.items():
         found[name] = partial(_with_any_threads, network)
@@ -67,15 +68,14 @@ def variants(model: nn.Module, shape: tuple[int, ...]) -> dict[str, MakeNetwork]
         for name, network in plain.items():
             # torch and ONNX raise exceptions of their own for what they cannot express.
             with suppress(Exception):
-                content = onnx.export_bytes(network, shape)
+                content = onnx.export_bytes(network, about)
                 found[_variant("ONNX Runtime", name)] = partial(onnx.load_network, content)
     half = deepcopy(model).to(torch.bfloat16)
-    found["bf16"] = partial(_with_any_threads, lambda inputs: half(_in_bf16(inputs)))
+    found["bf16"] = partial(_with_any_threads, lambda inputs: half(_in_half(inputs)))
     return found
 
 
-def _in_bf16(inputs: Tensor) -> Tensor:
-    """Return inputs in bf16, but for tokens."""
+def _in_half(inputs: Tensor) -> Tensor:
     return inputs.to(torch.bfloat16) if inputs.is_floating_point() else inputs
 
 
@@ -89,37 +89,35 @@ def _with_any_threads(network: Network, threads: int) -> Network:
 
 
 @torch.inference_mode()
-def _runnable(
-    found: dict[str, MakeNetwork], threads: int, shape: tuple[int, ...]
-) -> dict[str, Network]:
+def _runnable(found: dict[str, MakeNetwork], threads: int, about: About) -> dict[str, Network]:
     """Return the variants that run: some operations lack a sparse, bf16 or ONNX Runtime kernel."""
     networks = {}
     for name, make in found.items():
         with suppress(Exception):
             network = make(threads)
-            network(zeros(shape, 2))
+            network(about.example(2))
             networks[name] = network
     return networks
 
 
 @torch.inference_mode()
-def _measure_in_turns(networks: dict[str, Network], images: Tensor) -> dict[str, tuple[float, ...]]:
+def _measure_in_turns(networks: dict[str, Network], inputs: Tensor) -> dict[str, tuple[float, ...]]:
     """Return the quartiles of the milliseconds of one call, by variant."""
     repeats: dict[str, int] = {}
     times: dict[str, list[float]] = {}
     for name, network in networks.items():
-        network(images)
-        repeats[name] = max(1, round(SECONDS / max(_seconds(network, images, 1), 1e-6)))
+        network(inputs)
+        repeats[name] = max(1, round(SECONDS / max(_seconds(network, inputs, 1), 1e-6)))
         times[name] = []
     for _ in range(ROUNDS):
         for name, network in networks.items():
-            times[name].append(1000 * _seconds(network, images, repeats[name]))
+            times[name].append(1000 * _seconds(network, inputs, repeats[name]))
     quartiles = partial(statistics.quantiles, n=4, method="inclusive")
     return {name: tuple(quartiles(measured)) for name, measured in times.items()}
 
 
-def _seconds(network: Network, images: Tensor, repeats: int) -> float:
+def _seconds(network: Network, inputs: Tensor, repeats: int) -> float:
     start = time.perf_counter()
     for _ in range(repeats):
-        network(images)
+        network(inputs)
     return (time.perf_counter() - start) / repeats

@@ -73,9 +73,9 @@ def write_network(path: Path, model: nn.Module, about: load.About, format: str) 
     if format in KINDS:
         load.save(path, about, model.state_dict(), KINDS[format])
     elif format == "torch":
-        torch.export.save(onnx.export_program(model, about.shape), path)
+        torch.export.save(onnx.export_program(model, about), path)
     else:
-        path.write_bytes(onnx.export_bytes(model, about.shape))
+        path.write_bytes(onnx.export_bytes(model, about))
 
 
 def read_network(path: Path, format: str) -> Callable[[Tensor], Tensor]:

@@ -5,6 +5,7 @@
     file            content
     .safetensors    dense: names and weights of the plain model, with zeros
                     packed: the parts of each weight (see packing)
+                of a weight with several names, both have the first, and the metadata the others
     .pt2            a program of torch.export, which needs no dstrun
 
 The metadata of a .safetensors file describes its model.
@@ -13,7 +14,7 @@ The metadata of a .safetensors file describes its model.
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,40 +22,18 @@ import torch
 from torch import Tensor, nn
 
 from dstrun.config.options import Config
-from dstrun.config.registry import lookup
+from dstrun.export.about import About
 from dstrun.export.csr import to_csr
 from dstrun.export.packing import pack, unpack
 from dstrun.methods.base import Method
 from dstrun.methods.masked_layers import load_plain
-from dstrun.models import BUILDERS, PACKAGES
 from dstrun.runs import checkpoint
 from dstrun.runs.folder import load_config
 from dstrun.runs.method import make_method
 from dstrun.system.errors import InputError, error_line, mismatch
 
-FORMAT = 1
+FORMAT = 2  # 1 where no weight has several names
 METADATA = "dstrun"
-
-
-@dataclass(frozen=True)
-class About:
-    """Description of a plain model and of its input: (pixels / 255 − mean) / std.
-
-    `shape`: (channels, height, width) of an image, or (length,) of a text, whose input is its
-    bytes, int64 (N, length). `mean`, `std`: one value, or one per channel.
-    """
-
-    builder: str
-    args: dict[str, Any]
-    shape: tuple[int, ...]
-    classes: int
-    mean: list[float]
-    std: list[float]
-
-    def build(self) -> nn.Module:
-        """Return the plain model, untrained."""
-        build = lookup("model.builder", self.builder, BUILDERS, "dstrun.models", PACKAGES)
-        return build(tuple(self.shape), self.classes, **self.args)
 
 
 def load(path: str | Path, kernels: str | None = None) -> nn.Module:
@@ -132,16 +111,31 @@ def save(path: Path, about: About, weights: Mapping[str, Tensor], kind: str) -> 
     """Write a .safetensors file; `kind`: "dense", "packed", or "csr", packed for sparse kernels."""
     from safetensors.torch import save as to_bytes
 
-    tensors = {}
+    tensors, tied = {}, _other_names(weights)
     for name, value in weights.items():
+        if name in tied:
+            continue
         tensor = value.detach().clone(memory_format=torch.contiguous_format)
         if kind == "dense":
             tensors[name] = tensor
         else:
             for part, content in pack(tensor).items():
                 tensors[f"{name}.{part}"] = content
-    description = {"format": FORMAT, "kind": kind, **asdict(about)}
+    description = {"format": 1, "kind": kind, **asdict(about)}
+    if tied:
+        description |= {"format": FORMAT, "tied": tied}
     path.write_bytes(to_bytes(tensors, metadata={METADATA: json.dumps(description)}))
+
+
+def _other_names(weights: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the first name of each weight that has one before, by its other names."""
+    first: dict[Any, str] = {}
+    found = {}
+    for name, value in weights.items():
+        place = value.data_ptr(), value.shape, value.stride(), value.dtype
+        if value.numel() and first.setdefault(place, name) != name:
+            found[name] = first[place]
+    return found
 
 
 def _of_file(path: Path) -> tuple[About, dict[str, Tensor], str]:
@@ -158,8 +152,10 @@ def _of_file(path: Path) -> tuple[About, dict[str, Tensor], str]:
         )
     try:
         kind = description.pop("kind")
+        tied = description.pop("tied", {})
         about = About(**description | {"shape": tuple(description["shape"])})
-        return about, tensors if kind == "dense" else _unpack_all(tensors), kind
+        weights = tensors if kind == "dense" else _unpack_all(tensors)
+        return about, weights | {name: weights[tied[name]] for name in tied}, kind
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} is damaged ({error_line(error)})") from error
 

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor, nn
 
-from dstrun.export.inputs import zeros
+from dstrun.export.about import About
 
 OPSET = 20
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -20,12 +20,12 @@ def missing_packages() -> list[str]:
     return [package for package in PACKAGES if find_spec(package) is None]
 
 
-def export_program(model: nn.Module, shape: tuple[int, ...]) -> torch.export.ExportedProgram:
-    """Return the model as a program for any number of images (C, H, W), or sequences (L,).
+def export_program(model: nn.Module, about: About) -> torch.export.ExportedProgram:
+    """Return the model as a program for any number of images, or of sequences of one length.
 
     Raise torch's errors for a model that cannot be exported.
     """
-    example = zeros(shape, 2)  # a batch of one would become a constant
+    example = about.example(2)  # a batch of one would become a constant
     batch = torch.export.Dim("batch", min=1)
     # torch warns of its own parts, and prints the graph on which it fails.
     with warnings.catch_warnings(), torch.no_grad(), redirect_stderr(io.StringIO()):
@@ -33,17 +33,18 @@ def export_program(model: nn.Module, shape: tuple[int, ...]) -> torch.export.Exp
         return torch.export.export(model, (example,), dynamic_shapes=({0: batch},))
 
 
-def export_bytes(model: nn.Module, shape: tuple[int, ...]) -> bytes:
-    """Return the content of an ONNX file: images (batch, C, H, W) → logits (batch, classes).
+def export_bytes(model: nn.Module, about: About) -> bytes:
+    """Return the content of an ONNX file: images (batch, C, H, W) → logits (batch, classes), or
+    tokens (batch, length) → logits (batch, length, classes).
 
     Raise torch's errors for what ONNX cannot express.
     """
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         made = torch.onnx.export(
-            export_program(model, shape),
+            export_program(model, about),
             (),
-            input_names=["images"],
+            input_names=[about.input_name],
             output_names=["logits"],
             opset_version=OPSET,
             dynamo=True,
@@ -61,4 +62,5 @@ def load_network(content: bytes, threads: int = 0) -> Callable[[Tensor], Tensor]
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+    (own,) = session.get_inputs()
+    return lambda inputs: torch.from_numpy(session.run(None, {own.name: inputs.numpy()})[0])

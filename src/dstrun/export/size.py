@@ -1,4 +1,4 @@
-"""Size of a trained network: parameters, multiply-adds for one image and bytes, dense and kept."""
+"""Size of a trained network, dense and kept: parameters, multiply-adds for one example, bytes."""
 
 import zlib
 from pathlib import Path
@@ -11,7 +11,7 @@ from dstrun.methods.flops import MultiplyAdds, multiply_adds
 
 
 def measure_size(trained: Trained) -> dict[str, Any]:
-    """Return parameters, multiply-adds for one image, bytes and layers, as in export.json.
+    """Return parameters, multiply-adds for one example, bytes and layers, as in export.json.
 
     The layer "left dense" is everything without a mask: its weights, and products of its weights
     or of no weights (attention).

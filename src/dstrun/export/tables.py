@@ -7,14 +7,16 @@ from typing import Any
 from rich.table import Table
 
 from dstrun.export.benchmark import Timing
+from dstrun.runs.tasks import Task
 
 LARGE = 0.9  # of the file with dense weights
 COUNTS = ("weights", "kept", "multiply_adds", "multiply_adds_kept")
 
 
-def layers_table(record: dict[str, Any]) -> Table:
+def layers_table(record: dict[str, Any], task: Task) -> Table:
     """Return weights and multiply-adds of each layer and of all, and the bytes below."""
-    table = Table(title="weights, and multiply-adds for one image", title_justify="left")
+    example = task.examples.removesuffix("s")
+    table = Table(title=f"weights, and multiply-adds for one {example}", title_justify="left")
     table.add_column("layer", no_wrap=True)
     for word in ("kept", "weights", "kept %", "multiply-adds kept", "multiply-adds"):
         table.add_column(word, justify="right", no_wrap=True)
@@ -41,7 +43,7 @@ def _cells(layer: dict[str, Any]) -> list[str]:
     ]
 
 
-def result_lines(target: Path, record: dict[str, Any]) -> str:
+def result_lines(target: Path, record: dict[str, Any], task: Task) -> str:
     """Return what was written, how large it is, and the result of the comparison."""
     words = f"{target}: {record['format']}, {record['bytes']:,} bytes"
     words += f", {record['bytes'] / record['bytes_dense']:.1%} of the dense file"
@@ -53,20 +55,19 @@ def result_lines(target: Path, record: dict[str, Any]) -> str:
         shrink = "--shrink leaves out dead parts; " if can_shrink else ""
         words += f"\npruned weights are stored as zeros: {shrink}--format sparse (.safetensors) "
         words += f"stores only the kept ones, {record['bytes_packed']:,} bytes"
-    figures = f"largest difference {record['largest_difference']:.2g}"
-    if "sequences" in record:
-        checked, right = f"{record['sequences']:,} test sequences", f"{record['right']:.2%} right"
-        return f"{words}\nchecked on {checked}: {figures}, every byte the same, {right}"
+    best, differs = task.headline, record["top1_differs"]
+    same = f"the most likely of {differs:,} differ" if differs else "every class the same"
     return (
-        f"{words}\nchecked on {record['images']:,} test images: {figures}, "
-        f"every class the same, accuracy {record['accuracy']:.2%}"
+        f"{words}\nchecked on {record[task.examples]:,} test {task.examples}: "
+        f"largest difference {record['largest_difference']:.2g}, "
+        f"{same}, {best.title} {best.shown(record[best.name])}"
     )
 
 
-def timings_table(timings: Sequence[Timing]) -> Table:
+def timings_table(timings: Sequence[Timing], task: Task) -> Table:
     """Return the timings with their ratio to the dense network's."""
     table = Table(title="milliseconds per batch, median and quartiles", title_justify="left")
-    for word in ("network", "threads", "batch", "ms", "quartiles", "images/s", "× dense"):
+    for word in ("network", "threads", "batch", "ms", "quartiles", f"{task.examples}/s", "× dense"):
         table.add_column(word, justify="left" if word == "network" else "right", no_wrap=True)
     dense = {(row.threads, row.batch): row.median for row in timings if row.network == "dense"}
     for row in timings:

@@ -1,4 +1,4 @@
-"""Trained network of a run: with its masks, without them, and its test images."""
+"""Trained network of a run: with its masks, without them, and its test data."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +18,7 @@ from dstrun.runs.folder import load_config
 from dstrun.system.errors import InputError, first_line, mismatch
 from dstrun.system.machine import set_threads
 from dstrun.training.build import make_batches, training_objects
+from dstrun.training.loss import correct, summed_loss
 from dstrun.training.prepare import prepare
 
 Network = Callable[[Tensor], Tensor]
@@ -28,7 +29,7 @@ class Trained:
     """A run's network on the CPU: `masked`, as trained, and `plain`, with W ⊙ M in place of W.
 
     `layers`: figures of the masked layers. `batches` returns the test images (B, C, H, W) with
-    their labels (B,).
+    their labels (B,), or sequences of tokens (B, length) with those that follow.
     """
 
     folder: Path
@@ -40,8 +41,8 @@ class Trained:
 
     @property
     def example(self) -> Tensor:
-        """Return one image of zeros, (1, C, H, W), or a sequence, (1, L)."""
-        return zeros(self.about.shape)
+        """Return one image, or sequence, of zeros."""
+        return self.about.example()
 
 
 def load_trained(folder: Path, changes: Sequence[str] = ()) -> Trained:
@@ -86,23 +87,24 @@ def _of_whole_examples(
 
 @torch.inference_mode()
 def compare_outputs(trained: Trained, exported: Network) -> dict[str, Any]:
-    """Compare a network with the masked model on every test image, or sequence of a text.
+    """Compare a network with the masked model on all test data.
 
-    Return their number, the largest difference of an output (NaN where one is), the number of
-    predictions with another class or byte, and the share that is right of those of `exported`.
+    Return the number of images or sequences, the largest difference of an output (NaN where one
+    is), the number of predictions that are another class, and the figures of `exported`.
     """
-    largest, differs, examples, predictions, right = torch.zeros(()), 0, 0, 0, 0
+    task, largest, differs, examples = trained.about.task, torch.zeros(()), 0, 0
+    totals, predictions = torch.zeros(2, dtype=torch.float64), 0  # loss and number right
     for batch, labels in trained.batches():
         expected, outputs = trained.masked(batch), exported(batch)
         largest = torch.maximum(largest, (expected - outputs).abs().max())  # keeps NaN
         differs += int((expected.argmax(-1) != outputs.argmax(-1)).sum())
-        right += int((outputs.argmax(-1) == labels).sum())
-        examples += len(labels)
+        totals += torch.stack([summed_loss(outputs, labels).double(), correct(outputs, labels)])
         predictions += labels.numel()
-    is_text = len(trained.about.shape) == 1
+        examples += len(labels)
+    loss, right = (totals / predictions).tolist()
     return {
-        "sequences" if is_text else "images": examples,
+        task.examples: examples,
         "largest_difference": largest.item(),
         "top1_differs": differs,
-        "right" if is_text else "accuracy": right / predictions,
+        **{figure.name: figure.of(loss, right) for figure in task.figures},
     }
