@@ -16,7 +16,6 @@ from dstrun.config.groups import packaged_folder
 from dstrun.config.options import OPTIONS, Config, value_of
 from dstrun.config.sources import register_plugins
 from dstrun.config.yaml_files import Loader
-from dstrun.export.inputs import zeros
 from dstrun.training.prepare import prepare
 from dstrun.training.trainer import Trainer
 from tests.helpers.commands import Command
@@ -365,7 +364,7 @@ def test_the_network_of_a_recipe_takes_its_images(name: str) -> None:
     chosen, (shape, classes) = content_of("model", model), SHAPES[images]
     with torch.device("meta"):
         network = models.BUILDERS[chosen["builder"]](shape, classes, **chosen.get("args", {}))
-        example = zeros(shape, 2)
+        example = torch.zeros(2, *shape, dtype=torch.int64 if len(shape) == 1 else None)
         predictions = example.shape if name == "gpt-text" else (2,)
         assert network(example).shape == (*predictions, classes)
 

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from dstrun.export import onnx
 from dstrun.export.about import About
 from dstrun.export.csr import to_csr
-from dstrun.export.inputs import random, zeros
 from dstrun.export.shrink import CannotShrinkError, shrink
 
 BATCHES = (1, 64)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from dstrun.export import load
-from dstrun.export.inputs import zeros
 from dstrun.methods.mask_stats import LayerFigures
 from dstrun.runs import checkpoint
 from dstrun.runs.data_record import refuse_other_classes
