@@ -19,13 +19,13 @@ SELECTION_COST = 100
 class Channels:
     """Analysis of a network whose shapes have been propagated, for every node with C channels.
 
-    `kinds`: see node_kinds. `constants`: (C,), the value of each constant channel, NaN for the
-    others. `needed`: (C,) bool, the channels that the node's readers need.
+    `kinds`, `axes`: see node_kinds. `constants`: (C,), the value of each constant channel, NaN for
+    the others. `needed`: (C,) bool, the channels that the node's readers need.
     """
 
     def __init__(self, traced: fx.GraphModule) -> None:
         self.modules: dict[str, Any] = dict(traced.named_modules())
-        self.kinds = node_kinds(traced)
+        self.kinds, self.axes = node_kinds(traced)
         self.constants: dict[fx.Node, Tensor] = {}
         self.needed: dict[fx.Node, Tensor] = {}
         for node in traced.graph.nodes:
@@ -36,6 +36,9 @@ class Channels:
     def module(self, node: fx.Node) -> Any:
         """Return the module that a node calls."""
         return self.modules[str(node.target)]
+
+    def _count(self, node: fx.Node) -> int:
+        return channel_count(node, self.axes[node])
 
     def read_by(self, node: fx.Node, source: fx.Node) -> Tensor:
         """Return which channels of a source a node reads: (C_source,) bool."""
@@ -69,7 +72,7 @@ class Channels:
         """Return the values of the constant channels, NaN for the others: (C,)."""
         kind = self.kinds[node]
         if kind in ("placeholder", "output", "other"):
-            return torch.full((channel_count(node),), torch.nan)
+            return torch.full((self._count(node),), torch.nan)
         source = self.constants[node.all_input_nodes[0]]
         if kind == "layer":
             return _constant_rows(self.module(node), source)
@@ -78,7 +81,7 @@ class Channels:
         if kind == "pointwise":
             return self._applied(node, source)
         if kind == "flatten":
-            return source.repeat_interleave(channel_count(node) // len(source))
+            return source.repeat_interleave(self._count(node) // len(source))
         if kind == "addition":
             return self.constants[node.args[0]] + self.constants[node.args[1]]  # type: ignore[index]
         return source
@@ -110,7 +113,7 @@ class Channels:
             marks |= self.read_by(node, source)
 
     def _marks(self, node: fx.Node) -> Tensor:
-        return self.needed.setdefault(node, torch.zeros(channel_count(node), dtype=torch.bool))
+        return self.needed.setdefault(node, torch.zeros(self._count(node), dtype=torch.bool))
 
 
 def _constant_rows(layer: Any, source: Tensor) -> Tensor:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dstrun.methods.layer_kinds import kind_of
+from dstrun.methods.layer_weights import all_weights
 from dstrun.methods.weight_mask import refuse_masks
 from dstrun.models.recurrent import RecurrentLinear
 
-# Modules that read the weights of their layers without calling the layers.
-FUSED = (nn.TransformerEncoderLayer, nn.MultiheadAttention)
 WINDOW = ("kernel_size", "dilation", "padding", "stride")
 
 
@@ -118,11 +118,25 @@ def to_csr(model: nn.Module, densest: float = 0.5) -> nn.Module:
     return model
 
 
+def sparse_left_dense(model: nn.Module, densest: float = 0.5) -> list[str]:
+    """Return the names of weights of at most that density which have no sparse form in a model that
+    `to_csr` has converted.
+    """
+    found = []
+    for name, one in all_weights(model).items():
+        if one.weight.count_nonzero() <= densest * one.weight.numel():
+            found.append(name)
+    return found
+
+
 def _parts_of_fused(model: nn.Module) -> set[int]:
-    """Return the ids of all modules inside FUSED ones."""
+    """Return the ids of modules whose weights their parents read."""
     found = set()
     for module in model.modules():
-        if type(module) in FUSED:
+        kind = kind_of(type(module))
+        parts = kind.reads if kind else ()
+        found |= {id(module._modules.get(name)) for name in parts}
+        if type(module) is nn.TransformerEncoderLayer:  # in its fused kernel for inference
             found |= set(map(id, module.modules()))
     return found
 

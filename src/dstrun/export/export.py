@@ -14,6 +14,7 @@ replaced only once the new one is complete.
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
 from math import isnan
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +26,7 @@ from torch import nn
 
 from dstrun.export import onnx
 from dstrun.export.benchmark import measure_timings
+from dstrun.export.csr import sparse_left_dense, to_csr
 from dstrun.export.formats import choose_format, read_network, write_network
 from dstrun.export.shrink import CannotShrinkError
 from dstrun.export.shrink import shrink as make_smaller
@@ -85,6 +87,8 @@ def _write(
     facts |= {"torch": torch.__version__, "tolerance": tolerance}
     if format == "onnx":
         facts["opset"] = onnx.OPSET
+    if format == "csr":
+        facts["csr_dense"] = sparse_left_dense(to_csr(deepcopy(model)))
     if shrink:
         facts["parameters_shrunk"] = sum(p.numel() for p in model.parameters())
     return facts | _write_checked(trained, model, target, format, tolerance)

@@ -1,4 +1,6 @@
-"""Kinds of the nodes of a traced network, by what they do with channels (dimension 1).
+"""Kinds of the nodes of a traced network, by what they do with channels.
+
+Channels are dimension 1; of what a Linear reads or makes of tokens, (B, T, C), the last one.
 
 layer        Linear or Conv2d: every output channel reads all input channels
 norm         batch norm in evaluation mode: each channel on its own
@@ -50,10 +52,46 @@ FLATTEN_CALLS = ("flatten", torch.flatten)
 ADDITIONS = {operator.add, operator.iadd, torch.add, "add", "add_"}
 
 
-def node_kinds(traced: fx.GraphModule) -> dict[fx.Node, str]:
-    """Return the kind of every node of a network whose shapes have been propagated."""
+def node_kinds(traced: fx.GraphModule) -> tuple[dict[fx.Node, str], dict[fx.Node, int]]:
+    """Return the kind of every node of a network whose shapes have been propagated.
+
+    With it, the dimension of its channels.
+    """
     modules = dict(traced.named_modules())
-    return {node: _kind(node, modules) for node in traced.graph.nodes}
+    kinds: dict[fx.Node, str] = {}
+    axes: dict[fx.Node, int] = {}
+    for node in traced.graph.nodes:
+        kind = _kind(node, modules)
+        axis = _axis(node, kind, axes, modules)
+        if axis is None:
+            kind = "other"
+        kinds[node], axes[node] = kind, axis or _axis_of_readers(node, modules)
+    return kinds, axes
+
+
+def _axis(
+    node: fx.Node, kind: str, axes: dict[fx.Node, int], modules: dict[str, nn.Module]
+) -> int | None:
+    """Return the dimension of a node's channels, None where that is not the one of its inputs."""
+    if kind in ("placeholder", "output", "other"):
+        return _axis_of_readers(node, modules)
+    read = {axes[source] for source in node.all_input_nodes}
+    if kind == "layer" and _is_linear(node, modules):
+        own = len(node_shape(node)) - 1
+    else:
+        own = read.copy().pop() if kind == "pointwise" else 1
+    return own if read == {own} else None
+
+
+def _axis_of_readers(node: fx.Node, modules: dict[str, nn.Module]) -> int:
+    """Return the dimension that a reader of the node would call channels."""
+    shape = node_shape(node)
+    is_of_tokens = any(_is_linear(reader, modules) for reader in node.users)
+    return len(shape) - 1 if shape and is_of_tokens else 1
+
+
+def _is_linear(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    return node.op == "call_module" and type(modules[str(node.target)]) is nn.Linear
 
 
 def node_shape(node: fx.Node) -> torch.Size:
@@ -61,10 +99,10 @@ def node_shape(node: fx.Node) -> torch.Size:
     return getattr(node.meta.get("tensor_meta"), "shape", None)  # type: ignore[return-value]
 
 
-def channel_count(node: fx.Node) -> int:
-    """Return the number of channels of a node's tensor, 1 where it has no dimension 1."""
+def channel_count(node: fx.Node, axis: int) -> int:
+    """Return the number of channels, dimension `axis`; 1 for a tensor that lacks it, or none."""
     shape = node_shape(node)
-    return shape[1] if shape is not None and len(shape) > 1 else 1
+    return shape[axis] if shape is not None and len(shape) > axis else 1
 
 
 def has_padding(layer: nn.Module) -> bool:
@@ -140,7 +178,7 @@ def _kind_of_module(module: Any, dimensions: int) -> str:
 
 def _is_plain_layer(layer: Any, dimensions: int) -> bool:
     if type(layer) is nn.Linear:
-        return dimensions == 2
+        return dimensions > 1
     return dimensions == 4 and layer.groups == 1 and layer.padding_mode == "zeros"
 
 

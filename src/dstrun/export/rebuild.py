@@ -38,7 +38,11 @@ class Rebuild:
         """Make the same operation on the channels that are needed, or on all that are left."""
         if node.op == "get_attr":  # a weight that is read past its layer stays whole
             value = operator.attrgetter(str(node.target))(self._traced)
-            return self._tensor(node, "value", value.detach())
+            made = self._tensor(node, "value", value.detach())
+            if isinstance(value, nn.Parameter):
+                delattr(self._root, str(made.target))
+                self._root.register_parameter(str(made.target), nn.Parameter(value.detach()))
+            return made
         if node.op == "call_module":
             self._add_module(str(node.target), self._channels.module(node))
         is_partial = self._channels.kinds[node] in ("pointwise", "pool", "flatten")
@@ -66,10 +70,11 @@ class Rebuild:
         if not columns.any():
             columns[self._channels.needed[source].nonzero()[0]] = True
         constants = self._channels.constants[source].where(~columns, 0.0).nan_to_num(0.0)
+        sizes = node_shape(source)[2:] if isinstance(layer, nn.Conv2d) else torch.Size()
         bias = None if layer.bias is None else layer.bias[rows]
         addend: Tensor | None = None
         if constants.any():
-            constant_output = _constant_output(layer, constants, node_shape(source)[2:])[:, rows]
+            constant_output = _constant_output(layer, constants, sizes)[:, rows]
             if has_padding(layer) and constant_output.any():
                 addend = constant_output  # another value at the borders
             else:
@@ -143,7 +148,8 @@ class Rebuild:
         if channels.all():
             return made
         index = self._tensor(named_by, "channels", channels.nonzero().flatten())
-        return self._graph.call_function(torch.index_select, (made, 1, index))
+        axis = self._channels.axes[named_by]
+        return self._graph.call_function(torch.index_select, (made, axis, index))
 
     def _add(self, *sides: Any) -> fx.Node:
         return self._graph.call_function(operator.add, sides)

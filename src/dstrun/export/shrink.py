@@ -12,8 +12,9 @@ different channels of it, each selects its own; channels of the input images are
 that saves more time than it costs. At a residual addition a branch is spread over the channels of
 the sum.
 
-This works on what torch.fx can trace, in evaluation mode, for images of one size. Operations that
-are not known (grouped convolutions, reshapes, …) keep all of their channels.
+This works on what torch.fx can trace, in evaluation mode, for inputs of one size; of a model that
+it cannot trace, on the modules inside (`shrink_parts`). Operations that are not known (attention,
+layer norm, grouped convolutions, reshapes, …) keep all of their channels.
 """
 
 from copy import deepcopy
@@ -23,6 +24,7 @@ from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
 from dstrun.export.rebuild import Rebuild
+from dstrun.export.shrink_parts import shrink_parts
 from dstrun.methods.weight_mask import refuse_masks
 
 
@@ -30,23 +32,25 @@ class CannotShrinkError(ValueError):
     """No smaller network can be made of this model; the message is one line."""
 
 
-@torch.no_grad()
-def shrink(model: nn.Module, example: Tensor) -> fx.GraphModule:
-    """Return the smaller network in evaluation mode; `example`, (1, C, H, W), has the images' size.
+class _CannotTraceError(CannotShrinkError):
+    """The model as a whole cannot be traced; parts of it may be."""
 
-    Raise CannotShrinkError for a model with masks, one that torch.fx cannot trace or that does not
-    accept the example, and one whose smaller network computes other outputs: for instance a model
-    that changes a tensor in place and reads it again.
+
+@torch.no_grad()
+def shrink(model: nn.Module, example: Tensor) -> nn.Module:
+    """Return the smaller network in evaluation mode, for inputs of the size of the example's.
+
+    example: a batch of one, (1, …); integers stand for tokens. Raise CannotShrinkError for a model
+    with masks, one of which torch.fx can trace nothing that is smaller, or that does not accept the
+    example, and one whose smaller network computes other outputs: for instance a model that changes
+    a tensor in place and reads it again.
     """
     _require_plain(model)
-    if not example.is_floating_point():
-        raise CannotShrinkError("this network takes tokens, expected one of images")
-    pair = torch.randn(2, *example.shape[1:], generator=torch.Generator().manual_seed(0))
-    traced = _trace(model, pair)
+    pair = _random_pair(model, example)
+    expected = _outputs(model, pair)
+    smaller = _smaller(model, pair)
     try:
-        smaller = Rebuild(traced).network()
-        outputs, expected = smaller(pair.clone()), deepcopy(model).eval()(pair.clone())
-        is_same = torch.allclose(outputs, expected, rtol=1e-3, atol=1e-4)
+        is_same = torch.allclose(smaller(pair.clone()), expected, rtol=1e-3, atol=1e-4)
     except Exception as error:
         raise CannotShrinkError(f"this model is not supported ({_reason(error)})") from error
     if not is_same:
@@ -54,6 +58,36 @@ def shrink(model: nn.Module, example: Tensor) -> fx.GraphModule:
             "this model is not supported: the smaller network computes other outputs"
         )
     return smaller
+
+
+def _smaller(model: nn.Module, pair: Tensor) -> nn.Module:
+    """Return the smaller network of a model, or of the modules inside it."""
+    try:
+        return _shrink_whole(model, pair)
+    except _CannotTraceError:
+        smaller = shrink_parts(model, pair, _shrink_whole)
+        if smaller is None:
+            raise
+        return smaller
+
+
+def _shrink_whole(model: nn.Module, pair: Tensor) -> fx.GraphModule:
+    """Return the smaller network of a model that can be traced."""
+    traced = _trace(model, pair)
+    try:
+        return Rebuild(traced).network()
+    except Exception as error:
+        raise CannotShrinkError(f"this model is not supported ({_reason(error)})") from error
+
+
+def _random_pair(model: nn.Module, example: Tensor) -> Tensor:
+    """Return two random inputs of the example's size: tokens that every embedding has."""
+    generator, shape = torch.Generator().manual_seed(0), (2, *example.shape[1:])
+    if example.is_floating_point():
+        return torch.randn(shape, generator=generator)
+    embeddings = [one for one in model.modules() if isinstance(one, nn.Embedding)]
+    tokens = min((one.num_embeddings for one in embeddings), default=int(example.max()) + 1)
+    return torch.randint(tokens, shape, generator=generator, dtype=example.dtype)
 
 
 def _require_plain(model: nn.Module) -> None:
@@ -67,19 +101,27 @@ def _require_plain(model: nn.Module) -> None:
             raise CannotShrinkError("expected a model in float32 on the CPU")
 
 
-def _trace(model: nn.Module, images: Tensor) -> fx.GraphModule:
-    """Return a traced copy of the model with the shapes of its tensors for these images."""
+def _outputs(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Return the outputs of a copy of the model in evaluation mode."""
     try:
-        traced = fx.symbolic_trace(deepcopy(model).eval())
-    except Exception as error:  # tracing runs the model's own code
-        raise CannotShrinkError(f"torch.fx cannot trace this model ({_reason(error)})") from error
-    try:
-        ShapeProp(traced).propagate(images.clone())
+        outputs = deepcopy(model).eval()(inputs.clone())
     except Exception as error:
-        size = "×".join(map(str, (1, *images.shape[1:])))
+        size = "×".join(map(str, (1, *inputs.shape[1:])))
         raise CannotShrinkError(
             f"the model does not accept the example, {size} ({_reason(error)})"
         ) from error
+    if not isinstance(outputs, Tensor):
+        raise CannotShrinkError(f"the model returns a {type(outputs).__name__}, expected a tensor")
+    return outputs
+
+
+def _trace(model: nn.Module, inputs: Tensor) -> fx.GraphModule:
+    """Return a traced copy of the model with the shapes of its tensors for these inputs."""
+    try:
+        traced = fx.symbolic_trace(deepcopy(model).eval())
+        ShapeProp(traced).propagate(inputs.clone())
+    except Exception as error:  # tracing runs the model's own code
+        raise _CannotTraceError(f"torch.fx cannot trace this model ({_reason(error)})") from error
     return traced
 
 

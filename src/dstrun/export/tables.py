@@ -9,6 +9,7 @@ from rich.table import Table
 from dstrun.export.benchmark import Timing
 from dstrun.runs.tasks import Task
 
+NAMED = 6  # names that a line has
 LARGE = 0.9  # of the file with dense weights
 COUNTS = ("weights", "kept", "multiply_adds", "multiply_adds_kept")
 
@@ -55,6 +56,8 @@ def result_lines(target: Path, record: dict[str, Any], task: Task) -> str:
         shrink = "--shrink leaves out dead parts; " if can_shrink else ""
         words += f"\npruned weights are stored as zeros: {shrink}--format sparse (.safetensors) "
         words += f"stores only the kept ones, {record['bytes_packed']:,} bytes"
+    if record.get("csr_dense"):
+        words += f"\nno sparse kernel, computed dense: {_some(record['csr_dense'])}"
     best, differs = task.headline, record["top1_differs"]
     same = f"the most likely of {differs:,} differ" if differs else "every class the same"
     return (
@@ -62,6 +65,12 @@ def result_lines(target: Path, record: dict[str, Any], task: Task) -> str:
         f"largest difference {record['largest_difference']:.2g}, "
         f"{same}, {best.title} {best.shown(record[best.name])}"
     )
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return names with commas, the first ones of many."""
+    more = [f"{len(names) - NAMED:,} more"] if len(names) > NAMED + 1 else []
+    return ", ".join([*names[:NAMED], *more] if more else names)
 
 
 def timings_table(timings: Sequence[Timing], task: Task) -> Table:
