@@ -312,3 +312,14 @@ def test_a_sequence_longer_than_the_context_is_refused() -> None:
     assert model(torch.zeros(1, 9, dtype=torch.int64)).shape == (1, 9, 10)
     with pytest.raises(ValueError, match=r"^a sequence has 10 tokens, the model takes 9$"):
         model(torch.zeros(1, 10, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("builder", ["vit", pytest.param("gpt", marks=pytest.mark.slow)])
+def test_a_program_of_torch_export_takes_any_number_of_examples(builder: str) -> None:
+    """Export for a batch of two and call for three: no size of a batch is written into it."""
+    shape = (3, 8, 8) if builder == "vit" else (8,)
+    model = build(builder, shape, 5, **SMALL).eval()
+    inputs = torch.rand(3, *shape) if builder == "vit" else torch.randint(5, (3, 8))
+    batch = {0: torch.export.Dim("batch")}
+    program = torch.export.export(model, (inputs[:2],), dynamic_shapes=(batch,))
+    torch.testing.assert_close(program.module()(inputs), model(inputs))

@@ -80,7 +80,7 @@ class Block(nn.Module):
         if self.dropout:
             branch = F.dropout(branch, self.dropout, self.training)
         if self.drop_path and self.training:
-            kept = branch.new_ones(len(branch), 1, 1)
+            kept = branch.new_ones(branch.shape[0], 1, 1)
             branch = branch * F.dropout(kept, self.drop_path)  # the rest over 1 − drop_path
         return branch
 

@@ -65,7 +65,7 @@ class ViT(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         patches = self.patches(images).flatten(2).transpose(1, 2)
-        first = self.class_token.expand(len(images), 1, -1)
+        first = self.class_token.expand(images.shape[0], 1, -1)
         tokens = torch.cat([first, patches], dim=1) + self.positions
         if self.dropout:
             tokens = F.dropout(tokens, self.dropout, self.training)
