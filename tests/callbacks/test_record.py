@@ -244,3 +244,24 @@ def test_layers_between_epochs_are_rows_of_layers_alone() -> None:
         run.log(epoch=1, step=STEPS)
     assert [one["step"] for one in rows(run.folder, "layers.csv")] == ["2", "2", "4", "4"]
     assert len(rows(run.folder)) == 1
+
+
+def test_figures_of_another_task_are_columns_and_shown(command: Command) -> None:
+    with recording() as run:
+        run.log(epoch=1, step=1, test_loss=1.5, test_bits_per_byte=2.1642, validation_loss=2)
+        with pytest.raises(ValueError, match="test_accuracy: the first row has no such figure"):
+            run.log(epoch=2, step=2, test_accuracy=1)
+        run.log(epoch=2, step=2, test_loss=1.5, test_bits_per_byte=2.1642)
+    assert [one["validation_loss"] for one in rows(run.folder)] == ["2.0", ""]
+    assert "test_accuracy" not in rows(run.folder)[0]
+    shown = command("report", "outputs")
+    assert (shown.code, shown.err) == (0, "")
+    assert "2.164" in shown.out
+
+
+def test_a_loss_alone_is_reported_without_a_figure(command: Command) -> None:
+    with recording() as run:
+        run.log(epoch=1, step=1, test_loss=1.5)
+    shown = command("report", str(run.folder))
+    assert (shown.code, shown.err) == (0, "")
+    assert "nan" not in shown.out

@@ -22,11 +22,13 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from dstrun.callbacks.adapter import Adapter, refuse, renamed
 from dstrun.callbacks.record import Recording
+from dstrun.callbacks.rows import FIGURES as COLUMNS
 from dstrun.methods.base import Method
 from dstrun.system.files import atomic_write
 
 STATE_FILE = "dstrun.pt"  # in a checkpoint's folder
-FIGURES = {"test_loss": "eval_loss", "test_accuracy": "eval_accuracy"}
+OF_TEST = [column for column in COLUMNS if column.startswith("test_")]
+FIGURES = {column: f"eval_{column.removeprefix('test_')}" for column in OF_TEST}
 
 
 class HuggingFaceCallback(TrainerCallback):

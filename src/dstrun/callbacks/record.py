@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from dstrun.callbacks.rows import METRIC_COLUMNS, checked_figures, open_rows
+from dstrun.callbacks.rows import checked_figures, columns_for, open_rows, refuse_new
 from dstrun.callbacks.settings import Settings
 from dstrun.methods.base import Method
 from dstrun.methods.flops import MultiplyAdds, multiply_adds
@@ -28,7 +28,7 @@ from dstrun.runs.metrics import LAYERS, Rows, number
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, Status
 from dstrun.runs.summary import summarise
 from dstrun.system.errors import error_line
-from dstrun.system.files import sha256, write_json
+from dstrun.system.files import read_csv, sha256, write_json
 from dstrun.system.machine import facts
 from dstrun.system.run_files import LAYERS_FILE, METRICS_FILE, RESULT_FILES, SUMMARY_FILE
 
@@ -78,7 +78,8 @@ class Recording:
         self.folder, self._model, self._method = folder, model, method
         self._settings, self._example, self._overwrite = settings, example, overwrite
         self._work: MultiplyAdds | None = None
-        self._rows: tuple[Rows, Rows] | None = None
+        self._metrics: Rows | None = None  # opened at the first row
+        self._layers: Rows | None = None
         self._resumed_at = 0
         self._since = time.perf_counter()
 
@@ -120,14 +121,15 @@ class Recording:
             else:
                 self._status.end(INTERRUPTED)
         finally:
-            for rows in self._rows or ():
-                rows.close()
+            for rows in (self._metrics, self._layers):
+                if rows:
+                    rows.close()
             close_log(self._log)
             self._status.release()
 
     def resume(self, step: int) -> None:
         """Keep the rows up to a step, from which training goes on; call it before the first row."""
-        if self._rows:
+        if self._layers:
             raise RuntimeError("resume(step) belongs before the first row of a run")
         self._resumed_at = step
         self._log.info(f"resuming at step {step}")
@@ -136,21 +138,25 @@ class Recording:
         """Write a row of metrics.csv, and one for each layer of layers.csv; return the latter.
 
         epoch, step: how many are done. figures: columns of metrics.csv: lr, train_loss,
-        train_accuracy, test_loss, test_accuracy, validation_loss, validation_accuracy, seconds
-        (default: since the row before) and images_per_second; accuracies in [0, 1]. Density,
-        multiply-adds and the method's columns are added. Waits for the device. Raises ValueError
-        for another column.
+        train_accuracy, test_loss, test_accuracy, the same of validation, those of other tasks such
+        as test_bits_per_byte, seconds (default: since the row before) and images_per_second;
+        accuracies in [0, 1]. Density, multiply-adds and the method's columns are added. Waits for
+        the device. Raises ValueError for another column, and for one that the first row lacks.
         """
         row: dict[str, float | None] = {"epoch": _whole(epoch), "step": step}
         row |= checked_figures(figures)
+        if self._metrics:
+            refuse_new(row, self._metrics_file)
         layers = self.log_layers(epoch=epoch, step=step)
         row["density"] = masked_density(layers)
         row["density_model"] = model_density(layers, sum(self._left_dense().values()))
         row["flops_fraction"] = self._work.fraction(layers) if self._work else None
         row.setdefault("seconds", time.perf_counter() - self._since)
         self._since = time.perf_counter()
-        metrics, _ = self._opened()
-        metrics.append([self._method.metrics() | row])
+        if not self._metrics:
+            columns = columns_for(row, self._method.metric_columns)
+            self._metrics = open_rows(self._metrics_file, columns, self._resumed_at)
+        self._metrics.append([self._method.metrics() | row])
         words = [f"{key} {value:.6g}" for key, value in row.items() if value is not None]
         self._log.info("  ".join(words))
         return layers
@@ -159,31 +165,29 @@ class Recording:
         """Write rows of layers.csv alone, between epochs; return them."""
         if self._status.lost:
             self._status.confirm()
-        _, rows = self._opened()
+        if not self._layers:
+            self._layers = open_rows(self.folder / LAYERS_FILE, LAYERS, self._resumed_at)
         layers = self._method.measure()
         place = {"epoch": _whole(epoch), "step": step}
-        rows.append([place | asdict(layer) | {"density": layer.density} for layer in layers])
+        self._layers.append(
+            [place | asdict(layer) | {"density": layer.density} for layer in layers]
+        )
         return layers
 
-    def _opened(self) -> tuple[Rows, Rows]:
-        """Return metrics.csv and layers.csv, opened at the first call."""
-        if not self._rows:
-            columns = (*METRIC_COLUMNS, *self._method.metric_columns)
-            self._rows = (
-                open_rows(self.folder / METRICS_FILE, columns, self._resumed_at),
-                open_rows(self.folder / LAYERS_FILE, LAYERS, self._resumed_at),
-            )
-        return self._rows
+    @property
+    def _metrics_file(self) -> Path:
+        return self.folder / METRICS_FILE
 
     def _left_dense(self) -> dict[str, int]:
         return weights_left_dense(self._model, self._method.left_dense)
 
     def _finish(self) -> None:
         """Write summary.json and the state finished. Raises RuntimeError without a row."""
-        metrics, _ = self._opened()
         rows = []
-        for row in metrics.read():
-            rows.append({column: number(text) for column, text in row.items()})
+        is_resumed = self._resumed_at and self._metrics_file.is_file()
+        if self._metrics or is_resumed:
+            for row in read_csv(self._metrics_file):
+                rows.append({column: number(text) for column, text in row.items()})
         if not rows:
             error = "nothing was recorded: call log(epoch=…, step=…) at the end of an epoch"
             self._status.end(FAILED, error=error)

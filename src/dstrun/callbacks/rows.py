@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from dstrun.config.messages import near
-from dstrun.runs.metrics import METRICS, VALIDATION, Rows
+from dstrun.runs.metrics import Rows, columns_of
+from dstrun.runs.tasks import TASKS, task_of
 
-METRIC_COLUMNS = (*METRICS, *VALIDATION)
+OF_TASKS = [name for task in TASKS.values() for name in columns_of(task, has_validation=True)]
 OF_METHOD = ("epoch", "step", "penalty", "density", "density_model", "flops_fraction")
-FIGURES = tuple(column for column in METRIC_COLUMNS if column not in OF_METHOD)
+FIGURES = tuple(dict.fromkeys(name for name in OF_TASKS if name not in OF_METHOD))
 
 
 def checked_figures(figures: Mapping[str, Any]) -> dict[str, float]:
@@ -30,6 +31,23 @@ def checked_figures(figures: Mapping[str, Any]) -> dict[str, float]:
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name}: got {value!r}, expected a number") from error
     return found
+
+
+def columns_for(row: Mapping[str, Any], of_method: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of metrics.csv for a run by its first row: those of its task, and others.
+
+    of_method: columns that the method adds.
+    """
+    return tuple(dict.fromkeys((*columns_of(task_of(row)), *row, *of_method)))
+
+
+def refuse_new(figures: Mapping[str, Any], path: Path) -> None:
+    """Raise ValueError for a figure without a column in a metrics.csv that is there."""
+    with path.open(newline="", encoding="utf-8") as file:
+        columns = next(csv.reader(file))
+    for name in figures:
+        if name not in columns:
+            raise ValueError(f"{name}: the first row has no such figure, and {path} no column")
 
 
 def open_rows(path: Path, columns: Sequence[str], resumed_at: int) -> Rows:
