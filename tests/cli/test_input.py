@@ -24,7 +24,7 @@ BAD = [
     ("+reg.alhpa=1", "reg.alhpa: there is no such option; did you mean reg.alpha?"),
     ("++reg.alhpa=1", "reg.alhpa: there is no such option; did you mean reg.alpha?"),
     ("modle=vgg16", "modle: there is no such option; did you mean model"),
-    ("model=vg16", "model: there is no 'vg16'; did you mean vgg16? (choices: lenet5, "),
+    ("model=vg16", "model: there is no 'vg16'; did you mean vgg16? (choices: deit_small, "),
     ("data=minst", "data: there is no 'minst'; did you mean mnist?"),
     ("experiment=bets_lenet_300_100", "did you mean best_lenet_300_100"),
     ("sweep=quik", "sweep: there is no 'quik'; did you mean quick?"),
@@ -170,7 +170,7 @@ BAD = [
     ("--info=jbo", "--info=jbo: expected --info=all|config|defaults"),
     ("--multirun=3", "--multirun=3: expected --multirun alone"),
     ("--config-dir", "--config-dir: got nothing, expected a folder"),
-    ("model", "model: expected model=VALUE, one of lenet5, "),
+    ("model", "model: expected model=VALUE, one of deit_small, "),
     (
         "seed=1 schedule.epochs",
         "schedule.epochs: expected schedule.epochs=VALUE, a whole number ≥ 0",

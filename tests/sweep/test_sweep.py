@@ -252,7 +252,7 @@ def test_a_job_whose_data_vanishes_fails_with_its_story(
             "threads: got 99999999999, expected a whole number",
         ),
         (["sweep=quikc"], "sweep: there is no 'quikc'; did you mean quick?"),
-        (["-m", "model=lenet5,vgg61"], "model: there is no 'vgg61'; did you mean vgg16"),
+        (["-m", "model=lenet5,vgg61"], "model: there is no 'vgg61'; did you mean vgg19 or vgg16"),
         (["-m", "data=digits,mnist", "data.root=gone"], "data.root: MNIST is not there"),
         (["-m", "model=lenet5,vgg16", "model.args.depht=1"], "model.args: "),
         (["-m", "seed=0,1", "outputs=file/below"], "outputs: "),

@@ -171,7 +171,7 @@ def test_a_pair_without_a_recipe_is_told_the_nearest_ones() -> None:
     assert recipe_of(config("resnet50", "cifar10")) is None
     assert notes(config("resnet50", "cifar10")) == [
         "no recipe for resnet50 on cifar10: base values are used (lr 0.01, alpha 5e-4, 20 epochs); "
-        "the nearest recipes are vgg16-cifar10 (lr 0.1, alpha 5e-6, 160 epochs) and "
+        "the nearest recipes are mobilenet_v2-cifar10 (lr 0.1, alpha 5e-6, 200 epochs) and "
         "resnet50-imagenet (lr 0.1, alpha 5e-6, 90 epochs)"
     ]
     assert notes(config("vgg16", "mnist"))[0].endswith(

@@ -171,9 +171,7 @@ class FixedMaskMethod(MaskedMethod):
         """Multiply gradients by masks, in place, unless momentum is dense."""
         ours: list[Tensor] = []
         factors: list[Tensor] = []
-        if self.has_dense_momentum:
-            return True
-        for layer in self.layers:
+        for layer in [] if self.has_dense_momentum else self.layers:
             gradient = layer.in_gradients(gradients)
             if gradient is not None:
                 ours.append(gradient)
@@ -196,8 +194,7 @@ class FixedMaskMethod(MaskedMethod):
 
     def zero_pruned(self) -> None:
         """Set pruned weights to 0."""
-        weights = [layer.weight for layer in self.layers]
-        multiply(weights, [layer.mask.factor for layer in self.layers])
+        multiply([one.weight for one in self.layers], [one.mask.factor for one in self.layers])
 
     def moments(self, layer: Layer) -> list[Tensor]:
         """Return the optimiser's state of a weight that has its shape: momentum, Adam's moments."""
