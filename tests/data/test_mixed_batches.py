@@ -82,12 +82,12 @@ def test_the_shares_are_of_a_beta_distribution() -> None:
     for a in (0.2, 1.0, 5.0):
         mixer, plain = batches(a, images=2, size=2)
         found = []
-        for epoch in range(1500):
+        for epoch in range(600):
             (images, _), (before, _) = next(mixer.shuffled(epoch)), next(plain.shuffled(epoch))
             found.append(images[int(before[1, 0, 0, 0] == 1), 0, 0, 0].item())
         drawn = torch.tensor(found)
         assert drawn.mean().item() == pytest.approx(0.5, abs=0.05)
-        assert drawn.var().item() == pytest.approx(1 / (4 * (2 * a + 1)), rel=0.1)
+        assert drawn.var().item() == pytest.approx(1 / (4 * (2 * a + 1)), rel=0.2)
 
 
 def test_a_method_that_looks_at_images_before_training_gets_them_as_they_are() -> None:
