@@ -10,6 +10,8 @@ import torch
 import yaml
 
 import dstrun
+from dstrun.compare.dashboard import layout, views
+from dstrun.compare.labels import with_labels
 from dstrun.compare.run_tables import Store
 from dstrun.methods.set import Set
 from dstrun.runs.status import holder
@@ -265,3 +267,17 @@ def test_a_loss_alone_is_reported_without_a_figure(command: Command) -> None:
     shown = command("report", str(run.folder))
     assert (shown.code, shown.err) == (0, "")
     assert "nan" not in shown.out
+
+
+def test_the_dashboard_has_every_view_of_it_beside_dstruns_own() -> None:
+    """Its layers are named 0 and 2: words, not numbers."""
+    leave(Path("outputs/made"))
+    finished()
+    store = Store([Path("outputs")])
+    runs = with_labels(store.runs)
+    for view in layout.VIEWS:
+        for names in (list(runs.index), [name for name in runs.index if name.startswith("own")]):
+            content = views.content(store, runs, view, names, dark=False)
+            text = json.dumps([part.to_plotly_json() for part in content], default=str)
+            assert "Traceback" not in text
+            assert view != "overview" or "mlp" in text

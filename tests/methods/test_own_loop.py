@@ -116,6 +116,27 @@ def test_a_step_where_none_is_to_follow_is_told() -> None:
         loop(RigL(0.5), steps_anyway=True)
 
 
+def test_gradients_that_come_in_a_closure_are_not_looked_at_before() -> None:
+    method, model = dstrun.method("static", density=0.5), net()
+    method.prepare(model)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    method.begin(2, optimiser)
+    parameters = list(model.parameters())
+
+    def closure() -> float:
+        optimiser.zero_grad()
+        loss = F.cross_entropy(model(X), Y)
+        loss.backward()
+        method.on_gradients([one.grad for one in parameters])
+        return loss.item()
+
+    F.cross_entropy(model(X), Y).backward()  # gradients of pruned weights, which are cleared
+    for step in range(2):
+        method.before_step(step)
+        optimiser.step(closure)
+        method.after_step()
+
+
 def test_weights_that_dense_momentum_has_moved_are_told() -> None:
     with pytest.raises(RuntimeError, match=r"call after_step\(\)"):
         loop(dstrun.method("snfs", density=0.5), "after_step")

@@ -55,7 +55,6 @@ class Adapter:
             raise RuntimeError("the model is a copy of the one that was prepared: train that one")
         self._parameters = [one for one in model.parameters() if one.requires_grad]
         _check_decay(self._method, optimiser)
-        self._method.skip_step_check()
         self._method.begin(steps, optimiser, steps_per_epoch)
         if state is not None:
             self._method.load_state_dict(state["method"])

@@ -151,10 +151,12 @@ def _sound_rows(table: pd.DataFrame, columns: Sequence[str], kind: Kind) -> pd.S
 
 def _in_columns(table: pd.DataFrame, columns: Sequence[str], kind: Kind) -> pd.DataFrame:
     """Return sound rows in the columns of a kind: counts as integers, text as categories."""
-    types = dict.fromkeys(_counts(columns, kind), "int64")
+    table = table.astype(dict.fromkeys(_counts(columns, kind), "int64"))
     if kind.text:
-        types[kind.text] = "category"
-    return table.astype(types).reindex(columns=list(kind.columns))
+        words = table[kind.text].astype("category")
+        names = list(map(str, words.cat.categories))  # which pandas takes for numbers if it can
+        table = table.assign(**{kind.text: words.cat.rename_categories(names)})
+    return table.reindex(columns=list(kind.columns))
 
 
 def _counts(columns: Sequence[str], kind: Kind) -> list[str]:

@@ -128,9 +128,6 @@ class Method:
         Change the optimiser's state in place: compiled steps hold its tensors.
         """
 
-    def skip_step_check(self) -> None:
-        """Do without the check of gradients in the first steps: they may come in a closure."""
-
     def added_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that the method has added to the model, such as thresholds."""
         return []

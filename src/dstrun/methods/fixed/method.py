@@ -153,10 +153,6 @@ class FixedMaskMethod(MaskedMethod):
         for layer in self.layers:
             layer.mask.holds_zeros = not (self._is_own_loop or self.learns_pruned)
 
-    def skip_step_check(self) -> None:
-        """Do without the check of the first steps: an optimiser may get gradients in a closure."""
-        self._check = None
-
     def is_due(self, step: int) -> bool:
         """Return whether masks may move in a step."""
         return False

@@ -25,8 +25,11 @@ class StepCheck:
         self._handle: Any = register_optimizer_step_pre_hook(partial(_check, weakref.ref(self)))
         weakref.finalize(self, self._handle.remove)
 
-    def before(self, optimiser: Optimizer) -> None:
-        """Check the state in which an optimiser with weights of the method begins its step."""
+    def before(self, optimiser: Optimizer, has_closure: bool) -> None:
+        """Check the state in which an optimiser with weights of the method begins its step.
+
+        has_closure: gradients come in a closure of the step, and are not looked at.
+        """
         method = self._method()
         trained = {id(one) for group in optimiser.param_groups for one in group["params"]}
         if method is None or trained.isdisjoint(
@@ -34,15 +37,20 @@ class StepCheck:
         ):
             return
         _check_calls(method, self._last)
+        if not has_closure:
+            _check_gradients(method)
         self._last = method.step
         self._steps += 1
         if self._steps == CHECKED:
             self._handle.remove()
 
 
-def _check(check: "weakref.ref[StepCheck]", optimiser: Optimizer, *_: object) -> None:
+def _check(
+    check: "weakref.ref[StepCheck]", optimiser: Optimizer, args: tuple[Any], kwargs: dict[str, Any]
+) -> None:
     if (alive := check()) is not None:
-        alive.before(optimiser)
+        closure = args[1] if len(args) > 1 else kwargs.get("closure")  # after the optimiser
+        alive.before(optimiser, closure is not None)
 
 
 @torch.no_grad()
@@ -53,12 +61,18 @@ def _check_calls(method: Any, last: int) -> None:
     if method.step <= last:
         raise RuntimeError("call before_step(step), at every step, counted from 0")
     for layer in method.layers:
-        pruned, gradient = ~layer.mask.keep, layer.source.gradient
-        if (layer.weight * pruned).any() and not method.learns_pruned:
+        if (layer.weight * ~layer.mask.keep).any() and not method.learns_pruned:
             raise RuntimeError(
                 f"pruned weights of {layer.name} have been trained: call after_step(), "
                 "at every step, after optimiser.step()"
             )
+
+
+@torch.no_grad()
+def _check_gradients(method: Any) -> None:
+    """Raise RuntimeError for gradients of pruned weights; waits for the device."""
+    for layer in method.layers:
+        pruned, gradient = ~layer.mask.keep, layer.source.gradient
         is_masked = gradient is None or not (gradient * pruned).any()
         if not is_masked and not method.has_dense_momentum:
             raise RuntimeError(
