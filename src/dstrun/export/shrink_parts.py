@@ -56,7 +56,8 @@ def _is_of_torch(module: nn.Module) -> bool:
 
 
 def _note(calls: list[tuple[Any, ...]], _: object, arguments: Any, named: Any, __: object) -> None:
-    calls.append((*(one.clone() for one in arguments if isinstance(one, Tensor)), *named.values()))
+    values = [*arguments, *named.values()]
+    calls.append(tuple(one.clone() if isinstance(one, Tensor) else one for one in values))
 
 
 def _replace_children(
