@@ -136,6 +136,36 @@ def test_dead_hidden_units_of_a_block_become_a_bias_or_nothing() -> None:
     assert type(model.part) is MLP, "the model itself stays"
 
 
+@torch.no_grad()
+def test_depthwise_filters_go_with_their_channels() -> None:
+    """Of five channels the depthwise convolution, which pads with zeros, keeps the first two.
+
+    1 lives; 2 is 1 everywhere, but not at a border after it; 3 is 0, and becomes its bias 7; 4 has
+    no filter, and becomes its bias 8; 5 is not read.
+    """
+    first, each = nn.Conv2d(1, 5, 1), nn.Conv2d(5, 5, 3, padding=1, groups=5)
+    last = nn.Conv2d(5, 1, 1)
+    first.weight.data = torch.tensor([1.0, 0, 0, 1, 1]).view(5, 1, 1, 1)
+    first.bias.data = torch.tensor([0.5, 1, 0, 0, 0])
+    each.weight.data[3] = 0
+    each.bias.data = torch.tensor([5.0, 6, 7, 8, 9])
+    last.weight.data = torch.tensor([1.0, 1, 10, 100, 0]).view(1, 5, 1, 1)
+    last.bias.data = torch.tensor([1.0])
+    model, images = nn.Sequential(first, each, last), torch.randn(2, 1, 4, 5)
+    smaller = shrink(model, images[:1])
+    assert [tuple(one.shape)[:2] for one in smaller.parameters()] == [
+        *((2, 1), (2,)),
+        *((2, 1), (2,)),
+        *((1, 2), (1,)),
+    ]
+    assert list(smaller.parameters())[-1].item() == 1 + 70 + 800
+    torch.testing.assert_close(smaller(images), model(images), rtol=1e-5, atol=1e-4)
+    each.padding = (0, 0)  # then the second is the sum of its filter, and its bias
+    smaller = shrink(model, images[:1])
+    assert len(next(smaller.parameters())) == 1
+    torch.testing.assert_close(smaller(images), model(images), rtol=1e-5, atol=1e-4)
+
+
 class Twice(Untraceable):
     def call(self, x: Tensor) -> Tensor:
         return self.part(self.part(x))

@@ -76,6 +76,8 @@ class Channels:
         source = self.constants[node.all_input_nodes[0]]
         if kind == "layer":
             return _constant_rows(self.module(node), source)
+        if kind == "depthwise":
+            return _constant_filters(self.module(node), source)
         if kind == "norm":
             return _normalised(self.module(node), source)
         if kind == "pointwise":
@@ -128,6 +130,17 @@ def _constant_rows(layer: Any, source: Tensor) -> Tensor:
     value = _sum_over_taps(layer.weight) @ source.where(~varying, 0.0)
     value = value if layer.bias is None else value + layer.bias
     return value.where(~is_fed, torch.nan)
+
+
+def _constant_filters(layer: Any, source: Tensor) -> Tensor:
+    """Return the output of each depthwise filter without weights, or of a constant channel that no
+    padding borders, NaN for the others.
+    """
+    is_fed = (layer.weight != 0).flatten(1).any(1)
+    varying = source.isnan() | ((source != 0) & has_padding(layer))
+    value = layer.weight.flatten(1).sum(1) * source.nan_to_num(0.0)
+    value = value if layer.bias is None else value + layer.bias
+    return value.where(~(is_fed & varying), torch.nan)
 
 
 def _sum_over_taps(weight: Tensor) -> Tensor:

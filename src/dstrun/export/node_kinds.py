@@ -3,6 +3,7 @@
 Channels are dimension 1; of what a Linear reads or makes of tokens, (B, T, C), the last one.
 
 layer        Linear or Conv2d: every output channel reads all input channels
+depthwise    Conv2d of a filter for each channel: each channel on its own
 norm         batch norm in evaluation mode: each channel on its own
 pointwise    activation, dropout: each number on its own
 pool         pooling of images: each channel on its own
@@ -171,8 +172,8 @@ def _is_shared(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
 def _kind_of_module(module: Any, dimensions: int) -> str:
     """Return the kind of a module by its class; a subclass may compute something else."""
     for kind, (classes, is_plain) in MODULE_KINDS.items():
-        if type(module) in classes:
-            return kind if is_plain(module, dimensions) else "other"
+        if type(module) in classes and is_plain(module, dimensions):
+            return kind
     return "other"
 
 
@@ -180,6 +181,11 @@ def _is_plain_layer(layer: Any, dimensions: int) -> bool:
     if type(layer) is nn.Linear:
         return dimensions > 1
     return dimensions == 4 and layer.groups == 1 and layer.padding_mode == "zeros"
+
+
+def _is_depthwise(layer: Any, dimensions: int) -> bool:
+    is_one_each = layer.in_channels == layer.out_channels == layer.groups
+    return dimensions == 4 and is_one_each and layer.padding_mode == "zeros"
 
 
 def _is_plain_norm(norm: Any, dimensions: int) -> bool:
@@ -198,6 +204,7 @@ def _is_plain_flatten(flatten: Any, dimensions: int) -> bool:
 
 MODULE_KINDS: dict[str, tuple[tuple[type, ...], Callable[[Any, int], bool]]] = {
     "layer": (LAYERS, _is_plain_layer),
+    "depthwise": ((nn.Conv2d,), _is_depthwise),
     "norm": (NORMS, _is_plain_norm),
     "pointwise": (POINTWISE, lambda module, dimensions: True),
     "pool": (POOLS, _is_plain_pool),

@@ -25,6 +25,7 @@ class Rebuild:
         """Return the new network in evaluation mode."""
         makers: dict[str, Callable[[fx.Node], fx.Node]] = {
             "layer": self._make_layer,
+            "depthwise": self._make_depthwise,
             "norm": self._make_norm,
             "flatten": self._make_flatten,
             "addition": self._make_addition,
@@ -85,6 +86,12 @@ class Rebuild:
         smaller = _resized(layer, layer.weight[rows][:, columns], bias)
         result = self._call(str(node.target), smaller, self._read(source, columns))
         return result if addend is None else self._add(result, self._constant(node, addend))
+
+    def _make_depthwise(self, node: fx.Node) -> fx.Node:
+        layer, needed = self._channels.module(node), self._channels.needed[node]
+        bias = None if layer.bias is None else layer.bias[needed]
+        smaller = _resized(layer, layer.weight[needed], bias, groups=int(needed.sum()))
+        return self._call(str(node.target), smaller, self._read(node.all_input_nodes[0], needed))
 
     def _make_norm(self, node: fx.Node) -> fx.Node:
         norm, needed = self._channels.module(node), self._channels.needed[node]
@@ -189,14 +196,14 @@ def _constant_output(layer: Any, constants: Tensor, sizes: torch.Size) -> Tensor
     return without_bias(image)
 
 
-def _resized(layer: Any, weight: Tensor, bias: Tensor | None) -> nn.Module:
+def _resized(layer: Any, weight: Tensor, bias: Tensor | None, groups: int = 1) -> nn.Module:
     """Return a Linear or Conv2d with the settings of `layer` and these parameters."""
-    outputs, inputs = weight.shape[:2]
+    outputs, inputs = weight.shape[0], weight.shape[1] * groups
     if isinstance(layer, nn.Linear):
         made: Any = nn.Linear(inputs, outputs, bias=bias is not None)
     else:
         window = layer.kernel_size, layer.stride, layer.padding, layer.dilation
-        made = nn.Conv2d(inputs, outputs, *window, bias=bias is not None)
+        made = nn.Conv2d(inputs, outputs, *window, groups, bias=bias is not None)
     made.weight = nn.Parameter(weight.clone())
     made.bias = None if bias is None else nn.Parameter(bias.clone())
     return made

@@ -14,7 +14,7 @@ the sum.
 
 This works on what torch.fx can trace, in evaluation mode, for inputs of one size; of a model that
 it cannot trace, on the modules inside (`shrink_parts`). Operations that are not known (attention,
-layer norm, grouped convolutions, reshapes, …) keep all of their channels.
+layer norm, convolutions in groups, reshapes, …) keep all of their channels.
 """
 
 from copy import deepcopy
