@@ -12,6 +12,8 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.convnext import CNBlockConfig
 
+from dstrun.export import onnx
+from dstrun.export.about import About
 from dstrun.export.csr import CSRLinear, sparse_left_dense, to_csr
 from dstrun.export.shrink import CannotShrinkError, shrink
 from dstrun.methods.masked_layers import masked_layers, plain, sparsify
@@ -94,6 +96,23 @@ def test_outputs_of_shrunk_networks_are_those_of_the_whole(name: str) -> None:
     torch.testing.assert_close(smaller(inputs), expected, rtol=1e-5, atol=2e-6 * expected.max())
     assert parameters(smaller) < parameters(model) or name == "encoder"
     assert expected.std(0).max() > 1e-3, "the outputs are constant"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vit", "gpt, tied"])
+@torch.no_grad()
+def test_programs_and_onnx_files_of_shrunk_networks_take_any_number(name: str) -> None:
+    model, inputs = sparse(name)
+    about = About("", {}, tuple(inputs.shape[1:]), 7, [], [])
+    smaller, expected = shrink(model, inputs[:1]), model(inputs)
+    networks = [
+        onnx.export_program(smaller, about).module(),
+        onnx.load_network(onnx.export_bytes(smaller, about)),
+    ]
+    near = {"rtol": 1e-4, "atol": 1e-5 * float(expected.abs().max())}
+    for network in networks:
+        for batch in (inputs, inputs[:1]):
+            torch.testing.assert_close(network(batch), expected[: len(batch)], **near)
 
 
 class Untraceable(nn.Module):
