@@ -22,6 +22,7 @@ from dstrun.export.shrink import CannotShrinkError, shrink
 
 BATCHES = (1, 64)
 ROUNDS, SECONDS = 15, 0.03  # measurements of each variant, and the least duration of one
+FEWEST, LONGEST = 3, 30.0  # measurements where more would take longer than that many seconds
 Network = Callable[[Tensor], object]
 MakeNetwork = Callable[[int], Network]  # for a number of threads
 
@@ -46,7 +47,7 @@ def measure_timings(model: nn.Module, about: About, threads: int) -> Iterator[Ti
             torch.set_num_threads(count)
             networks = _runnable(found, count, about)
             for batch in BATCHES:
-                measured = _measure_in_turns(networks, about.random(batch))
+                measured = measure_in_turns(networks, about.random(batch))
                 for name, (low, median, high) in measured.items():
                     yield Timing(name, count, batch, median, low, high)
     finally:
@@ -100,22 +101,26 @@ def _runnable(found: dict[str, MakeNetwork], threads: int, about: About) -> dict
 
 
 @torch.inference_mode()
-def _measure_in_turns(networks: dict[str, Network], inputs: Tensor) -> dict[str, tuple[float, ...]]:
+def measure_in_turns(networks: dict[str, Network], inputs: Tensor) -> dict[str, tuple[float, ...]]:
     """Return the quartiles of the milliseconds of one call, by variant."""
     repeats: dict[str, int] = {}
+    seconds = 0.0  # of a round
     times: dict[str, list[float]] = {}
     for name, network in networks.items():
         network(inputs)
-        repeats[name] = max(1, round(SECONDS / max(_seconds(network, inputs, 1), 1e-6)))
+        once = max(time_calls(network, inputs, 1), 1e-6)
+        repeats[name] = max(1, round(SECONDS / once))
+        seconds += repeats[name] * once
         times[name] = []
-    for _ in range(ROUNDS):
+    for _ in range(min(ROUNDS, max(FEWEST, int(LONGEST / max(seconds, 1e-6))))):
         for name, network in networks.items():
-            times[name].append(1000 * _seconds(network, inputs, repeats[name]))
+            times[name].append(1000 * time_calls(network, inputs, repeats[name]))
     quartiles = partial(statistics.quantiles, n=4, method="inclusive")
     return {name: tuple(quartiles(measured)) for name, measured in times.items()}
 
 
-def _seconds(network: Network, inputs: Tensor, repeats: int) -> float:
+def time_calls(network: Network, inputs: Tensor, repeats: int) -> float:
+    """Return the seconds of one of several calls."""
     start = time.perf_counter()
     for _ in range(repeats):
         network(inputs)
