@@ -1,5 +1,6 @@
 """SynFlow on two linear layers whose scores are worked out by hand."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -121,3 +122,10 @@ def test_a_branch_that_begins_at_0_has_scores() -> None:
     network = method.network(method.plain(model))
     assert network[1].weight.tolist() == [1.0, 1.0]
     assert model[1].weight.tolist() == [0.0, 0.0]
+
+
+def test_buffers_of_booleans_stay() -> None:
+    model = two_layers()
+    model.register_buffer("seen", torch.tensor([True, False]))
+    network = Synflow(0.5).network(copy.deepcopy(model))
+    assert network.seen.tolist() == [True, False]

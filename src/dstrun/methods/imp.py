@@ -78,8 +78,8 @@ class IMP(MagnitudePruning):
     def _own_state(self) -> dict[str, Tensor]:
         """Return parameters and buffers of the model but for its masks, not copied."""
         assert self._model is not None
-        state = self._model.state_dict().items()
-        return {name: value for name, value in state if not is_of_mask(name)}
+        state = self._model.state_dict()
+        return {name: value for name, value in state.items() if not is_of_mask(name, state)}
 
     @torch.no_grad()
     def end_round(self, number: int) -> None:

@@ -43,6 +43,7 @@ class Kind:
     rows: dimension of the output neurons, 0 or 1.
     reads: children whose weights the forward pass reads itself.
     if_asked: masked only where `include` names the layer.
+    autocast: whether autocast has a rule to compute the layer in its dtype; else W ⊙ M keeps W's.
     reason: returns why a layer can have no mask, "" where it can.
     uses: returns how often a call multiplies by each weight, see `weight_uses`; None for a layer of
         one weight, used once for each output vector. Only counts of multiply-adds ask it.
@@ -52,6 +53,7 @@ class Kind:
     rows: int = 0
     reads: tuple[str, ...] = ()
     if_asked: bool = False
+    autocast: bool = True
     reason: Callable[[Any], str] = lambda module: ""
     uses: Uses | None = None
 
@@ -68,7 +70,10 @@ def _grouped(layer: nn.ConvTranspose2d) -> str:
     return f"a transposed convolution of {layer.groups} groups" if layer.groups > 1 else ""
 
 
-def _sparse(layer: nn.Embedding) -> str:
+def _unusual(layer: nn.Embedding) -> str:
+    """Return why an embedding has no mask: max_norm changes the weight in place as it is read."""
+    if layer.max_norm is not None:
+        return "an embedding with max_norm"
     return "an embedding with sparse gradients" if layer.sparse else ""
 
 
@@ -91,7 +96,7 @@ TYPES: dict[type[nn.Module], Kind] = {
     nn.Linear: PLAIN,
     NonDynamicallyQuantizableLinear: PLAIN,
     RecurrentLinear: PLAIN,
-    nn.Bilinear: PLAIN,
+    nn.Bilinear: Kind(autocast=False),
     nn.Conv1d: PLAIN,
     nn.Conv2d: PLAIN,
     nn.Conv3d: PLAIN,
@@ -105,7 +110,7 @@ TYPES: dict[type[nn.Module], Kind] = {
     nn.RNN: RNN,
     nn.RNNCell: RNN,
     nn.MultiheadAttention: ATTENTION,
-    nn.Embedding: Kind(if_asked=True, reason=_sparse, uses=never),
+    nn.Embedding: Kind(if_asked=True, autocast=False, reason=_unusual, uses=never),
 }
 NAMES: dict[str, Kind] = {
     "torchvision.models.swin_transformer.ShiftedWindowAttention": WINDOWS,

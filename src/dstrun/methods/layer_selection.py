@@ -73,11 +73,14 @@ def maskable(
     for one in _candidates(model):
         groups[id(one.weight.parameter), one.weight.part].append(one)
     candidates = [one for group in groups.values() for one in group]
+    holders: dict[int, list[_Candidate]] = defaultdict(list)
+    for one in candidates:
+        holders[id(one.weight.parameter)].append(one)
     _check_exclude(candidates, exclude)
     _check_include(candidates, include)
     selection = Selection({}, {})
     for group in groups.values():
-        reason = "" if len(group) == 1 else _reason_for_tie(group, tied)
+        reason = _reason_for_tie(holders[id(group[0].weight.parameter)], tied)
         reason = reason or _reason_by_name(group, exclude, past, include)
         for one in group:
             if one.reason or reason:
@@ -134,14 +137,21 @@ def _reason_for_dense(module: nn.Module, kind: Kind | None, parameter: str) -> s
 
 
 def _reason_for_tie(group: Sequence[_Candidate], tied: str) -> str:
-    """Return why the weight that layers share has no mask, "" where it is to have one."""
+    """Return why a parameter that layers share has no mask, "" where it is to have one.
+
+    group: all parts of the parameter, of each layer.
+    """
+    if len({(one.layer, one.weight.parameter_name) for one in group}) == 1:
+        return ""
     if tied != SHARE:
         return "tied to another module"
     refused = next((one.name for one in group if one.reason), "")
     if refused:
         return f"tied to {refused}, which can have no mask"
-    if len({one.weight.layout for one in group}) > 1:
+    if len({one.weight.layout[0] for one in group}) > 1:
         return "tied to a layer whose rows are its columns"
+    if len({one.weight.layout[2] for one in group}) > 1:
+        return "tied to a layer that has it in other parts"
     return ""
 
 

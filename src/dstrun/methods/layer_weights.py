@@ -33,6 +33,11 @@ class LayerWeight:
         return cast(nn.Parameter, self.module._parameters[self.parameter_name])
 
     @property
+    def identity(self) -> tuple[int, str]:
+        """What tells the weight from others, whatever the layers are called that have it."""
+        return id(self.parameter), self.part
+
+    @property
     def is_whole(self) -> bool:
         """Whether the weight is the parameter itself, rows first."""
         return self.layout == (0, 0, 1)

@@ -7,6 +7,7 @@ without masks.
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, cast
 
@@ -50,12 +51,19 @@ def with_masks_applied(layer: nn.Module) -> nn.Module:
         return layer
     plain = object.__new__(layer.plain)
     shared = dict(layer.__dict__)
-    shared["_parameters"] = layer._parameters | masked_parameters(layer, layer.kind.rows)
+    with nullcontext() if layer.kind.autocast else _without_autocast(layer):
+        shared["_parameters"] = layer._parameters | masked_parameters(layer, layer.kind.rows)
     if layer.kind.reads:
         read = {name: with_masks_applied(layer.get_submodule(name)) for name in layer.kind.reads}
         shared["_modules"] = layer._modules | read
     plain.__dict__ = shared
     return plain
+
+
+def _without_autocast(layer: nn.Module) -> AbstractContextManager[Any]:
+    device = next(layer.parameters()).device.type
+    # which raises an error for meta
+    return nullcontext() if device == "meta" else torch.autocast(device, enabled=False)
 
 
 class MaskedLinear(MaskedLayer, nn.Linear):
@@ -216,8 +224,11 @@ def plain(model: nn.Module) -> nn.Module:
 @torch.no_grad()
 def _remove_masks(model: nn.Module) -> None:
     """Turn masked layers into plain ones of weight W ⊙ M, in place."""
+    done = set()  # tied weights, whose masks `load_plain` makes apart
     for weight in masked_layers(model).values():
-        weight.weight.copy_(weight.mask(weight.weight))
+        if weight.identity not in done:
+            weight.weight.copy_(weight.mask(weight.weight))
+            done.add(weight.identity)
     for module in model.modules():
         if isinstance(module, MaskedLayer):
             module.__class__ = module.plain  # type: ignore[assignment]

@@ -27,7 +27,8 @@ class Synflow(AtStart):
     def network(self, copy: nn.Module) -> nn.Module:
         """Return the copy in fp64 and in evaluation, with the magnitudes of all it holds."""
         for tensor in copy.double().eval().state_dict().values():
-            tensor.abs_()
+            if tensor.is_floating_point():  # not a mask of attention, say
+                tensor.abs_()
         for part in copy.modules():
             scale = getattr(part, "weight", None)
             if isinstance(scale, Tensor) and scale.dim() == 1 and not scale.any():

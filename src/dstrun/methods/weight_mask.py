@@ -4,6 +4,7 @@ A mask is the child `mask` of its layer, so its state has keys such as `fc1.mask
 of several weights has one below that for each, as in `attention.mask.in_proj_weight.q.threshold`.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,14 +73,9 @@ def saved_masks(state: dict[str, Tensor]) -> dict[str, SavedMask]:
     """Return the masks in a model's state dictionary, by the names of their layers."""
     found: dict[str, SavedMask] = {}
     for key in state:
-        if not is_of_mask(key):
-            continue
         prefix = key.rpartition(".")[0]
-        layer, _, below = f".{prefix}".rpartition(f".{MASK}")
-        layer, below = layer.removeprefix("."), below.removeprefix(".")
-        name = ".".join(filter(None, [layer, below]))
-        if name not in found:
-            parameter = ".".join(filter(None, [layer, below.partition(".")[0] or "weight"]))
+        name, parameter = _names_of(prefix)
+        if parameter in state and name not in found:
             found[name] = SavedMask(f"{prefix}.", parameter, _layout(state, prefix))
     return found
 
@@ -92,9 +88,22 @@ def _layout(state: dict[str, Any], prefix: str) -> tuple[int, int, int]:
     return rows, part, parts
 
 
-def is_of_mask(key: str) -> bool:
-    """Return whether a key of a state dictionary belongs to a mask."""
-    return f".{MASK}." in f".{key}"
+def is_of_mask(key: str, keys: Container[str]) -> bool:
+    """Return whether a key of a state dictionary belongs to a mask.
+
+    keys: all of the dictionary's. A module of a user's model may be called `mask`, too.
+    """
+    return _names_of(key.rpartition(".")[0])[1] in keys
+
+
+def _names_of(prefix: str) -> tuple[str, str]:
+    """Return the names of the weight and of the parameter that a mask of that prefix has."""
+    layer, found, below = f".{prefix}.".rpartition(f".{MASK}.")
+    if not found:
+        return "", ""
+    layer, below = layer.removeprefix("."), below.removesuffix(".")
+    parameter = below.partition(".")[0] or "weight"
+    return ".".join(filter(None, [layer, below])), ".".join(filter(None, [layer, parameter]))
 
 
 def refuse_masks(model: nn.Module) -> None:

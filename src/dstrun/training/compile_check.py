@@ -85,7 +85,7 @@ def differences(ours: Gradients, theirs: Gradients, precision: str) -> dict[str,
     """
     found = {}
     for group in GROUPS:
-        names = [name for name in theirs if _group(name, theirs[name]) == group]
+        names = [name for name in theirs if _group(name, theirs) == group]
         if names:
             our, their = (torch.cat([side[n].flatten() for n in names]) for side in (ours, theirs))
             share = _apart(our, their, precision)
@@ -101,10 +101,10 @@ def _apart(ours: Tensor, theirs: Tensor, precision: str) -> float:
     return float(1 - (ours @ theirs) / (ours.norm() * theirs.norm()).clamp_min(1e-30))
 
 
-def _group(name: str, gradient: Tensor) -> str:
-    if is_of_mask(name):
+def _group(name: str, gradients: Gradients) -> str:
+    if is_of_mask(name, gradients):
         return "thresholds"
-    return "weights" if gradient.dim() > 1 else "other parameters"
+    return "weights" if gradients[name].dim() > 1 else "other parameters"
 
 
 def _message(config: Config, found: dict[str, float]) -> str:

@@ -17,7 +17,7 @@ from dstrun.config.sparsity_options import RANDOM_START, WITH_STRUCTURE, RegConf
 from dstrun.methods.fixed.selection import has_structure
 from dstrun.methods.layer_weights import LayerWeight
 from dstrun.methods.masked_layers import masked_layers
-from dstrun.methods.weight_mask import MASK, is_of_mask, saved_masks
+from dstrun.methods.weight_mask import is_of_mask, saved_masks
 from dstrun.runs import checkpoint
 from dstrun.runs.folder import load_config
 from dstrun.runs.method import make_method
@@ -47,7 +47,7 @@ def _fitting(config: Config, run: str, model: nn.Module) -> dict[str, Tensor]:
     for name in sorted({*state, *own}):
         if name in state and name in own and state[name].shape == own[name].shape:
             found[name] = state[name]
-        elif not is_of_mask(name):
+        elif not is_of_mask(name, own | state):
             raise InputError(f"init: {name} of {run} does not fit this model")
     if config.reg.method in RANDOM_START and saved_masks(state):
         structure = config.reg.structure if config.reg.method in WITH_STRUCTURE else "none"
@@ -64,11 +64,12 @@ def _with_masks_taken(
     """Return the state with W ⊙ M for W and M as `keep`, or as it is: see the module's text."""
     other = load_config(Path(run))
     shapes = {name: value.shape for name, value in state.items()}
-    fits = all(shapes.get(name) == own[name].shape for name in own if is_of_mask(name))
+    fits = all(shapes.get(name) == own[name].shape for name in own if is_of_mask(name, own))
+    fits &= saved_masks(state).keys() <= saved_masks(own).keys()
     if fits and other.reg.method == config.reg.method in WITH_THRESHOLDS:
         return state
     method = make_method(replace(other, schedule=replace(other.schedule, compile="off")))
-    found = {name: value.clone() for name, value in state.items() if not is_of_mask(name)}
+    found = {name: value.clone() for name, value in state.items() if not is_of_mask(name, state)}
     for saved in saved_masks(state).values():
         weight = saved.weight(state)
         mask = saved.load(method.make_mask(weight), state)
@@ -76,7 +77,8 @@ def _with_masks_taken(
         if config.reg.method in RANDOM_START:
             found[f"{saved.prefix}keep"] = mask.kept(weight)
     if config.reg.method in RANDOM_START:
-        keeps = {name: value for name, value in own.items() if name.endswith(f".{MASK}.keep")}
+        keeps = {name: one for name, one in own.items() if name.endswith("keep")}
+        keeps = {name: one for name, one in keeps.items() if is_of_mask(name, own)}
         found = {name: torch.ones_like(value) for name, value in keeps.items()} | found
     return found
 

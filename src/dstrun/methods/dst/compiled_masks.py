@@ -46,7 +46,7 @@ class CompiledMasks:
         self._waiting: dict[int, Tensor] = {}  # W ⊙ M by the place of its layer
         self._first: int | None = None  # the layer that a forward pass asks for first
         self.penalty: Tensor | None = None  # L_s, computed with the masks
-        self._dtype = torch.float32
+        self._dtypes: dict[int, torch.dtype] = {}  # that layers last asked for, by place
         self._graph = _Graph()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -70,7 +70,8 @@ class CompiledMasks:
         """
         thresholds = [mask.threshold for mask in self._masks]
         self._graph = _Graph()
-        settings = self._graph, floor, self._factor, counts, self._dtype
+        dtypes = tuple(self._dtypes.get(place, torch.float32) for place in range(len(self._masks)))
+        settings = self._graph, floor, self._factor, counts, dtypes
         with torch.enable_grad():  # a pass without gradients may leave masks to one with them
             pairs = zip(self._layers, self._parameters, strict=True)
             weights = [layer.of(parameter) for layer, parameter in pairs]
@@ -83,7 +84,8 @@ class CompiledMasks:
     def take(self, place: int, weight: Tensor) -> Tensor | None:
         """Return W ⊙ M of a layer, once a pass; None for a layer that is called again.
 
-        None too for another weight than the layer's own, as functional_call passes.
+        None too for another weight than the layer's own, as functional_call passes, and for another
+        dtype than in the pass before.
         """
         if not self._parameters:
             return None
@@ -91,12 +93,16 @@ class CompiledMasks:
         if weight is not own and weight._base is not own:
             return None
         self._drop_used()
+        dtype = compute_dtype(weight)
         if not self._waiting and self._first in (None, place):  # a new forward pass
-            self._dtype = compute_dtype(weight)
+            unknown = set(range(len(self._masks))) - self._dtypes.keys()
+            self._dtypes |= dict.fromkeys(unknown, dtype)
             self.compute(floor=0.0, counts=False)  # thresholds were reset after the last step
         if len(self._waiting) == len(self._masks):
             self._first = place
-        return self._waiting.pop(place, None)
+        self._dtypes[place] = dtype
+        product = self._waiting.pop(place, None)
+        return product if product is None or product.dtype == dtype else None
 
     def take_penalty(self) -> Tensor | None:
         """Return `penalty` once; then None, since a graph is differentiated once."""
@@ -145,7 +151,7 @@ class _ResetAndMask(torch.autograd.Function):
         floor: float,
         factor: float,
         counts: bool,
-        dtype: torch.dtype,
+        dtypes: Sequence[torch.dtype],
         *weights_and_thresholds: Tensor,
     ) -> tuple[Tensor, ...]:
         half = len(weights_and_thresholds) // 2
@@ -153,7 +159,7 @@ class _ResetAndMask(torch.autograd.Function):
         # detached: the reset is no part of the graph
         detached = [threshold.detach() for threshold in thresholds]
         call = compiled(_reset_and_mask, weights[0].device)
-        results = call(weights, detached, floor, factor, counts, dtype)
+        results = call(weights, detached, floor, factor, counts, dtypes)
         ctx.graph = graph
         ctx.mark_non_differentiable(results[-1])
         ctx.save_for_backward(*weights_and_thresholds)
@@ -175,12 +181,13 @@ def _reset_and_mask(
     floor: float,
     factor: float,
     counts: bool,
-    dtype: torch.dtype,
+    dtypes: Sequence[torch.dtype],
 ) -> tuple[Tensor, ...]:
     kept = thresholds[0].new_zeros(())
     if floor > 0 or counts:
         kept = torch.stack(masking.reset_at_floor(weights, thresholds, floor, factor)).sum()
-    products = [masking.masked(w, t, dtype) for w, t in zip(weights, thresholds, strict=True)]
+    triples = zip(weights, thresholds, dtypes, strict=True)
+    products = [masking.masked(*triple) for triple in triples]
     return *products, masking.penalty(thresholds), kept
 
 
