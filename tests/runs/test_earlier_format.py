@@ -10,10 +10,13 @@ import pytest
 
 from dstrun.config.options import Config
 from dstrun.runs.folder import RunFolder
+from dstrun.system.errors import InputError
 from dstrun.system.run_files import CHECKPOINT_FILE, LAYERS_FILE, METRICS_FILE
+from dstrun.training.prepare import prepare
 from dstrun.training.run import run
+from dstrun.training.trainer import Trainer
 from tests.helpers.runs import rows
-from tests.helpers.tiny import config, tiny  # noqa: F401
+from tests.helpers.tiny import config, tiny, training  # noqa: F401
 
 LEFT = Path(__file__).with_name("format_1")
 
@@ -51,3 +54,12 @@ def test_a_run_of_an_earlier_version_is_resumed(capsys: pytest.CaptureFixture[st
         expected = [float(row[column]) for row in undisturbed]
         assert [float(row[column]) for row in resumed] == pytest.approx(expected, rel=1e-2)
     assert (folder / CHECKPOINT_FILE).is_file()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_run_of_a_version_that_masked_fewer_layers_says_how_to_begin_anew() -> None:
+    state = training().state_dict()
+    del state["model"]["fc.mask.threshold"]
+    wanted = config()
+    with pytest.raises(InputError, match=r"fc\.mask\.threshold.*: overwrite=true begins"):
+        Trainer(wanted, prepare(wanted), state)

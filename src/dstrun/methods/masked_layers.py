@@ -224,11 +224,9 @@ def plain(model: nn.Module) -> nn.Module:
 @torch.no_grad()
 def _remove_masks(model: nn.Module) -> None:
     """Turn masked layers into plain ones of weight W ⊙ M, in place."""
-    done = set()  # tied weights, whose masks `load_plain` makes apart
-    for weight in masked_layers(model).values():
-        if weight.identity not in done:
-            weight.weight.copy_(weight.mask(weight.weight))
-            done.add(weight.identity)
+    # tied weights once, whose masks `load_plain` makes apart
+    for weight in {one.identity: one for one in masked_layers(model).values()}.values():
+        weight.weight.copy_(weight.mask(weight.weight))
     for module in model.modules():
         if isinstance(module, MaskedLayer):
             module.__class__ = module.plain  # type: ignore[assignment]

@@ -16,6 +16,7 @@ from dstrun.data import AnyBatches
 from dstrun.data.batches import mixed_seed
 from dstrun.runs import checkpoint
 from dstrun.runs.rounds import Rounds
+from dstrun.system.errors import InputError, mismatch
 from dstrun.training.average import Average
 from dstrun.training.build import (
     make_batches,
@@ -75,7 +76,13 @@ class Trainer:
         self.average = Average(self.model, config.schedule.ema, state and state.get("average"))
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
+        try:
+            self.model.load_state_dict(state["model"])
+        except RuntimeError as error:  # an earlier version had masks in fewer types of layers
+            raise InputError(
+                f"the checkpoint has other masks or layers, perhaps of an earlier version "
+                f"({mismatch(error)}): overwrite=true begins the run anew"
+            ) from error
         self.update.optimiser.load_state_dict(state["optimiser"])
         self.method.load_state_dict(state["method"])
         self.progress = Progress(**state["progress"])
