@@ -167,6 +167,7 @@ TEXT = {
     "schedule.rate": "cosine",
     "schedule.warmup": 0.05,
     "schedule.clip": 1.0,
+    "reg.target_density": 0.1,
 }
 SHIFTED = {"data.pad": 1, "schedule.rate": "onecycle"}
 DECAYED = SHIFTED | {"schedule.weight_decay": 1e-4, "schedule.threshold_decay": 0.0}
@@ -208,20 +209,6 @@ RECIPES: dict[str, dict[str, Any]] = {
     "lenet_300_100-digits": DIGITS,
     "lenet5-digits": DIGITS,
     "gpt-text": TEXT,
-}
-OF_TEXT: dict[str, dict[str, Any]] = {
-    "gpt-text": {
-        "schedule.epochs": 1,
-        "schedule.batch_size": 32,
-        "schedule.optimiser": "adamw",
-        "schedule.lr": 1e-3,
-        "schedule.betas": [0.9, 0.99],
-        "schedule.weight_decay": 0.1,
-        "schedule.decay_norm_and_bias": False,
-        "schedule.rate": "cosine",
-        "schedule.warmup": 0.05,
-        "schedule.clip": 1.0,
-    }
 }
 EXPERIMENTS = {
     "lenet_300_100-mnist": DECAYED | {"schedule.lr": 0.1, "reg.target_density": 0.02},
@@ -284,7 +271,7 @@ def test_a_schedule_for_imagenet_takes_the_place_of_the_papers() -> None:
 
 
 def test_every_recipe_and_every_experiment_is_in_the_tables_here() -> None:
-    assert choices("recipe") == sorted({**RECIPES, **OF_TEXT})
+    assert choices("recipe") == sorted(RECIPES)
     ours = [f"best_{name.split('-')[0]}" for name in EXPERIMENTS]
     authors = [words.split()[0].removeprefix("experiment=") for words in AUTHORS]
     assert choices("experiment") == sorted(ours + authors)
@@ -302,11 +289,6 @@ def _slow_twin(words: str) -> Any:
 @pytest.mark.parametrize("words", [_slow_twin(words) for words in SETTINGS])
 def test_settings_follow_from_model_and_data_and_an_experiment_changes_some(words: str) -> None:
     assert settings(compose(*words.split())) == SETTINGS[words]
-
-
-@pytest.mark.parametrize("name", OF_TEXT)
-def test_settings_follow_from_model_and_text(name: str) -> None:
-    assert settings(compose(*pair(name).split(), "data.root=a/b")) == OF_TEXT[name]
 
 
 @pytest.mark.parametrize("words", AUTHORS)
