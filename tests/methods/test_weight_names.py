@@ -13,6 +13,7 @@ from dstrun.methods.layer_selection import maskable
 from dstrun.methods.masked_layers import load_plain, masked_layers, plain, sparsify
 from dstrun.methods.str import STR
 from dstrun.methods.weight_mask import saved_masks
+from tests.helpers.layers import LAYERS
 
 
 class Tied(nn.Module):
@@ -88,3 +89,32 @@ def test_an_embedding_that_changes_its_weight_has_no_mask() -> None:
     assert maskable(model, include=["*"]).left_dense == {"0.weight": "an embedding with max_norm"}
     sparsify(model, include=["*"])
     assert list(masked_layers(model)) == ["1"]
+
+
+@pytest.mark.parametrize("name", ["Conv1d", "MultiheadAttention", "Bilinear"])
+def test_a_replica_of_data_parallel_has_the_masks(name: str) -> None:
+    """Parameters of a replica are attributes of other tensors; on a GPU copies for that one."""
+    made, arguments = LAYERS[name]
+    layer = made().double()
+    sparsify(layer)
+    for one in masked_layers(layer).values():
+        one.mask.threshold.data.fill_(0.3)
+    replica = layer._replicate_for_data_parallel()
+    for key, parameter in layer._parameters.items():
+        setattr(replica, key, None if parameter is None else parameter * 1)
+    torch.testing.assert_close(replica(*arguments), layer(*arguments), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("compile", ["off", "mask"])
+def test_parameters_may_be_replaced_by_those_of_a_state(
+    compile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thresholds of a layer that keeps all of its new weights stay, whatever the old ones were."""
+    monkeypatch.setattr(compiled_masks, "compiled", lambda function, device: function)
+    model = nn.Sequential(nn.Linear(4, 8))
+    method = DynamicSparseTraining(0.0, compile=compile, floor=0.5)
+    method.prepare(model, past=[])
+    state = {name: torch.full_like(value, 0.5) for name, value in model.state_dict().items()}
+    model.load_state_dict(state | {"0.weight": torch.ones(8, 4)}, assign=True)
+    method.after_step()
+    assert model[0].mask.threshold.unique().tolist() == [0.5]

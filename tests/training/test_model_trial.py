@@ -476,6 +476,11 @@ def test_what_the_data_cannot_train_is_noted(offer: Offer, note: str) -> None:
     assert said.startswith(f"model=mine: {note}")
 
 
+def test_layers_of_zeros_can_be_trained_by_methods_without_thresholds(offer: Offer) -> None:
+    offer(net(change=zeros))
+    assert prepare(config_of(reg__method="rigl", reg__density=0.5)).trial.notes == ()
+
+
 def test_a_run_shows_the_notes_of_its_trial(command: Command, offer: Offer) -> None:
     offer(NOTES[note := "not used in training: spare"])
     assert f"note: model=mine: {note}" in command(*WORDS, "schedule.epochs=1").out

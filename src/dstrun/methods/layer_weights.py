@@ -1,6 +1,7 @@
 """Weights that have or may have a mask: a parameter of a layer, or a part of one."""
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from typing import cast
 
@@ -103,25 +104,30 @@ class PartMasks(nn.ModuleDict):
         self.parts = parts
 
 
-def masked_parameters(module: nn.Module, rows: int) -> dict[str, Tensor]:
-    """Return W ⊙ M for the parameters of a layer that have masks, in their own layout.
-
-    rows: the dimension of their output rows.
-    """
+def masked_parameters(module: nn.Module, kind: Kind) -> dict[str, Tensor]:
+    """Return W ⊙ M for the parameters of a layer that have masks, in their own layout."""
     held = module._modules.get(MASK)
     if held is None:
         return {}
     masks = {"weight": held} if isinstance(held, WeightMask) else held._modules
     found = {}
     for name, mask in masks.items():
-        parameter = cast(Tensor, module._parameters[name])
-        if isinstance(mask, PartMasks):
-            found[name] = _product_of_parts(parameter, mask)
-        else:
-            assert mask is not None
-            weight = parameter.transpose(0, rows) if rows else parameter
-            found[name] = mask(weight).transpose(0, rows) if rows else mask(weight)
+        parameter = cast(Tensor, getattr(module, name))
+        assert mask is not None
+        # autocast raises an error for meta
+        casts = kind.autocast or parameter.is_meta
+        with nullcontext() if casts else torch.autocast(parameter.device.type, enabled=False):
+            found[name] = _product(parameter, mask, kind.rows)
     return found
+
+
+def _product(parameter: Tensor, mask: nn.Module, rows: int) -> Tensor:
+    """Return W ⊙ M of a parameter whose rows are that dimension."""
+    if isinstance(mask, PartMasks):
+        return _product_of_parts(parameter, mask)
+    weight = parameter.transpose(0, rows) if rows else parameter
+    product = cast(Tensor, mask(weight))
+    return product.transpose(0, rows) if rows else product
 
 
 def _product_of_parts(parameter: Tensor, masks: PartMasks) -> Tensor:

@@ -7,7 +7,6 @@ without masks.
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, cast
 
@@ -50,20 +49,15 @@ def with_masks_applied(layer: nn.Module) -> nn.Module:
     if not isinstance(layer, MaskedLayer):
         return layer
     plain = object.__new__(layer.plain)
-    shared = dict(layer.__dict__)
-    with nullcontext() if layer.kind.autocast else _without_autocast(layer):
-        shared["_parameters"] = layer._parameters | masked_parameters(layer, layer.kind.rows)
+    products = masked_parameters(layer, layer.kind)
+    # a replica of DataParallel has its parameters among its attributes
+    shared = {name: value for name, value in layer.__dict__.items() if name not in products}
+    shared["_parameters"] = layer._parameters | products
     if layer.kind.reads:
         read = {name: with_masks_applied(layer.get_submodule(name)) for name in layer.kind.reads}
         shared["_modules"] = layer._modules | read
     plain.__dict__ = shared
     return plain
-
-
-def _without_autocast(layer: nn.Module) -> AbstractContextManager[Any]:
-    device = next(layer.parameters()).device.type
-    # which raises an error for meta
-    return nullcontext() if device == "meta" else torch.autocast(device, enabled=False)
 
 
 class MaskedLinear(MaskedLayer, nn.Linear):

@@ -22,7 +22,7 @@ class Case:
     shape: of an image, (channels, height, width), or of a sequence of bytes, (length,).
     single: the reason for batches of one image, '' if there are none.
     is_builtin: the model is one of ours, whose ValueErrors are sentences for the user.
-    prunes: the run is a new one of DST.
+    prunes: the run is a new one with thresholds, which never keep a 0.
     """
 
     model: str

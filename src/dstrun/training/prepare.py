@@ -29,7 +29,7 @@ from dstrun.system.gpu import has_bf16
 from dstrun.system.machine import choose_device, missing_for_compilation
 from dstrun.training.device_notes import gpu_words, note_on_device, note_on_memory
 from dstrun.training.evaluate import make_autocast
-from dstrun.training.initial_weights import set_initial_weights
+from dstrun.training.initial_weights import WITH_THRESHOLDS, set_initial_weights
 from dstrun.training.load_data import load_data
 from dstrun.training.model_trial import Trial, try_model
 from dstrun.training.model_trial_passes import Case
@@ -220,7 +220,7 @@ def _try_model(
         reg.exclude,
         autocast=make_autocast(config.schedule.precision, torch.device("cpu")),
         is_builtin=models.is_ours(build_model.func),
-        prunes=reg.method != "dense" and not resumes,
+        prunes=reg.method in WITH_THRESHOLDS and not resumes,
     )
 
     def build_seeded() -> nn.Module:

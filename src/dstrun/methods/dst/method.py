@@ -243,6 +243,8 @@ class DynamicSparseTraining(MaskedMethod):
         """Reset thresholds and return how many weights were kept, if anything needs to know."""
         counts = self._controller is not None
         if self._compiled:
+            # load_state_dict(…, assign=True) may have put others in place of the parameters
+            self._compiled.take_layers(list(self._layers.values()))
             return [self._compiled.compute(self._floor, counts)]
         if not counts and not self._floor > 0:
             return []
