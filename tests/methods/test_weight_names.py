@@ -118,3 +118,10 @@ def test_parameters_may_be_replaced_by_those_of_a_state(
     model.load_state_dict(state | {"0.weight": torch.ones(8, 4)}, assign=True)
     method.after_step()
     assert model[0].mask.threshold.unique().tolist() == [0.5]
+
+
+def test_a_part_without_a_mask_does_not_make_the_others_read_past() -> None:
+    """The gradient of the whole parameter has zeros for them."""
+    made, arguments = LAYERS["MultiheadAttention"]
+    selection = sparsify(made().double(), exclude=["in_proj_weight.k"], example=arguments)
+    assert list(selection.layers) == ["in_proj_weight.q", "in_proj_weight.v", "out_proj"]
