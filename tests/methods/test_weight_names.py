@@ -125,3 +125,10 @@ def test_a_part_without_a_mask_does_not_make_the_others_read_past() -> None:
     made, arguments = LAYERS["MultiheadAttention"]
     selection = sparsify(made().double(), exclude=["in_proj_weight.k"], example=arguments)
     assert list(selection.layers) == ["in_proj_weight.q", "in_proj_weight.v", "out_proj"]
+
+
+@pytest.mark.parametrize("past", ["tokens", "last"])
+def test_a_tied_weight_that_any_of_its_layers_reads_past_has_no_mask(past: str) -> None:
+    model = nn.Sequential(Tied(), nn.Linear(2, 2))
+    selection = maskable(model, past=[f"0.{past}"], tied="share")
+    assert list(selection.layers) == ["1"]
