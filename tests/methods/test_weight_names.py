@@ -11,6 +11,7 @@ from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.methods.imp import IMP
 from dstrun.methods.layer_selection import maskable
 from dstrun.methods.masked_layers import load_plain, masked_layers, plain, sparsify
+from dstrun.methods.set import Set
 from dstrun.methods.str import STR
 from dstrun.methods.weight_mask import saved_masks
 from tests.helpers.layers import LAYERS
@@ -132,3 +133,25 @@ def test_a_tied_weight_that_any_of_its_layers_reads_past_has_no_mask(past: str) 
     model = nn.Sequential(Tied(), nn.Linear(2, 2))
     selection = maskable(model, past=[f"0.{past}"], tied="share")
     assert list(selection.layers) == ["1"]
+
+
+def test_momentum_of_parts_and_of_transposed_weights_goes_with_their_masks() -> None:
+    """Square weights, of which a mask fits the transposed one as well."""
+    model = nn.ModuleList([nn.MultiheadAttention(4, 2), nn.ConvTranspose1d(4, 4, 1)])
+    method = Set(0.5, every=1)
+    method.prepare(model, past=[])
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    method.begin(8, optimiser)
+    for step in range(4):
+        method.before_step(step)
+        optimiser.zero_grad()
+        values = torch.randn(3, 2, 4)
+        output = model[1](model[0](values, values, values)[0].transpose(1, 2))
+        output.square().sum().backward()
+        method.on_gradients([one.grad for one in model.parameters()])
+        optimiser.step()
+        method.after_step()
+        for layer in method.layers:
+            (momentum,) = method.moments(layer)
+            assert momentum[layer.mask.keep].any()
+            assert not momentum[~layer.mask.keep].any()
