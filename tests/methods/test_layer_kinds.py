@@ -268,3 +268,20 @@ def test_an_entry_point_that_is_no_kind_is_told(
     registered("some.Layer", value)
     with pytest.raises(InputError, match=r"the entry point `dstrun\.layers: some\.Layer = "):
         maskable(nn.Sequential(Scaled()))
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN"])
+def test_a_recurrent_layer_lays_out_no_weights_for_cudnn(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would do so at each call where weights are other tensors, and move the biases."""
+    sparse = masked(made(name))
+    called: list[int] = []
+    monkeypatch.setattr(nn.RNNBase, "flatten_parameters", lambda _: called.append(1))
+    sparse(*LAYERS[name][1])
+    assert not called
+
+
+def test_all_parts_of_a_parameter_are_excluded_by_its_name() -> None:
+    model = nn.Sequential(made("MultiheadAttention"))
+    assert list(maskable(model, exclude=["0.in_proj_weight"]).layers) == ["0.out_proj"]

@@ -47,7 +47,8 @@ class _Candidate:
 
     def is_named_by(self, patterns: Sequence[str]) -> bool:
         """Return whether a glob matches the weight, its layer or its parameter."""
-        names = {self.name, self.layer, self.weight.name}
+        parameter = self.name.removesuffix(f".{self.weight.part}")
+        names = {self.name, self.layer, parameter, self.weight.name}
         return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)
 
 

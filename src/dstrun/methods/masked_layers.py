@@ -6,7 +6,8 @@ without masks.
 """
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -53,11 +54,25 @@ def with_masks_applied(layer: nn.Module) -> nn.Module:
     # a replica of DataParallel has its parameters among its attributes
     shared = {name: value for name, value in layer.__dict__.items() if name not in products}
     shared["_parameters"] = layer._parameters | products
+    if isinstance(layer, nn.RNNBase):
+        shared |= _flat_weights(layer, shared["_parameters"])
     if layer.kind.reads:
         read = {name: with_masks_applied(layer.get_submodule(name)) for name in layer.kind.reads}
         shared["_modules"] = layer._modules | read
     plain.__dict__ = shared
     return plain
+
+
+def _flat_weights(
+    layer: nn.RNNBase, parameters: Mapping[str, Tensor | None]
+) -> dict[str, list[Any]]:
+    """Return the attributes in which a recurrent layer keeps its parameters beside them.
+
+    Else it would lay them out for cuDNN anew at each call, and move the storage of its biases.
+    """
+    weights = [parameters.get(name) for name in layer._flat_weights_names]
+    refs = [None if one is None else weakref.ref(one) for one in weights]
+    return {"_flat_weights": weights, "_flat_weight_refs": refs}
 
 
 class MaskedLinear(MaskedLayer, nn.Linear):
