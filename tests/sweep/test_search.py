@@ -2,7 +2,9 @@
 
 import csv
 import json
+from math import log10
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from dstrun.sweep import pool
 from dstrun.sweep.early_stopping import EarlyStopping
 from dstrun.sweep.job_states import Entry
 from dstrun.sweep.plan import Job
+from dstrun.sweep.study import best_of
 from tests.helpers.commands import Command
 
 pytest.importorskip("optuna")
@@ -188,3 +191,11 @@ def test_a_run_that_half_of_those_before_it_are_ahead_of_is_stopped(
     (tmp_path / "new").mkdir()
     stopping.check(Entry(Job((), config, tmp_path / "new"), "running", row))
     assert (tmp_path / "new" / "stop").exists() == stopped
+
+
+def test_trials_whose_densities_are_shown_alike_are_compared_by_their_scores() -> None:
+    densities, errors = (0.09999978, 0.09999985, 0.05), (0.3, 0.2, 0.5)
+    trials = []
+    for density, error in zip(densities, errors, strict=True):
+        trials.append(SimpleNamespace(values=[log10(error), log10(density)]))
+    assert best_of(trials) == [trials[2], trials[1]]

@@ -22,6 +22,7 @@ from dstrun.compare.labels import (
     sparse_methods,
     varying_options,
 )
+from dstrun.runs.front import on_front
 from dstrun.runs.identity import SETTINGS
 from dstrun.runs.status import FAILED, FINISHED, RUNNING
 from dstrun.runs.tasks import ACCURACY, BITS_PER_BYTE, NEXT_TOKEN
@@ -159,16 +160,12 @@ def front(table: pd.DataFrame) -> pd.Series:
     """Return for each row of one task, of runs or of settings, whether it is on the Pareto front.
 
     That is, no other row is as accurate and sparser, or as sparse and more accurate. In other tasks
-    the headline is in the place of accuracy, and lower is better where it says so.
+    the headline is in the place of accuracy, and lower is better where it says so. Densities that
+    are shown alike are equal.
     """
     scores = headlines.headline_values(table) * headlines.headline_of(table).score(1.0)
-    figures = pd.DataFrame({"score": scores, "density": table["density"]}).dropna()
-    figures = figures.sort_values(["density", "score"], ascending=[True, False])
-    best = figures["score"].cummax().shift(fill_value=-np.inf)
-    on = figures[figures["score"] > best]
-    points = set(zip(on["score"], on["density"], strict=True))
-    rows = zip(scores, table["density"], strict=True)
-    return pd.Series([point in points for point in rows], table.index)
+    densities = table["density"].astype(float)
+    return pd.Series(on_front(scores.tolist(), densities.tolist()), table.index, dtype=bool)
 
 
 def finished_runs(runs: pd.DataFrame) -> pd.DataFrame:

@@ -25,6 +25,7 @@ from dstrun.sweep.monitor import Monitor
 from dstrun.sweep.plan import Job, Planner, in_grammar
 from dstrun.sweep.start_check import rehearse_start
 from dstrun.sweep.study import (
+    best_of,
     config_values,
     import_optuna,
     make_sampler,
@@ -152,7 +153,7 @@ class _Search:
         """Write front.csv and print it as a table; raise RunFailedError if trials failed."""
         keys, headline = list(self._space), ACCURACY
         rows = []
-        for trial in sorted(self._study.best_trials, key=lambda trial: trial.values[1]):
+        for trial in best_of(self._study.best_trials):
             folder = self._job(trial).folder
             summary = read_json(folder / SUMMARY_FILE)
             headline = task_of(summary).headline

@@ -4,12 +4,14 @@ import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import compress
 from math import log10
 from pathlib import Path
 from typing import Any
 
 from dstrun.config.options import OPTIONS, value_of
 from dstrun.config.values import parse_overrides
+from dstrun.runs.front import on_front
 from dstrun.runs.tasks import task_of
 from dstrun.sweep.plan import Planner, axis, in_grammar, override_of
 from dstrun.system.errors import InputError, error_line
@@ -196,6 +198,14 @@ def objectives(figures: Mapping[str, float]) -> list[float]:
     headline = task_of(figures).headline
     error = headline.error(figures[headline.column("validation")])
     return [log10(max(error, MIN_OBJECTIVE)), log10(max(figures["density"], MIN_OBJECTIVE))]
+
+
+def best_of(trials: Sequence[Any]) -> list[Any]:
+    """Return the trials on the front, from sparse to dense; densities shown alike are equal."""
+    trials = sorted(trials, key=lambda trial: trial.values[1])
+    scores = [-trial.values[0] for trial in trials]
+    densities = [10 ** trial.values[1] for trial in trials]  # the objective is the logarithm
+    return list(compress(trials, on_front(scores, densities)))
 
 
 @contextmanager
