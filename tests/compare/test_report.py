@@ -516,3 +516,30 @@ def test_the_title_has_the_numbers_of_training_images() -> None:
         == "outputs, lenet_300_100 on mnist: 1 run, 1 finished"
     )
     assert title("outputs", runs.iloc[:0]) == "outputs: 0 runs, "
+
+
+def test_the_density_asked_for_is_one_column_wherever_settings_differ_in_it(
+    command: Command,
+) -> None:
+    """DST with a fixed α or a target, alone and beside methods that were all asked for 10 %."""
+    leave(accuracies=[0.98], densities=[1.0], reg__method="dense")
+    leave(accuracies=[0.95], densities=[0.4], reg__alpha=1e-3, created=1)
+    leave(accuracies=[0.95], densities=[0.1], reg__target_density=0.1, created=2)
+    header, *rows = table(command("report").out)
+    assert header.count("asked %") == 1
+    leave(accuracies=[0.9], densities=[0.1], reg__method="rigl", reg__density=0.1, created=3)
+    leave(accuracies=[0.9], densities=[0.1], reg__method="set", reg__density=0.1, created=4)
+    leave(
+        *(Path("outputs/other"), [0.9], [0.1]),
+        model__name="lenet5",
+        model__builder="lenet5",
+        reg__target_density=0.1,
+    )
+    header, *rows = table(command("report", "outputs/made").out)
+    assert header[:3] == ["method", "α", "asked %"]
+    assert [row[:2] for row in rows[3:5]] == [["rigl", "10"], ["set", "10"]]
+    header, *_ = table(command("report").out)
+    assert header.count("asked %") == 1
+    assert command("report", "--markdown").out.splitlines()[0].count("asked %") == 1
+    header, *_ = table(command("report", "--filter", "density=10%").out)
+    assert "asked %" not in header, "all were asked for the same"

@@ -63,10 +63,11 @@ def is_partly_masked(figures: Any) -> Any:
 def varying_options(runs: pd.DataFrame, density: str = "") -> list[str]:
     """Return the options in which runs vary, in the order of the options.
 
-    An option that applies to some of the runs only varies if its values among those vary. An option
-    that a model's or data set's name stands for counts only where it varies under one name, and one
-    of a method, where there are several, where it varies within one. `density` is the word for the
-    density asked for, `density_word` of the runs if it is not given.
+    An option that applies to some of the runs only varies if its values among those vary, the
+    density asked for also if some sparse runs were asked for none. An option that a model's or data
+    set's name stands for counts only where it varies under one name, and one of a method, where
+    there are several, where it varies within one. `density` is the word for the density asked for,
+    `density_word` of the runs if it is not given.
     """
     pairs = len(runs[[*NAMES]].drop_duplicates())
     left_out = {*DENSITIES} - {density or density_word(runs)}
@@ -87,20 +88,34 @@ def _varies(runs: pd.DataFrame, key: str, pairs: int) -> bool:
     if is_of_method(key) and len(sparse_methods(runs)) > 1:
         blocks = [block for _, block in runs.groupby("reg.method") if not is_dense(block).all()]
         return any(block[key].nunique(dropna=False) > 1 for block in blocks)
+    if key in DENSITIES:
+        return has_several_values(runs, key)
     is_conditional = bool(SETTINGS[key].metadata["when"])
     if runs[key].nunique(dropna=is_conditional) <= 1:
         return False
     return key not in NAMED_BY_OTHERS or len(runs[[*NAMES, key]].drop_duplicates()) > pairs
 
 
+def has_several_values(table: pd.DataFrame, key: str) -> bool:
+    """Return whether rows differ in an option: in the density asked for, sparse ones alone.
+
+    No density asked for is one more value; no value of another option is none.
+    """
+    if key in DENSITIES:
+        return bool(table.loc[~is_dense(table), key].nunique(dropna=False) > 1)
+    return bool(table[key].nunique() > 1)
+
+
 def distinguishing_options(runs: pd.DataFrame) -> list[str]:
     """Return the options in which runs of one group, model and data vary, in their order.
 
-    The names of model and data are among them where a group has several.
+    The names of model and data are among them where a group has several. The density asked for is
+    one option, whatever a group calls it.
     """
     found: set[str] = set()
+    density = density_word(runs)
     for _, block in runs.groupby(["group", *NAMES], sort=False, dropna=False):
-        found.update(varying_options(block, density_word(runs)))
+        found.update(varying_options(block, density))
     for key in NAMES:
         if (runs.groupby("group")[key].nunique() > 1).any():
             found.add(key)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from dstrun.compare.aggregate import front
 from dstrun.compare.headlines import headline_of_row, written, written_difference
-from dstrun.compare.labels import DENSITIES, EPOCHS, cell_text, is_partly_masked
+from dstrun.compare.labels import DENSITIES, EPOCHS, cell_text, has_several_values, is_partly_masked
 from dstrun.runs.labels import heading, option_label, quantity
 from dstrun.runs.tasks import ACCURACY, BITS_PER_BYTE, PERPLEXITY
 from dstrun.system.errors import printable
@@ -68,10 +68,11 @@ def _options(rows: pd.DataFrame) -> list[str]:
 
     Not the epochs, which have a column anyhow.
     """
-    pairs = rows.groupby(["model.name", "data.name"], dropna=False)
+    pairs = [some for _, some in rows.groupby(["model.name", "data.name"], dropna=False)]
     found = []
     for key in rows.columns[: rows.columns.get_loc("setting")]:
-        varies = key == "reg.alpha" or len(pairs) == 1 or (pairs[key].nunique() > 1).any()
+        varies = key == "reg.alpha" or len(pairs) == 1
+        varies = varies or any(has_several_values(some, key) for some in pairs)
         if key not in (*NAMES, EPOCHS) and varies and rows[key].notna().any():
             found.append(key)
     return found
