@@ -259,6 +259,19 @@ def test_without_two_methods_there_is_no_table_of_them(sweep: pd.DataFrame) -> N
     assert by_density(aggregate.by_setting(sweep)).empty
 
 
+def test_without_two_densities_there_is_no_table_of_methods() -> None:
+    """Whether or not a run that was asked for none makes the density a column."""
+    for method in ("rigl", "set"):
+        leave(densities=[0.1], accuracies=[0.9], reg__method=method, reg__density=0.1)
+    assert by_density(aggregate.by_setting(runs())).empty
+    leave(reg__alpha=1e-3, created=3)
+    settings = aggregate.by_setting(runs())
+    assert "reg.density" in settings
+    assert by_density(settings).empty
+    leave(reg__target_density=0.3, created=4)
+    assert len(by_density(aggregate.by_setting(runs()))) == 3
+
+
 def test_a_method_has_one_hue_wherever_it_is_shown() -> None:
     """Whatever is beside it; its settings are told apart by kind, dense runs stay grey."""
     leave_methods()

@@ -52,6 +52,9 @@ def by_density(settings: pd.DataFrame) -> pd.DataFrame:
     for name, rows in lines_of_methods(settings):
         blocks.append(rows[rows[ASKED].notna()].assign(method=name))
     table = pd.concat(blocks, ignore_index=True)
+    sparse = table[~is_dense(table)]
+    if sparse["reg.method"].nunique() < 2 or sparse[ASKED].nunique() < 2:
+        return pd.DataFrame()
     name = headline_of(table).name
     table = table[["method", "reg.method", ASKED, "density", name, f"{name}_std", "count"]]
     return table.assign(best=_is_best(table))
