@@ -182,8 +182,8 @@ def _unpack_all(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _of_run(folder: Path) -> nn.Module:
-    state = checkpoint.load_newest(folder)
     config = load_config(folder)
+    state = checkpoint.load_newest(folder)
     about = about_run(folder, config, state)
     return restore_model(about, state["model"], make_method(config))
 

@@ -50,11 +50,11 @@ def load_trained(folder: Path, changes: Sequence[str] = ()) -> Trained:
     `changes`: overrides of the run's config, such as data.root=PATH. Raise InputError for a run
     without a usable checkpoint, or whose checkpoint has the weights of another model.
     """
+    config = replace(load_config(folder, changes), init=None, device="cpu")
     try:
         state = checkpoint.load_newest(folder)
     except (OSError, ValueError) as error:
         raise InputError(f"{folder}: {first_line(error)}") from error
-    config = replace(load_config(folder, changes), init=None, device="cpu")
     config = replace(config, schedule=replace(config.schedule, compile="off", precision="fp32"))
     prepared = prepare(config, resumes=True)
     refuse_other_classes(folder, state.get("data") or state, prepared.data)
