@@ -138,8 +138,13 @@ def test_plain_weights_are_those_of_the_plain_model_and_really_zero(
     assert sum(int((weights[f"fc{n}.weight"] != 0).sum()) for n in (1, 2, 3)) == 5324
 
 
-def test_a_dense_run_and_its_kernels(trained: Trained) -> None:
+def test_a_dense_run_and_its_kernels(command: Command, trained: Trained) -> None:
     trained(*SPARSE, "reg=dense")
+    outcome = command("export", str(only_run()), "--to", "a.pt2", "--shrink")
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert outcome.err.startswith("dstrun: shrink: nothing can be removed from this network, in ")
+    assert not Path("a.pt2").exists()
+    assert not Path("export.json").exists()
     model = dstrun.load(only_run())
     assert (model.about.shape, model.about.mean) == ((1, 28, 28), [0.0])  # type: ignore[union-attr]
     assert isinstance(dstrun.load(only_run(), kernels="csr").fc1, nn.Linear), "nothing is sparse"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from dstrun.models import BUILDERS
@@ -312,6 +312,24 @@ def test_a_sequence_longer_than_the_context_is_refused() -> None:
     assert model(torch.zeros(1, 9, dtype=torch.int64)).shape == (1, 9, 10)
     with pytest.raises(ValueError, match=r"^a sequence has 10 tokens, the model takes 9$"):
         model(torch.zeros(1, 10, dtype=torch.int64))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("builder", ["vit", "gpt"])
+def test_torch_fx_traces_the_whole_model(builder: str) -> None:
+    """Trace it, then call the traced model, with as many tokens, with fewer, and with too many."""
+    shape = (3, 8, 8) if builder == "vit" else (8,)
+    model = build(builder, shape, 10, **SMALL).eval()
+    traced = fx.symbolic_trace(model)
+    if builder == "vit":
+        images = torch.randn(2, 3, 8, 8)
+        assert torch.equal(traced(images), model(images))
+        return
+    for length in (8, 5):
+        tokens = torch.randint(10, (2, length))
+        assert torch.equal(traced(tokens), model(tokens))
+    with pytest.raises(ValueError, match=r"^a sequence has 9 tokens, the model takes 8$"):
+        traced(torch.zeros(1, 9, dtype=torch.int64))
 
 
 @pytest.mark.parametrize("builder", ["vit", pytest.param("gpt", marks=pytest.mark.slow)])

@@ -90,15 +90,26 @@ def _write(
     if format == "csr":
         facts["csr_dense"] = sparse_left_dense(to_csr(deepcopy(model)))
     if shrink:
-        facts["parameters_shrunk"] = sum(p.numel() for p in model.parameters())
+        facts["parameters_shrunk"] = _parameters(model)
     return facts | _write_checked(trained, model, target, format, tolerance)
 
 
 def _smaller(trained: Trained) -> nn.Module:
+    """Return the smaller network; raise InputError where there is none with fewer parameters."""
     try:
-        return make_smaller(trained.plain, trained.example)
+        smaller = make_smaller(trained.plain, trained.example)
     except CannotShrinkError as error:
         raise InputError(f"shrink: {error}") from error
+    if _parameters(smaller) >= _parameters(trained.plain):
+        raise InputError(
+            "shrink: nothing can be removed from this network, in which every row and column that "
+            "could be left out has weights; without --shrink the file has all of it"
+        )
+    return smaller
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _write_checked(

@@ -64,10 +64,12 @@ def _smaller(model: nn.Module, pair: Tensor) -> nn.Module:
     """Return the smaller network of a model, or of the modules inside it."""
     try:
         return _shrink_whole(model, pair)
-    except _CannotTraceError:
+    except _CannotTraceError as error:
         smaller = shrink_parts(model, pair, _shrink_whole)
         if smaller is None:
-            raise
+            raise CannotShrinkError(
+                f"{error}, and nothing can be removed from the modules inside it"
+            ) from error
         return smaller
 
 

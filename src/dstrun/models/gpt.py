@@ -3,10 +3,22 @@
 from math import sqrt
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from dstrun.models.transformer import Block, check_sizes
+
+
+@fx.wrap  # one operation for torch.fx, which cannot trace a comparison of sizes
+def first_rows(positions: Tensor, tokens: Tensor) -> Tensor:
+    """Return (T, width), the vectors of the positions of tokens (B, T).
+
+    Raise ValueError for more tokens than there are positions.
+    """
+    length = tokens.shape[1]
+    if length > len(positions):
+        raise ValueError(f"a sequence has {length} tokens, the model takes {len(positions)}")
+    return positions[:length]
 
 
 class GPT(nn.Module):
@@ -65,10 +77,7 @@ class GPT(nn.Module):
         nn.init.normal_(self.positions, std=0.02)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        length = tokens.shape[1]
-        if length > self.context:
-            raise ValueError(f"a sequence has {length} tokens, the model takes {self.context}")
-        hidden = self.embedding(tokens) + self.positions[:length]
+        hidden = self.embedding(tokens) + first_rows(self.positions, tokens)
         if self.dropout:
             hidden = F.dropout(hidden, self.dropout, self.training)
         return self.head(self.norm(self.blocks(hidden)))
