@@ -221,7 +221,7 @@ def test_a_model_that_takes_whole_sequences_alone_is_refused() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(models.BUILDERS, "tokens", fixed)
-        with pytest.raises(InputError, match=r"cannot take 1 sequence of data=words, 8, in eval"):
+        with pytest.raises(InputError, match=r"cannot take 1 sequence of data.root=words, 8, in eval"):
             prepare(config())
 
 
@@ -241,6 +241,7 @@ def test_another_text_is_refused_on_resuming(command: Command) -> None:
     outcome = command(*words)
     assert outcome.code == 2
     assert "as many bytes of text, of which some are others now" in outcome.err
+    assert "data.root=words: the run in " in outcome.err
     file.write_text(content + content)
     error = command(*words).err
     assert f"{len(content)} bytes of text, and there are {2 * len(content)} now" in error

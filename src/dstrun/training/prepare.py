@@ -33,7 +33,7 @@ from dstrun.training.initial_weights import WITH_THRESHOLDS, set_initial_weights
 from dstrun.training.load_data import load_data
 from dstrun.training.model_trial import Trial, try_model
 from dstrun.training.model_trial_passes import Case
-from dstrun.training.task_check import check_task
+from dstrun.training.task_check import check_task, data_option
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,9 @@ def prepare(config: Config, resumes: bool = False) -> Prepared:
         raise InputError(f"device: {error}") from error
     _check_schedule(config, device)
     splits, validation = load_data(config.data)
+    check_task(config, splits)
     name, arguments = config.model.builder, config.model.args
     builder = lookup("model.builder", name, models.BUILDERS, "dstrun.models", models.PACKAGES)
-    check_task(config, splits)
     check_arguments("model.args", name, builder, splits.shape, splits.classes, **arguments)
     build_model = partial(builder, splits.shape, splits.classes, **arguments)
     trial = _try_model(config, build_model, splits, resumes)
@@ -213,7 +213,7 @@ def _try_model(
         single = f"data.train_limit: there is 1 {examples} to train on"
     case = Case(
         option,
-        f"data={config.data.name}",
+        data_option(config),
         splits.shape,
         splits.classes,
         single,

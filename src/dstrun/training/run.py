@@ -58,6 +58,7 @@ from dstrun.training.ranks import (
     local_rank,
 )
 from dstrun.training.session import Session
+from dstrun.training.task_check import data_option
 
 OF_ALL_RANKS = (DivergedError, RanksDifferError)  # which the first one says
 
@@ -173,7 +174,7 @@ def _prepare(folder: RunFolder) -> Prepared:
     prepared = prepare(config, resumes)
     if resumes:
         recorded = folder.recorded_data() or _data_in_checkpoint(folder.path)
-        refuse_other_data(folder.path, f"data={config.data.name}", recorded, prepared.data)
+        refuse_other_data(folder.path, data_option(config), recorded, prepared.data)
     return prepared
 
 
