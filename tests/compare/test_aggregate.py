@@ -16,6 +16,7 @@ from dstrun.compare.labels import (
     with_labels,
 )
 from dstrun.compare.methods import by_density, lines_of_methods
+from dstrun.compare.report import method_table
 from dstrun.compare.run_tables import Store
 from dstrun.config.sparsity_options import METHODS
 from dstrun.runs.identity import SETTINGS
@@ -257,6 +258,32 @@ def test_options_that_are_nothing_are_not_told() -> None:
 
 def test_without_two_methods_there_is_no_table_of_them(sweep: pd.DataFrame) -> None:
     assert by_density(aggregate.by_setting(sweep)).empty
+
+
+def test_methods_that_differ_in_an_option_of_none_of_them_are_told_apart() -> None:
+    """Models, numbers of images and rates: of each method one, so no method varies in itself."""
+    common = {"accuracies": [0.9], "densities": [0.1]}
+    for density in (0.1, 0.2):
+        leave(**common, reg__method="rigl", reg__density=density, model__args={"width": 3})
+        leave(**common, reg__method="set", reg__density=density, data__train_limit=500)
+        leave(**common, reg__method="gmp", reg__density=density, data__test_limit=70)
+    leave(**common, reg__method="dense")
+    leave(**common, reg__method="dense", data__train_limit=500)
+    settings = aggregate.by_setting(runs())
+    names = [name for name, _ in lines_of_methods(settings)]
+    assert names == [
+        "dense, training images all, test images all",
+        "dense, training images 500, test images all",
+        "gmp, training images all, test images 70",
+        'rigl, args {"width": 3}, training images all, test images all',
+        "set, training images 500, test images all",
+    ]
+    ((network, table),) = method_table.tables(settings)
+    assert method_table.title(network, table) == (
+        "lenet_300_100 on mnist, accuracy % by density asked for; "
+        "dense, training images all, test images all: 90.00; "
+        "dense, training images 500, test images all: 90.00"
+    )
 
 
 def test_without_two_densities_there_is_no_table_of_methods() -> None:

@@ -8,13 +8,12 @@ import pandas as pd
 from dstrun.compare.headlines import headline_of, headline_values
 from dstrun.compare.labels import (
     DENSITIES,
-    EPOCHS,
     cell_text,
     is_dense,
     sparse_methods,
     varying_options,
 )
-from dstrun.runs.labels import NAMES, option_label
+from dstrun.runs.labels import NAMES, is_of_method, option_label
 
 ASKED = DENSITIES[0]
 OF_A_LINE = ("seed", "reg.method", "reg.alpha", *DENSITIES, *NAMES)  # not in the name of a line
@@ -23,17 +22,23 @@ OF_A_LINE = ("seed", "reg.method", "reg.alpha", *DENSITIES, *NAMES)  # not in th
 def lines_of_methods(settings: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield each method with its rows; apart where an option but the density varies in it.
 
-    `settings` is the table of `aggregate.by_setting`, of one model and data. Where not all of them
-    trained for as many epochs, these are in every name.
+    `settings` is the table of `aggregate.by_setting`, of one model and data. An option that is of
+    no method, such as the epochs, the data's limits or the model's arguments, is in every name
+    where not all settings have the same.
     """
     keys = [key for key in ("group", *varying_options(settings)) if key not in OF_A_LINE]
     for method, rows in settings.groupby("reg.method", sort=False):
-        own = [key for key in keys if key == EPOCHS or rows[key].nunique(dropna=False) > 1]
+        own = [key for key in keys if _is_shared(key) or rows[key].nunique(dropna=False) > 1]
         blocks = rows.groupby(own, sort=False, dropna=False) if own else [((), rows)]
         for values, block in blocks:
             named = zip(own, values, strict=True)
             words = [option_label(key, value) for key, value in named if cell_text(value, key)]
             yield ", ".join([str(method), *words]), block
+
+
+def _is_shared(key: str) -> bool:
+    """Return whether an option is of no method, so that methods which differ in it are apart."""
+    return key != "group" and not is_of_method(key)
 
 
 def by_density(settings: pd.DataFrame) -> pd.DataFrame:
