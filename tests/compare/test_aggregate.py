@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from dstrun.compare import aggregate, filters, paper
+from dstrun.compare.figures.parallel import parallel_coordinates
 from dstrun.compare.labels import (
     METHOD_HUES,
     cell_text,
@@ -17,6 +18,7 @@ from dstrun.compare.labels import (
 )
 from dstrun.compare.methods import by_density, lines_of_methods
 from dstrun.compare.report import method_table
+from dstrun.compare.report import table as report_table
 from dstrun.compare.run_tables import Store
 from dstrun.config.sparsity_options import METHODS
 from dstrun.runs.identity import SETTINGS
@@ -275,7 +277,7 @@ def test_methods_that_differ_in_an_option_of_none_of_them_are_told_apart() -> No
         "dense, training images all, test images all",
         "dense, training images 500, test images all",
         "gmp, training images all, test images 70",
-        'rigl, args {"width": 3}, training images all, test images all',
+        'rigl, model args {"width": 3}, training images all, test images all',
         "set, training images 500, test images all",
     ]
     ((network, table),) = method_table.tables(settings)
@@ -426,6 +428,34 @@ def test_a_limit_of_zero_is_all_images() -> None:
     leave(data__train_limit=0)
     leave(data__train_limit=500)
     assert sorted(runs()["setting_label"]) == ["training images 500", "training images all"]
+
+
+def test_what_is_limited_of_a_text_is_sequences() -> None:
+    leave(data__train_limit=500, reg__method="set", reg__density=0.1)
+    leave(data__test_limit=70, reg__method="rigl", reg__density=0.2)
+    table = runs()
+    own = {"test_accuracy": float("nan"), "test_bits_per_byte": 2.5}
+    texts = with_labels(table.assign(**own))
+    words = "training sequences all, test sequences 70"
+    assert f"rigl, {words}, density 0.2" in list(texts["setting_label"])
+    settings = aggregate.by_setting(texts)
+    assert f"rigl, {words}" in [name for name, _ in lines_of_methods(settings)]
+    limits = ["data.train_limit", "data.test_limit"]
+    assert report_table.lines(settings, limits)[0] == ["training sequences", "test sequences"]
+    rows = report_table.with_settings(settings, limits)[report_table.SETTINGS]
+    assert next(iter(rows)) == words
+    both = aggregate.by_setting(with_labels(pd.concat([table, texts])))
+    assert report_table.lines(both, limits)[0] == ["training images", "test images"]
+    titles = parallel_coordinates(texts)["layout"]["xaxis"]["ticktext"]
+    assert {"training sequences", "test sequences"} < {*titles}
+
+
+def test_arguments_of_model_and_data_have_their_own_headings() -> None:
+    leave(model__args={"width": 3})
+    leave(data__args={"length": 16})
+    table = aggregate.by_setting(runs())
+    keys = ["model.args", "data.args"]
+    assert report_table.lines(table, keys)[0] == ["model args", "data args"]
 
 
 def test_means_over_seeds(sweep: pd.DataFrame) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dstrun.runs.tasks import ACCURACY, TASKS, Figure
+from dstrun.runs.tasks import ACCURACY, CLASSES, TASKS, Figure
 
 HEADLINES = tuple(task.headline for task in TASKS.values())
 DIGITS = 4  # after the point, of a figure that is no share
@@ -39,6 +39,21 @@ def headline_of_row(row: Mapping[str, Any]) -> Figure:
         if value is not None and value == value:
             return figure
     return ACCURACY
+
+
+def examples_of(table: pd.DataFrame) -> str:
+    """Return what the data of all rows consist of: sequences, or images, also if only some do."""
+    figures = headlines_of(table)
+    return _examples(figures[0]) if len(figures) == 1 else CLASSES.examples
+
+
+def examples_of_row(row: Mapping[str, Any]) -> str:
+    """Return what the data of a run or a setting consist of: images or sequences."""
+    return _examples(headline_of_row(row))
+
+
+def _examples(headline: Figure) -> str:
+    return next(task.examples for task in TASKS.values() if task.headline == headline)
 
 
 def headline_values(table: pd.DataFrame, ending: str = "") -> pd.Series:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dstrun.compare.headlines import examples_of_row
 from dstrun.runs.identity import NAMED_BY_OTHERS, SETTINGS
 from dstrun.runs.labels import NAMES, is_of_method, option_label, value_label
 from dstrun.runs.tasks import TASKS
@@ -167,7 +168,8 @@ def _with_series(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _setting_label(row: dict[str, Any], keys: list[str], has_dense: bool, has_methods: bool) -> str:
     """Return the label of a run's setting: the given options, or model and data if it has none."""
-    words = [option_label(key, row[key]) for key in keys if cell_text(row[key], key)]
+    examples = examples_of_row(row)
+    words = [option_label(key, row[key], examples) for key in keys if cell_text(row[key], key)]
     if row["reg.method"] == DENSE or has_methods or (not words and has_dense):
         words.insert(0, row["reg.method"])
     return ", ".join(words) or f"{row['model.name']} on {row['data.name']}"

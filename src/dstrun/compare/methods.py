@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from dstrun.compare.headlines import headline_of, headline_values
+from dstrun.compare.headlines import examples_of, headline_of, headline_values
 from dstrun.compare.labels import (
     DENSITIES,
     cell_text,
@@ -27,12 +27,15 @@ def lines_of_methods(settings: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame
     where not all settings have the same.
     """
     keys = [key for key in ("group", *varying_options(settings)) if key not in OF_A_LINE]
+    examples = examples_of(settings)
     for method, rows in settings.groupby("reg.method", sort=False):
         own = [key for key in keys if _is_shared(key) or rows[key].nunique(dropna=False) > 1]
         blocks = rows.groupby(own, sort=False, dropna=False) if own else [((), rows)]
         for values, block in blocks:
-            named = zip(own, values, strict=True)
-            words = [option_label(key, value) for key, value in named if cell_text(value, key)]
+            words = []
+            for key, value in zip(own, values, strict=True):
+                if cell_text(value, key):
+                    words.append(option_label(key, value, examples))
             yield ", ".join([str(method), *words]), block
 
 

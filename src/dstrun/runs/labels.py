@@ -12,6 +12,7 @@ from typing import Any
 from dstrun.config.options import FREE, Config, value_of
 from dstrun.runs.identity import SETTINGS, applies, run_hash
 from dstrun.runs.target_density import as_asked
+from dstrun.runs.tasks import CLASSES
 from dstrun.system.numbers import short
 
 WORDS = {
@@ -19,6 +20,11 @@ WORDS = {
     "flops_fraction": "multiply-adds",
     "data.train_limit": "training images",
     "data.test_limit": "test images",
+    "model.args": "model args",
+    "model.builder": "model builder",
+    "data.args": "data args",
+    "data.builder": "data builder",
+    "reg.args": "method args",
 }
 HEADINGS = {"reg.density": "density asked"}  # beside the density that came of it
 WORD_FOR_ZERO = {
@@ -27,6 +33,7 @@ WORD_FOR_ZERO = {
     "data.train_limit": "all",
     "data.test_limit": "all",
 }
+IMAGES = CLASSES.examples
 NOTHING = ("none", "{}", "[]")  # values of options that are left out like a missing one
 NAMES = ("model.name", "data.name")
 ALWAYS = (*NAMES, "reg.alpha", "seed")  # in every label, wherever runs differ in them
@@ -38,16 +45,20 @@ def quantity(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + "s" * (number != 1)
 
 
-def column_label(key: str) -> str:
-    """Return the label of a column in tables and figures: α, model, lr, test accuracy."""
+def column_label(key: str, examples: str = IMAGES) -> str:
+    """Return the label of a column in tables and figures: α, model, lr, test accuracy.
+
+    `examples` is what the data consist of: images or sequences.
+    """
     if key in NAMES:
         return key.partition(".")[0]
-    return WORDS.get(key, key.rpartition(".")[2].replace("_", " "))
+    words = WORDS.get(key, key.rpartition(".")[2].replace("_", " "))
+    return words.replace(IMAGES, examples)
 
 
-def heading(key: str) -> str:
+def heading(key: str, examples: str = IMAGES) -> str:
     """Return the heading of a column or an axis."""
-    return HEADINGS.get(key) or column_label(key)
+    return HEADINGS.get(key) or column_label(key, examples)
 
 
 def is_of_method(key: str) -> bool:
@@ -84,10 +95,11 @@ def _number_label(number: float, key: str) -> str:
     return f"{number:.6g}" if is_plain else short(number)
 
 
-def option_label(key: str, value: object) -> str:
+def option_label(key: str, value: object, examples: str = IMAGES) -> str:
     """Return an option and its value, or a name alone: 'α 5e-4', 'seed 0', 'vgg16', 'dense'."""
     words = value_label(value, key)
-    return words if key in (*NAMES, "group", "reg.method") else f"{column_label(key)} {words}"
+    is_name = key in (*NAMES, "group", "reg.method")
+    return words if is_name else f"{column_label(key, examples)} {words}"
 
 
 def run_labels(configs: Sequence[Config], keys: Sequence[str] = ()) -> list[str]:

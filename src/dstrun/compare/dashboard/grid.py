@@ -7,7 +7,7 @@ from typing import Any
 import dash_ag_grid
 import pandas as pd
 
-from dstrun.compare.headlines import headlines_of
+from dstrun.compare.headlines import examples_of, headlines_of
 from dstrun.compare.labels import distinguishing_options, is_partly_masked, varying_options
 from dstrun.runs.labels import column_label, heading
 
@@ -79,11 +79,11 @@ def columns(runs: pd.DataFrame) -> list[dict[str, Any]]:
     rest = [key for key in varying_options(runs) if key not in keys]
     defined: list[dict[str, Any]] = [
         {"field": "state", "minWidth": 110},
-        *(_option(key, runs[key]) for key in keys),
+        *(_option(key, runs) for key in keys),
         *_figures(runs),
         {"field": "run", "cellRenderer": "RunLink", "minWidth": 260},
     ]
-    defined += [_option(key, runs[key]) for key in rest]
+    defined += [_option(key, runs) for key in rest]
     for one in defined:  # a dot in a field would mean an object in an object
         getter = {"function": f"params.data[{json.dumps(one['field'])}]"}
         one |= {"colId": one["field"], "valueGetter": getter}
@@ -106,12 +106,12 @@ def _figures(runs: pd.DataFrame) -> Iterator[dict[str, Any]]:
     yield {"field": "total_seconds", "headerName": "time", "valueFormatter": MINUTES, **RIGHT}
 
 
-def _option(key: str, cells: pd.Series) -> dict[str, Any]:
+def _option(key: str, runs: pd.DataFrame) -> dict[str, Any]:
     """Return the column of an option."""
-    column: dict[str, Any] = {"field": key, "headerName": heading(key)}
-    if column["headerName"] != column_label(key):
+    column: dict[str, Any] = {"field": key, "headerName": heading(key, examples_of(runs))}
+    if column["headerName"] != column_label(key, examples_of(runs)):
         column["minWidth"] = 125
-    if pd.api.types.is_numeric_dtype(cells):
+    if pd.api.types.is_numeric_dtype(runs[key]):
         column |= {"type": "rightAligned", "valueFormatter": {"function": NUMBER}}
     return column
 

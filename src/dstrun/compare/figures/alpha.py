@@ -16,7 +16,7 @@ from dstrun.compare.figures.pareto import (
     range_around,
 )
 from dstrun.compare.figures.style import GREY, PERCENT, hover, spread, stroke
-from dstrun.compare.headlines import headline_of, headline_values
+from dstrun.compare.headlines import examples_of, headline_of, headline_values
 from dstrun.compare.labels import cell_text, is_dense, varying_options
 from dstrun.runs.labels import column_label
 from dstrun.runs.tasks import ACCURACY
@@ -70,9 +70,10 @@ def _lines(settings: pd.DataFrame) -> Iterator[tuple[list[str], pd.DataFrame]]:
     if not keys:
         yield [], settings
         return
+    names = [column_label(key, examples_of(settings)) for key in keys]
     for values, rows in settings.groupby(keys, dropna=False, sort=False):
-        words = zip(keys, values, strict=True)
-        yield [f"{column_label(key)} {cell_text(value, key)}" for key, value in words], rows
+        words = zip(keys, names, values, strict=True)
+        yield [f"{name} {cell_text(value, key)}" for key, name, value in words], rows
 
 
 def _with_spread(

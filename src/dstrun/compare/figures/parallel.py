@@ -8,7 +8,7 @@ import pandas as pd
 
 from dstrun.compare.figures.panels import ROW, Figure, Panels, Trace, line
 from dstrun.compare.figures.style import GREY, look, text
-from dstrun.compare.headlines import headline_values, headlines_of, written
+from dstrun.compare.headlines import examples_of, headline_values, headlines_of, written
 from dstrun.compare.labels import cell_text, varying_options
 from dstrun.runs.labels import column_label, heading
 from dstrun.runs.tasks import ACCURACY
@@ -29,7 +29,7 @@ class Axis(NamedTuple):
 def parallel_coordinates(runs: pd.DataFrame) -> Figure:
     """Return a line per run through the options in which runs vary to its density and headline."""
     usable = runs[headline_values(runs).notna()]
-    axes = [_option_axis(key, usable[key]) for key in varying_options(usable)]
+    axes = [_option_axis(key, usable) for key in varying_options(usable)]
     axes.append(_figure_axis("density", usable["density"]))
     for figure in headlines_of(usable):
         axes.append(_figure_axis(figure.column(), usable[figure.column()], figure))
@@ -95,12 +95,13 @@ def _figure_axis(key: str, cells: pd.Series, figure: TaskFigure = ACCURACY) -> A
     return Axis(key, title, ((cells - low) / reach).tolist(), ticks)
 
 
-def _option_axis(key: str, cells: pd.Series) -> Axis:
+def _option_axis(key: str, runs: pd.DataFrame) -> Axis:
     """Return the axis of an option: its values in order, a missing one lowest."""
-    words = [cell_text(cell, key) for cell in cells]
-    numbers = dict(zip(words, pd.to_numeric(cells, errors="coerce"), strict=True))
+    words = [cell_text(cell, key) for cell in runs[key]]
+    numbers = dict(zip(words, pd.to_numeric(runs[key], errors="coerce"), strict=True))
     order = sorted(numbers, key=lambda word: (word != "", np.nan_to_num(numbers[word]), word))
     places = {word: place / max(len(order) - 1, 1) for place, word in enumerate(order)}
     step = -(-len(order) // TICKS)
     ticks = {places[word]: word or "–" for word in order[::step]}
-    return Axis(key, heading(key), [places[word] for word in words], ticks)
+    title = heading(key, examples_of(runs))
+    return Axis(key, title, [places[word] for word in words], ticks)

@@ -7,7 +7,13 @@ import numpy as np
 import pandas as pd
 
 from dstrun.compare.aggregate import front
-from dstrun.compare.headlines import headline_of_row, written, written_difference
+from dstrun.compare.headlines import (
+    examples_of,
+    examples_of_row,
+    headline_of_row,
+    written,
+    written_difference,
+)
 from dstrun.compare.labels import DENSITIES, EPOCHS, cell_text, has_several_values, is_partly_masked
 from dstrun.runs.labels import heading, option_label, quantity
 from dstrun.runs.tasks import ACCURACY, BITS_PER_BYTE, PERPLEXITY
@@ -82,8 +88,9 @@ def with_settings(rows: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """Return the rows with one column in which the options `keys` are words."""
     told = []
     for row in rows.to_dict("records"):
-        own = (option_label(key, row[key]) for key in keys if cell_text(row[key], key))
-        told.append(", ".join(own))
+        examples = examples_of_row(row)
+        known = [key for key in keys if cell_text(row[key], key)]
+        told.append(", ".join(option_label(key, row[key], examples) for key in known))
     return rows.assign(**{SETTINGS: told})
 
 
@@ -109,14 +116,14 @@ def _figures(rows: pd.DataFrame) -> list[str]:
     return [key for key in FIGURES if key in rows and key not in left_out]
 
 
-def header(key: str) -> str:
-    """Return the header of a column."""
-    return HEADERS.get(key) or heading(key)
+def header(key: str, rows: pd.DataFrame) -> str:
+    """Return the header of a column of these rows."""
+    return HEADERS.get(key) or heading(key, examples_of(rows))
 
 
 def lines(rows: pd.DataFrame, keys: Sequence[str]) -> list[list[str]]:
     """Return the header and the rows of a table with those columns, in printable words."""
-    head = [header(key) for key in keys]
+    head = [header(key, rows) for key in keys]
     if "density_model" in keys and "density" in keys:
         head[keys.index("density")] = "masked layers %"
     table = [head]

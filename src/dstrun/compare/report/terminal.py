@@ -103,7 +103,7 @@ def _fit(
         if is_too_wide() and _is_idle(rows, keys, key):
             keys.remove(key)
             options.remove(key)
-            left_out.append(header(key))
+            left_out.append(header(key, rows))
     if options and is_too_wide():
         place = sum(key in NAMES for key in keys)
         rows = with_settings(rows, options)
@@ -113,7 +113,7 @@ def _fit(
     for key in DISPENSABLE:
         if key in keys and key not in kept and is_too_wide(LEAST_WORDS):
             keys.remove(key)
-            left_out.append(header(key))
+            left_out.append(header(key, rows))
     return rows, keys, left_out
 
 
