@@ -148,6 +148,21 @@ def test_errors_of_conditions(sweep: pd.DataFrame, conditions: str, message: str
     assert message in str(error.value)
 
 
+def test_a_message_names_the_figures_that_there_are(sweep: pd.DataFrame) -> None:
+    own = {"test_accuracy": float("nan"), "test_bits_per_byte": 2.5}
+    texts = sweep.assign(**own)
+    known = "epoch, epochs, bits_per_byte, density, flops, time"
+    for conditions in ("'bits per byte'<6.3", "zzz=1"):
+        with pytest.raises(InputError, match=f"{known}$"):
+            filters.where(texts, conditions)
+    with pytest.raises(InputError, match=r"epoch, epochs, accuracy, density, flops, time$"):
+        filters.where(sweep, "zzz=1")
+    for table, figure in ((texts, "bits_per_byte"), (sweep, "accuracy")):
+        known = f"epochs, {figure}, difference, density, flops, time"
+        with pytest.raises(InputError, match=known):
+            filters.sort_by_word(aggregate.by_setting(table), "zzz")
+
+
 def test_options_in_which_runs_vary(sweep: pd.DataFrame) -> None:
     """Check that an option that does not apply to a run, or belongs to a name, does not vary."""
     assert varying_options(sweep) == ["reg.method", "reg.alpha", "seed"]
@@ -637,7 +652,7 @@ def test_order_by_a_column_that_is_not_there(sweep: pd.DataFrame) -> None:
     with pytest.raises(InputError) as error:
         filters.sort_by_word(aggregate.by_setting(sweep), "beauty")
     assert str(error.value).endswith(
-        "there are model, data, method, alpha, epochs, accuracy, density"
+        "there are model, data, method, alpha, epochs, accuracy, difference, density, flops, time"
     )
     with pytest.raises(InputError, match="lr: there is no such column; there are"):
         filters.sort_by_word(aggregate.by_setting(sweep), "lr")

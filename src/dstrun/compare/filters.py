@@ -43,7 +43,7 @@ INTERNAL = (
     "label",
     "setting_label",
 )
-TYPICAL = (  # columns that a message names
+TYPICAL = (  # columns that a message names if they are there and have a value
     "model",
     "data",
     "method",
@@ -52,8 +52,11 @@ TYPICAL = (  # columns that a message names
     "state",
     "epoch",
     "epochs",
-    "accuracy",
+    *(figure.name for figure in FIGURES),
+    *(figure.column("validation") for figure in FIGURES),
+    "difference",
     "density",
+    "flops",
     "time",
 )
 FRACTIONS = (
@@ -98,8 +101,20 @@ def column(word: str, table: pd.DataFrame) -> str:
     known = [name for name in (*TYPICAL, *SHORT_NAMES, *table) if _is_known(name, table)]
     hint = near(word, known)
     if not hint:
-        hint = f"; there are {', '.join(name for name in TYPICAL if name in known)}"
+        hint = f"; there are {', '.join(_columns_with_values(table))}"
     raise InputError(f"{word}: there is no such column{hint}")
+
+
+def _columns_with_values(table: pd.DataFrame) -> list[str]:
+    """Return the words for typical columns that have a value in any row, of runs or settings."""
+    found = []
+    for word in TYPICAL:
+        names = (SHORT_NAMES.get(word, word), word, NAMES_IN_SETTINGS.get(word, word))
+        for key in (*names, *_columns_ending_in(word, table)):
+            if key in table and table[key].notna().any():
+                found.append(word)
+                break
+    return found
 
 
 def _columns_ending_in(word: str, table: pd.DataFrame) -> list[str]:
@@ -122,20 +137,22 @@ def where(runs: pd.DataFrame, conditions: str) -> pd.DataFrame:
     run without a value meets only !=. Raise InputError for an unknown column, for text that is no
     condition, and for a value that the column cannot have.
     """
-    for condition in _parse(conditions):
+    for condition in _parse(conditions, _columns_with_values(runs)):
         key = column(condition.word, runs)
         number = _number_of(condition, key, pd.api.types.is_numeric_dtype(runs[key]))
         runs = runs[_meets(runs[key], condition, number)]
     return runs
 
 
-def _parse(conditions: str) -> Iterator[Condition]:
-    """Yield the conditions in a text; raise InputError at the first that is none."""
+def _parse(conditions: str, columns: Sequence[str]) -> Iterator[Condition]:
+    """Yield the conditions in a text; raise InputError, with the columns, at one that is none."""
     rest = conditions.strip()
     while rest:
         match = CONDITION.match(rest)
         if not match:
-            raise InputError(f"filter: got {rest!r}, expected a condition such as {EXAMPLES}")
+            there = f"; there are {', '.join(columns)}"
+            expected = f"expected a condition such as {EXAMPLES}{there}"
+            raise InputError(f"filter: got {rest!r}, {expected}")
         word, comparison, value = match.groups()
         is_quoted = value[0] in QUOTES
         yield Condition(word, comparison, value[1:-1] if is_quoted else value, is_quoted)
