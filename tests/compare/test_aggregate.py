@@ -460,7 +460,9 @@ def test_what_is_limited_of_a_text_is_sequences() -> None:
     rows = report_table.with_settings(settings, limits)[report_table.SETTINGS]
     assert next(iter(rows)) == words
     both = aggregate.by_setting(with_labels(pd.concat([table, texts])))
-    assert report_table.lines(both, limits)[0] == ["training images", "test images"]
+    assert report_table.lines(both, limits)[0] == [
+        *("training images or sequences", "test images or sequences"),
+    ]
     titles = parallel_coordinates(texts)["layout"]["xaxis"]["ticktext"]
     assert {"training sequences", "test sequences"} < {*titles}
 

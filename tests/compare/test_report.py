@@ -516,6 +516,11 @@ def test_the_title_has_the_numbers_of_training_images() -> None:
         == "outputs, lenet_300_100 on mnist: 1 run, 1 finished"
     )
     assert title("outputs", runs.iloc[:0]) == "outputs: 0 runs, "
+    mixed = runs.assign(**{"data.builder": ["text", "mnist", "mnist"]})
+    assert "(300, 1,000 or all training images or sequences)" in title("outputs", mixed)
+    assert "(1,000 training sequences)" in title(
+        "outputs", mixed.assign(**{"data.builder": "text", "data.train_limit": 1000})
+    )
 
 
 def test_the_density_asked_for_is_one_column_wherever_settings_differ_in_it(

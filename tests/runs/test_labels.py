@@ -109,3 +109,12 @@ def test_one_is_no_plural() -> None:
         "2 runs",
         "1,000 runs",
     ]
+
+
+def test_what_is_limited_of_a_text_is_sequences() -> None:
+    text = {"data.name": "kjv", "data.builder": "text", "data.args": {"length": 16}}
+    text |= {"data.root": "words", "model.name": "gpt", "model.builder": "gpt"}
+    limited = [text | {"data.train_limit": limit} for limit in (20, 30)]
+    assert labels(*limited) == ["training sequences 20", "training sequences 30"]
+    limited = [{"data.train_limit": limit} for limit in (20, 30)]
+    assert labels(*limited) == ["training images 20", "training images 30"]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dstrun.runs.tasks import ACCURACY, CLASSES, TASKS, Figure
+from dstrun.runs.tasks import ACCURACY, TASKS, Figure
 
 HEADLINES = tuple(task.headline for task in TASKS.values())
 DIGITS = 4  # after the point, of a figure that is no share
@@ -42,9 +42,8 @@ def headline_of_row(row: Mapping[str, Any]) -> Figure:
 
 
 def examples_of(table: pd.DataFrame) -> str:
-    """Return what the data of all rows consist of: sequences, or images, also if only some do."""
-    figures = headlines_of(table)
-    return _examples(figures[0]) if len(figures) == 1 else CLASSES.examples
+    """Return what the data of the rows consist of: 'images', 'sequences', 'images or sequences'."""
+    return " or ".join(_examples(figure) for figure in headlines_of(table))
 
 
 def examples_of_row(row: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from dstrun.config.options import FREE, Config, value_of
 from dstrun.runs.identity import SETTINGS, applies, run_hash
 from dstrun.runs.target_density import as_asked
-from dstrun.runs.tasks import CLASSES
+from dstrun.runs.tasks import CLASSES, NEXT_TOKEN
 from dstrun.system.numbers import short
 
 WORDS = {
@@ -142,7 +142,8 @@ def _label(row: dict[str, Any], keys: Iterable[str], names_methods: bool) -> str
     is_dst = found.get("reg.method") == "dst" and not names_methods
     if is_dst and any(key.startswith("reg.") for key in others):
         del found["reg.method"]  # its α tells it from a dense run
-    words = [option_label(key, value) for key, value in found.items()]
+    task = NEXT_TOKEN if row.get("data.builder") == "text" else CLASSES
+    words = [option_label(key, value, task.examples) for key, value in found.items()]
     return ", ".join(words) or f"{row['model.name']} on {row['data.name']}"
 
 

@@ -50,15 +50,19 @@ def title(where: str, runs: pd.DataFrame) -> str:
 
 
 def _images(runs: pd.DataFrame) -> str:
-    """Return ' (300, 1,000 or all training images)' for runs of limited data; '' for others."""
+    """Return ' (300, 1,000 or all training images)' for runs of limited data; '' for others.
+
+    Of texts it is sequences; of both, 'training images or sequences'.
+    """
     limits = sorted({*runs["data.train_limit"].dropna()}, key=lambda limit: (limit == 0, limit))
     if not any(limits):
         return ""
     *first, last = ("all" if limit == 0 else f"{limit:,.0f}" for limit in limits)
     words = f"{', '.join(first)} or {last}" if first else last
     texts = runs.loc[runs["data.builder"] == "text", "data.train_limit"]
-    noun = "sequence" if len(texts) == len(runs) else "image"
-    return f" ({words} training {noun}{'s' * (limits != [1])})"
+    nouns = ["image"] * (len(texts) < len(runs)) + ["sequence"] * (len(texts) > 0)
+    ending = "s" * (limits != [1])
+    return f" ({words} training {' or '.join(noun + ending for noun in nouns)})"
 
 
 def columns(rows: pd.DataFrame) -> list[str]:
