@@ -12,7 +12,7 @@ from dstrun.config.sparsity_options import RegConfig
 from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.sweep import pool
 from dstrun.training.config_notes import gpu_notes, notes, sweep_notes
-from dstrun.training.recipes import changed_from_recipe, recipe_of
+from dstrun.training.recipes import changed_from_recipe, nearest_recipes, recipe_of
 from tests.helpers.commands import Command
 
 
@@ -171,7 +171,7 @@ def test_a_pair_without_a_recipe_is_told_the_nearest_ones() -> None:
     assert recipe_of(config("resnet50", "cifar10")) is None
     assert notes(config("resnet50", "cifar10")) == [
         "no recipe for resnet50 on cifar10: base values are used (lr 0.01, alpha 5e-4, 20 epochs); "
-        "the nearest recipes are mobilenet_v2-cifar10 (lr 0.1, alpha 5e-6, 200 epochs) and "
+        "the nearest recipes are resnet18-cifar10 (lr 0.1, alpha 5e-6, 200 epochs) and "
         "resnet50-imagenet (lr 0.1, alpha 5e-6, 90 epochs)"
     ]
     assert notes(config("vgg16", "mnist"))[0].endswith(
@@ -182,6 +182,28 @@ def test_a_pair_without_a_recipe_is_told_the_nearest_ones() -> None:
     ]
     own = config("mine", "mine", reg=RegConfig(alpha=1e-5), schedule=ScheduleConfig(lr=0.1))
     assert notes(own) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "nearest"),
+    [
+        ("timm:vit_tiny_patch16_224", "cifar10", "vit_tiny-cifar10"),
+        ("torchvision:vit_b_16", "cifar10", "vit_tiny-cifar10"),
+        ("torchvision:mobilenet_v3_small", "cifar10", "mobilenet_v2-cifar10"),
+        ("torchvision:resnet50", "cifar10", "resnet18-cifar10"),
+        ("torchvision:swin_t", "cifar10", ""),
+        ("timm:vit_tiny_patch16_224", "digits", ""),
+        ("vit", "digits", ""),
+    ],
+)
+def test_a_model_is_told_the_recipe_of_one_of_its_kind(model: str, data: str, nearest: str) -> None:
+    found = nearest_recipes(config(model, data))
+    assert [name.partition(" ")[0] for name in found] == [nearest] * bool(nearest)
+
+
+def test_a_model_of_the_users_is_told_a_recipe_for_the_same_data() -> None:
+    own = config("mine", "cifar10")
+    assert len(nearest_recipes(own)) == 1
 
 
 def test_what_differs_from_the_recipe() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from dstrun.config.groups import folders
 from dstrun.config.options import OPTIONS, Config, flat, value_of
+from dstrun.config.sections import MODEL_BUILDERS
 from dstrun.config.yaml_files import read_yaml
 from dstrun.runs.identity import applies
 from dstrun.system.errors import InputError
@@ -18,6 +19,7 @@ Values = Mapping[str, Any]  # by dotted key, such as schedule.lr
 # The values of a recipe that a line names, each in its form.
 FORMS = {"schedule.lr": "lr {}", "reg.alpha": "alpha {}", "schedule.epochs": "{} epochs"}
 BASE = {key: OPTIONS[key].metadata["default"] for key in FORMS}
+LETTERS = 3  # that names of models of one kind have in common, such as vit or resnet
 TUNED = ("schedule.lr", "reg.alpha")  # without a recipe these are the ones to choose
 
 
@@ -47,17 +49,31 @@ def changed_from_recipe(config: Config) -> list[str]:
 def nearest_recipes(config: Config) -> list[str]:
     """Return, with its values, a recipe for the same data and one for the same model, if any.
 
-    Left out are recipes whose learning rate and α are the base values, and one for the same data
-    whose α differs by a factor of 10 from that for the same model: it is for other kinds of models.
+    Of those for the same data it is the one whose model's name begins most alike; with LETTERS or
+    more in common, unless the model is a user's. Left out are recipes whose learning rate and α are
+    the base values, and one for the same data whose α differs by a factor of 10 from that for the
+    same model: it is for other kinds of models.
     """
     recipes = _tuned_recipes()
     for_data = [name for name in recipes if name.endswith(f"-{config.data.name}")]
     for_model = [name for name in recipes if name.startswith(f"{config.model.name}-")]
+    bare = config.model.name.rpartition(":")[2]  # of timm:NAME
+    for_data.sort(key=lambda name: -_letters(bare, name))
+    if config.model.builder in MODEL_BUILDERS or bare != config.model.name:
+        for_data = [name for name in for_data if _letters(bare, name) >= LETTERS]
     if for_model:
         alpha = _alpha(recipes[for_model[0]])
         for_data = [name for name in for_data if alpha / 10 < _alpha(recipes[name]) < alpha * 10]
     chosen = (*for_data[:1], *for_model[:1])
     return [f"{name} ({value_words(recipes[name])})" for name in chosen]
+
+
+def _letters(one: str, other: str) -> int:
+    """Return with how many same letters two names begin, without the digits of a size behind."""
+    count = 0
+    while one[count : count + 1] == other[count : count + 1] != "":
+        count += 1
+    return len(one[:count].rstrip("0123456789"))
 
 
 def _tuned_recipes() -> dict[str, Values]:
