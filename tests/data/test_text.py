@@ -104,7 +104,10 @@ def test_a_folder_that_is_missing_or_a_file(tmp_path: Path) -> None:
         ("data.args.length=2.5", "data.args: length is 2.5, expected a whole number ≥ 1"),
         ("data.args.endings=md", "data.args: endings is 'md', expected a list such as [txt, md]"),
         ("data.root=missing", "data.root: expected a folder of text files, got nothing there"),
-        ("model=lenet5", "model=lenet5: takes images, and data.root=texts has sequences of 128 bytes"),
+        (
+            "model=lenet5",
+            "model=lenet5: takes images, and data.root=texts has sequences",
+        ),
         ("model=timm:resnet18", "model=timm:resnet18: takes images, and data.root=texts has "),
         ("model=torchvision:vgg11", "model=torchvision:vgg11: takes images, and data.root=texts "),
         ("schedule.mixup=0.2", "got 0.2, and the bytes of data.root=texts cannot be mixed"),

@@ -221,7 +221,7 @@ def test_a_model_that_takes_whole_sequences_alone_is_refused() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(models.BUILDERS, "tokens", fixed)
-        with pytest.raises(InputError, match=r"cannot take 1 sequence of data.root=words, 8, in eval"):
+        with pytest.raises(InputError, match=r"cannot take 1 sequence of data.root=words, 8, in e"):
             prepare(config())
 
 
