@@ -112,3 +112,17 @@ def test_it_says_when_masks_move() -> None:
     assert other.describe() == f"set, {words}"
     begun(other, [[1.0, 0.0], [1.0, 0.0]], steps=1000)
     assert other.describe() == f"set, {words}, 7 times"
+    assert method.moves_rarely() == other.moves_rarely() == ""
+
+
+@pytest.mark.parametrize(("steps", "times"), [(135, "once"), (134, "never")])
+def test_it_says_where_a_run_is_too_short(steps: int, times: str) -> None:
+    """Step 100, the first in which SET moves masks, is in 74% of 135 steps, and not of 134."""
+    method, other = RigL(0.5, until=0.74), Set(0.5, every=100, until=0.74)
+    for one in (method, other):
+        begun(one, [[1.0, 0.0], [1.0, 0.0]], steps=steps)
+    assert other.describe().endswith(f" of the run, {times}")
+    assert other.moves_rarely() == ("" if times == "once" else "masks never move")
+    only_first = times == "never"
+    assert method.describe().endswith(f", {'once' if only_first else '2 times'}")
+    assert method.moves_rarely() == ("masks move in the first step alone" if only_first else "")

@@ -633,3 +633,11 @@ def test_columns_stand_in_the_order_of_earlier_versions() -> None:
     for name, columns in (("metrics.csv", (*METRICS, *STEERED)), ("layers.csv", LAYERS)):
         written = (run / name).read_text().splitlines()[0].split(",")
         assert [column for column in columns if column in written] == written
+
+
+def test_masks_that_never_move_in_so_few_steps_are_noted(command: Command) -> None:
+    words = [*QUICK, "reg=rigl", "reg.density=0.1"]
+    out = command(*words, "reg.every=1000").out
+    assert " of the run, once\n" in out
+    assert "note: reg.every=1000: masks move in the first step alone, for the run has " in out
+    assert "note: reg.every" not in command(*words, "reg.every=2").out

@@ -58,9 +58,19 @@ class Set(Static):
         """Return 'set, density 5.00% (er), masks move every 9 steps to 75% of the run, 9 times'."""
         every = f"every {self._every} steps" if self._every else "between epochs"
         when = f"masks move {every} to {self._until:.0%} of the run"
-        count = sum(map(self.is_time, self._updates.steps)) if self._updates else 0
-        times = f", {count:,} times" if self._updates else ""
-        return f"{super().describe()}, {when}{times}"
+        count = self._count()
+        times = {0: "never", 1: "once"}.get(count, f"{count:,} times")
+        return f"{super().describe()}, {when}" + (f", {times}" if self._updates else "")
+
+    def moves_rarely(self) -> str:
+        """Return that masks move in no step after the first, '' where they do."""
+        if not self._updates or self._count() > self.is_time(0):
+            return ""
+        return "masks move in the first step alone" if self.is_time(0) else "masks never move"
+
+    def _count(self) -> int:
+        """Return how often masks move in the run; 0 before `begin`."""
+        return sum(map(self.is_time, self._updates.steps)) if self._updates else 0
 
     def is_time(self, step: int) -> bool:
         """Return whether masks move in a step, or in front of it."""
