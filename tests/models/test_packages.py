@@ -149,7 +149,13 @@ def test_weights_of_torchvision_are_fetched_only_if_asked_for_and_loaded_where_t
         ("timm:vit_tinny_patch16_224", "timm has no model 'vit_tinny_patch16_224'; did you mean "),
         ("torchvision:resnet19", "torchvision has no model 'resnet19'; did you mean resnet18 or "),
         ("torchvision:fcn_resnet50", "torchvision has no model 'fcn_resnet50'"),
-        ("tim:resnet18", "there is no 'tim:resnet18'"),
+        ("timm:no_such", "timm has no model 'no_such'; timm.list_models() lists its models"),
+        (
+            "torchvision:no_such",
+            "torchvision has no model 'no_such'; "
+            "torchvision.models.list_models(module=torchvision.models) lists its models",
+        ),
+        ("tim:resnet18", "there is no 'tim:resnet18'; did you mean timm:resnet18? (known: "),
     ],
 )
 def test_an_unknown_name_is_refused_with_near_ones(name: str, message: str) -> None:
@@ -183,7 +189,13 @@ def test_a_package_that_cannot_be_imported_is_named_with_the_reason(
     ("words", "message"),
     [
         ("model=timm:resnet181", "dstrun: model.builder: timm has no model 'resnet181'; did "),
-        ("model=timm:", "dstrun: model: there is no 'timm:'"),
+        ("model=timm:", "dstrun: model: there is no 'timm:'; did you mean timm:NAME? (choices: "),
+        ("model=timm", "dstrun: model: there is no 'timm'; did you mean timm:NAME? (choices: "),
+        (
+            "model=torchvison:resnet18",
+            "dstrun: model: there is no 'torchvison:resnet18'; did you mean torchvision:resnet18?",
+        ),
+        ("model=hf:bert", "dstrun: model: there is no 'hf:bert' (choices: deit_small, gpt, "),
         ("data=timm:resnet18", "dstrun: data: there is no 'timm:resnet18'"),
         (
             "model=timm:vit_tiny_patch16_224 +model.args.depht=3",
@@ -201,6 +213,8 @@ def test_a_command_that_names_no_model_is_refused_in_a_line(
     outcome = command(*words.split(), *TINY)
     assert (outcome.code, outcome.complaints.count("\n")) == (2, 1)
     assert outcome.complaints.startswith(message)
+    of_packages = ", timm:NAME, torchvision:NAME)\n"
+    assert outcome.complaints.endswith(of_packages) is message.startswith("dstrun: model: ")
 
 
 def test_images_that_are_not_square_are_refused_where_a_model_needs_square_ones() -> None:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from hydra.errors import MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
 
+from dstrun.config.groups import PACKAGES
 from dstrun.config.keys import check_key
-from dstrun.config.messages import explained, near, plain_key
+from dstrun.config.messages import explained, near, near_of_package, plain_key
 from dstrun.config.options import OPTIONS
 from dstrun.system.errors import InputError, first_line
 
@@ -21,8 +22,10 @@ def one_line(error: BaseException) -> str:
         if extra := EXTRAS.get(name):
             return f"{group}: needs a package that is not installed: pip install 'dstrun[{extra}]'"
         if error.options is not None:
-            choices = ", ".join(error.options)
-            return f"{group}: there is no {name!r}{near(name, error.options)} (choices: {choices})"
+            packages = PACKAGES if group == "model" else ()
+            choices = ", ".join([*error.options, *(f"{package}:NAME" for package in packages)])
+            hint = near_of_package(name, packages) or near(name, error.options)
+            return f"{group}: there is no {name!r}{hint} (choices: {choices})"
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, OmegaConfBaseException):

@@ -35,6 +35,13 @@ def near(word: str, known: Collection[str]) -> str:
     return did_you_mean(dict.fromkeys(found))
 
 
+def near_of_package(name: str, packages: Iterable[str]) -> str:
+    """Return '; did you mean timm:NAME?' where a name, or what is before its colon, is near."""
+    package, _, own = name.partition(":")
+    found = get_close_matches(package, list(packages), n=1, cutoff=0.7)
+    return did_you_mean(f"{one}:{own or 'NAME'}" for one in found)
+
+
 def did_you_mean(words: Iterable[str], value: str = "") -> str:
     """Return '; did you mean …?' with WORD=value for each word, or WORD without a value, or ''."""
     spelled = " or ".join(f"{word}={value}" if value else word for word in words)

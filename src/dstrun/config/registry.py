@@ -6,13 +6,15 @@ from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol
 
-from dstrun.config.messages import near
+from dstrun.config.messages import near, near_of_package
 from dstrun.config.options import OPTIONS
 from dstrun.system.errors import InputError, user_code_error
 
 
 class Package(Protocol):
-    """A package with builders of its own: names, a function that takes a name, what to install."""
+    """A package with builders of its own: names, a function that takes a name, what to install,
+    and the call that lists the names.
+    """
 
     @property
     def names(self) -> Callable[[], Collection[str]]: ...
@@ -20,6 +22,8 @@ class Package(Protocol):
     def build(self) -> Callable: ...
     @property
     def install(self) -> str: ...
+    @property
+    def listed(self) -> str: ...
 
 
 def lookup(
@@ -42,8 +46,9 @@ def lookup(
     entries = entry_points(group=group)
     if name not in entries.names:
         known = sorted({*builtin, *entries.names})
-        hint = f"{near(name, known)} (known: {', '.join(known)})"
-        raise InputError(f"{option}: there is no {name!r}{hint}")
+        hint = near_of_package(name, packages or ()) or near(name, known)
+        known += [f"{one}:NAME" for one in packages or ()]
+        raise InputError(f"{option}: there is no {name!r}{hint} (known: {', '.join(known)})")
     return _load(option, entries[name])
 
 
@@ -59,7 +64,8 @@ def _of_package(option: str, name: str, own: str, package: Package) -> Callable:
             f"{option}: {name} cannot be imported: {user_code_error(error)}"
         ) from error
     if own not in known:
-        raise InputError(f"{option}: {name} has no model {own!r}{near(own, known)}")
+        hint = near(own, known) or f"; {package.listed} lists its models"
+        raise InputError(f"{option}: {name} has no model {own!r}{hint}")
     return partial(package.build, own)
 
 

@@ -22,12 +22,13 @@ class Package:
     """A package with networks: their names, and what builds one.
 
     names, build: import the package. `build` takes NAME in front of a builder's arguments. install:
-    what pip installs.
+    what pip installs. listed: the call in Python that lists names.
     """
 
     names: Callable[[], Collection[str]]
     build: Callable[..., nn.Module]
     install: str
+    listed: str
 
 
 def timm_names() -> Collection[str]:
@@ -120,6 +121,11 @@ def _load_what_fits(model: nn.Module, weights: dict[str, Any]) -> None:
 
 
 PACKAGES = {
-    "timm": Package(timm_names, timm_model, "'dstrun[timm]'"),
-    "torchvision": Package(torchvision_names, torchvision_model, "torchvision"),
+    "timm": Package(timm_names, timm_model, "'dstrun[timm]'", "timm.list_models()"),
+    "torchvision": Package(
+        torchvision_names,
+        torchvision_model,
+        "torchvision",
+        "torchvision.models.list_models(module=torchvision.models)",
+    ),
 }
