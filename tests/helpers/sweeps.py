@@ -17,7 +17,7 @@ RUNS = {  # settings times seeds
     "ablation": 2 * (1 + 13),
     "steering": 3 * (1 + 3 + 3),
     "short_steering": 2 * (1 + 3 + 3),
-    "steering_networks": 5 * (1 + 4),
+    "steering_networks": 4 * (1 + 4) + 3,
     "gpt_text": 3 * 2 + 3,
     "vit_tiny": 2,
     "few_updates": 3 * (3 + 2 + 2 + 6 + 5) + 3,
