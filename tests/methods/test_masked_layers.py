@@ -165,7 +165,7 @@ def test_a_name_in_include_that_cannot_be_masked_is_refused() -> None:
     model = nn.ModuleDict({"tokens": nn.Embedding(5, 3, sparse=True), "head": nn.Linear(3, 5)})
     with pytest.raises(ValueError, match=r"include: tokens\.weight can have no mask: an emb"):
         maskable(model, include=["tokens"])
-    with pytest.raises(ValueError, match="include: 'toks' matches no layer; the layers are tokens"):
+    with pytest.raises(ValueError, match=r"^include: 'toks' matches no layer; no embedding "):
         maskable(model, include=["toks"])
 
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from torch import nn
@@ -14,6 +15,7 @@ from dstrun.methods.layer_weights import LayerWeight
 
 READ_PAST = "its weight is read past the layer"
 IF_ASKED = "an embedding, masked where include names it"
+TIED_ELSEWHERE = "tied to another module"
 LEAVE, SHARE = "leave", "share"
 TIED = (LEAVE, SHARE)
 # What weight_norm, spectral_norm and prune add to the name of a parameter that they compute with.
@@ -145,7 +147,7 @@ def _reason_for_tie(group: Sequence[_Candidate], tied: str) -> str:
     if len({(one.layer, one.weight.parameter_name) for one in group}) == 1:
         return ""
     if tied != SHARE:
-        return "tied to another module"
+        return TIED_ELSEWHERE
     refused = next((one.name for one in group if one.reason), "")
     if refused:
         return f"tied to {refused}, which can have no mask"
@@ -185,11 +187,21 @@ def _check_include(candidates: Sequence[_Candidate], include: Sequence[str]) -> 
         matched = [one for one in candidates if one.is_named_by([pattern])]
         if not matched:
             raise ValueError(
-                f"include: {pattern!r} matches no layer; the layers are {_names(candidates)}"
+                f"include: {pattern!r} matches no layer; {_to_include(candidates, pattern)}"
             )
         if all(one.reason for one in matched):
             first = matched[0]
             raise ValueError(f"include: {first.name} can have no mask: {first.reason}")
+
+
+def _to_include(candidates: Sequence[_Candidate], pattern: str) -> str:
+    """Return what `include` can name, embeddings, with the one of a near name in front."""
+    embeddings = [one for one in candidates if one.if_asked and not one.reason]
+    if not embeddings:
+        return "no embedding of this model can have a mask, and others have one without include"
+    near = get_close_matches(pattern, [one.weight.name for one in embeddings], n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{hint}the embeddings are {_names(embeddings)}"
 
 
 def _names(candidates: Sequence[_Candidate]) -> str:

@@ -33,6 +33,7 @@ from dstrun.training.initial_weights import WITH_THRESHOLDS, set_initial_weights
 from dstrun.training.load_data import load_data
 from dstrun.training.model_trial import Trial, try_model
 from dstrun.training.model_trial_passes import Case
+from dstrun.training.selection_notes import selection_notes
 from dstrun.training.task_check import check_task, data_option
 
 
@@ -227,8 +228,11 @@ def _try_model(
         torch.manual_seed(config.seed)
         return build_model()
 
+    notes: dict[str, None] = {}  # as a set in order
+
     def finish(model: nn.Module) -> None:
         try:
+            notes.update(dict.fromkeys(selection_notes(model, reg)))
             selection = sparsify(model, exclude=reg.exclude, include=reg.include, tied=reg.tied)
         except ValueError as error:
             if str(error).startswith("include:"):
@@ -237,4 +241,5 @@ def _try_model(
         check_method(config, selection.layers)
         set_initial_weights(config, model)
 
-    return try_model(case, build_seeded, finish)
+    trial = try_model(case, build_seeded, finish)
+    return replace(trial, notes=(*notes, *trial.notes))
