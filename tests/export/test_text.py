@@ -113,6 +113,17 @@ def test_outputs_are_compared_for_every_byte() -> None:
     assert found["perplexity"] == pytest.approx(2**bits)
 
 
+@torch.no_grad()
+def test_a_shrunk_network_has_a_weight_of_two_names_once() -> None:
+    """Of 32 hidden units 5 are dead, each with 8 weights, a bias, and 8 weights that read it."""
+    model = TIED.build().eval()
+    model.blocks[0].mlp.fc1.weight[:5] = 0
+    smaller, tokens = dstrun.shrink(model, TIED.example()), TIED.random(3)
+    count = sum(parameter.numel() for parameter in smaller.parameters())
+    assert count == sum(parameter.numel() for parameter in model.parameters()) - 5 * 17
+    torch.testing.assert_close(smaller(tokens), model(tokens), rtol=1e-5, atol=1e-6)
+
+
 def test_a_run_of_a_text_model_is_exported(command: Command, run: Path) -> None:
     outcome = command("export", str(run), "--to", "a.safetensors", "--format", "csr")
     assert (outcome.code, outcome.err) == (0, "")

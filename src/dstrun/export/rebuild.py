@@ -204,6 +204,8 @@ def _resized(layer: Any, weight: Tensor, bias: Tensor | None, groups: int = 1) -
     else:
         window = layer.kernel_size, layer.stride, layer.padding, layer.dilation
         made = nn.Conv2d(inputs, outputs, *window, groups, bias=bias is not None)
-    made.weight = nn.Parameter(weight.clone())
+    # a whole weight stays the same parameter, which an embedding may have, too
+    is_whole = weight.shape == layer.weight.shape and torch.equal(weight, layer.weight)
+    made.weight = layer.weight if is_whole else nn.Parameter(weight.clone())
     made.bias = None if bias is None else nn.Parameter(bias.clone())
     return made
