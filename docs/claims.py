@@ -142,6 +142,7 @@ def results() -> Iterator[Claim]:
     kept = at_end("best_table1", "model=lenet5").mean()
     yield "since convolutions keep more", kept["conv1"] > kept["conv2"] > kept["fc3"]
     yield from target_densities()
+    yield from other_networks()
     yield from shortened_table2()
     yield from figure3()
     yield from figure4()
@@ -191,6 +192,31 @@ def table1() -> Iterator[Claim]:
     *_, before, last = epochs("lstm_alpha").itertuples()
     yield "ends at {:.2f} % with {:.2f} %", last.test_accuracy, last.density
     yield "({:.2f} % an epoch earlier", before.test_accuracy
+
+
+def other_networks() -> Iterator[Claim]:
+    """Yield the claims about transformers, text and MobileNetV2."""
+    bits = {
+        name: runs("gpt_text", conditions)["test_bits_per_byte"].mean()
+        for name, conditions in {"dense": "method=dense", "sparse": "target_density=0.1"}.items()
+    }
+    yield "At 10 % it needs {:.2f} bits per byte more than dense", bits["sparse"] - bits["dense"]
+    dense, sparse = (one("vit_tiny", f"method={method}").accuracy for method in ("dense", "dst"))
+    yield "The sparse network is {:.1f} points behind", dense - sparse
+    kept = [
+        row.accuracy
+        for row in (
+            one("steering_networks", f"model=mlp optimiser={name} target_density=0.005")
+            for name in ("sgd", "adamw")
+        )
+    ]
+    yield "the MLP keeps {:.1f} or {:.1f} % of the images right", min(kept), max(kept)
+    vit, mobile = (
+        one("steering_networks", f"model={name} target_density=0.005").accuracy
+        for name in ("vit", "mobilenet_v2")
+    )
+    yield "of 28,000 weights, {:.1f} %,", vit
+    yield "is at chance, {:.1f} %", mobile
 
 
 def target_densities() -> Iterator[Claim]:

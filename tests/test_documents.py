@@ -43,6 +43,7 @@ EXCEPTIONS = {
     "python -m tests.helpers.fake_*": "takes minutes; test_fake_cuda.py, test_generated_code.py",
     "bash build/gpu*": "on a machine with a GPU; a test is in test_gpu_kit.py",
     "dstrun sweep=* hydra/launcher=slurm *": "needs SLURM",
+    "dstrun sweep=gpt_text *": "needs a text that is no part of the repository",
     "dstrun sweep=table3 * devices=*": "needs ImageNet and GPUs",
     "dstrun sweep=* hydra/launcher=ray_cluster *": "needs a Ray cluster",
     "pip install wandb-workspaces": "a download",

@@ -167,7 +167,6 @@ TEXT = {
     "schedule.rate": "cosine",
     "schedule.warmup": 0.05,
     "schedule.clip": 1.0,
-    "reg.target_density": 0.1,
 }
 SHIFTED = {"data.pad": 1, "schedule.rate": "onecycle"}
 DECAYED = SHIFTED | {"schedule.weight_decay": 1e-4, "schedule.threshold_decay": 0.0}

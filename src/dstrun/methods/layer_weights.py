@@ -1,9 +1,10 @@
 """Weights that have or may have a mask: a parameter of a layer, or a part of one."""
 
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -137,6 +138,18 @@ def _product_of_parts(parameter: Tensor, masks: PartMasks) -> Tensor:
         weight, mask = part_of(parameter, 0, place, len(masks.parts)), masks._modules.get(part)
         found.append(weight.to(compute_dtype(weight)) if mask is None else mask(weight))
     return torch.cat(found)
+
+
+def flat_weights(
+    layer: nn.RNNBase, parameters: Mapping[str, Tensor | None]
+) -> dict[str, list[Any]]:
+    """Return the attributes in which a recurrent layer keeps its parameters beside them.
+
+    Else it would lay them out for cuDNN anew at each call, and move the storage of its biases.
+    """
+    weights = [parameters.get(name) for name in layer._flat_weights_names]
+    refs = [None if one is None else weakref.ref(one) for one in weights]
+    return {"_flat_weights": weights, "_flat_weight_refs": refs}
 
 
 def all_weights(model: nn.Module) -> dict[str, LayerWeight]:

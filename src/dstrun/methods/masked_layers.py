@@ -6,8 +6,7 @@ without masks.
 """
 
 import copy
-import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -18,7 +17,13 @@ from torch.nn import functional as F
 from dstrun.methods.dst.masking import ThresholdMask
 from dstrun.methods.layer_kinds import Kind, kind_of
 from dstrun.methods.layer_selection import LEAVE, Selection, maskable
-from dstrun.methods.layer_weights import LayerWeight, all_weights, masked_parameters, weights_of
+from dstrun.methods.layer_weights import (
+    LayerWeight,
+    all_weights,
+    flat_weights,
+    masked_parameters,
+    weights_of,
+)
 from dstrun.methods.weight_mask import MASK, WeightMask, saved_masks
 from dstrun.methods.weight_reads import read_in_evaluation, read_in_training, total
 from dstrun.models.recurrent import RecurrentLinear
@@ -55,24 +60,12 @@ def with_masks_applied(layer: nn.Module) -> nn.Module:
     shared = {name: value for name, value in layer.__dict__.items() if name not in products}
     shared["_parameters"] = layer._parameters | products
     if isinstance(layer, nn.RNNBase):
-        shared |= _flat_weights(layer, shared["_parameters"])
+        shared |= flat_weights(layer, shared["_parameters"])
     if layer.kind.reads:
         read = {name: with_masks_applied(layer.get_submodule(name)) for name in layer.kind.reads}
         shared["_modules"] = layer._modules | read
     plain.__dict__ = shared
     return plain
-
-
-def _flat_weights(
-    layer: nn.RNNBase, parameters: Mapping[str, Tensor | None]
-) -> dict[str, list[Any]]:
-    """Return the attributes in which a recurrent layer keeps its parameters beside them.
-
-    Else it would lay them out for cuDNN anew at each call, and move the storage of its biases.
-    """
-    weights = [parameters.get(name) for name in layer._flat_weights_names]
-    refs = [None if one is None else weakref.ref(one) for one in weights]
-    return {"_flat_weights": weights, "_flat_weight_refs": refs}
 
 
 class MaskedLinear(MaskedLayer, nn.Linear):
@@ -225,8 +218,7 @@ def plain(model: nn.Module) -> nn.Module:
 
     Pruned weights are zeros, of use to `dstrun.shrink`, `dstrun.to_csr` and any file format.
     """
-    model = copy.deepcopy(model)
-    _remove_masks(model)
+    _remove_masks(model := copy.deepcopy(model))
     return model
 
 
@@ -252,8 +244,7 @@ def load_plain(
     Raises RuntimeError where the state does not fit.
     """
     saved = saved_masks(state)
-    weights = [one for name, one in all_weights(model).items() if name in saved]
-    _give_masks(weights, mask_factory)
+    _give_masks([w for name, w in all_weights(model).items() if name in saved], mask_factory)
     _convert(model)
     model.load_state_dict(state)
     _remove_masks(model)
