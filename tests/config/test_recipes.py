@@ -400,6 +400,10 @@ def test_every_recipe_and_experiment_runs_two_steps(
     command: Command, made_up_data: None, words: str
 ) -> None:
     words = f"{words} data.validation=0"  # of 8 images
+    if "data=text" in words:
+        Path("texts").mkdir()
+        Path("texts/a.txt").write_text("In the beginning. " * 1500)
+        words += " data.root=texts"
     outcome = command(*words.split(), *TWO_STEPS, "outputs=o", "group=g")
     assert (outcome.code, outcome.complaints) == (0, "")
     (run,) = Path("o/g").iterdir()
