@@ -44,13 +44,16 @@ def test_what_is_exported_and_loaded_has_the_outputs_of_the_masked_model(
 def test_a_program_of_the_shrunk_network_has_them(
     name: str, command: Command, trained: Trained
 ) -> None:
+    """Or is refused, where no neuron is without weights, as with masks that leave some in each."""
     trained(*QUICK, *words(name))
-    if name == "dense":
-        outcome = command("export", str(only_run()), "--to", "few.pt2", "--shrink")
-        assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    outcome = command("export", str(only_run()), "--to", "few.pt2", "--shrink")
+    if outcome.code == 2:
+        assert name not in ("dst", "dsr", "snip")
+        assert outcome.err.count("\n") == 1
         assert outcome.err.startswith("dstrun: shrink: nothing can be removed from this network")
         assert not Path("few.pt2").exists()
         return
+    Path("few.pt2").unlink()
     assert_exported(command, only_run(), torch.rand(9, 1, 28, 28), {"few.pt2": ["--shrink"]})
 
 
