@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from dstrun import data, models
 from dstrun.config.check import check
+from dstrun.config.groups import PACKAGES
 from dstrun.config.options import OPTIONS, Config
 from dstrun.config.sections import (
     DATA_BUILDERS,
@@ -21,6 +22,7 @@ from dstrun.methods.dst.with_target import (
     FREEZE_WITH_TARGET,
     GUARD_WITH_TARGET,
 )
+from dstrun.methods.layer_selection import TIED
 from dstrun.runs import identity
 from dstrun.runs.identity import run_hash, run_name, settings
 from dstrun.system.errors import InputError
@@ -63,8 +65,10 @@ def test_every_option_says_what_it_means() -> None:
 def test_choices_and_builders_in_the_help_are_those_of_the_code() -> None:
     assert tuple(models.BUILDERS) == MODEL_BUILDERS
     assert tuple(data.BUILDERS) == DATA_BUILDERS
+    assert tuple(models.PACKAGES) == PACKAGES
     for key, choices in {
         "reg.granularity": GRANULARITIES,
+        "reg.tied": TIED,
         "schedule.optimiser": OPTIMISERS,
         "schedule.rate": RATES,
     }.items():

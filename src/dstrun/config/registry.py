@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from dstrun.config.messages import near, near_of_package
 from dstrun.config.options import OPTIONS
+from dstrun.system.entry_points import load, words_of
 from dstrun.system.errors import InputError, user_code_error
 
 
@@ -71,15 +72,14 @@ def _of_package(option: str, name: str, own: str, package: Package) -> Callable:
 
 def _load(option: str, entry: EntryPoint) -> Callable:
     """Return the builder of an entry point; raise InputError if it cannot be imported or called."""
-    subject = f"{option}: the entry point `{entry.group}: {entry.name} = {entry.value}`"
-    try:
-        builder = entry.load()
-    except (Exception, SystemExit) as error:  # importing a user's module may raise anything
-        raise InputError(f"{subject} cannot be loaded: {user_code_error(error)}") from error
+    builder: Callable = load(entry, option)
     if not callable(builder):
         kind = type(builder).__name__
         wanted = "class" if entry.group == "dstrun.methods" else "function"
-        raise InputError(f"{subject} is a {kind}, expected a {wanted} (MODULE:{wanted.upper()})")
+        raise InputError(
+            f"{option}: {words_of(entry)} is a {kind}, expected a {wanted} "
+            f"(MODULE:{wanted.upper()})"
+        )
     return builder
 
 

@@ -74,6 +74,10 @@ class Method:
         """Return the method and its settings in words, for the console."""
         return "dense: no masks, the baseline"
 
+    def moves_rarely(self) -> str:
+        """Return that masks which are to move do not, in a run so short; '' where they do."""
+        return ""
+
     def check(self, layers: Mapping[str, LayerWeight]) -> None:
         """Raise ValueError, which begins with an option's name, where it does not fit the layers.
 

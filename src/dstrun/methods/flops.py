@@ -78,16 +78,16 @@ class _Uses:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._weights: dict[str, tuple[int, str]] = {}  # (id of the parameter, part) by name
+        self._weights: dict[str, tuple[int, str]] = {}  # identities by name
         self._counts: dict[tuple[int, str], int] = {}
         self._handles = []
         for layer, module in model.named_modules():
             kind = kind_of(plain_type(module))
             if kind is None:
                 continue
-            own = [weight for _, weight in weights_of(layer, module, kind)]
+            own = list(weights_of(layer, module, kind))
             for weight in own:
-                self._weights[weight.name] = id(weight.parameter), weight.part
+                self._weights[weight.name] = weight.identity
             count = partial(self._count, layer, own, kind)
             self._handles.append(module.register_forward_hook(count, with_kwargs=True))
 

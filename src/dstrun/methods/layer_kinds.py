@@ -29,7 +29,8 @@ from dstrun.methods.weight_uses import (
     never,
 )
 from dstrun.models.recurrent import RecurrentLinear
-from dstrun.system.errors import InputError, user_code_error
+from dstrun.system.entry_points import load, words_of
+from dstrun.system.errors import InputError
 
 GROUP = "dstrun.layers"
 
@@ -138,12 +139,8 @@ def kinds_of_packages() -> dict[str, Kind]:
     """Return the kinds that installed packages register."""
     found = {}
     for entry in entry_points(group=GROUP):
-        subject = f"the entry point `{GROUP}: {entry.name} = {entry.value}`"
-        try:
-            kind = entry.load()
-        except (Exception, SystemExit) as error:  # importing a user's module may raise anything
-            raise InputError(f"{subject} cannot be loaded: {user_code_error(error)}") from error
+        kind = load(entry)
         if not isinstance(kind, Kind):
-            raise InputError(f"{subject} is a {type(kind).__name__}, expected a Kind")
+            raise InputError(f"{words_of(entry)} is a {type(kind).__name__}, expected a Kind")
         found[entry.name] = kind
     return found

@@ -37,8 +37,8 @@ class Selection:
 class _Candidate:
     """A parameter of two or more dimensions, or a part of one.
 
-    name: of the parameter, with the part. layer: of the module. layout: how it lies in the
-    parameter. reason: why no mask is possible, "" where one is.
+    name: of the parameter, with the part. layer: of the module. reason: why no mask is possible, ""
+    where one is. if_asked: whether there is one only where `include` names it.
     """
 
     name: str
@@ -74,7 +74,7 @@ def maskable(
         raise ValueError(f"tied: got {tied!r}, expected one of {', '.join(TIED)}")
     groups: dict[tuple[int, str], list[_Candidate]] = defaultdict(list)
     for one in _candidates(model):
-        groups[id(one.weight.parameter), one.weight.part].append(one)
+        groups[one.weight.identity].append(one)
     candidates = [one for group in groups.values() for one in group]
     holders: dict[int, list[_Candidate]] = defaultdict(list)
     for one in candidates:
@@ -106,12 +106,10 @@ def _candidates(model: nn.Module) -> Iterator[_Candidate]:
         kind = kind_of(type(module))
         reason = _reason_for_dense(module, kind, parameter)
         kind = kind or Kind()
-        name = ".".join(filter(None, [layer, parameter]))
-        for part in "" if reason else kind.parts(parameter) or "":
+        parts = "" if reason else kind.parts(parameter)
+        for part in parts or [""]:
             weight = LayerWeight(layer, module, parameter, kind, part)
-            yield _Candidate(f"{name}.{part}", layer, weight, reason, kind.if_asked)
-        if reason or not kind.parts(parameter):
-            weight = LayerWeight(layer, module, parameter, kind)
+            name = ".".join(filter(None, [layer, parameter, part]))
             yield _Candidate(name, layer, weight, reason, kind.if_asked)
 
 

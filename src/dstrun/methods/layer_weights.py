@@ -157,14 +157,14 @@ def all_weights(model: nn.Module) -> dict[str, LayerWeight]:
     found: dict[str, LayerWeight] = {}
     for layer, module in model.named_modules():
         if kind := kind_of(type(module)):
-            found |= {one.name: one for _, one in weights_of(layer, module, kind)}
+            found |= {one.name: one for one in weights_of(layer, module, kind)}
     return found
 
 
-def weights_of(layer: str, module: nn.Module, kind: Kind) -> Iterator[tuple[str, LayerWeight]]:
-    """Yield (parameter name, weight) of every weight of a layer that can have a mask."""
+def weights_of(layer: str, module: nn.Module, kind: Kind) -> Iterator[LayerWeight]:
+    """Yield every weight of a layer that can have a mask."""
     for name, _ in module.named_parameters(recurse=False):
         parts = kind.parts(name)
         if parts is not None:
             for part in parts or [""]:
-                yield name, LayerWeight(layer, module, name, kind, part)
+                yield LayerWeight(layer, module, name, kind, part)

@@ -192,7 +192,7 @@ def masked_layers(model: nn.Module) -> dict[str, LayerWeight]:
     for layer, module in model.named_modules():
         if not isinstance(module, MaskedLayer):
             continue
-        for _, weight in weights_of(layer, module, module.kind):
+        for weight in weights_of(layer, module, module.kind):
             mask = weight.find_mask()
             if mask is not None and mask not in seen:
                 seen.add(mask)

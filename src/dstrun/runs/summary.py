@@ -28,22 +28,23 @@ def summarise(
     kept = sum(layer.kept for layer in layers)
     total = sum(layer.total for layer in layers)
     dense = sum(left_dense.values())
+    weights, weights_kept = total + dense, kept + dense
     not_masked = {}
     for name, count in left_dense.items():
         not_masked[name] = {"weights": count, "reason": reasons[name]}
     return {
         **rows[-1],
-        "density_model": (kept + dense) / (total + dense),
+        "density_model": weights_kept / weights,
         "kept": kept,
         "total": total,
-        "weights": total + dense,
-        "weights_kept": kept + dense,
+        "weights": weights,
+        "weights_kept": weights_kept,
         "parameters": parameters,
         "parameters_kept": parameters - (total - kept),
         "thresholds": thresholds,
         "multiply_adds": work and work.total,
         "multiply_adds_kept": work and work.kept(layers),
         "left_dense": not_masked,
-        "left_dense_share": dense / (total + dense),
+        "left_dense_share": dense / weights,
         "total_seconds": sum(row["seconds"] or 0 for row in rows),
     }

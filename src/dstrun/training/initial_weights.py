@@ -6,6 +6,7 @@ a method with random masks       starts with M of the other run in their place, 
                                  a layer that has none there keeps all of its weights
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from dstrun.config.sparsity_options import RANDOM_START, WITH_STRUCTURE, RegConf
 from dstrun.methods.fixed.selection import has_structure
 from dstrun.methods.layer_weights import LayerWeight
 from dstrun.methods.masked_layers import masked_layers
-from dstrun.methods.weight_mask import is_of_mask, saved_masks
+from dstrun.methods.weight_mask import SavedMask, is_of_mask, saved_masks
 from dstrun.runs import checkpoint
 from dstrun.runs.folder import load_config
 from dstrun.runs.method import make_method
@@ -87,8 +88,9 @@ def _check_structure(
     reg: RegConfig, structure: str, run: str, state: dict[str, Tensor], model: nn.Module
 ) -> None:
     """Raise InputError where masks that are taken over lack the structure that was asked for."""
+    saved = saved_masks(state)
     for layer, one in masked_layers(model).items():
-        keep = _kept(one, state)
+        keep = _kept(one, saved, state)
         keep = torch.ones_like(one.weight, dtype=torch.bool) if keep is None else keep
         if not has_structure(keep, structure):
             raise InputError(
@@ -97,19 +99,24 @@ def _check_structure(
             )
 
 
-def _kept(weight: LayerWeight, state: dict[str, Tensor]) -> Tensor | None:
-    """Return the mask of a weight in another run's state, None where it has none."""
-    saved = saved_masks(state).get(weight.name)
-    return state[f"{saved.prefix}keep"] if saved else None
+def _kept(
+    weight: LayerWeight, saved: Mapping[str, SavedMask], state: dict[str, Tensor]
+) -> Tensor | None:
+    """Return the mask of a weight in another run's state, None where it has none.
+
+    saved: `saved_masks` of the state.
+    """
+    own = saved.get(weight.name)
+    return state[f"{own.prefix}keep"] if own else None
 
 
 def _check_density(reg: RegConfig, run: str, state: dict[str, Tensor], model: nn.Module) -> None:
     """Raise InputError where masks that are taken over have another density than was asked for."""
     name = "initial_density" if reg.method == "granet" else "density"
     kept = total = 0
-    layers = masked_layers(model)
+    layers, saved = masked_layers(model), saved_masks(state)
     for one in layers.values():
-        keep = _kept(one, state)
+        keep = _kept(one, saved, state)
         total += one.weight.numel()
         kept += one.weight.numel() if keep is None else int(keep.sum())
     wanted, density = getattr(reg, name), kept / total

@@ -8,7 +8,6 @@ from typing import Any
 
 from dstrun.methods.flops import multiply_adds
 from dstrun.methods.mask_stats import LayerFigures, weights_left_dense
-from dstrun.methods.set import Set
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.identity import applies
 from dstrun.runs.labels import quantity
@@ -84,8 +83,7 @@ class Recorder:
             examples = self._prepared.task.examples
             notes.append(f"reg.images={asked} is more than there are: {count:,} train {examples}")
         steps = self._trainer.rounds.total * len(self._trainer.batches)
-        method = self._trainer.method
-        if steps and isinstance(method, Set) and (rarely := method.moves_rarely()):
+        if steps and (rarely := self._trainer.method.moves_rarely()):
             every = f"reg.every={self._config.reg.every}"
             notes.append(f"{every}: {rarely}, for the run has {quantity(steps, 'step')}")
         for note in [*notes, *self._prepared.trial.notes, *self._prepared.notes]:
