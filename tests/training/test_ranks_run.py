@@ -95,6 +95,30 @@ def test_torchrun_is_the_same_run(nodes: int) -> None:
     assert_broken_equals_whole()
 
 
+THREADS = """
+from pathlib import Path
+from dstrun.training.ranks import joined
+
+def threads():
+    return {file.read_text().strip() for file in Path("/proc/self/task").glob("*/comm")}
+
+with joined("cpu") as ranks:
+    import torch.distributed.nn  # what torch itself does when an optimiser is made
+    ranks.end_together()
+    assert any("gloo" in name for name in threads())
+assert not any("gloo" in name for name in threads()), threads()
+"""
+
+
+def test_a_rank_leaves_no_thread_of_the_group() -> None:
+    """Such a thread, at the process's exit, aborted one run in some hundred."""
+    Path("rank.py").write_text(THREADS)
+    port = f"--master-port={20_000 + os.getpid() % 20_000}"
+    command = ["-m", "torch.distributed.run", "--nproc-per-node=2", port, "rank.py"]
+    ended = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_ranks_that_torchrun_starts_again_go_on_from_the_checkpoint() -> None:
     assert run(*ON_TWO, "group=whole")[0] == 0
     process = torchrun(1, 0, "group=broken", "overwrite=true", options=["--max-restarts=1"])

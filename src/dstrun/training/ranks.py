@@ -191,6 +191,10 @@ def joined(device: str) -> Iterator[Ranks]:
     if local_rank() is None:
         yield ALONE
         return
+    # Its functions have the group of all ranks as default. Imported by an optimiser, when there is
+    # one, they would keep it, and its threads to the exit, where such a thread can abort the rank.
+    import torch.distributed.nn
+
     own = torch.device(device)
     on_gpu = {"backend": "cpu:gloo,cuda:nccl", "device_id": own}
     options: dict[str, Any] = on_gpu if own.type == "cuda" else {"backend": "gloo"}
