@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from dstrun import data, models
 from dstrun.config.check import check
+from dstrun.config.compose import compose_single, load_saved_config
 from dstrun.config.groups import packaged_folder
 from dstrun.config.options import OPTIONS, Config, value_of
 from dstrun.config.sources import register_plugins
 from dstrun.config.yaml_files import Loader
+from dstrun.training.config_notes import given_keys, notes
 from dstrun.training.prepare import prepare
 from dstrun.training.trainer import Trainer
 from tests.helpers.commands import Command
@@ -414,6 +416,22 @@ def test_command_line_beats_experiment_beats_recipe() -> None:
     chosen = compose(*words, "schedule=cosine", "schedule.lr=0.2").schedule
     assert (chosen.rate, chosen.lr, chosen.epochs) == ("onecycle", 0.2, 160)
     assert compose(*words[:2], "schedule=cosine").schedule.rate == "cosine"
+
+
+def test_a_density_that_is_given_replaces_that_of_a_recipe(tmp_path: Path) -> None:
+    """Whichever word each says: reg.density and reg.target_density are one for the method dst."""
+    words = ["model=vit_tiny", "data=cifar10", "reg.density=0.05"]
+    config = check(compose_single(words))
+    assert (config.reg.target_density, config.reg.density) == (0.05, 0)
+    assert not any("target_density" in line for line in notes(config, given_keys(words)))
+    other = check(compose_single([*words, "reg=rigl"]))
+    given = given_keys([*words, "reg.target_density=0"])  # as Hydra tells what was given
+    assert other.reg.density == 0.05
+    assert not any("target_density" in line for line in notes(other, given))
+    saved = tmp_path / "config.yaml"
+    saved.write_text("reg: {method: dst, density: 0.0, target_density: 0.1}")
+    again = check(load_saved_config(saved, ["reg.density=0.05"]))
+    assert (again.reg.target_density, again.reg.density) == (0.05, 0)
 
 
 @pytest.mark.parametrize("group", ["model", "data"])

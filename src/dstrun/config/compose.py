@@ -18,7 +18,7 @@ from dstrun.config.groups import packaged_folder
 from dstrun.config.hydra_errors import is_from_hydra, one_line
 from dstrun.config.keys import check_key
 from dstrun.config.options import DSTRUN, GROUPS
-from dstrun.config.overrides import normalize_override, words_for_hydra
+from dstrun.config.overrides import normalize_override, replacing, words_for_hydra
 from dstrun.config.sources import register_plugins
 from dstrun.config.values import SeveralValues, parse_overrides
 from dstrun.system.errors import InputError
@@ -115,7 +115,7 @@ def load_saved_config(file: Path, words: Sequence[str] = ()) -> dict[str, Any]:
         kind = type(error).__name__
         raise InputError(f"{file}: no config of a run can be read there ({kind})") from error
     refuse_other_loop(config.get("loop", DSTRUN), f"{file.parent}: ")
-    for word in words:
+    for word in [*words, *replacing(words)]:
         override = _one_value(word)
         key = override.key_or_group
         if key in GROUPS:

@@ -32,6 +32,7 @@ def words_for_hydra(words: Sequence[str]) -> list[str]:
     for word in words:
         if word not in MULTIRUN:
             taken.append(normalize_override(word, several) if _is_override(word) else word)
+    taken += replacing(taken)
     return ["-m", *taken] if several else taken
 
 
@@ -42,6 +43,13 @@ def _is_multirun(words: Sequence[str]) -> bool:
     return any(
         word in MULTIRUN or (word.startswith("sweep=") and word != "sweep=null") for word in words
     )
+
+
+def replacing(words: Sequence[str]) -> list[str]:
+    """Return overrides by which reg.density replaces the other word for it, such as a recipe's."""
+    keys = {word.partition("=")[0] for word in words}
+    replaces = "reg.density" in keys and "reg.target_density" not in keys
+    return ["reg.target_density=0"] if replaces else []
 
 
 def _refuse_traps(words: Sequence[str]) -> None:

@@ -110,7 +110,10 @@ def _cautions(config: Config, given: Collection[str]) -> Iterator[str]:
 def _without_effect(
     config: Config, given: Collection[str], is_sweep: bool
 ) -> Iterator[tuple[str, str]]:
+    is_replaced = "reg.density" in given and not config.reg.target_density  # overrides.replacing
     for key in OPTIONS:
+        if is_replaced and key == "reg.target_density":
+            continue
         if key in given and (reason := _reason(config, key, is_sweep)):
             yield key, reason
 
