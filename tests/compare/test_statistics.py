@@ -1,0 +1,132 @@
+"""Differences between groups of runs: scipy's intervals, published numbers of seeds, groups."""
+
+from math import isnan, nan
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from scipy.stats import ttest_ind, ttest_rel
+
+from dstrun.compare import statistics
+from dstrun.compare.labels import with_labels
+from dstrun.compare.run_tables import Store
+from dstrun.compare.statistics import NONE, PAIRED, WELCH, by_density, difference, seeds_needed
+from tests.helpers.folders import leave, leave_methods
+
+TABLES: list[tuple[list[float], list[float]]] = [
+    ([1, 2, 3], [0, 0, 0]),  # d = 2, s = 1, n = 3
+    ([5, 7, 9, 3], [4, 7, 6, 5]),
+    ([0.9612, 0.9588, 0.9601, 0.9595, 0.961], [0.9585, 0.9571, 0.9602, 0.9568, 0.9579]),
+]
+
+
+def series(values: list[float], first_seed: int = 0) -> pd.Series:
+    return pd.Series(values, range(first_seed, first_seed + len(values)), dtype=float)
+
+
+@pytest.mark.parametrize(("one", "other"), TABLES)
+def test_intervals_equal_those_of_scipy(one: list[float], other: list[float]) -> None:
+    """Paired where seeds are shared, Welch else, of equal and of unequal numbers of values."""
+    for level in (0.95, 0.9):
+        pairs = difference(series(one), series(other), level)
+        theirs = ttest_rel(one, other)
+        expected = (*theirs.confidence_interval(level), theirs.pvalue)
+        assert (pairs.low, pairs.high, pairs.p) == pytest.approx(expected, rel=1e-12)
+        assert (pairs.kind, pairs.pairs, pairs.freedom) == (PAIRED, len(one), len(one) - 1)
+        for less in (0, 1):
+            apart = difference(series(one), series(other[less:], 100), level)
+            theirs = ttest_ind(one, other[less:], equal_var=False)
+            expected = (*theirs.confidence_interval(level), theirs.pvalue)
+            assert (apart.low, apart.high, apart.p) == pytest.approx(expected, rel=1e-12)
+            assert (apart.kind, apart.pairs) == (WELCH, 0)
+            assert apart.counts == (len(one), len(other) - less)
+            assert apart.freedom == pytest.approx(theirs.df)
+
+
+def test_a_difference_by_hand() -> None:
+    """d = 2, s = 1, n = 3: t of two degrees of freedom is 4.302653, so 2 ± 4.302653 / √3."""
+    found = difference(series([1, 2, 3]), series([0, 0, 0]))
+    assert (found.mean, found.deviation) == (2, 1)
+    assert found.low == pytest.approx(2 - 4.302653 / 3**0.5, abs=1e-6)
+    assert found.high == pytest.approx(2 + 4.302653 / 3**0.5, abs=1e-6)
+    assert not found.is_clear
+    assert difference(series([11, 12, 13]), series([0, 0, 0])).is_clear
+    assert difference(series([0, 0, 0]), series([11, 12, 13])).is_clear
+
+
+def test_values_that_do_not_vary() -> None:
+    """An interval of no width; round-off is no difference, and scipy's warning does not come."""
+    for seed in (0, 100):
+        same = difference(series([0.1, 0.1, 0.1]), series([0.1] * 5, seed))
+        assert (same.mean, same.low, same.high, same.p, same.is_clear) == (0, 0, 0, 1, False)
+        gap = difference(series([0.3, 0.3]), series([0.1, 0.1], seed))
+        assert (gap.low, gap.high, gap.p, gap.deviation) == (gap.mean, gap.mean, 0, 0)
+        assert gap.is_clear
+    one = difference(series([1, 2, 3]), series([0, 0, 0], 100))
+    assert (one.freedom, one.deviation) == (2, pytest.approx(0.5**0.5))
+
+
+def test_seeds_that_are_not_shared_are_left_out() -> None:
+    """Of two shared seeds or more; of one the groups are compared as if none were shared."""
+    found = difference(series([1, 2, 3, 9]), series([7, 0, 1], -1))
+    assert (found.mean, found.pairs, found.left_out) == (1, 2, ((2, 3), (-1,)))
+    found = difference(series([1, 2, 3]), series([1, 2, 4], 2))
+    assert (found.kind, found.counts, found.left_out) == (WELCH, (3, 3), ((), ()))
+    twice = pd.Series([1.0, 3, 4, nan], [0, 0, 1, 2])
+    found = difference(twice, series([0, 0, 0]))
+    assert (found.mean, found.pairs) == (3, 2)
+
+
+def test_single_values_have_no_interval() -> None:
+    for one, other in (([1.0], [3.0]), ([1.0], [3.0, 4.0]), ([], [1.0, 2.0])):
+        found = difference(series(one), series(other))
+        assert (found.kind, found.is_clear) == (NONE, False)
+        assert all(map(isnan, (found.low, found.high, found.p)))
+    assert difference(series([1.0]), series([3.0])).mean == -2
+
+
+def test_seeds_needed_are_those_of_published_tables() -> None:
+    """Cohen's d of 0.2, 0.5, 0.8 and 1 at a power of 0.8: as by G*Power 3.1 and statsmodels."""
+    sizes = (0.2, 0.5, 0.8, 1.0)
+    assert [seeds_needed(1, size, paired=False) for size in sizes] == [394, 64, 26, 17]
+    assert [seeds_needed(1, size, paired=True) for size in sizes] == [199, 34, 15, 10]
+    assert seeds_needed(1, 0.5, power=0.9, paired=False) == 86
+    assert seeds_needed(1, 0.5, level=0.99, paired=False) == 96
+    assert seeds_needed(0.01, 0.01, paired=True) == 10
+    assert seeds_needed(1, 100, paired=True) == seeds_needed(0, 1, paired=False) == 2
+    with pytest.raises(ValueError, match="size: got 0, expected a number > 0"):
+        seeds_needed(1, 0, paired=True)
+
+
+def test_groups_at_each_density() -> None:
+    """RigL 2 % above SET, with DST 2.5 and 5 % below dense."""
+    leave_methods(seeds=2)
+    leave(Path("outputs/made"), [0.5], [0.2], reg__method="set", reg__density=0.2, created=50)
+    failed = {"seed": 7, "state": "failed", "created": 51}
+    leave(accuracies=[0.5], densities=[0.1], reg__method="set", reg__density=0.1, **failed)
+    runs = with_labels(Store([Path("outputs")]).runs)
+    method = runs["reg.method"]
+    table = by_density(runs, method == "rigl", method == "set").round(6)
+    assert table[["model.name", "reg.density", "difference", "kind", "pairs"]].values.tolist() == [
+        ["lenet_300_100", 0.1, 0.02, PAIRED, 2],
+        ["lenet_300_100", 0.05, 0.02, PAIRED, 2],
+    ]
+    assert table["is_clear"].all(), "since both differ by exactly this at either seed"
+    both = method.isin(["rigl", "dst"])
+    table = by_density(runs, both, method == "dense").round(6)
+    assert table[["reg.density", "difference"]].values.tolist() == [[0.1, -0.025], [0.05, -0.05]]
+    assert by_density(runs, method == "gmp", method == "set").empty
+    assert list(by_density(runs, method == "dense", method == "dense")["difference"]) == [0]
+    leave(accuracies=[0.9], densities=[0.5], reg__alpha=1e-3, created=52)
+    leave(accuracies=[0.8], densities=[0.5], reg__alpha=1e-4, created=53)
+    runs = with_labels(Store([Path("outputs")]).runs)
+    table = by_density(runs, runs["reg.alpha"] == 1e-3, runs["reg.alpha"] == 1e-4)
+    assert table[["difference", "kind", "count"]].round(6).values.tolist() == [[0.1, NONE, 1]]
+    assert isnan(table["reg.density"][0])
+
+
+def test_runs_of_unknown_seeds_are_in_no_pair() -> None:
+    leave(seed=0)
+    leave(seed=1)
+    runs = Store([Path("outputs")]).runs.assign(seed=nan)
+    assert list(statistics.by_seed(runs).index) == list(runs["run"])
