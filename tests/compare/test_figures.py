@@ -20,6 +20,7 @@ from dstrun.compare.figures.methods import against_density
 from dstrun.compare.figures.panels import Figure
 from dstrun.compare.figures.parallel import parallel_coordinates
 from dstrun.compare.figures.pareto import accuracy_density, kept_against_accuracy
+from dstrun.compare.figures.view import Source
 from dstrun.compare.labels import method_hue, with_labels
 from dstrun.compare.paper import published_densities, published_rows
 from dstrun.compare.run_tables import Store
@@ -245,7 +246,7 @@ def test_what_a_run_has_explored_is_a_map_unless_it_is_all() -> None:
 
     def maps() -> list[str]:
         there = Store([Path("outputs")])
-        return [view.title for view in catalogue.one_run(there, with_labels(there.runs))]
+        return [view.title for view in catalogue.one_run(Source(there, with_labels(there.runs)))]
 
     assert "Explored, layer × epoch" not in maps()
     content = [layer_row(1, 10, layer, 0.5) | {"explored": 0.6} for layer in ("fc1", "fc2")]
@@ -279,7 +280,7 @@ def test_several_methods_are_told_apart_by_colour() -> None:
     leave_methods(seeds=2)
     there = Store([Path("outputs")])
     runs = with_labels(there.runs)
-    views = list(catalogue.overview(runs))
+    views = list(catalogue.overview(Source(there, runs)))
     assert views[1].title == "Accuracy against density, by method"
     marked = [trace for trace in views[0].figure["data"] if "customdata" in trace]
     assert [trace["name"] for trace in marked] == ["dense", "rigl", "set", "dst"]
@@ -465,9 +466,9 @@ def test_names_are_shown_as_text() -> None:
     there = Store([Path("outputs")])
     runs = with_labels(there.runs)
     for view in [
-        *catalogue.overview(runs),
-        *catalogue.layers(there, runs),
-        *catalogue.curves(there, runs),
+        *catalogue.overview(Source(there, runs)),
+        *catalogue.layers(Source(there, runs)),
+        *catalogue.curves(Source(there, runs)),
     ]:
         words = repr(view.figure)
         assert "<b>" not in words
@@ -485,11 +486,11 @@ def test_plotly_accepts_every_figure(
 ) -> None:
     some = runs.iloc[-count:]
     shown = [
-        *catalogue.overview(some),
-        *catalogue.layers(store, some),
-        *catalogue.curves(store, some),
+        *catalogue.overview(Source(store, some)),
+        *catalogue.layers(Source(store, some)),
+        *catalogue.curves(Source(store, some)),
     ]
-    shown += catalogue.one_run(store, some.iloc[:1])
+    shown += catalogue.one_run(Source(store, some.iloc[:1]))
     assert len(shown) >= 9
     for view in shown:
         layout = view.figure["layout"] | {"template": style.template(dark)}
@@ -523,14 +524,10 @@ def test_every_figure_is_as_in_the_golden_file(store: Store, runs: pd.DataFrame)
     After an intended change: look at the figures, then copy the file that this test leaves.
     """
     settings = aggregate.by_setting(runs)
-    shown = {
-        view.title: view.figure
-        for view in [*catalogue.overview(runs), *catalogue.layers(store, runs)]
-    }
-    shown |= {
-        view.title: view.figure
-        for view in [*catalogue.curves(store, runs), *catalogue.one_run(store, runs.iloc[2:3])]
-    }
+    source = Source(store, runs)
+    views = [*catalogue.overview(source), *catalogue.layers(source), *catalogue.curves(source)]
+    views += catalogue.one_run(source.of(runs.iloc[2:3]))
+    shown = {view.title: view.figure for view in views}
     two = settings.assign(**{"model.name": ["a", "b"] * 2})
     shown["α of two networks"] = against_alpha(two)
     names = {name: f"run {place}" for place, name in enumerate(runs.index)}
@@ -552,9 +549,9 @@ def test_runs_without_epochs_beside_one_that_has_some() -> None:
     there = Store([Path("outputs")])
     runs = with_labels(there.runs)
     for view in [
-        *catalogue.overview(runs),
-        *catalogue.layers(there, runs),
-        *catalogue.curves(there, runs),
+        *catalogue.overview(Source(there, runs)),
+        *catalogue.layers(Source(there, runs)),
+        *catalogue.curves(Source(there, runs)),
     ]:
         go.Figure(view.figure)
 
@@ -562,7 +559,7 @@ def test_runs_without_epochs_beside_one_that_has_some() -> None:
 def test_a_run_without_layers_has_no_figures_of_its_own() -> None:
     leave(accuracies=(), densities=(), state="interrupted")
     there = Store([Path("outputs")])
-    assert list(catalogue.one_run(there, with_labels(there.runs))) == []
+    assert list(catalogue.one_run(Source(there, with_labels(there.runs)))) == []
 
 
 def test_captions_say_how_many_runs_are_shown() -> None:
@@ -570,11 +567,11 @@ def test_captions_say_how_many_runs_are_shown() -> None:
         leave(reg__alpha=1e-4 * (number + 1), densities=(0.9, 1 / (number + 2)), created=number)
     there = Store([Path("outputs")])
     runs = with_labels(there.runs)
-    by_layer, bars = catalogue.layers(there, runs)
+    by_layer, bars = catalogue.layers(Source(there, runs))
     assert by_layer.caption.startswith("4 of 30 runs, one per setting, spread over density. ")
     assert len(on(by_layer.figure, "y")) == 4
     assert len(bars.figure["data"]) == 4
-    curves = next(catalogue.curves(there, runs))
+    curves = next(catalogue.curves(Source(there, runs)))
     assert curves.caption.startswith("24 of 30 runs, the first to start. ")
 
 
@@ -587,3 +584,14 @@ def test_the_course_of_a_steered_alpha(store: Store, runs: pd.DataFrame) -> None
     (course,) = on(figure, "y5")
     assert (numbers(course["x"]), numbers(course["y"])) == ([1], [0.001])
     assert figure["layout"]["yaxis5"]["type"] == "log"
+
+
+def test_every_figure_is_made_by_its_name(store: Store, runs: pd.DataFrame) -> None:
+    """Check that views bear the name they are found by, and differ in their titles."""
+    for name, entry in catalogue.FIGURES.items():
+        views = list(entry.make(Source(store, runs)))
+        assert {view.name for view in views} <= {name}
+        assert len({view.title for view in views}) == len(views)
+        assert entry.about
+    maps = [view.title for view in catalogue.FIGURES["density-map"].make(Source(store, runs))]
+    assert maps[1] == "Density, layer × epoch, α 1e-3, seed 0"

@@ -7,6 +7,7 @@ import pytest
 
 from dstrun.compare.aggregate import by_setting, front
 from dstrun.compare.figures import catalogue
+from dstrun.compare.figures.view import Source
 from dstrun.compare.labels import with_labels
 from dstrun.compare.report import table
 from dstrun.compare.run_tables import Store
@@ -71,7 +72,7 @@ def test_a_report_shows_both_kinds_each_by_its_own_figure(mixed: Store, command:
 
 def test_figures_show_the_headline_of_each_model_and_data(mixed: Store) -> None:
     runs = with_labels(mixed.runs)
-    views = {view.title: view for view in catalogue.overview(runs)}
+    views = {view.title: view for view in catalogue.overview(Source(mixed, runs))}
     view = views["Accuracy or bits per byte against what remains"]
     axes = [view.figure["layout"][name]["title"]["text"] for name in ("yaxis", "yaxis2")]
     assert axes == ["test accuracy (%)", "test bits per byte"]
@@ -80,11 +81,11 @@ def test_figures_show_the_headline_of_each_model_and_data(mixed: Store) -> None:
     assert "better" in view.caption
     low, high = view.figure["layout"]["yaxis2"]["range"]
     assert low < 2 < 3 < high
-    titles = [view.title for view in catalogue.curves(mixed, runs)]
+    titles = [view.title for view in catalogue.curves(Source(mixed, runs))]
     assert titles == ["Density and accuracy", "Density and bits per byte", "Learning curves"]
     assert "bits per byte 2.5000" in [line for lines in runs["hover"] for line in lines]
     texts = with_labels(mixed.runs[mixed.runs["model.name"] == "tokens"])
-    titles = [view.title for view in catalogue.overview(texts)]
+    titles = [view.title for view in catalogue.overview(Source(mixed, texts))]
     assert titles[0] == "Bits per byte against what remains"
 
 

@@ -11,8 +11,8 @@ from dash import dcc, html
 from dstrun.compare.aggregate import FRONT, by_setting
 from dstrun.compare.dashboard.difference import differing_facts, facts_of
 from dstrun.compare.figures import catalogue
-from dstrun.compare.figures.catalogue import View
 from dstrun.compare.figures.style import template
+from dstrun.compare.figures.view import Source, View
 from dstrun.compare.report import method_table, table
 from dstrun.compare.run_reader import SHOWN_OPTIONS, Run
 from dstrun.compare.run_tables import HOW_TO_GET_SOME, Store
@@ -60,15 +60,16 @@ def _figures(
     store: Store, runs: pd.DataFrame, view: str, some: pd.DataFrame, dark: bool
 ) -> Iterator[html.Section]:
     """Yield the figures of some runs; in the overview the table of means after the first."""
+    source = Source(store, some)
     if view == "overview":
-        figures = catalogue.overview(some)
+        figures = catalogue.overview(source)
         yield _section(next(figures), dark)
         yield _means(some, runs)
         yield from _methods(some, runs)
     elif view == "layers":
-        figures = catalogue.layers(store, some)
+        figures = catalogue.layers(source)
     else:
-        figures = catalogue.curves(store, some)
+        figures = catalogue.curves(source)
     for figure in figures:
         yield _section(figure, dark)
 
@@ -150,9 +151,10 @@ def _one_run(store: Store, row: pd.DataFrame, dark: bool) -> Iterator:
         return
     yield html.H2(run.name)
     yield html.Ul(list(map(html.Li, _words(run, row["hover"].iloc[0]))))
-    figures = list(catalogue.one_run(store, row))
+    source = Source(store, row)
+    figures = list(catalogue.one_run(source))
     if row["epoch"].notna().any():
-        figures += catalogue.curves(store, row)
+        figures += catalogue.curves(source)
     if not figures:
         yield _hint("This run has not finished an epoch yet.", SOON)
     for figure in figures:

@@ -14,8 +14,9 @@ from plotly.offline import get_plotlyjs
 
 from dstrun.compare.aggregate import FRONT, choose_runs
 from dstrun.compare.figures import catalogue
-from dstrun.compare.figures.catalogue import View
+from dstrun.compare.figures.layer_views import LAYERED, which_layered
 from dstrun.compare.figures.style import INK, LINE, template
+from dstrun.compare.figures.view import Source, View
 from dstrun.compare.report import method_table, table
 from dstrun.compare.run_tables import Store
 
@@ -77,26 +78,26 @@ def page(
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>",
         f"<h1>{escape(title)}</h1><p>{escape(made)}</p>{_table(lines, best)}",
         *(_methods(*found) for found in method_table.tables(rows)),
-        *_figures(store, runs),
+        *_figures(Source(store, runs)),
         f"<script>{get_plotlyjs()}</script>",
         f"<script>const TEMPLATES = [{templates}];{SCRIPT}</script></body></html>",
     ]
     return "\n".join(parts)
 
 
-def _figures(store: Store, runs: pd.DataFrame) -> list[str]:
+def _figures(source: Source) -> list[str]:
     """Return the figures of all runs, then those of a few runs layer by layer, as HTML."""
+    runs = source.runs
     if not runs["epoch"].notna().any():
         return ["<p>No run has finished an epoch yet; figures come with the first one.</p>"]
+    views = (catalogue.overview, catalogue.layers, catalogue.curves)
     parts = [
-        _sections(catalogue.overview(runs)),
-        _sections(catalogue.layers(store, runs)),
-        _sections(catalogue.curves(store, runs)),
-        f"<h2>Layer by layer</h2><p>Runs, {catalogue.which_layered(runs)}.</p>",
+        *(_sections(make(source)) for make in views),
+        f"<h2>Layer by layer</h2><p>Runs, {which_layered(runs)}.</p>",
     ]
-    for name in choose_runs(runs, catalogue.LAYERED):
+    for name in choose_runs(runs, LAYERED):
         summary = f"<summary>{escape(runs.loc[name, 'label'])} · {escape(name)}</summary>"
-        sections = _sections(catalogue.one_run(store, runs.loc[[name]]))
+        sections = _sections(catalogue.one_run(source.of(runs.loc[[name]])))
         parts.append(f"<details>{summary}{sections}</details>")
     return parts
 

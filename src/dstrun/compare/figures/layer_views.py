@@ -1,0 +1,113 @@
+"""Views of every layer: over epochs, at the end, and maps of layers × epochs of one run."""
+
+from collections.abc import Callable, Iterator
+
+import pandas as pd
+
+from dstrun.compare import aggregate
+from dstrun.compare.figures.layers import final_density, heat_map, layer_density
+from dstrun.compare.figures.view import Source, View, by_network, share
+from dstrun.compare.labels import is_dense, sparse_methods
+
+LAYERED = 4  # runs in a figure of every layer
+FINAL_CAPTION = (
+    "Density of every layer at the end: a panel per setting, mean and standard deviation over its "
+    "runs. The scales of the panels differ, so that their shapes can be compared."
+)
+MAPS = {  # quantity, title and caption, by name
+    "density-map": (
+        "density",
+        "Density, layer × epoch",
+        "The scale of colours is logarithmic.",
+    ),
+    "threshold-map": (
+        "threshold_mean",
+        "Mean threshold, layer × epoch",
+        "In units of |w|: a weight below its threshold is masked.",
+    ),
+    "churn-map": (
+        "churn",
+        "Churn, layer × epoch",
+        "The share of a layer's mask that changed since the previous row.",
+    ),
+    "explored-map": (
+        "explored",
+        "Explored, layer × epoch",
+        "The share of a layer's weights that have taken part so far.",
+    ),
+}
+
+
+def layers_view(source: Source) -> Iterator[View]:
+    """Yield the density of every layer over epochs, of a few runs of each model and data."""
+    for own, suffix in by_network(source):
+        some = _a_few(own.runs)
+        rows = source.store.layers(some["run"])
+        if rows.empty:
+            continue
+        if len(own.runs) == 1:
+            title, caption = "Density of every layer", "Dashed: all layers together."
+        else:
+            title = "Density of every layer by epoch"
+            which = share(some, own.runs, which_layered(own.runs))
+            caption = f"{which}A panel per layer, a line per run."
+        yield View("layers", f"{title}{suffix}", caption, layer_density(rows, some))
+
+
+def final_layers_view(source: Source) -> Iterator[View]:
+    """Yield the density of every layer at the end, of all runs of a few settings."""
+    for own, suffix in by_network(source):
+        done = aggregate.finished_runs(own.runs)
+        chosen = done.loc[aggregate.choose_runs(done, LAYERED), "series"]
+        order = {series: place for place, series in enumerate(chosen)}
+        some = done[done["series"].isin(order)]
+        some = some.sort_values("series", key=lambda series: series.map(order), kind="stable")
+        rows = source.store.layers(some["run"])
+        if rows.empty:
+            continue
+        agreement = aggregate.agreement(aggregate.by_layer(rows, some))
+        yield View(
+            "layers-final",
+            f"Which layers keep how much{suffix}",
+            f"{FINAL_CAPTION} {agreement}." if agreement else FINAL_CAPTION,
+            final_density(rows, some),
+        )
+
+
+def map_of(name: str) -> Callable[[Source], Iterator[View]]:
+    """Return the function that yields one of MAPS, for each of a few runs."""
+
+    def make(source: Source) -> Iterator[View]:
+        quantity, title, caption = MAPS[name]
+        for own, suffix in each_run(source):
+            rows = source.store.layers(own.runs["run"])
+            if _says_something(rows, quantity):
+                yield View(name, f"{title}{suffix}", caption, heat_map(rows, quantity))
+
+    return make
+
+
+def each_run(source: Source) -> Iterator[tuple[Source, str]]:
+    """Yield each of a few sparse runs, with an ending for titles if there are more than one."""
+    usable = source.usable
+    some = _a_few(usable)
+    for name in some.index[~is_dense(some)]:
+        yield source.of(some.loc[[name]]), f", {some.loc[name, 'label']}" if len(usable) > 1 else ""
+
+
+def which_layered(runs: pd.DataFrame) -> str:
+    """Return in words which of the runs `aggregate.choose_runs` chooses."""
+    if len(sparse_methods(runs)) > 1:
+        return "one per method, at the lowest density that all of them reach"
+    return "one per setting, spread over density"
+
+
+def _a_few(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return all of few runs, or some that are spread over density or methods."""
+    return runs if len(runs) <= LAYERED else runs.loc[aggregate.choose_runs(runs, LAYERED)]
+
+
+def _says_something(rows: pd.DataFrame, quantity: str) -> bool:
+    """Return whether a quantity is known, and is not all weights explored."""
+    is_whole = quantity == "explored" and rows[quantity].min() == 1
+    return bool(rows[quantity].notna().any()) and not is_whole
