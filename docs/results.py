@@ -36,7 +36,7 @@ from dstrun.compare.filters import where
 from dstrun.compare.headlines import written
 from dstrun.compare.labels import with_labels
 from dstrun.compare.paper import published_rows
-from dstrun.compare.report.table import markdown_table
+from dstrun.compare.report.sheet import markdown_table
 from dstrun.methods import METHODS
 from dstrun.runs.tasks import ACCURACY
 from dstrun.system.files import sha256

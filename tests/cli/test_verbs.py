@@ -36,8 +36,10 @@ TESTED = {
         "--layers": "compare/test_report.py::test_what_every_layer_keeps",
         "--methods": "compare/test_report.py::test_methods_by_density",
         "--overlap": "export/test_masks.py::test_the_table_of_overlap",
+        "--against": "compare/test_against.py::test_differences_from_a_setting",
         "--csv": "compare/test_report.py::test_csv_has_fractions",
         "--markdown": "compare/test_report.py::test_markdown",
+        "--latex": "compare/test_sheet.py::test_latex_of_the_report",
         "--html": "compare/test_report.py::test_the_page",
     },
     "dashboard": {

@@ -129,4 +129,5 @@ def test_runs_of_unknown_seeds_are_in_no_pair() -> None:
     leave(seed=0)
     leave(seed=1)
     runs = Store([Path("outputs")]).runs.assign(seed=nan)
-    assert list(statistics.by_seed(runs).index) == list(runs["run"])
+    values = statistics.by_seed(statistics.values_with_seeds(runs))
+    assert list(values.index) == list(runs["run"])

@@ -10,6 +10,7 @@ from dstrun.compare.figures import catalogue
 from dstrun.compare.figures.view import Source
 from dstrun.compare.labels import with_labels
 from dstrun.compare.report import table
+from dstrun.compare.report.sheet import markdown
 from dstrun.compare.run_tables import Store
 from dstrun.training.run import run
 from tests.helpers.commands import Command
@@ -52,7 +53,7 @@ def test_a_report_shows_both_kinds_each_by_its_own_figure(mixed: Store, command:
     assert rows_of["difference"].round(6).tolist()[1::2] == [-0.1, 0.5]
     assert rows_of["count"].tolist() == [1] * 5
     assert front(rows_of.iloc[2:]).tolist() == [True, True, False]
-    text = table.markdown(rows_of)
+    text = markdown(table.sheet(rows_of))
     assert "| accuracy % | validation bits per byte | bits per byte | perplexity |" in text
     assert "**2.0000**" in text
     assert "**2.5000**" in text

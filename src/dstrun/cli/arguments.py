@@ -32,7 +32,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse_report(words: Sequence[str]) -> argparse.Namespace:
-    """Return paths, paper, filter, sort, runs, layers, methods, overlap, form and html.
+    """Return paths, paper, filter, sort, against, runs, layers, methods, overlap, form and html.
 
     Raise InputError for arguments that cannot be used.
     """
@@ -45,6 +45,13 @@ def parse_report(words: Sequence[str]) -> argparse.Namespace:
         "--filter", default="", metavar="CONDITIONS", help="such as 'alpha>1e-6 density<5%%'"
     )
     parser.add_argument("--sort", metavar="COLUMN", help="such as accuracy; -accuracy reverses it")
+    parser.add_argument(
+        "--against",
+        default="",
+        metavar="SETTING",
+        help="differences from a setting, with 95%% intervals: 'method=rigl density=0.1'; with "
+        "--methods from a method at each density",
+    )
     for flag, help_line in REPORT_FLAGS.items():
         parser.add_argument(flag, action="store_true", help=help_line)
     form = parser.add_mutually_exclusive_group()
@@ -59,13 +66,23 @@ def parse_report(words: Sequence[str]) -> argparse.Namespace:
     form.add_argument(
         "--markdown", action="store_const", dest="form", const="markdown", help="a Markdown table"
     )
+    form.add_argument(
+        "--latex",
+        action="store_const",
+        dest="form",
+        const="latex",
+        help="a table of LaTeX, with booktabs",
+    )
     parser.add_argument(
         "--html", type=Path, metavar="FILE", help="self-contained page with table and figures"
     )
     given = _with_paths(parser.parse_intermixed_args(_joined(words)))
     alone = [word for word in ("layers", "overlap", "methods") if getattr(given, word)]
     if alone and (len(alone) > 1 or given.runs or given.paper or given.sort or given.html):
-        raise InputError(f"{alone[0]}: expected alone, or with --filter, --csv or --markdown")
+        raise InputError(f"{alone[0]}: expected alone, or with --filter and a form such as --csv")
+    if given.against and (given.runs or given.layers or given.overlap):
+        other = "runs" if given.runs else alone[0]
+        raise InputError(f"against: got it with --{other}, expected a table of settings or methods")
     return given
 
 

@@ -172,9 +172,11 @@ def _report(arguments: Sequence[str]) -> None:
     given = parse_report(arguments)
     from dstrun.compare.report import report
 
-    if given.layers or given.methods:
-        print_table = report.report_layers if given.layers else report.report_methods
-        print_table(given.paths, given.filter, given.form)
+    if given.layers:
+        report.report_layers(given.paths, given.filter, given.form)
+        return
+    if given.methods:
+        report.report_methods(given.paths, given.filter, given.form, reference=given.against)
         return
     if given.overlap:
         from dstrun.export.masks import read_masks
@@ -186,6 +188,7 @@ def _report(arguments: Sequence[str]) -> None:
         given.filter,
         given.form,
         sort=given.sort,
+        reference=given.against,
         each_run=given.runs,
         with_paper=given.paper,
         html=given.html,

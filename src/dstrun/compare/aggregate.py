@@ -22,6 +22,7 @@ from dstrun.compare.labels import (
     sparse_methods,
     varying_options,
 )
+from dstrun.compare.statistics import values_with_seeds
 from dstrun.runs.front import on_front
 from dstrun.runs.identity import SETTINGS
 from dstrun.runs.status import FAILED, FINISHED, RUNNING
@@ -64,10 +65,10 @@ def by_setting(
 
     Means are over finished runs; without one they are over the runs that have figures, and
     `finished` is 0. Columns: group, model, data, method, α and the options that vary; setting,
-    names, runs, finished, running, failed; for each figure in AVERAGED its mean and `<figure>_std`;
-    difference, of the headline, from the mean of the dense runs `among` all that trained for as
-    many epochs in all and have the same setting otherwise, those of the same group if there are
-    any. Dense settings come first.
+    names, values (see `statistics.by_seed`), runs, finished, running, failed; for each figure in
+    AVERAGED its mean and `<figure>_std`; difference, of the headline, from the mean of the dense
+    runs `among` all that trained for as many epochs in all and have the same setting otherwise,
+    those of the same group if there are any. Dense settings come first.
     """
     varying = (*distinguishing_options(runs), *varying_options(runs))
     keys = list(dict.fromkeys([*FIRST, *(key for key in varying if key != "seed"), *more, EPOCHS]))
@@ -75,7 +76,7 @@ def by_setting(
     runs_by_state = _with_counts(runs)
     groups = runs_by_state.groupby(by, sort=False, dropna=False)
     table = groups[[key for key in keys if key not in by]].first()
-    table = table.assign(names=groups["names"].agg(list))
+    table = table.assign(names=groups["names"].agg(list), values=groups["values"].agg(list))
     table = table.join(groups[["runs", *COUNTED]].sum()).join(_figures(runs_by_state, by))
     table = table.reset_index()
     table = table.assign(difference=_difference(table, runs if among is None else among))
@@ -83,8 +84,8 @@ def by_setting(
 
 
 def _with_counts(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs with the columns to count: runs, finished, running, failed; and names."""
-    runs = runs.assign(names=runs["run"], runs=1)
+    """Return the runs with columns to count or to list: runs, each state, names and values."""
+    runs = runs.assign(names=runs["run"], values=values_with_seeds(runs), runs=1)
     for word, state in COUNTED.items():
         runs[word] = (runs["state"] == state).astype(int)
     return runs

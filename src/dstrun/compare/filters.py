@@ -39,6 +39,7 @@ INTERNAL = (
     "kind",
     "setting",
     "names",
+    "values",
     "hover",
     "label",
     "setting_label",
@@ -69,10 +70,7 @@ COMPARISONS = {"<=": "le", ">=": "ge", "!=": "ne", "==": "eq", "=": "eq", "<": "
 QUOTES = "\"'“”"
 VALUE = r"""("[^"]*"|'[^']*'|“[^”]*”|\[[^\]]*\]|[^\s,"'“\[][^\s,]*(?:\s+%)?)"""
 CONDITION = re.compile(rf"\s*([\w.]+)\s*(<=|>=|!=|==|=|<|>)\s*{VALUE}\s*(?:,|and\b|$)?\s*")
-EXAMPLES = (
-    "alpha>1e-6 or model=vgg16; a name with spaces or commas is written in quotes: "
-    'model="my net, v2"'
-)
+EXAMPLES = 'alpha>1e-6 or model="my net, v2"'
 
 
 class Condition(NamedTuple):
@@ -130,29 +128,33 @@ def _is_known(word: str, table: pd.DataFrame) -> bool:
     return word in table or key in table or len(_columns_ending_in(key, table)) == 1
 
 
-def where(runs: pd.DataFrame, conditions: str) -> pd.DataFrame:
+def where(runs: pd.DataFrame, conditions: str, option: str = "filter") -> pd.DataFrame:
     """Return the runs that meet all conditions, such as 'alpha>1e-6 density<5% model="my net, v2"'.
 
     Numbers are compared as numbers, words as text, a value in quotes exactly as it is written. A
-    run without a value meets only !=. Raise InputError for an unknown column, for text that is no
-    condition, and for a value that the column cannot have.
+    run without a value meets only !=. Raise InputError, which begins with `option`, for an unknown
+    column, for text that is no condition, and for a value that the column cannot have.
     """
-    for condition in _parse(conditions, _columns_with_values(runs)):
-        key = column(condition.word, runs)
-        number = _number_of(condition, key, pd.api.types.is_numeric_dtype(runs[key]))
-        runs = runs[_meets(runs[key], condition, number)]
+    all_runs = runs
+    try:
+        for condition in _parse(conditions, _columns_with_values(runs)):
+            key = column(condition.word, all_runs)
+            number = _number_of(condition, key, pd.api.types.is_numeric_dtype(runs[key]))
+            runs = runs[_meets(runs[key], condition, number)]
+    except InputError as error:
+        raise InputError(f"{option}: {error}") from None
     return runs
 
 
 def _parse(conditions: str, columns: Sequence[str]) -> Iterator[Condition]:
-    """Yield the conditions in a text; raise InputError, with the columns, at one that is none."""
+    """Yield the conditions in a text; raise InputError, with near columns, at one that is none."""
     rest = conditions.strip()
     while rest:
         match = CONDITION.match(rest)
         if not match:
-            there = f"; there are {', '.join(columns)}"
-            expected = f"expected a condition such as {EXAMPLES}{there}"
-            raise InputError(f"filter: got {rest!r}, {expected}")
+            word = "_".join(re.findall(r"\w+", re.split("[<>=!]", rest)[0]))
+            hint = "" if word in columns else near(word, columns)
+            raise InputError(f"got {rest!r}, expected a condition such as {EXAMPLES}{hint}")
         word, comparison, value = match.groups()
         is_quoted = value[0] in QUOTES
         yield Condition(word, comparison, value[1:-1] if is_quoted else value, is_quoted)
@@ -166,10 +168,10 @@ def _number_of(condition: Condition, key: str, is_numeric: bool) -> float | None
     """
     number = None if condition.is_quoted and not is_numeric else _parse_number(condition.value)
     if number is None and is_numeric:
-        raise InputError(f"filter: got {condition}, expected a number there")
+        raise InputError(f"got {condition}, expected a number there")
     if key in FRACTIONS and number is not None and number > 1:
         raise InputError(
-            f"filter: got {condition}, expected a fraction or a percentage: {condition.value}%"
+            f"got {condition}, expected a fraction or a percentage: {condition.value}%"
         )
     return number
 

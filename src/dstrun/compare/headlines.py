@@ -75,3 +75,8 @@ def written(figure: Figure, mean: float, std: float | None = None) -> str:
 def written_difference(figure: Figure, difference: float) -> str:
     """Return a difference of two values as a cell, with its sign."""
     return f"{100 * difference:+.2f}" if figure.is_share else f"{difference:+.{DIGITS}f}"
+
+
+def written_size(figure: Figure, size: float) -> str:
+    """Return the size of a difference in words: '0.30 points', '0.0120 bits per byte'."""
+    return f"{100 * size:.2f} points" if figure.is_share else f"{size:.{DIGITS}f} {figure.title}"

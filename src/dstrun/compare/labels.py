@@ -15,6 +15,7 @@ DENSE = "dense"  # the method without sparsity; its runs are the baselines
 EPOCHS = "schedule.epochs"
 LEAST_DIFFERENCE = 5e-7  # between the two densities of a network that is masked in part
 DENSITIES = ("reg.density", "reg.target_density")  # words for the density asked for
+COMPARABLE = (*NAMES, *NAMED_BY_OTHERS, "data.train_limit", "data.test_limit")  # where rows agree
 METHOD_HUES = 1000  # hues from here on are those of methods, below those of settings
 HUES = {  # of methods, the same in all figures
     name: METHOD_HUES + number

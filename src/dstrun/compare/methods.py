@@ -1,21 +1,23 @@
 """Methods side by side: the settings of each as a line over density, and who is best at which."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pandas as pd
 
 from dstrun.compare.headlines import examples_of, headline_of, headline_values
 from dstrun.compare.labels import (
+    COMPARABLE,
     DENSITIES,
     cell_text,
     is_dense,
     sparse_methods,
     varying_options,
 )
+from dstrun.compare.statistics import NONE, by_seed, difference
 from dstrun.runs.labels import NAMES, is_of_method, option_label
 
 ASKED = DENSITIES[0]
+LISTS = ["names", "values"]  # columns of a setting's runs
 OF_A_LINE = ("seed", "reg.method", "reg.alpha", *DENSITIES, *NAMES)  # not in the name of a line
 
 
@@ -49,8 +51,8 @@ def by_density(settings: pd.DataFrame) -> pd.DataFrame:
 
     A row for each line of `lines_of_methods` and density, of settings with finished runs. Columns:
     method, reg.method, reg.density, which is 1 of dense runs, density, accuracy, accuracy_std,
-    count; best: whether none at its density is better by over a standard error of the
-    difference, √(s²/n + s'²/n'). Empty without two methods and two densities.
+    count, names, values; best: whether seeds cannot tell it from the best at its density, of the
+    same data and model arguments. Empty without two methods and two densities.
     """
     settings = settings[(settings["finished"] > 0) & headline_values(settings).notna()]
     if ASKED not in settings or len(sparse_methods(settings)) < 2:
@@ -63,21 +65,22 @@ def by_density(settings: pd.DataFrame) -> pd.DataFrame:
     sparse = table[~is_dense(table)]
     if sparse["reg.method"].nunique() < 2 or sparse[ASKED].nunique() < 2:
         return pd.DataFrame()
-    name = headline_of(table).name
-    table = table[["method", "reg.method", ASKED, "density", name, f"{name}_std", "count"]]
-    return table.assign(best=_is_best(table))
+    name, same = headline_of(table).name, [key for key in COMPARABLE if key in table]
+    own = ["method", "reg.method", ASKED, "density", name, f"{name}_std", "count"]
+    return table[[*own, *LISTS]].assign(best=_is_best(table, [ASKED, *same]))
 
 
-def _is_best(table: pd.DataFrame) -> pd.Series:
-    """Return for each row whether it is among the best at its density; False for one alone there.
+def _is_best(table: pd.DataFrame, by: Sequence[str]) -> pd.Series:
+    """Return for each row whether it is among the best of those that agree in `by`.
 
-    Without standard deviations only the best one is.
+    That is the best one, and those that seeds cannot tell from it; none where one is alone.
     """
     scores = headline_values(table) * headline_of(table).score(1.0)
-    groups = scores.groupby(table[ASKED])
-    best = groups.transform("idxmax")
-    top = table.loc[best].set_axis(table.index)
-    less = scores[best].set_axis(table.index) - scores
-    variances = [headline_values(some, "_std") ** 2 / some["count"] for some in (table, top)]
-    is_close = less <= np.sqrt(sum(variances))
-    return (is_close | (less == 0)) & (groups.transform("count") > 1)
+    is_best = pd.Series(False, table.index)
+    for _, rows in scores.groupby([table[key] for key in by], dropna=False):
+        best = rows.idxmax()
+        for row in rows.index if len(rows) > 1 else ():
+            found = difference(by_seed(table["values"][best]), by_seed(table["values"][row]))
+            has_interval = found.kind != NONE
+            is_best[row] = rows[row] == rows[best] or (has_interval and not found.is_clear)
+    return is_best

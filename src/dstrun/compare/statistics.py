@@ -8,6 +8,7 @@ The interval is d ± t · error, with Student's t at these degrees of freedom. A
 weights and the order of the batches, so runs that share it are compared in pairs.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil, nan, sqrt
 
@@ -136,11 +137,17 @@ def seeds_needed(
         count += 1
 
 
-def by_seed(runs: pd.DataFrame) -> pd.Series:
-    """Return the headline of each finished run, by its seed, or by its name if that is unknown."""
-    values = headline_values(runs)[runs["state"] == FINISHED]
-    names = runs["seed"].astype(object).where(runs["seed"].notna(), runs["run"])
-    return values.set_axis(names[values.index])
+def values_with_seeds(runs: pd.DataFrame) -> pd.Series:
+    """Return (seed, headline) of each run: its name if the seed is unknown, NaN if not finished."""
+    seeds = runs["seed"].astype(object).where(runs["seed"].notna(), runs["run"])
+    values = headline_values(runs).where(runs["state"] == FINISHED)
+    return pd.Series(list(zip(seeds, values, strict=True)), runs.index, dtype=object)
+
+
+def by_seed(values: Iterable[tuple[object, float]]) -> pd.Series:
+    """Return values by seed, for `difference`; without those that are NaN."""
+    known = [(seed, value) for seed, value in values if value == value]
+    return pd.Series([value for _, value in known], [seed for seed, _ in known], dtype=float)
 
 
 def by_density(runs: pd.DataFrame, first: pd.Series, other: pd.Series) -> pd.DataFrame:
@@ -159,7 +166,7 @@ def by_density(runs: pd.DataFrame, first: pd.Series, other: pd.Series) -> pd.Dat
         if all(map(len, groups)) and not any(map(len, sparse)):
             asked = pd.Series([nan])
         for density in asked.astype(float).sort_values(ascending=False):
-            values = [by_seed(_at(group, density)) for group in groups]
+            values = [by_seed(values_with_seeds(_at(group, density))) for group in groups]
             if all(map(len, values)):
                 place = dict(zip((*NAMES, DENSITIES[0]), (*names, density), strict=True))
                 rows.append(place | cells(difference(*values)))

@@ -3,7 +3,7 @@
 Figures are drawn when they come into view, so that the page opens at once.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from html import escape
 from importlib.metadata import version
@@ -12,12 +12,13 @@ import pandas as pd
 from plotly.io.json import to_json_plotly
 from plotly.offline import get_plotlyjs
 
-from dstrun.compare.aggregate import FRONT, choose_runs
+from dstrun.compare.aggregate import choose_runs
 from dstrun.compare.figures import catalogue
 from dstrun.compare.figures.layer_views import LAYERED, which_layered
 from dstrun.compare.figures.style import INK, LINE, template
 from dstrun.compare.figures.view import Source, View
 from dstrun.compare.report import method_table, table
+from dstrun.compare.report.sheet import Sheet, html
 from dstrun.compare.run_tables import Store
 
 STYLE = f"""
@@ -32,7 +33,7 @@ table {{ border-collapse: collapse; font-variant-numeric: tabular-nums }}
 th, td {{ padding: .25em .8em; text-align: right; white-space: nowrap;
          border-bottom: 1px solid var(--line) }}
 th {{ position: sticky; top: 0; background: var(--ground) }}
-tr.best {{ font-weight: 600 }}
+b {{ font-weight: 600 }}
 summary {{ cursor: pointer; padding: .3em 0 }}
 """
 SCRIPT = """
@@ -68,7 +69,6 @@ def page(
     runs: pd.DataFrame,
 ) -> str:
     """Return the page of a table of settings, `rows`, and of the figures of the runs."""
-    lines, best = table.lines(rows, table.columns(rows)), table.is_on_front(rows)
     made = f"dstrun {version('dstrun')}, {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
     templates = ", ".join(_json(template(dark)) for dark in (False, True))
     parts = [
@@ -76,8 +76,8 @@ def page(
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
         '<meta name="viewport" content="width=device-width">',
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>",
-        f"<h1>{escape(title)}</h1><p>{escape(made)}</p>{_table(lines, best)}",
-        *(_methods(*found) for found in method_table.tables(rows)),
+        f"<h1>{escape(title)}</h1><p>{escape(made)}</p>{html(table.sheet(rows))}",
+        *(_methods(method_table.sheet(*found)) for found in method_table.tables(rows)),
         *_figures(Source(store, runs)),
         f"<script>{get_plotlyjs()}</script>",
         f"<script>const TEMPLATES = [{templates}];{SCRIPT}</script></body></html>",
@@ -102,35 +102,9 @@ def _figures(source: Source) -> list[str]:
     return parts
 
 
-def _table(lines: Sequence[Sequence[str]], best: Sequence[bool]) -> str:
-    """Return the table as HTML."""
-    head, *body = lines
-    rows = [_row(head, "th")]
-    for cells, is_best in zip(body, best, strict=True):
-        rows.append(_row(cells, "td", ' class="best"' if is_best else ""))
-    note = f"<p>Bold: {FRONT}.</p>" if any(best) else ""
-    return f'<div class="wide"><table>{"".join(rows)}</table></div>{note}'
-
-
-def _methods(network: str, accuracies: pd.DataFrame) -> str:
-    """Return a table of methods as HTML, the best cells in bold."""
-    (head, *body), best = method_table.lines("method", accuracies)
-    rows = [_row(head, "th")]
-    for row, cells in enumerate(body, start=1):
-        tags = ["th" if (row, column) in best else "td" for column in range(len(cells))]
-        inner = "".join(
-            f"<{tag}>{escape(cell)}</{tag}>" for tag, cell in zip(tags, cells, strict=True)
-        )
-        rows.append(f"<tr>{inner}</tr>")
-    title = method_table.title(network, accuracies)
-    shown = f'<div class="wide"><table>{"".join(rows)}</table></div>'
-    return f"<h2>{escape(title)}</h2>{shown}<p>Bold: {method_table.BEST}.</p>"
-
-
-def _row(cells: Sequence[str], tag: str, attributes: str = "") -> str:
-    """Return a row of a table as HTML."""
-    inner = "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells)
-    return f"<tr{attributes}>{inner}</tr>"
+def _methods(sheet: Sheet) -> str:
+    """Return a table of methods as HTML, below its title."""
+    return f"<h2>{escape(sheet.title)}</h2>{html(sheet)}"
 
 
 def _sections(views: Iterable[View]) -> str:

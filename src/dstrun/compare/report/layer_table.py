@@ -1,11 +1,11 @@
 """Table of the density of every layer at the end: a row per layer, a column per setting."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 
+from dstrun.compare.aggregate import agreement
 from dstrun.compare.headlines import written
-from dstrun.compare.report.table import escape_line, frame_csv, markdown_table
+from dstrun.compare.report.sheet import Sheet
+from dstrun.compare.report.table import frame_csv
 from dstrun.runs.tasks import ACCURACY
 from dstrun.system.errors import printable
 
@@ -26,9 +26,10 @@ def lines(network: str, rows: pd.DataFrame) -> list[list[str]]:
     return [list(map(printable, line)) for line in table]
 
 
-def markdown(lines: Sequence[Sequence[str]]) -> str:
-    """Return the lines of a table in Markdown."""
-    return markdown_table([escape_line(line) for line in lines])
+def sheet(network: str, rows: pd.DataFrame) -> Sheet:
+    """Return the table, with the agreement of its settings below."""
+    found = agreement(rows)
+    return Sheet(lines(network, rows), notes=[found] if found else [])
 
 
 def csv(tables: dict[str, pd.DataFrame]) -> str:

@@ -1,18 +1,20 @@
 """Table of methods: a row per method, a column per density asked for, headlines as cells."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
+from dstrun.compare import against
 from dstrun.compare.headlines import headline_of, written
 from dstrun.compare.labels import DENSE
-from dstrun.compare.methods import ASKED, by_density
-from dstrun.compare.report.table import escape_line, frame_csv, markdown_table
+from dstrun.compare.methods import ASKED, LISTS, by_density
+from dstrun.compare.report.sheet import Sheet
+from dstrun.compare.report.table import frame_csv
 from dstrun.runs.tasks import Figure
 from dstrun.system.errors import printable
 
-BEST = "none at its density is better by over a standard error of the difference"
+BEST = "best at its density, or seeds cannot tell from it (95 % interval of the difference)"
 Marks = list[tuple[int, int]]  # places of cells, line and column
 
 
@@ -40,7 +42,8 @@ def title(network: str, table: pd.DataFrame) -> str:
 
 
 def _cell(figure: Figure, row: Mapping[str, Any]) -> str:
-    return written(figure, row[figure.name], row[f"{figure.name}_std"])
+    mark = against.mark(row.get(against.FOUND))
+    return written(figure, row[figure.name], row[f"{figure.name}_std"]) + mark
 
 
 def lines(head: str, table: pd.DataFrame) -> tuple[list[list[str]], Marks]:
@@ -59,14 +62,13 @@ def lines(head: str, table: pd.DataFrame) -> tuple[list[list[str]], Marks]:
     return found, best
 
 
-def markdown(lines: Sequence[Sequence[str]], best: Marks) -> str:
-    """Return the lines of a table in Markdown, the best of each density in bold."""
-    cells = [escape_line(line) for line in lines]
-    for row, column in best:
-        cells[row][column] = f"**{cells[row][column]}**"
-    return markdown_table(cells)
+def sheet(network: str, table: pd.DataFrame) -> Sheet:
+    """Return the table, the best of each density in bold."""
+    found, best = lines("method", table)
+    return Sheet(found, 1, title(network, table), frozenset(best), BEST, against.notes(table))
 
 
-def csv(settings: pd.DataFrame) -> str:
-    """Return the tables as CSV, with the column network and fractions."""
-    return frame_csv(pd.concat([table.assign(network=name) for name, table in tables(settings)]))
+def csv(named: Iterable[tuple[str, pd.DataFrame]]) -> str:
+    """Return the `tables` as CSV, with the column network and fractions."""
+    table = pd.concat([table.assign(network=name) for name, table in named])
+    return frame_csv(table.drop(columns=[*LISTS, against.FOUND], errors="ignore"))

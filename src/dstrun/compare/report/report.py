@@ -5,14 +5,16 @@ fractions.
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from dstrun.compare import aggregate, filters, overlap, paper
+from dstrun.compare import against, aggregate, filters, overlap, paper
 from dstrun.compare.labels import with_labels
-from dstrun.compare.report import layer_table, method_table, table, terminal
+from dstrun.compare.report import layer_table, method_table, sheet, table, terminal
+from dstrun.compare.report.sheet import Sheet
 from dstrun.compare.report.table import frame_csv
 from dstrun.compare.run_tables import HOW_TO_GET_SOME, Store
 from dstrun.runs.labels import quantity
@@ -22,7 +24,8 @@ from dstrun.system.streams import write_utf8_to_files
 PAIRS = 60  # of runs whose overlap is printed
 FEW_RUNS = 6  # with whose pairs, at most, matrices of their overlap are followed
 NOTES = 5  # notes on unreadable files that are printed
-TABLE, CSV, MARKDOWN = "table", "csv", "markdown"
+TABLE, CSV, MARKDOWN, LATEX = "table", "csv", "markdown", "latex"
+DOCUMENTS = {MARKDOWN: sheet.markdown, LATEX: sheet.latex}
 
 
 def report_settings(
@@ -31,61 +34,76 @@ def report_settings(
     form: str = TABLE,
     *,
     sort: str | None = None,
+    reference: str = "",
     each_run: bool = False,
     with_paper: bool = False,
     html: Path | None = None,
 ) -> None:
     """Print a row per setting of the runs below `paths` that meet the conditions.
 
-    `form` is TABLE, CSV or MARKDOWN; `sort` a column, with '-' before it from large to small. With
-    `each_run`: a row per run. With `with_paper`: the paper's rows too. `html`: also write a page
-    with table and figures there. Raise InputError if there is nothing to show.
+    `form` is TABLE, CSV, MARKDOWN or LATEX; `sort` a column, with '-' before it from large to
+    small; `reference` the setting to show differences from, see `against`. With `each_run`: a row
+    per run. With `with_paper`: the paper's rows too. `html`: also write a page with table and
+    figures there. Raise InputError if there is nothing to show.
     """
     store, runs = _read(paths, conditions, form)
     where = " ".join(map(str, paths))
     more = ["seed", "state"] if each_run else []
     rows = aggregate.by_setting(runs, more, among=store.runs)
+    if reference:
+        rows = against.with_differences(rows, runs, reference)
     if with_paper:
         rows = paper.with_published(rows)
         _note_unpublished(runs)
     if sort:
         rows = filters.sort_by_word(rows, sort)
+    title = table.title(where, runs)
     if form == CSV:
         sys.stdout.write(table.csv(rows))
-    elif form == MARKDOWN:
-        print(table.markdown(rows))
+    elif form == TABLE:
+        terminal.print_settings(title, rows)
+        _print_methods(method_table.tables(rows), form)
     else:
-        terminal.print_settings(table.title(where, runs), rows)
-        _print_methods(rows, form)
+        print(DOCUMENTS[form](table.sheet(rows, title * (form == LATEX))))
     if html:
         _write_page(html, where, store, runs, rows)
     _print_notes(store.notes)
 
 
-def report_methods(paths: Sequence[Path], conditions: str = "", form: str = TABLE) -> None:
+def report_methods(
+    paths: Sequence[Path], conditions: str = "", form: str = TABLE, *, reference: str = ""
+) -> None:
     """Print accuracies by method and density asked for, a table for each model and data.
 
     The arguments are those of `report_settings`. Raise InputError if there is nothing to show.
     """
     store, runs = _read(paths, conditions, form)
-    rows = aggregate.by_setting(runs, among=store.runs)
-    if not any(method_table.tables(rows)):
+    named = list(method_table.tables(aggregate.by_setting(runs, among=store.runs)))
+    if not named:
         raise InputError("methods: expected runs of two methods or more, at two densities or more")
+    if reference:
+        beside = against.with_differences_at_each_density
+        named = [(name, beside(cells, runs, reference, name)) for name, cells in named]
     if form == CSV:
-        sys.stdout.write(method_table.csv(rows))
+        sys.stdout.write(method_table.csv(named))
     else:
-        _print_methods(rows, form)
+        _print_methods(named, form)
     _print_notes(store.notes)
 
 
-def _print_methods(rows: pd.DataFrame, form: str) -> None:
+def _print_methods(named: Iterable[tuple[str, pd.DataFrame]], form: str) -> None:
     """Print the tables of methods, if there are any."""
-    for name, accuracies in method_table.tables(rows):
-        title = method_table.title(name, accuracies)
-        if form == MARKDOWN:
-            print(method_table.markdown(*method_table.lines(title, accuracies)))
+    sheets = [method_table.sheet(name, cells) for name, cells in named]
+    _print_sheets(sheets, form, fold=0, least=2)
+
+
+def _print_sheets(sheets: Sequence[Sheet], form: str, **on_terminal: Any) -> None:
+    """Print tables in a form, with a line between two of a document."""
+    for place, shown in enumerate(sheets):
+        if form == TABLE:
+            terminal.print_sheet(shown, **on_terminal)
         else:
-            terminal.print_methods(title, *method_table.lines("method", accuracies))
+            print("\n" * (place > 0) + DOCUMENTS[form](shown))
 
 
 def report_layers(paths: Sequence[Path], conditions: str = "", form: str = TABLE) -> None:
@@ -105,7 +123,8 @@ def report_layers(paths: Sequence[Path], conditions: str = "", form: str = TABLE
     if form == CSV:
         sys.stdout.write(layer_table.csv(tables))
     else:
-        _print_layers(tables, form)
+        sheets = [layer_table.sheet(name, rows) for name, rows in tables.items()]
+        _print_sheets(sheets, form, least=2, noun="setting")
     _print_notes(store.notes)
 
 
@@ -136,23 +155,16 @@ def report_overlap(
 
 def _print_matrices(masks: Mapping[str, overlap.Masks], runs: pd.DataFrame, form: str) -> bool:
     """Print the matrices of overlap, and return whether there are any."""
-    has_some = False
-    for title, lines in overlap.matrices(masks, runs):
-        if form == MARKDOWN:
-            print(f"{title}\n\n{layer_table.markdown(lines)}\n")
-        else:
-            terminal.print_matrix(title, lines)
-        has_some = True
-    return has_some
+    found = list(overlap.matrices(masks, runs))
+    sheets = [Sheet(lines, title=title) for title, lines in found]
+    _print_sheets(sheets, form, least=3, noun="setting")
+    return bool(found)
 
 
 def _print_overlap(lines: Sequence[Sequence[str]], form: str) -> None:
     """Print the first lines of a table of overlap, and how many more there are."""
     shown = lines[: 1 + PAIRS]
-    if form == MARKDOWN:
-        print(layer_table.markdown(shown))
-    else:
-        terminal.print_overlap(shown)
+    _print_sheets([Sheet(shown, words=2)], form, least=4, noun="layer")
     if more := len(lines) - len(shown):
         note = f"{quantity(more, 'pair')} more; --filter chooses runs, --csv has all"
         print(f"dstrun: overlap: {note}", file=sys.stderr)
@@ -170,20 +182,6 @@ def _read(paths: Sequence[Path], conditions: str, form: str) -> tuple[Store, pd.
         count = quantity(len(store.runs), "run")
         raise InputError(f"filter: none of {count} meets {conditions!r}")
     return store, runs
-
-
-def _print_layers(tables: dict[str, pd.DataFrame], form: str) -> None:
-    """Print the tables of layers, each followed by the agreement of its settings."""
-    for place, (name, rows) in enumerate(tables.items()):
-        if place:
-            print()
-        lines = layer_table.lines(name, rows)
-        if form == MARKDOWN:
-            print(layer_table.markdown(lines))
-        else:
-            terminal.print_layers(lines)
-        if agreement := aggregate.agreement(rows):
-            print(f"\n{agreement}" if form == MARKDOWN else agreement)
 
 
 def _note_unpublished(runs: pd.DataFrame) -> None:

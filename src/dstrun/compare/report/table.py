@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dstrun.compare.aggregate import front
+from dstrun.compare import against
+from dstrun.compare.aggregate import FRONT, PAIR, front
 from dstrun.compare.headlines import (
     examples_of,
     examples_of_row,
@@ -14,7 +15,15 @@ from dstrun.compare.headlines import (
     written,
     written_difference,
 )
-from dstrun.compare.labels import DENSITIES, EPOCHS, cell_text, has_several_values, is_partly_masked
+from dstrun.compare.labels import (
+    COMPARABLE,
+    DENSITIES,
+    EPOCHS,
+    cell_text,
+    has_several_values,
+    is_partly_masked,
+)
+from dstrun.compare.report.sheet import Sheet
 from dstrun.runs.labels import heading, option_label, quantity
 from dstrun.runs.tasks import ACCURACY, BITS_PER_BYTE, PERPLEXITY
 from dstrun.system.errors import printable
@@ -34,11 +43,12 @@ FIGURES = {
     "density": "remaining %",
     "density_model": "whole model %",
     "difference": "Δ dense",
+    against.MEAN: "Δ",
     "flops": "multiply-adds %",
 }
 SETTINGS = "settings"  # the column of `with_settings`
 HEADERS = FIGURES | dict.fromkeys(DENSITIES, "asked %") | {"seconds": "time", "epochs": "epoch"}
-INTERNAL = ["setting", "names"]  # columns that are not shown
+INTERNAL = ["setting", "names", "values", against.FOUND]  # columns that are not shown
 
 
 def title(where: str, runs: pd.DataFrame) -> str:
@@ -114,7 +124,7 @@ def _figures(rows: pd.DataFrame) -> list[str]:
         left_out.add("flops")
     if not is_partly_masked(rows).any():
         left_out.add("density_model")
-    for key in ("difference", *(key for key in OF_TASKS if key != "accuracy")):
+    for key in ("difference", against.MEAN, *(key for key in OF_TASKS if key != "accuracy")):
         if key not in rows or not rows[key].notna().any():
             left_out.add(key)
     return [key for key in FIGURES if key in rows and key not in left_out]
@@ -122,6 +132,8 @@ def _figures(rows: pd.DataFrame) -> list[str]:
 
 def header(key: str, rows: pd.DataFrame) -> str:
     """Return the header of a column of these rows."""
+    if key == against.MEAN:
+        return f"Δ {rows[against.SETTING].iloc[0]}"
     return HEADERS.get(key) or heading(key, examples_of(rows))
 
 
@@ -141,6 +153,8 @@ def _cell(key: str, row: dict[str, Any]) -> str:
     value = row[key]
     if value is None or value != value:
         return ""
+    if key == against.MEAN:
+        return against.cell(row)
     if key == "difference":
         return written_difference(headline_of_row(row), value)
     if key in FIGURES:
@@ -167,39 +181,41 @@ def _count(key: str, row: dict[str, Any]) -> str:
 def is_on_front(rows: pd.DataFrame) -> list[bool]:
     """Return for each row whether it is on the Pareto front of its model and data.
 
+    Rows of other arguments of the model, or of other numbers of images, have fronts of their own.
     Only settings with finished runs count; a single one has no front.
     """
-    finished = rows[rows["finished"] > 0]
-    on = pd.Series(False, index=rows.index)
-    for _, some in finished.groupby(["model.name", "data.name"], dropna=False):
+    finished, on = rows[rows["finished"] > 0], pd.Series(False, index=rows.index)
+    for _, some in finished.groupby([key for key in COMPARABLE if key in rows], dropna=False):
         on[some.index] = front(some) & (len(some) > 1)
     return on.tolist()
 
 
-def markdown(rows: pd.DataFrame) -> str:
-    """Return the table in Markdown, rows of the front in bold."""
-    keys = columns(rows)
-    head, *body = (escape_line(line) for line in lines(rows, keys))
-    for line, best, row in zip(body, is_on_front(rows), rows.to_dict("records"), strict=True):
-        place = keys.index(headline_of_row(row).name)
-        line[place] = f"**{line[place]}**" if best else line[place]
-    return markdown_table([head, *body])
+def sheet(rows: pd.DataFrame, title: str = "", keys: Sequence[str] = ()) -> Sheet:
+    """Return the table of settings, with the headlines of the front in bold.
 
-
-def markdown_table(lines: Sequence[Sequence[str]]) -> str:
-    """Return lines of cells, the header first, as a table in Markdown."""
-    head, *body = lines
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *body))
-
-
-def escape_line(cells: Sequence[str]) -> list[str]:
-    """Return cells without what Markdown would read as the end of a cell or as a tag."""
-    return [cell.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;") for cell in cells]
+    `keys` are the columns, by default all of `columns`.
+    """
+    keys = keys or columns(rows)
+    places = [keys.index(headline_of_row(row).name) for row in rows.to_dict("records")]
+    on_front = is_on_front(rows)
+    best = {(1 + row, column) for row, column in enumerate(places) if on_front[row]}
+    pairs = rows[[*PAIR]].agg(tuple, axis=1)
+    starts = pairs.ne(pairs.shift())
+    are_together = starts.sum() == pairs.nunique()
+    return Sheet(
+        lines(rows, keys),
+        sum(key in (*NAMES, SETTINGS) for key in keys),
+        title,
+        frozenset(best),
+        FRONT,
+        against.notes(rows),
+        frozenset(1 + np.flatnonzero(starts)[1:] if are_together else ()),
+    )
 
 
 def csv(rows: pd.DataFrame) -> str:
     """Return settings as CSV: fractions, seconds, and standard deviations of the means."""
-    return frame_csv(rows.drop(columns=INTERNAL))
+    return frame_csv(rows.drop(columns=INTERNAL, errors="ignore"))
 
 
 def frame_csv(table: pd.DataFrame) -> str:

@@ -1,5 +1,6 @@
 """Tables on the terminal, without the columns that are too many for its width."""
 
+import os
 from collections.abc import Sequence
 
 import pandas as pd
@@ -9,23 +10,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dstrun.compare.aggregate import FRONT
-from dstrun.compare.headlines import headline_of_row
+from dstrun.compare.against import UNCLEAR
 from dstrun.compare.labels import DENSITIES, EPOCHS
-from dstrun.compare.report.method_table import BEST
+from dstrun.compare.report.sheet import Sheet
 from dstrun.compare.report.table import (
     NAMES,
     SETTINGS,
     columns,
     header,
-    is_on_front,
     lines,
+    sheet,
     with_settings,
 )
 from dstrun.runs.labels import quantity
 from dstrun.system.streams import legible
 from dstrun.system.terminal import print_whole
 
+WIDE = 160  # columns of other output, where $COLUMNS does not say
 GAP = 3  # characters between two columns
 LEAST_WORDS = 12  # characters of a column of words, which is folded before it gets narrower
 LASTING = ("reg.alpha", *DENSITIES)  # options that stay columns
@@ -42,54 +43,82 @@ DISPENSABLE = (
 
 
 def print_settings(title: str, rows: pd.DataFrame) -> None:
-    """Print a title and the table of settings, with rows of the front in bold or marked by '*'.
+    """Print a title and the table of settings, with headlines of the front in bold or with '*'.
 
     A terminal that is too narrow gets no columns of least importance, and a line that names them;
-    what tells two rows apart stays.
+    what tells two rows apart stays. Other output has all, options in one column if it is wide.
+    """
+    console = Console()
+    width, is_terminal = _room(console), console.is_terminal
+    rows, keys, left_out = _fit(rows, columns(rows), width, is_terminal)
+    fold = keys.index(SETTINGS) if SETTINGS in keys else -1
+    print_sheet(sheet(rows, title, keys), fold=fold, left_out=left_out)
+
+
+def print_sheet(
+    shown: Sheet, *, fold: int = -1, least: int = 0, noun: str = "", left_out: Sequence[str] = ()
+) -> None:
+    """Print a table with its title and notes, its best cells in bold or marked by '*'.
+
+    On a terminal that is too narrow, the words of the column `fold` are folded. Then columns are
+    left out from the last on, down to the first `least`, 0 for none; `noun` is what one is, or
+    headers are named. `left_out` are headers of columns that were left out already.
     """
     console = Console(highlight=False, soft_wrap=True)
-    width, keys = console.width, columns(rows)
-    mark, best = "" if console.is_terminal else "*", is_on_front(rows)
-    left_out: list[str] = []
-    if console.is_terminal:
-        rows, keys, left_out = _fit(rows, keys, width)
-    console.print(Text(title))
-    table = _settings_table(rows, keys, best, mark)
-    if console.is_terminal and SETTINGS in keys:
-        _fold(table, keys.index(SETTINGS), lines(rows, keys), width)
-    print_whole(console, table)
-    if any(best):
-        console.print(f"{mark or 'bold'}: {FRONT}")
-    if left_out:
-        _print_left_out(width, ", ".join(left_out))
+    width, head, room = _room(console), shown.lines[0], len(shown.lines[0])
+    while console.is_terminal and least and room > least:
+        if _width([line[:room] for line in shown.lines], fold, LEAST_WORDS) <= width:
+            break
+        room -= 1
+    mark = "" if console.is_terminal else "*"
+    lines = [line[:room] for line in _marked(shown, mark)]
+    printed = _table(lines[0], shown.words)
+    for row, line in enumerate(lines[1:], start=1):
+        if row in shown.sections:
+            printed.add_section()
+        styles = ["bold" if (row, column) in shown.best else "" for column in range(room)]
+        printed.add_row(*map(Text, line, styles))
+    if shown.title:
+        console.print(Text(shown.title))
+    if fold >= 0:
+        _fold(printed, fold, lines, width)
+    print_whole(console, printed)
+    for note in shown.below(mark or "bold"):
+        console.print(Text(legible(note)), soft_wrap=not console.is_terminal, width=width)
+    more = quantity(len(head) - room, noun) if noun and room < len(head) else ", ".join(head[room:])
+    if words := ", ".join([*left_out, *filter(None, [more])]):
+        note = f"left out at {width} columns: {words}; --csv has all, or a wider terminal"
+        Console(highlight=False, width=width).print(Text(note))
 
 
-def _settings_table(
-    rows: pd.DataFrame, keys: Sequence[str], best: Sequence[bool], mark: str
-) -> Table:
-    """Return the table, with a line between models and data whose rows are together."""
-    head, *body = lines(rows, keys)
-    table = _table(head, sum(key in (*NAMES, SETTINGS) for key in keys))
-    pairs = rows[["model.name", "data.name"]].agg(tuple, axis=1)
-    starts = pairs.ne(pairs.shift()).tolist()
-    are_together = sum(starts) == pairs.nunique()
-    for place, (cells, row) in enumerate(zip(body, rows.to_dict("records"), strict=True)):
-        if place and are_together and starts[place]:
-            table.add_section()
-        if best[place]:
-            cells[keys.index(headline_of_row(row).name)] += mark
-        style = "bold" if best[place] else ""
-        table.add_row(*(Text(legible(cell)) for cell in cells), style=style)
-    return table
+def _room(console: Console) -> int:
+    """Return the width to lay a table out for: rich takes 80 where nothing says it."""
+    is_known = console.is_terminal or os.environ.get("COLUMNS", "").isdigit()
+    return console.width if is_known else WIDE
+
+
+def _marked(sheet: Sheet, mark: str) -> list[list[str]]:
+    """Return lines with marks, and as much space for them in the other cells of a column."""
+    columns = []
+    for place, cells in enumerate(zip(*sheet.lines, strict=True)):
+        stars = [mark * ((row, place) in sheet.best) for row in range(len(cells))]
+        signs = [UNCLEAR * cell.endswith(UNCLEAR) for cell in cells]
+        widths = [max(map(len, marks)) * (place >= sheet.words) for marks in (stars, signs)]
+        found = [cells[0]]
+        for cell, star, sign in list(zip(cells, stars, signs, strict=True))[1:]:
+            ends = star.ljust(widths[0]) + sign.ljust(widths[1])
+            found.append(cell.removesuffix(UNCLEAR) + ends)
+        columns.append(found)
+    return [[legible(cell) for cell in line] for line in zip(*columns, strict=True)]
 
 
 def _fit(
-    rows: pd.DataFrame, keys: Sequence[str], width: int
+    rows: pd.DataFrame, keys: Sequence[str], width: int, is_terminal: bool
 ) -> tuple[pd.DataFrame, list[str], list[str]]:
     """Return rows and columns for a table of that width, and the headers of those left out.
 
-    Options that tell no two rows apart go first, from the last on. The others then share one
-    column, which can be folded, and figures go.
+    On a terminal, options that tell no two rows apart go first, from the last on. The others then
+    share one column, which can be folded there, and on a terminal figures go.
     """
     keys, left_out = list(keys), []
 
@@ -99,7 +128,7 @@ def _fit(
         return _width(cells, words, least) > width
 
     options = [key for key in keys if "." in key and key not in (*NAMES, *LASTING)]
-    for key in reversed(options):
+    for key in [*reversed(options)] * is_terminal:
         if is_too_wide() and _is_idle(rows, keys, key):
             keys.remove(key)
             options.remove(key)
@@ -110,7 +139,7 @@ def _fit(
         keys = [key for key in keys if key not in options]
         keys.insert(place, SETTINGS)
     kept = [] if rows[EPOCHS].nunique() <= 1 else ["epochs"]
-    for key in DISPENSABLE:
+    for key in DISPENSABLE * is_terminal:
         if key in keys and key not in kept and is_too_wide(LEAST_WORDS):
             keys.remove(key)
             left_out.append(header(key, rows))
@@ -130,76 +159,6 @@ def _fold(table: Table, place: int, lines: Sequence[Sequence[str]], width: int) 
     column = table.columns[place]
     if max(cell_len(line[place]) for line in lines) > room:
         column.no_wrap, column.width = False, max(room, LEAST_WORDS)
-
-
-def print_methods(
-    title: str, lines: Sequence[Sequence[str]], best: Sequence[tuple[int, int]]
-) -> None:
-    """Print a table of methods with its title, the cells of `best` in bold or marked by '*'.
-
-    On a terminal that is too narrow, names are folded, then densities are left out.
-    """
-    console = Console(highlight=False, soft_wrap=True)
-    mark, width, room = "" if console.is_terminal else "*", console.width, len(lines[0])
-    console.print(Text(title))
-    while console.is_terminal and room > 2:
-        if _width([line[:room] for line in lines], 0, LEAST_WORDS) <= width:
-            break
-        room -= 1
-    table = _table(lines[0][:room], 1)
-    for row, line in enumerate(lines[1:], start=1):
-        cells = []
-        for column, cell in enumerate(line[:room]):
-            is_best = (row, column) in best
-            cells.append(Text(legible(cell) + mark * is_best, style="bold" if is_best else ""))
-        table.add_row(*cells)
-    if console.is_terminal:
-        _fold(table, 0, [line[:room] for line in lines], width)
-    print_whole(console, table)
-    console.print(f"{mark or 'bold'}: {BEST}")
-    if left_out := lines[0][room:]:
-        _print_left_out(width, ", ".join(left_out))
-
-
-def print_layers(lines: Sequence[Sequence[str]]) -> None:
-    """Print the lines of a table of layers, with as many settings as a terminal has room for."""
-    _print_first_columns(lines, words=1, least=2, noun="setting")
-
-
-def print_matrix(title: str, lines: Sequence[Sequence[str]]) -> None:
-    """Print a matrix with its title, with as many settings as a terminal has room for."""
-    Console(highlight=False, soft_wrap=True).print(Text(title))
-    _print_first_columns(lines, words=1, least=3, noun="setting")
-
-
-def print_overlap(lines: Sequence[Sequence[str]]) -> None:
-    """Print the lines of a table of overlap, with as many layers as a terminal has room for."""
-    _print_first_columns(lines, words=2, least=4, noun="layer")
-
-
-def _print_first_columns(lines: Sequence[Sequence[str]], words: int, least: int, noun: str) -> None:
-    """Print lines, on a terminal that is too narrow at least their first columns.
-
-    `words` of them hold words, the others numbers; a column left out is called `noun`.
-    """
-    console = Console(highlight=False, soft_wrap=True)
-    width, room = console.width, len(lines[0])
-    while console.is_terminal and room > least:
-        if _width([line[:room] for line in lines]) <= width:
-            break
-        room -= 1
-    table = _table(lines[0][:room], words)
-    for line in lines[1:]:
-        table.add_row(*(Text(legible(cell)) for cell in line[:room]))
-    print_whole(console, table)
-    if left_out := len(lines[0]) - room:
-        _print_left_out(width, quantity(left_out, noun))
-
-
-def _print_left_out(width: int, words: str) -> None:
-    """Print which columns were left out."""
-    note = f"left out at {width} columns: {words}; --csv has all, or a wider terminal"
-    Console(highlight=False, width=width).print(Text(note))
 
 
 def _table(head: Sequence[str], words: int) -> Table:
