@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from dstrun.methods import mask_stats
 from dstrun.methods.dense import Dense
 from dstrun.methods.dst.method import DynamicSparseTraining
 from dstrun.methods.fixed.method import FixedMaskMethod
@@ -25,6 +27,7 @@ from dstrun.methods.mask_stats import (
 from dstrun.methods.masked_layers import sparsify
 from dstrun.models import BUILDERS
 from dstrun.models.lenet import LeNet300100
+from dstrun.runs.metrics import QUANTILES
 
 MASK = torch.tensor([[True, False, True], [False, False, False]])
 
@@ -68,6 +71,21 @@ def test_figures_of_layers() -> None:
         0.5,
     )
     assert (figures.churn, figures.dead_rows) == (0, 1)
+    assert [getattr(figures, name) for name in mask_stats.QUANTILES] == pytest.approx(
+        [-0.175, -0.0625, 0.125, 0.3125, 0.425]
+    )
+
+
+def test_quantiles_of_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare with numpy's, of all thresholds and of every third."""
+    assert tuple(mask_stats.QUANTILES) == QUANTILES
+    values = torch.randn(31, 33, generator=torch.Generator().manual_seed(0))
+    for sample, every in ((1 << 16, 1), (400, 3)):
+        monkeypatch.setattr(mask_stats, "SAMPLE", sample)
+        found = [float(value) for value in mask_stats.quantiles(values).values()]
+        wanted = np.quantile(values.flatten()[::every], [0.1, 0.25, 0.5, 0.75, 0.9])
+        assert found == pytest.approx(wanted, abs=1e-6)
+    assert [float(one) for one in mask_stats.quantiles(torch.tensor(2.0)).values()] == [2.0] * 5
 
 
 def test_a_models_density_weighs_layers_by_their_size() -> None:

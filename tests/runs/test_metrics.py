@@ -79,7 +79,8 @@ def test_rows_are_cut_where_they_are_taken_up_and_told_from_others() -> None:
         (
             LAYERS,
             "epoch,step,layer,kept,total,density,threshold_mean,threshold_min,threshold_max,churn,dead_rows,"
-            "explored,grown,dropped,gradient_norm\n",
+            "explored,grown,dropped,gradient_norm,"
+            "threshold_q10,threshold_q25,threshold_q50,threshold_q75,threshold_q90\n",
         ),
     ],
 )

@@ -20,7 +20,7 @@ import pandas as pd
 from dstrun.compare.csv_reader import Kind, read_files, stack
 from dstrun.compare.run_reader import ROW_FILES, SHOWN_OPTIONS, TOTALS, Run
 from dstrun.config.options import OPTIONS
-from dstrun.runs.metrics import ADDED, ADDED_LAYERS, LAYERS, METRICS, OF_TASKS, STEERED
+from dstrun.runs.metrics import ADDED, ADDED_LAYERS, LAYERS, METRICS, OF_TASKS, QUANTILES, STEERED
 from dstrun.runs.status import changed_files
 from dstrun.system.errors import InputError
 from dstrun.system.run_files import CONFIG_FILE, LAYERS_FILE, METRICS_FILE, STATUS_FILE
@@ -33,7 +33,7 @@ NUMBERS = (*FIGURES, *(key for key in SHOWN_OPTIONS if OPTIONS[key].type in (int
 LOSSES = ("train_loss", "test_loss")  # which a file of any task has
 OF_SOME_TASKS = tuple(column for column in OF_TASKS if column not in LOSSES)
 METRICS_CSV = Kind((*COLUMNS, *STEERED), optional=OF_SOME_TASKS + STEERED + ADDED)
-LAYERS_CSV = Kind(LAYERS, optional=ADDED_LAYERS, text="layer")
+LAYERS_CSV = Kind(LAYERS, optional=ADDED_LAYERS + QUANTILES, text="layer")
 
 
 class Store:

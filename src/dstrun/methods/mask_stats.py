@@ -7,6 +7,7 @@ explored        share of the weights that have taken part so far: the in-time ov
                 rate R_s of Liu et al. (2021, arXiv:2102.02887)
 grown, dropped  weights that an earlier mask lacks, and that it alone has
 gradient norm   ‖G ⊙ M‖ of the gradient G that the last step's optimiser got
+threshold_q10   the value that a tenth of a layer's thresholds are below; so are the other quantiles
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +19,9 @@ from torch import Tensor, nn
 
 from dstrun.methods.layer_kinds import kind_of
 from dstrun.methods.masked_layers import plain_type
+
+QUANTILES = {f"threshold_q{percent}": percent / 100 for percent in (10, 25, 50, 75, 90)}
+SAMPLE = 1 << 14  # thresholds that quantiles are taken of at most: to sort 10⁷ takes a CPU a second
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,11 @@ class LayerFigures:
     grown: int = 0
     dropped: int = 0
     gradient_norm: float | None = None
+    threshold_q10: float | None = None
+    threshold_q25: float | None = None
+    threshold_q50: float | None = None
+    threshold_q75: float | None = None
+    threshold_q90: float | None = None
 
     @property
     def density(self) -> float:
@@ -59,6 +68,21 @@ def dead_rows(mask: Tensor) -> Tensor:
 def gradient_norm(gradient: Tensor, mask: Tensor) -> Tensor:
     """Return the norm of a gradient over the weights that a mask keeps: a 0-dim tensor."""
     return torch.linalg.vector_norm(gradient.masked_fill(~mask, 0))
+
+
+def quantiles(threshold: Tensor) -> dict[str, Tensor]:
+    """Return the QUANTILES of thresholds, linear between two values: 0-dim tensors.
+
+    Of more than SAMPLE thresholds, which only weights of their own have, those at even distances.
+    """
+    flat = threshold.detach().flatten()
+    ordered = flat[:: -(-flat.numel() // SAMPLE)].sort().values
+    last, found = ordered.numel() - 1, {}
+    for name, share in QUANTILES.items():
+        below = int(share * last)
+        above = min(below + 1, last)
+        found[name] = ordered[below].lerp(ordered[above], share * last - below)
+    return found
 
 
 def measure(
@@ -89,6 +113,7 @@ def measure(
             threshold = thresholds[name]
             row["threshold_mean"] = threshold.mean()
             row["threshold_min"], row["threshold_max"] = threshold.aminmax()
+            row |= quantiles(threshold)
         if norms and name in norms:
             row["gradient_norm"] = norms[name]
         rows.append(row)

@@ -39,6 +39,7 @@ STREAMED = ("data_wait",)
 STEERED = ("alpha",)
 ADDED = ("density_model",)  # columns that runs of earlier versions lack
 ADDED_LAYERS = ("explored", "grown", "dropped", "gradient_norm")  # as ADDED, of layers.csv
+QUANTILES = tuple(f"threshold_q{percent}" for percent in (10, 25, 50, 75, 90))  # added later still
 LAYERS = (
     "epoch",
     "step",
@@ -52,6 +53,7 @@ LAYERS = (
     "churn",
     "dead_rows",
     *ADDED_LAYERS,
+    *QUANTILES,
 )
 
 
