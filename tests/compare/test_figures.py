@@ -354,14 +354,16 @@ def test_a_run_looks_the_same_in_every_figure(store: Store, runs: pd.DataFrame) 
 
 
 def test_looks_differ() -> None:
-    looks = {
-        (look["color"], look["dash"])
-        for look in (style.look(s, r) for s in range(6) for r in range(5))
-    }
-    assert len(looks) == 30
-    methods = [style.look(method_hue(method), 3) for method in METHODS]
-    assert len({(look["color"], look["dash"]) for look in methods}) == len(METHODS)
-    assert style.look(6, 0) != style.look(0, 0)
+    """Check sixteen settings of five seeds, dense ones, and methods whatever their settings are."""
+    looks = [style.look(series, seed) for series in range(16) for seed in range(5)]
+    assert len({(look["color"], look["dash"]) for look in looks}) == 80
+    assert len({(look["color"], look["symbol"]) for look in looks}) == 80
+    assert style.look(-1, 0)["dash"] != style.look(-2, 0)["dash"], "of two dense settings"
+    sparse = [name for name in METHODS if name != "dense"]
+    kinds = [[style.look(method_hue(name), kind) for kind in range(5)] for name in sparse]
+    of_methods = [look for own in kinds for look in own]
+    assert len({(look["color"], look["dash"]) for look in of_methods}) == len(of_methods)
+    assert len({(own[0]["color"], own[0]["symbol"]) for own in kinds}) == len(sparse)
 
 
 def test_final_density_by_layer(store: Store, runs: pd.DataFrame) -> None:

@@ -10,17 +10,27 @@ from plotly.colors import sample_colorscale
 from dstrun.compare.labels import METHOD_HUES
 from dstrun.runs.tasks import ACCURACY, Figure
 
-COLOURS = (  # Okabe and Ito's, which colour-blind people can tell apart
+COLOURS = (  # Okabe and Ito's, which colour-blind people can tell apart, and two more
     "#0072b2",
     "#d55e00",
     "#009e73",
     "#cc79a7",
     "#e69f00",
     "#56b4e9",
+    "#a06cc8",
+    "#a67c2d",
 )
-METHOD_COLOURS = (*COLOURS, "#a06cc8", "#a67c2d")
+# the first five are those of the first settings or methods, the others of those whose colour comes
+# for the second time; dashes and gaps in pixels where plotly has no name
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+DASHES += ("longdashdot", "2px,6px", "14px,3px,3px,3px", "3px,3px,9px,3px", "6px,8px")
 SYMBOLS = ("circle", "square", "triangle-up", "cross", "star")
+SYMBOLS += ("diamond", "x", "triangle-down", "pentagon", "hexagon")
+METHOD_SYMBOLS = (
+    *("circle", "square", "triangle-up", "diamond", "cross", "x", "triangle-down", "star"),
+    *("pentagon", "triangle-left", "hexagon", "triangle-right"),
+)
+KINDS = 5  # dashes and symbols of one setting or method, for its seeds or settings
 GREY = "#888888"
 PERCENT = ".3~%"
 INK, LINE, GROUND = ("#26262b", "#d8d8dc"), ("#dcdce2", "#3a3a42"), ("#ffffff", "#24242a")
@@ -67,23 +77,18 @@ def spread(mean: float, std: float, count: float, figure: Figure = ACCURACY) -> 
 def look(hue: int, kind: int) -> dict[str, str]:
     """Return colour, dash and symbol of a run.
 
-    A setting has a colour, as long as there are enough, and a seed a dash and a symbol. Dense
-    settings, whose numbers go down from −1, are grey. A method has a colour and a symbol, and a
-    setting of it a dash, which methods of one colour begin with different ones of.
+    A setting has a colour, and a seed of it a dash and a symbol; settings of one colour have other
+    ones. Dense settings, whose numbers go down from −1, are grey. A method has a colour and a
+    symbol, and a setting of it a dash. Twice as many as there are colours are told apart.
     """
-    if hue >= METHOD_HUES:
-        turn, colour = divmod(hue - METHOD_HUES, len(METHOD_COLOURS))
-        return {
-            "color": METHOD_COLOURS[colour],
-            "dash": DASHES[(kind + turn) % len(DASHES)],
-            "symbol": SYMBOLS[turn % len(SYMBOLS)],
-        }
-    turn, colour = divmod(hue if hue >= 0 else -1 - hue, len(COLOURS))
-    kind = (kind + 3 * turn) % len(DASHES)
+    is_method, is_dense = hue >= METHOD_HUES, hue < 0
+    number = hue - METHOD_HUES if is_method else -1 - hue if is_dense else hue
+    turn = number if is_dense else number // len(COLOURS)
+    place = kind % KINDS + KINDS * (turn % 2)
     return {
-        "color": COLOURS[colour] if hue >= 0 else GREY,
-        "dash": DASHES[kind],
-        "symbol": SYMBOLS[kind],
+        "color": GREY if is_dense else COLOURS[number % len(COLOURS)],
+        "dash": DASHES[place],
+        "symbol": METHOD_SYMBOLS[number % len(METHOD_SYMBOLS)] if is_method else SYMBOLS[place],
     }
 
 
