@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dstrun.cli.arguments import find_run, parse_eval, parse_export, parse_rerun
+from dstrun.cli.arguments import parse_eval, parse_export, parse_rerun
+from dstrun.cli.find_run import find_run
 from dstrun.cli.main import VERBS
 from dstrun.cli.rerun import place_of
 from dstrun.system.errors import InputError

@@ -1,17 +1,16 @@
-"""Arguments of the verbs, parsed by argparse, and the run that a path means."""
+"""Arguments of the verbs, parsed by argparse."""
 
 import argparse
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
+from dstrun.cli.find_run import find_run
 from dstrun.system.errors import InputError
-from dstrun.system.run_files import CONFIG_FILE
 
 DEFAULT = Path("outputs")
 RUN = "a run's folder, a file in it, or a folder above it that contains no other run"
-NAMED = 3  # runs that a message names
+NAMED = 3  # paths that a message names
 REPORT_FLAGS = {
     "--paper": "add the paper's rows",
     "--runs": "a row per run instead of a row per setting",
@@ -41,9 +40,7 @@ def parse_report(words: Sequence[str]) -> argparse.Namespace:
         description="Results of runs: a row per setting, mean ± deviation over its seeds.",
     )
     _add_paths(parser)
-    parser.add_argument(
-        "--filter", default="", metavar="CONDITIONS", help="such as 'alpha>1e-6 density<5%%'"
-    )
+    _add_filter(parser)
     parser.add_argument("--sort", metavar="COLUMN", help="such as accuracy; -accuracy reverses it")
     parser.add_argument(
         "--against",
@@ -84,6 +81,46 @@ def parse_report(words: Sequence[str]) -> argparse.Namespace:
         other = "runs" if given.runs else alone[0]
         raise InputError(f"against: got it with --{other}, expected a table of settings or methods")
     return given
+
+
+def parse_figure(words: Sequence[str]) -> argparse.Namespace:
+    """Return name (None: list the figures), paths, to, filter, width, height, font_size and font.
+
+    Raise InputError for arguments that cannot be used.
+    """
+    parser = Parser(
+        "dstrun figure",
+        description="A figure of the report as a file for a paper. Without NAME: the list below.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=_figures() if {"-h", "--help"} & {*words} else None,
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="as `dstrun figure` lists them")
+    _add_paths(parser)
+    parser.add_argument(
+        "--to", type=Path, metavar="FILE", help="file: NAME.pdf, .svg or .png; it is replaced"
+    )
+    _add_filter(parser)
+    sizes = {
+        "--width": (3.3, "inches (default: 3.3, a column)"),
+        "--height": (None, "inches (default: by the content)"),
+        "--font-size": (8, "points (default: 8)"),
+    }
+    for option, (default, help_line) in sizes.items():
+        parser.add_argument(option, type=float, default=default, metavar="SIZE", help=help_line)
+    parser.add_argument(
+        "--font", default="DejaVu Sans", help="one of this machine's (default: DejaVu Sans)"
+    )
+    given = _with_paths(parser.parse_intermixed_args(list(words)))
+    if given.name and not given.to:
+        parser.error("expected --to FILE, such as --to figure.pdf")
+    return given
+
+
+def _figures() -> str:
+    """Return the figures and what each shows; this imports what they are made with."""
+    from dstrun.compare.figures.catalogue import listing
+
+    return f"figures:\n{listing()}"
 
 
 def parse_dashboard(words: Sequence[str]) -> argparse.Namespace:
@@ -188,6 +225,13 @@ def _add_paths(parser: Parser) -> None:
     )
 
 
+def _add_filter(parser: Parser) -> None:
+    """Add conditions that choose runs to a parser."""
+    parser.add_argument(
+        "--filter", default="", metavar="CONDITIONS", help="such as 'alpha>1e-6 density<5%%'"
+    )
+
+
 def _add_words(parser: Parser, changes: str) -> None:
     """Add a run and KEY=VALUE to a parser; `changes` describes the latter."""
     parser.add_argument("words", nargs="*", metavar="RUN [KEY=VALUE ...]", help=f"{RUN}; {changes}")
@@ -205,48 +249,6 @@ def _with_run(parser: Parser, words: Sequence[str]) -> argparse.Namespace:
     given.run = find_run(Path(paths[0]))
     given.changes = [word for word in given.words if word != paths[0]]
     return given
-
-
-def find_run(path: Path) -> Path:
-    """Return the folder of the run that a path means: the folder, a file in it or the one above.
-
-    Raise InputError if there is none, or more than one.
-    """
-    for folder in (path, path.parent):
-        if _is_run(folder) and (folder == path or path.exists()):
-            return folder
-    below = _runs_below(path)
-    if len(below) == 1:
-        return below[0]
-    if below:
-        names = ", ".join(str(run.relative_to(path)) for run in below[:NAMED])
-        more = ", …" if len(below) > NAMED else ""
-        raise InputError(
-            f"{path}: expected the folder of one run, and there are {len(below)} in it: "
-            f"{names}{more}"
-        )
-    hint = _similar_run(path)
-    raise InputError(f"{path}: expected the folder of a run, with a {CONFIG_FILE} in it{hint}")
-
-
-def _is_run(folder: Path) -> bool:
-    """Return whether a folder is that of a run."""
-    return (folder / CONFIG_FILE).is_file()
-
-
-def _runs_below(path: Path) -> list[Path]:
-    """Return the folders of runs one or two levels below a folder."""
-    runs = []
-    for depth in ("*", "*/*"):
-        runs += [file.parent for file in sorted(path.glob(f"{depth}/{CONFIG_FILE}"))]
-    return runs
-
-
-def _similar_run(path: Path) -> str:
-    """Return '; did you mean …?' with a run beside a path that has a similar name, or ''."""
-    runs = {run.name: run for run in path.parent.glob("*") if _is_run(run)}
-    names = get_close_matches(path.name, runs, n=1, cutoff=0.7)
-    return f"; did you mean {runs[names[0]]}?" if names else ""
 
 
 def _with_paths(given: argparse.Namespace) -> argparse.Namespace:

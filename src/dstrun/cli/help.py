@@ -29,6 +29,7 @@ dstrun trains sparse networks by Dynamic Sparse Training.
   dstrun rerun RUN [KEY=VALUE ...]                train again, with some settings changed
   dstrun eval RUN [KEY=VALUE ...]                 test a trained run
   dstrun report [PATH ...]                        results of runs: a table, or a page with figures
+  dstrun figure NAME [PATH ...] --to FILE         a figure as .pdf, .svg or .png; alone: their names
   dstrun dashboard [PATH ...]                     local page on runs, live while they train
   dstrun export RUN --to PATH                     sparse network as .safetensors, .pt2 or .onnx
 

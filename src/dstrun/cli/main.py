@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dstrun.cli.exit import exit_with
@@ -14,6 +15,8 @@ from dstrun.system.errors import BusyError, InputError, StoppedByFile
 from dstrun.system.streams import accept_all_text
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from dstrun.config.options import Config
 
 HELP_WORDS = ("help", "-help", "?")
@@ -195,6 +198,30 @@ def _report(arguments: Sequence[str]) -> None:
     )
 
 
+def _figure(arguments: Sequence[str]) -> None:
+    """Run `dstrun figure NAME PATH... --to FILE`: write a figure for a paper."""
+    from dstrun.cli.arguments import parse_figure
+
+    given = parse_figure(arguments)
+    if not given.name:
+        from dstrun.compare.figures.catalogue import listing
+
+        print(f"{listing()}\n\ndstrun figure NAME [PATH ...] --to FILE")
+        return
+    from dstrun.compare.drawing.figure import Paper
+    from dstrun.compare.drawing.files import write_figures
+
+    paper = Paper(given.width, given.height, given.font_size, given.font)
+    write_figures(given.name, given.paths, given.to, given.filter, paper, _read_masks)
+
+
+def _read_masks(folder: Path) -> "dict[str, np.ndarray]":
+    """Return the masks of a run by layer, read by torch, which few figures need."""
+    from dstrun.export.masks import read_masks
+
+    return read_masks(folder)
+
+
 def _export(arguments: Sequence[str]) -> None:
     """Run `dstrun export RUN --to PATH`: write the sparse network."""
     from dstrun.cli.arguments import parse_export
@@ -228,6 +255,7 @@ VERBS: dict[str, Callable[[Sequence[str]], None]] = {
     "rerun": rerun,
     "eval": _evaluate,
     "report": _report,
+    "figure": _figure,
     "dashboard": _dashboard,
     "export": _export,
 }

@@ -23,6 +23,8 @@ OTHER_VERBS = {
     "repeat": "rerun",
     "show": "report",
     "table": "report",
+    "plot": "figure",
+    "figures": "figure",
     "compare": "report",
     "ui": "dashboard",
     "board": "dashboard",

@@ -11,29 +11,48 @@ FIGURES: dict[str, Entry] = {
         overview_views.front_view,
     ),
     "methods": Entry(
-        "accuracy against density, a line and a band per method", overview_views.methods_view
+        "accuracy against density, a line and a band per method",
+        overview_views.methods_view,
+        needs="runs of two sparse methods or more",
     ),
-    "alpha": Entry("accuracy and density against α", overview_views.alpha_view),
+    "alpha": Entry(
+        "accuracy and density against α", overview_views.alpha_view, needs="runs with α > 0"
+    ),
     "kept": Entry(
         "accuracy against the parameters and multiply-adds that are kept", overview_views.kept_view
     ),
     "parallel": Entry(
-        "settings and figures of runs as parallel coordinates", overview_views.parallel_view
+        "settings and figures of runs as parallel coordinates",
+        overview_views.parallel_view,
+        needs="two runs or more",
     ),
-    "layers": Entry("density of every layer over epochs", layer_views.layers_view),
+    "layers": Entry(
+        "density of every layer over epochs",
+        layer_views.layers_view,
+        needs="runs with rows in layers.csv",
+    ),
     "layers-final": Entry(
-        "density of every layer at the end, a panel per setting", layer_views.final_layers_view
+        "density of every layer at the end, a panel per setting",
+        layer_views.final_layers_view,
+        needs="runs with rows in layers.csv",
     ),
-    "density-map": Entry("density of one run, layer × epoch", layer_views.map_of("density-map")),
+    "density-map": Entry(
+        "density of one run, layer × epoch", layer_views.map_of("density-map"), needs="sparse runs"
+    ),
     "threshold-map": Entry(
-        "mean threshold of one run, layer × epoch", layer_views.map_of("threshold-map")
+        "mean threshold of one run, layer × epoch",
+        layer_views.map_of("threshold-map"),
+        needs="runs of a method with thresholds",
     ),
     "churn-map": Entry(
-        "changes of one run's masks, layer × epoch", layer_views.map_of("churn-map")
+        "changes of one run's masks, layer × epoch",
+        layer_views.map_of("churn-map"),
+        needs="sparse runs",
     ),
     "explored-map": Entry(
         "weights of one run that have taken part so far, layer × epoch",
         layer_views.map_of("explored-map"),
+        needs="runs whose masks move",
     ),
     "density-curves": Entry("density and accuracy over epochs", training_views.density_curves_view),
     "curves": Entry("loss and accuracy over epochs", training_views.curves_view),
@@ -65,6 +84,12 @@ def one_run(source: Source) -> Iterator[View]:
     None before its first row of layers.csv.
     """
     return _made(RUN, source)
+
+
+def listing() -> str:
+    """Return a line for each figure: its name, and what it shows."""
+    width = max(map(len, FIGURES)) + 2
+    return "\n".join(f"  {name:<{width}}{entry.about}" for name, entry in FIGURES.items())
 
 
 def _made(names: tuple[str, ...], source: Source) -> Iterator[View]:

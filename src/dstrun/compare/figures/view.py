@@ -57,11 +57,12 @@ class Entry(NamedTuple):
     """What a figure shows, in a line, and the function that makes it.
 
     It yields nothing where runs have nothing to show, and several views where one is not enough,
-    such as one for each model and data.
+    such as one for each model and data. `needs` says of which runs it shows something.
     """
 
     about: str
     make: Callable[[Source], Iterator[View]]
+    needs: str = "runs that have done an epoch"
 
 
 def share(some: pd.DataFrame, runs: pd.DataFrame, which: str) -> str:

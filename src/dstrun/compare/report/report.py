@@ -13,17 +13,17 @@ import pandas as pd
 
 from dstrun.compare import against, aggregate, filters, overlap, paper
 from dstrun.compare.labels import with_labels
+from dstrun.compare.reading import print_notes, read_runs
 from dstrun.compare.report import layer_table, method_table, sheet, table, terminal
 from dstrun.compare.report.sheet import Sheet
 from dstrun.compare.report.table import frame_csv
-from dstrun.compare.run_tables import HOW_TO_GET_SOME, Store
+from dstrun.compare.run_tables import Store
 from dstrun.runs.labels import quantity
 from dstrun.system.errors import InputError, printable
 from dstrun.system.streams import write_utf8_to_files
 
 PAIRS = 60  # of runs whose overlap is printed
 FEW_RUNS = 6  # with whose pairs, at most, matrices of their overlap are followed
-NOTES = 5  # notes on unreadable files that are printed
 TABLE, CSV, MARKDOWN, LATEX = "table", "csv", "markdown", "latex"
 DOCUMENTS = {MARKDOWN: sheet.markdown, LATEX: sheet.latex}
 
@@ -67,7 +67,7 @@ def report_settings(
         print(DOCUMENTS[form](table.sheet(rows, title * (form == LATEX))))
     if html:
         _write_page(html, where, store, runs, rows)
-    _print_notes(store.notes)
+    print_notes(store.notes)
 
 
 def report_methods(
@@ -88,7 +88,7 @@ def report_methods(
         sys.stdout.write(method_table.csv(named))
     else:
         _print_methods(named, form)
-    _print_notes(store.notes)
+    print_notes(store.notes)
 
 
 def _print_methods(named: Iterable[tuple[str, pd.DataFrame]], form: str) -> None:
@@ -125,7 +125,7 @@ def report_layers(paths: Sequence[Path], conditions: str = "", form: str = TABLE
     else:
         sheets = [layer_table.sheet(name, rows) for name, rows in tables.items()]
         _print_sheets(sheets, form, least=2, noun="setting")
-    _print_notes(store.notes)
+    print_notes(store.notes)
 
 
 def report_overlap(
@@ -150,7 +150,7 @@ def report_overlap(
         _print_overlap(overlap.lines(overlap.overlap(masks), runs["label"]), form)
     if dense := len(read) - len(masks):
         print(f"dstrun: overlap: {quantity(dense, 'run')} without masks left out", file=sys.stderr)
-    _print_notes(store.notes)
+    print_notes(store.notes)
 
 
 def _print_matrices(masks: Mapping[str, overlap.Masks], runs: pd.DataFrame, form: str) -> bool:
@@ -174,14 +174,7 @@ def _read(paths: Sequence[Path], conditions: str, form: str) -> tuple[Store, pd.
     """Return the store, and its runs that meet the conditions, with labels."""
     if form != TABLE:
         write_utf8_to_files()
-    store = Store(paths)
-    if store.runs.empty:
-        raise InputError(f"{' '.join(map(str, paths))}: no runs there; {HOW_TO_GET_SOME}")
-    runs = filters.where(with_labels(store.runs), conditions)
-    if runs.empty:
-        count = quantity(len(store.runs), "run")
-        raise InputError(f"filter: none of {count} meets {conditions!r}")
-    return store, runs
+    return read_runs(paths, conditions)
 
 
 def _note_unpublished(runs: pd.DataFrame) -> None:
@@ -190,17 +183,6 @@ def _note_unpublished(runs: pd.DataFrame) -> None:
         if paper.published_rows([(model, data)]).empty:
             note = f"dstrun: paper: it has no {printable(model)} on {printable(data)}"
             print(note, file=sys.stderr)
-
-
-def _print_notes(notes: dict[str, list[str]]) -> None:
-    """Print what could not be read of the runs, the first few notes in full."""
-    lines: list[str] = []
-    for run, some in notes.items():
-        lines += [f"{run}: {note}" for note in some]
-    for line in lines[:NOTES]:
-        print(f"dstrun: {printable(line)}", file=sys.stderr)
-    if len(lines) > NOTES:
-        print(f"dstrun: and {len(lines) - NOTES} more of that kind", file=sys.stderr)
 
 
 def _write_page(
