@@ -27,15 +27,8 @@ CLIENT_CALLBACKS = (  # functions in assets/dashboard.js
         [Input("grid", "selectedRows"), Input("grid", "virtualRowData"), State("chosen", "data")],
     ),
     ("theme", Output("dark", "data"), [Input("theme", "value")]),
-    (
-        "open_run",
-        [Output("view", "value"), Output("run", "value")],
-        [
-            Input("grid", "cellRendererData"),
-            Input("grid", "cellDoubleClicked"),
-            Input({"figure": ALL}, "clickData"),
-        ],
-    ),
+    ("open_run", None, [Input("grid", "cellDoubleClicked"), Input({"figure": ALL}, "clickData")]),
+    ("filter_by", None, [Input("grid", "cellClicked"), State("grid", "columnDefs")]),
     (
         "address",
         Output("unused", "data"),
@@ -60,7 +53,8 @@ def connect(app: Dash, watch: Watch, where: str) -> None:
     _connect_first_figure(app, watch)
     _connect_other_figures(app, watch)
     for function, outputs, inputs in CLIENT_CALLBACKS:
-        app.clientside_callback(ClientsideFunction("dstrun", function), outputs, inputs)
+        called = ClientsideFunction("dstrun", function)
+        app.clientside_callback(called, *([outputs] if outputs else []), inputs)
 
 
 def _connect_page(app: Dash, watch: Watch) -> None:

@@ -7,23 +7,43 @@ from typing import Any
 import dash_ag_grid
 import pandas as pd
 
+from dstrun.compare.figures.style import look
+from dstrun.compare.filters import SHORT_NAMES, column
 from dstrun.compare.headlines import examples_of, headlines_of
-from dstrun.compare.labels import distinguishing_options, is_partly_masked, varying_options
+from dstrun.compare.labels import (
+    DENSITIES,
+    distinguishing_options,
+    is_partly_masked,
+    varying_options,
+)
 from dstrun.runs.labels import column_label, heading
+from dstrun.system.errors import InputError
 
 NAMES = ("group", "model.name", "data.name", "reg.method")
 PERCENT = {"function": "params.value == null ? '' : d3.format('.2%')(params.value)"}
 FOUR_DIGITS = {"function": "params.value == null ? '' : d3.format('.4f')(params.value)"}
-MINUTES = {"function": "params.value == null ? '' : d3.format('.1f')(params.value / 60) + ' min'"}
+TIME = {"function": "params.value == null ? '' : dstrun.time(params.value)"}
 NUMBER = "params.value == null ? '' : dstrun.number(params.value, params.colDef.field)"
-RIGHT = {"type": "rightAligned"}
+RIGHT: dict[str, Any] = {"type": "rightAligned"}
 LARGE_FIRST: dict[str, Any] = {
     **RIGHT,
     "valueFormatter": PERCENT,
     "minWidth": 115,
     "sortingOrder": ["desc", "asc", None],
+    "context": {"comparison": ">=", "is_share": True},
 }
-SMALL_FIRST = LARGE_FIRST | {"sortingOrder": ["asc", "desc", None]}
+SMALL_FIRST = LARGE_FIRST | {
+    "sortingOrder": ["asc", "desc", None],
+    "context": {"comparison": "<=", "is_share": True},
+}
+SIGNS = {"circle": "●", "square": "■", "triangle-up": "▲", "cross": "✚", "star": "★"}
+MARK = "mark"  # field of a row: the colour and the sign of its run in the figures
+DEFAULT_COLUMN = {
+    "sortable": True,
+    "resizable": True,
+    "minWidth": 85,
+    "suppressKeyboardEvent": {"function": "dstrun.key(params)"},
+}
 FITTING = 12  # columns that share the width of the page
 ROW, ROWS = 32, (4, 10)  # height of a row in pixels, rows at least and at most
 OPTIONS = {
@@ -54,7 +74,7 @@ def make_grid(runs: pd.DataFrame, state: Mapping[str, Any]) -> dash_ag_grid.AgGr
         rowData=rows(runs, definitions),
         columnDefs=definitions,
         getRowId="params.data.run",
-        defaultColDef={"sortable": True, "resizable": True, "minWidth": 85},
+        defaultColDef=DEFAULT_COLUMN,
         columnSize="responsiveSizeToFit" if len(definitions) <= FITTING else "autoSize",
         selectedRows={"ids": ticked} if ticked else [],
         dashGridOptions=OPTIONS,
@@ -78,42 +98,63 @@ def columns(runs: pd.DataFrame) -> list[dict[str, Any]]:
     keys = list(dict.fromkeys([*keys, *distinguishing_options(runs)]))
     rest = [key for key in varying_options(runs) if key not in keys]
     defined: list[dict[str, Any]] = [
-        {"field": "state", "minWidth": 110},
+        {"field": "state", "headerName": "state", "minWidth": 110},
         *(_option(key, runs) for key in keys),
         *_figures(runs),
-        {"field": "run", "cellRenderer": "RunLink", "minWidth": 260},
+        {"field": "run", "headerName": "run", "cellRenderer": "RunLink", "minWidth": 260},
     ]
     defined += [_option(key, runs) for key in rest]
+    marked = next((key for key in keys if key not in NAMES[:3]), "state")
+    next(one for one in defined if one["field"] == marked)["cellRenderer"] = "Marked"
     for one in defined:  # a dot in a field would mean an object in an object
         getter = {"function": f"params.data[{json.dumps(one['field'])}]"}
         one |= {"colId": one["field"], "valueGetter": getter}
+        one["context"] = one.get("context", {}) | {"word": _word(one["field"], runs)}
     return defined
+
+
+def _word(key: str, runs: pd.DataFrame) -> str:
+    """Return the shortest word for a column in conditions, as people type it."""
+    short = [word for word, to in SHORT_NAMES.items() if to == key and word.isascii()]
+    for word in (*short, key.rpartition(".")[2]):
+        try:
+            if column(word, runs) == key:
+                return word
+        except InputError:  # two options end alike
+            continue
+    return key
 
 
 def _figures(runs: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Yield the columns of figures; two densities where some weights have no mask."""
-    yield {"field": "epoch", **RIGHT}
+    yield {"field": "epoch", "headerName": "epoch", **RIGHT}
     for figure in headlines_of(runs):
         order = SMALL_FIRST if figure.is_lower_better else LARGE_FIRST
-        form = {} if figure.is_share else {"valueFormatter": FOUR_DIGITS}
-        yield {"field": figure.column(), "headerName": figure.title, **order, **form}
+        defined = {"field": figure.column(), "headerName": figure.title, **order}
+        if not figure.is_share:
+            context = order["context"] | {"is_share": False}
+            defined |= {"valueFormatter": FOUR_DIGITS, "context": context}
+        yield defined
     if is_partly_masked(runs).any():
         yield {"field": "density", "headerName": "masked layers", **SMALL_FIRST}
         yield {"field": "density_model", "headerName": "whole model", **SMALL_FIRST}
     else:
         yield {"field": "density", "headerName": "remaining", **SMALL_FIRST}
     yield {"field": "flops_fraction", "headerName": "multiply-adds", **SMALL_FIRST}
-    yield {"field": "total_seconds", "headerName": "time", "valueFormatter": MINUTES, **RIGHT}
+    time = {"field": "total_seconds", "headerName": "time", "valueFormatter": TIME, **RIGHT}
+    yield time | {"minWidth": 100, "context": {"comparison": "<="}}
 
 
 def _option(key: str, runs: pd.DataFrame) -> dict[str, Any]:
     """Return the column of an option."""
-    column: dict[str, Any] = {"field": key, "headerName": heading(key, examples_of(runs))}
-    if column["headerName"] != column_label(key, examples_of(runs)):
-        column["minWidth"] = 125
-    if pd.api.types.is_numeric_dtype(runs[key]):
-        column |= {"type": "rightAligned", "valueFormatter": {"function": NUMBER}}
-    return column
+    defined: dict[str, Any] = {"field": key, "headerName": heading(key, examples_of(runs))}
+    if defined["headerName"] != column_label(key, examples_of(runs)):
+        defined["minWidth"] = 125
+    if key in DENSITIES:
+        defined |= RIGHT | {"valueFormatter": {"function": "dstrun.percent(params.value)"}}
+    elif pd.api.types.is_numeric_dtype(runs[key]):
+        defined |= {"type": "rightAligned", "valueFormatter": {"function": NUMBER}}
+    return defined
 
 
 def fields(columns: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -122,6 +163,10 @@ def fields(columns: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def rows(runs: pd.DataFrame, columns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return a row per run with the columns' fields; None for a missing value."""
+    """Return a row per run with the columns' fields and its mark; None for a missing value."""
     table = runs[fields(columns)].astype(object)
-    return table.where(table.notna(), None).to_dict("records")
+    found = table.where(table.notna(), None).to_dict("records")
+    for row, hue, kind in zip(found, runs["hue"], runs["kind"], strict=True):
+        chosen = look(hue, kind)
+        row[MARK] = {"color": chosen["color"], "sign": SIGNS[chosen["symbol"]]}
+    return found

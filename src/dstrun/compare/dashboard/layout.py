@@ -22,6 +22,10 @@ PLACEHOLDERS = {
     "one": "the first ticked run",
     "other": "the second ticked run",
 }
+HINT = (
+    "A click on a value shows only its runs, on a figure those as good or better; a second click "
+    "undoes it. A double click opens the run. Keys in the table: F, Enter, and Space to tick."
+)
 STORES = ("version", "chosen", "drawn", "dark", "unused")  # data that callbacks keep in the page
 REFRESH_MILLISECONDS = 2000
 
@@ -59,6 +63,7 @@ def page(runs: pd.DataFrame, state: dict[str, Any]) -> list:
         _header(state["theme"]),
         _filter(state["filter"]),
         make_grid(runs, state),
+        html.P(HINT, className="hint-line"),
         dcc.RadioItems(VIEWS, state["view"], id="view", inline=True, className="views"),
         _pickers(runs, state),
         html.Div([html.Div(id="first"), html.Div(id="rest")], id="content"),

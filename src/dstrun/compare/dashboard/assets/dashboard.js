@@ -1,26 +1,4 @@
 // Callbacks of the dashboard in the browser: the chosen runs, the theme and the address.
-window.dashAgGridFunctions = window.dashAgGridFunctions || {};
-window.dashAgGridFunctions.dstrun = {
-  // The text of a number: six digits, or a power of ten for small and large ones and for α.
-  number: (value, field) => {
-    if (value === 0) return '0';
-    const plain = field !== 'reg.alpha' && Math.abs(value) >= 1e-2 && Math.abs(value) < 1e5;
-    if (plain) return String(Number(value.toPrecision(6)));
-    return value.toExponential().replace('e+', 'e').replace(/e0$/, '');
-  },
-};
-
-window.dashAgGridComponentFunctions = window.dashAgGridComponentFunctions || {};
-window.dashAgGridComponentFunctions.RunLink = props =>
-  React.createElement(
-    'a',
-    {
-      href: '?view=run&run=' + encodeURIComponent(props.value),
-      onClick: event => { event.preventDefault(); props.setData(props.value); },
-    },
-    props.value,
-  );
-
 (() => {
   // Milliseconds in which a new page reads its address and does not write to it.
   const SETTLING = 2500;
@@ -55,14 +33,15 @@ window.dashAgGridComponentFunctions.RunLink = props =>
         return JSON.stringify(names) === JSON.stringify(before) ? unchanged() : names;
       },
       theme: value => { wanted = value; return applyTheme(); },
-      // The view of one run, after a click on its name, its row or its mark in a figure.
-      open_run: (link, row, marks) => {
+      // Show the view of one run, after a double click on its row or a click on its mark.
+      open_run: () => {
         const triggered = window.dash_clientside.callback_context.triggered;
         const source = triggered.map(one => one.value).find(value => value);
         const point = source && source.points && source.points[0];
-        const run = source && (point ? point.customdata : source.rowId || source.value);
-        return typeof run === 'string' ? ['run', run] : [unchanged(), unchanged()];
+        const run = source && (point ? point.customdata : source.rowId);
+        if (typeof run === 'string') window.dstrun.openRun(run);
       },
+      filter_by: (cell, columns) => { if (cell) window.dstrun.click(cell, columns); },
       // Write the state of the page to its address; another view is a step in the history.
       address: (to, filter, ticked, columns, run, one, other, theme) => {
         document.documentElement.dataset.view = to;
