@@ -20,6 +20,7 @@ from dstrun.cli import main
 from dstrun.compare.dashboard import grid, layout, server, views
 from dstrun.compare.dashboard.app import make_app
 from dstrun.compare.dashboard.watch import Watch
+from dstrun.compare.figures.view import Source
 from dstrun.compare.labels import with_labels
 from dstrun.compare.run_tables import Store
 from dstrun.system.errors import InputError
@@ -34,7 +35,9 @@ def as_text(component: Any) -> str:
 def shown(view: str, *names: str) -> str:
     store = Store([Path("outputs")])
     runs = with_labels(store.runs)
-    return as_text(list(views.content(store, runs, view, names or list(runs.index), dark=False)))
+    return as_text(
+        list(views.content(Source(store, runs), views.Shown(view, names or list(runs.index))))
+    )
 
 
 def test_methods_are_compared_at_each_density() -> None:
@@ -44,7 +47,7 @@ def test_methods_are_compared_at_each_density() -> None:
     runs = with_labels(store.runs)
 
     def tables(names: list[str]) -> list[str]:
-        parts = views.content(store, runs, "overview", names, dark=False)
+        parts = views.content(Source(store, runs), views.Shown("overview", names))
         return [as_text(part) for part in parts if "by density asked for" in str(part.key)]
 
     (table,) = tables(list(runs.index))
@@ -224,7 +227,7 @@ def test_a_run_seen_while_it_is_taken_away() -> None:
     watch = Watch([Path("outputs")])
     for file in run.iterdir():
         file.unlink()
-    found = list(views.content(watch.store, watch.runs, "run", [f"made/{run.name}"], dark=True))
+    found = list(views.content(watch.source, views.Shown("run", [f"made/{run.name}"])))
     assert "This run has not" in as_text(found) or "Density" in as_text(found)
 
 

@@ -74,7 +74,12 @@ def varying_options(runs: pd.DataFrame, density: str = "") -> list[str]:
     pairs = len(runs[[*NAMES]].drop_duplicates())
     left_out = {*DENSITIES} - {density or density_word(runs)}
     keys = [key for key in SETTINGS if key in runs and key not in left_out]
-    return [key for key in keys if _varies(runs, key, pairs)]
+    sparse, methods = runs[~is_dense(runs)], len(sparse_methods(runs))
+    of_methods = [key for key in keys if is_of_method(key)] if methods > 1 else []
+    counts = sparse.groupby("reg.method")[of_methods].nunique(dropna=False).max()
+    return [
+        key for key in keys if (counts[key] > 1 if key in counts else _varies(runs, key, pairs))
+    ]
 
 
 def density_word(runs: pd.DataFrame) -> str:
@@ -87,9 +92,6 @@ def density_word(runs: pd.DataFrame) -> str:
 
 def _varies(runs: pd.DataFrame, key: str, pairs: int) -> bool:
     """Return whether an option varies among runs that have so many pairs of model and data."""
-    if is_of_method(key) and len(sparse_methods(runs)) > 1:
-        blocks = [block for _, block in runs.groupby("reg.method") if not is_dense(block).all()]
-        return any(block[key].nunique(dropna=False) > 1 for block in blocks)
     if key in DENSITIES:
         return has_several_values(runs, key)
     is_conditional = bool(SETTINGS[key].metadata["when"])

@@ -26,8 +26,9 @@ CLIENT_CALLBACKS = (  # functions in assets/dashboard.js
         Output("chosen", "data"),
         [Input("grid", "selectedRows"), Input("grid", "virtualRowData"), State("chosen", "data")],
     ),
-    ("theme", Output("dark", "data"), [Input("theme", "value")]),
+    ("theme", Output("look", "data"), [Input("theme", "value")]),
     ("open_run", None, [Input("grid", "cellDoubleClicked"), Input({"figure": ALL}, "clickData")]),
+    ("brush", None, [Input({"figure": ALL}, "selectedData")]),
     ("filter_by", None, [Input("grid", "cellClicked"), State("grid", "columnDefs")]),
     (
         "address",
@@ -130,7 +131,7 @@ def _connect_first_figure(app: Dash, watch: Watch) -> None:
         Input("run", "value"),
         Input("one", "value"),
         Input("other", "value"),
-        Input("dark", "data"),
+        Input("look", "data"),
         State("drawn", "data"),
     )
     def draw_first(
@@ -140,13 +141,13 @@ def _connect_first_figure(app: Dash, watch: Watch) -> None:
         run: str | None,
         one: str | None,
         other: str | None,
-        dark: bool | None,
+        look: dict | None,
         drawn: dict | None,
     ) -> Any:
-        if chosen is None or dark is None:  # the page is still being set up
+        if chosen is None or look is None:  # the page is still being set up
             raise PreventUpdate
         with watch.lock:
-            request = _request(watch.runs, view, chosen, (run, one, other), dark)
+            request = _request(watch.runs, view, chosen, (run, one, other), look)
             if drawn and _is_current(watch, request, drawn):
                 raise PreventUpdate
             first = list(islice(_parts(watch, request), FIRST.get(view)))
@@ -176,17 +177,18 @@ def _request(
     view: str,
     chosen: dict[str, list[str]],
     picked: tuple[str | None, str | None, str | None],
-    dark: bool,
+    look: dict[str, bool],
 ) -> dict[str, Any]:
     """Return what is to be drawn, as JSON.
 
-    That is the view, its runs, the theme, and the counts of ticked, filtered and all runs.
+    That is the view, its runs, the theme, whether the page is narrow, and the counts of ticked,
+    filtered and all runs.
     """
     filtered = [name for name in chosen["shown"] if name in runs.index]
     ticked = [name for name in chosen["ticked"] if name in filtered]
     names = views.runs_in_view(view, ticked or filtered, *picked)
     counts = [len(ticked), len(filtered), len(runs)]
-    return {"view": view, "names": names, "dark": dark, "counts": counts}
+    return {"view": view, "names": names, **look, "counts": counts}
 
 
 def _is_current(watch: Watch, request: dict[str, Any], drawn: dict[str, Any]) -> bool:
@@ -197,11 +199,11 @@ def _is_current(watch: Watch, request: dict[str, Any], drawn: dict[str, Any]) ->
 
 def _parts(watch: Watch, request: dict[str, Any]) -> Iterator[Any]:
     """Yield the parts of a view; an error becomes a part, so that the page stays."""
-    view = request["view"]
+    shown = views.Shown(**{key: value for key, value in request.items() if key != "counts"})
     try:
-        if view in ("overview", "layers", "curves"):
+        if shown.view in ("overview", "layers", "curves"):
             yield views.subject(*request["counts"])
-        yield from views.content(watch.store, watch.runs, view, request["names"], request["dark"])
+        yield from views.content(watch.source, shown)
     except Exception as error:  # whatever a folder holds
         traceback.print_exc()
         yield views.failure(error_line(error))

@@ -16,7 +16,7 @@ from dstrun.compare.labels import (
     is_partly_masked,
     varying_options,
 )
-from dstrun.runs.labels import column_label, heading
+from dstrun.runs.labels import heading
 from dstrun.system.errors import InputError
 
 NAMES = ("group", "model.name", "data.name", "reg.method")
@@ -28,7 +28,6 @@ RIGHT: dict[str, Any] = {"type": "rightAligned"}
 LARGE_FIRST: dict[str, Any] = {
     **RIGHT,
     "valueFormatter": PERCENT,
-    "minWidth": 115,
     "sortingOrder": ["desc", "asc", None],
     "context": {"comparison": ">=", "is_share": True},
 }
@@ -41,10 +40,11 @@ MARK = "mark"  # field of a row: the colour and the sign of its run in the figur
 DEFAULT_COLUMN = {
     "sortable": True,
     "resizable": True,
-    "minWidth": 85,
+    "minWidth": 60,
+    "useValueFormatterForExport": False,  # CSV has fractions and seconds
     "suppressKeyboardEvent": {"function": "dstrun.key(params)"},
 }
-FITTING = 12  # columns that share the width of the page
+LETTER = 7  # pixels of width of a letter, in the mean
 ROW, ROWS = 32, (4, 10)  # height of a row in pixels, rows at least and at most
 OPTIONS = {
     "rowSelection": {
@@ -59,6 +59,7 @@ OPTIONS = {
     "rowHeight": ROW,
     "headerHeight": 36,
     "ensureDomOrder": True,
+    "suppressColumnVirtualisation": True,  # columns out of sight have a width, too
     "tabToNextCell": {"function": "false"},  # Tab leaves the table, arrows move in it
 }
 
@@ -75,7 +76,7 @@ def make_grid(runs: pd.DataFrame, state: Mapping[str, Any]) -> dash_ag_grid.AgGr
         columnDefs=definitions,
         getRowId="params.data.run",
         defaultColDef=DEFAULT_COLUMN,
-        columnSize="responsiveSizeToFit" if len(definitions) <= FITTING else "autoSize",
+        columnSize="autoSize",
         selectedRows={"ids": ticked} if ticked else [],
         dashGridOptions=OPTIONS,
         style={"height": f"{height}px"},
@@ -98,10 +99,10 @@ def columns(runs: pd.DataFrame) -> list[dict[str, Any]]:
     keys = list(dict.fromkeys([*keys, *distinguishing_options(runs)]))
     rest = [key for key in varying_options(runs) if key not in keys]
     defined: list[dict[str, Any]] = [
-        {"field": "state", "headerName": "state", "minWidth": 110},
+        {"field": "state", "headerName": "state"},
         *(_option(key, runs) for key in keys),
         *_figures(runs),
-        {"field": "run", "headerName": "run", "cellRenderer": "RunLink", "minWidth": 260},
+        {"field": "run", "headerName": "run", "cellRenderer": "RunLink", **_width(runs)},
     ]
     defined += [_option(key, runs) for key in rest]
     marked = next((key for key in keys if key not in NAMES[:3]), "state")
@@ -111,6 +112,11 @@ def columns(runs: pd.DataFrame) -> list[dict[str, Any]]:
         one |= {"colId": one["field"], "valueGetter": getter}
         one["context"] = one.get("context", {}) | {"word": _word(one["field"], runs)}
     return defined
+
+
+def _width(runs: pd.DataFrame) -> dict[str, float]:
+    """Return the least width of the names of runs, in pixels."""
+    return {"minWidth": 40 + LETTER * max(map(len, runs.index), default=20)}
 
 
 def _word(key: str, runs: pd.DataFrame) -> str:
@@ -142,14 +148,12 @@ def _figures(runs: pd.DataFrame) -> Iterator[dict[str, Any]]:
         yield {"field": "density", "headerName": "remaining", **SMALL_FIRST}
     yield {"field": "flops_fraction", "headerName": "multiply-adds", **SMALL_FIRST}
     time = {"field": "total_seconds", "headerName": "time", "valueFormatter": TIME, **RIGHT}
-    yield time | {"minWidth": 100, "context": {"comparison": "<="}}
+    yield time | {"context": {"comparison": "<="}}
 
 
 def _option(key: str, runs: pd.DataFrame) -> dict[str, Any]:
     """Return the column of an option."""
     defined: dict[str, Any] = {"field": key, "headerName": heading(key, examples_of(runs))}
-    if defined["headerName"] != column_label(key, examples_of(runs)):
-        defined["minWidth"] = 125
     if key in DENSITIES:
         defined |= RIGHT | {"valueFormatter": {"function": "dstrun.percent(params.value)"}}
     elif pd.api.types.is_numeric_dtype(runs[key]):

@@ -8,6 +8,7 @@ import pandas as pd
 from dash import dcc, html
 
 from dstrun.compare.dashboard.grid import make_grid
+from dstrun.compare.dashboard.parts import save_button
 
 VIEWS = {
     "overview": "Overview",
@@ -26,7 +27,7 @@ HINT = (
     "A click on a value shows only its runs, on a figure those as good or better; a second click "
     "undoes it. A double click opens the run. Keys in the table: F, Enter, and Space to tick."
 )
-STORES = ("version", "chosen", "drawn", "dark", "unused")  # data that callbacks keep in the page
+STORES = ("version", "chosen", "drawn", "look", "unused")  # data that callbacks keep in the page
 REFRESH_MILLISECONDS = 2000
 
 
@@ -63,7 +64,7 @@ def page(runs: pd.DataFrame, state: dict[str, Any]) -> list:
         _header(state["theme"]),
         _filter(state["filter"]),
         make_grid(runs, state),
-        html.P(HINT, className="hint-line"),
+        html.P([HINT, " ", save_button("csv", "Save the table as CSV")], className="hint-line"),
         dcc.RadioItems(VIEWS, state["view"], id="view", inline=True, className="views"),
         _pickers(runs, state),
         html.Div([html.Div(id="first"), html.Div(id="rest")], id="content"),

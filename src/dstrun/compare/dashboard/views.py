@@ -4,24 +4,34 @@ Functions from tables to Dash components, which show text as text.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import pandas as pd
-from dash import dcc, html
+from dash import html
 
 from dstrun.compare.aggregate import FRONT, by_setting
 from dstrun.compare.dashboard.difference import differing_facts, facts_of
+from dstrun.compare.dashboard.parts import hint, section, table_section
 from dstrun.compare.figures import catalogue
-from dstrun.compare.figures.style import template
-from dstrun.compare.figures.view import Source, View
+from dstrun.compare.figures.view import Source
 from dstrun.compare.report import method_table, table
 from dstrun.compare.run_reader import SHOWN_OPTIONS, Run
-from dstrun.compare.run_tables import HOW_TO_GET_SOME, Store
+from dstrun.compare.run_tables import HOW_TO_GET_SOME
 from dstrun.runs.labels import column_label, quantity
 from dstrun.system.run_files import CONFIG_FILE, LOG_FILE, STATUS_FILE
 
 LOG_LINES = 300
 SOON = "Figures appear with the first one."
 MEANS = 15  # rows of means; each cell costs the browser a millisecond
+
+
+class Shown(NamedTuple):
+    """What a page shows: a view, its runs by name, the theme, and whether the page is narrow."""
+
+    view: str
+    names: Sequence[str]
+    dark: bool = False
+    narrow: bool = False
 
 
 def runs_in_view(
@@ -35,73 +45,62 @@ def runs_in_view(
     return some
 
 
-def content(
-    store: Store, runs: pd.DataFrame, view: str, names: Sequence[str], dark: bool
-) -> Iterator:
-    """Yield the parts of a view of the named runs, out of all labelled runs."""
+def content(every: Source, shown: Shown) -> Iterator:
+    """Yield the parts of a view, from all labelled runs."""
+    runs = every.runs
     if runs.empty:
         then = f"In another terminal, {HOW_TO_GET_SOME}; they appear here as they start."
-        yield _hint("There is no run here yet.", then)
+        yield hint("There is no run here yet.", then)
         return
-    some = runs.loc[[name for name in names if name in runs.index]]
-    if view == "run":
-        yield from _one_run(store, some, dark)
-    elif view == "diff":
-        yield from _two_runs(store, some)
+    some = runs.loc[[name for name in shown.names if name in runs.index]]
+    source = every.of(some)
+    if shown.view == "run":
+        yield from _one_run(source, shown)
+    elif shown.view == "diff":
+        yield from _two_runs(source)
     elif some.empty:
-        yield _hint("No run meets the conditions.", "Remove some of them to see runs.")
+        yield hint("No run meets the conditions.", "Remove some of them to see runs.")
     elif not some["epoch"].notna().any():
-        yield _hint("None of these runs has finished an epoch yet.", SOON)
+        yield hint("None of these runs has finished an epoch yet.", SOON)
     else:
-        yield from _figures(store, runs, view, some, dark)
+        yield from _figures(source, runs, shown)
 
 
-def _figures(
-    store: Store, runs: pd.DataFrame, view: str, some: pd.DataFrame, dark: bool
-) -> Iterator[html.Section]:
-    """Yield the figures of some runs; in the overview the table of means after the first."""
-    source = Source(store, some)
-    if view == "overview":
+def _figures(source: Source, runs: pd.DataFrame, shown: Shown) -> Iterator[html.Section]:
+    """Yield the figures of some runs; in the overview the tables of means after the first."""
+    if shown.view == "overview":
         figures = catalogue.overview(source)
-        yield _section(next(figures), dark)
-        yield _means(some, runs)
-        yield from _methods(some, runs)
-    elif view == "layers":
+        yield section(next(figures), shown.dark, shown.narrow)
+        settings = by_setting(source.runs, among=runs)
+        yield _means(settings)
+        yield from _methods(settings)
+    elif shown.view == "layers":
         figures = catalogue.layers(source)
     else:
         figures = catalogue.curves(source)
     for figure in figures:
-        yield _section(figure, dark)
+        yield section(figure, shown.dark, shown.narrow)
 
 
-def _methods(some: pd.DataFrame, runs: pd.DataFrame) -> Iterator[html.Section]:
+def _methods(settings: pd.DataFrame) -> Iterator[html.Section]:
     """Yield the report's tables of accuracies by method and density."""
-    for network, accuracies in method_table.tables(by_setting(some, among=runs)):
-        (head, *lines), best = method_table.lines("method", accuracies)
-        body = []
-        for row, cells in enumerate(lines, start=1):
-            kinds = [html.Th if (row, column) in best else html.Td for column in range(len(cells))]
-            body.append(html.Tr([kind(cell) for kind, cell in zip(kinds, cells, strict=True)]))
-        shown = html.Table([html.Thead(html.Tr(list(map(html.Th, head)))), html.Tbody(body)])
+    for network, accuracies in method_table.tables(settings):
+        lines, best = method_table.lines("method", accuracies)
         title, words = method_table.title(network, accuracies), f"Bold: {method_table.BEST}."
-        parts = [html.H2(title), html.P(words), html.Div(shown, className="wide")]
-        yield html.Section(parts, key=title)
+        yield table_section(title, words, lines, best)
 
 
-def _means(some: pd.DataFrame, runs: pd.DataFrame) -> html.Section:
+def _means(settings: pd.DataFrame) -> html.Section:
     """Return the report's table of means over seeds, its first rows."""
-    every = by_setting(some, among=runs)
-    settings = every.head(MEANS)
-    head, *lines = table.lines(settings, table.columns(settings))
-    body = []
-    for cells, best in zip(lines, table.is_on_front(every), strict=False):
-        body.append(html.Tr(list(map(html.Td, cells)), className="best" if best else ""))
-    means = html.Table([html.Thead(html.Tr(list(map(html.Th, head)))), html.Tbody(body)])
+    first = settings.head(MEANS)
+    lines = table.lines(first, table.columns(first))
+    best = []
+    for row, is_best in enumerate(table.is_on_front(settings)[:MEANS], start=1):
+        best += [(row, column) for column in range(len(lines[0])) if is_best]
     words = f"Mean ± standard deviation over the finished runs of a setting. Bold: {FRONT}."
-    if len(every) > MEANS:
-        words += f" The first {MEANS} of {len(every)} settings; `dstrun report` has all."
-    parts = [html.H2("Means over seeds"), html.P(words), html.Div(means, className="wide")]
-    return html.Section(parts, key="means")
+    if len(settings) > MEANS:
+        words += f" The first {MEANS} of {len(settings)} settings; `dstrun report` has all."
+    return table_section("Means over seeds", words, lines, best)
 
 
 def subject(ticked: int, filtered: int, total: int) -> html.P:
@@ -121,44 +120,26 @@ def subject(ticked: int, filtered: int, total: int) -> html.P:
 
 def failure(error: str) -> html.Div:
     """Return the message of a view that an error prevents."""
-    hint = f"{error}; the terminal of `dstrun dashboard` says where."
-    return _hint("This view cannot be drawn.", hint)
+    where = f"{error}; the terminal of `dstrun dashboard` says where."
+    return hint("This view cannot be drawn.", where)
 
 
-def _hint(first: str, then: str) -> html.Div:
-    """Return a message and what to do about it."""
-    return html.Div([html.P(html.Strong(first)), html.P(then)], className="hint")
-
-
-def _section(view: View, dark: bool) -> html.Section:
-    """Return a figure with its title and caption."""
-    layout = view.figure["layout"] | {"template": template(dark), "uirevision": view.title}
-    graph = dcc.Graph(
-        id={"figure": view.title},
-        figure=view.figure | {"layout": layout},
-        config={"displaylogo": False},
-        responsive=True,
-        style={"height": f"{layout['height']}px"},
-    )
-    return html.Section([html.H2(view.title), html.P(view.caption), graph], key=view.title)
-
-
-def _one_run(store: Store, row: pd.DataFrame, dark: bool) -> Iterator:
+def _one_run(source: Source, shown: Shown) -> Iterator:
     """Yield the page of a run: its state, figures, the end of its log, its config and status."""
-    run = store.run(row["run"].iloc[0]) if len(row) else None
+    row = source.runs
+    run = source.store.run(row["run"].iloc[0]) if len(row) else None
     if run is None:
-        yield _hint("No run is chosen.", "Choose one above, or click its name in the table.")
+        yield hint("No run is chosen.", "Choose one above, or click its name in the table.")
         return
     yield html.H2(run.name)
     yield html.Ul(list(map(html.Li, _words(run, row["hover"].iloc[0]))))
-    source = Source(store, row)
     figures = list(catalogue.one_run(source))
     if row["epoch"].notna().any():
         figures += catalogue.curves(source)
     if not figures:
-        yield _hint("This run has not finished an epoch yet.", SOON)
+        yield hint("This run has not finished an epoch yet.", SOON)
     for figure in figures:
-        yield _section(figure, dark)
+        yield section(figure, shown.dark, shown.narrow)
     log = "\n".join(run.text(LOG_FILE).splitlines()[-LOG_LINES:]) or "nothing there yet"
     yield html.Details([html.Summary(f"end of {LOG_FILE}"), html.Pre(log)], open=True)
     for name in (CONFIG_FILE, STATUS_FILE):
@@ -171,19 +152,18 @@ def _words(run: Run, hover: Sequence[str]) -> list[str]:
     return [*hover[1:], *error, *run.notes]
 
 
-def _two_runs(store: Store, runs: pd.DataFrame) -> Iterator:
+def _two_runs(source: Source) -> Iterator:
     """Yield the table of what differs between two runs: options, environment and figures."""
+    runs, store = source.runs, source.store
     if len(runs) < 2:
-        yield _hint("This compares two runs.", "Tick two in the table, or choose them above.")
+        yield hint("This compares two runs.", "Tick two in the table, or choose them above.")
         return
     first, second = (facts_of(runs.loc[name], store.status(name)) for name in runs["run"])
     keys = differing_facts(first, second)
-    body = []
+    lines = [["", *runs["run"]]]
     for key in keys:
-        name = column_label(key) if key in SHOWN_OPTIONS else key
-        body.append(html.Tr([html.Th(name), html.Td(first[key]), html.Td(second[key])]))
-    head = html.Tr([html.Th(""), *map(html.Th, runs["run"])])
+        lines.append([column_label(key) if key in SHOWN_OPTIONS else key, first[key], second[key]])
     same = len(SHOWN_OPTIONS) - sum(key in SHOWN_OPTIONS for key in keys)
-    yield html.H2("What two runs differ in")
-    yield html.P(f"The same in both: {quantity(same, 'setting')}.")
-    yield html.Table([html.Thead(head), html.Tbody(body)])
+    words = f"The same in both: {quantity(same, 'setting')}."
+    heads = [(row, 0) for row in range(1, len(lines))]
+    yield table_section("What two runs differ in", words, lines, heads)

@@ -5,6 +5,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
+from dstrun.compare.figures.view import ReadMasks, Source
 from dstrun.compare.labels import with_labels
 from dstrun.compare.run_tables import Store
 
@@ -15,17 +18,22 @@ class Watch:
     """The store and its labelled runs, refreshed by whoever asks, at most once a second.
 
     `version` grows with every change. Callbacks run in threads and take `lock` while they use the
-    store.
+    store. `read_masks` is that of `Source`.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], read_masks: ReadMasks | None = None) -> None:
         self.store = Store(paths)
-        self.runs = with_labels(self.store.runs)
+        self.source = Source(self.store, with_labels(self.store.runs), read_masks)
         self.lock = threading.RLock()
         self._begun = time.time_ns() // 10**6  # above the versions of an earlier server's pages
         self.version = self._begun
         self._changed: dict[str, int] = {}
         self._refreshed = time.monotonic()
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """All labelled runs."""
+        return self.source.runs
 
     def refresh(self) -> int:
         """Read what has changed, and return the version."""
@@ -36,7 +44,7 @@ class Watch:
                 if touched:
                     self.version += 1
                     self._changed |= dict.fromkeys(touched, self.version)
-                    self.runs = with_labels(self.store.runs)
+                    self.source = self.source.of(with_labels(self.store.runs))
             return self.version
 
     def has_changed_since(self, names: Sequence[str], version: int) -> bool:

@@ -13,6 +13,8 @@ from dstrun.compare.aggregate import by_setting
 from dstrun.compare.figures.panels import Figure
 from dstrun.compare.run_tables import Store
 
+ReadMasks = Callable[[Path], Mapping[str, np.ndarray]]
+
 
 class View(NamedTuple):
     """A figure by its name in the catalogue, with a title, and a caption that says how to read it.
@@ -36,7 +38,7 @@ class Source:
 
     store: Store
     runs: pd.DataFrame
-    read_masks: Callable[[Path], Mapping[str, np.ndarray]] | None = None
+    read_masks: ReadMasks | None = None
 
     @cached_property
     def usable(self) -> pd.DataFrame:

@@ -45,7 +45,8 @@ function draw(place) {
   drawn.add(place);
   const figure = JSON.parse(place.nextElementSibling.textContent);
   figure.layout.template = template();
-  Plotly.newPlot(place, figure.data, figure.layout, {responsive: true, displaylogo: false});
+  const config = {responsive: true, displaylogo: false, showSendToCloud: false};
+  Plotly.newPlot(place, figure.data, figure.layout, config);
 }
 const drawVisible = entries =>
   entries.filter(entry => entry.isIntersecting).forEach(entry => draw(entry.target));

@@ -4,18 +4,22 @@
   const SETTLING = 2500;
   const system = matchMedia('(prefers-color-scheme: dark)');
   const unchanged = () => window.dash_clientside.no_update;
-  let wanted = 'auto', view = null, write = null;
+  let wanted = 'auto', view = null, write = null, brushed = false;
 
-  // Apply the chosen theme to the page, and return whether it is dark.
+  const narrow = matchMedia('(max-width: 700px)');
+
+  // Apply the chosen theme to the page, and return how it looks: dark or light, narrow or wide.
   function applyTheme() {
     const dark = wanted === 'dark' || (wanted === 'auto' && system.matches);
     document.documentElement.dataset.theme = dark ? 'dark' : 'light';
     document.documentElement.dataset.agThemeMode = dark ? 'dark' : 'light';
-    return dark;
+    return {dark, narrow: narrow.matches};
   }
   applyTheme();
-  system.addEventListener('change',
-    () => window.dash_clientside.set_props('dark', {data: applyTheme()}));
+  for (const query of [system, narrow]) {
+    query.addEventListener('change',
+      () => window.dash_clientside.set_props('look', {data: applyTheme()}));
+  }
   // The address holds the whole state of a view, so the page is made from it again.
   addEventListener('popstate', () => location.reload());
   setTimeout(() => { if (write) write(); }, SETTLING);
@@ -40,6 +44,16 @@
         const point = source && source.points && source.points[0];
         const run = source && (point ? point.customdata : source.rowId);
         if (typeof run === 'string') window.dstrun.openRun(run);
+      },
+      // Tick the runs of the marks that a box or a lasso holds; untick them when it is taken away.
+      brush: () => {
+        const triggered = window.dash_clientside.callback_context.triggered;
+        const selected = triggered.map(one => one.value).find(value => value);
+        const points = selected ? selected.points : [];
+        const runs = points.map(point => point.customdata).filter(run => typeof run === 'string');
+        if (!runs.length && !brushed) return;
+        brushed = runs.length > 0;
+        window.dash_clientside.set_props('grid', {selectedRows: {ids: [...new Set(runs)]}});
       },
       filter_by: (cell, columns) => { if (cell) window.dstrun.click(cell, columns); },
       // Write the state of the page to its address; another view is a step in the history.
