@@ -19,6 +19,7 @@ import pytest
 from dstrun.cli import main
 from dstrun.compare.dashboard import grid, layout, server, views
 from dstrun.compare.dashboard.app import make_app
+from dstrun.compare.dashboard.groups import groups
 from dstrun.compare.dashboard.watch import Watch
 from dstrun.compare.figures.view import Source
 from dstrun.compare.labels import with_labels
@@ -36,7 +37,11 @@ def shown(view: str, *names: str) -> str:
     store = Store([Path("outputs")])
     runs = with_labels(store.runs)
     return as_text(
-        list(views.content(Source(store, runs), views.Shown(view, names or list(runs.index))))
+        list(
+            views.content(
+                Source(store, runs), views.Shown(view, names or list(runs.index)), groups(runs)
+            )
+        )
     )
 
 
@@ -47,7 +52,7 @@ def test_methods_are_compared_at_each_density() -> None:
     runs = with_labels(store.runs)
 
     def tables(names: list[str]) -> list[str]:
-        parts = views.content(Source(store, runs), views.Shown("overview", names))
+        parts = views.content(Source(store, runs), views.Shown("overview", names), {})
         return [as_text(part) for part in parts if "by density asked for" in str(part.key)]
 
     (table,) = tables(list(runs.index))
@@ -147,10 +152,12 @@ def test_errors_of_arguments(command: Command, words: list[str], message: str) -
 
 def test_names_from_an_address_are_no_paths() -> None:
     leave()
-    Path("secret").write_text("secret")
+    Path("secret").write_text("treasure")
     for name in ("../secret", "/etc/passwd", "made/../../secret"):
-        assert "No run is chosen." in shown("run", name)
-        assert "secret" not in shown("diff", name, name)
+        for view in ("run", "diff"):
+            words = shown(view, name)
+            assert f"No run here is called {name}." in words
+            assert "treasure" not in words
 
 
 @pytest.mark.parametrize(
@@ -227,7 +234,7 @@ def test_a_run_seen_while_it_is_taken_away() -> None:
     watch = Watch([Path("outputs")])
     for file in run.iterdir():
         file.unlink()
-    found = list(views.content(watch.source, views.Shown("run", [f"made/{run.name}"])))
+    found = list(views.content(watch.source, views.Shown("run", [f"made/{run.name}"]), {}))
     assert "This run has not" in as_text(found) or "Density" in as_text(found)
 
 

@@ -13,13 +13,20 @@ from dash import ALL, ClientsideFunction, Dash, Input, Output, State, no_update
 from dash.exceptions import PreventUpdate
 
 from dstrun.compare.dashboard import grid, layout, views
+from dstrun.compare.dashboard.groups import groups
 from dstrun.compare.dashboard.watch import Watch
 from dstrun.compare.filters import where as runs_where
 from dstrun.compare.report.table import title
 from dstrun.runs.labels import quantity
 from dstrun.system.errors import InputError, error_line
 
-FIRST = {"overview": 2, "layers": 2, "curves": 2, "run": 3}  # parts up to a view's first figure
+FIRST = {
+    "overview": 2,
+    "layers": 2,
+    "curves": 2,
+    "run": 3,
+    "groups": 3,
+}  # parts up to a view's first figure
 CLIENT_CALLBACKS = (  # functions in assets/dashboard.js
     (
         "chosen",
@@ -38,10 +45,8 @@ CLIENT_CALLBACKS = (  # functions in assets/dashboard.js
             Input("filter", "value"),
             Input("grid", "selectedRows"),
             Input("grid", "columnState"),
-            Input("run", "value"),
-            Input("one", "value"),
-            Input("other", "value"),
             Input("theme", "value"),
+            *(Input(key, "value") for key in layout.PICKERS),
         ],
     ),
 )
@@ -65,7 +70,8 @@ def _connect_page(app: Dash, watch: Watch) -> None:
     def open_view(search: str | None) -> Any:
         with watch.lock:
             watch.refresh()
-            return layout.page(watch.runs, layout.read_address(search or ""))
+            state, names = layout.read_address(search or ""), watch.derived(groups)
+            return layout.page(watch.runs, state, names)
 
     @app.callback(
         Output("version", "data"), Input("clock", "n_intervals"), State("version", "data")
@@ -90,21 +96,21 @@ def _connect_table(app: Dash, watch: Watch, where: str) -> None:
     def fill_table(_: int, conditions: str | None, columns: list | None) -> Any:
         runs = watch.runs
         some, message = _filter(runs, conditions or "")
-        wanted = grid.columns(runs)
+        wanted = watch.derived(grid.columns)
         has_same_columns = grid.fields(wanted) == grid.fields(columns or [])
         definitions = no_update if has_same_columns else wanted
         return grid.rows(some, wanted), definitions, title(where, runs), message
 
     @app.callback(
-        Output("run", "options"),
-        Output("one", "options"),
-        Output("other", "options"),
+        *(Output(key, "options") for key in layout.PICKERS),
         Input("version", "data"),
-        State("run", "options"),
+        *(State(key, "options") for key in layout.PICKERS),
     )
-    def fill_lists(_: int, before: list) -> Any:
-        options = layout.options(watch.runs)
-        return (no_update,) * 3 if options == before else (options,) * 3
+    def fill_lists(_: int, *before: list) -> Any:
+        runs, names = watch.derived(layout.options), list(watch.derived(groups))
+        found = [names if key in layout.OF_GROUPS else runs for key in layout.PICKERS]
+        pairs = zip(found, before, strict=True)
+        return [no_update if options == old else options for options, old in pairs]
 
 
 def _filter(runs: pd.DataFrame, conditions: str) -> tuple[pd.DataFrame, str]:
@@ -122,34 +128,35 @@ def _connect_first_figure(app: Dash, watch: Watch) -> None:
     """Register the callback that draws the first figure of a view, at once."""
 
     @app.callback(
-        Output("first", "children"),
-        Output("rest", "children"),
-        Output("drawn", "data"),
-        Input("version", "data"),
-        Input("view", "value"),
-        Input("chosen", "data"),
-        Input("run", "value"),
-        Input("one", "value"),
-        Input("other", "value"),
-        Input("look", "data"),
-        State("drawn", "data"),
+        [Output("first", "children"), Output("rest", "children"), Output("drawn", "data")],
+        inputs={
+            "_": Input("version", "data"),
+            "view": Input("view", "value"),
+            "chosen": Input("chosen", "data"),
+            "picked": {key: Input(key, "value") for key in layout.PICKERS},
+            "look": Input("look", "data"),
+        },
+        state={key: State(key, "data") for key in ("drawn", "drag", "lost")},
     )
     def draw_first(
         _: int,
         view: str,
         chosen: dict | None,
-        run: str | None,
-        one: str | None,
-        other: str | None,
+        picked: dict[str, str | None],
         look: dict | None,
         drawn: dict | None,
+        drag: str | None,
+        lost: dict[str, list[str]],
     ) -> Any:
         if chosen is None or look is None:  # the page is still being set up
             raise PreventUpdate
+        for key in ("run", "one", "other"):
+            picked[key] = picked[key] or lost.get(key, [None])[0]
         with watch.lock:
-            request = _request(watch.runs, view, chosen, (run, one, other), look)
+            request = _request(watch.runs, view, chosen, picked, look)
             if drawn and _is_current(watch, request, drawn):
                 raise PreventUpdate
+            request["drag"] = drag or "zoom"
             first = list(islice(_parts(watch, request), FIRST.get(view)))
             is_same_view = drawn and drawn["request"]["view"] == view
             now = {"request": request, "version": watch.version}
@@ -176,24 +183,25 @@ def _request(
     runs: pd.DataFrame,
     view: str,
     chosen: dict[str, list[str]],
-    picked: tuple[str | None, str | None, str | None],
+    picked: dict[str, str | None],
     look: dict[str, bool],
 ) -> dict[str, Any]:
     """Return what is to be drawn, as JSON.
 
-    That is the view, its runs, the theme, whether the page is narrow, and the counts of ticked,
-    filtered and all runs.
+    That is the view, its runs and groups, the theme, whether the page is narrow, and the counts of
+    ticked, filtered and all runs.
     """
     filtered = [name for name in chosen["shown"] if name in runs.index]
     ticked = [name for name in chosen["ticked"] if name in filtered]
-    names = views.runs_in_view(view, ticked or filtered, *picked)
+    names = views.runs_in_view(view, ticked or filtered, picked)
+    two = [picked[key] for key in layout.OF_GROUPS]
     counts = [len(ticked), len(filtered), len(runs)]
-    return {"view": view, "names": names, **look, "counts": counts}
+    return {"view": view, "names": names, "groups": two, **look, "counts": counts}
 
 
 def _is_current(watch: Watch, request: dict[str, Any], drawn: dict[str, Any]) -> bool:
     """Return whether what is drawn is what is asked for, of runs that have not changed since."""
-    is_same = drawn["request"] == request
+    is_same = request.items() <= drawn["request"].items()
     return is_same and not watch.has_changed_since(request["names"], drawn["version"])
 
 
@@ -201,9 +209,9 @@ def _parts(watch: Watch, request: dict[str, Any]) -> Iterator[Any]:
     """Yield the parts of a view; an error becomes a part, so that the page stays."""
     shown = views.Shown(**{key: value for key, value in request.items() if key != "counts"})
     try:
-        if shown.view in ("overview", "layers", "curves"):
+        if shown.view in ("overview", "layers", "curves", "groups"):
             yield views.subject(*request["counts"])
-        yield from views.content(watch.source, shown)
+        yield from views.content(watch.source, shown, watch.derived(groups))
     except Exception as error:  # whatever a folder holds
         traceback.print_exc()
         yield views.failure(error_line(error))

@@ -54,7 +54,7 @@ OPTIONS = {
         "checkboxes": True,
     },
     "selectionColumnDef": {"width": 50, "pinned": "left"},
-    "theme": {"function": "themeQuartz"},
+    "theme": {"function": "themeQuartz.withParams({cellHorizontalPadding: 11})"},
     "animateRows": False,
     "rowHeight": ROW,
     "headerHeight": 36,

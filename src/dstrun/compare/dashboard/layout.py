@@ -1,6 +1,7 @@
 """The dashboard's page: its parts, what chooses a view, and the address that holds the state."""
 
 import json
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -16,19 +17,32 @@ VIEWS = {
     "curves": "Curves",
     "run": "One run",
     "diff": "Two runs",
+    "groups": "Two groups",
 }
 THEMES = {"auto": "as the system", "light": "light", "dark": "dark"}
-PLACEHOLDERS = {
-    "run": "the first ticked run, or the table's first",
-    "one": "the first ticked run",
-    "other": "the second ticked run",
+PICKERS = {  # lists to choose from: the view they belong to, the label, words while none is chosen
+    "run": ("run", "run", "the first ticked run, or the table's first"),
+    "one": ("diff", "one", "the first ticked run"),
+    "other": ("diff", "other", "the second ticked run"),
+    "group": ("groups", "group", "the first method"),
+    "against": ("groups", "minus", "the next method"),
 }
+OF_GROUPS = ("group", "against")
 HINT = (
     "A click on a value shows only its runs, on a figure those as good or better; a second click "
     "undoes it. A double click opens the run. Keys in the table: F, Enter, and Space to tick."
 )
-STORES = ("version", "chosen", "drawn", "look", "unused")  # data that callbacks keep in the page
+STORES = (
+    "version",
+    "chosen",
+    "drawn",
+    "look",
+    "drag",
+    "lost",
+    "unused",
+)  # data that callbacks keep in the page
 REFRESH_MILLISECONDS = 2000
+FEW, LONG = 3, 80  # names in a message, and letters of each
 
 
 def frame() -> html.Div:
@@ -39,7 +53,7 @@ def frame() -> html.Div:
 def read_address(search: str) -> dict[str, Any]:
     """Return the state of a page from the query of its address; what is not usable is ignored."""
     given = dict(parse_qsl(search.removeprefix("?")))
-    state: dict[str, Any] = {key: given.get(key, "") for key in ("filter", "run", "one", "other")}
+    state: dict[str, Any] = {key: given.get(key, "") for key in ("filter", *PICKERS)}
     state["view"] = given.get("view") if given.get("view") in VIEWS else "overview"
     state["theme"] = given.get("theme") if given.get("theme") in THEMES else "auto"
     runs, sort = _read_json(given.get("runs")), _read_json(given.get("sort"))
@@ -56,17 +70,19 @@ def _read_json(text: str | None) -> Any:
         return None
 
 
-def page(runs: pd.DataFrame, state: dict[str, Any]) -> list:
-    """Return the page that an address's state asks for."""
+def page(runs: pd.DataFrame, state: dict[str, Any], groups: Collection[str] = ()) -> list:
+    """Return the page that an address's state asks for; `groups` are names of groups of runs."""
+    lost = _lost(runs, state, groups)
     return [
         dcc.Interval("clock", REFRESH_MILLISECONDS),
-        *(dcc.Store(id=name) for name in STORES),
+        *(dcc.Store(id=name, data=lost if name == "lost" else None) for name in STORES),
         _header(state["theme"]),
         _filter(state["filter"]),
+        html.P(_missing(lost), id="missing", role="alert"),
         make_grid(runs, state),
         html.P([HINT, " ", save_button("csv", "Save the table as CSV")], className="hint-line"),
         dcc.RadioItems(VIEWS, state["view"], id="view", inline=True, className="views"),
-        _pickers(runs, state),
+        _pickers(runs, state, groups),
         html.Div([html.Div(id="first"), html.Div(id="rest")], id="content"),
     ]
 
@@ -91,14 +107,39 @@ def _filter(conditions: str) -> html.Div:
     return html.Div([label, html.Span(id="message", role="alert")], className="filter")
 
 
-def _pickers(runs: pd.DataFrame, state: dict[str, Any]) -> html.Div:
-    """Return the lists from which the views of one run and of two runs choose."""
+def _lost(
+    runs: pd.DataFrame, state: dict[str, Any], groups: Collection[str]
+) -> dict[str, list[str]]:
+    """Return the names in an address that no run or group has, by where they are."""
+    named = {key: [state[key]] for key in PICKERS if state[key]}
+    named["runs"] = [name for name in state["runs"] if isinstance(name, str)]
+    found = {}
+    for key, names in named.items():
+        known = groups if key in OF_GROUPS else runs.index
+        if unknown := [name for name in names if name not in known]:
+            found[key] = unknown
+    return found
+
+
+def _missing(lost: dict[str, list[str]]) -> str:
+    """Return a line about names in the address that are not there; '' if all are."""
+    names = list(dict.fromkeys(name for some in lost.values() for name in some))
+    if not names:
+        return ""
+    words = ", ".join(name if len(name) <= LONG else f"{name[:LONG]}…" for name in names[:FEW])
+    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+    return f"The address of this page names what is not here: {words}{more}."
+
+
+def _pickers(runs: pd.DataFrame, state: dict[str, Any], groups: Collection[str]) -> html.Div:
+    """Return the lists from which the views of one run, two runs and two groups choose."""
     choices, pickers = options(runs), []
-    for key, placeholder in PLACEHOLDERS.items():
-        name = state[key] if state[key] in runs.index else None
-        dropdown = dcc.Dropdown(choices, name, id=key, placeholder=placeholder)
-        label = html.Label([f"{key} ", dropdown])
-        pickers.append(html.Div(label, className="for-run" if key == "run" else "for-diff"))
+    for key, (view, label, placeholder) in PICKERS.items():
+        known = groups if key in OF_GROUPS else runs.index
+        name = state[key] if state[key] in known else None
+        listed = list(groups) if key in OF_GROUPS else choices
+        dropdown = dcc.Dropdown(listed, name, id=key, placeholder=placeholder)
+        pickers.append(html.Div(html.Label([f"{label} ", dropdown]), className=f"for-{view}"))
     return html.Div(pickers, id="pickers")
 
 

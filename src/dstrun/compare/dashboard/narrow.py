@@ -10,6 +10,7 @@ MANY, LOW = 4, 200  # panels above which they are lower, and how high they are t
 LEGEND_LINE = 21  # pixels of height
 SIGN, LETTER = 48, 7  # pixels of width in a legend
 WIDTH = 360  # pixels that a legend has on the narrowest page
+FONT, TITLE = 11, 12  # sizes of letters
 LEFT, RIGHT, RIGHT_AXIS = 62, 12, 64  # pixels of margin
 Domain = tuple[float, float]
 
@@ -26,6 +27,8 @@ def in_one_column(figure: Figure) -> Figure:
         tall = min(tall, LOW) if len(panels) > MANY else tall
         space = len(panels) * tall + (len(panels) - 1) * gap
         _stack(layout, panels, tall / space, gap / space)
+    layout["font"] = {"size": FONT}
+    layout["annotations"] = [note | {"font": {"size": TITLE}} for note in layout["annotations"]]
     legend = _legend_height(figure["data"])
     layout["legend"] = {"orientation": "h", "x": 0, "xref": "container", "y": 0}
     layout["legend"] |= {"yref": "container", "yanchor": "bottom"}

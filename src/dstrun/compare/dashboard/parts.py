@@ -11,14 +11,21 @@ from dstrun.compare.figures.view import View
 
 GAP = 2  # pixels between names in a legend, each a group of its own
 FORMATS = ("png", "svg")
-CONFIG = {"displaylogo": False, "showSendToCloud": False}  # nothing leaves the machine
+CONFIG: dcc.Graph.Config = {
+    "displaylogo": False,
+    "showSendToCloud": False,
+}  # nothing leaves the machine
 Place = tuple[int, int]  # of a cell: line and column
 
 
-def section(view: View, dark: bool, narrow: bool) -> html.Section:
-    """Return a figure with its title, caption and buttons to save it; `narrow`: in one column."""
+def section(view: View, dark: bool, narrow: bool, drag: str) -> html.Section:
+    """Return a figure with its title, caption and buttons to save it.
+
+    `narrow`: in one column. `drag`: what dragging does, as plotly calls it.
+    """
     figure = in_one_column(view.figure) if narrow else view.figure
     layout = figure["layout"] | {"template": template(dark), "uirevision": view.title}
+    layout["dragmode"] = drag
     layout["legend"] = {"tracegroupgap": GAP} | layout.get("legend", {})
     graph = dcc.Graph(
         id={"figure": view.title},
@@ -39,22 +46,24 @@ def save_button(form: str, meaning: str) -> html.Button:
 
 
 def table_section(
-    title: str, caption: str, lines: Sequence[Sequence[str]], bold: Collection[Place] = ()
+    title: str,
+    caption: str,
+    lines: Sequence[Sequence[str]],
+    bold: Collection[Place] = (),
+    has_words: bool = False,
 ) -> html.Section:
-    """Return a table with its title and caption; the first line is the header."""
-    parts = [html.H2(title), html.P(caption), table(lines, bold)]
-    return html.Section(parts, key=title)
+    """Return a table with its title and caption; the first line is the header.
 
-
-def table(lines: Sequence[Sequence[str]], bold: Collection[Place] = ()) -> html.Div:
-    """Return a table that scrolls in itself where the page is narrow."""
+    It scrolls in itself where the page is narrow. `has_words`: long cells have several lines.
+    """
     head, *rest = lines
     body = []
     for row, cells in enumerate(rest, start=1):
         kinds = [html.Th if (row, column) in bold else html.Td for column in range(len(cells))]
         body.append(html.Tr([kind(cell) for kind, cell in zip(kinds, cells, strict=True)]))
     shown = html.Table([html.Thead(html.Tr(list(map(html.Th, head)))), html.Tbody(body)])
-    return html.Div(shown, className="wide", tabIndex=0)
+    scrolled = html.Div(shown, className="wide words" if has_words else "wide", tabIndex=0)
+    return html.Section([html.H2(title), html.P(caption), scrolled], key=title)
 
 
 def hint(first: str, then: str) -> html.Div:

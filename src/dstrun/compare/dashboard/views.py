@@ -3,14 +3,16 @@
 Functions from tables to Dash components, which show text as text.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
 from dash import html
 
 from dstrun.compare.aggregate import FRONT, by_setting
+from dstrun.compare.dashboard import groups
 from dstrun.compare.dashboard.difference import differing_facts, facts_of
+from dstrun.compare.dashboard.groups import Group
 from dstrun.compare.dashboard.parts import hint, section, table_section
 from dstrun.compare.figures import catalogue
 from dstrun.compare.figures.view import Source
@@ -26,27 +28,37 @@ MEANS = 15  # rows of means; each cell costs the browser a millisecond
 
 
 class Shown(NamedTuple):
-    """What a page shows: a view, its runs by name, the theme, and whether the page is narrow."""
+    """What a page shows: a view, its runs by name, and how it looks.
+
+    `groups` are the two chosen ones, None for one that is not; `drag` is what dragging does in a
+    figure of marks, as plotly calls it.
+    """
 
     view: str
     names: Sequence[str]
     dark: bool = False
     narrow: bool = False
+    groups: Sequence[str | None] = (None, None)
+    drag: str = "zoom"
+
+    @property
+    def look(self) -> tuple[bool, bool, str]:
+        """Theme, width and drag mode of figures."""
+        return self.dark, self.narrow, self.drag
 
 
-def runs_in_view(
-    view: str, some: list[str], run: str | None, one: str | None, other: str | None
-) -> list[str]:
+def runs_in_view(view: str, some: list[str], picked: Mapping[str, str | None]) -> list[str]:
     """Return the names of the runs in a view: those of the table, the chosen one, or the two."""
     if view == "run":
-        return [run] if run else some[:1]
+        return [picked["run"]] if picked["run"] else some[:1]
     if view == "diff":
-        return list(dict.fromkeys([*filter(None, (one, other)), *some]))[:2]
+        two = filter(None, (picked["one"], picked["other"]))
+        return list(dict.fromkeys([*two, *some]))[:2]
     return some
 
 
-def content(every: Source, shown: Shown) -> Iterator:
-    """Yield the parts of a view, from all labelled runs."""
+def content(every: Source, shown: Shown, groups_of_all: Mapping[str, Group]) -> Iterator:
+    """Yield the parts of a view, from all labelled runs and the groups of them."""
     runs = every.runs
     if runs.empty:
         then = f"In another terminal, {HOW_TO_GET_SOME}; they appear here as they start."
@@ -54,6 +66,9 @@ def content(every: Source, shown: Shown) -> Iterator:
         return
     some = runs.loc[[name for name in shown.names if name in runs.index]]
     source = every.of(some)
+    if shown.view in ("run", "diff") and (lost := set(shown.names) - set(some.index)):
+        yield hint(f"No run here is called {' or '.join(sorted(lost))}.", "Choose one above.")
+        return
     if shown.view == "run":
         yield from _one_run(source, shown)
     elif shown.view == "diff":
@@ -62,6 +77,8 @@ def content(every: Source, shown: Shown) -> Iterator:
         yield hint("No run meets the conditions.", "Remove some of them to see runs.")
     elif not some["epoch"].notna().any():
         yield hint("None of these runs has finished an epoch yet.", SOON)
+    elif shown.view == "groups":
+        yield from groups.content(source, groups_of_all, shown.groups, shown.look)
     else:
         yield from _figures(source, runs, shown)
 
@@ -70,7 +87,7 @@ def _figures(source: Source, runs: pd.DataFrame, shown: Shown) -> Iterator[html.
     """Yield the figures of some runs; in the overview the tables of means after the first."""
     if shown.view == "overview":
         figures = catalogue.overview(source)
-        yield section(next(figures), shown.dark, shown.narrow)
+        yield section(next(figures), *shown.look)
         settings = by_setting(source.runs, among=runs)
         yield _means(settings)
         yield from _methods(settings)
@@ -79,7 +96,7 @@ def _figures(source: Source, runs: pd.DataFrame, shown: Shown) -> Iterator[html.
     else:
         figures = catalogue.curves(source)
     for figure in figures:
-        yield section(figure, shown.dark, shown.narrow)
+        yield section(figure, *shown.look)
 
 
 def _methods(settings: pd.DataFrame) -> Iterator[html.Section]:
@@ -111,11 +128,10 @@ def subject(ticked: int, filtered: int, total: int) -> html.P:
     runs = f"{quantity(filtered, 'run')} of the table"
     if filtered != total:
         runs += f", of {total}"
-    if ticked:
-        words = f"Of the {quantity(ticked, 'ticked run')}."
-    else:
-        words = f"Of {runs}; tick some to see those alone."
-    return html.P(words, className="counted")
+    if not ticked:
+        return html.P(f"Of {runs}; tick some to see those alone.", className="counted")
+    button = html.Button("Untick all", id="untick")
+    return html.P([f"Of the {quantity(ticked, 'ticked run')}. ", button], className="counted")
 
 
 def failure(error: str) -> html.Div:
@@ -139,7 +155,7 @@ def _one_run(source: Source, shown: Shown) -> Iterator:
     if not figures:
         yield hint("This run has not finished an epoch yet.", SOON)
     for figure in figures:
-        yield section(figure, shown.dark, shown.narrow)
+        yield section(figure, *shown.look)
     log = "\n".join(run.text(LOG_FILE).splitlines()[-LOG_LINES:]) or "nothing there yet"
     yield html.Details([html.Summary(f"end of {LOG_FILE}"), html.Pre(log)], open=True)
     for name in (CONFIG_FILE, STATUS_FILE):
@@ -166,4 +182,4 @@ def _two_runs(source: Source) -> Iterator:
     same = len(SHOWN_OPTIONS) - sum(key in SHOWN_OPTIONS for key in keys)
     words = f"The same in both: {quantity(same, 'setting')}."
     heads = [(row, 0) for row in range(1, len(lines))]
-    yield table_section("What two runs differ in", words, lines, heads)
+    yield table_section("What two runs differ in", words, lines, heads, has_words=True)

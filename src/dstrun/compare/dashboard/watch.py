@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pandas as pd
 
@@ -11,6 +12,7 @@ from dstrun.compare.figures.view import ReadMasks, Source
 from dstrun.compare.labels import with_labels
 from dstrun.compare.run_tables import Store
 
+T = TypeVar("T")
 REFRESH_SECONDS = 1.0  # least time between two readings of the folders
 
 
@@ -29,6 +31,7 @@ class Watch:
         self.version = self._begun
         self._changed: dict[str, int] = {}
         self._refreshed = time.monotonic()
+        self._derived: dict[Callable, Any] = {}
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -44,8 +47,17 @@ class Watch:
                 if touched:
                     self.version += 1
                     self._changed |= dict.fromkeys(touched, self.version)
+                    self._derived.clear()
                     self.source = self.source.of(with_labels(self.store.runs))
             return self.version
+
+    def derived(self, function: Callable[[pd.DataFrame], T]) -> T:
+        """Return what a function makes of all runs; it is called once for each version of them."""
+        with self.lock:
+            if function not in self._derived:
+                self._derived[function] = function(self.runs)
+            found: T = self._derived[function]
+            return found
 
     def has_changed_since(self, names: Sequence[str], version: int) -> bool:
         """Return whether one of the named runs has changed after a version."""

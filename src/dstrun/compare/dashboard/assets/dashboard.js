@@ -2,6 +2,7 @@
 (() => {
   // Milliseconds in which a new page reads its address and does not write to it.
   const SETTLING = 2500;
+  const PICKERS = ['run', 'one', 'other', 'group', 'against'];
   const system = matchMedia('(prefers-color-scheme: dark)');
   const unchanged = () => window.dash_clientside.no_update;
   let wanted = 'auto', view = null, write = null, brushed = false;
@@ -22,6 +23,11 @@
   }
   // The address holds the whole state of a view, so the page is made from it again.
   addEventListener('popstate', () => location.reload());
+  addEventListener('click', event => {
+    if (event.target.id !== 'untick') return;
+    brushed = false;
+    window.dash_clientside.set_props('grid', {selectedRows: []});
+  });
   setTimeout(() => { if (write) write(); }, SETTLING);
 
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
@@ -53,11 +59,15 @@
         const runs = points.map(point => point.customdata).filter(run => typeof run === 'string');
         if (!runs.length && !brushed) return;
         brushed = runs.length > 0;
+        if (brushed) {
+          const drag = selected.lassoPoints ? 'lasso' : 'select';
+          window.dash_clientside.set_props('drag', {data: drag});
+        }
         window.dash_clientside.set_props('grid', {selectedRows: {ids: [...new Set(runs)]}});
       },
       filter_by: (cell, columns) => { if (cell) window.dstrun.click(cell, columns); },
       // Write the state of the page to its address; another view is a step in the history.
-      address: (to, filter, ticked, columns, run, one, other, theme) => {
+      address: (to, filter, ticked, columns, theme, ...picked) => {
         document.documentElement.dataset.view = to;
         const sort = Object.fromEntries(
           (columns || []).filter(column => column.sort).sort((a, b) => a.sortIndex - b.sortIndex)
@@ -69,9 +79,7 @@
         if (filter) query.set('filter', filter);
         if (names.length) query.set('runs', JSON.stringify(names));
         if (Object.keys(sort).length) query.set('sort', JSON.stringify(sort));
-        if (run) query.set('run', run);
-        if (one) query.set('one', one);
-        if (other) query.set('other', other);
+        PICKERS.forEach((key, place) => { if (picked[place]) query.set(key, picked[place]); });
         if (theme && theme !== 'auto') query.set('theme', theme);
         const moved = view !== null && view !== to;
         view = to;
