@@ -1,5 +1,7 @@
 """The dashboard and the page of a report in headless Chromium, clicked and typed in."""
 
+import csv
+import io
 import os
 import runpy
 import shutil
@@ -15,10 +17,11 @@ from typing import Any
 import pytest
 from werkzeug.serving import make_server
 
+from dstrun.compare.dashboard import layout
 from dstrun.compare.dashboard.app import make_app
 from dstrun.compare.dashboard.watch import Watch
 from tests.helpers.commands import Command
-from tests.helpers.folders import leave, status
+from tests.helpers.folders import leave, leave_methods, status
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 BROWSERS = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome")
@@ -32,6 +35,23 @@ pytestmark = [
         reason=f"none of {', '.join(BROWSERS)} is installed: `make browser` does it",
     ),
 ]
+
+
+PAIRS = "paired by seed, 2 pairs"
+RGB = """color => {
+  const one = document.createElement('span');
+  one.style.color = color;
+  return one.style.color;
+}"""
+DOMAINS = """[...document.querySelectorAll('.js-plotly-plot')].flatMap(plot =>
+  Object.entries(plot.layout).filter(([key, axis]) => key.startsWith('xaxis') && axis.domain)
+    .map(([_, axis]) => axis.domain))"""
+FOCUSED = """(() => {
+  const one = document.activeElement;
+  const within = one.closest('#theme, #grid, #view, .dash-dropdown-wrapper, .wide');
+  const named = within && within.querySelector('button[id]');
+  return one.dataset.save || (named || within || one).id || (within && within.classList[0]);
+})()"""
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +73,7 @@ def visit(chromium: Any, complaints: list[str]) -> Iterator[Callable[..., Any]]:
     contexts = []
 
     def call(address: str, **options: Any) -> Any:
-        context = chromium.new_context(viewport={"width": 1300, "height": 1000}, **options)
+        context = chromium.new_context(**{"viewport": {"width": 1300, "height": 1000}, **options})
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(0)  # none
@@ -324,6 +344,27 @@ def test_one_run_and_two(three: list[Path], served: str, visit: Callable[..., An
     assert set(found) == {"α", "remaining", "multiply-adds", "created"}
 
 
+def test_tab_reaches_every_control(
+    three: list[Path], served: str, visit: Callable[..., Any]
+) -> None:
+    """And each of them shows that it has the focus."""
+    page = visit(served + f"?view=diff&one=made/{three[0].name}&other=made/{three[1].name}")
+    page.locator("#content table").wait_for()
+    reached = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate(FOCUSED))
+    assert {"theme", "filter", "grid", "csv", "view", "one", "other", "wide"} <= reached
+    page.goto(served)
+    until(page, lambda: points(page), [1, 0.2, 0.1])
+    page.locator("#view input").first.focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.dataset.save") == "svg"
+    style = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert style == "solid"
+
+
 def test_the_keyboard_is_enough(three: list[Path], served: str, visit: Callable[..., Any]) -> None:
     for seed in range(1, 12):
         leave(seed=seed, created=10 + seed)
@@ -409,6 +450,166 @@ def test_the_page_of_a_report(
         lambda: page.evaluate("getComputedStyle(document.querySelector('.xtick text')).fill"),
         "rgb(38, 38, 43)",
     )
+
+
+def cell(page: Any, row: int, column: str) -> Any:
+    return page.locator(f".ag-center-cols-container [row-index='{row}'] [col-id='{column}']")
+
+
+def test_a_click_on_a_value_filters_by_it(
+    three: list[Path], served: str, visit: Callable[..., Any]
+) -> None:
+    """A second click undoes it; a double click opens the run and filters nothing."""
+    dense, weak, strong = (f"made/{run.name}" for run in three)
+    page = visit(served)
+    until(page, lambda: rows(page), [dense, weak, strong])
+    conditions = page.locator("#filter").input_value
+    cell(page, 1, "reg.method").click()
+    until(page, conditions, "method=dst")
+    until(page, lambda: rows(page), [weak, strong])
+    cell(page, 1, "density").click()
+    until(page, conditions, "method=dst remaining<=10.00%")
+    until(page, lambda: rows(page), [strong])
+    assert "remaining" in page.url
+    page.keyboard.press("f")
+    until(page, conditions, "method=dst")
+    until(page, lambda: rows(page), [weak, strong])
+    tick(page, three[1])
+    cell(page, 0, "reg.method").click()
+    until(page, lambda: rows(page), [dense, weak, strong])
+    until(page, lambda: points(page), [0.2])
+    cell(page, 2, "reg.alpha").dblclick()
+    until(page, lambda: page.locator("#content h2").first.inner_text(), strong)
+    cell(page, 1, "reg.alpha").click()
+    until(page, conditions, "alpha=0.001")
+    page.keyboard.press("Enter")
+    until(page, lambda: page.locator("#content h2").first.inner_text(), weak)
+
+
+def test_a_box_in_the_figure_ticks_its_runs(
+    three: list[Path], served: str, visit: Callable[..., Any]
+) -> None:
+    page = visit(served)
+    until(page, lambda: points(page), [1, 0.2, 0.1])
+    page.wait_for_timeout(1000)
+    plot = page.locator("#content .js-plotly-plot").first
+    plot.hover()
+    plot.locator(".modebar-btn[data-val=select]").click()
+    area = plot.locator(".nsewdrag").first.bounding_box()
+    x, y, right, low = area["x"], area["y"], area["width"] * 0.8, area["height"]
+    page.mouse.move(x + 2, y + 2)
+    page.mouse.down()
+    page.mouse.move(x + right / 2, y + low / 2)
+    page.mouse.move(x + right, y + low - 3)
+    page.mouse.up()
+    until(page, lambda: sorted(points(page)), [0.1, 0.2])
+    assert page.locator(".ag-center-cols-container .ag-row-selected").count() == 2
+    page.wait_for_timeout(500)
+    area = plot.locator(".nsewdrag").first.bounding_box()
+    page.mouse.dblclick(area["x"] + right / 2, area["y"] + low / 3)
+    until(page, lambda: points(page), [1, 0.2, 0.1])
+    tick(page, three[1])
+    until(page, lambda: points(page), [0.2])
+    page.get_by_role("button", name="Untick all").click()
+    until(page, lambda: points(page), [1, 0.2, 0.1])
+
+
+def test_names_that_are_not_there_are_said(
+    three: list[Path], served: str, visit: Callable[..., Any]
+) -> None:
+    page = visit(served + "?view=run&run=gone&runs=%5B%22lost%22%5D")
+    page.get_by_text("No run here is called gone.").wait_for()
+    said = page.locator("#missing").inner_text()
+    assert said == "The address of this page names what is not here: gone, lost."
+    page.get_by_text("Overview", exact=True).click()
+    until(page, lambda: points(page), [1, 0.2, 0.1])
+
+
+def test_two_groups(served: str, visit: Callable[..., Any]) -> None:
+    """DST minus RigL: −1 at 10 %, +2 at 5 %, the same at each of two seeds."""
+    leave_methods(seeds=2)
+    page = visit(served + "?view=groups&group=dst&against=rigl")
+    page.get_by_role("heading", name="Accuracy: dst minus rigl").wait_for()
+    page.locator("#content table").wait_for()
+    lines = page.locator("#content tbody tr").all()
+    assert [line.locator("td, th").all_inner_texts() for line in lines] == [
+        ["10 %", "94.50 ± 0.71", "95.50 ± 0.71", "-1.00", "-1.00 to -1.00", "yes", PAIRS],
+        ["5 %", "93.50 ± 0.71", "91.50 ± 0.71", "+2.00", "+2.00 to +2.00", "yes", PAIRS],
+    ]
+    middles = "plot => plot.data.flatMap(trace => Array.from(trace.x))"
+    plot = page.locator("#content .js-plotly-plot").first
+    assert plot.evaluate(middles) == pytest.approx([-1, 2])
+    page.get_by_role("heading", name="Which layers keep how much").wait_for()
+    page.locator("#against").click()
+    page.get_by_role("option", name="set").click()
+    page.get_by_role("heading", name="Accuracy: dst minus set").wait_for()
+    until(page, lambda: "against=set" in page.url, True)
+
+
+def test_marks_in_the_table_are_those_of_the_figures(
+    served: str, visit: Callable[..., Any]
+) -> None:
+    """Ten settings have ten marks, each with the colour of its run in the figure."""
+    for place in range(10):
+        leave(reg__alpha=(place + 1) * 1e-4, densities=(0.5, 0.4 - 0.03 * place), created=place)
+    page = visit(served)
+    until(page, lambda: len(points(page)), 10)
+    found = page.locator(".mark").evaluate_all(
+        "all => all.map(one => [one.style.color, one.innerText])"
+    )
+    drawn = page.locator("#content .js-plotly-plot").first.evaluate(
+        """plot => plot.data.filter(trace => trace.customdata).flatMap(trace =>
+          trace.customdata.map((run, place) => [run, Array.isArray(trace.marker.color)
+            ? trace.marker.color[place] : trace.marker.color]))"""
+    )
+    names = rows(page)
+    assert len({(color, sign) for color, sign in found}) == len(found) == 10
+    by_run = {run: page.evaluate(RGB, color) for run, color in drawn}
+    assert [by_run[name] for name in names] == [color for color, _ in found]
+
+
+def test_downloads_of_what_is_shown(
+    three: list[Path], served: str, visit: Callable[..., Any]
+) -> None:
+    page = visit(served + "?filter=method%3Ddst&sort=%7B%22density%22%3A%22asc%22%7D")
+    until(page, lambda: rows(page), [f"made/{three[2].name}", f"made/{three[1].name}"])
+    until(page, lambda: len(points(page)), 2)
+
+    def saved(label: str) -> tuple[str, bytes]:
+        with page.expect_download() as found:
+            page.get_by_role("button", name=label).click()
+        return found.value.suggested_filename, Path(found.value.path()).read_bytes()
+
+    name, content = saved("Save the table as CSV")
+    table = list(csv.DictReader(io.StringIO(content.decode())))
+    assert name == "runs.csv"
+    assert [row["run"] for row in table] == rows(page)
+    assert [(row["reg.alpha"], row["density"]) for row in table] == [
+        ("0.01", "0.1"),
+        ("0.001", "0.2"),
+    ]
+    figure = "Accuracy against what remains"
+    name, content = saved(f"Save {figure} as SVG")
+    assert name == "accuracy-against-what-remains.svg"
+    assert content.startswith(b"<svg") and b"remaining weights" in content
+    name, content = saved(f"Save {figure} as PNG")
+    assert content.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("view", layout.VIEWS)
+def test_a_narrow_page_does_not_scroll_sideways(
+    view: str, served: str, visit: Callable[..., Any]
+) -> None:
+    """At 400 pixels panels are below each other; wide tables scroll in themselves."""
+    leave_methods(seeds=2)
+    page = visit(served + f"?view={view}", viewport={"width": 400, "height": 800})
+    page.locator("#content section, #content table").first.wait_for()
+    if view != "diff":
+        page.locator("#content .main-svg").first.wait_for()
+    page.wait_for_timeout(1500)
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    domains = page.evaluate(DOMAINS)
+    assert all(domain == [0, 1] for domain in domains)
 
 
 @pytest.mark.slow
