@@ -315,6 +315,7 @@ TEXT = [  # what is typed for an option of text, and what it is
     ("name=${seed} (x)", "${seed} (x)"),
     ("wandb.tags=[a b,1e10,007,true]", ["a b", "1e10", "007", "true"]),
     ("wandb.tags=a,b", ["a", "b"]),
+    ("tracker=TensorBoard,MLflow", ["tensorboard", "mlflow"]),
     ("wandb.tags=['a,b',c#1]", ["a,b", "c#1"]),
     ("reg.exclude=[layer[0-9]*,conv?]", ["layer[0-9]*", "conv?"]),
     ("reg.exclude=layer[12]", ["layer[12]"]),

@@ -148,6 +148,13 @@ def test_values_with_a_target_density_in_the_help_are_those_of_the_code() -> Non
         ),
         ("wandb.tags", [""], "wandb.tags: got '', expected tags of 1 to 64 characters"),
         ("wandb.tags", ["a", "a"], "wandb.tags: got .*, expected each tag once"),
+        (
+            "tracker",
+            ["mlflow", "tensorbord"],
+            "tracker: got 'tensorbord', expected one of wandb, .* did you mean tensorboard?",
+        ),
+        ("tracker", ["mlflow", "mlflow"], "tracker: got .*, expected each tracker once"),
+        ("tracker", "mlflow", "tracker: got 'mlflow', expected some of wandb, tensorboard"),
     ],
 )
 def test_a_value_out_of_bounds_is_named_with_what_was_expected(

@@ -25,6 +25,8 @@ from dstrun.methods.dense import Dense
 from dstrun.runs import checkpoint
 from dstrun.runs.identity import run_hash, run_name
 from dstrun.runs.method import make_method
+from dstrun.runs.trackers import start
+from dstrun.runs.trackers.tracker import NoTracker
 from dstrun.sweep import pool
 from dstrun.system.errors import DataError, InputError
 from dstrun.training.build import (
@@ -195,6 +197,7 @@ OTHER: dict[str, Any] = {
     "dry_run": True,
     "n_jobs": 2,
     "retry": "none",
+    "tracker": ["tensorboard"],
     "checkpoint.every": 0.0,
     "log.steps": 1,
     "wandb.mode": "offline",
@@ -216,6 +219,7 @@ NO_PART_OF_A_RUN = {
     "dry_run",
     "n_jobs",
     "retry",
+    "tracker",
     "checkpoint.every",
     "log.steps",
     "wandb.mode",
@@ -908,6 +912,32 @@ def test_checkpoints_are_as_far_apart_as_asked(monkeypatch: pytest.MonkeyPatch) 
     for every in (300.0, 0.0):
         finished(group=f"every{every:g}", checkpoint__every=every, schedule__epochs=3)
     assert saved == ["every300", "every0", "every0", "every0"]
+
+
+@of("tracker")
+@pytest.mark.parametrize(
+    ("trackers", "expected"),
+    [
+        (["tensorboard", "mlflow"], ["tensorboard mlflow", "wandb disabled"]),
+        (["trackio", "wandb"], ["trackio", "wandb offline"]),
+        (["none"], ["wandb disabled"]),
+        ([], ["wandb disabled"]),
+    ],
+)
+def test_a_run_has_the_trackers_that_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, trackers: list[str], expected: list[str]
+) -> None:
+    started: list[str] = []
+
+    def note(name: str) -> NoTracker:
+        started.append(name)
+        return NoTracker()
+
+    monkeypatch.setattr(start, "is_installed", lambda name: True)
+    monkeypatch.setattr(start, "TrackerProcesses", lambda names, *_: note(" ".join(names)))
+    monkeypatch.setattr(start, "start_wandb", lambda mode, *_, **__: note(f"wandb {mode}"))
+    finished(tracker=trackers, wandb__mode="offline")
+    assert started == expected
 
 
 @of("wandb.mode", "wandb.project", "wandb.entity", "wandb.tags")

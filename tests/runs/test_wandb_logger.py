@@ -12,10 +12,10 @@ from omegaconf import OmegaConf
 
 from dstrun.config.check import check
 from dstrun.runs import wandb_logger
+from dstrun.runs.trackers.start import check_trackers_of_sweep
+from dstrun.runs.trackers.tracker import NoTracker
 from dstrun.runs.wandb_logger import remove_local_copies
 from dstrun.runs.wandb_options import wandb_init, wandb_options
-from dstrun.sweep.plan import Job
-from dstrun.sweep.pool import check_wandb_variables
 from dstrun.system.errors import InputError, RunFailedError
 from dstrun.training.run import run, run_as_job
 from tests.helpers.commands import Command
@@ -97,7 +97,7 @@ def test_a_run_trains_without_wandb_where_it_is_not_installed_and_says_so(
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
     said: list[str] = []
     tracker = wandb_logger.start_wandb("auto", logging.getLogger(), said.append)
-    assert (type(tracker), said) == (wandb_logger.NoTracker, [line])
+    assert (type(tracker), said) == (NoTracker, [line])
 
 
 @pytest.mark.parametrize("mode", ["online", "offline"])
@@ -110,7 +110,7 @@ def test_wandb_is_asked_for_in_vain_where_it_is_not_installed(
     monkeypatch.setenv("WANDB_MODE", mode)
     for name, call in (
         ("wandb.mode", lambda: wandb_options(asked)),
-        ("wandb.mode", lambda: check_wandb_variables([Job((), asked, RUN)])),
+        ("wandb.mode", lambda: check_trackers_of_sweep([asked])),
         ("WANDB_MODE", lambda: wandb_options(check({}))),
     ):
         with pytest.raises(InputError) as refused:
@@ -153,7 +153,7 @@ def test_what_holds_for_one_run_is_left_out_in_a_sweep(
 ) -> None:
     monkeypatch.setenv("WANDB_RUN_ID", "mine")
     config = check({"wandb.mode": "offline", "device": "none"})
-    check_wandb_variables([Job((), config, RUN)])
+    check_trackers_of_sweep([config])
     assert (
         capsys.readouterr().err
         == "dstrun: WANDB_RUN_ID: ignored in a sweep, applies to a single run\n"
@@ -209,6 +209,7 @@ def test_an_offline_wandb_run_has_a_density_of_every_layer_at_every_epoch(comman
     (run,) = (record["run"] for record in records if record["type"] == "run")
     assert run["tags"] == ["a", "b"]
     logged = {key: value for key, value in run["config"]["update"].items() if key != "_wandb"}
+    assert logged.pop("folder") == str(folder.absolute())
     assert logged == OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
     assert (run["run_id"], run["run_group"]) == (f"single-{folder.name[-8:]}-1", "single")
     assert (run["job_type"], run["display_name"]) == ("dst", folder.name)

@@ -77,6 +77,9 @@ def config(model: str = "lenet5", data: str = "mnist", **sections: Any) -> Confi
         ),
         ("data.root", {"data_section": DataConfig("digits", "digits")}, "come with scikit-learn"),
         ("wandb.tags", {"wandb": WandbConfig(mode="disabled")}, "W&B is turned off by wandb.mode"),
+        ("wandb.mode", {"tracker": ["mlflow"]}, "wandb is not in tracker"),
+        ("wandb.tags", {"tracker": []}, "wandb is not in tracker"),
+        ("tracker", {"wandb": WandbConfig(mode="disabled")}, "W&B is turned off by wandb.mode"),
         ("schedule.sync_bn", {"schedule": ScheduleConfig(sync_bn=True)}, "devices is 1"),
         (
             "deterministic",
@@ -101,6 +104,7 @@ def test_an_option_with_effect_has_no_note(monkeypatch: pytest.MonkeyPatch) -> N
     given = {"reg.alpha", "schedule.momentum", "seed", "data.root", "wandb.tags", "schedule.lr"}
     monkeypatch.delenv("WANDB_MODE", raising=False)
     assert notes(config(), given) == []
+    assert notes(config(tracker=["mlflow"]), {"tracker", "wandb.project"}) == []
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert notes(config(), given) == [
         "wandb.tags has no effect: W&B is turned off by WANDB_MODE or WANDB_DISABLED"

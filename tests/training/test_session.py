@@ -263,7 +263,7 @@ def test_wandb_is_told_the_config_as_written_and_how_the_run_ended(
     def fail(console: RunConsole, *_: Any) -> None:
         raise ValueError
 
-    monkeypatch.setattr("dstrun.training.session.start_wandb", start)
+    monkeypatch.setattr("dstrun.runs.trackers.start.start_wandb", start)
     monkeypatch.setattr(Told, "ends", [])
     run(config(data__root="here"), default_group="single")
     monkeypatch.setattr(RunConsole, "show_epoch", fail)

@@ -65,6 +65,8 @@ def check(config: DictConfig | Mapping[str, Any]) -> Config:
     checked = _build(Config, given)
     checked.outputs = _expand_home(checked.outputs)
     checked.init = checked.init and _expand_home(checked.init)
+    if checked.tracker == ["none"]:
+        checked.tracker = []
     for key, entry in OPTIONS.items():
         _check_value(key, value_of(checked, key), entry.metadata)
     unify_density(checked.reg)
@@ -133,11 +135,12 @@ def _scalar(value: Any, wanted: Any) -> Any:
 def _check_value(key: str, value: Any, meta: Mapping[str, Any]) -> None:
     """Raise InputError for a value that its option does not allow."""
     own = meta["choices"]
-    if own and value not in own:
-        known = (*own, *entry_names(meta["entry_points"]))  # 6 ms: only where it is none of ours
-        if value not in known:
-            wanted = f"one of {', '.join(known)}"
-            raise InputError(f"{key}: got {value!r}, expected {wanted}{near(value, known)}")
+    for word in value if isinstance(value, list) else [value]:
+        if own and word not in own:
+            known = (*own, *entry_names(meta["entry_points"]))  # 6 ms: only if it is none of ours
+            if word not in known:
+                wanted = f"one of {', '.join(known)}"
+                raise InputError(f"{key}: got {word!r}, expected {wanted}{near(word, known)}")
     check_text(key, value, meta)
     for number in value if isinstance(value, list) else [value]:
         is_number = isinstance(number, int | float) and not isinstance(number, bool)
@@ -169,9 +172,10 @@ def _check_together(config: Config) -> None:
     check_rounds(config.reg, config.schedule.epochs)
     _check_schedule(config.schedule)
     _check_momentum(config)
-    tags = config.wandb.tags
-    if len(set(tags)) < len(tags):
-        raise InputError(f"wandb.tags: got {tags}, expected each tag once")
+    for key, what in (("wandb.tags", "tag"), ("tracker", "tracker")):
+        words = value_of(config, key)
+        if len(set(words)) < len(words):
+            raise InputError(f"{key}: got {words}, expected each {what} once")
 
 
 def _check_schedule(schedule: ScheduleConfig) -> None:

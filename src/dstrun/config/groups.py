@@ -13,7 +13,12 @@ from dstrun.system.errors import InputError
 
 AD_HOC = "grid"
 PACKAGES = ("timm", "torchvision")  # whose models are choices: model=timm:NAME
-ENTRY_POINTS = {"model": "dstrun.models", "data": "dstrun.data", "reg": "dstrun.methods"}
+ENTRY_POINTS = {
+    "model": "dstrun.models",
+    "data": "dstrun.data",
+    "reg": "dstrun.methods",
+    "tracker": "dstrun.trackers",  # an option, no group
+}
 
 
 def packaged_folder(name: str) -> Path:

@@ -52,7 +52,7 @@ def expected(key: str) -> str:
     """Return what an option takes, in words: 'a number > 0', 'one of sgd, adam, adamw'."""
     entry = OPTIONS[key]
     if choices := entry.metadata["choices"]:
-        return f"one of {', '.join(choices)}"
+        return f"{'some' if entry.type == list[str] else 'one'} of {', '.join(choices)}"
     kind = KINDS.get(entry.type, "key: value pairs")
     bounds = []
     for name, sign in SIGNS.items():

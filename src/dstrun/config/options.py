@@ -38,6 +38,9 @@ class LogConfig:
     )
 
 
+TRACKERS = ("wandb", "tensorboard", "mlflow", "trackio")
+
+
 @dataclass
 class WandbConfig:
     """Options of Weights & Biases."""
@@ -50,7 +53,7 @@ class WandbConfig:
     )
     project: str = option(
         "dstrun",
-        "W&B project. The variable WANDB_PROJECT replaces the default",
+        "Project in W&B, MLflow and trackio. The variable WANDB_PROJECT replaces the default",
         pattern=r"[^/\\#?%:]{1,128}",
         words=r"at most 128 characters, none of / \ # ? % :",
         identity=False,
@@ -64,7 +67,7 @@ class WandbConfig:
     )
     tags: list[str] = option(
         [],
-        "W&B tags. The variable WANDB_TAGS, separated by commas, replaces the default",
+        "Tags in all trackers. The variable WANDB_TAGS, separated by commas, replaces the default",
         pattern=r".{1,64}",
         words="tags of 1 to 64 characters",
         identity=False,
@@ -110,7 +113,7 @@ class Config:
         pattern=r"\w[\w.-]*",
         identity=False,
     )
-    name: str | None = option(None, "Free-text label shown in W&B", identity=False)
+    name: str | None = option(None, "Free-text label shown in trackers", identity=False)
     loop: str = option(
         DSTRUN,
         "Training loop that made a run: another than dstrun's where `dstrun.record` recorded it. "
@@ -131,6 +134,14 @@ class Config:
         "failed",
         "Runs that the same sweep trains again: those that failed, or none",
         choices=("failed", "none"),
+        identity=False,
+    )
+    tracker: list[str] = option(
+        ["wandb"],
+        "Programs that get a copy of the figures of each epoch (none or []: none). wandb.mode says "
+        "how wandb does",
+        choices=TRACKERS,
+        entry_points="tracker",
         identity=False,
     )
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)

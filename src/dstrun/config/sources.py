@@ -30,7 +30,7 @@ from dstrun.config.groups import (
     packaged_folder,
     sweep_group,
 )
-from dstrun.config.options import Config
+from dstrun.config.options import GROUPS, Config
 from dstrun.config.registry import default_options, lookup
 from dstrun.config.yaml_files import header_package, read_text, read_yaml
 from dstrun.system.errors import InputError
@@ -174,7 +174,7 @@ class PluginSource(NamedSource):
 
     def groups(self) -> tuple[str, ...]:
         """Return the groups to which packages can add."""
-        return tuple(ENTRY_POINTS)
+        return tuple(group for group in ENTRY_POINTS if group in GROUPS)
 
     def names(self, group: str) -> list[str]:
         """Return the names of a group's entry points."""

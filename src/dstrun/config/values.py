@@ -208,7 +208,7 @@ def _one_list(key: str, value: str) -> str:
     shown = []
     for item in items:
         if item:
-            shown.append(quote(item) if is_text else _element(key, item))
+            shown.append(_element(key, item))
     return f"[{','.join(shown)}]"
 
 

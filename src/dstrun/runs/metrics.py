@@ -14,6 +14,7 @@ from typing import Any
 
 from dstrun.runs.tasks import CLASSES, TASKS, Task
 from dstrun.system.files import crc32, csv_text, read_csv
+from dstrun.system.run_files import LAYERS_FILE, METRICS_FILE
 
 BEFORE = ("epoch", "step", "lr", "train_loss", "penalty")
 AFTER = ("density", "density_model", "flops_fraction", "seconds", "images_per_second")
@@ -146,6 +147,22 @@ WANDB_LAYER_KEYS = {
     "threshold_mean": "threshold",
     **{column: column for column in ADDED_LAYERS},
 }
+
+
+def tracked_rows(folder: Path, epochs: int) -> Iterator[dict[str, float]]:
+    """Yield the rows of a run's first epochs under W&B's keys, as the files have them."""
+    metrics = []
+    for row in read_csv(folder / METRICS_FILE) if epochs else ():
+        if int(row["epoch"]) <= epochs:
+            metrics.append(row)
+    layers: dict[str, list[dict[str, Any]]] = {row["step"]: [] for row in metrics}
+    for row in read_csv(folder / LAYERS_FILE) if epochs else ():
+        if row["step"] in layers:
+            figures = {column: number(row.get(column, "")) for column in WANDB_LAYER_KEYS}
+            layers[row["step"]].append({"layer": row["layer"], **figures})
+    for row in metrics:
+        figures = {column: number(row[column]) for column in WANDB_KEYS if column in row}
+        yield wandb_row(figures, layers[row["step"]])
 
 
 def wandb_row(metrics: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Copy of a run in Weights & Biases: a tracker that receives rows, and a null object without W&B.
+"""Copy of a run in Weights & Biases, by a tracker that receives rows.
 
 The copy may fail without harm to the run, whose files are the source of truth.
 """
@@ -13,36 +13,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 from dstrun.config.options import Config
+from dstrun.runs.trackers.tracker import NoTracker, Tracker
 from dstrun.runs.wandb_options import MODES, is_installed, wandb_run_id
 from dstrun.system.errors import first_line
 
 # Time limits of W&B's server, below the 10 s and 15 s that it may cost a run.
 START_SECONDS = 6.0
 END_SECONDS = 10.0
-
-
-class Tracker(Protocol):
-    """Receiver of a run's figures while it trains."""
-
-    def log(self, row: Mapping[str, float]) -> None:
-        """Send the figures of an epoch, by name."""
-
-    def finish(self, exit_code: int) -> None:
-        """Report that the run has ended; 0 if it is finished."""
-
-
-class NoTracker:
-    """Tracker of wandb.mode=disabled: it does nothing."""
-
-    def log(self, row: Mapping[str, float]) -> None:
-        pass
-
-    def finish(self, exit_code: int) -> None:
-        pass
 
 
 class WandbTracker:

@@ -36,11 +36,12 @@ RUN_ID = r"[^\s:;,#?/'](?:[^:;,#?/']*[^\s:;,#?/'])?"  # as wandb.Settings checks
 def wandb_options(config: Config) -> WandbConfig:
     """Return the options of W&B, with W&B's variables in place of those at their default.
 
-    Raises InputError for a variable that W&B would refuse, and for online and offline where W&B is
-    not installed; mode auto does without it.
+    Where wandb is not among the trackers, W&B is disabled. Raises InputError for a variable that
+    W&B would refuse, and for online and offline where W&B is not installed; mode auto does without
+    it.
     """
-    if config.wandb.mode == "disabled":
-        return config.wandb
+    if config.wandb.mode == "disabled" or "wandb" not in config.tracker:
+        return replace(config.wandb, mode="disabled")
     found: dict[str, Any] = {}
     if config.wandb.mode == "auto":
         found["mode"] = _mode_of_environment()
@@ -63,10 +64,16 @@ def wandb_options(config: Config) -> WandbConfig:
     return options
 
 
-def is_installed() -> bool:
-    """Return whether the package wandb is installed; a folder of W&B's files has its name, too."""
-    found = find_spec("wandb")
+def is_installed(package: str = "wandb") -> bool:
+    """Return whether a package is installed; a folder of a tracker's files has its name, too."""
+    found = find_spec(package)
     return found is not None and found.origin is not None
+
+
+def forget_names_of_one_run() -> None:
+    """Remove the variables that the runs of a sweep must not share."""
+    for name in OF_ONE_RUN:
+        os.environ.pop(name, None)
 
 
 def _mode_of_environment() -> str:
@@ -104,7 +111,7 @@ def wandb_init(config: Config, folder: Path, restarts: int) -> dict[str, Any]:
         "id": f"{run_id}-{restarts}" if restarts else run_id,
         "name": variable("WANDB_NAME") or folder.name,
         "notes": config.name or variable("WANDB_NOTES"),
-        "config": asdict(config),
+        "config": asdict(config) | {"folder": str(folder.absolute())},
     }
 
 

@@ -25,7 +25,8 @@ from typing import Any
 
 from dstrun.runs.folder import RunFolder
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, holder, now
-from dstrun.runs.wandb_options import OF_ONE_RUN, wandb_options
+from dstrun.runs.trackers.start import check_trackers_of_sweep
+from dstrun.runs.wandb_options import wandb_options
 from dstrun.sweep.forkserver import OPTIMISER_MODULE, fork_context, start_forkserver
 from dstrun.sweep.plan import Job
 from dstrun.sweep.start_check import check_start
@@ -56,7 +57,7 @@ def run_jobs(jobs: Sequence[Job], default_group: str, notes: Sequence[str] = ())
     """
     if not jobs:
         return
-    check_wandb_variables(jobs)
+    check_trackers_of_sweep([job.config for job in jobs])
     ranks = jobs[0].config.devices
     start_forkserver(threads_each(jobs_at_a_time(jobs, []) * ranks), _preloaded(jobs))
     with stop_request() as stop:
@@ -84,20 +85,6 @@ def _preloaded(jobs: Sequence[Job]) -> list[str]:
     if any(wandb_options(job.config).mode != "disabled" for job in jobs):
         modules.append("wandb")
     return modules
-
-
-def check_wandb_variables(jobs: Sequence[Job]) -> None:
-    """Print which of W&B's environment variables apply to a single run only.
-
-    Raise InputError for variables that cannot be used.
-    """
-    modes = {wandb_options(job.config).mode for job in jobs}
-    names = list(filter(os.environ.get, OF_ONE_RUN))
-    if names and modes != {"disabled"}:
-        print(
-            f"dstrun: {', '.join(names)}: ignored in a sweep, applies to a single run",
-            file=sys.stderr,
-        )
 
 
 def jobs_at_a_time(jobs: Sequence[Job], gpus: Sequence[str] | None) -> int:

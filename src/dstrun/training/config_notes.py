@@ -11,6 +11,7 @@ from dstrun.config.sections import DEFAULT_THRESHOLD_CLIP
 from dstrun.runs.identity import applies, compiles
 from dstrun.runs.rounds import rounds_of
 from dstrun.runs.target_density import as_used
+from dstrun.runs.trackers.start import other_trackers
 from dstrun.runs.wandb_options import wandb_options
 from dstrun.training.data_notes import reason_in_data
 from dstrun.training.recipes import BASE, TUNED, nearest_recipes, recipe_of, value_words
@@ -128,7 +129,7 @@ def _reason(config: Config, key: str, is_sweep: bool) -> str | None:
     if key in FOR_SWEEPS and not is_sweep:
         return "it is for sweeps, and this is one run"
     section = key.partition(".")[0]
-    if section == "wandb":
+    if section == "wandb" or (key == "tracker" and config.tracker == ["wandb"]):
         return _reason_in_wandb(config, key)
     if section == "data":
         return reason_in_data(config, key)
@@ -136,7 +137,11 @@ def _reason(config: Config, key: str, is_sweep: bool) -> str | None:
 
 
 def _reason_in_wandb(config: Config, key: str) -> str | None:
-    if key == "wandb.mode" or wandb_options(config).mode != "disabled":
+    is_alone = not other_trackers(config)
+    if "wandb" not in config.tracker:
+        is_shared = key in ("wandb.project", "wandb.tags") and not is_alone
+        return None if is_shared else "wandb is not in tracker"
+    if key == "wandb.mode" or not is_alone or wandb_options(config).mode != "disabled":
         return None
     by_option = config.wandb.mode == "disabled"
     return f"W&B is turned off by {'wandb.mode' if by_option else 'WANDB_MODE or WANDB_DISABLED'}"

@@ -1,4 +1,4 @@
-"""What a run records: rows, console lines, its copy in W&B, and the summary."""
+"""What a run records: rows, console lines, its copies in trackers, and the summary."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -16,7 +16,7 @@ from dstrun.runs.status import Status
 from dstrun.runs.summary import summarise
 from dstrun.runs.target_density import as_asked
 from dstrun.runs.tasks import Figure
-from dstrun.runs.wandb_logger import Tracker
+from dstrun.runs.trackers.tracker import Tracker
 from dstrun.system.files import write_json
 from dstrun.system.run_files import LAYERS_FILE, METRICS_FILE, SUMMARY_FILE
 from dstrun.system.terminal import duration
@@ -141,7 +141,7 @@ class Recorder:
         }
 
     def write(self, record: Record, tracker: Tracker) -> None:
-        """Write the rows of a Record; at an epoch's end show a line and send it to W&B."""
+        """Write the rows of a Record; at an epoch's end show a line and send it to the trackers."""
         layers = []
         for layer in record.layers:
             row = {"epoch": record.epoch, "step": record.step, **asdict(layer)}

@@ -5,7 +5,6 @@
 Nothing is written before everything that can be checked has been.
 """
 
-import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -21,7 +20,8 @@ from dstrun.runs import checkpoint
 from dstrun.runs.data_record import OF_THE_NETWORK, refuse_other_classes, refuse_other_data
 from dstrun.runs.folder import NEW, RunFolder
 from dstrun.runs.status import FINISHED, RUNNING, Status, holder
-from dstrun.runs.wandb_options import OF_ONE_RUN, wandb_options
+from dstrun.runs.trackers.start import check_trackers
+from dstrun.runs.wandb_options import forget_names_of_one_run
 from dstrun.system.errors import (
     BusyError,
     DivergedError,
@@ -131,7 +131,7 @@ def _train(folder: RunFolder, notes: Sequence[str], advises: bool, ranks: Ranks)
         return ranks.tell()
     if state == RUNNING:
         raise BusyError(f"{folder} is being written by {holder(folder.path)}")
-    wandb_options(config)
+    check_trackers(config)
     prepared = _prepare(folder)
     print_notes([*notes, *(gpu_notes([config]) if advises and prepared.gpu else [])])
     try:
@@ -192,8 +192,7 @@ def run_as_job(config: Config, default_group: str) -> None:
 
     Raises BusyError, RunFailedError and Interrupted as `run`.
     """
-    for name in OF_ONE_RUN:
-        os.environ.pop(name, None)
+    forget_names_of_one_run()
     try:
         run(config, default_group, advises=False)
     except (BusyError, RunFailedError):

@@ -16,8 +16,8 @@ from dstrun.runs.log import close_log, open_log
 from dstrun.runs.metrics import last_row
 from dstrun.runs.rounds import rounds_of
 from dstrun.runs.status import FAILED, FINISHED, INTERRUPTED, Status
-from dstrun.runs.wandb_logger import Tracker, remove_local_copies, start_wandb
-from dstrun.runs.wandb_options import wandb_init, wandb_options
+from dstrun.runs.trackers.start import start_trackers
+from dstrun.runs.wandb_logger import remove_local_copies
 from dstrun.system.errors import (
     BusyError,
     InputError,
@@ -121,7 +121,10 @@ class Session:
         marks = state["files"] if state else {}
         with Recorder(self._folder, self._prepared, trainer, self._console, marks) as recorder:
             recorder.announce(self._status)
-            tracker = self._start_wandb()
+            epoch = trainer.progress.epoch if state else None
+            tracker = start_trackers(
+                self._folder, self._log, self._console.say, self._restarts, epoch
+            )
             exit_code = 1
             try:
                 self._start_console(trainer)
@@ -149,11 +152,6 @@ class Session:
     @property
     def _restarts(self) -> int:
         return int(self._status.content.get("begun_over", 0))
-
-    def _start_wandb(self) -> Tracker:
-        mode = wandb_options(self._config).mode
-        init = wandb_init(self._config, self._folder.path, self._restarts)
-        return start_wandb(mode, self._log, self._console.say, **init)
 
     def _compile(self, trainer: Trainer) -> None:
         """Compile the step, by comparing it with an uncompiled one."""

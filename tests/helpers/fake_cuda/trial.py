@@ -21,7 +21,7 @@ from dstrun.config.compose import compose_single
 from dstrun.config.options import Config
 from dstrun.data import Batches, Split, Splits
 from dstrun.runs.folder import RunFolder
-from dstrun.runs.wandb_logger import NoTracker
+from dstrun.runs.trackers.tracker import NoTracker
 from dstrun.training.build import make_batches
 from dstrun.training.console import RunConsole
 from dstrun.training.divergence import not_finite

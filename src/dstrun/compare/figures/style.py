@@ -22,10 +22,14 @@ COLOURS = (  # Okabe and Ito's, which colour-blind people can tell apart, and tw
 )
 # the first five are those of the first settings or methods, the others of those whose colour comes
 # for the second time; dashes and gaps in pixels where plotly has no name
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
-DASHES += ("longdashdot", "2px,6px", "14px,3px,3px,3px", "3px,3px,9px,3px", "6px,8px")
-SYMBOLS = ("circle", "square", "triangle-up", "cross", "star")
-SYMBOLS += ("diamond", "x", "triangle-down", "pentagon", "hexagon")
+DASHES = (
+    *("solid", "dash", "dot", "dashdot", "longdash"),
+    *("longdashdot", "2px,6px", "14px,3px,3px,3px", "3px,3px,9px,3px", "6px,8px"),
+)
+SYMBOLS = (
+    *("circle", "square", "triangle-up", "cross", "star"),
+    *("diamond", "x", "triangle-down", "pentagon", "hexagon"),
+)
 METHOD_SYMBOLS = (
     *("circle", "square", "triangle-up", "diamond", "cross", "x", "triangle-down", "star"),
     *("pentagon", "triangle-left", "hexagon", "triangle-right"),
