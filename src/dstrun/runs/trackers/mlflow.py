@@ -1,9 +1,11 @@
 """MLflow: a run in the server of MLFLOW_TRACKING_URI, or in `mlflow.db` beside the groups."""
 
+import fcntl
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 
 from dstrun.runs.trackers.tracker import TrackedRun
 
@@ -24,8 +26,11 @@ class MlflowTracker:
     def __init__(self, run: TrackedRun) -> None:
         # several runs of a sweep write one file: each waits for the others
         local = f"sqlite:///{run.outputs}/mlflow.db?timeout=60"
-        self._client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or local)
-        experiment = self._experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME") or run.project, run)
+        server = os.environ.get("MLFLOW_TRACKING_URI")
+        with nullcontext() if server else _alone(run.outputs):
+            self._client = MlflowClient(server or local)
+            name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or run.project
+            experiment = self._experiment(name)
         known = self._find(experiment, run) if run.resumes else None
         self._id = known.info.run_id if known else self._create(experiment, run)
         self.epoch = int(known.data.metrics.get("epoch", 0)) if known else 0
@@ -42,13 +47,13 @@ class MlflowTracker:
         """Send how the run has ended."""
         self._client.set_terminated(self._id, "FAILED" if exit_code else "FINISHED")
 
-    def _experiment(self, name: str, run: TrackedRun) -> str:
+    def _experiment(self, name: str) -> str:
         """Return the id of an experiment, which is made if there is none."""
         found: Experiment | None = self._client.get_experiment_by_name(name)
         if found is None:
             try:
                 return self._client.create_experiment(name)
-            except MlflowException:  # another run of the sweep has just made it
+            except MlflowException:  # a run elsewhere has just made it
                 found = self._client.get_experiment_by_name(name)
                 if found is None:
                     raise
@@ -69,6 +74,17 @@ class MlflowTracker:
         for first in range(0, len(params), MOST[1]):
             self._client.log_batch(made.info.run_id, params=params[first : first + MOST[1]])
         return made.info.run_id
+
+
+@contextmanager
+def _alone(folder: str) -> Iterator[None]:
+    """Wait for other processes in this context: MLflow makes its tables in many steps."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _name(key: str) -> str:

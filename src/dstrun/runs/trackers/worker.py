@@ -32,7 +32,8 @@ CLASSES = {
     "mlflow": "MlflowTracker",
     "trackio": "TrackioTracker",
 }
-SECONDS_AFTER_INPUT = 10  # within which a process ends whose run has ended
+END_SECONDS = 60  # after the end of a run; the run itself waits for a shorter time
+KILLED_SECONDS = 2  # after a run was killed: the same command may start it again
 
 
 def main() -> None:
@@ -53,7 +54,7 @@ def serve(name: str, run: TrackedRun, messages: Iterator[Mapping[str, Any]], log
     A row whose epoch the tracker has already is left out. Return whether no call has failed.
     """
     attempt = _Attempts(name, log)
-    tracker: Tracker | None = attempt(tracker_class(name), run)
+    tracker: Tracker | None = attempt(lambda: tracker_class(name)(run))
     if tracker is None:
         return False
     for row in tracked_rows(Path(run.folder), run.epoch):
@@ -103,9 +104,11 @@ def _messages() -> Iterator[dict[str, Any]]:
     lines: SimpleQueue[str] = SimpleQueue()
 
     def read() -> None:
+        line = ""
         for line in sys.stdin:
             lines.put(line)
-        signal.alarm(SECONDS_AFTER_INPUT)  # ends the process even in a call that hangs
+        # ends the process even in a call that hangs
+        signal.alarm(END_SECONDS if "exit_code" in line else KILLED_SECONDS)
         lines.put("")
 
     Thread(target=read, daemon=True).start()
