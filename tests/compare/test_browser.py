@@ -591,7 +591,8 @@ def test_downloads_of_what_is_shown(
     figure = "Accuracy against what remains"
     name, content = saved(f"Save {figure} as SVG")
     assert name == "accuracy-against-what-remains.svg"
-    assert content.startswith(b"<svg") and b"remaining weights" in content
+    assert content.startswith(b"<svg")
+    assert b"remaining weights" in content
     name, content = saved(f"Save {figure} as PNG")
     assert content.startswith(b"\x89PNG")
 
