@@ -244,6 +244,16 @@ def test_networks_and_data_sets_are_compared_within_themselves(command: Command)
     ]
 
 
+def test_other_arguments_or_numbers_of_images_have_a_front_of_their_own(command: Command) -> None:
+    """Two settings of all images, and one more accurate and sparser of each other kind."""
+    leave(accuracies=[0.9], densities=[0.1])
+    leave(accuracies=[0.8], densities=[0.2], reg__alpha=1e-3)
+    leave(accuracies=[0.96], densities=[0.05], data__train_limit=500)
+    leave(accuracies=[0.97], densities=[0.05], data__test_limit=500)
+    leave(accuracies=[0.98], densities=[0.05], model__args={"width": 3})
+    assert re.findall(r"[\d.]+\*", command("report").out) == ["90.00*"]
+
+
 def test_the_page(command: Command, sweep: None) -> None:
     outcome = command("report", "--html", "out/report.html")
     assert outcome.code == 0
@@ -474,6 +484,9 @@ def test_a_narrow_terminal_shows_what_tells_rows_apart_and_names_what_it_leaves_
     assert "left out" not in whole
     assert re.search(r"α +training images +batch size +lr +runs", whole)
     assert re.search(r"\n 1e-3 +all", whole)
+    monkeypatch.setenv("COLUMNS", "80")
+    header, *_ = table(command("report", "outputs").out)
+    assert header == ["settings", *NARROW_HEADER], "into a pipe no column is left out"
 
 
 def test_a_narrow_terminal_folds_long_names_and_keeps_epochs_that_differ(

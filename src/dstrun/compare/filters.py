@@ -153,7 +153,7 @@ def _parse(conditions: str, columns: Sequence[str]) -> Iterator[Condition]:
         match = CONDITION.match(rest)
         if not match:
             word = "_".join(re.findall(r"\w+", re.split("[<>=!]", rest)[0]))
-            hint = "" if word in columns else near(word, columns)
+            hint = "" if word in rest else near(word, columns)
             raise InputError(f"got {rest!r}, expected a condition such as {EXAMPLES}{hint}")
         word, comparison, value = match.groups()
         is_quoted = value[0] in QUOTES

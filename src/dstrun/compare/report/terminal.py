@@ -12,7 +12,7 @@ from rich.text import Text
 
 from dstrun.compare.against import UNCLEAR
 from dstrun.compare.labels import DENSITIES, EPOCHS
-from dstrun.compare.report.sheet import Sheet
+from dstrun.compare.report.sheet import Lines, Sheet
 from dstrun.compare.report.table import (
     NAMES,
     SETTINGS,
@@ -29,6 +29,7 @@ from dstrun.system.terminal import print_whole
 WIDE = 160  # columns of other output, where $COLUMNS does not say
 GAP = 3  # characters between two columns
 LEAST_WORDS = 12  # characters of a column of words, which is folded before it gets narrower
+LEAST_WIDE = 48  # the same in other output, where no column is left out
 LASTING = ("reg.alpha", *DENSITIES)  # options that stay columns
 DISPENSABLE = (
     "perplexity",
@@ -81,7 +82,7 @@ def print_sheet(
     if shown.title:
         console.print(Text(shown.title))
     if fold >= 0:
-        _fold(printed, fold, lines, width)
+        _fold(printed, fold, lines, width, LEAST_WORDS if console.is_terminal else LEAST_WIDE)
     print_whole(console, printed)
     for note in shown.below(mark or "bold"):
         console.print(Text(legible(note)), soft_wrap=not console.is_terminal, width=width)
@@ -153,12 +154,12 @@ def _is_idle(rows: pd.DataFrame, keys: Sequence[str], key: str) -> bool:
     return len(rows[rest].drop_duplicates()) == len(rows[[*rest, key]].drop_duplicates())
 
 
-def _fold(table: Table, place: int, lines: Sequence[Sequence[str]], width: int) -> None:
-    """Give a column of words the width that the others leave, if it is wider."""
+def _fold(table: Table, place: int, lines: Lines, width: int, least: int) -> None:
+    """Give a column of words the width that the others leave, if it is wider, but at least that."""
     room = width - _width(lines, place, 0)
     column = table.columns[place]
     if max(cell_len(line[place]) for line in lines) > room:
-        column.no_wrap, column.width = False, max(room, LEAST_WORDS)
+        column.no_wrap, column.width = False, max(room, least)
 
 
 def _table(head: Sequence[str], words: int) -> Table:
@@ -171,7 +172,7 @@ def _table(head: Sequence[str], words: int) -> Table:
     return table
 
 
-def _width(lines: Sequence[Sequence[str]], words: int = -1, least: int = 0) -> int:
+def _width(lines: Lines, words: int = -1, least: int = 0) -> int:
     """Return the width of a table of these lines, whose column `words` has that width at most."""
     widths = [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
     if words >= 0:
