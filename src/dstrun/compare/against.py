@@ -59,7 +59,8 @@ def with_differences_at_each_density(
 ) -> pd.DataFrame:
     """Return the table of `methods.by_density` with differences from one row at the same density.
 
-    Those from the dense runs are at every density. Columns and errors are as above.
+    Those from the dense runs are at every density. `unclear` is about these differences, and the
+    other columns and errors are as above.
     """
     met, found = cells[_meet(cells, runs, conditions)], {}
     named = met["method"].unique()
@@ -71,7 +72,8 @@ def with_differences_at_each_density(
         same = met[(met[ASKED] == row[ASKED]) | (met["reg.method"] == DENSE)]
         if len(same) and row["reg.method"] != DENSE:
             found[place] = difference(by_seed(row["values"]), by_seed(same["values"].iloc[0]))
-    return _with_columns(cells, found, conditions)
+    unclear = [place in found and found[place].is_unclear for place in cells.index]
+    return _with_columns(cells.assign(unclear=unclear), found, conditions)
 
 
 def _meet(rows: pd.DataFrame, runs: pd.DataFrame, conditions: str) -> pd.Series:
@@ -142,15 +144,9 @@ def _cells(found: Difference) -> list[Any]:
 
 def _needed(found: Difference) -> int | None:
     """Return how many seeds tell a difference of that size, where those that ran cannot."""
-    if found.kind == NONE or found.is_clear or not found.mean:
+    if not found.is_unclear or not found.mean:
         return None
     return seeds_needed(found.deviation, abs(found.mean), paired=found.kind == PAIRED)
-
-
-def mark(found: object) -> str:
-    """Return the mark of a difference: UNCLEAR or ''."""
-    is_unclear = isinstance(found, Difference) and found.kind != NONE and not found.is_clear
-    return UNCLEAR * is_unclear
 
 
 def cell(row: dict[str, Any]) -> str:
@@ -160,7 +156,7 @@ def cell(row: dict[str, Any]) -> str:
     if found.kind == NONE:
         return f"{mean} [one seed]"
     low, high = (written_difference(figure, end) for end in (found.low, found.high))
-    return f"{mean} [{low}, {high}]{mark(found)}"
+    return f"{mean} [{low}, {high}]{UNCLEAR * found.is_unclear}"
 
 
 def notes(rows: pd.DataFrame) -> list[str]:
@@ -168,14 +164,13 @@ def notes(rows: pd.DataFrame) -> list[str]:
     if FOUND not in rows or not any(isinstance(one, Difference) for one in rows[FOUND]):
         return []
     known = [one for one in rows[FOUND] if isinstance(one, Difference) and one.mean == one.mean]
-    at = " at the same density" if "method" in rows else ""
-    what = f"difference from {rows[SETTING].iloc[0]}{at}, with its {INTERVAL}"
-    words = "≈" if at else "Δ"
-    return [
-        f"{words}: {what}{_how(known)}; ≈: it contains 0",
-        *_told(rows, known),
-        *[EACH] * (len(known) > 1),
-    ]
+    how, other = _how(known), rows[SETTING].iloc[0]
+    what = f"Δ: difference from {other}, with its {INTERVAL}{how}; ≈: it contains 0"
+    if "method" in rows:
+        what = (
+            f"≈: the {INTERVAL} of the difference from {other} at the same density contains 0{how}"
+        )
+    return [what, *_told(rows, known), *[EACH] * (len(known) > 1)]
 
 
 def _how(known: Sequence[Difference]) -> str:
@@ -197,7 +192,7 @@ def _how(known: Sequence[Difference]) -> str:
 def _told(rows: pd.DataFrame, known: Sequence[Difference]) -> list[str]:
     """Return how many differences seeds cannot tell, and what a middling one of them needs."""
     intervals = [one for one in known if one.kind != NONE]
-    unclear = [one for one in intervals if not one.is_clear]
+    unclear = [one for one in intervals if one.is_unclear]
     if not unclear:
         return ["seeds can tell every difference that has an interval"] * bool(intervals)
     words = f"seeds cannot tell {len(unclear)} of {quantity(len(intervals), 'difference')}"

@@ -13,7 +13,7 @@ from dstrun.compare.labels import (
     sparse_methods,
     varying_options,
 )
-from dstrun.compare.statistics import NONE, by_seed, difference
+from dstrun.compare.statistics import by_seed, difference
 from dstrun.runs.labels import NAMES, is_of_method, option_label
 
 ASKED = DENSITIES[0]
@@ -51,8 +51,9 @@ def by_density(settings: pd.DataFrame) -> pd.DataFrame:
 
     A row for each line of `lines_of_methods` and density, of settings with finished runs. Columns:
     method, reg.method, reg.density, which is 1 of dense runs, density, accuracy, accuracy_std,
-    count, names, values; best: whether seeds cannot tell it from the best at its density, of the
-    same data and model arguments. Empty without two methods and two densities.
+    count, names, values; best and unclear: whether it is the best at its density, of the same data
+    and model arguments, or seeds cannot tell it from that one. Empty without two methods and two
+    densities.
     """
     settings = settings[(settings["finished"] > 0) & headline_values(settings).notna()]
     if ASKED not in settings or len(sparse_methods(settings)) < 2:
@@ -67,20 +68,21 @@ def by_density(settings: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame()
     name, same = headline_of(table).name, [key for key in COMPARABLE if key in table]
     own = ["method", "reg.method", ASKED, "density", name, f"{name}_std", "count"]
-    return table[[*own, *LISTS]].assign(best=_is_best(table, [ASKED, *same]))
+    best, unclear = _beside_the_best(table, [ASKED, *same])
+    return table[[*own, *LISTS]].assign(best=best, unclear=unclear)
 
 
-def _is_best(table: pd.DataFrame, by: Sequence[str]) -> pd.Series:
-    """Return for each row whether it is among the best of those that agree in `by`.
+def _beside_the_best(table: pd.DataFrame, by: Sequence[str]) -> tuple[pd.Series, pd.Series]:
+    """Return for each row whether it is the best of those that agree in `by`, and `unclear`.
 
-    That is the best one, and those that seeds cannot tell from it; none where one is alone.
+    The latter is whether seeds cannot tell it from the best. Neither is one that is alone.
     """
     scores = headline_values(table) * headline_of(table).score(1.0)
-    is_best = pd.Series(False, table.index)
+    is_best, unclear = pd.Series(False, table.index), pd.Series(False, table.index)
     for _, rows in scores.groupby([table[key] for key in by], dropna=False):
         best = rows.idxmax()
         for row in rows.index if len(rows) > 1 else ():
             found = difference(by_seed(table["values"][best]), by_seed(table["values"][row]))
-            has_interval = found.kind != NONE
-            is_best[row] = rows[row] == rows[best] or (has_interval and not found.is_clear)
-    return is_best
+            is_best[row] = rows[row] == rows[best]
+            unclear[row] = not is_best[row] and found.is_unclear
+    return is_best, unclear

@@ -56,8 +56,13 @@ class Difference:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval is there and does not contain 0."""
+        """Whether there is an interval, without 0."""
         return self.low > 0 or self.high < 0
+
+    @property
+    def is_unclear(self) -> bool:
+        """Whether there is an interval, with 0 in it: seeds cannot tell the difference."""
+        return self.kind != NONE and not self.is_clear
 
 
 def difference(first: pd.Series, other: pd.Series, level: float = LEVEL) -> Difference:

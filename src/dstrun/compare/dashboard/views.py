@@ -103,8 +103,8 @@ def _methods(settings: pd.DataFrame) -> Iterator[html.Section]:
     """Yield the report's tables of accuracies by method and density."""
     for network, accuracies in method_table.tables(settings):
         lines, best = method_table.lines("method", accuracies)
-        title, words = method_table.title(network, accuracies), f"Bold: {method_table.BEST}."
-        yield table_section(title, words, lines, best)
+        words = f"Bold: {method_table.BEST}. {method_table.NEXT}."
+        yield table_section(method_table.title(network, accuracies), words, lines, best)
 
 
 def _means(settings: pd.DataFrame) -> html.Section:

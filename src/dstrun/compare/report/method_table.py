@@ -14,7 +14,8 @@ from dstrun.compare.report.table import frame_csv
 from dstrun.runs.tasks import Figure
 from dstrun.system.errors import printable
 
-BEST = "best at its density, or seeds cannot tell from it (95 % interval of the difference)"
+BEST = "the best at its density"
+NEXT = "≈: seeds cannot tell it from the best (95 % interval of the difference)"
 Marks = list[tuple[int, int]]  # places of cells, line and column
 
 
@@ -42,7 +43,7 @@ def title(network: str, table: pd.DataFrame) -> str:
 
 
 def _cell(figure: Figure, row: Mapping[str, Any]) -> str:
-    mark = against.mark(row.get(against.FOUND))
+    mark = against.UNCLEAR * row["unclear"]
     return written(figure, row[figure.name], row[f"{figure.name}_std"]) + mark
 
 
@@ -64,8 +65,10 @@ def lines(head: str, table: pd.DataFrame) -> tuple[list[list[str]], Marks]:
 
 def sheet(network: str, table: pd.DataFrame) -> Sheet:
     """Return the table, the best of each density in bold."""
-    found, best = lines("method", table)
-    return Sheet(found, 1, title(network, table), frozenset(best), BEST, against.notes(table))
+    (found, best), notes = lines("method", table), against.notes(table)
+    if not notes and table["unclear"].any():
+        notes = [NEXT]
+    return Sheet(found, 1, title(network, table), frozenset(best), BEST, notes)
 
 
 def csv(named: Iterable[tuple[str, pd.DataFrame]]) -> str:
