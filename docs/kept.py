@@ -64,7 +64,8 @@ def fractions(sweep: str) -> pd.DataFrame:
 @cache
 def settings(sweep: str) -> pd.DataFrame:
     """Return `fractions` as percentages, without columns that no run has."""
-    table = fractions(sweep).dropna(axis="columns", how="all").drop(columns=["setting", "names"])
+    table = fractions(sweep).dropna(axis="columns", how="all")
+    table = table.drop(columns=["setting", "names", "values"])
     shares = [name for share in SHARES for name in (share, f"{share}_std") if name in table]
     return table.assign(**{name: 100 * table[name] for name in shares})
 

@@ -50,6 +50,7 @@ PAGES = (
         DOCS / f"{name}.md"
         for name in (
             "alpha",
+            "compare",
             "methods",
             "results",
             "recipes",

@@ -42,7 +42,7 @@ def test_differences_from_a_setting(command: Command, three: None) -> None:
         "Δ: difference from method=rigl density=10%, with its 95 % interval, paired by seed "
         "(3 pairs), none for 1 of one seed; ≈: it contains 0",
         "seeds cannot tell 2 of 2 differences; to tell one of 1.00 points, 5 seeds a setting are "
-        "needed (power 80%)",
+        "needed (power 80 %)",
         EACH,
     ]
     out = command("report", "--against", "set", "--filter", "method!=static", "--csv").out

@@ -202,5 +202,7 @@ def _told(rows: pd.DataFrame, known: Sequence[Difference]) -> list[str]:
         size = written_size(headline_of_row(middle), abs(middle[MEAN]))
         seeds = int(middle["seeds_needed"])
         many = f"{seeds:,}" if seeds <= MANY else f"more than {MANY:,}"
-        words += f"; to tell one of {size}, {many} seeds a setting are needed (power {POWER:.0%})"
+        words += (
+            f"; to tell one of {size}, {many} seeds a setting are needed (power {100 * POWER:g} %)"
+        )
     return [words]
