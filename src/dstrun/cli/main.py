@@ -182,9 +182,7 @@ def _report(arguments: Sequence[str]) -> None:
         report.report_methods(given.paths, given.filter, given.form, reference=given.against)
         return
     if given.overlap:
-        from dstrun.export.masks import read_masks
-
-        report.report_overlap(given.paths, given.filter, given.form, read_masks)
+        report.report_overlap(given.paths, given.filter, given.form, _read_masks)
         return
     report.report_settings(
         given.paths,
@@ -195,6 +193,7 @@ def _report(arguments: Sequence[str]) -> None:
         each_run=given.runs,
         with_paper=given.paper,
         html=given.html,
+        read_masks=_read_masks,
     )
 
 

@@ -6,16 +6,17 @@ Masks of these densities a and b in every layer l of N weights that know nothing
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from dstrun.compare.labels import sparse_methods, with_labels
+from dstrun.compare.masks import Masks
 from dstrun.runs.labels import quantity
 from dstrun.system.errors import InputError
 
-Masks = Mapping[str, np.ndarray]  # booleans by layer
+AT_ONCE = 1 << 18  # weights of each mask that are multiplied at a time, which bounds the memory
 COUNTS = ["total", "kept", "other_kept", "both", "by_chance"]
 
 
@@ -31,27 +32,36 @@ def overlap(masks: Mapping[str, Masks]) -> pd.DataFrame:
             f"overlap: got {quantity(len(masks), 'run')} with masks, expected two or more"
         )
     _refuse_other_layers(masks)
-    rows = []
-    for run, other in combinations(masks, 2):
-        layers = pd.DataFrame(
-            [_counts(mask, masks[other][layer]) for layer, mask in masks[run].items()],
-            columns=COUNTS,
-            index=[*masks[run]],
-        )
-        layers.loc[""] = layers.sum()
-        rows.append(layers.rename_axis("layer").reset_index().assign(run=run, other=other))
-    table = pd.concat(rows, ignore_index=True)
+    one, other = np.triu_indices(len(masks), 1)
+    layers = next(iter(masks.values()))
+    found: dict[str, list[np.ndarray]] = {name: [] for name in COUNTS}
+    for layer, first in layers.items():
+        both = _both([own[layer] for own in masks.values()])
+        kept = both.diagonal()
+        counts = (np.full(len(one), first.size), kept[one], kept[other], both[one, other])
+        for name, values in zip(
+            COUNTS, (*counts, kept[one] * kept[other] / first.size), strict=True
+        ):
+            found[name].append(values)
+    names, places = np.array([*masks], dtype=object), np.repeat(range(len(one)), len(layers) + 1)
+    table = pd.DataFrame({"run": names[one[places]], "other": names[other[places]]})
+    table["layer"] = [*layers, ""] * len(one)
+    for name, values in found.items():
+        table[name] = np.column_stack([*values, sum(values)]).ravel()
     kept = table["kept"] + table["other_kept"]
     table["overlap"] = table["both"] / (kept - table["both"])
     table["chance"] = table["by_chance"] / (kept - table["by_chance"])
-    return table[["run", "other", "layer", *COUNTS, "overlap", "chance"]]
+    return table
 
 
-def _counts(one: np.ndarray, other: np.ndarray) -> tuple[float, ...]:
-    """Return the COUNTS of two masks of a layer."""
-    kept, other_kept = int(one.sum()), int(other.sum())
-    both = int((one & other).sum())
-    return one.size, kept, other_kept, both, kept * other_kept / one.size
+def _both(masks: Sequence[np.ndarray]) -> np.ndarray:
+    """Return how many weights each two masks of a layer keep both; on the diagonal those of one."""
+    flat = [mask.ravel() for mask in masks]
+    found = np.zeros((len(flat), len(flat)))
+    for start in range(0, flat[0].size, AT_ONCE):
+        part = np.stack([mask[start : start + AT_ONCE] for mask in flat]).astype(np.float32)
+        found += part @ part.T  # exact, since sums of so few ones are
+    return found.astype(np.int64)
 
 
 def _refuse_other_layers(masks: Mapping[str, Masks]) -> None:
@@ -89,37 +99,74 @@ def lines(table: pd.DataFrame, labels: Mapping[str, str]) -> Sequence[Sequence[s
     return found
 
 
+class Matrix(NamedTuple):
+    """Mean overlap of the pairs of runs of each two settings, on the diagonal of one.
+
+    density: what was asked for, NaN for none; names, runs: of the settings; means: NaN where there
+    is no pair, and above the diagonal; chance: the least and the most of all pairs.
+    """
+
+    density: float
+    names: list[str]
+    runs: list[int]
+    means: np.ndarray
+    chance: tuple[float, float]
+
+    @property
+    def asked(self) -> str:
+        """The density asked for in words: '5 % asked for'."""
+        missing = self.density != self.density
+        return "no density asked for" if missing else f"{100 * self.density:g} % asked for"
+
+
+def mean_overlaps(masks: Mapping[str, Masks], runs: pd.DataFrame) -> Iterator[Matrix]:
+    """Yield a matrix for each density asked for of several methods, or one of all settings."""
+    runs = runs.loc[[*masks]]
+    has_methods = len(sparse_methods(runs)) > 1
+    groups = runs.groupby("reg.density", dropna=False) if has_methods else [(np.nan, runs)]
+    for density, some in groups:
+        names = with_labels(some)["setting_label"]
+        if len(some) < 2:
+            continue
+        table = overlap({name: masks[name] for name in some.index})
+        whole = table[table["layer"] == ""]
+        settings = list(dict.fromkeys(names))
+        counts = [int((names == name).sum()) for name in settings]
+        chance = (float(whole["chance"].min()), float(whole["chance"].max()))
+        yield Matrix(density, settings, counts, _means(whole, names, settings), chance)
+
+
+def _means(pairs: pd.DataFrame, names: pd.Series, settings: Sequence[str]) -> np.ndarray:
+    """Return the mean overlap of the pairs of each two settings, up to the diagonal."""
+    one, other = (pairs[key].map(names).map(settings.index) for key in ("run", "other"))
+    places = [np.maximum(one, other), np.minimum(one, other)]
+    found = np.full((len(settings), len(settings)), np.nan)
+    for (row, column), mean in pairs["overlap"].groupby(places).mean().items():
+        found[row, column] = mean
+    return found
+
+
 def matrices(
     masks: Mapping[str, Masks], runs: pd.DataFrame
 ) -> Iterator[tuple[str, Sequence[Sequence[str]]]]:
     """Yield for each density asked for a title and the lines of a matrix of settings.
 
-    A cell is the mean overlap in percent of the pairs of runs of two settings, on the diagonal of
-    one. Nothing for runs of one method.
+    A cell is the mean overlap in percent. Nothing for runs of one method.
     """
-    runs = runs.loc[[*masks]]
-    if len(sparse_methods(runs)) < 2:
+    if len(sparse_methods(runs.loc[[*masks]])) < 2:
         return
-    for density, some in runs.groupby("reg.density", dropna=False):
-        names = with_labels(some)["setting_label"]
-        if names.nunique() > 1:
-            table = overlap({name: masks[name] for name in some.index})
-            whole = table[table["layer"] == ""]
-            asked = "no density" if density != density else f"{100 * density:g} %"
-            chance = f"{100 * whole['chance'].min():.1f} to {100 * whole['chance'].max():.1f}"
-            title = f"{asked} asked for: mean overlap % of pairs of runs, by chance {chance}"
-            yield title, _matrix(whole, names)
+    for matrix in mean_overlaps(masks, runs):
+        if len(matrix.names) > 1:
+            chance = " to ".join(f"{100 * share:.1f}" for share in matrix.chance)
+            title = f"{matrix.asked}: mean overlap % of pairs of runs, by chance {chance}"
+            yield title, _lines_of(matrix)
 
 
-def _matrix(pairs: pd.DataFrame, names: pd.Series) -> list[list[str]]:
+def _lines_of(matrix: Matrix) -> list[list[str]]:
     """Return a header and a line per setting, with its number of runs, up to the diagonal."""
-    settings = list(dict.fromkeys(names))
-    one, other = (pairs[key].map(names).map(settings.index) for key in ("run", "other"))
-    places = [np.maximum(one, other), np.minimum(one, other)]
-    means = pairs["overlap"].groupby(places).mean().dropna().to_dict()
-    numbers = range(len(settings))
-    found = [["setting", "runs", *(str(1 + number) for number in numbers)]]
-    for row, name in enumerate(settings):
-        cells = [f"{100 * means[row, to]:.1f}" if (row, to) in means else "" for to in numbers]
-        found.append([f"{1 + row} {name}", str((names == name).sum()), *cells])
+    numbers = (str(1 + number) for number in range(len(matrix.names)))
+    found = [["setting", "runs", *numbers]]
+    for row, name in enumerate(matrix.names):
+        cells = [f"{100 * mean:.1f}" if mean == mean else "" for mean in matrix.means[row]]
+        found.append([f"{1 + row} {name}", str(matrix.runs[row]), *cells])
     return found

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from dstrun.compare.figures.view import ReadMasks, Source
+from dstrun.compare.figures.view import Source
 from dstrun.compare.labels import with_labels
+from dstrun.compare.masks import ReadMasks
 from dstrun.compare.run_tables import Store
 
 T = TypeVar("T")

@@ -2,7 +2,13 @@
 
 from collections.abc import Iterator
 
-from dstrun.compare.figures import layer_views, overview_views, training_views
+from dstrun.compare.figures import (
+    layer_views,
+    mask_views,
+    method_views,
+    overview_views,
+    training_views,
+)
 from dstrun.compare.figures.view import Entry, Source, View
 
 FIGURES: dict[str, Entry] = {
@@ -17,6 +23,11 @@ FIGURES: dict[str, Entry] = {
     ),
     "alpha": Entry(
         "accuracy and density against α", overview_views.alpha_view, needs="runs with α > 0"
+    ),
+    "methods-flops": Entry(
+        "accuracy against multiply-adds, a line and a band per method",
+        overview_views.methods_flops_view,
+        needs="runs of two sparse methods or more",
     ),
     "kept": Entry(
         "accuracy against the parameters and multiply-adds that are kept", overview_views.kept_view
@@ -39,6 +50,31 @@ FIGURES: dict[str, Entry] = {
     "density-map": Entry(
         "density of one run, layer × epoch", layer_views.map_of("density-map"), needs="sparse runs"
     ),
+    "layers-methods": Entry(
+        "density of every layer at equal density of all, method × layer",
+        method_views.layers_methods_view,
+        needs="runs of two sparse methods or more at one reg.density",
+    ),
+    "thresholds": Entry(
+        "distribution of every layer's thresholds over epochs",
+        layer_views.thresholds_view,
+        needs="runs of a method with thresholds",
+    ),
+    "mask-pattern": Entry(
+        "masks as images: every layer of one run, or one layer of several",
+        mask_views.pattern_view,
+        needs="sparse runs with a checkpoint",
+    ),
+    "mask-pixels": Entry(
+        "weights that the first layer keeps per pixel of the data",
+        mask_views.pixels_view,
+        needs="sparse runs with a checkpoint, whose first layer reads the pixels of square images",
+    ),
+    "overlap": Entry(
+        "overlap of masks between methods, or settings, and seeds",
+        mask_views.overlap_view,
+        needs="two sparse runs or more with a checkpoint",
+    ),
     "threshold-map": Entry(
         "mean threshold of one run, layer × epoch",
         layer_views.map_of("threshold-map"),
@@ -55,12 +91,28 @@ FIGURES: dict[str, Entry] = {
         needs="runs whose masks move",
     ),
     "density-curves": Entry("density and accuracy over epochs", training_views.density_curves_view),
+    "explored": Entry(
+        "weights that have taken part so far, over epochs",
+        method_views.course_of("explored"),
+        needs="runs whose masks move",
+    ),
+    "gradient-flow": Entry(
+        "norm of the gradient of kept weights over epochs",
+        method_views.course_of("gradient-flow"),
+        needs="sparse runs whose gradients are recorded",
+    ),
+    "churn": Entry(
+        "changes of masks over epochs", method_views.course_of("churn"), needs="sparse runs"
+    ),
     "curves": Entry("loss and accuracy over epochs", training_views.curves_view),
 }
-OVERVIEW = ("accuracy-density", "methods", "alpha", "kept", "parallel")
-LAYERS = ("layers", "layers-final")
-CURVES = ("density-curves", "curves")
-RUN = ("layers", *layer_views.MAPS)
+OVERVIEW = ("accuracy-density", "methods", "methods-flops", "alpha", "kept", "parallel")
+LAYERS = (
+    *("layers", "layers-final", "layers-methods", "thresholds"),
+    *("mask-pattern", "mask-pixels", "overlap"),
+)
+CURVES = ("density-curves", "curves", "explored", "gradient-flow", "churn")
+RUN = ("layers", *layer_views.MAPS, "thresholds", "mask-pattern", "mask-pixels")
 
 
 def overview(source: Source) -> Iterator[View]:

@@ -6,13 +6,23 @@ import pandas as pd
 
 from dstrun.compare import aggregate
 from dstrun.compare.figures.layers import final_density, heat_map, layer_density
+from dstrun.compare.figures.thresholds import has_quantiles, threshold_distribution
 from dstrun.compare.figures.view import Source, View, by_network, share
-from dstrun.compare.labels import is_dense, sparse_methods
+from dstrun.compare.labels import is_dense, sparse_methods, with_labels
 
 LAYERED = 4  # runs in a figure of every layer
 FINAL_CAPTION = (
     "Density of every layer at the end: a panel per setting, mean and standard deviation over its "
     "runs. The scales of the panels differ, so that their shapes can be compared."
+)
+UNIT = "In units of |w|: a weight below its threshold is masked."
+BANDS_OF_ONE = (
+    "Line: median of a layer's thresholds. Bands, from the darkest: their middle half, 10 to 90 %, "
+    "all of them."
+)
+BANDS = "Lines: median of a layer's thresholds. Bands: 10 to 90 % of them."
+EARLIER_BANDS = (
+    "Lines: mean of a layer's thresholds. Bands: all of them. Quantiles were not recorded."
 )
 MAPS = {  # quantity, title and caption, by name
     "density-map": (
@@ -23,7 +33,7 @@ MAPS = {  # quantity, title and caption, by name
     "threshold-map": (
         "threshold_mean",
         "Mean threshold, layer × epoch",
-        "In units of |w|: a weight below its threshold is masked.",
+        UNIT,
     ),
     "churn-map": (
         "churn",
@@ -41,7 +51,7 @@ MAPS = {  # quantity, title and caption, by name
 def layers_view(source: Source) -> Iterator[View]:
     """Yield the density of every layer over epochs, of a few runs of each model and data."""
     for own, suffix in by_network(source):
-        some = _a_few(own.runs)
+        some = a_few(own.runs)
         rows = source.store.layers(some["run"])
         if rows.empty:
             continue
@@ -74,6 +84,33 @@ def final_layers_view(source: Source) -> Iterator[View]:
         )
 
 
+def thresholds_view(source: Source) -> Iterator[View]:
+    """Yield the distribution of every layer's thresholds over epochs, of a few runs."""
+    for own, suffix in by_network(source):
+        with_some = _with_thresholds(own)
+        if with_some.empty:
+            continue
+        some = a_few(with_some)
+        rows = source.store.layers(some["run"])
+        if not has_quantiles(rows):
+            bands = EARLIER_BANDS
+        else:
+            bands = BANDS_OF_ONE if len(some) == 1 else BANDS
+        title = f"Thresholds over epochs{suffix}"
+        which = share(some, with_some, which_layered(with_some))
+        some = some.assign(label=with_labels(some)["label"])  # by what these few differ in
+        figure = threshold_distribution(rows, some)
+        yield View("thresholds", title, f"{which}{bands} {UNIT}", figure)
+
+
+def _with_thresholds(source: Source) -> pd.DataFrame:
+    """Return the runs of methods with thresholds, of which a few runs are read to know."""
+    few = a_few(source.runs)
+    rows = source.store.layers(few["run"])
+    names = rows.loc[rows["threshold_mean"].notna(), "run"].unique()
+    return source.runs[source.runs["reg.method"].isin(few.loc[[*names], "reg.method"])]
+
+
 def map_of(name: str) -> Callable[[Source], Iterator[View]]:
     """Return the function that yields one of MAPS, for each of a few runs."""
 
@@ -90,7 +127,7 @@ def map_of(name: str) -> Callable[[Source], Iterator[View]]:
 def each_run(source: Source) -> Iterator[tuple[Source, str]]:
     """Yield each of a few sparse runs, with an ending for titles if there are more than one."""
     usable = source.usable
-    some = _a_few(usable)
+    some = a_few(usable)
     for name in some.index[~is_dense(some)]:
         yield source.of(some.loc[[name]]), f", {some.loc[name, 'label']}" if len(usable) > 1 else ""
 
@@ -102,7 +139,7 @@ def which_layered(runs: pd.DataFrame) -> str:
     return "one per setting, spread over density"
 
 
-def _a_few(runs: pd.DataFrame) -> pd.DataFrame:
+def a_few(runs: pd.DataFrame) -> pd.DataFrame:
     """Return all of few runs, or some that are spread over density or methods."""
     return runs if len(runs) <= LAYERED else runs.loc[aggregate.choose_runs(runs, LAYERED)]
 

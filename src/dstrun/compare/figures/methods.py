@@ -1,4 +1,4 @@
-"""Figure of accuracy, or another headline, against density with a line per method."""
+"""Figures of accuracy, or another headline, against density or cost with a line per method."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,73 +19,84 @@ from dstrun.compare.labels import is_dense, method_hue, sparse_methods
 from dstrun.compare.methods import lines_of_methods
 
 BAND = 0.15  # opacity
+AXES = {"density": "remaining weights (%", "flops": "multiply-adds (% of dense"}
+WORDS = {"density": "remaining", "flops": "multiply-adds"}
 SIDEWAYS = 1.02  # factor of density from a line to the next, so that none hides another
 
 
-def against_density(settings: pd.DataFrame) -> Figure:
-    """Return mean headline against mean density, a line per method, a panel per model and data.
+def against(settings: pd.DataFrame, column: str = "density") -> Figure:
+    """Return mean headline against one of AXES, a line per method, a panel per model and data.
 
     `settings` is the table of `aggregate.by_setting`. A band is one standard deviation over seeds
     on both sides; the dashed line is the mean of dense runs. Lines are moved sideways, each a
     little more than the last.
     """
-    usable = settings[headline_values(settings).notna() & (settings["density"] > 0)]
+    usable = settings[headline_values(settings).notna() & (settings[column] > 0)]
     pairs = [(pair, some) for pair, some in by_pair(usable) if sparse_methods(some)]
     panels = Panels([pair_name(pair) for pair, _ in pairs], columns=2)
     for panel, (_, some) in enumerate(pairs):
         dense = is_dense(some)
-        reach = [some.loc[~dense, "density"].min() / 1.2, some.loc[~dense, "density"].max() * 1.2]
+        reach = [some.loc[~dense, column].min() / 1.2, some.loc[~dense, column].max() * 1.2]
         sparse = []
         for name, rows in lines_of_methods(some):
             if not dense[rows.index].all():
-                sparse.append((name, rows.sort_values("density")))
+                sparse.append((name, rows.sort_values(column)))
             for mean in headline_values(rows[dense[rows.index]]):
                 panels.add(panel, line(reach, [mean] * 2, f"{name}, mean", DASHED))
-        for trace in _lines(sparse):
+        for trace in _lines(sparse, column):
             panels.add(panel, trace)
         panels.y(panel, range=range_around(headline_values(some), headline_of(some)))
-    title = "remaining weights (%, log scale)"
+    title = f"{AXES[column]}, log scale)"
     panels.x(type="log", tickvals=DECADES, tickformat=PERCENT, title=title)
     name_heights(panels, [headline_of(some) for _, some in pairs])
     return panels.figure()
 
 
-def _lines(named: Sequence[tuple[str, pd.DataFrame]]) -> Iterator[Trace]:
-    """Yield the traces of lines, each with the name given and in its method's style."""
+def styles(named: Sequence[tuple[str, pd.DataFrame]]) -> list[dict[str, str]]:
+    """Return the look of each of `lines_of_methods`: its method's, with a dash of its own."""
     seen: Counter[str] = Counter()
-    for place, (name, rows) in enumerate(named):
+    found = []
+    for _, rows in named:
         method = str(rows["reg.method"].iloc[0])
-        style = look(method_hue(method), seen[method])
+        found.append(look(method_hue(method), seen[method]))
         seen[method] += 1
-        yield from _line_with_band(name, rows, style, SIDEWAYS ** (place - (len(named) - 1) / 2))
+    return found
+
+
+def _lines(named: Sequence[tuple[str, pd.DataFrame]], column: str) -> Iterator[Trace]:
+    """Yield the traces of lines, each with the name given and in its method's style."""
+    for place, ((name, rows), style) in enumerate(zip(named, styles(named), strict=True)):
+        aside = SIDEWAYS ** (place - (len(named) - 1) / 2)
+        yield from _line_with_band(name, rows.assign(x=rows[column] * aside), column, style)
 
 
 def _line_with_band(
-    name: str, rows: pd.DataFrame, style: dict[str, str], aside: float
+    name: str, rows: pd.DataFrame, column: str, style: dict[str, str]
 ) -> list[Trace]:
     """Return the line of a method over its densities, on the band of its deviations.
 
-    `aside` is the factor by which it is moved along the axis.
+    `rows` have the place of each mark along the axis as `x`.
     """
-    x, y, deviations = (
-        rows["density"] * aside,
-        headline_values(rows),
-        headline_values(rows, "_std").fillna(0),
-    )
+    reached, deviations = headline_values(rows), headline_values(rows, "_std").fillna(0)
     hovers = []
     for row in rows.to_dict("records"):
         figure = headline_of_row(row)
-        reached = spread(row[figure.name], row[f"{figure.name}_std"], row["count"], figure)
-        hovers.append(hover([name, f"remaining {row['density']:.2%}", reached]))
+        words = spread(row[figure.name], row[f"{figure.name}_std"], row["count"], figure)
+        hovers.append(hover([name, f"{WORDS[column]} {row[column]:.2%}", words]))
     marker = {"symbol": style["symbol"], "size": 7}
     stroke = {"color": style["color"], "dash": style["dash"], "width": 2}
-    drawn = line(x, y, name, stroke, hovers, mode="lines+markers", marker=marker)
+    drawn = line(rows["x"], reached, name, stroke, hovers, mode="lines+markers", marker=marker)
     if not (deviations > 0).any():
         return [drawn]
-    band = {
+    return [band(rows["x"], reached - deviations, reached + deviations, name, style), drawn]
+
+
+def band(x: pd.Series, low: pd.Series, high: pd.Series, name: str, style: dict[str, str]) -> Trace:
+    """Return the area between two lines, in a line's colour."""
+    return {
         "type": "scatter",
         "x": [*x, *x[::-1]],
-        "y": [*(y + deviations), *(y - deviations)[::-1]],
+        "y": [*high, *low[::-1]],
         "fill": "toself",
         "fillcolor": style["color"],
         "opacity": BAND,
@@ -94,4 +105,3 @@ def _line_with_band(
         "hoverinfo": "skip",
         "showlegend": False,
     }
-    return [band, drawn]

@@ -6,7 +6,7 @@ import pandas as pd
 
 from dstrun.compare import paper
 from dstrun.compare.figures.alpha import against_alpha
-from dstrun.compare.figures.methods import against_density
+from dstrun.compare.figures.methods import against
 from dstrun.compare.figures.parallel import parallel_coordinates
 from dstrun.compare.figures.pareto import accuracy_density, kept_against_accuracy
 from dstrun.compare.figures.view import Source, View
@@ -24,8 +24,9 @@ KEPT_CAPTION = (
     "those of one image."
 )
 METHODS_CAPTION = (
-    "A line per method: means over seeds, and a band of one standard deviation. Grey, dashed: "
-    "dense runs. Lines are moved sideways, each 2 % from the last, so that none hides another."
+    "A line per method: means over seeds, and a band of one standard deviation over seeds on both "
+    "sides. Grey, dashed: dense runs. Lines are moved sideways, each 2 % from the last, so that "
+    "none hides another."
 )
 
 
@@ -46,7 +47,15 @@ def methods_view(source: Source) -> Iterator[View]:
     settings = source.settings
     if len(sparse_methods(settings)) > 1:
         title = f"{_headline(source)} against density, by method"
-        yield View("methods", title, METHODS_CAPTION, against_density(settings))
+        yield View("methods", title, METHODS_CAPTION, against(settings))
+
+
+def methods_flops_view(source: Source) -> Iterator[View]:
+    """Yield accuracy against multiply-adds with a line per method, if there are several."""
+    settings = source.settings
+    if len(sparse_methods(settings)) > 1 and settings["flops"].notna().any():
+        title = f"{_headline(source)} against multiply-adds, by method"
+        yield View("methods-flops", title, METHODS_CAPTION, against(settings, "flops"))
 
 
 def alpha_view(source: Source) -> Iterator[View]:

@@ -117,7 +117,9 @@ class Panels:
         self.layout["margin"]["t"] = 90
 
     def figure(self) -> Figure:
-        """Return the figure."""
+        """Return the figure; its legend has names close together, and room for long dashes."""
+        close = {"tracegroupgap": 0, "itemwidth": 45}
+        self.layout["legend"] = close | self.layout.get("legend", {})
         return {"data": self.data, "layout": self.layout}
 
 

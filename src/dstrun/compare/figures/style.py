@@ -20,8 +20,8 @@ COLOURS = (  # Okabe and Ito's, which colour-blind people can tell apart, and tw
     "#a06cc8",
     "#a67c2d",
 )
-# the first five are those of the first settings or methods, the others of those whose colour comes
-# for the second time; dashes and gaps in pixels where plotly has no name
+# five for the first settings or methods, and five for those whose colour comes for the second time;
+# dashes and gaps in pixels where plotly has no name
 DASHES = (
     *("solid", "dash", "dot", "dashdot", "longdash"),
     *("longdashdot", "2px,6px", "14px,3px,3px,3px", "3px,3px,9px,3px", "6px,8px"),

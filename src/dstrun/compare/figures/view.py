@@ -1,19 +1,16 @@
 """Figure with its name, title and caption, and what it is made from."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from dstrun.compare.aggregate import by_setting
 from dstrun.compare.figures.panels import Figure
+from dstrun.compare.masks import ReadMasks
 from dstrun.compare.run_tables import Store
-
-ReadMasks = Callable[[Path], Mapping[str, np.ndarray]]
 
 
 class View(NamedTuple):

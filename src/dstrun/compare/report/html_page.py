@@ -19,7 +19,6 @@ from dstrun.compare.figures.style import INK, LINE, template
 from dstrun.compare.figures.view import Source, View
 from dstrun.compare.report import method_table, table
 from dstrun.compare.report.sheet import Sheet, html
-from dstrun.compare.run_tables import Store
 
 STYLE = f"""
 :root {{ color-scheme: light dark; --ink: light-dark({", ".join(INK)});
@@ -63,13 +62,8 @@ POLICY = (
 )
 
 
-def page(
-    title: str,
-    rows: pd.DataFrame,
-    store: Store,
-    runs: pd.DataFrame,
-) -> str:
-    """Return the page of a table of settings, `rows`, and of the figures of the runs."""
+def page(title: str, rows: pd.DataFrame, source: Source) -> str:
+    """Return the page of a table of settings, `rows`, and of the figures of the source's runs."""
     made = f"dstrun {version('dstrun')}, {datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
     templates = ", ".join(_json(template(dark)) for dark in (False, True))
     parts = [
@@ -79,7 +73,7 @@ def page(
         f"<title>{escape(title)}</title><style>{STYLE}</style></head><body>",
         f"<h1>{escape(title)}</h1><p>{escape(made)}</p>{html(table.sheet(rows))}",
         *(_methods(method_table.sheet(*found)) for found in method_table.tables(rows)),
-        *_figures(Source(store, runs)),
+        *_figures(source),
         f"<script>{get_plotlyjs()}</script>",
         f"<script>const TEMPLATES = [{templates}];{SCRIPT}</script></body></html>",
     ]

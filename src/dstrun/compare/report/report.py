@@ -5,14 +5,15 @@ fractions.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from dstrun.compare import against, aggregate, filters, overlap, paper
 from dstrun.compare.labels import with_labels
+from dstrun.compare.masks import ReadMasks
 from dstrun.compare.reading import print_notes, read_runs
 from dstrun.compare.report import layer_table, method_table, sheet, table, terminal
 from dstrun.compare.report.sheet import Sheet
@@ -21,6 +22,9 @@ from dstrun.compare.run_tables import Store
 from dstrun.runs.labels import quantity
 from dstrun.system.errors import InputError, printable
 from dstrun.system.streams import write_utf8_to_files
+
+if TYPE_CHECKING:
+    from dstrun.compare.figures.view import Source
 
 PAIRS = 60  # of runs whose overlap is printed
 FEW_RUNS = 6  # with whose pairs, at most, matrices of their overlap are followed
@@ -38,13 +42,15 @@ def report_settings(
     each_run: bool = False,
     with_paper: bool = False,
     html: Path | None = None,
+    read_masks: ReadMasks | None = None,
 ) -> None:
     """Print a row per setting of the runs below `paths` that meet the conditions.
 
     `form` is TABLE, CSV, MARKDOWN or LATEX; `sort` a column, with '-' before it from large to
     small; `reference` the setting to show differences from, see `against`. With `each_run`: a row
     per run. With `with_paper`: the paper's rows too. `html`: also write a page with table and
-    figures there. Raise InputError if there is nothing to show.
+    figures there, and with those of masks if `read_masks` reads them from a run's folder. Raise
+    InputError if there is nothing to show.
     """
     store, runs = _read(paths, conditions, form)
     where = " ".join(map(str, paths))
@@ -66,7 +72,9 @@ def report_settings(
     else:
         print(DOCUMENTS[form](table.sheet(rows, title * (form == LATEX))))
     if html:
-        _write_page(html, where, store, runs, rows)
+        from dstrun.compare.figures.view import Source
+
+        _write_page(html, title, rows, Source(store, runs, read_masks))
     print_notes(store.notes)
 
 
@@ -132,7 +140,7 @@ def report_overlap(
     paths: Sequence[Path],
     conditions: str,
     form: str,
-    read_masks: Callable[[Path], overlap.Masks],
+    read_masks: ReadMasks,
 ) -> None:
     """Print how much the masks of each two runs overlap, and how much they would by chance.
 
@@ -185,15 +193,13 @@ def _note_unpublished(runs: pd.DataFrame) -> None:
             print(note, file=sys.stderr)
 
 
-def _write_page(
-    path: Path, where: str, store: Store, runs: pd.DataFrame, rows: pd.DataFrame
-) -> None:
+def _write_page(path: Path, title: str, rows: pd.DataFrame, source: "Source") -> None:
     """Write the page of a report; raise InputError if it cannot be written."""
     from dstrun.compare.report.html_page import page
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = page(table.title(where, runs), rows, store, runs)
+        text = page(title, rows, source)
         path.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise InputError(f"html: {path}: {error.strerror}") from error
