@@ -1,6 +1,6 @@
 """Legend, words, ticks and height of a figure on paper, fitted by measuring what they take."""
 
-import textwrap
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ MORE = 0.7  # inches of height for a row of panels that had no room
 FLATTEST = 0.25  # inches of height of a panel that can still be read
 ROUNDS, CLOSE = 6, 0.02  # of measuring and moving, and the inches that need no further one
 WIDEST = 0.98  # of a legend, of the width of the figure
+PARTS = (r"\S+\s*", r"[^\s_./-]*[\s_./-]+|[^\s_./-]+", r"\S\s*")  # words, parts of names, letters
 COLUMNS = 8  # of a legend at most
 GAP = 0.04  # inches beside the legend and titles of all panels
 
@@ -81,8 +82,10 @@ class Fitting:
                 break
             legend.remove()
         if excess > 0:
-            for text in legend.get_texts():
-                wrap(text, text.get_text(), text.get_window_extent().width - excess)
+            texts = legend.get_texts()
+            room = max(text.get_window_extent().width for text in texts) - excess
+            for text in texts:
+                wrap(text, text.get_text(), room)
 
     def settle(self, sets_height: bool) -> None:
         """Break words, choose ticks and set the height until all have room, then fix all places.
@@ -91,17 +94,25 @@ class Fitting:
         """
         if sets_height:
             self._figure.set_figheight(self._legend_height() + self._rows * FIRST)
+        before: list[object] = []
+        least: dict[int, float] = {}  # rooms: a title that is whole again would take it again
         for number in range(ROUNDS):
             has_room = self._place()
-            for text, whole, axes in self._words:
-                wrap(text, whole, self._room(text, axes))
+            for place, (text, whole, axes) in enumerate(self._words):
+                room = self._room(text, axes)
+                if number and text.get_rotation() == 0:
+                    room = least[place] = min(room, least.get(place, room))
+                wrap(text, whole, room)
             for axis, own, is_category in self._divided:
                 ticks.fit(axis, own, is_category)
             missing = self._missing() if has_room else MORE
             if sets_height:
                 self._figure.set_figheight(self._figure.get_figheight() + self._rows * missing)
-            if number and (abs(missing) < CLOSE or not sets_height):
+            now: list[object] = [text.get_text() for text, *_ in self._words]
+            now += [axes.get_position().width for axes in self._panels]
+            if now == before and (abs(missing) < CLOSE or not sets_height):
                 break
+            before = now
         self._check(self._place())
         self._figure.set_layout_engine("none")
 
@@ -171,13 +182,21 @@ class Fitting:
 
 
 def wrap(text: Text, whole: str, room: float) -> None:
-    """Break words into as few lines as have room; a word that alone has none is broken too."""
-    for breaks_words in (False, True):
-        for letters in range(len(whole), 0, -1):
-            lines = textwrap.wrap(whole, letters, break_long_words=breaks_words)
-            text.set_text("\n".join(lines))
+    """Break a text into as few lines as have room: between words, else in them."""
+    for parts in (re.findall(pattern, whole) for pattern in PARTS):
+        longest = max(len(part.strip()) for part in parts)
+        for letters in range(len(whole), longest - 1, -1):
+            text.set_text("\n".join(_lines(parts, letters)))
             box = text.get_window_extent()
             if (box.height if text.get_rotation() == 90 else box.width) <= room:
                 return
-            if not breaks_words and len(lines) == len(whole.split()):
-                break
+
+
+def _lines(parts: Sequence[str], letters: int) -> list[str]:
+    """Return parts of a text in lines of so many letters at most."""
+    lines = [""]
+    for part in parts:
+        if lines[-1] and len((lines[-1] + part).strip()) > letters:
+            lines.append("")
+        lines[-1] += part
+    return [line.strip() for line in lines]

@@ -30,7 +30,7 @@ DRAWN = (
 )
 FOR_A_SCREEN = ("domain", "anchor", "tickmode", "automargin", "showgrid", "zeroline", "tickangle")
 ROOM = 0.04  # of the range, around lines that have no range of their own
-GAP = 0.35  # letters between two labels
+GAP, SMALL_GAP = 0.5, 0.15  # heights of a label between two beside and above each other
 
 
 class Ticks(NamedTuple):
@@ -55,7 +55,9 @@ def set_axis(axes: Axes, name: str, given: Mapping[str, Any], title: str, has_un
         getattr(axes, f"set_{name}scale")("log")
     else:
         axis.set_major_formatter(ScalarFormatter(useOffset=False))
-        axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=name == "x"))
+        axis.set_major_locator(
+            MaxNLocator("auto", steps=[1, 2, 5, 10], integer=name == "x", min_n_ticks=1)
+        )
     _set_range(axes, name, given, kind)
     axis.set_label_text(title)
     if form := given.get("tickformat"):
@@ -79,6 +81,9 @@ def _set_range(axes: Axes, name: str, given: Mapping[str, Any], kind: str) -> No
         set_limits(min(places[0], -0.5), max(places[1], 0.5))
     else:
         getattr(axes, f"set_{name}margin")(ROOM)
+        first, last = getattr(axes.dataLim, f"interval{name}")
+        if name == "x" and first == last and kind == "linear":  # a single epoch
+            set_limits(first - 0.5, last + 0.5)
     if "range" in given:
         low, high = given["range"]
         set_limits(*((10**low, 10**high) if kind == "log" else (low, high)))
@@ -140,7 +145,8 @@ def fit(axis: Axis, ticks: Ticks, is_category: bool) -> None:
     pixels = (places - low) / (high - low) * (box.width if is_across else box.height)
     widths, heights = _sizes(axis, ticks.labels)
     sizes = widths if is_across else heights
-    kept = _with_room(pixels, sizes, ticks.ranks, GAP * max(heights))
+    gap = (GAP if is_across else SMALL_GAP) * max(heights)
+    kept = _with_room(pixels, sizes, ticks.ranks, gap)
     if is_across and is_category and len(kept) < len(sizes):
         kept = _with_room(pixels, heights, ticks.ranks, 0)
         axis.set_tick_params(rotation=90)
