@@ -113,3 +113,11 @@ def test_ranks_compares_steps(benchmark: Callable[..., dict[str, Any]]) -> None:
     assert row["gradients, MiB"] == pytest.approx(4 * (266_200 + 410 + 410) / 2**20)
     assert row["ratio"] > 0
     assert row["all-reduce, ms"] > 0
+
+
+@pytest.mark.slow
+def test_trackers_compares_runs(benchmark: Callable[..., dict[str, Any]]) -> None:
+    words = ["schedule.epochs=1", "data.train_limit=64", "data.test_limit=20"]
+    rows = benchmark("trackers.py", "--rounds", "1", "--words", *words)["rows"]
+    assert (rows[0]["tracker"], rows[0]["ratio"]) == ("none", 1)
+    assert {"wandb"} < {row["tracker"] for row in rows}

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import pytest
 
 from dstrun.config.check import check
+from dstrun.config.options import TRACKERS
 from dstrun.runs.metrics import LAYERS, METRICS, Rows, tracked_rows
 from dstrun.runs.trackers import processes, start, worker
 from dstrun.runs.trackers.processes import TrackerProcesses
@@ -131,6 +132,32 @@ def test_tensorboard_keeps_each_epoch_once() -> None:
     assert read_tensorboard(folder)[0] == found
     assert serve("tensorboard", tracked(), given(rows[:1], 0), quiet())
     assert read_tensorboard(folder)[0] == by_tag(rows[:1], float32)
+
+
+class Noting:
+    """Tracker that has the first two epochs, and notes what else it gets."""
+
+    epoch, rows = 2, list[Row]()
+
+    def __init__(self, run: TrackedRun) -> None:
+        self.rows.clear()
+
+    def log(self, row: Row) -> None:
+        self.rows.append(row)
+
+    def finish(self, exit_code: int) -> None:
+        self.rows.append({"exit_code": exit_code})
+
+
+@pytest.mark.parametrize("epoch", [None, 1, 3])
+def test_a_tracker_gets_what_it_lacks_from_the_files_or_the_run(
+    monkeypatch: pytest.MonkeyPatch, epoch: int | None
+) -> None:
+    """A run whose process is killed sends no exit code."""
+    monkeypatch.setattr(worker, "tracker_class", lambda name: Noting)
+    rows = write_rows(4)
+    assert serve("x", tracked(epoch), given(rows[epoch or 0 :]), quiet())
+    assert Noting.rows == [*rows[2:], {"exit_code": 1}]
 
 
 class Faulty:
@@ -290,7 +317,8 @@ def read_trackio() -> dict[str, dict[str, dict[int, float]]]:
     return found
 
 
-ALL = "tracker=wandb,tensorboard,mlflow,trackio"
+NAMES = [name for name in TRACKERS if start.is_installed(name)]
+ALL = f"tracker={','.join(NAMES)}"
 LONG = ["schedule.epochs=8", "data.train_limit=300", "checkpoint.every=0", "wandb.mode=offline"]
 
 
@@ -315,8 +343,8 @@ def kill_after(epochs: int, words: list[str]) -> None:
 @pytest.mark.filterwarnings("ignore")  # of MLflow's packages, in this process
 def test_every_tracker_has_each_epoch_once_after_a_kill_and_starts_over(command: Command) -> None:
     """As float64; TensorBoard has float32."""
-    pytest.importorskip("trackio", reason="trackio is not installed")
-    pytest.importorskip("tensorboard")
+    for name in ("tensorboard", "mlflow"):
+        pytest.importorskip(name)
     from numpy import float32
 
     kill_after(3, [*LONG, ALL])
@@ -329,32 +357,55 @@ def test_every_tracker_has_each_epoch_once_after_a_kill_and_starts_over(command:
     found, events = read_tensorboard(folder / "tensorboard")
     assert (found, end_of(events)) == (by_tag(rows, float32), 1)
     assert read_mlflow() == {run_id: ("FINISHED", kept)}
-    assert read_trackio() == {name: kept}
+    assert "trackio" not in NAMES or read_trackio() == {name: kept}
     assert list(folder.glob("wandb/offline-run-*"))
     answer = command(*LONG, ALL, "overwrite=true", "schedule.lr=1e30")
     assert answer.code == 1
     assert command(*LONG, ALL, "overwrite=true").code == 0
     assert [status for status, _ in read_mlflow().values()].count("FINISHED") == 2
     assert read_mlflow()[f"{run_id}-1"] == ("FINISHED", kept)
-    assert read_trackio()[name] == kept
+    assert "trackio" not in NAMES or read_trackio()[name] == kept
     assert "does not answer" not in (folder / "train.log").read_text()
+
+
+HOOK = """
+import sys
+
+def note(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        with open({file!r}, "a") as file:
+            print(sys.argv, event, arguments, file=file)
+
+sys.addaudithook(note)
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of MLflow's packages, in this process
-def test_runs_of_a_sweep_share_a_file(command: Command) -> None:
+def test_runs_of_a_sweep_share_a_file_and_use_no_network(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("mlflow")
-    names = ["mlflow"] + (["trackio"] if start.is_installed("trackio") else [])
-    tracker = f"tracker=[{','.join(names)}]"
+    Path("hook").mkdir()
+    connections = Path("hook/connections").absolute()
+    Path("hook/sitecustomize.py").write_text(HOOK.format(file=str(connections)))
+    connections.touch()
+    monkeypatch.syspath_prepend(str(connections.parent))
+    monkeypatch.setenv("HF_TOKEN", "hf_" + 32 * "x")
+    for name in ("CI", "PYTEST_CURRENT_TEST", "MLFLOW_DISABLE_TELEMETRY"):
+        monkeypatch.delenv(name, raising=False)  # with which MLflow sends nothing anyway
+    tracker = f"tracker=[{','.join({*NAMES} & {'mlflow', 'trackio'})}]"
     assert command("-m", *QUICK, tracker, "seed=0,1,2,3", "n_jobs=2").code == 0
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     found = read_mlflow("grid")
-    tracked_by = [set(read_trackio())] if "trackio" in names else []
+    tracked_by = [set(read_trackio())] if "trackio" in NAMES else []
     folders = [file.parent for file in Path("outputs/grid").glob("*/metrics.csv")]
     assert len(folders) == 4
     for folder in folders:
         kept = by_tag(list(tracked_rows(folder, 2)))
         assert found[f"grid-{folder.name[-8:]}"] == ("FINISHED", kept)
         assert all(f"grid/{folder.name}" in names for names in tracked_by)
+    assert connections.read_text() == ""
 
 
 @pytest.mark.slow
