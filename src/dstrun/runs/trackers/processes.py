@@ -42,9 +42,12 @@ class TrackerProcesses:
     def finish(self, exit_code: int) -> None:
         """Send how the run has ended, and wait for the trackers, END_SECONDS at most.
 
-        In the first START_SECONDS of a run longer, since a tracker may still be starting.
+        For a finished run at least until START_SECONDS after their start, since they may still be
+        starting; another one gets what is missing when it resumes.
         """
-        until = max(time.monotonic() + END_SECONDS, self._started + START_SECONDS)
+        until = time.monotonic() + END_SECONDS
+        if exit_code == 0:
+            until = max(until, self._started + START_SECONDS)
         for process in self._processes.values():
             process.send({"exit_code": exit_code})
             process.send(None)
