@@ -68,6 +68,7 @@ def test_latex_escapes_and_aligns() -> None:
     ]
     assert lines[6] == "\\midrule"
     assert lines[7].startswith("lenet-300-1e-3 & $10^{-10}$ & 98.40\\phantom{ $\\pm$ 12.00} & \\$1")
+    assert "caption" not in latex(Sheet([["a"], ["b"]]))
     assert latex_text("-1.5 to 2e5 of x-1") == "$-$1.5 to $2 \\cdot 10^{5}$ of x-1"
 
 

@@ -131,3 +131,9 @@ def test_runs_of_unknown_seeds_are_in_no_pair() -> None:
     runs = Store([Path("outputs")]).runs.assign(seed=nan)
     values = statistics.by_seed(statistics.values_with_seeds(runs))
     assert list(values.index) == list(runs["run"])
+
+
+def test_scipy_is_imported_where_it_is_used() -> None:
+    """It takes 0.3 s, which most reports do not need."""
+    for file in Path(statistics.__file__).parent.rglob("*.py"):
+        assert "\nfrom scipy" not in file.read_text(), file

@@ -90,9 +90,12 @@ def latex(sheet: Sheet) -> str:
             for column, cell in enumerate(cells)
         ]
         rows.append(f"{' & '.join(words)} \\\\")
-    caption = ". ".join(part[:1].upper() + part[1:] for part in (sheet.title, *sheet.below("bold")))
+    sentences = [
+        part[:1].upper() + part[1:] for part in (sheet.title, *sheet.below("bold")) if part
+    ]
+    caption = f"\\caption{{{latex_text('. '.join(sentences))}.}}"
     parts = [
-        *(PACKAGES, "\\begin{table}", "\\centering", f"\\caption{{{latex_text(caption)}.}}"),
+        *(PACKAGES, "\\begin{table}", "\\centering", *[caption] * bool(sentences)),
         *(f"\\begin{{tabular}}{{{kinds}}}", "\\toprule", f"{' & '.join(head)} \\\\", "\\midrule"),
         *(*rows, "\\bottomrule", "\\end{tabular}", "\\end{table}"),
     ]
