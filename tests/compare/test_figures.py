@@ -1,6 +1,5 @@
 """Figures: their traces, compared with tables made by hand."""
 
-import base64
 import json
 import re
 from pathlib import Path
@@ -16,8 +15,7 @@ from dstrun.compare.figures import catalogue, style
 from dstrun.compare.figures.alpha import against_alpha
 from dstrun.compare.figures.curves import density_and_accuracy, learning_curves
 from dstrun.compare.figures.layers import final_density, heat_map, layer_density
-from dstrun.compare.figures.methods import against_density
-from dstrun.compare.figures.panels import Figure
+from dstrun.compare.figures.methods import against
 from dstrun.compare.figures.parallel import parallel_coordinates
 from dstrun.compare.figures.pareto import accuracy_density, kept_against_accuracy
 from dstrun.compare.figures.view import Source
@@ -26,6 +24,7 @@ from dstrun.compare.paper import published_densities, published_rows
 from dstrun.compare.run_tables import Store
 from dstrun.config.sparsity_options import METHODS
 from dstrun.runs.metrics import LAYERS
+from tests.helpers.figures import marks, named, numbers, on, titles
 from tests.helpers.folders import layer_row, leave, leave_methods, rows
 
 
@@ -49,52 +48,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module")
 def runs(store: Store) -> pd.DataFrame:
     return with_labels(store.runs)
-
-
-def named(figure: Figure, name: str) -> dict[str, Any]:
-    """Return the only trace of that name."""
-    (found,) = [trace for trace in figure["data"] if trace.get("name") == name]
-    return found
-
-
-def marks(figure: Figure, axis: str = "y") -> dict[str, Any]:
-    """Return the marks of all runs in a panel as one trace."""
-    traces = [trace for trace in on(figure, axis) if "customdata" in trace]
-    found: dict[str, Any] = {
-        "runs": [],
-        "x": [],
-        "y": [],
-        "symbol": [],
-        "color": [],
-        "hovertext": [],
-    }
-    for trace in traces:
-        found["runs"] += list(trace["customdata"])
-        found["x"] += numbers(trace["x"])
-        found["y"] += numbers(trace["y"])
-        found["symbol"] += trace["marker"]["symbol"]
-        found["color"] += [trace["marker"]["color"]] * len(trace["x"])
-        found["hovertext"] += trace["hovertext"]
-    return found
-
-
-def on(figure: Figure, axis: str) -> list[dict[str, Any]]:
-    return [trace for trace in figure["data"] if trace["yaxis"] == axis]
-
-
-def numbers(values: Any) -> list:
-    """Return the numbers of a trace, unpacked and rounded to single precision."""
-    if isinstance(values, dict):
-        array = np.frombuffer(base64.b64decode(values["bdata"]), values["dtype"])
-        return [round(float(number), 6) for number in array]
-    return [round(float(number), 6) for number in values]
-
-
-def titles(figure: Figure) -> set[str]:
-    axes = [
-        value for name, value in figure["layout"].items() if name.startswith(("xaxis", "yaxis"))
-    ]
-    return {axis["title"]["text"] for axis in axes if "title" in axis}
 
 
 def test_accuracy_against_density(runs: pd.DataFrame) -> None:
@@ -259,7 +212,7 @@ def test_a_line_per_method() -> None:
     leave_methods(seeds=2)
     there = Store([Path("outputs")])
     runs = with_labels(there.runs)
-    figure = against_density(aggregate.by_setting(runs))
+    figure = against(aggregate.by_setting(runs))
     named = {trace["name"]: trace for trace in figure["data"] if trace["showlegend"]}
     assert list(named) == ["dense, mean", "dst", "rigl", "set"]
     rigl, colour = named["rigl"], style.look(method_hue("rigl"), 0)["color"]
@@ -569,10 +522,11 @@ def test_captions_say_how_many_runs_are_shown() -> None:
         leave(reg__alpha=1e-4 * (number + 1), densities=(0.9, 1 / (number + 2)), created=number)
     there = Store([Path("outputs")])
     runs = with_labels(there.runs)
-    by_layer, bars = catalogue.layers(Source(there, runs))
+    by_layer, bars, thresholds = catalogue.layers(Source(there, runs))
     assert by_layer.caption.startswith("4 of 30 runs, one per setting, spread over density. ")
     assert len(on(by_layer.figure, "y")) == 4
     assert len(bars.figure["data"]) == 4
+    assert thresholds.caption.startswith("4 of 30 runs, one per setting, spread over density. ")
     curves = next(catalogue.curves(Source(there, runs)))
     assert curves.caption.startswith("24 of 30 runs, the first to start. ")
 

@@ -247,7 +247,7 @@ def _dashboard(arguments: Sequence[str]) -> None:
     given = parse_dashboard(arguments)
     from dstrun.compare.dashboard.server import dashboard
 
-    dashboard(given.paths, given.host, given.port, given.open)
+    dashboard(given.paths, given.host, given.port, given.open, _read_masks)
 
 
 VERBS: dict[str, Callable[[Sequence[str]], None]] = {

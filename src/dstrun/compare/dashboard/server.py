@@ -15,6 +15,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from dstrun.compare.dashboard.app import LOOPBACK, make_app
 from dstrun.compare.dashboard.watch import Watch
+from dstrun.compare.masks import ReadMasks
 from dstrun.compare.report.table import title
 from dstrun.system.errors import InputError
 from dstrun.system.signals import stop_request
@@ -25,13 +26,18 @@ ABOVE_ALL_PORTS = 65536
 
 
 def dashboard(
-    paths: Sequence[Path], host: str = "127.0.0.1", port: int = 8050, open_page: bool = False
+    paths: Sequence[Path],
+    host: str = "127.0.0.1",
+    port: int = 8050,
+    open_page: bool = False,
+    read_masks: ReadMasks | None = None,
 ) -> None:
     """Serve the page until a signal to stop; with `open_page` open it in a browser.
 
-    Raise InputError for a path that is no folder, and if no port can be listened on.
+    `read_masks` reads those of a run's folder, for figures of masks. Raise InputError for a path
+    that is no folder, and if no port can be listened on.
     """
-    watch = Watch(paths)
+    watch = Watch(paths, read_masks)
     where = " ".join(map(str, paths))
     listening, port = free_port(host, port)
     app = make_app(watch, where, host)

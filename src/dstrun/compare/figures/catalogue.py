@@ -109,7 +109,7 @@ FIGURES: dict[str, Entry] = {
 OVERVIEW = ("accuracy-density", "methods", "methods-flops", "alpha", "kept", "parallel")
 LAYERS = (
     *("layers", "layers-final", "layers-methods", "thresholds"),
-    *("mask-pattern", "mask-pixels", "overlap"),
+    *("mask-pattern", "mask-pixels"),
 )
 CURVES = ("density-curves", "curves", "explored", "gradient-flow", "churn")
 RUN = ("layers", *layer_views.MAPS, "thresholds", "mask-pattern", "mask-pixels")
@@ -123,6 +123,11 @@ def overview(source: Source) -> Iterator[View]:
 def layers(source: Source) -> Iterator[View]:
     """Yield figures of every layer, for each model and data."""
     return _made(LAYERS, source)
+
+
+def overlap(source: Source) -> Iterator[View]:
+    """Yield the overlap of masks, which are read of many runs: seconds, at first."""
+    return FIGURES["overlap"].make(source)
 
 
 def curves(source: Source) -> Iterator[View]:

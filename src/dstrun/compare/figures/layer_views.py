@@ -105,10 +105,11 @@ def thresholds_view(source: Source) -> Iterator[View]:
 
 def _with_thresholds(source: Source) -> pd.DataFrame:
     """Return the runs of methods with thresholds, of which a few runs are read to know."""
-    few = a_few(source.runs)
+    sparse = source.runs[~is_dense(source.runs)]
+    few = a_few(sparse)
     rows = source.store.layers(few["run"])
     names = rows.loc[rows["threshold_mean"].notna(), "run"].unique()
-    return source.runs[source.runs["reg.method"].isin(few.loc[[*names], "reg.method"])]
+    return sparse[sparse["reg.method"].isin(few.loc[[*names], "reg.method"])]
 
 
 def map_of(name: str) -> Callable[[Source], Iterator[View]]:

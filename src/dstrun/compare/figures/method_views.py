@@ -16,7 +16,10 @@ from dstrun.compare.methods import ASKED, lines_of_methods
 
 DENSITIES = 3  # panels of densities asked for at most
 SETTINGS = 8  # lines of settings of one method at most
-LAYERS_CAPTION = "Density of every layer at the end, in percent, at equal density of all: means over seeds, five at most."
+LAYERS_CAPTION = (
+    "Density of every layer at the end, in percent, at equal density of all layers together: means "
+    "over seeds, five at most."
+)
 SEEDS = 5  # runs of a setting whose layers.csv are read at most
 BAND = "Means over seeds, five at most, and a band of one standard deviation on both sides."
 LOGARITHMS = f"{BAND[:-1]}, both of logarithms."
@@ -48,7 +51,7 @@ def layers_methods_view(source: Source) -> Iterator[View]:
     for own, suffix in by_network(source):
         if len(sparse_methods(own.runs)) < 2:
             continue
-        blocks = _courses(own)
+        blocks = courses_of(own)
         rows = source.store.layers(_names(blocks))
         tables = {title: _by_layer(rows, courses) for title, courses in blocks.items()}
         if tables and not rows.empty:
@@ -62,7 +65,7 @@ def course_of(name: str) -> Callable[[Source], Iterator[View]]:
     def make(source: Source) -> Iterator[View]:
         quantity, title, axis, caption = COURSES[name]
         for own, suffix in by_network(source):
-            blocks = _courses(own)
+            blocks = courses_of(own)
             network = of_network(source.store.layers(_names(blocks)))
             values = network[quantity].dropna()
             if len(values) and not (quantity == "explored" and values.min() == 1):
@@ -76,7 +79,7 @@ def course_of(name: str) -> Callable[[Source], Iterator[View]]:
     return make
 
 
-def _courses(source: Source) -> dict[str, list[Course]]:
+def courses_of(source: Source) -> dict[str, list[Course]]:
     """Return the lines of one network's figures, by the title of their panel.
 
     Of several methods a panel for each density asked for, of one a line for each of its settings.

@@ -85,7 +85,7 @@ def _figures(source: Source) -> list[str]:
     runs = source.runs
     if not runs["epoch"].notna().any():
         return ["<p>No run has finished an epoch yet; figures come with the first one.</p>"]
-    views = (catalogue.overview, catalogue.layers, catalogue.curves)
+    views = (catalogue.overview, catalogue.layers, catalogue.overlap, catalogue.curves)
     parts = [
         *(_sections(make(source)) for make in views),
         f"<h2>Layer by layer</h2><p>Runs, {which_layered(runs)}.</p>",
