@@ -385,7 +385,7 @@ def test_the_keyboard_is_enough(three: list[Path], served: str, visit: Callable[
         if page.evaluate("!!document.activeElement.closest('#view')"):
             break
     page.keyboard.press("ArrowRight")
-    page.get_by_role("heading", name="Density of every layer by epoch").wait_for()
+    page.get_by_role("heading", name="Density of every layer").wait_for()
 
 
 def test_the_page_has_the_systems_theme(
