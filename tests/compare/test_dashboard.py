@@ -21,6 +21,7 @@ from dstrun.compare.dashboard import grid, layout, server, views
 from dstrun.compare.dashboard.app import make_app
 from dstrun.compare.dashboard.groups import groups
 from dstrun.compare.dashboard.watch import Watch
+from dstrun.compare.figures import style
 from dstrun.compare.figures.view import Source
 from dstrun.compare.labels import with_labels
 from dstrun.compare.run_tables import Store
@@ -206,6 +207,10 @@ def test_columns_are_the_options_in_which_runs_vary() -> None:
     first = grid.rows(runs.iloc[1:], columns)[0]
     assert (first["test_accuracy"], first["density"], first["schedule.lr"]) == (0.95, 0.25, 0.1)
     json.dumps(grid.rows(runs, columns), allow_nan=False)
+
+
+def test_every_symbol_of_the_figures_has_a_sign_in_the_table() -> None:
+    assert {*style.SYMBOLS, *style.METHOD_SYMBOLS} == grid.SIGNS.keys()
 
 
 def test_differences_of_two_runs() -> None:

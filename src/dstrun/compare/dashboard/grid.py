@@ -35,7 +35,11 @@ SMALL_FIRST = LARGE_FIRST | {
     "sortingOrder": ["asc", "desc", None],
     "context": {"comparison": "<=", "is_share": True},
 }
-SIGNS = {"circle": "●", "square": "■", "triangle-up": "▲", "cross": "✚", "star": "★"}
+SIGNS = {  # of plotly's symbols
+    **{"circle": "●", "square": "■", "cross": "✚", "star": "★", "diamond": "◆", "x": "✖"},
+    **{"triangle-up": "▲", "triangle-down": "▼", "triangle-left": "◀", "triangle-right": "▶"},
+    **{"pentagon": "⬟", "hexagon": "⬢"},
+}
 MARK = "mark"  # field of a row: the colour and the sign of its run in the figures
 DEFAULT_COLUMN = {
     "sortable": True,
