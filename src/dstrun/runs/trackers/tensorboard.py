@@ -1,4 +1,4 @@
-"""TensorBoard: one event file in the run folder, written without TensorFlow or torch."""
+"""TensorBoard: event files in the run folder, written without TensorFlow or torch."""
 
 import struct
 import time
@@ -27,7 +27,7 @@ END = "_hparams_/session_end_info"
 class TensorBoardTracker:
     """Tracker that writes `tensorboard/` in the run folder, with the epoch as step.
 
-    A run that resumes keeps the events of the epochs that it keeps, with their times.
+    A run that resumes keeps the events of the epochs that it keeps, with their times, in a new file.
     """
 
     def __init__(self, run: TrackedRun) -> None:
@@ -46,8 +46,8 @@ class TensorBoardTracker:
         if not kept:
             self._describe(run)
         self._file.flush()
-        for path in old:
-            path.unlink()
+        for path in old:  # a TensorBoard that runs stops at a file that is gone, not at its end
+            path.open("wb").close() if path.stat().st_size else path.unlink()
 
     def log(self, row: Mapping[str, float]) -> None:
         """Write a row to the disk."""
