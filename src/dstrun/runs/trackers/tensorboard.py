@@ -27,7 +27,7 @@ END = "_hparams_/session_end_info"
 class TensorBoardTracker:
     """Tracker that writes `tensorboard/` in the run folder, with the epoch as step.
 
-    A run that resumes keeps the events of the epochs that it keeps, with their times, in a new file.
+    A run that resumes copies the events of the epochs that it keeps to a new file.
     """
 
     def __init__(self, run: TrackedRun) -> None:
