@@ -70,7 +70,7 @@ def with_differences_at_each_density(
         raise InputError(f"against: got {conditions!r}, expected one row of {network}: {there}")
     for place, row in cells.drop(index=met.index).iterrows():
         same = met[(met[ASKED] == row[ASKED]) | (met["reg.method"] == DENSE)]
-        if len(same) and row["reg.method"] != DENSE:
+        if len(same):
             found[place] = difference(by_seed(row["values"]), by_seed(same["values"].iloc[0]))
     unclear = [place in found and found[place].is_unclear for place in cells.index]
     return _with_columns(cells.assign(unclear=unclear), found, conditions)
