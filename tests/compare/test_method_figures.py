@@ -93,6 +93,9 @@ def test_a_line_and_a_band_over_seeds() -> None:
 
 def test_methods_over_epochs_at_each_density(monkeypatch: pytest.MonkeyPatch) -> None:
     leave_methods(seeds=2)
+    assert made("gradient-flow")[0] == [], "one epoch is no course"
+    for folder in Path("outputs/made").iterdir():
+        rows(folder / "layers.csv", LAYERS, [layer_row(at, at, "fc1", 0.5) for at in (1, 2)])
     ((view,), _) = made("gradient-flow")
     assert [one["name"] for one in on(view.figure, "y2")] == ["dst", "rigl", "set"]
     panels = [one["text"] for one in view.figure["layout"]["annotations"]]
@@ -136,3 +139,17 @@ def test_thresholds_over_epochs() -> None:
     ((both,), _) = made("thresholds")
     names = [one["name"] for one in on(both.figure, "y") if "fill" not in one]
     assert names == ["α 1e-3, seed 0", "α 1e-2, seed 0"]
+
+
+def test_thresholds_of_a_few_layers() -> None:
+    folder = leave(reg__alpha=1e-3)
+    content = [
+        layer_row(at, at, "fc1", 0.5) | {"layer": f"fc{layer}"}
+        for at in (1, 2)
+        for layer in range(23)
+    ]
+    rows(folder / "layers.csv", LAYERS, content)
+    ((view,), _) = made("thresholds")
+    panels = [one["text"] for one in view.figure["layout"]["annotations"]]
+    assert panels == [f"fc{layer}" for layer in range(0, 23, 2)]
+    assert view.caption.endswith(" 12 of 23 layers.")

@@ -6,6 +6,7 @@ import pandas as pd
 
 from dstrun.compare import aggregate
 from dstrun.compare.figures.layers import final_density, heat_map, layer_density
+from dstrun.compare.figures.thresholds import LAYERS as THRESHOLD_LAYERS
 from dstrun.compare.figures.thresholds import has_quantiles, threshold_distribution
 from dstrun.compare.figures.view import Source, View, by_network, share
 from dstrun.compare.labels import is_dense, sparse_methods, with_labels
@@ -92,6 +93,8 @@ def thresholds_view(source: Source) -> Iterator[View]:
             continue
         some = a_few(with_some)
         rows = source.store.layers(some["run"])
+        if rows["step"].nunique() < 2:
+            continue
         if not has_quantiles(rows):
             bands = EARLIER_BANDS
         else:
@@ -99,8 +102,9 @@ def thresholds_view(source: Source) -> Iterator[View]:
         title = f"Thresholds over epochs{suffix}"
         which = share(some, with_some, which_layered(with_some))
         some = some.assign(label=with_labels(some)["label"])  # by what these few differ in
-        figure = threshold_distribution(rows, some)
-        yield View("thresholds", title, f"{which}{bands} {UNIT}", figure)
+        figure, count = threshold_distribution(rows, some), rows["layer"].nunique()
+        more = f" {THRESHOLD_LAYERS} of {count} layers." if count > THRESHOLD_LAYERS else ""
+        yield View("thresholds", title, f"{which}{bands} {UNIT}{more}", figure)
 
 
 def _with_thresholds(source: Source) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from dstrun.compare.figures.method_curves import Course, of_network, over_epochs
 from dstrun.compare.figures.methods import styles
 from dstrun.compare.figures.style import look
 from dstrun.compare.figures.view import Source, View, by_network
-from dstrun.compare.labels import is_dense, sparse_methods
+from dstrun.compare.labels import is_dense, sparse_methods, with_labels
 from dstrun.compare.methods import ASKED, lines_of_methods
 
 DENSITIES = 3  # panels of densities asked for at most
@@ -67,8 +67,9 @@ def course_of(name: str) -> Callable[[Source], Iterator[View]]:
         for own, suffix in by_network(source):
             blocks = courses_of(own)
             network = of_network(source.store.layers(_names(blocks)))
-            values = network[quantity].dropna()
-            if len(values) and not (quantity == "explored" and values.min() == 1):
+            known = network[network[quantity].notna()]
+            is_whole = quantity == "explored" and known[quantity].min() == 1
+            if known["step"].nunique() > 1 and not is_whole:
                 yield View(
                     name,
                     f"{title}{suffix}",
@@ -87,12 +88,15 @@ def courses_of(source: Source) -> dict[str, list[Course]]:
     settings = source.settings[~is_dense(source.settings)]
     if len(sparse_methods(settings)) < 2:
         runs = source.usable[~is_dense(source.usable)]
-        chosen = runs.loc[aggregate.choose_runs(runs, SETTINGS)] if len(runs) else runs
+        if runs.empty:
+            return {}
+        chosen = runs.loc[aggregate.choose_runs(runs, SETTINGS)]
+        labels = with_labels(chosen)["setting_label"]  # by what these few differ in
         lines = []
         for run in chosen.itertuples():
             names = runs.index[runs["series"] == run.series][:SEEDS]
-            lines.append(Course(str(run.setting_label), look(int(run.hue), 0), list(names)))
-        return {"": lines} if lines else {}
+            lines.append(Course(labels[run.run], look(int(run.hue), 0), list(names)))
+        return {"": lines}
     found = {}
     for density in _asked(settings):
         named = list(lines_of_methods(settings[settings[ASKED] == density]))

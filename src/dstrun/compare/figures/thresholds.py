@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
 from dstrun.compare.figures.panels import Figure, Panels, Trace, curve, pack
@@ -9,18 +10,21 @@ from dstrun.compare.figures.style import stroke, text
 from dstrun.runs.metrics import QUANTILES
 
 LEAST, Q10, Q25, MEDIAN, Q75, Q90, MOST = ("threshold_min", *QUANTILES, "threshold_max")
+LAYERS = 12  # panels at most, spread from the first layer to the last
 FULL = ((LEAST, MOST, 0.12), (Q10, Q90, 0.25), (Q25, Q75, 0.45))  # bands and their opacity
 SHORT = ((Q10, Q90, 0.2),)  # where several runs share a panel
 EARLIER = ((LEAST, MOST, 0.15),)  # of runs whose quantiles are not recorded
 
 
 def threshold_distribution(layers: pd.DataFrame, runs: pd.DataFrame) -> Figure:
-    """Return thresholds over epochs, a panel per layer: a line at the median and bands around it.
+    """Return thresholds over epochs, a panel for each of a few layers: median and bands around it.
 
     Bands of one run: all, 10 to 90 %, and 25 to 75 % of the thresholds; of several runs 10 to 90 %.
     A run without quantiles has its mean, and the band of all.
     """
     named = list(layers.groupby("layer", observed=True, sort=False))
+    places = np.linspace(0, len(named) - 1, min(LAYERS, len(named))).round().astype(int)
+    named = [named[place] for place in places]
     panels = Panels([str(name) for name, _ in named], columns=2 if len(named) in (2, 4) else 3)
     for panel, (_, rows) in enumerate(named):
         for run in runs.itertuples():
