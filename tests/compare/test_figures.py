@@ -549,5 +549,6 @@ def test_every_figure_is_made_by_its_name(store: Store, runs: pd.DataFrame) -> N
         assert {view.name for view in views} <= {name}
         assert len({view.title for view in views}) == len(views)
         assert entry.about
+        assert f"`{name}`" in (Path(__file__).parents[2] / "docs" / "compare.md").read_text()
     maps = [view.title for view in catalogue.FIGURES["density-map"].make(Source(store, runs))]
     assert maps[1] == "Density, layer × epoch, α 1e-3, seed 0"

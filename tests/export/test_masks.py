@@ -96,6 +96,20 @@ def test_the_table_of_overlap(command: Command) -> None:
     assert (whole["kept"], whole["other_kept"], whole["both"]) == ("4", "7", "4")
 
 
+def test_a_page_has_figures_of_masks_where_there_are_checkpoints(command: Command) -> None:
+    first, other = (trained(WEIGHTS, reg__alpha=1e-3, seed=seed) for seed in (0, 1))
+    shown = ("report", "outputs/made", "--html", "page.html")
+    assert command(*shown).code == 0
+    page = Path("page.html").read_text()
+    assert "Overlap of masks" in page
+    assert "Masks of the layers" not in page
+    (first / "checkpoint.pt").unlink()
+    assert command(*shown).code == 0
+    page = Path("page.html").read_text()
+    assert "Overlap of masks" not in page
+    assert "Masks of the layers" in page
+
+
 def test_of_several_methods_means_over_pairs_of_runs_are_a_matrix(command: Command) -> None:
     """SET's runs keep 4 of 8 weights each, of which 2 are both's; RigL's keep those of the first.
 
