@@ -41,13 +41,15 @@ def test_density_of_layers_by_method() -> None:
     (folder,) = Path("outputs/made").glob("*rigl-d1e-1-s0*")
     content = [layer_row(2, 20, "fc1", 0.05), layer_row(2, 20, "fc2", 0.25)]
     rows(folder / "layers.csv", LAYERS, content)
-    ((view,), _) = made("layers-methods")
+    ((view,), source) = made("layers-methods")
     five, ten = view.figure["data"]
     assert ten["y"] == ["dst", "rigl", "set"]
     assert ten["x"] == ["all layers", "fc1", "fc2"]
     assert ten["customdata"][1] == pytest.approx([0.1, 0.075, 0.175])
     assert ten["z"][1] == pytest.approx(np.log10([0.1, 0.075, 0.175]))
     assert ten["text"][1] == ["10.0", "7.50", "17.5"]
+    names = [one.name for one in catalogue.layers(source)]
+    assert names == ["layers", "layers-methods"], "in the place of a panel of bars a method"
     assert five["zmin"] == ten["zmin"] == pytest.approx(np.log10(0.05))
     panels = [one["text"] for one in view.figure["layout"]["annotations"]]
     assert panels == ["5 % asked for", "10 % asked for"]

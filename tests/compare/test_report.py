@@ -264,7 +264,7 @@ def test_the_page(command: Command, sweep: None) -> None:
     assert not re.search(r"(src|href)=", re.sub(r"<script.*?</script>", "", page, flags=re.S)), (
         "it asks for nothing"
     )
-    assert page.count('class="figure"') == 4 + 2 + 2 + 2 * 4, (
+    assert page.count('class="figure"') == 4 + 3 + 2 + 2 * 5, (
         "overview, layers, curves, and two runs layer by layer"
     )
     assert "<td><b>96.00 ± 1.41</b></td>" in page

@@ -97,7 +97,7 @@ def test_the_table_of_overlap(command: Command) -> None:
 
 
 def test_a_page_has_figures_of_masks_where_there_are_checkpoints(command: Command) -> None:
-    first, other = (trained(WEIGHTS, reg__alpha=1e-3, seed=seed) for seed in (0, 1))
+    first, _ = (trained(WEIGHTS, reg__alpha=1e-3, seed=seed) for seed in (0, 1))
     shown = ("report", "outputs/made", "--html", "page.html")
     assert command(*shown).code == 0
     page = Path("page.html").read_text()

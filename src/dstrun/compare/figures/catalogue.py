@@ -107,10 +107,7 @@ FIGURES: dict[str, Entry] = {
     "curves": Entry("loss and accuracy over epochs", training_views.curves_view),
 }
 OVERVIEW = ("accuracy-density", "methods", "methods-flops", "alpha", "kept", "parallel")
-LAYERS = (
-    *("layers", "layers-final", "layers-methods", "thresholds"),
-    *("mask-pattern", "mask-pixels"),
-)
+LAYERS = ("thresholds", "mask-pattern", "mask-pixels")
 CURVES = ("density-curves", "curves", "explored", "gradient-flow", "churn")
 RUN = ("layers", *layer_views.MAPS, "thresholds", "mask-pattern", "mask-pixels")
 
@@ -121,8 +118,14 @@ def overview(source: Source) -> Iterator[View]:
 
 
 def layers(source: Source) -> Iterator[View]:
-    """Yield figures of every layer, for each model and data."""
-    return _made(LAYERS, source)
+    """Yield figures of every layer, for each model and data.
+
+    The density at the end is one map of several methods, and otherwise bars of each setting.
+    """
+    yield from FIGURES["layers"].make(source)
+    by_method = list(FIGURES["layers-methods"].make(source))
+    yield from by_method or FIGURES["layers-final"].make(source)
+    yield from _made(LAYERS, source)
 
 
 def overlap(source: Source) -> Iterator[View]:
