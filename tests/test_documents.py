@@ -18,7 +18,7 @@ import kept
 import pytest
 import results
 
-from dstrun.cli import arguments
+from dstrun.cli import arguments, view_arguments
 from dstrun.compare.report import report
 from dstrun.compare.run_tables import Store
 from dstrun.config.command_line import normalize_words
@@ -88,8 +88,9 @@ def test_every_command_is_one_that_a_shell_can_read() -> None:
 
 
 VERBS = {
-    "report": arguments.parse_report,
-    "dashboard": arguments.parse_dashboard,
+    "report": view_arguments.parse_report,
+    "figure": view_arguments.parse_figure,
+    "dashboard": view_arguments.parse_dashboard,
     "rerun": arguments.parse_rerun,
     "eval": arguments.parse_eval,
     "export": arguments.parse_export,

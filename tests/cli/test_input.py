@@ -128,10 +128,13 @@ BAD = [
     ),
     ("init=nowhere", "init: there is no checkpoint nowhere/checkpoint.pt"),
     ("outputs=/proc/nowhere", "outputs: "),
-    ("trian", "trian: neither a command (rerun, eval, report, dashboard, export) nor KEY=VALUE"),
+    (
+        "trian",
+        "trian: neither a command (rerun, eval, report, figure, dashboard, export) nor KEY=VALUE",
+    ),
     (
         "evla run",
-        "evla: neither a command (rerun, eval, report, dashboard, export) nor KEY=VALUE; "
+        "evla: neither a command (rerun, eval, report, figure, dashboard, export) nor KEY=VALUE; "
         "did you mean eval?",
     ),
     ("rerun nowhere", "nowhere: expected the folder of a run, with a config.yaml in it"),
@@ -150,7 +153,7 @@ BAD = [
     ("schedule.optimizer=adam", "did you mean schedule.optimiser=adam?"),
     (
         "lr 0.1",
-        "lr: neither a command (rerun, eval, report, dashboard, export) nor KEY=VALUE; "
+        "lr: neither a command (rerun, eval, report, figure, dashboard, export) nor KEY=VALUE; "
         "did you mean schedule.lr=0.1?",
     ),
     (

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from dstrun.cli import arguments, main
+from dstrun.cli import arguments, main, view_arguments
 from dstrun.compare.dashboard import server
 from tests.helpers.commands import Command
 from tests.helpers.folders import leave
@@ -42,6 +42,16 @@ TESTED = {
         "--latex": "compare/test_sheet.py::test_latex_of_the_report",
         "--html": "compare/test_report.py::test_the_page",
     },
+    "figure": {
+        "NAME": "compare/test_drawing.py::test_a_file_for_a_paper",
+        "PATH": "compare/test_drawing.py::test_a_file_for_a_paper",
+        "--to": "compare/test_drawing.py::test_a_file_for_a_paper",
+        "--filter": "compare/test_drawing.py::test_several_figures_of_a_name_are_numbered",
+        "--width": "compare/test_drawing.py::test_sizes_and_font",
+        "--height": "compare/test_drawing.py::test_sizes_and_font",
+        "--font-size": "compare/test_drawing.py::test_sizes_and_font",
+        "--font": "compare/test_drawing.py::test_sizes_and_font",
+    },
     "dashboard": {
         "PATH": "compare/test_dashboard.py::test_it_serves_until_it_is_interrupted",
         "--port": "cli/test_verbs.py::test_a_dashboard_is_where_it_was_asked_for",
@@ -70,8 +80,9 @@ def arguments_of(verb: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
         raise StopIteration
 
     monkeypatch.setattr(arguments.Parser, "parse_intermixed_args", parsed)
+    module = view_arguments if hasattr(view_arguments, f"parse_{verb}") else arguments
     with pytest.raises(StopIteration):
-        getattr(arguments, f"parse_{verb}")([])
+        getattr(module, f"parse_{verb}")([])
     names: set[str] = set()
     for action in parsers[0]._actions:
         names |= set(action.option_strings[-1:] or re.findall(r"[A-Z=]+", str(action.metavar)))

@@ -6,17 +6,15 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dstrun.cli.exit import exit_with
 from dstrun.cli.rerun import rerun
+from dstrun.cli.views import dashboard, figure, report
 from dstrun.system.errors import BusyError, InputError, StoppedByFile
 from dstrun.system.streams import accept_all_text
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from dstrun.config.options import Config
 
 HELP_WORDS = ("help", "-help", "?")
@@ -168,59 +166,6 @@ def _evaluate(arguments: Sequence[str]) -> None:
     evaluate_run(given.run, config)
 
 
-def _report(arguments: Sequence[str]) -> None:
-    """Run `dstrun report PATH...`: show results of runs in a table or a page with figures."""
-    from dstrun.cli.arguments import parse_report
-
-    given = parse_report(arguments)
-    from dstrun.compare.report import report
-
-    if given.layers:
-        report.report_layers(given.paths, given.filter, given.form)
-        return
-    if given.methods:
-        report.report_methods(given.paths, given.filter, given.form, reference=given.against)
-        return
-    if given.overlap:
-        report.report_overlap(given.paths, given.filter, given.form, _read_masks)
-        return
-    report.report_settings(
-        given.paths,
-        given.filter,
-        given.form,
-        sort=given.sort,
-        reference=given.against,
-        each_run=given.runs,
-        with_paper=given.paper,
-        html=given.html,
-        read_masks=_read_masks,
-    )
-
-
-def _figure(arguments: Sequence[str]) -> None:
-    """Run `dstrun figure NAME PATH... --to FILE`: write a figure for a paper."""
-    from dstrun.cli.arguments import parse_figure
-
-    given = parse_figure(arguments)
-    if not given.name:
-        from dstrun.compare.figures.catalogue import listing
-
-        print(f"{listing()}\n\ndstrun figure NAME [PATH ...] --to FILE")
-        return
-    from dstrun.compare.drawing.figure import Paper
-    from dstrun.compare.drawing.files import write_figures
-
-    paper = Paper(given.width, given.height, given.font_size, given.font)
-    write_figures(given.name, given.paths, given.to, given.filter, paper, _read_masks)
-
-
-def _read_masks(folder: Path) -> "dict[str, np.ndarray]":
-    """Return the masks of a run by layer, read by torch, which few figures need."""
-    from dstrun.export.masks import read_masks
-
-    return read_masks(folder)
-
-
 def _export(arguments: Sequence[str]) -> None:
     """Run `dstrun export RUN --to PATH`: write the sparse network."""
     from dstrun.cli.arguments import parse_export
@@ -240,21 +185,11 @@ def _export(arguments: Sequence[str]) -> None:
     )
 
 
-def _dashboard(arguments: Sequence[str]) -> None:
-    """Run `dstrun dashboard PATH`: serve a local page on runs."""
-    from dstrun.cli.arguments import parse_dashboard
-
-    given = parse_dashboard(arguments)
-    from dstrun.compare.dashboard.server import dashboard
-
-    dashboard(given.paths, given.host, given.port, given.open, _read_masks)
-
-
 VERBS: dict[str, Callable[[Sequence[str]], None]] = {
     "rerun": rerun,
     "eval": _evaluate,
-    "report": _report,
-    "figure": _figure,
-    "dashboard": _dashboard,
+    "report": report,
+    "figure": figure,
+    "dashboard": dashboard,
     "export": _export,
 }

@@ -4,7 +4,7 @@ Panels are put into as many columns as have room, words into as many lines as th
 legend below into as many columns as fit, so that nothing is cut off or covers data.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +29,7 @@ from dstrun.compare.drawing.panels import (
 from dstrun.compare.drawing.traces import Pen, draw
 
 ON_A_SCREEN = ("height", "margin", "updatemenus", "legend")
-PANEL = 19  # letters that a panel is wide at least, with its labels
+PANEL, BARE_PANEL = 19, 12  # letters that a panel is wide at least, with labels of ticks or without
 LETTER = 0.55  # width of a letter, of the size of the text
 DPI = 300
 STYLE: dict[Any, Any] = {
@@ -46,9 +46,6 @@ STYLE: dict[Any, Any] = {
     "grid.color": "#e4e4e8",
     "grid.linewidth": 0.5,
     "legend.frameon": False,
-    "legend.handlelength": 2.2,
-    "legend.handletextpad": 0.5,
-    "legend.columnspacing": 1.2,
     "legend.labelspacing": 0.3,
     "legend.borderpad": 0.1,
     "figure.constrained_layout.h_pad": 0.03,
@@ -97,12 +94,21 @@ def on_paper(paper: Paper) -> Iterator[None]:
 def drawn(given: Mapping[str, Any], paper: Paper) -> Figure:
     """Return a figure of the catalogue, drawn by matplotlib; call it in `on_paper`.
 
-    Raise CannotDraw for anything in it that is not known here.
+    Raise CannotDraw for anything in it that is not known here, NoRoom where something is cut off.
     """
+    fitting = sketched(given, paper)
+    fitting.settle(paper.height is None)
+    return fitting.figure
+
+
+def sketched(given: Mapping[str, Any], paper: Paper) -> Fitting:
+    """Return a figure of which all is drawn, but nothing has its place yet."""
     require_known(given, ("data", "layout"), (), "figure")
     layout, data = given["layout"], given["data"]
     _require_known_layout(layout)
-    most = max(1, int(paper.width / (PANEL * LETTER * paper.font_size / 72)))
+    letters = paper.width / (LETTER * paper.font_size / 72) - _longest_name(data)
+    panel = PANEL if _has_labels(layout) else BARE_PANEL
+    most = max(1, int(letters / panel))
     panels = arranged(read_panels(layout), most)
     engine = ConstrainedLayoutEngine()
     figure = Figure((paper.width, paper.height or paper.width), DPI, layout=engine)
@@ -114,11 +120,23 @@ def drawn(given: Mapping[str, Any], paper: Paper) -> Figure:
     for shape in layout.get("shapes", ()):
         _draw_shape(axes["x", "y"], shape, pen)
     titles = {name: shared_title(layout, panels, name) for name in "xy"}
-    divided = list(_set_axes(layout, data, titles, axes))
+    first = {f"y{panel.number}" for panel in panels if panel.column == 0}
+    divided = list(_set_axes(layout, data, titles, axes, first))
     fitting = Fitting(figure, engine, titles, divided)
     fitting.add_legend(data, pen)
-    fitting.settle(paper.height is None)
-    return figure
+    return fitting
+
+
+def _longest_name(data: Sequence[Mapping[str, Any]]) -> int:
+    """Return the letters of the longest name along a vertical axis of categories, 0 without."""
+    keys = {trace["yaxis"] for trace in data}
+    return max((len(name) for key in keys for name in _categories(data, key)), default=0)
+
+
+def _has_labels(layout: Mapping[str, Any]) -> bool:
+    """Return whether ticks of any vertical axis have labels."""
+    axes = [axis for name, axis in layout.items() if name.startswith("yaxis")]
+    return any(axis.get("visible", True) and axis.get("showticklabels", True) for axis in axes)
 
 
 def _require_known_layout(layout: Mapping[str, Any]) -> None:
@@ -162,8 +180,12 @@ def _set_axes(
     data: Sequence[Mapping[str, Any]],
     shared: Mapping[str, str],
     axes: Mapping[tuple[str, str], Axes],
+    first: Collection[str],
 ) -> Iterator[Divided]:
-    """Set all axes, without a title that all of them share; yield those with own ticks."""
+    """Set all axes, without a title that all of them share; yield those with own ticks.
+
+    The vertical axes of panels `first` in their row name their categories.
+    """
     for (x, y), one in axes.items():
         for key in (x, y):
             name, axis = key[0], layout[f"{key[0]}axis{key[1:]}"]
@@ -171,8 +193,12 @@ def _set_axes(
                 continue  # the axis of the panel below
             own = axis_title(axis)
             has_unit = "(%" in (own or shared[name])
-            ticks.set_axis(one, name, axis, "" if shared[name] else own, has_unit)
             categories = _categories(data, key)
+            if categories and key in first:
+                axis = axis | {"showticklabels": True}
+            ticks.set_axis(one, name, axis, "" if shared[name] else own, has_unit)
+            if not axis.get("showticklabels", True):
+                continue
             if found := ticks.possible(one, name, axis, has_unit, categories):
                 yield Divided(getattr(one, f"{name}axis"), found, bool(categories))
 
@@ -181,7 +207,7 @@ def _categories(data: Sequence[Mapping[str, Any]], key: str) -> list[str]:
     """Return the names along an axis of categories, or nothing for one of numbers."""
     found: dict[str, None] = {}
     for trace in data:
-        values = trace[key[0]] if trace[f"{key[0]}axis"] == key else []
+        values = trace.get(key[0], []) if trace[f"{key[0]}axis"] == key else []
         if not isinstance(values, dict):
             found |= {one: None for one in values if isinstance(one, str)}
     return list(found)

@@ -1,19 +1,28 @@
 """Looks that can be told apart without colours: one marker or dash per name in the legend."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dstrun.compare.drawing.notation import CannotDraw, each
 from dstrun.compare.figures.style import METHOD_SYMBOLS
 
-MARKERS = dict(zip(METHOD_SYMBOLS, "os^DPXv*p<h>", strict=True))
-DASHES = {
+MARKERS: dict[str, Any] = dict(zip(METHOD_SYMBOLS, "os^DPXv*p<h>", strict=True)) | {
+    "diamond-tall": "d",
+    "star-diamond": (4, 1, 0),
+    "hexagram": (6, 1, 0),
+    "star-triangle-up": (3, 1, 0),
+}
+DASHES: dict[str, Any] = {
     "solid": "-",
     "dash": (0, (4, 2)),
     "dot": (0, (1, 1.5)),
     "dashdot": (0, (4, 1.5, 1, 1.5)),
     "longdash": (0, (8, 2)),
+    "longdashdot": (0, (8, 1.5, 1, 1.5)),
 }
+SIZES = re.compile(r"\d+px(,\d+px)*")
+LINE = 2  # pixels of width, in which a dash of given sizes is that long
 OPEN = "-open"
 
 
@@ -63,7 +72,16 @@ def split_names(names: Sequence[str]) -> tuple[list[str], str]:
     return short, ", ".join(common)
 
 
-def marker(symbol: str) -> tuple[str, bool]:
+def linestyle(dash: str) -> Any:
+    """Return matplotlib's style of line for plotly's dash, a name or sizes such as '3px,9px'."""
+    if SIZES.fullmatch(dash):
+        return 0, [int(size[:-2]) / LINE for size in dash.split(",")]
+    if dash not in DASHES:
+        raise CannotDraw(f"line.dash: no way to draw {dash}")
+    return DASHES[dash]
+
+
+def marker(symbol: str) -> tuple[Any, bool]:
     """Return matplotlib's marker for plotly's symbol, and whether it is filled."""
     name = symbol.removesuffix(OPEN)
     if name not in MARKERS:

@@ -26,9 +26,13 @@ from dstrun.compare.drawing.notation import (
 
 DRAWN = (
     *("title", "type", "range", "rangemode", "tickvals", "ticktext", "tickformat"),
-    *("exponentformat", "autorange", "overlaying", "side", "visible"),
+    *("exponentformat", "autorange", "overlaying", "side", "visible", "showticklabels"),
+    "scaleanchor",
 )
-FOR_A_SCREEN = ("domain", "anchor", "tickmode", "automargin", "showgrid", "zeroline", "tickangle")
+FOR_A_SCREEN = (
+    *("domain", "anchor", "tickmode", "automargin", "showgrid", "zeroline", "tickangle"),
+    "constrain",
+)
 ROOM = 0.04  # of the range, around lines that have no range of their own
 GAP, SMALL_GAP = 0.5, 0.15  # heights of a label between two beside and above each other
 
@@ -55,14 +59,20 @@ def set_axis(axes: Axes, name: str, given: Mapping[str, Any], title: str, has_un
         getattr(axes, f"set_{name}scale")("log")
     else:
         axis.set_major_formatter(ScalarFormatter(useOffset=False))
+        first, last = getattr(axes.dataLim, f"interval{name}")
+        least = 2 if last - first >= 2 else 1  # whole numbers, of which a short axis has one
         axis.set_major_locator(
-            MaxNLocator("auto", steps=[1, 2, 5, 10], integer=name == "x", min_n_ticks=1)
+            MaxNLocator("auto", steps=[1, 2, 5, 10], integer=name == "x", min_n_ticks=least)
         )
     _set_range(axes, name, given, kind)
     axis.set_label_text(title)
     if form := given.get("tickformat"):
         formatter = FuncFormatter(lambda value, _: tick_text(value, form, has_unit))
         axis.set_major_formatter(formatter)
+    if "scaleanchor" in given:
+        axes.set_aspect("equal")
+    if not given.get("showticklabels", True):
+        axis.set_tick_params(labelbottom=False, labelleft=False, length=0)
     axis.set_visible(given.get("visible", True))
     axes.spines["left" if name == "y" else "bottom"].set_visible(
         given.get("visible", True) and given.get("side") != "top"
@@ -105,7 +115,7 @@ def possible(
         labels = [words(one) for one in categories]
         return Ticks(range(len(labels)), labels, [0] * len(labels))
     form = given.get("tickformat")
-    if "tickvals" in given:
+    if given.get("tickvals") is not None:
         places = [float(one) for one in numbers(given["tickvals"])]
     elif given.get("type") == "log" and low > 0:  # else nothing is drawn
         exponents = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.lines import Line2D
 
-from dstrun.compare.drawing.looks import DASHES, OPEN, Look, marker
+from dstrun.compare.drawing.heat_maps import MAP, draw_map
+from dstrun.compare.drawing.looks import OPEN, Look, linestyle, marker
 from dstrun.compare.drawing.notation import (
     CannotDraw,
     Numbers,
@@ -34,10 +34,12 @@ PLACES = {  # of words beside their point: alignments, and the offset in letters
     "middle left": ("right", "center", -0.5, 0),
     "bottom center": ("center", "top", 0, -0.6),
 }
-SCALES = {"Cividis": "cividis", "Viridis": "viridis", "RdBu": "RdBu_r"}  # low is blue in both
 STEPS = {"linear": "default", "hv": "steps-post"}
 THINNER, SMALLER = 0.8, 0.7  # of lines and marks, since panels have fewer letters than on a screen
-THIN, WIDER = "PX*", 1.3  # markers that look smaller than others, and the factor for them
+THIN, WIDER = (
+    ("P", "X", "*", (4, 1, 0), (6, 1, 0), (3, 1, 0)),
+    1.3,
+)  # markers that look smaller than others, and the factor for them
 EDGE = 0.25  # points of white around marks, so that those on each other are told apart
 SPACING = 0.22  # of marks along lines that need them, as a share of the panel's diagonal
 
@@ -81,7 +83,7 @@ def _style(trace: Mapping[str, Any], pen: Pen) -> dict[str, Any]:
         require_known(line, ("color", "dash", "width", "shape"), (), "line")
         style |= {
             "color": colour(line["color"]),
-            "linestyle": DASHES[line.get("dash", "solid")],
+            "linestyle": linestyle(line.get("dash", "solid")),
             "linewidth": line.get("width", 2) * pen.point * THINNER,
             "drawstyle": STEPS[line.get("shape", "linear")],
         }
@@ -200,51 +202,8 @@ def _bar(axes: Axes, trace: Mapping[str, Any], pen: Pen) -> None:
     _error_bars(axes, trace, places, heights, pen)
 
 
-def _heat_map(axes: Axes, trace: Mapping[str, Any], pen: Pen) -> None:
-    """Draw a map of cells with its scale of colours beside it; missing cells stay empty."""
-    cells = numbers(trace["z"])
-    if trace["colorscale"] not in SCALES:
-        raise CannotDraw(f"colorscale: no way to draw {trace['colorscale']}")
-    low, high = np.nanmin(cells), np.nanmax(cells)
-    low, high = trace.get("zmin", low), trace.get("zmax", high)
-    norm = Normalize(low, high)
-    if "zmid" in trace:
-        reach = max(abs(high - trace["zmid"]), abs(low - trace["zmid"])) or 1
-        norm = TwoSlopeNorm(trace["zmid"], trace["zmid"] - reach, trace["zmid"] + reach)
-    mesh = axes.pcolormesh(
-        _edges(trace["x"]),
-        _edges(trace["y"]),
-        np.ma.masked_invalid(cells),
-        cmap=SCALES[trace["colorscale"]],
-        norm=norm,
-        rasterized=True,  # else a viewer draws white lines between cells
-    )
-    bar = trace["colorbar"]
-    require_known(bar, ("title", "tickvals", "ticktext"), (), "colorbar")
-    scale = axes.figure.colorbar(mesh, ax=axes, pad=0.02, aspect=25, fraction=0.08)
-    scale.outline.set_linewidth(0.5)
-    scale.set_label(words(bar["title"]["text"]))
-    if "tickvals" in bar:
-        seen = [
-            (at, words(text)) for at, text in zip(bar["tickvals"], bar["ticktext"], strict=True)
-        ]
-        seen = [(at, text) for at, text in seen if low - 1e-9 <= at <= high + 1e-9]
-        scale.set_ticks([at for at, _ in seen], labels=[text for _, text in seen], minor=False)
-
-
-def _edges(places: Any) -> Numbers:
-    """Return the edges of cells: in the middle between numbers, or of categories half way."""
-    if any(isinstance(place, str) for place in places):
-        return np.arange(-0.5, len(places), 1.0)
-    at = numbers(places)
-    if len(at) < 2:
-        return np.array([at[0] - 0.5, at[0] + 0.5])
-    middles = (at[1:] + at[:-1]) / 2
-    return np.array([2 * at[0] - middles[0], *middles, 2 * at[-1] - middles[-1]])
-
-
 TYPES = {
     "scatter": (SCATTER, _scatter),
     "bar": (("x", "y", "error_y", "marker"), _bar),
-    "heatmap": (("x", "y", "z", "colorscale", "zmin", "zmax", "zmid", "colorbar"), _heat_map),
+    "heatmap": (MAP, lambda axes, trace, _: draw_map(axes, trace)),
 }
