@@ -14,6 +14,7 @@ from tests.helpers.folders import leave, leave_methods
 
 OUT = Path("outputs/made")
 RIGL, SET, STATIC = (0.96, 0.97, 0.98), (0.95, 0.965, 0.965), (0.975, 0.965, 0.955)
+SNFS = ("snfs", (0.95, 0.96, 0.985))
 
 
 @pytest.fixture
@@ -21,9 +22,9 @@ def three() -> None:
     """Leave three seeds of RigL, of SET and static below it, and one of GMP, asked for 10 %.
 
     SET − RigL is −1, −0.5 and −1.5 %: −1 ± 4.303 · 0.5 / √3. static − RigL is 1.5, −0.5, −2.5 %:
-    −0.5 ± 4.303 · 2 / √3.
+    −0.5 ± 4.303 · 2 / √3. SNFS − RigL is −1, −1 and 0.5 %: −0.5 ± 4.303 · 0.866 / √3.
     """
-    for method, values in (("rigl", RIGL), ("set", SET), ("static", STATIC), ("gmp", (0.5,))):
+    for method, values in (("rigl", RIGL), ("set", SET), ("static", STATIC), ("gmp", (0.5,)), SNFS):
         for seed, value in enumerate(values):
             leave(OUT, [value], [0.1004], seed=seed, reg__method=method, reg__density=0.1)
 
@@ -36,16 +37,19 @@ def test_differences_from_a_setting(command: Command, three: None) -> None:
     assert [[row[0], row[place]] for row in rows if row[0] != "rigl"] == [
         ["gmp", "-47.00 [one seed]"],
         ["set", "-1.00 [-2.24, +0.24] ≈"],
+        ["snfs", "-0.50 [-2.65, +1.65] ≈"],
         ["static", "-0.50 [-5.47, +4.47] ≈"],
     ]
     assert outcome.out.splitlines()[-3:] == [
         "Δ: difference from method=rigl density=10%, with its 95 % interval, paired by seed "
         "(3 pairs), none for 1 of one seed; ≈: it contains 0",
-        "seeds cannot tell 2 of 2 differences; to tell one of 1.00 points, 5 seeds a setting are "
+        "seeds cannot tell 3 of 3 differences; to tell one of 0.50 points, 26 seeds a setting are "
         "needed (power 80 %)",
         EACH,
     ]
-    out = command("report", "--against", "set", "--filter", "method!=static", "--csv").out
+    out = command(
+        "report", "--against", "set", "--filter", "method!=static method!=snfs", "--csv"
+    ).out
     gmp, rigl, same = csv.DictReader(io.StringIO(out))
     assert (rigl["against"], rigl["pairs"], rigl["seeds_needed"]) == ("set", "3", "5")
     figures = [float(rigl[key]) for key in ("difference_against", "low", "high", "p")]
@@ -151,6 +155,7 @@ def test_settings_that_are_several_or_none(
     outcome = command("report", "--against", *words)
     assert (outcome.code, outcome.out) == (2, "")
     assert message in outcome.err
+    assert ("compares at each density" in outcome.err) == (words == ["rigl"])
     assert len(outcome.err.splitlines()) == 1
 
 
