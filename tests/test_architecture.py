@@ -106,6 +106,16 @@ def test_what_answers_at_once_does_not_import_torch() -> None:
             assert not {word for word in imports(file) if word.split(".")[0] == "torch"}, place
 
 
+def test_matplotlib_is_imported_by_what_draws_on_paper_alone() -> None:
+    for file in SOURCE.rglob("*.py"):
+        place = str(file.relative_to(SOURCE))
+        if not place.startswith("compare/drawing/"):
+            known = {word.split(".")[0] for word in imports(file)}
+            assert "matplotlib" not in known, place
+            if place != "cli/views.py":  # in a function
+                assert not any("compare.drawing" in word for word in imports(file)), place
+
+
 def test_the_table_that_people_read_is_this_one() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text()
     written = {
@@ -196,7 +206,7 @@ try:
     main()
 except SystemExit:
     pass
-heavy = {{"torch", "torchvision", "sklearn", "wandb", "pandas", "plotly", "dash"}}
+heavy = {{"torch", "torchvision", "sklearn", "wandb", "pandas", "plotly", "dash", "matplotlib"}}
 assert not heavy & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)

@@ -184,7 +184,7 @@ def test_an_error_is_one_warning_of_its_kind(
 ) -> None:
     entry = SimpleNamespace(group="dstrun.trackers", name="mine", value="m:M", load=lambda: Faulty)
     monkeypatch.setattr(worker, "entry_points", lambda group, name: [entry])
-    log = logging.getLogger("dstrun.trackers")
+    log = logging.getLogger("tests.trackers")
     assert not serve("mine", tracked(), given(write_rows(4), 0), log)
     assert caplog.messages == ["mine: KeyError: 'epoch 1\\nmore'", "mine: ValueError: epoch 3"]
     assert Faulty.runs == [tracked()]

@@ -126,9 +126,10 @@ class Fitting:
             needed = self._legend_height() + self._rows * (FLATTEST + WORDS)
             raise NoRoom(f"height: got {height:g}, expected about {max(needed, height + 0.5):.1f}")
         box = self.figure.get_tightbbox()
-        excess = max(-box.x0, box.x1 - width)
-        if excess > 0:
+        if (excess := max(-box.x0, box.x1 - width)) > 0:
             raise NoRoom(f"width: got {width:g}, expected about {width + 2 * excess + 0.1:.1f}")
+        if (excess := max(-box.y0, box.y1 - height)) > 0:
+            raise NoRoom(f"height: got {height:g}, expected about {height + 2 * excess + 0.1:.1f}")
 
     def _texts(self) -> Iterator[tuple[Text, Axes | None]]:
         """Yield titles of panels, axes and scales of colours, and those that panels share."""
@@ -143,8 +144,9 @@ class Fitting:
         if axes:
             box = axes.get_window_extent()
             return box.height if is_upright else box.width
-        below = self._legend_height() * self.figure.dpi
-        return self.figure.bbox.height - below if is_upright else self.figure.bbox.width
+        at = text.get_position()[is_upright]  # the middle, as a share of the figure
+        whole = self.figure.bbox.height if is_upright else self.figure.bbox.width
+        return 2 * min(at, 1 - at) * whole
 
     def _legend_height(self) -> float:
         """Return the inches at the bottom that the legend takes."""
