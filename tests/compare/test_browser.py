@@ -222,8 +222,8 @@ def test_conditions_columns_and_order(
     field.fill("beauty>1")
     until(
         page,
-        lambda: page.locator("#message").inner_text()[:36],
-        "beauty: there is no such column; the",
+        lambda: page.locator("#message").inner_text()[:44],
+        "filter: beauty: there is no such column; the",
     )
     assert rows(page) == [dense, weak, strong]
     field.fill("")
@@ -302,7 +302,7 @@ def test_a_views_address_brings_it_back(
     assert set(names) == {"α 1e-3, seed 0"}
     assert other.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(24, 24, 28)"
     page.get_by_text("Layers", exact=True).click()
-    page.get_by_role("heading", name="Density of every layer by epoch").wait_for()
+    page.get_by_role("heading", name="Density of every layer").wait_for()
     page.go_back()
     page.get_by_role("heading", name="Learning curves").wait_for()
     page.go_back()

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 import pandas as pd
-from dash import ALL, ClientsideFunction, Dash, Input, Output, State, no_update
+from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, no_update
 from dash.exceptions import PreventUpdate
 
 from dstrun.compare.dashboard import grid, layout, views
@@ -33,6 +33,7 @@ CLIENT_CALLBACKS = (  # functions in assets/dashboard.js
         Output("chosen", "data"),
         [Input("grid", "selectedRows"), Input("grid", "virtualRowData"), State("chosen", "data")],
     ),
+    ("start_clock", Output("clock", "disabled"), [Input("chosen", "data")]),
     ("theme", Output("look", "data"), [Input("theme", "value")]),
     ("open_run", None, [Input("grid", "cellDoubleClicked"), Input({"figure": ALL}, "clickData")]),
     ("brush", None, [Input({"figure": ALL}, "selectedData")]),
@@ -71,7 +72,7 @@ def _connect_page(app: Dash, watch: Watch) -> None:
         with watch.lock:
             watch.refresh()
             state, names = layout.read_address(search or ""), watch.derived(groups)
-            return layout.page(watch.runs, state, names)
+            return layout.page(watch.runs, state, names, watch.version)
 
     @app.callback(
         Output("version", "data"), Input("clock", "n_intervals"), State("version", "data")
@@ -99,18 +100,23 @@ def _connect_table(app: Dash, watch: Watch, where: str) -> None:
         wanted = watch.derived(grid.columns)
         has_same_columns = grid.fields(wanted) == grid.fields(columns or [])
         definitions = no_update if has_same_columns else wanted
-        return grid.rows(some, wanted), definitions, title(where, runs), message
+        is_new_page = ctx.triggered_id is None  # it was made with the rows of all runs
+        rows = no_update if is_new_page and not conditions else grid.rows(some, wanted)
+        return rows, definitions, title(where, runs), message
 
     @app.callback(
         *(Output(key, "options") for key in layout.PICKERS),
         Input("version", "data"),
+        Input("view", "value"),
         *(State(key, "options") for key in layout.PICKERS),
     )
-    def fill_lists(_: int, *before: list) -> Any:
+    def fill_lists(_: int, view: str, *before: list) -> Any:
         runs, names = watch.derived(layout.options), list(watch.derived(groups))
-        found = [names if key in layout.OF_GROUPS else runs for key in layout.PICKERS]
-        pairs = zip(found, before, strict=True)
-        return [no_update if options == old else options for options, old in pairs]
+        found: list[Any] = []
+        for (key, (of_view, *_rest)), old in zip(layout.PICKERS.items(), before, strict=True):
+            wanted = names if key in layout.OF_GROUPS else runs
+            found.append(wanted if of_view == view and wanted != old else no_update)
+        return found
 
 
 def _filter(runs: pd.DataFrame, conditions: str) -> tuple[pd.DataFrame, str]:

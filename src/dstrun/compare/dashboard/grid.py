@@ -36,9 +36,18 @@ SMALL_FIRST = LARGE_FIRST | {
     "context": {"comparison": "<=", "is_share": True},
 }
 SIGNS = {  # of plotly's symbols
-    **{"circle": "●", "square": "■", "cross": "✚", "star": "★", "diamond": "◆", "x": "✖"},
-    **{"triangle-up": "▲", "triangle-down": "▼", "triangle-left": "◀", "triangle-right": "▶"},
-    **{"pentagon": "⬟", "hexagon": "⬢"},
+    "circle": "●",
+    "square": "■",
+    "triangle-up": "▲",
+    "cross": "✚",
+    "star": "★",
+    "diamond": "◆",
+    "x": "✖",
+    "triangle-down": "▼",
+    "pentagon": "⬟",
+    "hexagon": "⬢",
+    "triangle-left": "◀",
+    "triangle-right": "▶",
 }
 MARK = "mark"  # field of a row: the colour and the sign of its run in the figures
 DEFAULT_COLUMN = {

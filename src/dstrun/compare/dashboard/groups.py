@@ -175,11 +175,12 @@ def _counts(row: Mapping[str, object]) -> str:
 
 
 def _layers(source: Source, found: pd.DataFrame, two: Sequence[Group], look: Look) -> Iterator:
-    """Yield figures of the layers of both groups, at the lowest density that both have."""
+    """Yield figures of layers and masks of both groups, at the lowest density that both have."""
     runs = source.runs[source.runs["run"].isin([*_names(two[0]), *_names(two[1])])]
     lowest = found.groupby([*NAMES], sort=False)[ASKED].min()
     places = zip(runs["model.name"], runs["data.name"], strict=True)
     asked = pd.Series([lowest.get(place) for place in places], runs.index, dtype=float)
     some = runs[(runs[ASKED].astype(float) == asked) | is_dense(runs) | asked.isna()]
-    for view in catalogue.FIGURES["layers-final"].make(source.of(some)):
-        yield section(view, *look)
+    for name in ("layers-final", "overlap"):
+        for view in catalogue.FIGURES[name].make(source.of(some)):
+            yield section(view, *look)

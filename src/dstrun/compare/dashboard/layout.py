@@ -70,12 +70,19 @@ def _read_json(text: str | None) -> Any:
         return None
 
 
-def page(runs: pd.DataFrame, state: dict[str, Any], groups: Collection[str] = ()) -> list:
-    """Return the page that an address's state asks for; `groups` are names of groups of runs."""
+def page(
+    runs: pd.DataFrame, state: dict[str, Any], groups: Collection[str] = (), version: int = 0
+) -> list:
+    """Return the page that an address's state asks for.
+
+    `groups` are names of groups of runs, `version` is that of the runs. The clock begins once the
+    table is set up: a tick of it would start that over.
+    """
     lost = _lost(runs, state, groups)
+    data: dict[str, Any] = {"lost": lost, "version": version}
     return [
-        dcc.Interval("clock", REFRESH_MILLISECONDS),
-        *(dcc.Store(id=name, data=lost if name == "lost" else None) for name in STORES),
+        dcc.Interval("clock", REFRESH_MILLISECONDS, disabled=True),
+        *(dcc.Store(id=name, data=data.get(name)) for name in STORES),
         _header(state["theme"]),
         _filter(state["filter"]),
         html.P(_missing(lost), id="missing", role="alert"),
@@ -132,12 +139,16 @@ def _missing(lost: dict[str, list[str]]) -> str:
 
 
 def _pickers(runs: pd.DataFrame, state: dict[str, Any], groups: Collection[str]) -> html.Div:
-    """Return the lists from which the views of one run, two runs and two groups choose."""
-    choices, pickers = options(runs), []
+    """Return the lists from which the views of one run, two runs and two groups choose.
+
+    Each has what is chosen of it alone: 1,000 options take a second, and come with its view.
+    """
+    pickers = []
     for key, (view, label, placeholder) in PICKERS.items():
         known = groups if key in OF_GROUPS else runs.index
         name = state[key] if state[key] in known else None
-        listed = list(groups) if key in OF_GROUPS else choices
+        chosen = runs.loc[[name]] if name in runs.index else runs.head(0)
+        listed = [name] if name and key in OF_GROUPS else options(chosen)
         dropdown = dcc.Dropdown(listed, name, id=key, placeholder=placeholder)
         pickers.append(html.Div(html.Label([f"{label} ", dropdown]), className=f"for-{view}"))
     return html.Div(pickers, id="pickers")

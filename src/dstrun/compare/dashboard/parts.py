@@ -10,6 +10,7 @@ from dstrun.compare.figures.style import template
 from dstrun.compare.figures.view import View
 
 GAP = 2  # pixels between names in a legend, each a group of its own
+LINE, AROUND = 21, 90  # pixels of height of a name in a legend, and above and below all
 FORMATS = ("png", "svg")
 CONFIG: dcc.Graph.Config = {
     "displaylogo": False,
@@ -26,6 +27,9 @@ def section(view: View, dark: bool, narrow: bool, drag: str) -> html.Section:
     figure = in_one_column(view.figure) if narrow else view.figure
     layout = figure["layout"] | {"template": template(dark), "uirevision": view.title}
     layout["dragmode"] = drag
+    if not narrow:
+        named = sum(trace.get("showlegend", True) for trace in figure["data"])
+        layout["height"] = max(layout["height"], AROUND + LINE * named)
     layout["legend"] = {"tracegroupgap": GAP} | layout.get("legend", {})
     graph = dcc.Graph(
         id={"figure": view.title},

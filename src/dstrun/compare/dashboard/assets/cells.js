@@ -102,7 +102,8 @@
     // Show the view of one run.
     openRun: run => {
       clearTimeout(waiting);
-      window.dash_clientside.set_props('run', {value: run});
+      const options = [{label: run, value: run}];  // the others come with the view
+      window.dash_clientside.set_props('run', {options, value: run});
       window.dash_clientside.set_props('view', {value: 'run'});
     },
     // Filter by the value of a clicked cell, unless a second click follows.

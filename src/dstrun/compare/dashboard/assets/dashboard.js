@@ -42,6 +42,7 @@
         };
         return JSON.stringify(names) === JSON.stringify(before) ? unchanged() : names;
       },
+      start_clock: chosen => !chosen,
       theme: value => { wanted = value; return applyTheme(); },
       // Show the view of one run, after a double click on its row or a click on its mark.
       open_run: () => {
