@@ -11,6 +11,7 @@ import yaml
 
 import dstrun
 from dstrun.compare.dashboard import layout, views
+from dstrun.compare.figures.view import Source
 from dstrun.compare.labels import with_labels
 from dstrun.compare.run_tables import Store
 from dstrun.methods.set import Set
@@ -277,7 +278,7 @@ def test_the_dashboard_has_every_view_of_it_beside_dstruns_own() -> None:
     runs = with_labels(store.runs)
     for view in layout.VIEWS:
         for names in (list(runs.index), [name for name in runs.index if name.startswith("own")]):
-            content = views.content(store, runs, view, names, dark=False)
+            content = views.content(Source(store, runs), views.Shown(view, names), {})
             text = json.dumps([part.to_plotly_json() for part in content], default=str)
             assert "Traceback" not in text
             assert view != "overview" or "mlp" in text

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from dstrun.compare.against import EACH
-from tests.compare.test_report import table
 from tests.helpers.commands import Command
 from tests.helpers.folders import leave, leave_methods
+from tests.helpers.tables import table
 
 OUT = Path("outputs/made")
 RIGL, SET, STATIC = (0.96, 0.97, 0.98), (0.95, 0.965, 0.965), (0.975, 0.965, 0.955)

@@ -16,6 +16,7 @@ from dstrun.compare.run_tables import Store
 from dstrun.system.errors import InputError
 from tests.helpers.commands import Command
 from tests.helpers.folders import leave, leave_methods, status
+from tests.helpers.tables import table
 
 NARROW_HEADER = ["α", "runs", "accuracy %", "remaining %", "multiply-adds %", "epoch", "time"]
 
@@ -38,11 +39,6 @@ def sweep() -> None:
             created=3 + seed,
         )
     leave(accuracies=[0.9], densities=[0.05], reg__alpha=1e-2, state="failed", created=5)
-
-
-def table(out: str) -> list[list[str]]:
-    """Return the cells of a printed table, which two spaces or more separate."""
-    return [re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if "  " in line.strip()]
 
 
 @pytest.mark.slow
