@@ -107,10 +107,11 @@ def _connect_table(app: Dash, watch: Watch, where: str) -> None:
     @app.callback(
         *(Output(key, "options") for key in layout.PICKERS),
         Input("version", "data"),
-        Input("view", "value"),
+        Input("drawn", "data"),  # 1,000 names take a second, which the first figure does not wait
         *(State(key, "options") for key in layout.PICKERS),
     )
-    def fill_lists(_: int, view: str, *before: list) -> Any:
+    def fill_lists(_: int, drawn: dict | None, *before: list) -> Any:
+        view = drawn["request"]["view"] if drawn else ""
         runs, names = watch.derived(layout.options), list(watch.derived(groups))
         found: list[Any] = []
         for (key, (of_view, *_rest)), old in zip(layout.PICKERS.items(), before, strict=True):

@@ -1,7 +1,7 @@
 // Cells of the table: their text, the mark of a run, and conditions from what they hold.
 (() => {
   // Milliseconds in which a second click makes a double click of the first.
-  const DOUBLE = 350;
+  const DOUBLE = 250;
   let waiting = null;
 
   // The text of a number: six digits, or a power of ten for small and large ones and for α.
