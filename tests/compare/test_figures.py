@@ -221,7 +221,7 @@ def test_a_line_per_method() -> None:
     assert np.round(rigl["y"], 6).tolist() == [0.915, 0.955]
     (band,) = [one for one in figure["data"] if one.get("fill") and one["fillcolor"] == colour]
     assert band["x"] == [0.05, 0.1, 0.1, 0.05]
-    assert np.round(named["set"]["x"], 6).tolist() == [0.051, 0.102], "beside it"
+    assert np.round(named["set"]["x"], 6).tolist() == [0.0515, 0.103], "beside it"
     assert named["set"]["hovertext"][0] == "set<br>remaining 5.00%<br>89.50% ± 0.71 (2)"
     assert np.round(band["y"], 4).tolist() == [0.9221, 0.9621, 0.9479, 0.9079]
     assert set(named["dense, mean"]["y"]) == {0.975}

@@ -21,15 +21,15 @@ from dstrun.compare.methods import lines_of_methods
 BAND = 0.15  # opacity
 AXES = {"density": "remaining weights (%", "flops": "multiply-adds (% of dense"}
 WORDS = {"density": "remaining", "flops": "multiply-adds"}
-SIDEWAYS = 1.02  # factor of density from a line to the next, so that none hides another
+SIDEWAYS = 0.06  # share of a density by which the last line is moved from the first
 
 
 def against(settings: pd.DataFrame, column: str = "density") -> Figure:
     """Return mean headline against one of AXES, a line per method, a panel per model and data.
 
     `settings` is the table of `aggregate.by_setting`. A band is one standard deviation over seeds
-    on both sides; the dashed line is the mean of dense runs. Lines are moved sideways, each a
-    little more than the last.
+    on both sides; the dashed line is the mean of dense runs. At densities, which methods share,
+    lines are moved sideways, each a little more than the last.
     """
     usable = settings[headline_values(settings).notna() & (settings[column] > 0)]
     pairs = [(pair, some) for pair, some in by_pair(usable) if sparse_methods(some)]
@@ -66,7 +66,8 @@ def styles(named: Sequence[tuple[str, pd.DataFrame]]) -> list[dict[str, str]]:
 def _lines(named: Sequence[tuple[str, pd.DataFrame]], column: str) -> Iterator[Trace]:
     """Yield the traces of lines, each with the name given and in its method's style."""
     for place, ((name, rows), style) in enumerate(zip(named, styles(named), strict=True)):
-        aside = SIDEWAYS ** (place - (len(named) - 1) / 2)
+        middle = max(len(named) - 1, 1) / 2
+        aside = 1 + SIDEWAYS / 2 * (place / middle - 1) if column == "density" else 1.0
         yield from _line_with_band(name, rows.assign(x=rows[column] * aside), column, style)
 
 
