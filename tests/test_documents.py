@@ -38,6 +38,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md")
 EXCEPTIONS = {
     "make *": "a target of the Makefile, which a test checks; CI runs three on a clone",
     "python benchmarks/epoch.py --authors *": "needs the authors' code; see test_benchmarks.py",
+    "python benchmarks/dashboard.py *": "needs Chromium; test_browser.py runs it with few runs",
     "python benchmarks/gpu.py --parts *": "needs a GPU",
     "python benchmarks/gpu.py --device cpu --tiny *": "takes minutes; see test_gpu_kit.py",
     "python -m tests.helpers.fake_*": "takes minutes; test_fake_cuda.py, test_generated_code.py",

@@ -614,6 +614,14 @@ def test_a_narrow_page_does_not_scroll_sideways(
 
 
 @pytest.mark.slow
+def test_the_benchmark_of_the_dashboard_runs() -> None:
+    script = Path(__file__).parents[2] / "benchmarks" / "dashboard.py"
+    command = [sys.executable, str(script), "--runs", "8", "--layers", "2", "--repeats", "1"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert "first page" in said and "inf" not in said
+
+
+@pytest.mark.slow
 def test_two_hundred_runs_are_read_shown_and_clicked_in_time(
     served_of: Callable[[Path], str], visit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
