@@ -45,7 +45,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
         for place, share in enumerate((0.1, 0.05)):
             run = leave(
                 made,
-                [0.5, 0.7, 0.9 + 0.001 * number],
+                [0.5, 0.8, 0.9 + 0.001 * number],
                 [1, 0.5, share],
                 reg__method=method,
                 reg__density=share,

@@ -29,7 +29,7 @@ FLATTEST = 0.25  # inches of height of a panel that can still be read
 ROUNDS, CLOSE = 6, 0.02  # of measuring and moving, and the inches that need no further one
 BESIDE = {"handlelength": 2.2, "handletextpad": 0.5, "columnspacing": 1.2}  # letters by each name
 WIDEST = 0.98  # of a legend, of the width of the figure
-PARTS = (r"\S+\s*", r"[^\s_./-]*[\s_./-]+|[^\s_./-]+", r"\S\s*")  # words, parts of names, letters
+PARTS = ("[^ ]+ *", "[^ _./-]*[ _./-]+|[^ _./-]+", "[^ ] *")  # words, parts of names, letters
 GAP = 0.04  # inches beside the legend and titles of all panels
 
 
@@ -197,6 +197,7 @@ def _width(names: Sequence[float], letter: float, columns: int) -> float:
 
 def wrap(text: Text, whole: str, room: float) -> None:
     """Break a text into as few lines as have room: between words, else in them."""
+    whole = whole.replace(" %", "\N{NO-BREAK SPACE}%")
     for parts in (re.findall(pattern, whole) for pattern in PARTS):
         longest = max(len(part.strip()) for part in parts)
         for letters in range(len(whole), longest - 1, -1):
