@@ -92,7 +92,7 @@ def thresholds_view(source: Source) -> Iterator[View]:
         if with_some.empty:
             continue
         some = a_few(with_some)
-        rows = source.store.layers(some["run"])
+        rows = source.store.thresholds(some["run"])
         if rows["step"].nunique() < 2:
             continue
         if not has_quantiles(rows):

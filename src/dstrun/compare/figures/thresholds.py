@@ -1,4 +1,4 @@
-"""Figure of the distribution of a layer's thresholds over epochs."""
+"""Figure of the distribution of a layer's thresholds over epochs, from `Store.thresholds`."""
 
 from collections.abc import Iterator
 
@@ -16,13 +16,13 @@ SHORT = ((Q10, Q90, 0.2),)  # where several runs share a panel
 EARLIER = ((LEAST, MOST, 0.15),)  # of runs whose quantiles are not recorded
 
 
-def threshold_distribution(layers: pd.DataFrame, runs: pd.DataFrame) -> Figure:
+def threshold_distribution(thresholds: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     """Return thresholds over epochs, a panel for each of a few layers: median and bands around it.
 
     Bands of one run: all, 10 to 90 %, and 25 to 75 % of the thresholds; of several runs 10 to 90 %.
     A run without quantiles has its mean, and the band of all.
     """
-    named = list(layers.groupby("layer", observed=True, sort=False))
+    named = list(thresholds.groupby("layer", observed=True, sort=False))
     places = np.linspace(0, len(named) - 1, min(LAYERS, len(named))).round().astype(int)
     named = [named[place] for place in places]
     panels = Panels([str(name) for name, _ in named], columns=2 if len(named) in (2, 4) else 3)
@@ -37,9 +37,9 @@ def threshold_distribution(layers: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     return panels.figure()
 
 
-def has_quantiles(layers: pd.DataFrame) -> bool:
+def has_quantiles(thresholds: pd.DataFrame) -> bool:
     """Return whether quantiles of any threshold are recorded."""
-    return bool(layers[MEDIAN].notna().any())
+    return bool(thresholds[MEDIAN].notna().any())
 
 
 def _fan(rows: pd.DataFrame, run: object, is_alone: bool) -> Iterator[Trace]:
