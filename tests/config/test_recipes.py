@@ -428,6 +428,8 @@ def test_a_density_that_is_given_replaces_that_of_a_recipe(tmp_path: Path) -> No
     given = given_keys([*words, "reg.target_density=0"])  # as Hydra tells what was given
     assert other.reg.density == 0.05
     assert not any("target_density" in line for line in notes(other, given))
+    assert check(compose_single([*words[:2], "++reg.density=0.05"])).reg.target_density == 0.05
+    assert check(compose_single([*words[:2], "reg.density=0.0"])).reg.target_density == 0.1
     saved = tmp_path / "config.yaml"
     saved.write_text("reg: {method: dst, density: 0.0, target_density: 0.1}")
     again = check(load_saved_config(saved, ["reg.density=0.05"]))

@@ -77,15 +77,19 @@ def test_figures_of_layers() -> None:
 
 
 def test_quantiles_of_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compare with numpy's, of all thresholds and of every third."""
+    """Compare with numpy's, of all thresholds and of every fourth: a third would be of columns."""
     assert tuple(mask_stats.QUANTILES) == QUANTILES
     values = torch.randn(31, 33, generator=torch.Generator().manual_seed(0))
-    for sample, every in ((1 << 16, 1), (400, 3)):
+    for sample, every in ((1 << 16, 1), (400, 4)):
         monkeypatch.setattr(mask_stats, "SAMPLE", sample)
         found = [float(value) for value in mask_stats.quantiles(values).values()]
         wanted = np.quantile(values.flatten()[::every], [0.1, 0.25, 0.5, 0.75, 0.9])
         assert found == pytest.approx(wanted, abs=1e-6)
     assert [float(one) for one in mask_stats.quantiles(torch.tensor(2.0)).values()] == [2.0] * 5
+    kernels = torch.zeros(64, 64, 3, 3)
+    kernels[:, :, 1, 1] = 1  # a ninth of all
+    monkeypatch.setattr(mask_stats, "SAMPLE", 4096)
+    assert [float(one) for one in mask_stats.quantiles(kernels).values()] == [0, 0, 0, 0, 1]
 
 
 def test_a_models_density_weighs_layers_by_their_size() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -173,7 +174,8 @@ class Faulty:
         self.runs.append(run)
 
     def log(self, row: Mapping[str, float]) -> None:
-        raise (KeyError if row["epoch"] < 3 else ValueError)(f"epoch {row['epoch']}\nmore")
+        address = "http://me:secret@host"
+        raise (KeyError if row["epoch"] < 3 else ValueError)(f"{row['epoch']} {address}\nmore")
 
     def finish(self, exit_code: int) -> None:
         raise KeyError(exit_code)
@@ -187,13 +189,35 @@ def test_an_error_is_one_warning_of_its_kind(
     log = logging.getLogger("tests.trackers")
     caplog.set_level(logging.WARNING, log.name)  # Hydra has left the root at ERROR
     assert not serve("mine", tracked(), given(write_rows(4), 0), log)
-    assert caplog.messages == ["mine: KeyError: 'epoch 1\\nmore'", "mine: ValueError: epoch 3"]
+    assert caplog.messages == [
+        "mine: KeyError: '1 http://host\\nmore'",
+        "mine: ValueError: 3 http://host",
+    ]
     assert Faulty.runs == [tracked()]
     caplog.clear()
     entry.load = lambda: 1 / 0
     assert not serve("mine", tracked(), given([], 0), log)
     (line,) = caplog.messages
     assert "cannot be loaded" in line
+
+
+HANGING = """
+import time
+from dstrun.runs.trackers import worker
+worker.END_SECONDS = 1
+worker.tracker_class = lambda name: lambda run: time.sleep(60)
+worker.main()
+"""
+
+
+@pytest.mark.slow
+def test_a_tracker_that_hangs_at_its_start_ends_with_a_killed_run() -> None:
+    """A run that is killed closes the pipe and sends no exit code."""
+    first = {"tracker": "x", "run": asdict(tracked())}
+    since = time.monotonic()
+    ended = subprocess.run([sys.executable, "-c", HANGING], input=json.dumps(first), text=True)
+    assert ended.returncode == -signal.SIGALRM
+    assert time.monotonic() - since < 30
 
 
 @pytest.mark.parametrize(

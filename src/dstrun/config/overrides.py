@@ -47,8 +47,12 @@ def _is_multirun(words: Sequence[str]) -> bool:
 
 def replacing(words: Sequence[str]) -> list[str]:
     """Return overrides by which reg.density replaces the other word for it, such as a recipe's."""
-    keys = {word.partition("=")[0] for word in words}
-    replaces = "reg.density" in keys and "reg.target_density" not in keys
+    values = {}
+    for word in words:
+        key, _, value = word.lstrip("+").partition("=")
+        values[key] = value
+    is_given = values.get("reg.density", "").strip("0.") != ""  # 0: not given
+    replaces = is_given and "reg.target_density" not in values
     return ["reg.target_density=0"] if replaces else []
 
 

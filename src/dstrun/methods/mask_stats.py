@@ -12,6 +12,7 @@ threshold_q10   the value that a tenth of a layer's thresholds are below; so are
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import gcd
 from typing import Any
 
 import torch
@@ -76,7 +77,10 @@ def quantiles(threshold: Tensor) -> dict[str, Tensor]:
     Of more than SAMPLE thresholds, which only weights of their own have, those at even distances.
     """
     flat = threshold.detach().flatten()
-    ordered = flat[:: -(-flat.numel() // SAMPLE)].sort().values
+    distance = -(-flat.numel() // SAMPLE)
+    while gcd(distance, flat.numel()) > 1:  # else they were of the same columns or kernel places
+        distance += 1
+    ordered = flat[::distance].sort().values
     last, found = ordered.numel() - 1, {}
     for name, share in QUANTILES.items():
         below = int(share * last)

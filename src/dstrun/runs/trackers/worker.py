@@ -8,6 +8,7 @@ was killed.
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ from importlib.metadata import entry_points
 from logging import Logger
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from dstrun.config.groups import ENTRY_POINTS
@@ -32,6 +33,7 @@ CLASSES = {
     "mlflow": "MlflowTracker",
     "trackio": "TrackioTracker",
 }
+PASSWORD = re.compile(r"//[^/\s@]+@")  # in the address of a server
 END_SECONDS = 60  # after the end of a run; the run itself waits for a shorter time
 KILLED_SECONDS = 2  # after a run was killed: the same command may start it again
 
@@ -43,18 +45,27 @@ def main() -> None:
     first = json.loads(sys.stdin.readline())
     run = TrackedRun(**first["run"])
     log = open_log(Path(run.folder))
-    complete = serve(first["tracker"], run, _messages(), log)
+    started = Event()
+    complete = serve(first["tracker"], run, _messages(started), log, started)
     close_log(log)
     sys.exit(0 if complete else 1)
 
 
-def serve(name: str, run: TrackedRun, messages: Iterator[Mapping[str, Any]], log: Logger) -> bool:
+def serve(
+    name: str,
+    run: TrackedRun,
+    messages: Iterator[Mapping[str, Any]],
+    log: Logger,
+    started: Event | None = None,
+) -> bool:
     """Give a run's rows to a tracker: those before it was started, then `messages`.
 
-    A row whose epoch the tracker has already is left out. Return whether no call has failed.
+    A row whose epoch the tracker has already is left out. `started` is set once it has started.
+    Return whether no call has failed.
     """
     attempt = _Attempts(name, log)
     tracker: Tracker | None = attempt(lambda: tracker_class(name)(run))
+    (started or Event()).set()
     if tracker is None:
         return False
     for row in tracked_rows(Path(run.folder), run.epoch):
@@ -94,26 +105,30 @@ class _Attempts:
             return call(*arguments)
         except Exception as error:  # the run goes on without its copy
             if type(error) not in self._told:
-                self._log.warning("%s: %s", self._name, error_line(error))
+                words = PASSWORD.sub("//", error_line(error))
+                self._log.warning("%s: %s", self._name, words)
             self._told.add(type(error))
         return None
 
 
-def _messages() -> Iterator[dict[str, Any]]:
-    """Yield the messages of standard input, which a thread reads while the tracker is busy."""
+def _messages(started: Event) -> Iterator[dict[str, Any]]:
+    """Return the messages of standard input, which a thread reads from now on.
+
+    Once it has ended, so does the process, even in a call that hangs.
+    """
     lines: SimpleQueue[str] = SimpleQueue()
 
     def read() -> None:
         line = ""
         for line in sys.stdin:
             lines.put(line)
-        # ends the process even in a call that hangs
-        signal.alarm(END_SECONDS if "exit_code" in line else KILLED_SECONDS)
         lines.put("")
+        if "exit_code" not in line:
+            started.wait(END_SECONDS)  # half of a data base's tables would prevent the next start
+        signal.alarm(END_SECONDS if "exit_code" in line else KILLED_SECONDS)
 
     Thread(target=read, daemon=True).start()
-    while line := lines.get():
-        yield json.loads(line)
+    return map(json.loads, iter(lines.get, ""))
 
 
 if __name__ == "__main__":
