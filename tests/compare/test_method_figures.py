@@ -13,7 +13,7 @@ from dstrun.compare.labels import with_labels
 from dstrun.compare.run_tables import Store
 from dstrun.runs.metrics import LAYERS, QUANTILES
 from tests.helpers.figures import numbers, on, titles
-from tests.helpers.folders import layer_row, leave, leave_methods, rows
+from tests.helpers.folders import layer_row, leave, leave_methods, rows, status
 
 LOOK = {"color": "#0072b2", "dash": "dot"}
 
@@ -33,6 +33,29 @@ def test_accuracy_against_multiply_adds_by_method() -> None:
     assert rigl["hovertext"][0] == "rigl<br>multiply-adds 2.50%<br>91.50% ± 0.71 (2)"
     assert "multiply-adds (% of dense, log scale)" in titles(view.figure)
     assert view.title == "Accuracy against multiply-adds, by method"
+
+
+def test_settings_without_finished_runs_are_on_no_line() -> None:
+    """RigL at 20 % and GMP are running, still nearly dense; one more seed of SET is as well."""
+    leave_methods()
+    running = {"accuracies": [0.5], "densities": [0.9], "state": "running", "created": 50}
+    leave(reg__method="rigl", reg__density=0.2, reg__every=100, **running)
+    for method in ("gmp", "set"):
+        leave(reg__method=method, reg__density=0.1, reg__every=0, seed=7, **running)
+    ((view,), _) = made("methods")
+    lines = {one["name"]: one["x"] for one in view.figure["data"] if one["mode"] != "none"}
+    marks = {name: len(x) for name, x in lines.items()}
+    assert marks == {"dense, mean": 2, "rigl": 2, "set": 2, "dst": 2}
+    ((view,), _) = made("layers-methods")
+    ten = view.figure["data"][1]
+    assert ten["y"] == ["dst", "rigl", "set"]
+    assert [row[0] for row in ten["customdata"]] == pytest.approx([0.1] * 3)
+    for folder in Path("outputs/made").glob("*-d*"):
+        status(folder, state="failed")
+    ((view,), _) = made("methods")
+    assert "gmp" in {one["name"] for one in view.figure["data"]}, "as none is finished"
+    ((view,), _) = made("layers-methods")
+    assert "gmp" in view.figure["data"][1]["y"]
 
 
 def test_density_of_layers_by_method() -> None:

@@ -47,8 +47,12 @@ COURSES = {  # quantity of `of_network`, title, title of the axis and caption, b
 
 
 def layers_methods_view(source: Source) -> Iterator[View]:
-    """Yield the density of every layer at the end, methods × layers, at each density asked for."""
-    for own, suffix in by_network(source):
+    """Yield the density of every layer at the end, methods × layers, at each density asked for.
+
+    Of the finished runs; if no sparse run is finished, of those that have figures.
+    """
+    for all_runs, suffix in by_network(source):
+        own = all_runs.of(aggregate.finished_runs(all_runs.runs[~is_dense(all_runs.runs)]))
         if len(sparse_methods(own.runs)) < 2:
             continue
         blocks = courses_of(own)

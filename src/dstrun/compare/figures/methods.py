@@ -28,11 +28,12 @@ def against(settings: pd.DataFrame, column: str = "density") -> Figure:
     """Return mean headline against one of AXES, a line per method, a panel per model and data.
 
     `settings` is the table of `aggregate.by_setting`. A band is one standard deviation over seeds
-    on both sides; the dashed line is the mean of dense runs. At densities, which methods share,
-    lines are moved sideways, each a little more than the last.
+    on both sides; the dashed line is the mean of dense runs. Settings without finished runs are
+    left out where others have some. At densities, which methods share, lines are moved sideways,
+    each a little more than the last.
     """
     usable = settings[headline_values(settings).notna() & (settings[column] > 0)]
-    pairs = [(pair, some) for pair, some in by_pair(usable) if sparse_methods(some)]
+    pairs = [(pair, _finished(some)) for pair, some in by_pair(usable) if sparse_methods(some)]
     panels = Panels([pair_name(pair) for pair, _ in pairs], columns=2)
     for panel, (_, some) in enumerate(pairs):
         dense = is_dense(some)
@@ -50,6 +51,12 @@ def against(settings: pd.DataFrame, column: str = "density") -> Figure:
     panels.x(type="log", tickvals=DECADES, tickformat=PERCENT, title=title)
     name_heights(panels, [headline_of(some) for _, some in pairs])
     return panels.figure()
+
+
+def _finished(settings: pd.DataFrame) -> pd.DataFrame:
+    """Return the settings with finished runs; all of them if no sparse one has any."""
+    is_done = settings["finished"] > 0
+    return settings[is_done] if (is_done & ~is_dense(settings)).any() else settings
 
 
 def styles(named: Sequence[tuple[str, pd.DataFrame]]) -> list[dict[str, str]]:
