@@ -66,6 +66,8 @@ def sweep(made: Path) -> pd.DataFrame:
         ("reg.alpha<0.01", 2),
         ("density<20%", 2),
         ("density<=20%", 3),
+        ("density=20.004%", 1),
+        ("density!=20.004%", 5),
         ("remaining<0.2, seed=0", 2),
         ("alpha>1e-4 and accuracy>90%", 2),
         ("method=dense", 2),

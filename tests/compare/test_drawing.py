@@ -18,7 +18,7 @@ from matplotlib.text import Text
 
 from dstrun.compare.drawing.figure import Paper, drawn, on_paper, sketched
 from dstrun.compare.drawing.files import METADATA, encoded
-from dstrun.compare.drawing.looks import MARKERS, split_names
+from dstrun.compare.drawing.looks import MARKERS, Look, looks, split_names
 from dstrun.compare.drawing.notation import CannotDraw, numbers, power_text, tick_text, words
 from dstrun.compare.figures.catalogue import FIGURES
 from dstrun.compare.figures.panels import Panels, line, pack
@@ -383,3 +383,18 @@ def test_a_crowded_figure_has_room() -> None:
         figure = drawn(panels.figure(), paper)
         assert figure.axes[0].get_window_extent().height / figure.dpi > 0.85
         check_places(figure)
+
+
+def test_which_runs_a_file_shows_is_said(command: Command) -> None:
+    for seed in range(25):
+        leave(seed=seed)
+    said = command("figure", "curves", "--to", "curves.png").out
+    assert said == "curves.png: Learning curves (24 of 25 runs, the first to start)\n"
+
+
+def test_a_method_has_its_symbol_whatever_stands_before_it() -> None:
+    """Dense runs, whose seeds have several symbols, get one that is left."""
+    dense = {"name": "dense", "mode": "markers", "marker": {"symbol": ["circle", "square"]}}
+    dst = {"name": "dst", "mode": "markers", "marker": {"symbol": ["circle", "circle-open"]}}
+    found = looks([one | {"showlegend": True} for one in (dense, dst)])
+    assert found == {"dense": Look("square")}

@@ -66,6 +66,7 @@ FRACTIONS = (
     "flops_fraction",
     *(figure.column(split) for figure in FIGURES if figure.is_share for split in SPLITS),
 )
+HALF_SHOWN = 0.5e-4  # half of the last digit of a fraction in per cent
 COMPARISONS = {"<=": "le", ">=": "ge", "!=": "ne", "==": "eq", "=": "eq", "<": "lt", ">": "gt"}
 QUOTES = "\"'“”"
 VALUE = r"""("[^"]*"|'[^']*'|“[^”]*”|\[[^\]]*\]|[^\s,"'“\[][^\s,]*(?:\s+%)?)"""
@@ -140,7 +141,7 @@ def where(runs: pd.DataFrame, conditions: str, option: str = "filter") -> pd.Dat
         for condition in _parse(conditions, _columns_with_values(runs)):
             key = column(condition.word, all_runs)
             number = _number_of(condition, key, pd.api.types.is_numeric_dtype(runs[key]))
-            runs = runs[_meets(runs[key], condition, number)]
+            runs = runs[_meets(runs[key], condition, number, key in FRACTIONS)]
     except InputError as error:
         raise InputError(f"{option}: {error}") from None
     return runs
@@ -184,23 +185,27 @@ def _parse_number(text: str) -> float | None:
         return None
 
 
-def _meets(cells: pd.Series, condition: Condition, number: float | None) -> pd.Series:
-    """Return for each cell whether it meets a condition."""
-    comparison = COMPARISONS[condition.comparison]
+def _meets(
+    cells: pd.Series, condition: Condition, number: float | None, is_fraction: bool
+) -> pd.Series:
+    """Return for each cell whether it meets a condition; fractions shown alike are equal."""
+    comparison, close = COMPARISONS[condition.comparison], HALF_SHOWN if is_fraction else 0.0
     if number is not None:
         numbers = pd.to_numeric(cells, errors="coerce")
         if numbers.notna().any() or not cells.notna().any():
-            return _compare_numbers(numbers, comparison, number)
+            return _compare_numbers(numbers, comparison, number, close)
     words = cells.map(cell_text).map(_normalize)
     met = getattr(words, comparison)(_normalize(condition.value))
     return met & (cells.notna() | (comparison == "ne"))
 
 
-def _compare_numbers(cells: pd.Series, comparison: str, number: float) -> pd.Series:
-    """Return for each cell whether it compares with a number; equal means to nine digits."""
+def _compare_numbers(cells: pd.Series, comparison: str, number: float, close: float) -> pd.Series:
+    """Return for each cell whether it compares with a number; equal means to nine digits, or within
+    `close`.
+    """
     if comparison not in ("eq", "ne"):
         return getattr(cells, comparison)(number)
-    equal = pd.Series(np.isclose(cells, number, rtol=1e-9, atol=0), index=cells.index)
+    equal = pd.Series(np.isclose(cells, number, rtol=1e-9, atol=close), index=cells.index)
     return equal if comparison == "eq" else ~equal
 
 

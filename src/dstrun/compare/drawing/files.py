@@ -1,6 +1,7 @@
 """`dstrun figure`: a figure of the catalogue as a file for a paper, in PDF, SVG or PNG."""
 
 import io
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from dstrun.runs.labels import quantity
 from dstrun.system.errors import InputError
 from dstrun.system.files import atomic_write
 
+SOME_RUNS = re.compile(r"\d+ of \d+ runs, [^.]*")  # with which a caption begins that shows not all
 METADATA: dict[str, dict[str, None]] = {
     ".pdf": {"CreationDate": None},
     ".svg": {"Date": None},
@@ -56,7 +58,8 @@ def write_figures(
     for file, content in zip(files, contents, strict=True):
         _write(file, content)
     for file, view in zip(files, views, strict=True):
-        print(f"{file}: {view.title}")
+        some = SOME_RUNS.match(view.caption)
+        print(f"{file}: {view.title}{f' ({some[0]})' if some else ''}")
     if len(views) > 1:
         note = f"{len(views)} figures, since one cannot show all of these runs"
         print(f"dstrun: figure: {note}; --filter chooses runs", file=sys.stderr)

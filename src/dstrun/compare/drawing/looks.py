@@ -38,10 +38,11 @@ def looks(traces: Sequence[Mapping[str, Any]]) -> dict[str, Look]:
 
     A name keeps the dash of its lines. It keeps its symbol where no earlier name has both, and
     otherwise gets the first symbol that is free. Names beyond the number of symbols keep theirs.
+    Names of one symbol come first, so that a method has the same in every figure.
     """
     found: dict[str, Look] = {}
     taken: set[tuple[str | None, str | None]] = set()
-    for trace in legend_entries(traces):
+    for trace in sorted(legend_entries(traces), key=lambda one: len(_symbols(one)) > 1):
         dash, own = _dash(trace), _symbols(trace)
         symbol = own[0] if own else None
         if len(own) > 1 or (dash, symbol) in taken:  # of several, none stands for the name
