@@ -27,7 +27,7 @@ from dstrun.compare.labels import with_labels
 from dstrun.compare.run_tables import Store
 from dstrun.system.run_files import CHECKPOINT_FILE
 from tests.helpers.commands import Command
-from tests.helpers.folders import leave, leave_methods
+from tests.helpers.folders import leave, leave_methods, status
 
 METHODS = (
     *("acdc", "dsr", "gmp", "granet", "grasp", "one_shot", "rigl", "set", "snfs", "snip"),
@@ -54,6 +54,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
             rows = (run / "layers.csv").read_text()
             (run / "layers.csv").write_text(rows.replace(",1.0,0,0,", ",0.4,0,0,"))  # explored
             (run / CHECKPOINT_FILE).touch()
+            status(run, data={"shape": [1, 8, 8]})
     for seed in range(2):
         leave(made, [0.5, 0.98 - 0.01 * seed], [1, 1], seed=seed, reg__method="dense", created=40)
         leave(made, [0.5, 0.95], [1, 0.2 + seed / 10], seed=seed, reg__alpha=1e-3, created=41)

@@ -9,14 +9,14 @@ import pytest
 
 from dstrun.compare import masks as reading
 from dstrun.compare.figures import catalogue
-from dstrun.compare.figures.mask_images import blocks, by_pixel, side_of_image
+from dstrun.compare.figures.mask_images import blocks, by_pixel
 from dstrun.compare.figures.view import Source, View
 from dstrun.compare.labels import with_labels
 from dstrun.compare.run_tables import Store
 from dstrun.system.errors import InputError
 from dstrun.system.run_files import CHECKPOINT_FILE
 from tests.helpers.figures import numbers
-from tests.helpers.folders import leave
+from tests.helpers.folders import leave, status
 
 Masks = Mapping[str, np.ndarray]
 HALF = (
@@ -63,12 +63,26 @@ def test_blocks_of_a_mask() -> None:
 
 
 def test_pixels_of_the_data() -> None:
-    assert by_pixel(ROW).tolist() == [[0.5] * 8] * 8
+    assert by_pixel(ROW, (1, 8, 8)).tolist() == [[0.5] * 8] * 8
+    assert by_pixel(ROW[:, :6], (1, 2, 3)).tolist() == [[0.5] * 3] * 2
     colours = np.concatenate([ROW, ROW, ~ROW], axis=1)
-    assert by_pixel(colours).tolist() == [[0.5] * 8] * 8
-    assert side_of_image(colours) == side_of_image(HALF) == 8
-    assert side_of_image(np.ones((4, 63), bool)) == side_of_image(np.ones((4, 4), bool)) == 0
-    assert side_of_image(np.ones((4, 1, 8, 8), bool)) == 0, "kernels have inputs of their own"
+    assert by_pixel(colours, (3, 8, 8)).tolist() == [[0.5] * 8] * 8
+
+
+@pytest.mark.parametrize(
+    ("shape", "exclude", "mask"),
+    [
+        ([1, 28, 28], [], HALF),  # a width of the network that is a square
+        ([1, 8, 8], ["fc1"], HALF),  # the second layer
+        ([64], [], HALF),  # text
+        ([1, 8, 8], [], HALF.reshape(2, 1, 8, 8)),  # kernels
+    ],
+)
+def test_layers_that_do_not_see_pixels(shape: list[int], exclude: list[str], mask: Any) -> None:
+    folder = trained(reg__alpha=1e-3, reg__exclude=exclude)
+    status(folder, data={"shape": shape})
+    source, _ = source_of({folder: {"fc": mask}})
+    assert made("mask-pixels", source) == []
 
 
 def test_overlap_between_methods_and_seeds() -> None:
@@ -133,6 +147,7 @@ def test_masks_of_one_run_and_of_several() -> None:
     assert numbers(fc1["z"]) == [1] * 64 + [0] * 64
     assert (fc1["z"]["shape"], fc2["z"]["shape"]) == ("2, 64", "1, 2")
     assert [trace["zmax"] for trace in (fc1, fc2)] == [1, 1]
+    status(first, data={"shape": [1, 8, 8]})
     (seen,) = made("mask-pixels", source)
     assert seen.title == "Pixels that fc1 looks at"
     assert [numbers(trace["z"]) for trace in seen.figure["data"]] == [[1, 0] * 32, [0.5] * 64]

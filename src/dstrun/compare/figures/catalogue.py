@@ -68,7 +68,7 @@ FIGURES: dict[str, Entry] = {
     "mask-pixels": Entry(
         "weights that the first layer keeps per pixel of the data",
         mask_views.pixels_view,
-        needs="sparse runs with a checkpoint, whose first layer reads the pixels of square images",
+        needs="sparse runs with a checkpoint, whose first layer reads the pixels of images",
     ),
     "overlap": Entry(
         "overlap of masks between methods, or settings, and seeds",

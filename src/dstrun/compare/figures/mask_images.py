@@ -13,7 +13,6 @@ CELLS = 128  # rows and columns of an image of one panel at most
 SMALL = 64  # and of several methods
 HEIGHT = 280  # pixels of a row of panels
 BRIGHTEST = 0.995  # quantile of the cells that has the brightest colour
-LEAST_SIDE = 8  # pixels of the side of an image of data
 
 
 def blocks(mask: np.ndarray, cells: int) -> np.ndarray:
@@ -32,24 +31,12 @@ def blocks(mask: np.ndarray, cells: int) -> np.ndarray:
     return found
 
 
-def side_of_image(mask: np.ndarray) -> int:
-    """Return the side of the square images whose pixels a layer's inputs are; 0 if they are not.
+def by_pixel(mask: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Return the share of the rows that keep the weight of each pixel, a mean over colours.
 
-    Grey pixels, or those of three colours, one colour after the other.
+    `shape` is (channels, height, width), whose numbers are the mask's inputs in this order.
     """
-    if mask.ndim != 2:
-        return 0
-    for channels in (1, 3):
-        side = round((mask.shape[1] / channels) ** 0.5)
-        if side >= LEAST_SIDE and channels * side**2 == mask.shape[1]:
-            return side
-    return 0
-
-
-def by_pixel(mask: np.ndarray) -> np.ndarray:
-    """Return the share of the rows that keep the weight of each pixel, a mean over colours."""
-    side = side_of_image(mask)
-    return mask.reshape(-1, side, side).mean(axis=0, dtype=np.float32)
+    return mask.reshape(-1, *shape[1:]).mean(axis=0, dtype=np.float32)
 
 
 def patterns(masks: Mapping[str, np.ndarray], one_scale: bool) -> Figure:
@@ -69,9 +56,9 @@ def patterns(masks: Mapping[str, np.ndarray], one_scale: bool) -> Figure:
     return _figure([*images], traces, [*images.values()], one_scale, ("input", "row"))
 
 
-def pixels(masks: Mapping[str, np.ndarray]) -> Figure:
+def pixels(masks: Mapping[str, np.ndarray], shape: Sequence[int]) -> Figure:
     """Return for each mask, by title, how many rows keep the weight of each pixel of the data."""
-    images = {title: by_pixel(mask) for title, mask in masks.items()}
+    images = {title: by_pixel(mask, shape) for title, mask in masks.items()}
     words = "pixel %{x}, %{y}<br>kept by %{z:.2%} of the neurons<extra></extra>"
     traces = [_image(image) | {"hovertemplate": words} for image in images.values()]
     figure = _figure([*images], traces, [*images.values()], True, ("", ""))

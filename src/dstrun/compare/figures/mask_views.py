@@ -1,19 +1,20 @@
 """Views of masks, which are read from checkpoints: their overlap and their patterns."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dstrun.compare.figures.grids import overlap_matrices
 from dstrun.compare.figures.layer_views import a_few, which_layered
-from dstrun.compare.figures.mask_images import CELLS, patterns, pixels, side_of_image
+from dstrun.compare.figures.mask_images import CELLS, patterns, pixels
 from dstrun.compare.figures.view import Source, View, by_network, share
 from dstrun.compare.labels import is_dense, with_labels
 from dstrun.compare.masks import Masks, read_some
 from dstrun.compare.overlap import mean_overlaps
-from dstrun.runs.tasks import ACCURACY
 
+IMAGE = 3  # numbers in the shape of an image: channels, height, width
 PANELS = 16  # images in a figure at most
 OVERLAP = (
     "Weights that both masks keep, of those that either keeps, in percent (Jaccard's index): means "
@@ -75,14 +76,35 @@ def pattern_view(source: Source) -> Iterator[View]:
 def pixels_view(source: Source) -> Iterator[View]:
     """Yield how many neurons of the first layer keep the weight of each pixel, a panel a run."""
     for own, suffix in by_network(source):
-        if own.runs[ACCURACY.column()].isna().all():
-            continue  # text has no pixels
-        masks = read_some(a_few(own.runs), source.read_masks)
-        if masks and side_of_image(next(iter(next(iter(masks.values())).values()))):
-            layer = next(iter(next(iter(masks.values()))))
+        some = a_few(own.runs)
+        some = some[[_has_first_layer(exclude) for exclude in some["reg.exclude"]]]
+        masks = read_some(some, source.read_masks)
+        if not masks:
+            continue
+        name, layers = next(iter(masks.items()))
+        layer, mask = next(iter(layers.items()))
+        shape = _shape_of_image(own.store.status(name))
+        if shape and mask.ndim == 2 and mask.shape[1] == np.prod(shape):
             caption = f"{_which(masks, own.runs)}{PIXELS}"
-            figure = pixels(_by_run(masks, layer, own.runs))
+            figure = pixels(_by_run(masks, layer, own.runs), shape)
             yield View("mask-pixels", f"Pixels that {layer} looks at{suffix}", caption, figure)
+
+
+def _has_first_layer(exclude: object) -> bool:
+    """Return whether the first masked layer is the model's: unknown, so False, if some stay dense.
+
+    `exclude` is the cell of `reg.exclude`.
+    """
+    return exclude == "[]"
+
+
+def _shape_of_image(status: Mapping[str, Any]) -> list[int]:
+    """Return (channels, height, width) from a run's status.json; [] if its data are no images."""
+    data = status.get("data")
+    shape = data.get("shape") if isinstance(data, dict) else None
+    if not isinstance(shape, list) or len(shape) != IMAGE:
+        return []
+    return shape if all(isinstance(size, int) for size in shape) else []
 
 
 def _seeds_first(runs: pd.DataFrame) -> pd.DataFrame:
