@@ -78,6 +78,18 @@ def test_density_of_layers_by_method() -> None:
     assert panels == ["5 % asked for", "10 % asked for"]
 
 
+def test_methods_at_one_density() -> None:
+    """Tables of settings have no column of what all runs have in common."""
+    for method in ("rigl", "set"):
+        folder = leave(reg__method=method, reg__density=0.1)
+        content = [layer_row(at, at, "fc1", 0.5) | {"explored": at / 4} for at in (1, 2, 3)]
+        rows(folder / "layers.csv", LAYERS, content)
+    for name in ("layers-methods", "explored", "gradient-flow", "churn"):
+        ((view,), _) = made(name)
+        panels = [one["text"] for one in view.figure["layout"]["annotations"]]
+        assert panels == ["10 % asked for"], name
+
+
 def table(run: str, explored: float, norms: tuple[float, float]) -> pd.DataFrame:
     """Return two epochs of two layers of 300 and 100 weights."""
     content = [

@@ -102,6 +102,8 @@ def courses_of(source: Source) -> dict[str, list[Course]]:
             lines.append(Course(labels[run.run], look(int(run.hue), 0), list(names)))
         return {"": lines}
     found = {}
+    first = [names[0] for names in settings["names"]]
+    settings = settings.assign(**{ASKED: source.runs.loc[first, ASKED].to_numpy()})
     for density in _asked(settings):
         named = list(lines_of_methods(settings[settings[ASKED] == density]))
         looks = styles(named)
@@ -114,8 +116,6 @@ def courses_of(source: Source) -> dict[str, list[Course]]:
 
 def _asked(settings: pd.DataFrame) -> list[float]:
     """Return a few of the densities that two methods or more were asked for, the lowest first."""
-    if ASKED not in settings:
-        return []
     methods = settings.groupby(ASKED)["reg.method"].nunique()
     shared = sorted(methods.index[methods > 1])
     places = np.linspace(0, len(shared) - 1, min(DENSITIES, len(shared))).round().astype(int)
