@@ -82,7 +82,7 @@ def test_methods_at_one_density() -> None:
     """Tables of settings have no column of what all runs have in common."""
     for method in ("rigl", "set"):
         folder = leave(reg__method=method, reg__density=0.1)
-        content = [layer_row(at, at, "fc1", 0.5) | {"explored": at / 4} for at in (1, 2, 3)]
+        content = [layer_row(at, 10 * at, "fc1", 0.5) | {"explored": at / 4} for at in (1, 2, 3)]
         rows(folder / "layers.csv", LAYERS, content)
     for name in ("layers-methods", "explored", "gradient-flow", "churn"):
         ((view,), _) = made(name)
@@ -108,6 +108,17 @@ def test_layers_together() -> None:
     assert np.isnan(network["churn"][0]), "of the first row, since there was no mask before"
     assert network["churn"][1] == pytest.approx(0.01)
     assert of_network(table("a", 0.5, (3, np.nan)))["gradient_norm"].isna().all()
+
+
+def test_churn_of_an_epoch_with_several_rows() -> None:
+    """Epochs of two rows, 1 % each: the first has no mask before, and the fourth is not over."""
+    steps = range(1, 8)
+    content = [layer_row(1 + (step - 1) // 2, step, "fc1", 0.5) for step in steps]
+    network = of_network(pd.DataFrame(content).assign(run="a", at=[step / 2 for step in steps]))
+    nan = np.nan
+    expected = [nan, nan, nan, 0.02, nan, 0.02, nan]
+    assert network["churn"].tolist() == pytest.approx(expected, nan_ok=True)
+    assert network["gradient_norm"].notna().all()
 
 
 def test_a_line_and_a_band_over_seeds() -> None:

@@ -10,6 +10,8 @@ from dstrun.compare.figures.methods import BAND
 from dstrun.compare.figures.panels import DECADES, Figure, Panels, Trace, curve, pack
 from dstrun.compare.figures.style import PERCENT, text
 
+ROW = ("run", "epoch", "step", "at")  # what rows of layers.csv of one step have in common
+PART = 1e-6  # of an epoch: rounding of `at`
 FEW = 6  # lines whose bands are not too many
 
 
@@ -24,22 +26,36 @@ class Course(NamedTuple):
 def of_network(layers: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of layers.csv of all layers together: a row per run and step.
 
-    Columns: run, step, at; explored, churn: shares of all masked weights; gradient_norm: of all
-    kept weights, √(Σ ‖g‖²), NaN where a layer has none. Churn is NaN in a run's first row, which
-    layers.csv compares with a full mask.
+    Columns: run, epoch, step, at; explored, churn: shares of all masked weights; gradient_norm: of
+    all kept weights, √(Σ ‖g‖²), NaN where a layer has none. Churn is an epoch's, see _by_epoch.
     """
-    weighted = pd.DataFrame({key: layers[key] for key in ("run", "step", "at", "total")})
+    weighted = pd.DataFrame({key: layers[key] for key in (*ROW, "total")})
     for key in ("explored", "churn"):
         weighted[key] = layers[key] * layers["total"]
     weighted["gradient_norm"] = layers["gradient_norm"] ** 2
-    groups = weighted.groupby(["run", "step", "at"], observed=True, sort=False)
+    groups = weighted.groupby([*ROW], observed=True, sort=False)
     sums = groups.sum(min_count=1).reset_index()
     is_whole = groups["gradient_norm"].count().to_numpy() == groups.size().to_numpy()
     for key in ("explored", "churn"):
         sums[key] /= sums["total"]
-    sums["churn"] = sums["churn"].where(sums.duplicated("run"))
+    sums["churn"] = _by_epoch(sums)
     sums["gradient_norm"] = np.sqrt(sums["gradient_norm"]).where(is_whole)
     return sums
+
+
+def _by_epoch(network: pd.DataFrame) -> pd.Series:
+    """Return churn summed over the rows of an epoch, in its last row; NaN in the others.
+
+    With `log.steps` an epoch has several rows, each compared with the one before. NaN as well in a
+    run's first epoch, whose first row layers.csv compares with a full mask, and in one that is not
+    over.
+    """
+    last = network.groupby("run", observed=True)["epoch"].transform("max")
+    first = network.groupby("run", observed=True)["epoch"].transform("min")
+    is_over = (network["epoch"] < last) | (network["at"] > network["epoch"] - PART)
+    is_end = ~network.duplicated(["run", "epoch"], keep="last") & (network["epoch"] > first)
+    sums = network.groupby(["run", "epoch"], observed=True)["churn"].transform("sum", min_count=1)
+    return sums.where(is_end & is_over)
 
 
 def over_epochs(

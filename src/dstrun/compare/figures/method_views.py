@@ -35,13 +35,15 @@ COURSES = {  # quantity of `of_network`, title, title of the axis and caption, b
         "gradient_norm",
         "Gradient flow over epochs",
         "norm of the gradient (log scale)",
-        f"Norm of the gradient of all kept weights in the last step of an epoch. {LOGARITHMS}",
+        "Norm of the gradient of all kept weights in the last step of an epoch, and every log.steps"
+        f" steps if these are given. {LOGARITHMS}",
     ),
     "churn": (
         "churn",
         "Churn over epochs",
         "changed masks (%)",
-        f"The share of all masks that changed since the epoch before. {BAND}",
+        "The share of all masks that changed since the epoch before; with log.steps the sum of the "
+        f"changes that its rows show, of which one mask may have several. {BAND}",
     ),
 }
 
