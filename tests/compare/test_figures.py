@@ -19,7 +19,7 @@ from dstrun.compare.figures.methods import against
 from dstrun.compare.figures.parallel import parallel_coordinates
 from dstrun.compare.figures.pareto import accuracy_density, kept_against_accuracy
 from dstrun.compare.figures.view import Source
-from dstrun.compare.labels import method_hue, with_labels
+from dstrun.compare.labels import HUES, METHOD_HUES, OTHER_HUES, method_hue, with_labels
 from dstrun.compare.paper import published_densities, published_rows
 from dstrun.compare.run_tables import Store
 from dstrun.config.sparsity_options import METHODS
@@ -317,6 +317,12 @@ def test_looks_differ() -> None:
     of_methods = [look for own in kinds for look in own]
     assert len({(look["color"], look["dash"]) for look in of_methods}) == len(of_methods)
     assert len({(own[0]["color"], own[0]["symbol"]) for own in kinds}) == len(sparse)
+    every = range(METHOD_HUES, METHOD_HUES + len(HUES) + OTHER_HUES)
+    one_each = [style.look(hue, 0) for hue in every]
+    for part in ("symbol", "dash"):
+        assert len({(look["color"], look[part]) for look in one_each}) == len(every)
+    others = {method_hue(f"mine{number}") for number in range(1000)}
+    assert others == {*every} - {*HUES.values()}, "none looks like one of ours"
 
 
 def test_final_density_by_layer(store: Store, runs: pd.DataFrame) -> None:
@@ -540,6 +546,8 @@ def test_the_course_of_a_steered_alpha(store: Store, runs: pd.DataFrame) -> None
     (course,) = on(figure, "y5")
     assert (numbers(course["x"]), numbers(course["y"])) == ([1], [0.001])
     assert figure["layout"]["yaxis5"]["type"] == "log"
+    frozen = learning_curves(epochs.assign(alpha=0.0), runs.iloc[2:3])
+    assert "yaxis5" not in frozen["layout"], "there is nothing to show"
 
 
 def test_every_figure_is_made_by_its_name(store: Store, runs: pd.DataFrame) -> None:

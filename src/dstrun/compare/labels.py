@@ -26,6 +26,7 @@ HUES = {  # of methods, the same in all figures
         )
     )
 }
+OTHER_HUES = 64  # of methods of packages, whose looks are none of those above; by name
 
 
 def cell_text(value: object, key: str = "") -> str:
@@ -50,7 +51,7 @@ def sparse_methods(runs: pd.DataFrame) -> list[str]:
 
 def method_hue(method: str) -> int:
     """Return the hue of a method, which is the same wherever it is shown."""
-    return HUES.get(method, METHOD_HUES + len(HUES) + zlib.crc32(method.encode()) % len(HUES))
+    return HUES.get(method, METHOD_HUES + len(HUES) + zlib.crc32(method.encode()) % OTHER_HUES)
 
 
 def is_partly_masked(figures: Any) -> Any:

@@ -36,7 +36,7 @@ def learning_curves(epochs: pd.DataFrame, runs: pd.DataFrame) -> Figure:
     if validated:
         titles["validation_loss"] = "validation loss (nats)"
     titles |= {one.column("validation"): axis_title(one, "validation") for one in validated}
-    if epochs["alpha"].notna().any():
+    if (epochs["alpha"] > 0).any():
         titles["alpha"] = ALPHA_TITLE
     panels = Panels([""] * len(titles), columns=2)
     for panel, (column, title) in enumerate(titles.items()):

@@ -1,6 +1,7 @@
 """Style of the figures: theme, colours, the look of a run, and text that plotly shows as it is."""
 
 import html
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ METHOD_SYMBOLS = (
     *("circle", "square", "triangle-up", "diamond", "cross", "x", "triangle-down", "star"),
     *("pentagon", "triangle-left", "hexagon", "triangle-right"),
 )
+SHARED = math.lcm(len(COLOURS), len(METHOD_SYMBOLS))  # methods until a pair of them comes again
 KINDS = 5  # dashes and symbols of one setting or method, for its seeds or settings
 GREY = "#888888"
 PERCENT = ".3~%"
@@ -83,16 +85,18 @@ def look(hue: int, kind: int) -> dict[str, str]:
 
     A setting has a colour, and a seed of it a dash and a symbol; settings of one colour have other
     ones. Dense settings, whose numbers go down from −1, are grey. A method has a colour and a
-    symbol, and a setting of it a dash. Twice as many as there are colours are told apart.
+    symbol, and a setting of it a dash. Twice as many as there are colours are told apart, of
+    methods, if each has one setting, ten times as many.
     """
     is_method, is_dense = hue >= METHOD_HUES, hue < 0
     number = hue - METHOD_HUES if is_method else -1 - hue if is_dense else hue
     turn = number if is_dense else number // len(COLOURS)
-    place = kind % KINDS + KINDS * (turn % 2)
+    place = (kind + turn // 2) % KINDS + KINDS * (turn % 2)
+    sign = (number + number // SHARED) % len(METHOD_SYMBOLS)
     return {
         "color": GREY if is_dense else COLOURS[number % len(COLOURS)],
         "dash": DASHES[place],
-        "symbol": METHOD_SYMBOLS[number % len(METHOD_SYMBOLS)] if is_method else SYMBOLS[place],
+        "symbol": METHOD_SYMBOLS[sign] if is_method else SYMBOLS[place],
     }
 
 
