@@ -37,7 +37,7 @@ pytestmark = [
 ]
 
 
-PAIRS = "paired by seed, 2 pairs"
+PAIRS = "paired by seed (2 pairs)"
 RGB = """color => {
   const one = document.createElement('span');
   one.style.color = color;

@@ -31,7 +31,10 @@ from tests.helpers.folders import leave, leave_methods
 
 
 def as_text(component: Any) -> str:
-    return json.dumps(component, default=lambda one: one.to_plotly_json(), ensure_ascii=False)
+    def plain(one: Any) -> Any:
+        return one.to_plotly_json() if hasattr(one, "to_plotly_json") else one.tolist()
+
+    return json.dumps(component, default=plain, ensure_ascii=False)
 
 
 def shown(view: str, *names: str) -> str:
@@ -61,6 +64,82 @@ def test_methods_are_compared_at_each_density() -> None:
     bold = re.findall(r'"([^"]+)"}, "type": "Th"', table)
     assert bold == ["method", "10 %", "5 %", "94.00", "96.00"]
     assert tables([name for name in runs.index if "rigl" in name]) == []
+
+
+def groups_view(first: str, other: str, **bits: float) -> list[str]:
+    """Return the view of two groups, part by part; `bits` per byte of text, by method."""
+    store = Store([Path("outputs")])
+    runs = store.runs
+    if bits:
+        is_text = runs["data.name"] == "text"
+        runs["test_bits_per_byte"] = runs["reg.method"].map(bits).where(is_text)
+        runs["test_accuracy"] = runs["test_accuracy"].mask(is_text)
+    runs = with_labels(runs)
+    chosen = views.Shown("groups", list(runs.index), groups=(first, other))
+    return [as_text(part) for part in views.content(Source(store, runs), chosen, groups(runs))]
+
+
+def test_groups_of_two_tasks_have_a_figure_for_each_headline() -> None:
+    """Bits per byte, which have four digits, are no points of per cent."""
+    for seed in range(2):
+        for place, data in enumerate(("mnist", "text")):
+            common: dict[str, Any] = {"seed": seed, "data__name": data, "densities": [0.1]}
+            leave(accuracies=[0.9], reg__method="dense", created=place, **common)
+            leave(accuracies=[0.88], reg__method="rigl", reg__density=0.1, **common)
+    parts = groups_view("rigl", "dense", dense=2.0, rigl=2.25)
+    titles = [re.search(r'"key": "([^"]*(minus|In figures)[^"]*)"', part) for part in parts]
+    assert [found[1] for found in titles if found] == [
+        *("Accuracy: rigl minus dense", "In figures: accuracy"),
+        *("Bits per byte: rigl minus dense", "In figures: bits per byte"),
+    ]
+    of_images, shares, of_text, bits = parts[:4]
+    assert "difference in accuracy (points of per cent)" in of_images
+    assert '"-2.00"' in shares
+    assert '"difference in bits per byte"' in of_text
+    assert '"x": [0.25]' in of_text
+    assert '"+0.2500"' in bits
+    assert "points" not in of_text + bits
+
+
+def test_of_folders_methods_are_never_averaged() -> None:
+    """Two lines of one folder and one of the other are two rows; what has no partner is named."""
+    for seed in range(3):
+        for folder, method, value in (("a", "rigl", 0.9), ("a", "set", 0.8), ("b", "gmp", 0.7)):
+            leave(
+                Path("outputs", folder),
+                [value],
+                [0.1],
+                seed=seed,
+                reg__method=method,
+                reg__density=0.1,
+            )
+    text = "".join(groups_view("folder a", "folder b"))
+    assert '"rigl minus gmp 10 %"' in text
+    assert '"set minus gmp 10 %"' in text
+    assert '"+20.00"' in text
+    assert '"+10.00"' in text
+    assert "+15.00" not in text
+    assert "Not compared" not in text
+    leave(Path("outputs/b"), [0.9], [0.1], reg__method="set", reg__density=0.1, seed=1)
+    leave(Path("outputs/b"), [0.5], [0.1], reg__method="set", reg__density=0.1, state="running")
+    text = "".join(groups_view("folder a", "folder b"))
+    assert "Not compared: rigl of folder a, gmp of folder b." in text
+    assert '"80.00 ± 0.00"' in text
+    assert '"90.00"' in text, "of the finished run alone"
+
+
+def test_groups_name_what_their_seeds_cannot_pair_and_several_settings() -> None:
+    for seed in (0, 1, 2, 7):
+        leave(accuracies=[0.9], densities=[0.1], seed=seed, reg__method="rigl", reg__density=0.1)
+        if seed < 7:
+            leave(accuracies=[0.8], densities=[0.1], seed=seed, reg__method="set", reg__density=0.1)
+    by_seed = "paired by seed (3 pairs; seed 7 of rigl left out)"
+    assert by_seed in "".join(groups_view("rigl", "set"))
+    for alpha in (1e-3, 1e-4):
+        leave(accuracies=[0.9], densities=[0.1], reg__alpha=alpha, reg__target_density=0.1)
+    text = "".join(groups_view("dst", "set"))
+    assert "Not compared: 10 %, where runs of one group differ in more than the seed." in text
+    assert "In figures" not in text
 
 
 @pytest.mark.slow

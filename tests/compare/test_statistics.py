@@ -10,7 +10,15 @@ from scipy.stats import ttest_ind, ttest_rel
 from dstrun.compare import statistics
 from dstrun.compare.labels import with_labels
 from dstrun.compare.run_tables import Store
-from dstrun.compare.statistics import NONE, PAIRED, WELCH, by_density, difference, seeds_needed
+from dstrun.compare.statistics import (
+    MEANS,
+    NONE,
+    PAIRED,
+    WELCH,
+    by_density,
+    difference,
+    seeds_needed,
+)
 from tests.helpers.folders import leave, leave_methods
 
 TABLES: list[tuple[list[float], list[float]]] = [
@@ -67,9 +75,13 @@ def test_values_that_do_not_vary() -> None:
 
 
 def test_seeds_that_are_not_shared_are_left_out() -> None:
-    """Of two shared seeds or more; of one the groups are compared as if none were shared."""
-    found = difference(series([1, 2, 3, 9]), series([7, 0, 1], -1))
-    assert (found.mean, found.pairs, found.left_out) == (1, 2, ((2, 3), (-1,)))
+    """Where more than half of either group's are shared, and two; else all values count."""
+    found = difference(series([1, 2, 9]), series([7, 0, 1], -1))
+    assert (found.mean, found.pairs, found.left_out) == (1, 2, ((2,), (-1,)))
+    for more in ([9], [9] * 20):
+        found = difference(series([1, 2, 3, *more]), series([7, 0, 1], -1))
+        assert (found.kind, found.counts, found.left_out) == (WELCH, (3 + len(more), 3), ((), ()))
+        assert difference(series([7, 0, 1], -1), series([1, 2, 3, *more])).mean == -found.mean
     found = difference(series([1, 2, 3]), series([1, 2, 4], 2))
     assert (found.kind, found.counts, found.left_out) == (WELCH, (3, 3), ((), ()))
     twice = pd.Series([1.0, 3, 4, nan], [0, 0, 1, 2])
@@ -99,7 +111,7 @@ def test_seeds_needed_are_those_of_published_tables() -> None:
 
 
 def test_groups_at_each_density() -> None:
-    """RigL 2 % above SET, with DST 2.5 and 5 % below dense."""
+    """RigL 2 % above SET, and DST 3 and 4 % below dense; several methods have no mean."""
     leave_methods(seeds=2)
     leave(Path("outputs/made"), [0.5], [0.2], reg__method="set", reg__density=0.2, created=50)
     failed = {"seed": 7, "state": "failed", "created": 51}
@@ -112,17 +124,40 @@ def test_groups_at_each_density() -> None:
         ["lenet_300_100", 0.05, 0.02, PAIRED, 2],
     ]
     assert table["is_clear"].all(), "since both differ by exactly this at either seed"
+    assert table[list(MEANS)].iloc[0].tolist() == [0.955, 0.007071, 0.935, 0.007071]
     both = method.isin(["rigl", "dst"])
-    table = by_density(runs, both, method == "dense").round(6)
-    assert table[["reg.density", "difference"]].values.tolist() == [[0.1, -0.025], [0.05, -0.05]]
+    table = by_density(runs, both, method == "dense")
+    assert table[["settings", "other_settings"]].values.tolist() == [[2, 1]] * 2
+    assert table[["difference", "mean", "other_mean"]].isna().all(axis=None), "of two methods"
+    table = by_density(runs, method == "dst", method == "dense").round(6)
+    assert table[["reg.density", "difference"]].values.tolist() == [[0.1, -0.03], [0.05, -0.04]]
     assert by_density(runs, method == "gmp", method == "set").empty
     assert list(by_density(runs, method == "dense", method == "dense")["difference"]) == [0]
-    leave(accuracies=[0.9], densities=[0.5], reg__alpha=1e-3, created=52)
-    leave(accuracies=[0.8], densities=[0.5], reg__alpha=1e-4, created=53)
+
+
+def test_groups_at_each_alpha() -> None:
+    """Runs that were asked for no density; what has neither is no part of them, dense or not."""
+    for place, alpha in enumerate((1e-3, 1e-4)):
+        for method, value in (("neuron", 0.8), ("layer", 0.9)):
+            options = {"reg__alpha": alpha, "reg__granularity": method, "created": place}
+            leave(accuracies=[value - 0.1 * place], densities=[0.5], **options)
+    leave(accuracies=[0.99], densities=[1.0], reg__method="dense")
+    leave(accuracies=[0.3], densities=[0.5], reg__target_density=0.5)
     runs = with_labels(Store([Path("outputs")]).runs)
-    table = by_density(runs, runs["reg.alpha"] == 1e-3, runs["reg.alpha"] == 1e-4)
-    assert table[["difference", "kind", "count"]].round(6).values.tolist() == [[0.1, NONE, 1]]
-    assert isnan(table["reg.density"][0])
+    dense = runs["reg.method"] == "dense"
+    asked, kind = runs["reg.density"].notna(), runs["reg.granularity"]
+    by_neuron = (kind == "neuron") & ~asked & ~dense
+    columns = ["reg.alpha", "difference", "kind", "count"]
+    for other, gaps in ((kind == "layer", [-0.1, -0.1]), (dense, [-0.29, -0.19])):
+        table = by_density(runs, by_neuron, other & ~asked).round(6)
+        expected = list(zip((1e-4, 1e-3), gaps, (NONE, NONE), (1, 1), strict=True))
+        assert list(table[columns].itertuples(index=False, name=None)) == expected
+        assert table["reg.density"].isna().all()
+    no_alpha = runs.assign(**{"reg.alpha": nan})
+    some = by_neuron & (runs["reg.alpha"] == 1e-3)
+    table = by_density(no_alpha, some | dense, some)
+    assert list(table["difference"]) == [0], "without the dense run of the group"
+    assert by_density(runs, by_neuron, asked).empty
 
 
 def test_runs_of_unknown_seeds_are_in_no_pair() -> None:

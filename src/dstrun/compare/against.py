@@ -17,9 +17,11 @@ from dstrun.compare.statistics import (
     Difference,
     by_seed,
     difference,
+    seeds_in_words,
     seeds_needed,
 )
 from dstrun.config.messages import near
+from dstrun.runs.identity import SETTINGS
 from dstrun.runs.labels import NAMES, quantity
 from dstrun.system.errors import InputError, printable
 
@@ -164,7 +166,7 @@ def notes(rows: pd.DataFrame) -> list[str]:
     if FOUND not in rows or not any(isinstance(one, Difference) for one in rows[FOUND]):
         return []
     known = [one for one in rows[FOUND] if isinstance(one, Difference) and one.mean == one.mean]
-    how, other = _how(known), rows[SETTING].iloc[0]
+    how, other = _how(known, _left_out(rows)), rows[SETTING].iloc[0]
     what = f"Δ: difference from {other}, with its {INTERVAL}{how}; ≈: it contains 0"
     if "method" in rows:
         what = (
@@ -173,16 +175,32 @@ def notes(rows: pd.DataFrame) -> list[str]:
     return [what, *_told(rows, known), *[EACH] * (len(known) > 1)]
 
 
-def _how(known: Sequence[Difference]) -> str:
+def _left_out(rows: pd.DataFrame) -> str:
+    """Return which seeds are in no pair, though the rows are compared in pairs."""
+    words = []
+    keys = [key for key in rows.columns[: rows.columns.get_loc(MEAN)] if key in SETTINGS]
+    keys = [key for key in keys if rows[key].astype(str).nunique() > 1]
+    for row in rows.to_dict("records"):
+        if isinstance(found := row[FOUND], Difference):
+            own = row.get("method") or _as_conditions(row, keys)
+            for seeds, name in zip(found.left_out, (own, row[SETTING]), strict=True):
+                words.append(seeds_in_words(seeds, name))
+    some = _some([*dict.fromkeys(filter(None, words))])
+    return f"; {some} left out" if some else ""
+
+
+def _how(known: Sequence[Difference], left_out: str) -> str:
     """Return how the intervals were computed: ', paired by seed (3 pairs)'."""
     pairs = [one.pairs for one in known if one.kind == PAIRED]
     words = ""
     if pairs:
         least, most = min(pairs), max(pairs)
-        words += f", paired by seed ({least if least == most else f'{least} to {most}'} pairs)"
+        count = f"{least}" if least == most else f"{least} to {most}"
+        words += f", paired by seed ({count} pairs{left_out})"
     if apart := sum(one.kind == WELCH for one in known):
         words += (
-            f", {'all' if apart == len(known) else apart} by Welch's t, as no two seeds are shared"
+            f", {'all' if apart == len(known) else apart} by Welch's t, as half of the seeds or "
+            "fewer are shared"
         )
     if single := sum(one.kind == NONE for one in known):
         words += f", none for {'all' if single == len(known) else single} of one seed"

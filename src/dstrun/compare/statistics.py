@@ -8,7 +8,7 @@ The interval is d ± t · error, with Student's t at these degrees of freedom. A
 weights and the order of the batches, so runs that share it are compared in pairs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, nan, sqrt
 
@@ -24,7 +24,12 @@ POWER = 0.8  # chance to tell a difference that is there
 PAIRED, WELCH, NONE = "paired", "welch", ""  # kinds of intervals
 Seeds = tuple[tuple[object, ...], tuple[object, ...]]  # of two groups
 NO_SEEDS: Seeds = ((), ())
-CELLS = ("difference", "low", "high", "p", "kind", "count", "other_count", "pairs", "is_clear")
+CELLS = (
+    *("difference", "low", "high", "p", "kind", "count", "other_count", "pairs", "is_clear"),
+    "left_out",
+)
+MEANS = ("mean", "mean_std", "other_mean", "other_mean_std")
+PLACE = (DENSITIES[0], "reg.alpha")  # of a row, besides the network
 ROUND_OFF = 1e-12  # of the values: errors and differences up to it are 0
 
 
@@ -68,13 +73,14 @@ class Difference:
 def difference(first: pd.Series, other: pd.Series, level: float = LEVEL) -> Difference:
     """Return the mean of `first` minus that of `other`, values by seed, with its interval.
 
-    Where two seeds or more are shared, it is that of the pairs alone. Values of one seed are
+    Where two seeds or more, and more than half of either group's, are shared, it is that of the
+    pairs alone: with fewer of them it would leave out too many values. Values of one seed are
     averaged first; NaN is none. Values that do not vary have an interval of no width.
     """
     x, y = (some.dropna().groupby(level=0, sort=False).mean() for some in (first, other))
     shared = [seed for seed in x.index if seed in y.index]
     kind, counts, left_out = WELCH, (len(x), len(y)), NO_SEEDS
-    if len(shared) > 1:
+    if len(shared) > 1 and 2 * len(shared) > max(counts):
         kind, counts = PAIRED, (len(shared), len(shared))
         left_out = (tuple(x.drop(shared).index), tuple(y.drop(shared).index))
         x, y = x.loc[shared], y.loc[shared]
@@ -158,36 +164,63 @@ def by_seed(values: Iterable[tuple[object, float]]) -> pd.Series:
 def by_density(runs: pd.DataFrame, first: pd.Series, other: pd.Series) -> pd.DataFrame:
     """Return the difference of two groups of runs at each density asked for that both have.
 
-    `first` and `other` are boolean masks of the runs; one that is all dense for a model and data
-    is compared at every density of the other one, and runs that were asked for no density are
-    compared with each other. Columns: model.name, data.name, reg.density (NaN: none, or all
-    dense), and those of `cells`.
+    `first` and `other` are boolean masks of the runs. Runs that were asked for no density are
+    compared at each α that both have. A group that is all dense for a model and data is compared
+    with every density and α of the other one. Columns: model.name, data.name, reg.density and
+    reg.alpha (NaN: none, or all dense); settings and other_settings, how many either group has
+    there; means and standard deviations, MEANS, and those of `cells`. Where a group has several
+    settings, which no mean is taken over, they are NaN.
     """
-    rows = []
+    rows: list[dict[str, object]] = []
     for names, some in runs.groupby([*NAMES], sort=False, dropna=False):
         groups = [some[mask[some.index]] for mask in (first, other)]
-        sparse = [group[~is_dense(group)] for group in groups]
-        asked = pd.concat(sparse)[DENSITIES[0]].drop_duplicates()
-        if all(map(len, groups)) and not any(map(len, sparse)):
-            asked = pd.Series([nan])
-        for density in asked.astype(float).sort_values(ascending=False):
-            values = [by_seed(values_with_seeds(_at(group, density))) for group in groups]
-            if all(map(len, values)):
-                place = dict(zip((*NAMES, DENSITIES[0]), (*names, density), strict=True))
-                rows.append(place | cells(difference(*values)))
-    return pd.DataFrame(rows, columns=[*NAMES, DENSITIES[0], *CELLS])
+        network = dict(zip(NAMES, names, strict=True))
+        rows += [network | row for row in _rows(groups)] if all(map(len, groups)) else []
+    counts = ("settings", "other_settings")
+    return pd.DataFrame(rows, columns=[*NAMES, *PLACE, *counts, *MEANS, *CELLS])
 
 
-def _at(group: pd.DataFrame, density: float) -> pd.DataFrame:
-    """Return the runs of a group that were asked for a density, or all if none is sparse."""
+def _rows(groups: Sequence[pd.DataFrame]) -> Iterator[dict[str, object]]:
+    """Yield the rows of two groups of one network, without its names."""
+    sparse = pd.concat([group[~is_dense(group)] for group in groups])
+    places = _places(sparse).drop_duplicates().sort_values([*PLACE], ascending=[False, True])
+    for density, alpha in [*places.itertuples(index=False)] if len(sparse) else [(nan, nan)]:
+        here = [_at(group, density, alpha) for group in groups]
+        values = [by_seed(values_with_seeds(some)) for some in here]
+        if not all(map(len, values)):
+            continue
+        settings = [some.loc[some["state"] == FINISHED, "setting"].nunique() for some in here]
+        if max(settings) > 1:
+            values = [some[:0] for some in values]
+        means = [figure for some in values for figure in (some.mean(), some.std())]
+        place = dict(zip(PLACE, (density, alpha), strict=True))
+        counts = dict(zip(("settings", "other_settings"), settings, strict=True))
+        yield place | counts | dict(zip(MEANS, means, strict=True)) | cells(difference(*values))
+
+
+def _places(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the density asked for of each run, and its α if there is none."""
+    asked, alpha = (runs[key].astype(float) for key in PLACE)
+    return pd.DataFrame({PLACE[0]: asked, PLACE[1]: alpha.where(asked.isna())})
+
+
+def _at(group: pd.DataFrame, density: float, alpha: float) -> pd.DataFrame:
+    """Return the sparse runs of a group at a density or an α, or all if none is sparse."""
     if is_dense(group).all():
         return group
-    asked = group[DENSITIES[0]].astype(float)
-    same = asked.isna() if density != density else asked == density
-    return group[same & ~is_dense(group)]
+    same = ~is_dense(group)
+    for value, own in zip((density, alpha), _places(group).items(), strict=True):
+        same &= own[1].isna() if value != value else own[1] == value
+    return group[same]
 
 
 def cells(found: Difference) -> dict[str, object]:
     """Return a difference as cells of a table."""
     values = (found.mean, found.low, found.high, found.p, found.kind, *found.counts, found.pairs)
-    return dict(zip(CELLS, (*values, found.is_clear), strict=True))
+    return dict(zip(CELLS, (*values, found.is_clear, found.left_out), strict=True))
+
+
+def seeds_in_words(seeds: Sequence[object], name: str) -> str:
+    """Return 'seed 7 of rigl', 'seeds 7, 8 of rigl'; '' for none."""
+    known = [f"{seed:g}" if isinstance(seed, float) else str(seed) for seed in seeds]
+    return f"seed{'s' * (len(known) > 1)} {', '.join(known)} of {name}" if known else ""

@@ -5,6 +5,8 @@ method by method.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
 
 import pandas as pd
 from dash import html
@@ -15,18 +17,20 @@ from dstrun.compare.dashboard.parts import hint, section, table_section
 from dstrun.compare.figures import catalogue
 from dstrun.compare.figures.differences import differences
 from dstrun.compare.figures.view import Source, View
-from dstrun.compare.headlines import headline_of, headline_values, written, written_difference
+from dstrun.compare.headlines import headline_of, written, written_difference
 from dstrun.compare.labels import DENSE, DENSITIES, is_dense
 from dstrun.compare.methods import lines_of_methods
-from dstrun.runs.labels import NAMES
-from dstrun.runs.status import FINISHED
+from dstrun.compare.statistics import seeds_in_words
+from dstrun.runs.labels import NAMES, option_label
+from dstrun.runs.tasks import Figure
 
 ASKED = DENSITIES[0]
 LINE = "line"  # column of what is compared in two folders: '', or the line of a method
-KINDS = {statistics.PAIRED: "paired by seed", statistics.WELCH: "Welch", statistics.NONE: "none"}
+SETTINGS = ["settings", "other_settings"]
 CAPTION = (
     "Mean of {first} minus that of {other}, with its 95 % confidence interval by Student's t: of "
-    "pairs of runs that share a seed, or Welch's where fewer than two seeds are shared. Open: the "
+    "pairs of runs that share a seed, or Welch's where not more than half of either group's seeds "
+    "are shared. Open: the "
     "interval contains 0, so that these seeds cannot tell the two apart."
 )
 Look = tuple[bool, bool, str]  # as `parts.section` takes it
@@ -73,38 +77,31 @@ def first_two(names: Sequence[str], chosen: Sequence[str | None]) -> list[str]:
 def compare(every: Mapping[str, Group], runs: pd.DataFrame, first: str, other: str) -> pd.DataFrame:
     """Return the differences of two groups: those of `statistics.by_density`, line by line.
 
-    With the columns `line`, and mean and standard deviation of either group: mean, mean_std,
-    other_mean, other_mean_std.
+    Of folders without a line in common every line is compared with every line. With the column
+    `line`, the name of one or both.
     """
     one, two = every[first], every[other]
-    lines = [line for line in one if line in two]
-    pairs = [(line, one[line], two[line]) for line in lines] or [("", _names(one), _names(two))]
+    pairs = [(line, line) for line in one if line in two] or [*product(one, two)]
     tables = []
-    for line, names, other_names in pairs:
-        masks = [runs["run"].isin(some) for some in (names, other_names)]
-        table = statistics.by_density(runs, *masks)
-        means = [_means(runs[mask], table) for mask in masks]
-        tables.append(table.assign(line=line).join(means[0]).join(means[1].add_prefix("other_")))
+    for line, other_line in pairs:
+        masks = [runs["run"].isin(some) for some in (one[line], two[other_line])]
+        name = line if line == other_line else " minus ".join(filter(None, (line, other_line)))
+        tables.append(statistics.by_density(runs, *masks).assign(**{LINE: name}))
     return pd.concat(tables, ignore_index=True)
+
+
+def without_partner(every: Mapping[str, Group], first: str, other: str) -> list[str]:
+    """Return the lines of either group that the other one lacks, where they have some in common."""
+    one, two = every[first], every[other]
+    if not {*one} & {*two}:
+        return []
+    pairs = ((one, two, first), (two, one, other))
+    return [f"{line} of {name}" for own, rest, name in pairs for line in own if line not in rest]
 
 
 def _names(group: Group) -> list[str]:
     """Return the names of all runs of a group."""
     return [name for names in group.values() for name in names]
-
-
-def _means(runs: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
-    """Return mean and deviation of the headline of finished runs at the place of each row."""
-    found = []
-    finished = runs[runs["state"] == FINISHED]
-    for row in table.to_dict("records"):
-        here = finished[(finished[[*NAMES]] == [row[name] for name in NAMES]).all(axis=1)]
-        if not is_dense(here).all():
-            asked, density = here[ASKED].astype(float), row[ASKED]
-            here = here[asked.isna() if density != density else asked == density]
-        values = headline_values(here)
-        found.append({"mean": values.mean(), "mean_std": values.std()})
-    return pd.DataFrame(found, index=table.index, columns=["mean", "mean_std"])
 
 
 def content(
@@ -117,38 +114,59 @@ def content(
         return
     first, other = two
     found = compare(every, source.runs, first, other)
+    single = found[SETTINGS].max(axis=1) == 1
+    alone, several = without_partner(every, first, other), _places(found)[~single]
+    if alone:
+        yield hint(f"Not compared: {', '.join(alone)}.", "The other folder has no such runs.")
+    if len(several):
+        yield hint(
+            f"Not compared: {', '.join(several)}, where runs of one group differ in more than the "
+            "seed.",
+            "Filter the table by the option in which they differ.",
+        )
+    found = found[single]
     if found.empty:
         yield hint(
-            f"{first} and {other} have no finished runs of one density.",
+            f"{first} and {other} have no finished runs of one density or α to compare.",
             "Choose others above, or show more runs in the table.",
         )
         return
-    figure = headline_of(source.runs)
-    title = f"{figure.title.capitalize()}: {first} minus {other}"
-    drawn = differences(found, _places(found), figure)
-    yield section(
-        View("differences", title, CAPTION.format(first=first, other=other), drawn), *look
-    )
-    yield _table(found, source.runs, first, other)
+    for figure, some in _by_headline(found, source.runs):
+        title = f"{figure.title.capitalize()}: {first} minus {other}"
+        drawn = differences(some, list(_places(some)), figure)
+        caption = CAPTION.format(first=first, other=other)
+        yield section(View("differences", title, caption, drawn), *look)
+        yield _table(some, figure, first, other)
     yield from _layers(source, found, [every[name] for name in two], look)
 
 
-def _places(found: pd.DataFrame) -> list[str]:
-    """Return what each row is of in words: model, data, line and density where they differ."""
+def _by_headline(found: pd.DataFrame, runs: pd.DataFrame) -> Iterator[tuple[Figure, pd.DataFrame]]:
+    """Yield each headline and the rows that are differences of it, which have one unit."""
+    of_networks = {names: headline_of(some) for names, some in runs.groupby([*NAMES], sort=False)}
+    places = zip(*(found[name] for name in NAMES), strict=True)
+    headlines = [of_networks[place] for place in places]
+    for figure in dict.fromkeys(headlines):
+        yield figure, found[[one == figure for one in headlines]]
+
+
+def _places(found: pd.DataFrame) -> pd.Series:
+    """Return what each row is of in words: model, data, line, density or α."""
     keys = [key for key in (*NAMES, LINE) if found[key].nunique() > 1]
     places = []
     for row in found.to_dict("records"):
         words = [str(row[key]) for key in keys]
-        density = row[ASKED]
-        places.append(" ".join([*words, f"{100 * density:g} %" if density == density else "all"]))
-    return places
+        density, alpha = (row[key] for key in statistics.PLACE)
+        none = option_label("reg.alpha", alpha) if alpha == alpha else "all"
+        places.append(" ".join([*words, f"{100 * density:g} %" if density == density else none]))
+    return pd.Series(places, found.index, dtype=object)
 
 
-def _table(found: pd.DataFrame, runs: pd.DataFrame, first: str, other: str) -> html.Section:
-    """Return the differences as a table."""
-    lines = [["density asked", first, other, "difference", "95 % interval", "told apart", "by"]]
+def _table(found: pd.DataFrame, figure: Figure, first: str, other: str) -> html.Section:
+    """Return the differences of one figure as a table."""
+    unit = " %" if figure.is_share else f", {figure.title}"
+    names = [f"{name}{unit}" for name in (first, other)]
+    lines = [["at", *names, "difference", "95 % interval", "told apart", "by"]]
     for place, row in zip(_places(found), found.to_dict("records"), strict=True):
-        figure = headline_of(runs[runs["model.name"] == row["model.name"]])
         ends = [written_difference(figure, row[end]) for end in ("low", "high")]
         verdict = "yes" if row["is_clear"] else "no: within seeds"
         has_interval = row["kind"] != statistics.NONE
@@ -160,18 +178,23 @@ def _table(found: pd.DataFrame, runs: pd.DataFrame, first: str, other: str) -> h
                 written_difference(figure, row["difference"]),
                 " to ".join(ends) if has_interval else "",
                 verdict if has_interval else "unknown: one seed",
-                f"{KINDS[row['kind']]}, {_counts(row)}" if has_interval else _counts(row),
+                _how(row, first, other),
             ]
         )
     bold = [(number, 5) for number, clear in enumerate(found["is_clear"], start=1) if clear]
     words = "Means ± standard deviations over all finished runs of a group."
-    return table_section("In figures", words, lines, bold)
+    return table_section(f"In figures: {figure.title}", words, lines, bold)
 
 
-def _counts(row: Mapping[str, object]) -> str:
-    """Return how many seeds are compared."""
-    one, two = row["count"], row["other_count"]
-    return f"{row['pairs']} pairs" if row["pairs"] else f"{one} and {two} seeds"
+def _how(row: Mapping[str, Any], first: str, other: str) -> str:
+    """Return how a row is compared: 'paired by seed (3 pairs; seed 7 of rigl left out)'."""
+    if not row["pairs"]:
+        counts = f"{row['count']} and {row['other_count']} seeds"
+        return counts if row["kind"] == statistics.NONE else f"Welch ({counts})"
+    names = zip(row["left_out"], (first, other), strict=True)
+    left_out = ", ".join(filter(None, (seeds_in_words(seeds, name) for seeds, name in names)))
+    rest = f"; {left_out} left out" if left_out else ""
+    return f"paired by seed ({row['pairs']} pairs{rest})"
 
 
 def _layers(source: Source, found: pd.DataFrame, two: Sequence[Group], look: Look) -> Iterator:
