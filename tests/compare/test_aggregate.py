@@ -254,6 +254,11 @@ def test_the_best_and_what_seeds_cannot_tell_from_it() -> None:
     assert best == [["rigl", 0.05], ["rigl", 0.1], ["static", 0.2]]
     unclear = table.loc[table["unclear"], ["method", "reg.density"]].to_numpy().tolist()
     assert unclear == [["set", 0.1]]
+    found = runs()
+    bits = {"test_bits_per_byte": found["test_accuracy"], "test_accuracy": float("nan")}
+    table = by_density(aggregate.by_setting(found.assign(**bits)))
+    best = table.loc[table["best"] & (table["reg.density"] == 0.05), "method"]
+    assert [name.partition(",")[0] for name in best] == ["set"], "of which less is better"
 
 
 def test_options_that_are_nothing_are_not_told() -> None:

@@ -484,6 +484,9 @@ def test_a_click_on_a_value_filters_by_it(
     until(page, conditions, "alpha=0.001")
     page.keyboard.press("Enter")
     until(page, lambda: page.locator("#content h2").first.inner_text(), weak)
+    accuracy = "value => dstrun.condition(value, {word: 'accuracy', comparison: '>=', is_share: 1})"
+    found = [page.evaluate(accuracy, value) for value in (0.57, 0.29, 0.56999, 0.98123)]
+    assert found == [f"accuracy>={value}%" for value in ("57.00", "29.00", "56.99", "98.12")]
 
 
 def test_a_box_in_the_figure_ticks_its_runs(

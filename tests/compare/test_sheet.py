@@ -82,6 +82,26 @@ def test_markdown_and_html_of_a_sheet() -> None:
     assert page.endswith(f"<p>Bold: best #1.</p><p>{SHEET.notes[0]}.</p>")
 
 
+def test_markdown_shows_names_as_they_are() -> None:
+    """Only marks that CommonMark reads are escaped: a _ within a word is none."""
+    for text, expected in (
+        ("lenet_300_100 a__b", "lenet_300_100 a__b"),
+        ("_x_ __init__ a_", r"\_x\_ \_\_init\_\_ a\_"),
+        ("*a* `b` c|d \\", r"\*a\* \`b\` c\|d " + "\\" * 2),
+        ("-0.31 [-0.62, +0.00] (x)", "-0.31 [-0.62, +0.00] (x)"),
+        ("[a](b) <b> &amp; R&D", r"[a]\(b) &lt;b> \&amp; R&D"),
+    ):
+        document = markdown(Sheet([["a", text], ["b", text]], title=text, notes=[text]))
+        head, _, row = [line for line in document.splitlines() if line.startswith("| ")]
+        assert (head, row) == (f"| a | {expected} |", f"| b | {expected} |")
+        assert document.splitlines()[0] == document.splitlines()[-1] == expected
+
+
+def test_a_path_in_a_caption_is_as_it_is() -> None:
+    caption = latex(Sheet([["a"], ["b"]], title="docs/runs/x_y", notes=["less is better"]))
+    assert "\\caption{docs/runs/x\\_y. Less is better.}" in caption
+
+
 def test_latex_of_the_report(command: Command) -> None:
     """Of settings with differences, of methods and of layers; the best is in bold."""
     leave_methods()

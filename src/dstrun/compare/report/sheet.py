@@ -30,6 +30,7 @@ TOKEN = re.compile(
     r"|(?P<letter>.)",
     re.DOTALL,
 )
+MARKS = re.compile(r"[\\|*`]|(?<=\])\(|&(?=#?\w+;)|(?<!\w)_+|_+(?!\w)")  # of Markdown
 Lines = Sequence[Sequence[str]]
 Cells = frozenset[tuple[int, int]]
 
@@ -59,10 +60,11 @@ class Sheet:
 
 def markdown(sheet: Sheet) -> str:
     """Return a table in Markdown, with its title above and its notes below."""
-    cells = [escape_line(line) for line in sheet.lines]
+    cells = [[markdown_text(cell) for cell in line] for line in sheet.lines]
     for row, column in sheet.best:
         cells[row][column] = f"**{cells[row][column]}**"
-    parts = [sheet.title, markdown_table(cells), *sheet.notes]
+    title, *notes = map(markdown_text, (sheet.title, *sheet.notes))
+    parts = [title, markdown_table(cells), *notes]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -72,9 +74,12 @@ def markdown_table(lines: Lines) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *body))
 
 
-def escape_line(cells: Sequence[str]) -> list[str]:
-    """Return cells without what Markdown would read as the end of a cell or as a tag."""
-    return [cell.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;") for cell in cells]
+def markdown_text(text: str) -> str:
+    """Return text that Markdown shows as it is: no emphasis, link, code, tag or end of a cell.
+
+    A _ within a word and a [ that begins no link, as those of an interval, stay as they are.
+    """
+    return MARKS.sub(lambda found: re.sub(r"(.)", r"\\\1", found[0]), text).replace("<", "&lt;")
 
 
 def latex(sheet: Sheet) -> str:
@@ -90,9 +95,8 @@ def latex(sheet: Sheet) -> str:
             for column, cell in enumerate(cells)
         ]
         rows.append(f"{' & '.join(words)} \\\\")
-    sentences = [
-        part[:1].upper() + part[1:] for part in (sheet.title, *sheet.below("bold")) if part
-    ]
+    below = [note[:1].upper() + note[1:] for note in sheet.below("bold")]
+    sentences = [part for part in (sheet.title, *below) if part]  # a title begins with a name
     caption = f"\\caption{{{latex_text('. '.join(sentences))}.}}"
     parts = [
         *(PACKAGES, "\\begin{table}", "\\centering", *[caption] * bool(sentences)),

@@ -38,7 +38,8 @@
       return `${word}=${plain ? value : quote + value + quote}`;
     }
     if (typeof value === 'boolean' || comparison === '=') return `${word}=${value}`;
-    const scaled = value * 1e4;  // rounded so that the value itself meets the condition
+    // Rounded so that the value itself meets the condition; 0.57 * 1e4 is a little below 5700.
+    const scaled = Number((value * 1e4).toPrecision(12));
     const rounded = comparison === '>=' ? Math.floor(scaled) : Math.ceil(scaled);
     const text = isShare ? (rounded / 100).toFixed(2) + '%' : String(rounded / 1e4);
     return `${word}${comparison}${text}`;
