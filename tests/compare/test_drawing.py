@@ -116,6 +116,8 @@ def check_values(figure: Figure, view: View) -> None:
         for mesh, trace in zip(meshes, maps, strict=True):
             cells = numbers(trace["z"])
             assert np.array_equal(np.ma.filled(mesh.get_array(), np.nan), cells, equal_nan=True)
+            red, _, blue, _ = mesh.cmap(0.0)
+            assert blue > red, "plotly's scales begin with a blue"
             assert mesh.get_clim()[1] == trace.get("zmax", np.nanmax(cells)) or "zmid" in trace
 
 
@@ -351,6 +353,15 @@ def test_numbers_and_words() -> None:
     assert numbers([None, 1]).tolist() == pytest.approx([np.nan, 1], nan_ok=True)
     assert split_names(["set, seed 0", "dst, seed 0"]) == (["set", "dst"], "seed 0")
     assert split_names(["set", "set, seed 0"]) == (["set", "set, seed 0"], "")
+
+
+def test_steps_and_ranges_of_logarithms(paper: Paper) -> None:
+    """A front keeps its height until the next mark; plotly gives such ranges as powers of ten."""
+    figure = small(line={"color": "#000000", "shape": "hv"})
+    figure["layout"]["yaxis"] |= {"type": "log", "range": [-1, 2]}
+    (axes,) = sketched(figure, paper).figure.axes
+    assert axes.lines[0].get_drawstyle() == "steps-post"
+    assert axes.get_ylim() == pytest.approx((0.1, 100))
 
 
 def test_panels_in_as_many_columns_as_have_room() -> None:

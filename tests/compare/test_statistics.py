@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import ttest_ind, ttest_rel
 
 from dstrun.compare import statistics
+from dstrun.compare.figures.differences import differences
 from dstrun.compare.labels import with_labels
 from dstrun.compare.run_tables import Store
 from dstrun.compare.statistics import (
@@ -19,6 +20,7 @@ from dstrun.compare.statistics import (
     difference,
     seeds_needed,
 )
+from dstrun.runs.tasks import ACCURACY
 from tests.helpers.folders import leave, leave_methods
 
 TABLES: list[tuple[list[float], list[float]]] = [
@@ -158,6 +160,15 @@ def test_groups_at_each_alpha() -> None:
     table = by_density(no_alpha, some | dense, some)
     assert list(table["difference"]) == [0], "without the dense run of the group"
     assert by_density(runs, by_neuron, asked).empty
+
+
+def test_whiskers_of_differences() -> None:
+    """Their lengths on both sides of the mark, in points: 2 (1 to 5) is 1 down and 3 up."""
+    row = {"difference": 0.02, "low": 0.01, "high": 0.05, "kind": PAIRED, "is_clear": True}
+    (trace,) = differences(pd.DataFrame([row]), ["a − b"], ACCURACY)["data"]
+    assert trace["x"] == pytest.approx([2])
+    assert trace["error_x"]["arrayminus"] == pytest.approx([1])
+    assert trace["error_x"]["array"] == pytest.approx([3])
 
 
 def test_runs_of_unknown_seeds_are_in_no_pair() -> None:
