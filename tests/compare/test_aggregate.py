@@ -280,6 +280,13 @@ def test_options_that_are_nothing_are_not_told() -> None:
     assert len(filters.where(found, "structure=none")) == 6, "a filter reads what the config says"
 
 
+def test_a_share_meets_the_percentage_that_it_is_shown_as(sweep: pd.DataFrame) -> None:
+    for share, shown in ((0.0007, "0.07%"), (0.5699, "56.99 %"), (0.57, "57.00%")):
+        for comparison in (">=", "<="):
+            some = sweep.assign(test_accuracy=share)
+            assert len(filters.where(some, f"accuracy{comparison}{shown}")) == len(sweep)
+
+
 def test_without_two_methods_there_is_no_table_of_them(sweep: pd.DataFrame) -> None:
     assert by_density(aggregate.by_setting(sweep)).empty
 

@@ -123,7 +123,7 @@ def test_of_folders_methods_are_never_averaged() -> None:
     leave(Path("outputs/b"), [0.9], [0.1], reg__method="set", reg__density=0.1, seed=1)
     leave(Path("outputs/b"), [0.5], [0.1], reg__method="set", reg__density=0.1, state="running")
     text = "".join(groups_view("folder a", "folder b"))
-    assert "Not compared: rigl of folder a, gmp of folder b." in text
+    assert "Not compared: rigl of folder a; gmp of folder b." in text
     assert '"80.00 ± 0.00"' in text
     assert '"90.00"' in text, "of the finished run alone"
 

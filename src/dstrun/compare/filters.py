@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -178,10 +179,14 @@ def _number_of(condition: Condition, key: str, is_numeric: bool) -> float | None
 
 
 def _parse_number(text: str) -> float | None:
-    """Return the number in a text, 0.05 for '5%'; None for a word."""
+    """Return the number in a text, 0.05 for '5%'; None for a word.
+
+    That of '0.07%' is 0.0007, as a share of 10,000 is, which a float divided by 100 is above.
+    """
     try:
-        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
+        number = float(text.removesuffix("%"))
+        return float(Decimal(text[:-1].strip()).scaleb(-2)) if text.endswith("%") else number
+    except (ValueError, ArithmeticError):
         return None
 
 

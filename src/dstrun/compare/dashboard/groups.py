@@ -117,10 +117,10 @@ def content(
     single = found[SETTINGS].max(axis=1) == 1
     alone, several = without_partner(every, first, other), _places(found)[~single]
     if alone:
-        yield hint(f"Not compared: {', '.join(alone)}.", "The other folder has no such runs.")
+        yield hint(f"Not compared: {'; '.join(alone)}.", "The other folder has no such runs.")
     if len(several):
         yield hint(
-            f"Not compared: {', '.join(several)}, where runs of one group differ in more than the "
+            f"Not compared: {'; '.join(several)}, where runs of one group differ in more than the "
             "seed.",
             "Filter the table by the option in which they differ.",
         )
