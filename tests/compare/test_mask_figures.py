@@ -102,9 +102,12 @@ def test_overlap_between_methods_and_seeds() -> None:
     assert trace["x"] == ["1", "2"]
     assert trace["z"] == [[1, None], [pytest.approx(1 / 3), 0]]
     assert trace["text"] == [["100", ""], ["33.3", "0.00"]]
+    assert trace["customdata"][0][0] == "1 rigl<br>1 rigl<br>by chance 33.3%"
     assert view.figure["layout"]["annotations"][0]["text"] == "50 % asked for"
     assert view.caption.startswith("4 of 6 runs, whose masks were read. ")
-    assert view.caption.endswith("would overlap by 33.3 to 33.3 %.")
+    assert view.caption.endswith(
+        "would overlap by 33.3 to 33.3 %, in each cell by what its box says."
+    )
     made("overlap", source)
     assert len(read) == 5, "a checkpoint is read once"
     folder = next(iter(runs))

@@ -102,14 +102,16 @@ def lines(table: pd.DataFrame, labels: Mapping[str, str]) -> Sequence[Sequence[s
 class Matrix(NamedTuple):
     """Mean overlap of the pairs of runs of each two settings, on the diagonal of one.
 
-    density: what was asked for, NaN for none; names, runs: of the settings; means: NaN where there
-    is no pair, and above the diagonal; chance: the least and the most of all pairs.
+    density: what was asked for, NaN for none; names, runs: of the settings; means, and `chances`
+    of masks that are drawn at random: NaN where there is no pair, and above the diagonal; chance:
+    the least and the most of all pairs.
     """
 
     density: float
     names: list[str]
     runs: list[int]
     means: np.ndarray
+    chances: np.ndarray
     chance: tuple[float, float]
 
     @property
@@ -133,15 +135,17 @@ def mean_overlaps(masks: Mapping[str, Masks], runs: pd.DataFrame) -> Iterator[Ma
         settings = list(dict.fromkeys(names))
         counts = [int((names == name).sum()) for name in settings]
         chance = (float(whole["chance"].min()), float(whole["chance"].max()))
-        yield Matrix(density, settings, counts, _means(whole, names, settings), chance)
+        means = _means(whole, "overlap", names, settings)
+        chances = _means(whole, "chance", names, settings)
+        yield Matrix(density, settings, counts, means, chances, chance)
 
 
-def _means(pairs: pd.DataFrame, names: pd.Series, settings: Sequence[str]) -> np.ndarray:
-    """Return the mean overlap of the pairs of each two settings, up to the diagonal."""
-    one, other = (pairs[key].map(names).map(settings.index) for key in ("run", "other"))
+def _means(pairs: pd.DataFrame, key: str, names: pd.Series, settings: Sequence[str]) -> np.ndarray:
+    """Return the mean of a column over the pairs of each two settings, up to the diagonal."""
+    one, other = (pairs[run].map(names).map(settings.index) for run in ("run", "other"))
     places = [np.maximum(one, other), np.minimum(one, other)]
     found = np.full((len(settings), len(settings)), np.nan)
-    for (row, column), mean in pairs["overlap"].groupby(places).mean().items():
+    for (row, column), mean in pairs[key].groupby(places).mean().items():
         found[row, column] = mean
     return found
 

@@ -60,8 +60,11 @@ def overlap_matrices(matrices: Sequence[Matrix]) -> Figure:
         numbers = [str(1 + place) for place in range(len(rows))]
         same_as_left = panel % 2 == 1 and rows == names[panel - 1]
         trace = _cells(one.means, numbers, rows)
-        mates = [[f"{row}<br>{other}" for other in rows] for row in rows]
-        words = "%{customdata}<br>overlap %{z:.1%}<extra></extra>"
+        mates = []
+        for row, chances in zip(rows, one.chances, strict=True):
+            told = zip(rows, chances, strict=True)
+            mates.append([f"{row}<br>{other}<br>by chance {share:.1%}" for other, share in told])
+        words = "%{customdata}, overlap %{z:.1%}<extra></extra>"
         trace |= {"customdata": mates, "hovertemplate": words, "hoverongaps": False}
         trace |= {"zmin": 0, "zmax": most, "showscale": panel == 0}
         trace["colorbar"] = {
