@@ -45,7 +45,8 @@ def overlap_view(source: Source) -> Iterator[View]:
         high = max(matrix.chance[1] for matrix in matrices)
         sparse = own.runs[~is_dense(own.runs)]
         which = share(sparse.loc[[*masks]], sparse, "whose masks were read")
-        caption = f"{which}{OVERLAP} {100 * low:.1f} to {100 * high:.1f} %, in each cell by what its box says."
+        by_chance = f"{100 * low:.1f} to {100 * high:.1f} %, in each cell by what its box says."
+        caption = f"{which}{OVERLAP} {by_chance}"
         yield View("overlap", f"Overlap of masks{suffix}", caption, overlap_matrices(matrices))
 
 
