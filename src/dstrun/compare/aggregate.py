@@ -206,13 +206,18 @@ def _one_per_method(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.loc[chosen]
 
 
+def last_rows(layers: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of each run's last step, of the store's table of layers."""
+    return layers[layers["step"] == layers.groupby("run", observed=True)["step"].transform("max")]
+
+
 def by_layer(layers: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Return the density of every layer at the end: a row per setting and layer, both in order.
 
     `runs` have labels, and `layers` is the store's table of them. Columns: series, setting_label,
     layer, mean, std, count, over the runs of a setting. The layer '' is all layers together.
     """
-    last = layers[layers["step"] == layers.groupby("run", observed=True)["step"].transform("max")]
+    last = last_rows(layers)
     whole = last.groupby("run", observed=True, sort=False)[["kept", "total"]].sum().reset_index()
     whole = whole.assign(layer="", density=whole["kept"] / whole["total"])
     rows = pd.concat([last.astype({"layer": str}), whole])[["run", "layer", "density"]]

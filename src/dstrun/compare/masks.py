@@ -39,7 +39,7 @@ def read_some(runs: pd.DataFrame, read_masks: ReadMasks | None) -> dict[str, Mas
         if len(found) >= RUNS or (found and left < 0):
             break
         masks = _unpacked(_packed(read_masks, folder, stat.st_mtime_ns, stat.st_size))
-        if masks and _shapes(masks) == _shapes(next(iter(found.values()), masks)):
+        if masks and shapes(masks) == shapes(next(iter(found.values()), masks)):
             found[name] = masks
     return found
 
@@ -73,6 +73,6 @@ def _unpacked(packed: Packed) -> dict[str, np.ndarray]:
     return found
 
 
-def _shapes(masks: Masks) -> dict[str, tuple[int, ...]]:
+def shapes(masks: Masks) -> dict[str, tuple[int, ...]]:
     """Return the shape of each layer's mask."""
     return {layer: mask.shape for layer, mask in masks.items()}

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dstrun.compare.labels import sparse_methods, with_labels
-from dstrun.compare.masks import Masks
+from dstrun.compare.masks import Masks, shapes
 from dstrun.runs.labels import quantity
 from dstrun.system.errors import InputError
 
@@ -68,12 +68,8 @@ def _refuse_other_layers(masks: Mapping[str, Masks]) -> None:
     """Raise InputError where not all runs have masks in the same layers."""
     first, *others = masks
     for run in others:
-        if _shapes(masks[run]) != _shapes(masks[first]):
+        if shapes(masks[run]) != shapes(masks[first]):
             raise InputError(f"overlap: {first} and {run} have masks in different layers")
-
-
-def _shapes(masks: Masks) -> dict[str, tuple[int, ...]]:
-    return {layer: mask.shape for layer, mask in masks.items()}
 
 
 def refuse_other_models(runs: pd.DataFrame) -> None:

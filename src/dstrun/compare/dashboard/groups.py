@@ -30,8 +30,7 @@ SETTINGS = ["settings", "other_settings"]
 CAPTION = (
     "Mean of {first} minus that of {other}, with its 95 % confidence interval by Student's t: of "
     "pairs of runs that share a seed, or Welch's where not more than half of either group's seeds "
-    "are shared. Open: the "
-    "interval contains 0, so that these seeds cannot tell the two apart."
+    "are shared. Open: the interval contains 0, so that these seeds cannot tell the two apart."
 )
 Look = tuple[bool, bool, str]  # as `parts.section` takes it
 Group = Mapping[str, Sequence[str]]  # names of runs by line, '' if they are of one

@@ -3,10 +3,9 @@
 import io
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, fontManager
 
@@ -15,6 +14,7 @@ from dstrun.compare.drawing.fitting import NoRoom
 from dstrun.compare.drawing.notation import CannotDraw
 from dstrun.compare.figures.catalogue import FIGURES
 from dstrun.compare.figures.view import Source, View
+from dstrun.compare.masks import ReadMasks
 from dstrun.compare.reading import print_notes, read_runs
 from dstrun.config.messages import near
 from dstrun.runs.labels import quantity
@@ -35,7 +35,7 @@ def write_figures(
     to: Path,
     conditions: str = "",
     paper: Paper | None = None,
-    read_masks: Callable[[Path], Mapping[str, np.ndarray]] | None = None,
+    read_masks: ReadMasks | None = None,
 ) -> None:
     """Write the figure of that name, of the runs below `paths` that meet the conditions.
 

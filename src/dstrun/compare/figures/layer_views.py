@@ -123,7 +123,7 @@ def map_of(name: str) -> Callable[[Source], Iterator[View]]:
         quantity, title, caption = MAPS[name]
         for own, suffix in each_run(source):
             rows = source.store.layers(own.runs["run"])
-            if _says_something(rows, quantity):
+            if says_something(rows, quantity):
                 yield View(name, f"{title}{suffix}", caption, heat_map(rows, quantity))
 
     return make
@@ -149,7 +149,7 @@ def a_few(runs: pd.DataFrame) -> pd.DataFrame:
     return runs if len(runs) <= LAYERED else runs.loc[aggregate.choose_runs(runs, LAYERED)]
 
 
-def _says_something(rows: pd.DataFrame, quantity: str) -> bool:
+def says_something(rows: pd.DataFrame, quantity: str) -> bool:
     """Return whether a quantity is known, and is not all weights explored."""
     is_whole = quantity == "explored" and rows[quantity].min() == 1
     return bool(rows[quantity].notna().any()) and not is_whole

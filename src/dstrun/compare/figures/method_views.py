@@ -7,6 +7,7 @@ import pandas as pd
 
 from dstrun.compare import aggregate
 from dstrun.compare.figures.grids import WHOLE, layers_by_method
+from dstrun.compare.figures.layer_views import says_something
 from dstrun.compare.figures.method_curves import Course, of_network, over_epochs
 from dstrun.compare.figures.methods import styles
 from dstrun.compare.figures.style import look
@@ -58,7 +59,7 @@ def layers_methods_view(source: Source) -> Iterator[View]:
         if len(sparse_methods(own.runs)) < 2:
             continue
         blocks = courses_of(own)
-        rows = source.store.layers(_names(blocks))
+        rows = aggregate.last_rows(source.store.layers(_names(blocks)))
         tables = {title: _by_layer(rows, courses) for title, courses in blocks.items()}
         if tables and not rows.empty:
             title = f"Density of every layer, by method{suffix}"
@@ -74,8 +75,7 @@ def course_of(name: str) -> Callable[[Source], Iterator[View]]:
             blocks = courses_of(own)
             network = of_network(source.store.layers(_names(blocks)))
             known = network[network[quantity].notna()]
-            is_whole = quantity == "explored" and known[quantity].min() == 1
-            if known["step"].nunique() > 1 and not is_whole:
+            if known["step"].nunique() > 1 and says_something(known, quantity):
                 yield View(
                     name,
                     f"{title}{suffix}",
@@ -129,9 +129,11 @@ def _names(blocks: Mapping[str, Sequence[Course]]) -> list[str]:
     return [run for courses in blocks.values() for course in courses for run in course.runs]
 
 
-def _by_layer(rows: pd.DataFrame, courses: Sequence[Course]) -> pd.DataFrame:
-    """Return the mean density at the end, a row a line and a column a layer, WHOLE first."""
-    last = rows[rows["step"] == rows.groupby("run", observed=True)["step"].transform("max")]
+def _by_layer(last: pd.DataFrame, courses: Sequence[Course]) -> pd.DataFrame:
+    """Return the mean density at the end, a row a line and a column a layer, WHOLE first.
+
+    `last` has the rows of each run's last step.
+    """
     found = {}
     for course in courses:
         mine = last[last["run"].isin(course.runs)].astype({"layer": str})

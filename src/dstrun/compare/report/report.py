@@ -13,7 +13,7 @@ import pandas as pd
 
 from dstrun.compare import against, aggregate, filters, overlap, paper
 from dstrun.compare.labels import with_labels
-from dstrun.compare.masks import ReadMasks
+from dstrun.compare.masks import Masks, ReadMasks
 from dstrun.compare.reading import print_notes, read_runs
 from dstrun.compare.report import layer_table, method_table, sheet, table, terminal
 from dstrun.compare.report.sheet import Sheet
@@ -161,7 +161,7 @@ def report_overlap(
     print_notes(store.notes)
 
 
-def _print_matrices(masks: Mapping[str, overlap.Masks], runs: pd.DataFrame, form: str) -> bool:
+def _print_matrices(masks: Mapping[str, Masks], runs: pd.DataFrame, form: str) -> bool:
     """Print the matrices of overlap, and return whether there are any."""
     found = list(overlap.matrices(masks, runs))
     sheets = [Sheet(lines, title=title) for title, lines in found]

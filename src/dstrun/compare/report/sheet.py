@@ -39,10 +39,9 @@ Cells = frozenset[tuple[int, int]]
 class Sheet:
     """A table in printable words.
 
-    lines: the header and the rows, in bold the cells at `best`, which are (line, column).
-    words: how many columns, from the first on, hold words; the
-    others hold numbers. best_note: what bold means.
-    notes: sentences below the table. sections: rows before which a line is drawn.
+    lines: the header and the rows, in bold the cells at `best`, which are (line, column). words:
+    how many columns, from the first on, hold words; the others hold numbers. best_note: what bold
+    means. notes: sentences below the table. sections: rows before which a line is drawn.
     """
 
     lines: Lines
@@ -147,13 +146,9 @@ def html(sheet: Sheet) -> str:
         words = []
         for column, cell in enumerate(cells):
             text = escape(cell)
-            words.append(f"<td><b>{text}</b></td>" if (place, column) in sheet.best else _td(text))
-        rows.append("".join(words))
+            words.append(f"<b>{text}</b>" if (place, column) in sheet.best else text)
+        rows.append("".join(f"<td>{text}</td>" for text in words))
     notes = "".join(
         f"<p>{escape(note[:1].upper() + note[1:])}.</p>" for note in sheet.below("bold")
     )
     return f'<div class="wide"><table><tr>{"</tr><tr>".join(rows)}</tr></table></div>{notes}'
-
-
-def _td(text: str) -> str:
-    return f"<td>{text}</td>"
